@@ -1,0 +1,71 @@
+"""The contract of a backend: two methods of Airflow 2, one of ours.
+
+A backend checks one kind of credential. It answers in exactly one of four ways (`compat_auth.outcome`), and
+raises nothing but `BackendUnavailable`. Inside `authenticate` Flask's `request` is the caller's request.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING, ClassVar
+
+from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised
+from compat_auth.guard import View, guard_view
+from compat_auth.outcome import Outcome, Skip
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from compat_auth.config import Settings
+
+CredentialKind = type[Absent] | type[Basic] | type[Bearer] | type[Negotiate] | type[Unrecognised]
+EVERY_KIND: frozenset[CredentialKind] = frozenset((Absent, Basic, Bearer, Negotiate, Unrecognised))
+
+
+class Backend(ABC):
+    """The base of every native backend.
+
+    Attributes:
+        name: The name it has in the configuration; the registry sets it.
+        kinds: The kinds of credential it is asked about; to any other its answer is Skip.
+        depends_on_credential_only: The answer follows from the credential and this backend's own source, not from
+            the rest of the request, so that a later backend's Accept may be reused.
+    """
+
+    name: str = ""
+    kinds: ClassVar[frozenset[CredentialKind]]
+    depends_on_credential_only: ClassVar[bool] = True
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Backend:
+        """Return the backend as the configuration wants it.
+
+        Raises:
+            ConfigError: A setting is missing or wrong.
+        """
+        del settings
+        return cls()
+
+    def init_app(self, app: Flask) -> None:
+        """Make the backend ready to answer inside this Flask app; calling it twice is harmless."""
+        del app
+
+    @abstractmethod
+    def authenticate(self, credential: Credential) -> Outcome:
+        """Answer for a credential of one of `kinds`, inside a Flask request context; any thread may call.
+
+        Raises:
+            BackendUnavailable: The source could not be asked.
+        """
+
+    def challenges(self) -> tuple[str, ...]:
+        """Return the `WWW-Authenticate` values that invite this backend's credential; () invites nobody."""
+        return ()
+
+    def requires_authentication(self, view: View) -> View:
+        """Return the view, guarded by this backend alone, as Airflow 2's backends did."""
+
+        def authenticate(credential: Credential) -> Outcome:
+            return self.authenticate(credential) if type(credential) in self.kinds else Skip()
+
+        return guard_view(authenticate, self.challenges, view)

@@ -1,0 +1,266 @@
+"""The settings: one TOML file, each key also in the environment, secrets also as files.
+
+Precedence: `COMPAT_AUTH_SECTION__KEY`, then `COMPAT_AUTH_SECTION__KEY_FILE`, then the TOML file, then the default.
+"""
+
+from __future__ import annotations
+
+import configparser
+import difflib
+import ipaddress
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
+
+from compat_auth.errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ENV_PREFIX = "COMPAT_AUTH_"
+DEFAULT_FILE = "compat_auth.toml"
+Profile = Literal["airflow-fab", "airflow-simple", "generic"]
+Strategy = Literal["exchange", "shared_secret", "key_pair"]
+
+
+def _split_list(value: object) -> object:
+    """Accept Airflow's comma string wherever a list of names is meant."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",")]
+    return value
+
+
+def _refuse_everyone(value: str) -> str:
+    network = ipaddress.ip_network(value, strict=False)
+    if network.prefixlen == 0:
+        raise ValueError(f"{value} trusts every address; name the proxies in front")
+    return str(network)
+
+
+Names = Annotated[list[str], BeforeValidator(_split_list)]
+Network = Annotated[str, AfterValidator(_refuse_everyone)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class UpstreamSettings(_Section):
+    """The newer API behind us."""
+
+    url: str = Field("", description="Base URL of the upstream, such as http://127.0.0.1:8080.")
+    profile: Profile = Field("airflow-fab", description="What kind of JWT the upstream expects.")
+    protect: list[str] = Field(["/api/"], description="Path prefixes that need a decision; elsewhere requests pass.")
+    identity_cookies: list[str] = Field(
+        ["_token", "session"], description="The upstream's own login cookies, dropped once a credential is accepted."
+    )
+    timeout_s: float = Field(60, gt=0, description="Seconds to wait for the first byte of an answer.")
+    connect_timeout_s: float = Field(5, gt=0, description="Seconds to wait for a connection.")
+    idle_timeout_s: float = Field(300, gt=0, description="Seconds that an answer may pause between two parts.")
+    verify: bool | str = Field(True, description="Check the upstream's certificate: true, false, or a CA file.")
+    roles: dict[str, str] = Field(
+        {}, description="airflow-simple: user name to role (ADMIN, OP, USER, VIEWER); '*' is everybody else."
+    )
+
+
+class TokenSettings(_Section):
+    """How an identity becomes a JWT."""
+
+    strategy: Strategy = Field("exchange", description="Where the upstream's JWT comes from.")
+    secret: SecretStr = Field(
+        SecretStr(""), description="shared_secret: Airflow's [api_auth] jwt_secret, at least 64 bytes."
+    )
+    key_file: str = Field("", description="key_pair: file made by `compat-auth keys create`.")
+    algorithm: Literal["", "HS512", "EdDSA", "RS256"] = Field(
+        "", description="Signature algorithm; empty: HS512 for shared_secret, what the key says for key_pair."
+    )
+    issuer: str = Field("", description="`iss`; needed when Airflow's [api_auth] jwt_issuer is set.")
+    audience: str = Field("apache-airflow", min_length=1, description="`aud`; never Airflow's execution audience.")
+    ttl_s: int = Field(600, ge=10, le=3600, description="Lifetime of a minted token, in seconds.")
+    trusted_jwks: list[str] = Field([], description="JWKS files whose public keys are published beside ours.")
+    claims: dict[str, str] = Field(
+        {}, description="generic: claim name to template, with {username}, {email}, {subject}, {backend}, {roles}."
+    )
+
+
+class BasicAuthSettings(_Section):
+    """User names and passwords."""
+
+    directories: Names = Field(["airflow_db"], description="Where passwords are checked, in this order.")
+    cache_ttl_s: float = Field(60, ge=0, le=600, description="Seconds for which a checked password is believed.")
+    realm: str = Field("Airflow", pattern=r"^[\x20-\x21\x23-\x5b\x5d-\x7e]+$", description="Realm in the challenge.")
+    max_hashes: int = Field(0, ge=0, description="Password hashes at once in all workers; 0 means one for each core.")
+    max_waiting: int = Field(64, ge=1, description="Password checks that may wait in a worker; beyond: 503.")
+
+
+class AirflowDatabaseSettings(_Section):
+    """Airflow's own user tables, read only."""
+
+    url: SecretStr = Field(SecretStr(""), description="SQLAlchemy URL of Airflow's metadata database.")
+
+
+class HtpasswdSettings(_Section):
+    """An Apache password file."""
+
+    file: str = Field("", description="File made by `compat-auth users add` or `htpasswd -B`.")
+
+
+class Airflow2Settings(_Section):
+    """Details of mode = "airflow2"."""
+
+    auth_role_public: str = Field(
+        "", description="Airflow 2's AUTH_ROLE_PUBLIC: when set, missing or wrong credentials are 403, as in 2.x."
+    )
+
+
+class ServeSettings(_Section):
+    """The process."""
+
+    bind: str = Field("127.0.0.1:8088", description="Address and port to listen on.")
+    workers: int = Field(1, ge=1, le=64, description="Processes.")
+    threads: int = Field(16, ge=1, le=256, description="Backends at work at once, in each worker.")
+    max_waiting: int = Field(256, ge=1, description="Requests that may wait for a backend, in each worker.")
+    backend_timeout_s: float = Field(30, gt=0, description="Seconds that the chain may take before 503.")
+    cache_entries: int = Field(10_000, ge=1, description="Verified credentials remembered, in each worker.")
+
+
+class Settings(_Section):
+    """Everything that can be configured."""
+
+    auth_backends: Names = Field(
+        ["session", "basic_auth"], description="The chain, in order; Airflow 2's comma string works as it is."
+    )
+    airflow_cfg: str = Field("", description="An airflow.cfg to read [api] or [fab] auth_backends from.")
+    mode: Literal["strict", "airflow2"] = Field("strict", description="How refusals look.")
+    database_url: SecretStr = Field(SecretStr("sqlite:///compat_auth.db"), description="Where our own state lives.")
+    redis_url: SecretStr = Field(SecretStr(""), description="Shared cache and revocation signal for several replicas.")
+    trusted_proxies: list[Network] = Field([], description="Networks whose X-Forwarded-* and forward-auth are believed.")
+    prefix: str = Field("/compat-auth/", pattern=r"^/([A-Za-z0-9_-]+/)+$", description="Where our own pages live.")
+    upstream: UpstreamSettings = UpstreamSettings()
+    token: TokenSettings = TokenSettings()
+    basic_auth: BasicAuthSettings = BasicAuthSettings()
+    airflow_db: AirflowDatabaseSettings = AirflowDatabaseSettings()
+    htpasswd: HtpasswdSettings = HtpasswdSettings()
+    airflow2: Airflow2Settings = Airflow2Settings()
+    serve: ServeSettings = ServeSettings()
+    backends: dict[str, dict[str, Any]] = Field({}, description="Settings of third-party backends, by name.")
+
+
+def load_settings(path: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings of a TOML file and the environment.
+
+    Args:
+        path: The file; None means `$COMPAT_AUTH_CONFIG`, else `./compat_auth.toml` where it exists, else none.
+        environ: The environment; None means the process's own.
+
+    Raises:
+        ConfigError: A file cannot be read, a key is unknown, or a value is out of range; says where and what to do.
+    """
+    environ = os.environ if environ is None else environ
+    path = path or environ.get(f"{ENV_PREFIX}CONFIG") or (DEFAULT_FILE if Path(DEFAULT_FILE).is_file() else None)
+    content = _read_toml(Path(path)) if path else {}
+    origin = path or "defaults"
+    _merge(content, _from_environment(environ))
+    if "auth_backends" not in content:
+        _adopt_airflow_list(content, environ)
+    try:
+        return Settings.model_validate(content)
+    except ValidationError as exc:
+        raise ConfigError("\n".join(_explain(origin, error) for error in exc.errors())) from exc
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as exc:
+        raise ConfigError(f"{path}: cannot be read ({exc}); pass --config or set {ENV_PREFIX}CONFIG") from exc
+    except tomllib.TOMLDecodeError as exc:
+        raise ConfigError(f"{path}: not TOML: {exc}") from exc
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    # Files first, so that the plain variable of the same key wins.
+    for name, text in sorted(environ.items(), key=lambda item: not item[0].endswith("_FILE")):
+        if not name.startswith(ENV_PREFIX) or name == f"{ENV_PREFIX}CONFIG":
+            continue
+        *sections, key = name.removeprefix(ENV_PREFIX).lower().split("__")
+        value = text
+        if key.endswith("_file") and _is_secret([*sections, key.removesuffix("_file")]):
+            key = key.removesuffix("_file")
+            try:
+                value = Path(text).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as exc:
+                raise ConfigError(f"{name}: {text}: cannot be read ({exc})") from exc
+        place = found
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[key] = value
+    return found
+
+
+def _is_secret(path: list[str]) -> bool:
+    model: type[BaseModel] = Settings
+    *sections, key = path
+    for section in sections:
+        field = model.model_fields.get(section)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return False
+        model = field.annotation
+    return key in model.model_fields and model.model_fields[key].annotation is SecretStr
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            _merge(base[key], value)
+        else:
+            base[key] = value
+
+
+def _adopt_airflow_list(content: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """Take the chain from where Airflow 2 had it, so that an old deployment needs no new list."""
+    cfg = content.get("airflow_cfg")
+    if isinstance(cfg, str) and cfg:
+        parser = configparser.RawConfigParser(strict=False)
+        try:
+            with Path(cfg).open(encoding="utf-8") as lines:
+                parser.read_file(lines)
+        except (OSError, UnicodeDecodeError, configparser.Error) as exc:
+            raise ConfigError(f"airflow_cfg: {cfg}: cannot be read ({exc})") from exc
+        for section in ("api", "fab"):
+            if parser.has_option(section, "auth_backends"):
+                content["auth_backends"] = parser.get(section, "auth_backends")
+                return
+        raise ConfigError(f"airflow_cfg: {cfg}: no auth_backends in [api] or [fab]; set auth_backends here")
+    for variable in ("AIRFLOW__API__AUTH_BACKENDS", "AIRFLOW__FAB__AUTH_BACKENDS"):
+        if environ.get(variable):
+            content["auth_backends"] = environ[variable]
+            return
+
+
+def _explain(origin: str, error: Any) -> str:
+    path = [str(part) for part in error["loc"]]
+    key = ".".join(path)
+    variable = ENV_PREFIX + "__".join(path).upper()
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(_known_keys(path[:-1]))}"
+        return f"{origin}: {key}: no such setting; {hint}"
+    return f"{origin}: {key} (or ${variable}): {error['msg']}"
+
+
+def _known_keys(path: list[str]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for section in path:
+        field = model.model_fields.get(section)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return []
+        model = field.annotation
+    return sorted(model.model_fields)

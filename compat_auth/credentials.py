@@ -1,0 +1,136 @@
+"""What a caller presents: parsed, not yet believed. No I/O, no Flask.
+
+One parser for every place we stand in, so that a front and a back never read a header differently.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass, field
+
+from compat_auth.errors import AmbiguousCredentials, MalformedCredentials
+
+# RFC 9110 11.2: token68, the form of Basic, Bearer and Negotiate credentials.
+_TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*\Z")
+# RFC 9110 5.6.2: the name of a scheme is a token.
+_SCHEME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+# RFC 7617 2: neither part may hold control characters.
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """No Authorization header: only a cookie, or nothing at all."""
+
+    scheme = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Basic:
+    """User name and password (RFC 7617), decoded as UTF-8."""
+
+    username: str
+    password: str = field(repr=False)
+    scheme = "Basic"
+
+
+@dataclass(frozen=True, slots=True)
+class Bearer:
+    """A bearer token of any kind (RFC 6750 section 2.1), not looked into."""
+
+    token: str = field(repr=False)
+    scheme = "Bearer"
+
+
+@dataclass(frozen=True, slots=True)
+class Negotiate:
+    """A SPNEGO token (RFC 4559 section 4), base64-decoded."""
+
+    token: bytes = field(repr=False)
+    scheme = "Negotiate"
+
+
+@dataclass(frozen=True, slots=True)
+class Unrecognised:
+    """A scheme that no backend of ours speaks."""
+
+    scheme: str
+
+
+Credential = Absent | Basic | Bearer | Negotiate | Unrecognised
+
+
+def single_authorization(values: list[bytes]) -> str | None:
+    """Return the one Authorization value, or None when there is none.
+
+    Raises:
+        AmbiguousCredentials: There are two: a front and a back could believe different ones.
+        MalformedCredentials: The value is not ASCII.
+    """
+    if not values:
+        return None
+    if len(values) > 1:
+        raise AmbiguousCredentials("Authorization: two headers in one request; send one")
+    try:
+        return values[0].decode("ascii")
+    except UnicodeDecodeError:
+        raise MalformedCredentials("Authorization: a byte outside ASCII; encode the credential") from None
+
+
+def parse_authorization(value: str | None) -> Credential:
+    """Return the credential in one Authorization value; schemes compare without case (RFC 9110 section 11.1).
+
+    Raises:
+        MalformedCredentials: The value does not follow the grammar of its scheme.
+        AmbiguousCredentials: The value holds two credentials, joined by a comma.
+    """
+    if value is None:
+        return Absent()
+    scheme, _, rest = value.strip(" \t").partition(" ")
+    rest = rest.strip(" \t")
+    if not _SCHEME.match(scheme):
+        raise MalformedCredentials("Authorization: no scheme; send 'Basic …', 'Bearer …' or 'Negotiate …'")
+    match scheme.lower():
+        case "basic":
+            return _basic(_token68(scheme, rest))
+        case "bearer":
+            return Bearer(_token68(scheme, rest))
+        case "negotiate":
+            return Negotiate(_decode(scheme, _token68(scheme, rest)))
+        case _:
+            return Unrecognised(scheme)
+
+
+def _token68(scheme: str, rest: str) -> str:
+    # Servers join repeated headers with a comma: two credentials, of which only one can be meant.
+    if "," in rest:
+        raise AmbiguousCredentials(f"Authorization: more than one {scheme} credential; send one")
+    if not _TOKEN68.match(rest):
+        raise MalformedCredentials(f"Authorization: what follows {scheme} is not base64 or a token")
+    return rest
+
+
+def _decode(scheme: str, text: str) -> bytes:
+    try:
+        return base64.b64decode(text, validate=True)
+    except binascii.Error as exc:
+        raise MalformedCredentials(f"Authorization: {scheme}: not base64") from exc
+
+
+def _basic(text: str) -> Basic:
+    try:
+        # RFC 7617 2.1: we announce charset="UTF-8", so the pair is UTF-8.
+        pair = _decode("Basic", text).decode("utf-8")
+    except UnicodeDecodeError as exc:
+        raise MalformedCredentials("Authorization: Basic: not UTF-8") from exc
+    username, colon, password = pair.partition(":")
+    if not colon:
+        raise MalformedCredentials("Authorization: Basic: no colon between user name and password")
+    # An empty secret is an absent one, everywhere.
+    if not username or not password:
+        raise MalformedCredentials("Authorization: Basic: empty user name or password")
+    if _CONTROL.search(pair):
+        raise MalformedCredentials("Authorization: Basic: control characters")
+    return Basic(username, password)

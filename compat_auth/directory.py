@@ -1,0 +1,99 @@
+"""Where passwords and users live, behind `basic_auth` and the look-ups.
+
+Two shapes, because they leak differently. A hash directory hands out the stored hash, so that `basic_auth`
+can spend the same time on an unknown user as on a wrong password, whatever the order of directories. A
+password directory (an LDAP server, PAM, the upstream) keeps its secrets and only says yes or no.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from compat_auth.identity import Token
+
+if TYPE_CHECKING:
+    from compat_auth.config import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryUser:
+    """A user as a directory knows it.
+
+    Attributes:
+        username: The canonical spelling, whatever the caller typed.
+        active: False: refused, whatever the password.
+        password_hash: In the format of its scheme; "" when the user cannot log in by password.
+        email: E-mail address, or "".
+        roles: Role names, sorted.
+        upstream_id: Key of the user in the upstream's database (Airflow: `ab_user.id`), or "".
+    """
+
+    username: str
+    active: bool = True
+    password_hash: str = field(default="", repr=False)
+    email: str = ""
+    roles: tuple[str, ...] = ()
+    upstream_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordAccepted:
+    """A password directory's yes.
+
+    Attributes:
+        user: Who it is.
+        token: A token for the upstream that the check has yielded, or None.
+    """
+
+    user: DirectoryUser
+    token: Token | None = None
+
+
+@runtime_checkable
+class HashDirectory(Protocol):
+    """Users with their password hashes. Every method may be called from any thread."""
+
+    name: str
+
+    def find(self, username: str) -> DirectoryUser | None:
+        """Return the user of that name (or e-mail, where the directory allows it), active or not; None if unknown.
+
+        Raises:
+            BackendUnavailable: The directory could not be asked.
+        """
+        ...
+
+    def decoy(self) -> str:
+        """Return a hash of no password, as costly to check as those of this directory's users."""
+        ...
+
+
+@runtime_checkable
+class PasswordDirectory(Protocol):
+    """A source that checks the password itself. Every method may be called from any thread."""
+
+    name: str
+
+    def check(self, username: str, password: str) -> PasswordAccepted | None:
+        """Return the user when the password is right; None when it is wrong or the user is unknown or disabled.
+
+        Raises:
+            BackendUnavailable: The directory could not be asked.
+        """
+        ...
+
+
+Directory = HashDirectory | PasswordDirectory
+
+
+class DirectoryFactory(Protocol):
+    """What the entry-point group `compat_auth.directories` holds."""
+
+    def from_settings(self, settings: Settings) -> Directory:
+        """Return the directory as the configuration wants it.
+
+        Raises:
+            ConfigError: A setting is missing or wrong.
+        """
+        ...

@@ -1,0 +1,175 @@
+"""Every error this project raises on purpose.
+
+The tree, and who must act on each::
+
+    CompatAuthError
+    ├── ConfigError                    an operator edits the configuration          exit 78
+    │   ├── BackendNotFound            ... names a backend that is installed
+    │   └── KeyFileError               ... mends or protects a key file
+    ├── BackendUnavailable             an operator mends the source; callers retry  503, exit 69
+    │   └── Overloaded                 nobody: too much is waiting, callers retry   503
+    ├── RequestRefused                 the caller changes the request
+    │   ├── BadRequest                 ... its shape                                400
+    │   │   ├── AmbiguousCredentials   ... sends one credential, not two            400
+    │   │   ├── InvalidPath            ... its path                                 400
+    │   │   └── HeadersTooLarge        ... sends less                               431
+    │   ├── MalformedCredentials       ... the form of the credential               401
+    │   ├── NotAuthenticated           ... the credential                           401
+    │   ├── NotPermitted               nothing helps: known, but not allowed        403
+    │   └── NotImplementedHere         ... uses another protocol                    501
+    ├── InvalidToken                   the caller brings another JWT                401
+    ├── NoActiveKey                    an operator creates a signing key            503, exit 69
+    ├── NoSuchUser                     an operator links the identity to a user     403
+    └── UpstreamError
+        ├── UpstreamUnreachable        an operator starts the upstream              502
+        └── UpstreamTimeout            an operator looks at the upstream            504
+
+The HTTP status and the exit code live on the class: nobody maps errors by hand.
+"""
+
+from __future__ import annotations
+
+
+class CompatAuthError(Exception):
+    """The base of every error raised on purpose.
+
+    Attributes:
+        status: HTTP status when the error ends a request (RFC 9110 section 15).
+        exit_code: Process status when the error ends a command (sysexits.h).
+        title: One stable line for `application/problem+json` (RFC 9457 section 3.1.3).
+        retry_after_s: Seconds after which trying again makes sense, or None.
+    """
+
+    status = 500
+    exit_code = 70  # EX_SOFTWARE
+    title = "Internal error"
+    retry_after_s: int | None = None
+
+
+class ConfigError(CompatAuthError):
+    """An operator must edit the configuration."""
+
+    exit_code = 78  # EX_CONFIG
+    title = "Configuration error"
+
+
+class BackendNotFound(ConfigError):
+    """The configuration names a backend or directory that is not installed."""
+
+
+class KeyFileError(ConfigError):
+    """A key file cannot be trusted or read: wrong mode, wrong shape, or not there."""
+
+
+class BackendUnavailable(CompatAuthError):
+    """The source that could tell right from wrong could not be asked; nobody is let in meanwhile."""
+
+    status = 503
+    exit_code = 69  # EX_UNAVAILABLE
+    title = "Authentication source unavailable"
+    retry_after_s = 5
+
+
+class Overloaded(BackendUnavailable):
+    """More work is waiting than may wait; the caller may try again."""
+
+    title = "Too many authentication requests"
+    retry_after_s = 1
+
+
+class RequestRefused(CompatAuthError):
+    """The caller must change the request."""
+
+    status = 400
+    title = "Request refused"
+
+
+class BadRequest(RequestRefused):
+    """The request has a shape that two parties could read differently, so nobody gets to."""
+
+    title = "Bad request"
+
+
+class AmbiguousCredentials(BadRequest):
+    """More than one credential was presented in one request (RFC 9110 section 11.6.2 allows one)."""
+
+
+class InvalidPath(BadRequest):
+    """The path has more than one reading: dot segments, double encoding, control characters."""
+
+
+class HeadersTooLarge(BadRequest):
+    """The header section is larger than the limit (RFC 6585 section 5)."""
+
+    status = 431
+    title = "Request header fields too large"
+
+
+class MalformedCredentials(RequestRefused):
+    """The Authorization header does not follow the grammar of its scheme."""
+
+    status = 401
+    title = "Unauthorized"
+
+
+class NotAuthenticated(RequestRefused):
+    """No credential was presented, or the presented one is wrong; the audit log knows which."""
+
+    status = 401
+    title = "Unauthorized"
+
+
+class NotPermitted(RequestRefused):
+    """The caller is known but not allowed."""
+
+    status = 403
+    title = "Forbidden"
+
+
+class NotImplementedHere(RequestRefused):
+    """The caller asked for a protocol that is not spoken here."""
+
+    status = 501
+    title = "Not implemented"
+
+
+class InvalidToken(CompatAuthError):
+    """A JWT is not one that we accept; the message says why, for logs only."""
+
+    status = 401
+    title = "Unauthorized"
+
+
+class NoActiveKey(CompatAuthError):
+    """Every signing key is still to come or has retired."""
+
+    status = 503
+    exit_code = 69
+    title = "No signing key"
+    retry_after_s = 60
+
+
+class NoSuchUser(CompatAuthError):
+    """The identity is vouched for, but the upstream has no active user for it."""
+
+    status = 403
+    title = "Forbidden"
+
+
+class UpstreamError(CompatAuthError):
+    """The upstream did not answer as it should."""
+
+    status = 502
+    exit_code = 69
+    title = "Bad gateway"
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection to the upstream, or it ended before an answer came."""
+
+
+class UpstreamTimeout(UpstreamError):
+    """The upstream did not answer in time."""
+
+    status = 504
+    title = "Gateway timeout"

@@ -1,0 +1,105 @@
+"""A view behind one authenticator, in any Flask app: what `requires_authentication` does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, cast
+
+import flask
+from flask_login import UserMixin  # type: ignore[import-untyped]  # flask-login has no stubs
+from werkzeug.local import LocalProxy
+
+from compat_auth.credentials import Credential, parse_authorization, single_authorization
+from compat_auth.errors import CompatAuthError, NotAuthenticated, RequestRefused
+from compat_auth.identity import Identity
+from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
+from compat_auth.problem import PROBLEM_JSON, problem_body
+
+View = Callable[..., Any]
+
+
+class IdentityUser(UserMixin):  # type: ignore[misc]  # flask-login has no stubs
+    """An identity in the shape that flask-login and Airflow 2 views expect of a user."""
+
+    is_active = True
+
+    def __init__(self, identity: Identity) -> None:
+        self.identity = identity
+        self.username = identity.username
+        self.email = identity.email
+        self.roles = identity.roles
+
+    def get_id(self) -> str:
+        """Return what identifies the user: the upstream's key where it is known, else the name."""
+        return self.identity.upstream_id or self.identity.username
+
+
+def sign_in(identity: Identity) -> None:
+    """Make the identity current for this request only: no session is touched, no cookie is set."""
+    flask.g.compat_auth_identity = identity
+    # flask-login reads the user of the request from here; login_user() would write a session.
+    flask.g._login_user = IdentityUser(identity)  # noqa: SLF001
+
+
+def _find_identity() -> Identity | None:
+    return cast("Identity | None", flask.g.get("compat_auth_identity"))
+
+
+current_identity = cast("Identity", LocalProxy(_find_identity))
+"""The identity of the request at hand; false where nobody has been vouched for."""
+
+
+def request_credential() -> Credential:
+    """Return the credential of Flask's current request.
+
+    Raises:
+        MalformedCredentials, AmbiguousCredentials: See `compat_auth.credentials`.
+    """
+    values = [value.encode("latin-1") for value in flask.request.headers.getlist("Authorization")]
+    return parse_authorization(single_authorization(values))
+
+
+def refuse(error: CompatAuthError, challenges: tuple[str, ...] = ()) -> flask.Response:
+    """Return the answer to a refused request: problem+json, every challenge on a 401, never cached."""
+    # The message of a refused shape tells the caller how to mend it; a verdict's reason is for the audit log.
+    detail = str(error) if isinstance(error, RequestRefused) and str(error) else None
+    response = flask.Response(
+        problem_body(error.status, title=error.title, detail=detail), error.status, content_type=PROBLEM_JSON
+    )
+    response.headers["Cache-Control"] = "no-store"
+    if error.status == NotAuthenticated.status:
+        for challenge in challenges:
+            response.headers.add("WWW-Authenticate", challenge)
+    if error.retry_after_s is not None:
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
+
+
+def guard_view(
+    authenticate: Callable[[Credential], Outcome], challenges: Callable[[], tuple[str, ...]], view: View
+) -> View:
+    """Return the view so wrapped that it runs only for an accepted credential, with the identity signed in."""
+
+    @wraps(view)
+    def guarded(*args: Any, **kwargs: Any) -> Any:
+        try:
+            outcome = authenticate(request_credential())
+        except CompatAuthError as error:
+            return refuse(error, challenges())
+        match outcome:
+            case Accept(identity, headers):
+                sign_in(identity)
+                response = flask.make_response(flask.current_app.ensure_sync(view)(*args, **kwargs))
+                for name, value in headers:
+                    response.headers.add(name, value)
+                return response
+            case Challenge(header):
+                return refuse(NotAuthenticated(), (header,))
+            case Reject(_, status):
+                error_class = next(kind for kind in (NotAuthenticated, *RequestRefused.__subclasses__()) if kind.status == status)
+                return refuse(error_class(), challenges())
+            case Skip():
+                return refuse(NotAuthenticated(), challenges())
+
+    return guarded

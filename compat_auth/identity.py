@@ -1,0 +1,45 @@
+"""Who the caller is, and the token that says so to the upstream. No I/O, no Flask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A caller, vouched for by a named backend.
+
+    Attributes:
+        username: The name the upstream knows the user by.
+        backend: Configured name of the backend that vouches.
+        subject: What the source itself calls the user (principal, e-mail, `sub`); the user name where it has no other.
+        directory: Name of the directory the user was found in, or "".
+        email: E-mail address, or "".
+        roles: Role names as the directory spells them, sorted.
+        groups: Group names as the directory spells them, sorted.
+        upstream_id: Number or key of the user in the upstream's own database (Airflow: `ab_user.id`), or "".
+        expires_at: End of the credential itself, in seconds since the epoch; None when it has none.
+    """
+
+    username: str
+    backend: str
+    subject: str = ""
+    directory: str = ""
+    email: str = ""
+    roles: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    upstream_id: str = ""
+    expires_at: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A JWT for the upstream, minted by us or obtained from it.
+
+    Attributes:
+        value: Compact JWS (RFC 7515 section 7.1), ASCII.
+        expires_at: `exp`, in seconds since the epoch.
+    """
+
+    value: str = field(repr=False)
+    expires_at: int

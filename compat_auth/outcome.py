@@ -1,0 +1,58 @@
+"""The four answers of a backend. No I/O, no Flask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compat_auth.identity import Identity, Token
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """The credential is right: stop.
+
+    Attributes:
+        identity: Who the caller is.
+        headers: Response headers that belong to the success, such as the mutual authentication of RFC 4559.
+        reusable_s: Seconds for which the same credential need not be checked again; 0 means never reuse.
+        token: A token for the upstream that the check itself has yielded, or None.
+    """
+
+    identity: Identity
+    headers: tuple[tuple[str, str], ...] = ()
+    reusable_s: float = 0
+    token: Token | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A credential of this backend's kind was presented and is bad: stop.
+
+    Attributes:
+        reason: For the audit log only; the caller never sees it.
+        status: 401, or 403 where the caller is known but not permitted.
+    """
+
+    reason: str
+    status: int = 401
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A further leg is needed: stop, 401 with this `WWW-Authenticate` value."""
+
+    header: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """Not this backend's kind: ask the next.
+
+    Attributes:
+        challenges: `WWW-Authenticate` values learnt while asking, for the final 401.
+    """
+
+    challenges: tuple[str, ...] = ()
+
+
+Outcome = Accept | Reject | Challenge | Skip

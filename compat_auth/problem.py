@@ -1,0 +1,30 @@
+"""Errors on the wire: `application/problem+json` (RFC 9457). No I/O, no Flask."""
+
+from __future__ import annotations
+
+import json
+from http import HTTPStatus
+
+PROBLEM_JSON = "application/problem+json"
+# Airflow 2.11's own `type` values: strict 2.x clients show them to their users.
+_AIRFLOW2_ERRORS = "https://airflow.apache.org/docs/apache-airflow/2.11.2/stable-rest-api-ref.html#section/Errors/"
+_AIRFLOW2_TYPES = {401: "Unauthenticated", 403: "PermissionDenied"}
+
+
+def problem_body(status: int, *, title: str = "", detail: str | None = None) -> bytes:
+    """Return the JSON body for a status; the title defaults to the status phrase (RFC 9457 section 4.2.1)."""
+    content: dict[str, object] = {"type": "about:blank", "title": title or HTTPStatus(status).phrase, "status": status}
+    if detail is not None:
+        content["detail"] = detail
+    return json.dumps(content).encode()
+
+
+def airflow2_body(status: int) -> bytes:
+    """Return the body that Airflow 2.11 sends with 401 and 403 (`airflow.api_connexion.exceptions`)."""
+    content = {
+        "detail": None,
+        "status": status,
+        "title": HTTPStatus(status).phrase,
+        "type": _AIRFLOW2_ERRORS + _AIRFLOW2_TYPES[status],
+    }
+    return json.dumps(content, indent=2).encode() + b"\n"
