@@ -1,0 +1,1 @@
+"""The command `compat-auth`: thin, every verb in a module of its own."""
