@@ -169,6 +169,15 @@ def load_settings(path: str | None = None, environ: Mapping[str, str] | None = N
     _merge(content, _from_environment(environ))
     if "auth_backends" not in content:
         _adopt_airflow_list(content, environ)
+    return parse_settings(content, origin)
+
+
+def parse_settings(content: Mapping[str, Any], origin: str) -> Settings:
+    """Return the settings of a parsed file or mapping; the origin is its name in messages.
+
+    Raises:
+        ConfigError: A key is unknown or a value is out of range.
+    """
     try:
         return Settings.model_validate(content)
     except ValidationError as exc:
