@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import flask
 from flask import Flask
 from flask_login import LoginManager  # type: ignore[import-untyped]  # flask-login has no stubs
 
+from compat_auth.airflow2_module import app_settings
 from compat_auth.chain import Chain
-from compat_auth.config import Settings, load_settings, parse_settings
+from compat_auth.config import Settings
 from compat_auth.credentials import Credential
 from compat_auth.guard import View, current_identity, guard_view
 from compat_auth.outcome import Outcome
@@ -49,7 +47,7 @@ class CompatAuth:
         Raises:
             ConfigError: A backend is missing or misconfigured.
         """
-        settings = self._settings or settings_of(app)
+        settings = self._settings or app_settings(app)
         if getattr(app, "login_manager", None) is None:
             # Views ask flask-login's current_user; an app without sessions of its own has no other user to load.
             LoginManager(app).user_loader(_no_user)
@@ -58,20 +56,6 @@ class CompatAuth:
         for backend in self.chain.backends:
             backend.init_app(app)
         app.extensions["compat_auth"] = self
-
-
-def settings_of(app: Flask) -> Settings:
-    """Return the settings of a Flask app: `app.config["COMPAT_AUTH"]`, else the file and the environment.
-
-    Raises:
-        ConfigError: A setting is missing or wrong.
-    """
-    configured: Any = app.config.get("COMPAT_AUTH")
-    if isinstance(configured, Settings):
-        return configured
-    if isinstance(configured, Mapping):
-        return parse_settings(configured, 'app.config["COMPAT_AUTH"]')
-    return load_settings()
 
 
 def style_of(settings: Settings) -> RefusalStyle:
