@@ -13,7 +13,8 @@ from compat_auth.chain import Chain
 from compat_auth.config import Settings, load_settings
 from compat_auth.credentials import Credential
 from compat_auth.decision import Decider, Obtain
-from compat_auth.directory_registry import load_directory
+from compat_auth.directory import HashDirectory
+from compat_auth.directory_catalog import load_directories
 from compat_auth.errors import ConfigError
 from compat_auth.extension import CompatAuth, style_of
 from compat_auth.forward_auth import forward_auth_pages
@@ -23,7 +24,8 @@ from compat_auth.lookup import Resolve, keep_identity, resolve_in
 from compat_auth.pages import JWKS_PATH, jwks_page, live, ready_page, whoami
 from compat_auth.paths import Prefixes
 from compat_auth.proxy import ReverseProxy
-from compat_auth.strategies import Strategy, build_strategy
+from compat_auth.strategies import Strategy, build_strategy, open_key_ring
+from compat_auth.trusted_keys import merge_jwks
 from compat_auth.trust import TrustedProxies
 
 
@@ -51,7 +53,7 @@ class Gateway:
                 "live": live,
                 "ready": ready_page(self._proxy.unreachable),
                 "whoami": whoami,
-                JWKS_PATH: jwks_page(_public_keys(strategy)),
+                JWKS_PATH: jwks_page(_public_keys(settings)),
                 **forward_auth_pages(),
             },
         )
@@ -138,7 +140,9 @@ def _resolver(settings: Settings) -> Resolve:
                 "token.strategy mints tokens for airflow-fab, which names users by their number in its database: "
                 "set [airflow_db] url, or token.strategy = \"exchange\""
             )
-        return resolve_in(load_directory("airflow_db", settings))
+        (directory,) = load_directories(["airflow_db"], settings)
+        if isinstance(directory, HashDirectory):
+            return resolve_in(directory)
     return keep_identity
 
 
@@ -152,5 +156,18 @@ def _rules(settings: Settings) -> GateRules:
     )
 
 
-def _public_keys(strategy: Strategy) -> Callable[[], bytes]:
-    return lambda: json.dumps({"keys": strategy.public_jwks()}).encode()
+def _public_keys(settings: Settings) -> Callable[[], bytes]:
+    """Return what publishes the keys that the upstream may trust: ours, and what `token.trusted_jwks` names.
+
+    Raises:
+        ConfigError: A key file is missing or cannot be trusted.
+    """
+    trusted = settings.token.trusted_jwks
+    ring = open_key_ring(settings) if settings.token.strategy == "key_pair" else None
+
+    def publish() -> bytes:
+        own = ring.public_jwks() if ring is not None else []
+        return json.dumps({"keys": merge_jwks(own, trusted)}).encode()
+
+    publish()
+    return publish
