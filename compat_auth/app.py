@@ -25,8 +25,8 @@ from compat_auth.pages import JWKS_PATH, jwks_page, live, ready_page, whoami
 from compat_auth.paths import Prefixes
 from compat_auth.proxy import ReverseProxy
 from compat_auth.strategies import Strategy, build_strategy, open_key_ring
-from compat_auth.trusted_keys import merge_jwks
 from compat_auth.trust import TrustedProxies
+from compat_auth.trusted_keys import merge_jwks
 
 
 class Gateway:
@@ -138,7 +138,7 @@ def _resolver(settings: Settings) -> Resolve:
         if not settings.airflow_db.url.get_secret_value():
             raise ConfigError(
                 "token.strategy mints tokens for airflow-fab, which names users by their number in its database: "
-                "set [airflow_db] url, or token.strategy = \"exchange\""
+                'set [airflow_db] url, or token.strategy = "exchange"'
             )
         (directory,) = load_directories(["airflow_db"], settings)
         if isinstance(directory, HashDirectory):

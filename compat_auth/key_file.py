@@ -12,7 +12,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -126,7 +126,7 @@ def replace_key_file(path: Path, keys: tuple[StoredKey, ...]) -> None:
 
 
 @contextlib.contextmanager
-def lock_key_file(path: Path) -> Iterator[None]:
+def lock_key_file(path: Path) -> Generator[None, None, None]:
     """Let one writer at a time change the file; others wait.
 
     Raises:
@@ -158,7 +158,7 @@ def _refuse_exposed(path: Path, status: os.stat_result) -> None:
 
 
 @contextlib.contextmanager
-def _written_aside(path: Path, keys: tuple[StoredKey, ...]) -> Iterator[Path]:
+def _written_aside(path: Path, keys: tuple[StoredKey, ...]) -> Generator[Path, None, None]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     content = json.dumps({"keys": [_serialise(key) for key in keys]}, indent=2).encode() + b"\n"
     try:

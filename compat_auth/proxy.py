@@ -148,7 +148,10 @@ class ReverseProxy:
         forward = request.intake.forward if self._trusted.covers(peer) else {}
         hops = [value.decode("latin-1") for value in forward.get(b"x-forwarded-for", ())]
         headers["X-Forwarded-For"] = ", ".join((*hops, peer))
-        for name, own in (("X-Forwarded-Proto", str(scope.get("scheme", "http"))), ("X-Forwarded-Host", request.intake.host.decode("ascii"))):
+        for name, own in (
+            ("X-Forwarded-Proto", str(scope.get("scheme", "http"))),
+            ("X-Forwarded-Host", request.intake.host.decode("ascii")),
+        ):
             vouched = forward.get(name.lower().encode())
             headers[name] = vouched[-1].decode("latin-1") if vouched else own
         return headers

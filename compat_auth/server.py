@@ -6,6 +6,7 @@ The parent loads everything once and forks, so that a further worker costs only 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -86,7 +87,7 @@ def bind_socket(bind: str) -> socket.socket:
 def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
     """Return how we run uvicorn: it must not read forward headers, and must not log what may hold a credential."""
     return uvicorn.Config(
-        app,  # type: ignore[arg-type]  # uvicorn's own spelling of the ASGI types
+        app,
         http=BoundedHeadersProtocol,
         loop="uvloop",
         lifespan="on",
@@ -116,10 +117,8 @@ def serve_workers(make_app: Callable[[], ASGIApp], listener: socket.socket, work
 
 def _serve(app: ASGIApp, listener: socket.socket) -> int:
     server = uvicorn.Server(uvicorn_config(app))
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        pass
     return 0 if server.started else 1
 
 
@@ -192,7 +191,5 @@ class _Parent:
 
 
 def _signal(child: int, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(child, number)
-    except ProcessLookupError:
-        pass

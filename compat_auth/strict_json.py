@@ -72,5 +72,6 @@ def _refuse_odd(value: Any, depth: int) -> None:
             name.encode("utf-8")
             _refuse_odd(member, depth - 1)
     elif isinstance(value, list):
-        for member in cast("list[Any]", value):
+        members: list[Any] = value
+        for member in members:
             _refuse_odd(member, depth - 1)

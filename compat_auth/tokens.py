@@ -139,7 +139,7 @@ def _split(token: str) -> _Parts:
     if len(token) > MAX_TOKEN_BYTES:
         raise InvalidToken(f"longer than {MAX_TOKEN_BYTES} bytes")
     segments = token.split(".")
-    if len(segments) != 3:  # noqa: PLR2004  # RFC 7515 7.1: header, payload, signature
+    if len(segments) != 3:  # RFC 7515 7.1: header, payload, signature
         raise InvalidToken("not three parts")
     header, payload, _ = (_decode(segment) for segment in segments)
     try:

@@ -124,7 +124,7 @@ def _client() -> str:
         parsed = ipaddress.ip_address(address or "")
     except ValueError:
         return address or ""
-    if parsed.version == 4:  # noqa: PLR2004  # the version of IP
+    if parsed.version == 4:  # the version of IP
         return str(parsed)
     return str(ipaddress.ip_network((int(parsed), 64), strict=False))
 

@@ -31,7 +31,9 @@ def serve(config_path: str | None, bind: str | None, workers: int | None, reload
         raise ConfigError("upstream.url: not set; name the API behind the gateway, such as http://127.0.0.1:8080")
     listener = bind_socket(settings.serve.bind)
     host, port = listener.getsockname()[:2]
-    click.echo(f"compat-auth: http://{host}:{port} -> {settings.upstream.url} ({', '.join(settings.auth_backends)})", err=True)
+    click.echo(
+        f"compat-auth: http://{host}:{port} -> {settings.upstream.url} ({', '.join(settings.auth_backends)})", err=True
+    )
     del reload
     sys.exit(serve_workers(lambda: create_app(settings), listener, settings.serve.workers))
 
