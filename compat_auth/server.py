@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import Literal
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -84,13 +85,13 @@ def bind_socket(bind: str) -> socket.socket:
     return listener
 
 
-def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
+def uvicorn_config(app: ASGIApp | str, lifespan: Literal["on", "off"] = "on") -> uvicorn.Config:
     """Return how we run uvicorn: it must not read forward headers, and must not log what may hold a credential."""
     return uvicorn.Config(
         app,
         http=BoundedHeadersProtocol,
         loop="uvloop",
-        lifespan="on",
+        lifespan=lifespan,
         ws="websockets-sansio",
         proxy_headers=False,
         server_header=False,

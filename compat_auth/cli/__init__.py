@@ -7,6 +7,8 @@ import sys
 import click
 
 from compat_auth import __version__
+from compat_auth.cli.demo import demo
+from compat_auth.cli.keys import keys
 from compat_auth.cli.serve import serve
 from compat_auth.errors import CompatAuthError
 
@@ -17,7 +19,8 @@ def commands() -> None:
     """Old clients keep the login they have; the new API gets the JWT it wants."""
 
 
-commands.add_command(serve)
+for command in (demo, keys, serve):
+    commands.add_command(command)
 
 
 def main() -> None:
