@@ -85,7 +85,9 @@ class TokenSettings(_Section):
     ttl_s: int = Field(600, ge=10, le=3600, description="Lifetime of a minted token, in seconds.")
     trusted_jwks: list[str] = Field([], description="JWKS files whose public keys are published beside ours.")
     claims: dict[str, str] = Field(
-        {}, description="generic: claim name to template, with {username}, {email}, {subject}, {backend}, {roles}."
+        {},
+        description="generic: claim name to template, with {username}, {email}, {subject}, {backend},"
+        " {directory}, {upstream_id}; a list is {roles} or {groups} alone.",
     )
 
 
