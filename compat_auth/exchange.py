@@ -101,8 +101,9 @@ class UpstreamLogin:
             connection.connect()
             connection.sock.settimeout(self.timeout_s)
             connection.request("POST", self.path, body, headers)
-            response = connection.getresponse()
-            return response.status, self._read(response, deadline)
+            # The response owns the socket once the peer is to close: closing the connection alone would leak it.
+            with connection.getresponse() as response:
+                return response.status, self._read(response, deadline)
         # ValueError: http.client raises it for a malformed chunk size or content length.
         except (OSError, http.client.HTTPException, ValueError) as exc:
             # Only the class: a message may quote what was sent or received.
