@@ -91,7 +91,8 @@ class TokenSettings(_Section):
     trusted_jwks: list[str] = Field(default=[], description="JWKS files whose public keys are published beside ours.")
     claims: dict[str, str] = Field(
         default={},
-        description="generic: claim name to template, with {username}, {email}, {subject}, {backend}, {roles}.",
+        description="generic: claim name to template, with {username}, {email}, {subject}, {backend},"
+        " {directory}, {upstream_id}; a list is {roles} or {groups} alone.",
     )
 
 
