@@ -4,9 +4,11 @@ from importlib.metadata import PackageNotFoundError, distribution
 
 import pytest
 
-from peers.fixtures import airflow2, airflow_fab, airflow_simple
+from peers.fixtures import airflow2, airflow_fab, airflow_simple, caddy, nginx, postgres
 
-__all__ = ["airflow2", "airflow_fab", "airflow_simple"]
+# Asking for one of these makes a test a peer test.
+PEERS = frozenset({"airflow2", "airflow_fab", "airflow_simple", "caddy", "nginx", "postgres"})
+__all__ = ["airflow2", "airflow_fab", "airflow_simple", "caddy", "nginx", "postgres"]
 
 
 def pytest_configure() -> None:
@@ -17,3 +19,11 @@ def pytest_configure() -> None:
         raise pytest.UsageError(
             "compat_auth is not installed in this environment; run: pip install -e . --group tests"
         ) from exc
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that asks for a peer, so that `-m "not peer"` never starts one."""
+    for item in items:
+        if isinstance(item, pytest.Function) and PEERS.intersection(item.fixturenames):
+            item.add_marker(pytest.mark.peer)

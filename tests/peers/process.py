@@ -40,7 +40,8 @@ def answers_http(url: str) -> bool:
         with build_opener(ProxyHandler({})).open(url, timeout=5):
             return True
     except HTTPError as answer:
-        return answer.code < 500
+        answer.close()
+        return True
     except (URLError, OSError):
         return False
 
@@ -48,9 +49,10 @@ def answers_http(url: str) -> bool:
 class Process:
     """One program in a process group of its own, its output in one log file."""
 
-    def __init__(self, name: str, log: Path) -> None:
+    def __init__(self, name: str, log: Path, *, is_stopped_by_interrupt: bool = False) -> None:
         self.name = name
         self.log = log
+        self._stop_signal = signal.SIGINT if is_stopped_by_interrupt else signal.SIGTERM
         self._popen: subprocess.Popen[bytes] | None = None
 
     @property
@@ -99,7 +101,7 @@ class Process:
             return
         # The group's leader is our own child and not yet waited for, so its id cannot belong to anybody else.
         with suppress(ProcessLookupError):
-            os.killpg(popen.pid, signal.SIGTERM)
+            os.killpg(popen.pid, self._stop_signal)
         try:
             popen.wait(timeout_s)
         except subprocess.TimeoutExpired:

@@ -1,12 +1,18 @@
 """What the peers answer on their own: the reason why the gateway exists."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 import sqlalchemy
+import sqlalchemy.exc
 
 from peers.airflows import Airflow2, Airflow3
+from peers.place import environment
+from peers.postgres import Postgres
+from peers.process import Process
+from peers.proxies import StartProxy
 
 pytestmark = pytest.mark.peer
 
@@ -129,3 +135,60 @@ def test_the_database_is_there_for_a_directory_to_read(peer: str, request: pytes
     assert users["mixed"] == ("Mixed@Example.com", True)
     assert users["disabled"] == ("disabled@example.com", False)
     assert users["jürgen"] == ("juergen@example.com", True)
+
+
+def test_postgres_keeps_its_data_over_a_restart(postgres: Postgres) -> None:
+    engine = sqlalchemy.create_engine(postgres.url)
+    with engine.begin() as connection:
+        connection.execute(sqlalchemy.text("create table kept (word text)"))
+        connection.execute(sqlalchemy.text("insert into kept values ('jürgen')"))
+    engine.dispose()
+
+    postgres.stop()
+    postgres.start()
+
+    with engine.connect() as connection:
+        words = connection.execute(sqlalchemy.text("select word from kept")).scalars().all()
+    engine.dispose()
+    assert words == ["jürgen"]
+
+
+def test_postgres_is_unreachable_while_it_is_stopped(postgres: Postgres) -> None:
+    engine = sqlalchemy.create_engine(postgres.url)
+
+    postgres.stop()
+    try:
+        with pytest.raises(sqlalchemy.exc.OperationalError):
+            engine.connect()
+    finally:
+        postgres.start()
+
+
+def test_nginx_runs_the_given_configuration(nginx: StartProxy) -> None:
+    inner = nginx('return 200 "inner";')
+
+    outer = nginx("location / { proxy_pass http://inner; }", outside=f"upstream inner {{ server {inner[7:]}; }}")
+
+    assert get(outer).text == "inner"
+
+
+def test_caddy_runs_the_given_configuration(caddy: StartProxy) -> None:
+    inner = caddy("respond inner")
+
+    outer = caddy(f"reverse_proxy {inner}")
+
+    assert get(outer).text == "inner"
+
+
+def test_a_program_that_dies_fails_the_test_with_the_end_of_its_log(tmp_path: Path) -> None:
+    process = Process("false", tmp_path / "log")
+
+    with pytest.raises(pytest.fail.Exception, match=r"(?s)ended with 3 before it was ready.*the reason"):
+        process.start(["/bin/sh", "-c", "echo the reason; exit 3"], env={}, is_ready=lambda: False, timeout_s=TIMEOUT_S)
+
+
+def test_a_missing_peer_fails_the_test_and_names_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("COMPAT_AUTH_PEERS", str(tmp_path))
+
+    with pytest.raises(pytest.fail.Exception, match="run tests/peers/install"):
+        environment("airflow3")
