@@ -41,11 +41,12 @@ install_packages() {
 make_environment() {
   stamp=.venv/.$1-stamp
   shift
-  wanted=$(cat setup.cfg pyproject.toml .ci/environment.sh compat_auth/__init__.py | cksum)
+  wanted=$PWD:$(cat setup.cfg pyproject.toml .ci/environment.sh compat_auth/__init__.py | cksum)
   if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$wanted" ] && .venv/bin/python -c '' 2>/dev/null; then
     return
   fi
-  if ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
+  # An environment that was moved, half made, or made without pip cannot be mended in general: make it anew.
+  if ! grep -qsF "$PWD/.venv" .venv/bin/activate || ! .venv/bin/python -m pip --version >/dev/null 2>&1; then
     python=$(find_python) || exit
     if ! "$python" -c 'import ensurepip, venv' >/dev/null 2>&1; then
       version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
