@@ -169,6 +169,15 @@ def load_settings(path: str | None = None, environ: Mapping[str, str] | None = N
     _merge(content, _from_environment(environ))
     if "auth_backends" not in content:
         _adopt_airflow_list(content, environ)
+    return parse_settings(content, origin=origin)
+
+
+def parse_settings(content: Mapping[str, Any], *, origin: str) -> Settings:
+    """Return the settings that a mapping spells out, sections as mappings in it.
+
+    Raises:
+        ConfigError: A key is unknown or a value is out of range; says where, by the origin's name, and what to do.
+    """
     try:
         return Settings.model_validate(content)
     except ValidationError as exc:

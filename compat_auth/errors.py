@@ -16,6 +16,7 @@ The tree, and who must act on each::
     │   ├── MalformedCredentials       ... the form of the credential               401
     │   ├── NotAuthenticated           ... the credential                           401
     │   ├── NotPermitted               nothing helps: known, but not allowed        403
+    │   ├── NoSuchPage                 ... the path                                 404
     │   └── NotImplementedHere         ... uses another protocol                    501
     ├── InvalidToken                   the caller brings another JWT                401
     ├── NoActiveKey                    an operator creates a signing key            503, exit 69
@@ -124,6 +125,13 @@ class NotPermitted(RequestRefused):
 
     status = 403
     title = "Forbidden"
+
+
+class NoSuchPage(RequestRefused):
+    """None of our own pages has this path."""
+
+    status = 404
+    title = "Not found"
 
 
 class NotImplementedHere(RequestRefused):

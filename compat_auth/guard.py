@@ -11,10 +11,11 @@ from flask_login import UserMixin  # type: ignore[import-untyped]  # flask-login
 from werkzeug.local import LocalProxy
 
 from compat_auth.credentials import Credential, parse_authorization, single_authorization
-from compat_auth.errors import CompatAuthError, NotAuthenticated, RequestRefused
+from compat_auth.errors import CompatAuthError
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
-from compat_auth.problem import PROBLEM_JSON, problem_body
+from compat_auth.problem import PROBLEM_JSON
+from compat_auth.refusal import RefusalStyle, Wording
 
 View = Callable[..., Any]
 
@@ -60,24 +61,18 @@ def request_credential() -> Credential:
     return parse_authorization(single_authorization(values))
 
 
-def refuse(error: CompatAuthError, challenges: tuple[str, ...] = ()) -> flask.Response:
-    """Return the answer to a refused request: problem+json, every challenge on a 401, never cached."""
-    # The message of a refused shape tells the caller how to mend it; a verdict's reason is for the audit log.
-    detail = str(error) if isinstance(error, RequestRefused) and str(error) else None
-    response = flask.Response(
-        problem_body(error.status, title=error.title, detail=detail), error.status, content_type=PROBLEM_JSON
-    )
-    response.headers["Cache-Control"] = "no-store"
-    if error.status == NotAuthenticated.status:
-        for challenge in challenges:
-            response.headers.add("WWW-Authenticate", challenge)
-    if error.retry_after_s is not None:
-        response.headers["Retry-After"] = str(error.retry_after_s)
+def _send(wording: Wording) -> flask.Response:
+    response = flask.Response(wording.body, wording.status, content_type=PROBLEM_JSON)
+    for name, value in wording.headers:
+        response.headers.add(name, value)
     return response
 
 
 def guard_view(
-    authenticate: Callable[[Credential], Outcome], challenges: Callable[[], tuple[str, ...]], view: View
+    authenticate: Callable[[Credential], Outcome],
+    challenges: Callable[[], tuple[str, ...]],
+    view: View,
+    style: Callable[[], RefusalStyle] = RefusalStyle,
 ) -> View:
     """Return the view so wrapped that it runs only for an accepted credential, with the identity signed in."""
 
@@ -86,7 +81,7 @@ def guard_view(
         try:
             outcome = authenticate(request_credential())
         except CompatAuthError as error:
-            return refuse(error, challenges())
+            return _send(style().word_error(error, challenges()))
         match outcome:
             case Accept(identity, headers):
                 sign_in(identity)
@@ -95,11 +90,10 @@ def guard_view(
                     response.headers.add(name, value)
                 return response
             case Challenge(header):
-                return refuse(NotAuthenticated(), (header,))
+                return _send(style().word(401, (header,)))
             case Reject(_, status):
-                error_class = next(kind for kind in (NotAuthenticated, *RequestRefused.__subclasses__()) if kind.status == status)
-                return refuse(error_class(), challenges())
+                return _send(style().word(status, challenges()))
             case Skip():
-                return refuse(NotAuthenticated(), challenges())
+                return _send(style().word(401, challenges()))
 
     return guarded

@@ -1,0 +1,1 @@
+"""The backends that come with compat_auth, one file each."""

@@ -1,0 +1,132 @@
+"""User name and password (RFC 7617), checked in directories, in the configured order.
+
+A hash directory that knows the user decides: the next is not asked, so that a user disabled here cannot come in there.
+A password directory cannot tell an unknown user from a wrong password, so after its no the next one is asked.
+
+Whoever is refused costs one hash: for an unknown or disabled user, or one without a usable hash, a decoy is checked
+that is as costly as the costliest of all directories. What a password directory takes by itself comes on top, for the
+names that no hash directory before it knows: list password directories first where that difference matters.
+
+To move users from one directory to another, list the new one first: whom it knows, it decides on; the others log in as
+before, until the old one can go.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import ClassVar
+
+import flask
+
+from compat_auth.airflow2_module import airflow2_contract
+from compat_auth.backend import Backend, CredentialKind
+from compat_auth.config import Settings
+from compat_auth.credentials import Basic, Credential
+from compat_auth.directory import Directory, DirectoryUser, HashDirectory
+from compat_auth.directory_catalog import load_directories
+from compat_auth.hash_pool import HashPool
+from compat_auth.hashing import check_hash, decoy_like
+from compat_auth.identity import Identity, Token
+from compat_auth.outcome import Accept, Outcome, Reject, Skip
+
+CLIENT_AUTH = None
+
+
+class BasicAuthBackend(Backend):
+    """Checks Basic credentials in one or more directories."""
+
+    name = "basic_auth"
+    kinds: ClassVar[frozenset[CredentialKind]] = frozenset({Basic})
+
+    def __init__(
+        self, directories: tuple[Directory, ...], *, pool: HashPool, realm: str = "Airflow", reusable_s: float = 60
+    ) -> None:
+        self.pool = pool
+        self._directories = directories
+        self._realm = realm
+        self._reusable_s = reusable_s
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> BasicAuthBackend:
+        """Return the backend with the directories of `[basic_auth] directories`.
+
+        Raises:
+            BackendNotFound: A directory of that name is not installed.
+            ConfigError: A directory's own setting is missing or wrong.
+        """
+        return cls(
+            load_directories(settings.basic_auth.directories, settings),
+            pool=HashPool.from_settings(settings),
+            realm=settings.basic_auth.realm,
+            reusable_s=settings.basic_auth.cache_ttl_s,
+        )
+
+    def authenticate(self, credential: Credential) -> Outcome:
+        """Accept the user whose password this is, reject every other.
+
+        Raises:
+            BackendUnavailable: A directory could not be asked; none after it is.
+            Overloaded: Too many checks are waiting.
+        """
+        if not isinstance(credential, Basic):
+            return Skip()
+        for directory in self._directories:
+            if isinstance(directory, HashDirectory):
+                user = directory.find(credential.username)
+                if user is not None:
+                    return self._check(directory, user, credential.password)
+            else:
+                accepted = directory.check(credential.username, credential.password)
+                if accepted is not None:
+                    return self._accept(directory, accepted.user, accepted.token)
+        self._spend_decoy(credential.password)
+        return Reject("no directory knows this user and password")
+
+    def challenges(self) -> tuple[str, ...]:
+        """Return the invitation to a user name and password, in UTF-8 (RFC 7617 section 2.1)."""
+        return (f'Basic realm="{self._realm}", charset="UTF-8"',)
+
+    def _check(self, directory: HashDirectory, user: DirectoryUser, password: str) -> Outcome:
+        if not user.active or not user.password_hash:
+            self._spend_decoy(password)
+            return Reject(
+                f"{directory.name}: user is disabled" if not user.active else f"{directory.name}: no usable hash"
+            )
+        if not self.pool.run(lambda: check_hash(user.password_hash, password), client=_client()):
+            return Reject(f"{directory.name}: wrong password")
+        return self._accept(directory, user, None)
+
+    def _accept(self, directory: Directory, user: DirectoryUser, token: Token | None) -> Outcome:
+        if not user.active:
+            return Reject(f"{directory.name}: user is disabled")
+        identity = Identity(
+            user.username,
+            self.name,
+            subject=user.username,
+            directory=directory.name,
+            email=user.email,
+            roles=user.roles,
+            upstream_id=user.upstream_id,
+        )
+        return Accept(identity, reusable_s=self._reusable_s, token=token)
+
+    def _spend_decoy(self, password: str) -> None:
+        decoys = [directory.decoy() for directory in self._directories if isinstance(directory, HashDirectory)]
+        if decoys:
+            decoy = decoy_like(decoys)
+            self.pool.run(lambda: check_hash(decoy, password), client=_client())
+
+
+def _client() -> str:
+    """Return whom the request counts against: the address, or the network that one IPv6 customer has (RFC 6177)."""
+    address = flask.request.remote_addr if flask.has_request_context() else None
+    try:
+        parsed = ipaddress.ip_address(address or "")
+    except ValueError:
+        return address or ""
+    if parsed.version == 4:  # noqa: PLR2004  # the version of IP
+        return str(parsed)
+    return str(ipaddress.ip_network((int(parsed), 64), strict=False))
+
+
+init_app, requires_authentication = airflow2_contract("basic_auth", BasicAuthBackend)

@@ -1,0 +1,1 @@
+"""Where passwords and users live, one file each."""

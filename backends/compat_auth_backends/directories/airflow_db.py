@@ -1,0 +1,228 @@
+"""The users of an existing Airflow 2 or 3 database, as FAB's tables hold them. Reads only, never writes.
+
+A user is found by name, compared without case as Airflow 2 did, or by e-mail address, compared with case. A name wins
+over another user's e-mail address. Where two names differ only in case, neither can log in.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    ColumnElement,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    func,
+    literal,
+    or_,
+    select,
+)
+from sqlalchemy.engine import URL, Connection, Engine, Row, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from compat_auth.config import Settings
+from compat_auth.directory import DirectoryUser
+from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.hashing import decoy_like
+
+T = TypeVar("T")
+
+CONNECT_TIMEOUT_S = 5
+STATEMENT_TIMEOUT_S = 5
+# How old the idea may be of what the users' hashes cost.
+DECOY_MAX_AGE_S = 300.0
+_DECOY_SAMPLE = 50
+_POOL = {
+    "poolclass": QueuePool,
+    "pool_size": 2,
+    "max_overflow": 4,
+    "pool_timeout": CONNECT_TIMEOUT_S,
+    "pool_pre_ping": True,
+}
+
+_metadata = MetaData()
+_users = Table(
+    "ab_user",
+    _metadata,
+    Column("id", Integer, primary_key=True),
+    Column("username", String),
+    Column("password", String),
+    Column("active", Boolean),
+    Column("email", String),
+)
+_roles = Table("ab_role", _metadata, Column("id", Integer, primary_key=True), Column("name", String))
+_user_roles = Table("ab_user_role", _metadata, Column("user_id", Integer), Column("role_id", Integer))
+
+
+class AirflowDatabaseDirectory:
+    """Users with the hashes that Airflow's FAB stored."""
+
+    name = "airflow_db"
+
+    def __init__(self, url: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._url = _read_url(url)
+        # Never the user name, password or query: they may hold secrets.
+        self._label = f"{self._url.get_backend_name()}://{self._url.host or ''}/{self._url.database or ''}"
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+        self._pid = 0
+        self._decoy = ""
+        self._decoy_made = float("-inf")
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> AirflowDatabaseDirectory:
+        """Return the directory of `[airflow_db] url`; connects at first use.
+
+        Raises:
+            ConfigError: The URL is missing, malformed, of another database, or its driver is not installed.
+        """
+        return cls(settings.airflow_db.url.get_secret_value())
+
+    def find(self, username: str) -> DirectoryUser | None:
+        """Return the user of that name, else of that e-mail address, active or not; None if unknown.
+
+        Raises:
+            BackendUnavailable: The database could not be asked.
+        """
+        by_name = func.lower(_users.c.username) == func.lower(username)
+        return self._find(username, (by_name, _users.c.email == username))
+
+    def find_by_username(self, username: str) -> DirectoryUser | None:
+        """Return the user of that name, active or not, whatever the e-mail addresses; None if unknown.
+
+        Raises:
+            BackendUnavailable: The database could not be asked.
+        """
+        return self._find(username, (func.lower(_users.c.username) == func.lower(username),))
+
+    def decoy(self) -> str:
+        """Return a hash of no password, as costly to check as the costliest of the newest users'.
+
+        Raises:
+            BackendUnavailable: The database could not be asked.
+        """
+        if self._monotonic() - self._decoy_made > DECOY_MAX_AGE_S:
+            newest = select(_users.c.password).where(_users.c.password.is_not(None))
+            sample = self._ask(
+                lambda connection: connection.scalars(newest.order_by(_users.c.id.desc()).limit(_DECOY_SAMPLE)).all()
+            )
+            self._decoy, self._decoy_made = decoy_like(sample), self._monotonic()
+        return self._decoy
+
+    def _find(self, username: str, matches: tuple[ColumnElement[bool], ...]) -> DirectoryUser | None:
+        if not username or "\0" in username:  # PostgreSQL knows no such text
+            return None
+
+        def ask(connection: Connection) -> DirectoryUser | None:
+            query = select(_users, *(match.label(f"match_{rank}") for rank, match in enumerate(matches))).where(
+                or_(*matches)
+            )
+            rows = connection.execute(query).all()
+            for rank in range(len(matches)):
+                found = [row for row in rows if getattr(row, f"match_{rank}")]
+                if found:
+                    # Two users: nobody can say whose password it would have to be, so it is nobody's.
+                    return (
+                        self._describe(connection, found[0])
+                        if len(found) == 1
+                        else DirectoryUser(username, active=False)
+                    )
+            return None
+
+        return self._ask(ask)
+
+    def _describe(self, connection: Connection, row: Row[Any]) -> DirectoryUser:
+        roles = select(_roles.c.name).join(_user_roles, _user_roles.c.role_id == _roles.c.id)
+        return DirectoryUser(
+            row.username,
+            active=row.active is True,
+            password_hash=row.password or "",
+            email=row.email or "",
+            roles=tuple(sorted(connection.scalars(roles.where(_user_roles.c.user_id == row.id)))),
+            upstream_id=str(row.id),
+        )
+
+    def _ask(self, ask: Callable[[Connection], T]) -> T:
+        try:
+            with self._connect() as connection:
+                if connection.dialect.name == "postgresql":
+                    # Not as a start-up option: PgBouncer, which Airflow's Helm chart brings, refuses those.
+                    connection.execute(
+                        select(func.set_config("statement_timeout", literal(f"{STATEMENT_TIMEOUT_S}s"), literal(True)))
+                    )
+                return ask(connection)
+        except SQLAlchemyError as exc:
+            raise BackendUnavailable(
+                f"airflow_db {self._label}: cannot be asked ({type(exc).__name__}); "
+                "check that the database runs and that [airflow_db] url is Airflow's own"
+            ) from exc
+
+    def _connect(self) -> Connection:
+        with self._lock:
+            if self._engine is None or self._pid != os.getpid():
+                if self._engine is not None:
+                    # Its connections belong to the process that we were forked from.
+                    self._engine.dispose(close=False)
+                self._engine, self._pid = _make_engine(self._url), os.getpid()
+            return self._engine.connect()
+
+
+def _read_url(text: str) -> URL:
+    if not text:
+        raise ConfigError("airflow_db.url: empty; copy sql_alchemy_conn from the [database] section of airflow.cfg")
+    # SQLAlchemy 2 no longer knows the old name, which Airflow 2 and many hosts still write.
+    if text.startswith(("postgres://", "postgres+")):
+        text = text.replace("postgres", "postgresql", 1)
+    try:
+        url = make_url(text)
+    except ArgumentError:
+        # Not `from`: the message may repeat the URL, and so the password.
+        raise ConfigError("airflow_db.url: not a database URL; copy sql_alchemy_conn from airflow.cfg") from None
+    match url.get_backend_name():
+        case "sqlite":
+            if not url.database or url.database == ":memory:":
+                raise ConfigError("airflow_db.url: names no file; write sqlite:////absolute/path/airflow.db")
+            return url
+        case "postgresql":
+            return url.set(drivername=f"postgresql+{_postgresql_driver(url)}")
+        case other:
+            raise ConfigError(f"airflow_db.url: {other}: only sqlite and postgresql are supported")
+
+
+def _postgresql_driver(url: URL) -> str:
+    wanted = "psycopg2" if url.drivername.endswith("+psycopg2") else "psycopg"
+    for driver in (wanted, "psycopg"):
+        if importlib.util.find_spec(driver):
+            return driver
+    raise ConfigError("airflow_db.url: no PostgreSQL driver; pip install 'compat_auth[postgresql]'")
+
+
+def _make_engine(url: URL) -> Engine:
+    if url.get_backend_name() == "sqlite":
+        location = f"file:{quote(str(Path(url.database or '').absolute()))}?mode=ro"
+        return create_engine(
+            "sqlite://",
+            creator=lambda: sqlite3.connect(location, uri=True, timeout=CONNECT_TIMEOUT_S, check_same_thread=False),
+            hide_parameters=True,
+            **_POOL,
+        )
+    limits: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "tcp_user_timeout": 1000 * 2 * STATEMENT_TIMEOUT_S}
+    if url.drivername.endswith("+psycopg"):
+        limits["prepare_threshold"] = None  # a prepared statement does not survive PgBouncer
+    engine = create_engine(url, connect_args=limits, hide_parameters=True, pool_recycle=1800, **_POOL)
+    return engine.execution_options(postgresql_readonly=True)

@@ -1,0 +1,180 @@
+"""An Apache password file: `name:hash`, one user a line, read again when it changes.
+
+What can never log in: a hash of a refused scheme, a hash that begins with `!` (disabled, as `passwd -l` does), and a
+name that is there twice, because nobody can tell which of the two passwords was meant to go.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from compat_auth.config import Settings
+from compat_auth.directory import DirectoryUser
+from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.hashing import decoy_like, find_fault
+
+DISABLED = "!"
+# Under the second within which a change must be seen.
+CHECK_INTERVAL_S = 0.5
+SETTLED_S = 2.0  # the coarsest time stamps of a file system that is in use (FAT)
+# What Apache's htpasswd writes by other options, by prefix.
+_REFUSED = (("$apr1$", "MD5"), ("$1$", "MD5"), ("{SHA}", "SHA-1 without a salt"), ("$5$", "SHA-256-crypt"))
+_DES_CHARS = 13
+
+
+@dataclass(frozen=True, slots=True)
+class HtpasswdContent:
+    """What one version of the file says.
+
+    Attributes:
+        users: By name; compared with case.
+        problems: For people: line, what, and the remedy.
+        decoy: A hash of no password, as costly as the costliest.
+    """
+
+    users: dict[str, DirectoryUser]
+    problems: tuple[str, ...]
+    decoy: str
+
+
+class HtpasswdDirectory:
+    """The users of an htpasswd file; names compare with case."""
+
+    name = "htpasswd"
+
+    def __init__(
+        self, path: Path, *, monotonic: Callable[[], float] = time.monotonic, now: Callable[[], float] = time.time
+    ) -> None:
+        self._path = path
+        self._now = now
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._looked_at = float("-inf")
+        self._version: tuple[int, ...] | None = None
+        self._content = HtpasswdContent({}, (), "")
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> HtpasswdDirectory:
+        """Return the directory of `[htpasswd] file`.
+
+        Raises:
+            ConfigError: No file is named.
+        """
+        if not settings.htpasswd.file:
+            raise ConfigError("htpasswd.file: empty; name the file made by `compat-auth users add NAME --file FILE`")
+        return cls(Path(settings.htpasswd.file))
+
+    def find(self, username: str) -> DirectoryUser | None:
+        """Return the user of exactly that name, active or not.
+
+        Raises:
+            BackendUnavailable: The file cannot be read.
+        """
+        return self._current().users.get(username)
+
+    def decoy(self) -> str:
+        """Return a hash of no password, as costly to check as the costliest in the file.
+
+        Raises:
+            BackendUnavailable: The file cannot be read.
+        """
+        return self._current().decoy
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the file: where, why, and the remedy."""
+        try:
+            mode = self._path.stat().st_mode
+            found = list(self._current().problems)
+        except (OSError, BackendUnavailable) as exc:
+            return [f"{self._path}: cannot be read ({exc}); create it with `compat-auth users add`, or mend its mode"]
+        if mode & (stat.S_IWGRP | stat.S_IWOTH):
+            found.insert(0, f"{self._path}: others may write to it, and so let themselves in; chmod go-w {self._path}")
+        if mode & stat.S_IROTH:
+            found.insert(0, f"{self._path}: everybody may read the hashes; chmod o-r {self._path}")
+        return found
+
+    def _current(self) -> HtpasswdContent:
+        with self._lock:
+            now = self._monotonic()
+            if now - self._looked_at >= CHECK_INTERVAL_S:
+                # Not what was read last: whoever took the file away may have meant to lock everybody out.
+                self._looked_at = float("-inf")
+                self._reload()
+                self._looked_at = now
+            return self._content
+
+    def _reload(self) -> None:
+        try:
+            with self._path.open(encoding="utf-8") as file:
+                status = os.fstat(file.fileno())
+                version = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
+                if version == self._version:
+                    return
+                text = file.read()
+        except (OSError, UnicodeDecodeError) as exc:
+            self._version = None
+            raise BackendUnavailable(
+                f"htpasswd {self._path}: cannot be read ({_why(exc)}); see `compat-auth check`"
+            ) from exc
+        self._content = parse_htpasswd(text, origin=str(self._path))
+        # A file changed twice within one tick of the clock looks the same: believe only a version that has settled.
+        self._version = version if self._now() - status.st_mtime > SETTLED_S else None
+
+
+def parse_htpasswd(text: str, *, origin: str) -> HtpasswdContent:
+    """Return the users of an htpasswd file's text; a line that makes no sense makes a problem, never a user.
+
+    Args:
+        text: The file.
+        origin: What problems call it.
+    """
+    users: dict[str, DirectoryUser] = {}
+    first_lines: dict[str, int] = {}
+    problems: list[str] = []
+    hashes: list[str] = []
+    # Not splitlines(), which also ends a line at characters that are data in a name.
+    for number, line in enumerate(text.split("\n"), start=1):
+        entry = line.rstrip("\r")
+        if not entry.strip() or entry.startswith("#"):
+            continue
+        where = f"{origin}:{number}"
+        name, colon, rest = entry.partition(":")
+        if not colon or not name:
+            problems.append(f"{where}: not of the form name:hash; the line is ignored; mend or delete it")
+            continue
+        if name in users:
+            users[name] = DirectoryUser(name, active=False)
+            problems.append(f"{where}: {name!r} is also on line {first_lines[name]}; neither can log in; delete one")
+            continue
+        first_lines[name] = number
+        # What a further field holds is a comment of other tools.
+        stored = rest.partition(":")[0].strip()
+        active = not stored.startswith(DISABLED)
+        fault = _fault(stored.lstrip(DISABLED))
+        if fault and active:
+            problems.append(
+                f"{where}: {name!r} cannot log in: {fault}; run `compat-auth users set-password {name} --file {origin}`"
+            )
+        usable = stored if active and not fault else ""
+        users[name] = DirectoryUser(name, active=active, password_hash=usable)
+        hashes.append(usable)
+    return HtpasswdContent(users, tuple(problems), decoy_like(hashes))
+
+
+def _fault(stored: str) -> str:
+    for prefix, scheme in _REFUSED:
+        if stored.startswith(prefix):
+            return f"{scheme} is not accepted"
+    if find_fault(stored) == find_fault(""):
+        return "DES crypt is not accepted" if len(stored) == _DES_CHARS else "no hash, or plain text, is not accepted"
+    return find_fault(stored)
+
+
+def _why(exc: OSError | UnicodeDecodeError) -> str:
+    return exc.strerror or "read error" if isinstance(exc, OSError) else "not UTF-8"

@@ -1,0 +1,34 @@
+"""The upstream itself checks the password, at its own `/auth/token`; the token it answers with is kept."""
+
+from __future__ import annotations
+
+from compat_auth.config import Settings
+from compat_auth.directory import DirectoryUser, PasswordAccepted
+from compat_auth.exchange import UpstreamLogin
+
+
+class UpstreamDirectory:
+    """Users whom the upstream lets in. It tells neither their e-mail addresses nor their roles."""
+
+    name = "upstream"
+
+    def __init__(self, login: UpstreamLogin) -> None:
+        self._login = login
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> UpstreamDirectory:
+        """Return the directory of `[upstream] url`.
+
+        Raises:
+            ConfigError: No upstream is named.
+        """
+        return cls(UpstreamLogin.from_settings(settings))
+
+    def check(self, username: str, password: str) -> PasswordAccepted | None:
+        """Return the user when the upstream issues a token; None when it refuses.
+
+        Raises:
+            BackendUnavailable: The upstream could not be asked.
+        """
+        token = self._login.log_in(username, password)
+        return None if token is None else PasswordAccepted(DirectoryUser(username), token)

@@ -1,0 +1,173 @@
+"""The composition root: where the parts are joined to an ASGI application."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+
+from flask import Flask
+
+from compat_auth.asgi import ASGIApp, Receive, Scope, Send
+from compat_auth.chain import Chain
+from compat_auth.config import Settings, load_settings
+from compat_auth.credentials import Credential
+from compat_auth.decision import Decider, Obtain
+from compat_auth.directory import HashDirectory
+from compat_auth.directory_catalog import load_directories
+from compat_auth.errors import ConfigError
+from compat_auth.extension import CompatAuth, style_of
+from compat_auth.forward_auth import forward_auth_pages
+from compat_auth.gate import Gate, GateRules
+from compat_auth.identity import Identity, Token
+from compat_auth.lookup import Resolve, keep_identity, resolve_in
+from compat_auth.pages import JWKS_PATH, jwks_page, live, ready_page, whoami
+from compat_auth.paths import Prefixes
+from compat_auth.proxy import ReverseProxy
+from compat_auth.strategies import Strategy, build_strategy, open_key_ring
+from compat_auth.trusted_keys import merge_jwks
+from compat_auth.trust import TrustedProxies
+
+
+class Gateway:
+    """The gate in front of a reverse proxy: `compat-auth serve`.
+
+    Args:
+        settings: What to build.
+
+    Raises:
+        ConfigError: The settings do not fit together; says what to change.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        trusted = TrustedProxies(settings.trusted_proxies)
+        self._proxy = ReverseProxy(settings.upstream, trusted)
+        strategy = build_strategy(settings)
+        self._decider = build_decider(settings, strategy)
+        self._gate = Gate(
+            self._proxy,
+            self._decider,
+            _rules(settings),
+            trusted=trusted,
+            pages={
+                "live": live,
+                "ready": ready_page(self._proxy.unreachable),
+                "whoami": whoami,
+                JWKS_PATH: jwks_page(_public_keys(settings)),
+                **forward_auth_pages(),
+            },
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            await self._gate(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "lifespan.startup":
+                await self._proxy.open()
+                await send({"type": "lifespan.startup.complete"})
+            elif message["type"] == "lifespan.shutdown":
+                self._decider.close()
+                await self._proxy.close()
+                await send({"type": "lifespan.shutdown.complete"})
+                return
+
+
+def create_app(settings: Settings | None = None) -> ASGIApp:
+    """Return the gateway as an ASGI application; without settings, from the file and the environment.
+
+    Raises:
+        ConfigError: The settings do not fit together.
+    """
+    return Gateway(settings or load_settings())
+
+
+def create_flask_app(settings: Settings) -> Flask:
+    """Return the Flask app in which the backends live.
+
+    Raises:
+        ConfigError: A backend is missing or misconfigured.
+    """
+    app = Flask("compat_auth")
+    # Backends of Airflow 2 may sign with it; nothing of ours does, and it need not outlive the process.
+    app.secret_key = os.urandom(32)
+    CompatAuth(app, settings)
+    return app
+
+
+def build_decider(settings: Settings, strategy: Strategy) -> Decider:
+    """Return what decides for one process.
+
+    Raises:
+        ConfigError: A backend is missing or misconfigured.
+    """
+    app = create_flask_app(settings)
+    chain: Chain = app.extensions["compat_auth"].chain
+    return Decider(
+        chain,
+        app,
+        _obtain(settings, strategy),
+        threads=settings.serve.threads,
+        max_waiting=settings.serve.max_waiting,
+        timeout_s=settings.serve.backend_timeout_s,
+        cache_entries=settings.serve.cache_entries,
+    )
+
+
+def _obtain(settings: Settings, strategy: Strategy) -> Obtain:
+    resolve = _resolver(settings)
+    exchanges = settings.token.strategy == "exchange"
+
+    def obtain(identity: Identity, credential: Credential, yielded: Token | None, fresh: bool) -> Token:
+        if exchanges and yielded is not None and not fresh:
+            return yielded
+        return strategy.obtain(resolve(identity), credential, fresh=fresh)
+
+    return obtain
+
+
+def _resolver(settings: Settings) -> Resolve:
+    """Return how an identity gets what the profile's token needs: FAB wants its own number for the user."""
+    mints = settings.token.strategy != "exchange"
+    if mints and settings.upstream.profile == "airflow-fab":
+        if not settings.airflow_db.url.get_secret_value():
+            raise ConfigError(
+                "token.strategy mints tokens for airflow-fab, which names users by their number in its database: "
+                "set [airflow_db] url, or token.strategy = \"exchange\""
+            )
+        (directory,) = load_directories(["airflow_db"], settings)
+        if isinstance(directory, HashDirectory):
+            return resolve_in(directory)
+    return keep_identity
+
+
+def _rules(settings: Settings) -> GateRules:
+    return GateRules(
+        protect=Prefixes(settings.upstream.protect),
+        prefix=settings.prefix.encode("ascii"),
+        identity_cookies=tuple(name.encode("ascii") for name in settings.upstream.identity_cookies),
+        own_cookies=frozenset(),
+        style=style_of(settings),
+    )
+
+
+def _public_keys(settings: Settings) -> Callable[[], bytes]:
+    """Return what publishes the keys that the upstream may trust: ours, and what `token.trusted_jwks` names.
+
+    Raises:
+        ConfigError: A key file is missing or cannot be trusted.
+    """
+    trusted = settings.token.trusted_jwks
+    ring = open_key_ring(settings) if settings.token.strategy == "key_pair" else None
+
+    def publish() -> bytes:
+        own = ring.public_jwks() if ring is not None else []
+        return json.dumps({"keys": merge_jwks(own, trusted)}).encode()
+
+    publish()
+    return publish

@@ -1,0 +1,34 @@
+"""The shapes of ASGI 3 that we use, and one way to answer. No Flask."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from compat_auth.problem import PROBLEM_JSON
+from compat_auth.refusal import Wording
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+RawHeaders = list[tuple[bytes, bytes]]
+
+
+async def respond(
+    send: Send, status: int, body: bytes = b"", *, content_type: bytes = b"", headers: RawHeaders | None = None
+) -> None:
+    """Send a whole answer."""
+    all_headers: RawHeaders = [(b"content-length", b"%d" % len(body))]
+    if content_type:
+        all_headers.append((b"content-type", content_type))
+    all_headers.extend(headers or ())
+    await send({"type": "http.response.start", "status": status, "headers": all_headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def respond_wording(send: Send, wording: Wording) -> None:
+    """Send a refusal."""
+    headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in wording.headers]
+    await respond(send, wording.status, wording.body, content_type=PROBLEM_JSON.encode(), headers=headers)

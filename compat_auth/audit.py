@@ -1,0 +1,57 @@
+"""One event per verdict, as a JSON line on the logger `compat_auth.audit`.
+
+An event says who, by which backend, with what result and why; never a credential, a token or a whole header.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from dataclasses import dataclass
+
+logger = logging.getLogger("compat_auth.audit")
+# A caller chooses the user name: what goes into a line of the log is cut and has no control characters.
+_MAX_TEXT = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was decided about one presented credential.
+
+    Attributes:
+        result: "accept", "reject", "challenge", "skip" or "unavailable".
+        backend: Configured name, or "" when no backend spoke.
+        username: As vouched for, or as claimed when refused.
+        reason: Why, for the operator.
+        method: Request method.
+        path: Canonical path, without the query.
+        client: Address of the peer.
+    """
+
+    result: str
+    backend: str
+    username: str
+    reason: str
+    method: str
+    path: str
+    client: str
+
+
+def record(verdict: Verdict) -> None:
+    """Write the verdict to the audit log."""
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    event = {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "event": "verdict",
+        "result": verdict.result,
+        "backend": verdict.backend,
+        "username": verdict.username[:_MAX_TEXT],
+        "reason": verdict.reason[:_MAX_TEXT],
+        "method": verdict.method,
+        "path": verdict.path[:_MAX_TEXT],
+        "client": verdict.client,
+    }
+    # json.dumps escapes control characters: a user name cannot forge a line.
+    logger.info("%s", json.dumps(event))

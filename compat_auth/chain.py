@@ -1,0 +1,114 @@
+"""Ask the backends in order; the first that speaks decides.
+
+Mode "strict" keeps the six rules of the contract. Mode "airflow2" goes on after a refusal and words the final refusal
+as Airflow 2.11 did (`airflow.api_connexion.security.check_authentication`), but opens none of its holes: a disabled
+user, or a cookie beside a wrong explicit credential, stays out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from compat_auth.backend import Backend, CredentialKind
+from compat_auth.credentials import Credential
+from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
+
+Mode = Literal["strict", "airflow2"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one backend said."""
+
+    backend: str
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the chain says about a request.
+
+    Attributes:
+        outcome: The deciding answer; Skip when no backend took the credential for its kind.
+        backend: Name of the backend that decided, or "".
+        challenges: `WWW-Authenticate` values for a 401, one for each scheme, in the order of the chain.
+        steps: Every backend that was asked, in order.
+    """
+
+    outcome: Outcome
+    backend: str
+    challenges: tuple[str, ...]
+    steps: tuple[Step, ...]
+
+
+class Chain:
+    """The configured, ordered backends. Thread-safe: it keeps no state.
+
+    Args:
+        backends: In the order in which they are asked.
+        mode: See the module.
+    """
+
+    def __init__(self, backends: tuple[Backend, ...], mode: Mode = "strict") -> None:
+        self.backends = backends
+        self.mode: Mode = mode
+
+    def takes(self, kind: CredentialKind) -> bool:
+        """Return whether any backend would be asked about a credential of this kind."""
+        return any(kind in backend.kinds for backend in self.backends)
+
+    def answers_alike(self, kind: CredentialKind) -> bool:
+        """Return whether two requests with the same credential get the same answer: nobody looks at anything else."""
+        return all(backend.depends_on_credential_only for backend in self.backends if kind in backend.kinds)
+
+    def ask(self, credential: Credential) -> Answer:
+        """Return the chain's answer, inside a Flask request context.
+
+        Raises:
+            BackendUnavailable: A backend could not ask its source. No later, weaker one is asked instead.
+        """
+        steps: list[Step] = []
+        learnt: list[str] = []
+        refusal: Step | None = None
+        for backend in self.backends:
+            if type(credential) not in backend.kinds:
+                continue
+            outcome = backend.authenticate(credential)
+            steps.append(Step(backend.name, outcome))
+            match outcome:
+                case Accept():
+                    return Answer(outcome, backend.name, (), tuple(steps))
+                case Reject() | Challenge():
+                    refusal = refusal or steps[-1]
+                    if self.mode == "strict":
+                        break
+                case Skip(challenges):
+                    learnt.extend(challenges)
+        challenges = self.challenges(*learnt)
+        if refusal is None:
+            return Answer(Skip(), "", challenges, tuple(steps))
+        if isinstance(refusal.outcome, Challenge):
+            challenges = _one_for_each_scheme((refusal.outcome.header, *challenges))
+        return Answer(refusal.outcome, refusal.backend, challenges, tuple(steps))
+
+    def challenges(self, *learnt: str) -> tuple[str, ...]:
+        """Return the challenges of the whole chain, one for each scheme (RFC 9110 section 11.6.1)."""
+        if self.mode == "airflow2":
+            return self._last_challenge()
+        own = (value for backend in self.backends for value in backend.challenges())
+        return _one_for_each_scheme((*own, *learnt))
+
+    def _last_challenge(self) -> tuple[str, ...]:
+        # Airflow 2 sends the headers of the last backend alone. Unless the list names `session`, it appends it, and
+        # `session` sends none. Its Basic challenge has no parameters.
+        if not any(backend.name == "session" for backend in self.backends):
+            return ()
+        return tuple(value.split(" ", 1)[0] for value in self.backends[-1].challenges())
+
+
+def _one_for_each_scheme(challenges: tuple[str, ...]) -> tuple[str, ...]:
+    chosen: dict[str, str] = {}
+    for challenge in challenges:
+        chosen.setdefault(challenge.split(" ", 1)[0].lower(), challenge)
+    return tuple(chosen.values())

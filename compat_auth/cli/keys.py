@@ -1,0 +1,109 @@
+"""`compat-auth keys`: signing keys and the JWKS that upstreams read."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import click
+
+from compat_auth.jwk import KeyAlgorithm
+from compat_auth.key_file import StoredKey, read_key_file
+from compat_auth.keys import (
+    OVERLAP_S,
+    create_keys,
+    key_state,
+    merge_jwks,
+    public_jwks,
+    retire_key,
+    rotate_keys,
+    unix_now,
+)
+
+_file_option = click.option(
+    "--file", "path", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The key file."
+)
+
+
+@click.group("keys")
+def keys() -> None:
+    """Signing keys for [token] strategy = "key_pair"."""
+
+
+@keys.command("create")
+@_file_option
+@click.option(
+    "--algorithm", type=click.Choice(["EdDSA", "RS256"]), default="EdDSA", show_default=True, help="What it signs with."
+)
+def create(path: Path, algorithm: KeyAlgorithm) -> None:
+    """Make a new key file with one key, which signs at once."""
+    key = create_keys(path, algorithm=algorithm, now=unix_now())
+    click.echo(f"{path}: key {key.kid} ({key.algorithm}) signs now; set [token] key_file to this file")
+
+
+@keys.command("list")
+@_file_option
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def list_keys(path: Path, as_json: bool) -> None:
+    """Show every key, its state and its times."""
+    now = unix_now()
+    stored = read_key_file(path).keys
+    if as_json:
+        click.echo(json.dumps([_describe(key, stored, now) for key in stored], indent=2))
+        return
+    for key in stored:
+        ends = "-" if key.retires is None else _utc(key.retires)
+        state = key_state(key, stored, now)
+        click.echo(f"{key.kid}  {key.algorithm:<6} {state:<8} signs from {_utc(key.signs_from)}  retires {ends}")
+
+
+@keys.command("rotate")
+@_file_option
+@click.option(
+    "--overlap",
+    "overlap_s",
+    type=click.IntRange(0),
+    default=OVERLAP_S,
+    show_default=True,
+    help="Seconds from published to signing, and from followed to retired. Airflow looks at a JWKS once an hour at most.",
+)
+def rotate(path: Path, overlap_s: int) -> None:
+    """Add the key that signs next; the current one retires after it."""
+    now = unix_now()
+    key = rotate_keys(path, overlap_s=overlap_s, now=now)
+    click.echo(f"{path}: key {key.kid} ({key.algorithm}) is published now and signs from {_utc(key.signs_from)}")
+
+
+@keys.command("retire")
+@click.argument("kid")
+@_file_option
+@click.option("--force", is_flag=True, help="Even if nothing can sign afterwards.")
+def retire(kid: str, path: Path, force: bool) -> None:
+    """Take a key out at once, such as one that was stolen."""
+    retire_key(path, kid, force=force, now=unix_now())
+    click.echo(f"{path}: key {kid} is gone; restart upstreams that read their JWKS only once")
+
+
+@keys.command("jwks")
+@_file_option
+@click.option("--trusted", multiple=True, metavar="FILE[#kid=NAME]", help="Publish the public keys of this file, too.")
+def jwks(path: Path, trusted: tuple[str, ...]) -> None:
+    """Print the public JWKS, for use as a file in Airflow's [api_auth] trusted_jwks_url."""
+    own = public_jwks(read_key_file(path).keys, unix_now())
+    click.echo(json.dumps({"keys": merge_jwks(own, trusted)}, indent=2))
+
+
+def _describe(key: StoredKey, stored: tuple[StoredKey, ...], now: int) -> dict[str, object]:
+    return {
+        "kid": key.kid,
+        "algorithm": key.algorithm,
+        "state": key_state(key, stored, now),
+        "created": key.created,
+        "signs_from": key.signs_from,
+        "retires": key.retires,
+    }
+
+
+def _utc(moment: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))

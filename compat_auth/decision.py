@@ -1,0 +1,289 @@
+"""The whole flow: presented credential in, decision out.
+
+A warm credential is answered from memory on the event loop. On a miss the chain runs in a bounded pool of threads,
+inside a Flask request context of its own, once for each credential however many requests wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from flask import Flask
+
+from compat_auth import audit
+from compat_auth.backend import CredentialKind
+from compat_auth.chain import Answer, Chain
+from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised, parse_authorization
+from compat_auth.errors import BackendUnavailable, CompatAuthError, Overloaded
+from compat_auth.identity import Identity, Token
+from compat_auth.outcome import Accept, Challenge, Reject, Skip
+from compat_auth.verified import VerifiedCredentials
+
+_KINDS: tuple[CredentialKind, ...] = (Absent, Basic, Bearer, Negotiate, Unrecognised)
+# A token must outlive the request that carries it and the clock difference to the upstream.
+_TOKEN_MARGIN_S = 10
+# An upstream that refuses every token must not make us fetch one for every request.
+_RENEWAL_PAUSE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What of a request a decision may depend on.
+
+    Attributes:
+        authorization: The one Authorization value, or None.
+        cookies: Whether the request carries cookies that a backend could read.
+        method: Request method.
+        path: Canonical path, ASCII.
+        client: Address of the caller.
+        environ: Makes the WSGI environment for the backends; the argument says whether with cookies.
+    """
+
+    authorization: str | None = field(repr=False)
+    cookies: bool
+    method: str
+    path: str
+    client: str
+    environ: Callable[[bool], dict[str, Any]] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The caller is known: go on with this token.
+
+    Attributes:
+        identity: Who it is.
+        bearer: The Authorization value for the upstream.
+        headers: Response headers that belong to the success.
+        digest: Where the grant is remembered, or b"" when it is not.
+    """
+
+    identity: Identity
+    bearer: bytes = field(repr=False)
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    digest: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """No backend takes what was presented for its kind.
+
+    Attributes:
+        credential: What was presented; a Bearer is the upstream's to judge.
+        challenges: For a 401.
+    """
+
+    credential: Credential
+    challenges: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The caller is not let in.
+
+    Attributes:
+        status: 401 or 403.
+        challenges: For a 401.
+    """
+
+    status: int
+    challenges: tuple[str, ...]
+
+
+Decision = Granted | Unclaimed | Refused
+Obtain = Callable[[Identity, Credential, Token | None, bool], Token]
+
+
+class Decider:
+    """Decides for one process; one event loop.
+
+    Args:
+        chain: The backends.
+        app: The Flask app in which they were initialised.
+        obtain: Makes the token for (identity, credential, token that the check yielded, fresh), on any thread.
+        threads: Backends at work at once.
+        max_waiting: Requests that may wait for a thread; beyond: Overloaded.
+        timeout_s: Seconds after which a caller no longer waits for the chain.
+        cache_entries: Verified credentials to remember.
+    """
+
+    def __init__(
+        self,
+        chain: Chain,
+        app: Flask,
+        obtain: Obtain,
+        *,
+        threads: int = 16,
+        max_waiting: int = 256,
+        timeout_s: float = 30,
+        cache_entries: int = 10_000,
+    ) -> None:
+        self.chain = chain
+        self._app = app
+        self._obtain = obtain
+        self._limit = threads + max_waiting
+        self._timeout_s = timeout_s
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="compat-auth-chain")
+        self._running = 0
+        self._verified: VerifiedCredentials[Granted] = VerifiedCredentials(cache_entries)
+        self._flights: dict[bytes, asyncio.Task[Decision]] = {}
+        self._renewed_at: dict[bytes, float] = {}
+        self._takes = {kind: chain.takes(kind) for kind in _KINDS}
+        self._alike = {kind: chain.answers_alike(kind) for kind in _KINDS}
+
+    def recall(self, authorization: bytes, presented: Callable[[], Presented]) -> Granted | None:
+        """Return the grant for a credential that was checked a moment ago, or None."""
+        remembered = self._verified.find(self._verified.digest(authorization))
+        if remembered is None:
+            return None
+        if self._verified.is_stale(remembered):
+            remembered.refreshing = True
+            self._fly(remembered.grant.digest, presented(), fresh=False)
+        return remembered.grant
+
+    async def decide(self, presented: Presented) -> Decision:
+        """Return the decision for a request.
+
+        Raises:
+            CompatAuthError: The credential is malformed, a source is unavailable, or too much is waiting.
+        """
+        credential = parse_authorization(presented.authorization)
+        kind = type(credential)
+        if not self._takes[kind] or (kind is Absent and not presented.cookies and self._only_cookies_matter()):
+            return Unclaimed(credential, self.chain.challenges())
+        if presented.authorization is not None and self._alike[kind]:
+            return await self._wait(self._fly(self._digest_of(presented), presented, fresh=False))
+        return await self._wait(asyncio.ensure_future(self._check(presented, b"", fresh=False)))
+
+    async def renew(self, presented: Presented, refused: Granted) -> Granted | None:
+        """Return a grant with another token than the one that the upstream has refused, or None."""
+        if not refused.digest:
+            decision = await self._wait(asyncio.ensure_future(self._check(presented, b"", fresh=True)))
+            return decision if isinstance(decision, Granted) else None
+        remembered = self._verified.find(refused.digest)
+        if remembered is not None and remembered.grant.bearer != refused.bearer:
+            return remembered.grant
+        now = time.monotonic()
+        if refused.digest not in self._flights:
+            if now - self._renewed_at.get(refused.digest, -_RENEWAL_PAUSE_S) < _RENEWAL_PAUSE_S:
+                return None
+            self._renewed_at = {key: at for key, at in self._renewed_at.items() if now - at < _RENEWAL_PAUSE_S}
+            self._renewed_at[refused.digest] = now
+        decision = await self._wait(self._fly(refused.digest, presented, fresh=True))
+        return decision if isinstance(decision, Granted) and decision.bearer != refused.bearer else None
+
+    def close(self) -> None:
+        """Let nothing new start."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _only_cookies_matter(self) -> bool:
+        return self._alike[Absent] or all(
+            backend.kinds == {Absent} for backend in self.chain.backends if Absent in backend.kinds
+        )
+
+    def _digest_of(self, presented: Presented) -> bytes:
+        return self._verified.digest((presented.authorization or "").encode("ascii"))
+
+    def _fly(self, digest: bytes, presented: Presented, *, fresh: bool) -> asyncio.Task[Decision]:
+        """Return the check in flight for this credential, started now unless there is one."""
+        flight = self._flights.get(digest)
+        if flight is None:
+            flight = asyncio.ensure_future(self._check(presented, digest, fresh=fresh))
+            self._flights[digest] = flight
+            flight.add_done_callback(lambda done: self._land(digest, done))
+        return flight
+
+    def _land(self, digest: bytes, flight: asyncio.Task[Decision]) -> None:
+        self._flights.pop(digest, None)
+        if flight.cancelled():
+            return
+        error = flight.exception()
+        # A definite refusal ends what is remembered at once; a source that is down leaves it to its own end.
+        if error is None and not isinstance(flight.result(), Granted):
+            self._verified.forget(digest)
+        remembered = self._verified.find(digest)
+        if remembered is not None:
+            remembered.refreshing = False
+
+    async def _wait(self, flight: asyncio.Task[Decision]) -> Decision:
+        # Shielded: the check belongs to everybody who waits, not to the caller who happened to start it.
+        try:
+            return await asyncio.wait_for(asyncio.shield(flight), self._timeout_s)
+        except asyncio.TimeoutError:
+            raise BackendUnavailable(f"the chain did not answer within {self._timeout_s:g} s") from None
+
+    async def _check(self, presented: Presented, digest: bytes, *, fresh: bool) -> Decision:
+        if self._running >= self._limit:
+            raise Overloaded("too many requests wait for an authentication backend")
+        self._running += 1
+        try:
+            loop = asyncio.get_running_loop()
+            decision, for_s = await loop.run_in_executor(
+                # A context of its own: what a backend leaves in context variables must not reach another request.
+                self._pool, contextvars.Context().run, self._check_in_thread, presented, fresh
+            )
+        finally:
+            self._running -= 1
+        if isinstance(decision, Granted) and digest:
+            decision = replace(decision, digest=digest)
+            self._verified.remember(digest, decision, for_s)
+        return decision
+
+    def _check_in_thread(self, presented: Presented, fresh: bool) -> tuple[Decision, float]:
+        credential = parse_authorization(presented.authorization)
+        # An explicit credential beats a cookie: beside one, backends do not even see the cookies.
+        with self._app.request_context(presented.environ(isinstance(credential, Absent))):
+            try:
+                answer = self.chain.ask(credential)
+                decision, for_s = self._conclude(answer, credential, fresh)
+            except CompatAuthError as error:
+                result = "unavailable" if isinstance(error, BackendUnavailable) else "reject"
+                _record(presented, credential, result, "", str(error))
+                raise
+        _record(presented, credential, *_describe(answer), decision.identity if isinstance(decision, Granted) else None)
+        return decision, for_s
+
+    def _conclude(self, answer: Answer, credential: Credential, fresh: bool) -> tuple[Decision, float]:
+        match answer.outcome:
+            case Accept(identity, headers, reusable_s, yielded):
+                token = self._obtain(identity, credential, yielded, fresh)
+                raw_headers = tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers)
+                for_s = min(reusable_s, token.expires_at - _TOKEN_MARGIN_S - time.time())
+                return Granted(identity, b"Bearer " + token.value.encode("ascii"), raw_headers), for_s
+            case Reject(_, status):
+                return Refused(status, answer.challenges), 0
+            case Challenge():
+                return Refused(401, answer.challenges), 0
+            case Skip():
+                return Unclaimed(credential, answer.challenges), 0
+
+
+def _describe(answer: Answer) -> tuple[str, str, str]:
+    match answer.outcome:
+        case Accept():
+            return "accept", answer.backend, ""
+        case Reject(reason):
+            return "reject", answer.backend, reason
+        case Challenge():
+            return "challenge", answer.backend, ""
+        case Skip():
+            return "skip", "", "no backend takes this kind of credential"
+
+
+def _record(
+    presented: Presented,
+    credential: Credential,
+    result: str,
+    backend: str,
+    reason: str,
+    identity: Identity | None = None,
+) -> None:
+    claimed = credential.username if isinstance(credential, Basic) else ""
+    username = identity.username if identity is not None else claimed
+    audit.record(audit.Verdict(result, backend, username, reason, presented.method, presented.path, presented.client))

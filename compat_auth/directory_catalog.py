@@ -1,0 +1,57 @@
+"""The directories that are installed, by name: the entry-point group `compat_auth.directories`."""
+
+from __future__ import annotations
+
+import difflib
+from importlib.metadata import EntryPoint, entry_points
+from typing import cast
+
+from compat_auth.config import Settings
+from compat_auth.directory import Directory, DirectoryFactory
+from compat_auth.errors import BackendNotFound, ConfigError
+
+GROUP = "compat_auth.directories"
+
+
+def load_directories(names: list[str], settings: Settings) -> tuple[Directory, ...]:
+    """Return the directories of those names, in that order.
+
+    Raises:
+        BackendNotFound: No directory of that name is installed.
+        ConfigError: None is named, one is named twice, or one cannot be imported or set up.
+    """
+    if not names:
+        raise ConfigError(f"basic_auth.directories: empty; name at least one of: {', '.join(installed_directories())}")
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            raise ConfigError(f"basic_auth.directories[{position}]: {name!r} is there twice; delete one")
+    return tuple(_load(name, f"basic_auth.directories[{position}]", settings) for position, name in enumerate(names))
+
+
+def installed_directories() -> tuple[str, ...]:
+    """Return the names that can be configured, sorted."""
+    return tuple(sorted({entry.name for entry in entry_points(group=GROUP)}))
+
+
+def _load(name: str, where: str, settings: Settings) -> Directory:
+    found = {entry.value: entry for entry in entry_points(group=GROUP, name=name)}
+    if not found:
+        near = difflib.get_close_matches(name, installed_directories(), n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise BackendNotFound(
+            f"{where}: no directory named {name!r}; {hint}installed: {', '.join(installed_directories())}"
+        )
+    if len(found) > 1:
+        # Which of them came first in sys.path must not decide who checks passwords.
+        raise ConfigError(f"{where}: {name!r} is provided twice ({', '.join(sorted(found))}); uninstall one")
+    return _import(next(iter(found.values())), where).from_settings(settings)
+
+
+def _import(entry: EntryPoint, where: str) -> DirectoryFactory:
+    try:
+        return cast("DirectoryFactory", entry.load())
+    except (ImportError, AttributeError) as exc:
+        missing = getattr(exc, "name", None) or entry.value
+        raise ConfigError(
+            f"{where}: {entry.name!r} cannot be imported: {missing} is missing; install the extra of compat_auth that it needs"
+        ) from exc

@@ -1,0 +1,159 @@
+"""The upstream's own login: a password in, the upstream's token out."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from compat_auth.config import Settings
+from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken
+from compat_auth.identity import Token
+from compat_auth.keys import unix_now
+from compat_auth.tokens import MAX_TOKEN_BYTES, read_unverified
+
+MAX_ANSWER_BYTES = 65_536
+# Where the upstream's token does not say when it ends.
+ASSUMED_LIFETIME_S = 300
+_ABSURD_LIFETIME_S = 366 * 86_400
+_JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z")
+_CREATED = 201
+# Airflow: 401 wrong password; 400 (FAB) and 422 (simple) a pair it cannot even consider.
+_REFUSALS = frozenset({400, 401, 422})
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamLogin:
+    """A client of `POST {upstream}/auth/token`. Any thread may call; a call has a connection of its own.
+
+    http.client, because it follows no redirect, reads no proxy from the environment, keeps no cookie and has no
+    opinion on status codes: a password goes to the configured host or nowhere.
+    """
+
+    host: str
+    port: int
+    path: str
+    tls: ssl.SSLContext | None = field(repr=False)
+    connect_timeout_s: float
+    timeout_s: float
+    now: Callable[[], int] = unix_now
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> UpstreamLogin:
+        """Return the client for `[upstream] url`.
+
+        Raises:
+            ConfigError: The URL is missing or not one, or the CA file cannot be read.
+        """
+        upstream = settings.upstream
+        try:
+            url = urlsplit(upstream.url)
+            port = url.port
+        except ValueError:
+            url, port = urlsplit(""), None
+        if url.scheme not in ("http", "https") or not url.hostname:
+            raise ConfigError("[upstream] url: missing or not a URL; set it, such as http://127.0.0.1:8080")
+        if (
+            url.username is not None
+            or url.query
+            or url.fragment
+            or re.search(r"[\x00-\x20\x7f-\U0010ffff]", upstream.url)
+        ):
+            raise ConfigError("[upstream] url: only scheme, ASCII host, port and path; remove the rest")
+        return cls(
+            url.hostname,
+            port or (443 if url.scheme == "https" else 80),
+            url.path.rstrip("/") + "/auth/token",
+            _tls_context(upstream.verify) if url.scheme == "https" else None,
+            upstream.connect_timeout_s,
+            upstream.timeout_s,
+        )
+
+    def log_in(self, username: str, password: str) -> Token | None:
+        """Return the upstream's token for the pair; None when the upstream refuses it.
+
+        Raises:
+            BackendUnavailable: The upstream gave no usable answer.
+        """
+        status, answer = self._post(json.dumps({"username": username, "password": password}).encode())
+        if status in _REFUSALS:
+            return None
+        if status != _CREATED:
+            raise self._unavailable(f"answered {status} to a login, where 201 or 401 was expected")
+        return self._read_token(answer)
+
+    def _post(self, body: bytes) -> tuple[int, bytes]:
+        if self.tls is None:
+            connection = http.client.HTTPConnection(self.host, self.port, timeout=self.connect_timeout_s)
+        else:
+            connection = http.client.HTTPSConnection(
+                self.host, self.port, timeout=self.connect_timeout_s, context=self.tls
+            )
+        headers = {"Content-Type": "application/json", "Accept": "application/json", "Connection": "close"}
+        deadline = time.monotonic() + self.connect_timeout_s + self.timeout_s
+        try:
+            connection.connect()
+            connection.sock.settimeout(self.timeout_s)
+            connection.request("POST", self.path, body, headers)
+            response = connection.getresponse()
+            return response.status, self._read(response, deadline)
+        # ValueError: http.client raises it for a malformed chunk size or content length.
+        except (OSError, http.client.HTTPException, ValueError) as exc:
+            # Only the class: a message may quote what was sent or received.
+            raise self._unavailable(f"could not be asked ({type(exc).__name__})") from None
+        finally:
+            connection.close()
+
+    def _read(self, response: http.client.HTTPResponse, deadline: float) -> bytes:
+        answer = b""
+        while part := response.read1(MAX_ANSWER_BYTES):
+            answer += part
+            if len(answer) > MAX_ANSWER_BYTES:
+                raise self._unavailable(f"answered with more than {MAX_ANSWER_BYTES} bytes")
+            # The socket's time limit is for one part; a peer that sends a byte at a time would never meet it.
+            if time.monotonic() > deadline:
+                raise self._unavailable("answered too slowly")
+        return answer
+
+    def _read_token(self, answer: bytes) -> Token:
+        try:
+            content: Any = json.loads(answer)
+        except (ValueError, RecursionError):
+            raise self._unavailable("answered a login with something other than JSON") from None
+        value = cast("dict[str, Any]", content).get("access_token") if isinstance(content, dict) else None
+        # It becomes a header: nothing but a JWT may get there.
+        if not isinstance(value, str) or len(value) > MAX_TOKEN_BYTES or not _JWT.match(value):
+            raise self._unavailable("answered a login without an access_token that is a JWT")
+        return Token(value, self._expiry(value))
+
+    def _expiry(self, value: str) -> int:
+        now = self.now()
+        try:
+            exp = read_unverified(value).get("exp")
+        except InvalidToken:
+            exp = None
+        # The token is the upstream's to judge; only how long we keep it follows from this.
+        if type(exp) is int and now < exp <= now + _ABSURD_LIFETIME_S:
+            return exp
+        return now + ASSUMED_LIFETIME_S
+
+    def _unavailable(self, what: str) -> BackendUnavailable:
+        return BackendUnavailable(f"upstream {self.host}:{self.port}{self.path}: {what}; see [upstream] url")
+
+
+def _tls_context(verify: bool | str) -> ssl.SSLContext:
+    if verify is False:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    try:
+        return ssl.create_default_context(cafile=None if verify is True else verify)
+    except OSError as exc:
+        raise ConfigError(f"[upstream] verify: {verify}: no CA file ({exc.strerror}); name a PEM file") from exc

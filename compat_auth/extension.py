@@ -1,0 +1,81 @@
+"""The chain in anybody's Flask app: `CompatAuth(app)`."""
+
+from __future__ import annotations
+
+import flask
+from flask import Flask
+from flask_login import LoginManager  # type: ignore[import-untyped]  # flask-login has no stubs
+
+from compat_auth.airflow2_module import app_settings
+from compat_auth.chain import Chain
+from compat_auth.config import Settings
+from compat_auth.credentials import Credential
+from compat_auth.guard import View, current_identity, guard_view
+from compat_auth.outcome import Outcome
+from compat_auth.refusal import RefusalStyle
+from compat_auth.registry import load_chain
+
+__all__ = ["CompatAuth", "current_identity", "requires_authentication"]
+
+
+class CompatAuth:
+    """Guards views of a Flask app with the configured chain.
+
+    The app keeps its own sessions and error handlers: only a view that asks for it is guarded, and nothing is
+    stored in the session.
+
+    Args:
+        app: The app, or None to call `init_app` later.
+        settings: What to build; None means `app.config["COMPAT_AUTH"]`, else the file and the environment.
+
+    Attributes:
+        chain: The backends, once `init_app` has run.
+        style: How refusals look, once `init_app` has run.
+    """
+
+    chain: Chain
+    style: RefusalStyle
+
+    def __init__(self, app: Flask | None = None, settings: Settings | None = None) -> None:
+        self._settings = settings
+        if app is not None:
+            self.init_app(app)
+
+    def init_app(self, app: Flask) -> None:
+        """Load the chain and make every backend ready for the app.
+
+        Raises:
+            ConfigError: A backend is missing or misconfigured.
+        """
+        settings = self._settings or app_settings(app)
+        if getattr(app, "login_manager", None) is None:
+            # Views ask flask-login's current_user; an app without sessions of its own has no other user to load.
+            LoginManager(app).user_loader(_no_user)
+        self.style = style_of(settings)
+        self.chain = Chain(load_chain(settings), settings.mode)
+        for backend in self.chain.backends:
+            backend.init_app(app)
+        app.extensions["compat_auth"] = self
+
+
+def style_of(settings: Settings) -> RefusalStyle:
+    """Return how refusals look under these settings."""
+    return RefusalStyle(settings.mode, bool(settings.airflow2.auth_role_public))
+
+
+def _no_user(_user_id: str) -> None:
+    return None
+
+
+def requires_authentication(view: View) -> View:
+    """Return the view, guarded by the chain of the app that it runs in."""
+
+    def authenticate(credential: Credential) -> Outcome:
+        return _current().chain.ask(credential).outcome
+
+    return guard_view(authenticate, lambda: _current().chain.challenges(), view, lambda: _current().style)
+
+
+def _current() -> CompatAuth:
+    extension: CompatAuth = flask.current_app.extensions["compat_auth"]
+    return extension

@@ -1,0 +1,215 @@
+"""The gate: a pure ASGI middleware that takes a request in, asks for a decision, and hands it on as the caller.
+
+What stands behind it differs: a reverse proxy, a forward-auth responder, or Airflow's own application. What it hands
+on has one identity: a Bearer of ours, the upstream's own Bearer, or the upstream's own cookie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from compat_auth.asgi import ASGIApp, RawHeaders, Receive, Scope, Send, respond_wording
+from compat_auth.credentials import Absent, Bearer
+from compat_auth.decision import Decider, Decision, Granted, Refused, Unclaimed
+from compat_auth.errors import CompatAuthError, NoSuchPage, NotImplementedHere
+from compat_auth.headers import has_cookie, take_in, without_cookies
+from compat_auth.paths import Prefixes, canonical_path, canonical_query
+from compat_auth.problem import PROBLEM_JSON, problem_body
+from compat_auth.refusal import RefusalStyle
+from compat_auth.request import GateRequest
+from compat_auth.trust import TrustedProxies
+
+RENEW = "compat_auth.renew"
+"""Key in the ASGI scope's `extensions`: `async () -> bytes | None`, another Authorization value for a refused one."""
+INTAKE = "compat_auth.intake"
+"""Key in the ASGI scope's `extensions`: the `GateRequest`, for what stands behind the gate."""
+
+# CONNECT asks for a tunnel and TRACE echoes credentials (RFC 9110 9.3.6, 9.3.8).
+_REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
+
+
+Page = Callable[["Gate", GateRequest, Receive, Send], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class GateRules:
+    """What a gate does with which path and cookie.
+
+    Attributes:
+        protect: Paths that need a decision.
+        prefix: Where our own pages live, with both slashes.
+        identity_cookies: The upstream's own; the first is the one that the upstream takes for an identity by itself.
+        own_cookies: Ours; the upstream never sees them.
+        style: How refusals look.
+    """
+
+    protect: Prefixes
+    prefix: bytes
+    identity_cookies: tuple[bytes, ...]
+    own_cookies: frozenset[bytes]
+    style: RefusalStyle
+
+
+class Gate:
+    """The ASGI middleware.
+
+    Args:
+        app: What stands behind.
+        decider: Decides.
+        rules: See GateRules.
+        trusted: Proxies whose word about the caller is believed.
+        pages: Our own pages, by path below the prefix; a key that begins with "/" is a whole path.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        decider: Decider,
+        rules: GateRules,
+        *,
+        trusted: TrustedProxies,
+        pages: Mapping[str, Page],
+    ) -> None:
+        self._app = app
+        self.decider = decider
+        self.rules = rules
+        self.trusted = trusted
+        self._pages = {
+            key.encode() if key.startswith("/") else rules.prefix + key.encode(): page for key, page in pages.items()
+        }
+        self._challenges = decider.chain.challenges()
+        self.dropped_cookies = rules.own_cookies | frozenset(rules.identity_cookies)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer or hand on one ASGI connection."""
+        if scope["type"] == "http":
+            try:
+                await self._answer(self._take_in(scope), receive, send)
+            except CompatAuthError as error:
+                await self.refuse(send, error)
+        elif scope["type"] == "websocket":
+            await _refuse_websocket(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _take_in(self, scope: Scope) -> GateRequest:
+        intake = take_in(scope["headers"])
+        if scope["method"] in _REFUSED_METHODS:
+            raise NotImplementedHere(f"method {scope['method']}: not spoken here")
+        path = canonical_path(scope["raw_path"])
+        query = canonical_query(scope["query_string"]) if scope["query_string"] else b""
+        return GateRequest(scope, intake, scope["method"], path, query, self.trusted.client(scope, intake.forward))
+
+    async def _answer(self, request: GateRequest, receive: Receive, send: Send) -> None:
+        page = self._pages.get(request.path)
+        if page is not None:
+            await page(self, request, receive, send)
+        elif request.path.startswith(self.rules.prefix):
+            raise NoSuchPage(f"{request.path.decode('ascii')}: no such page")
+        elif not self.rules.protect.cover(request.path):
+            await self._hand_on(request, receive, send, request.intake.authorization, self.rules.own_cookies)
+        else:
+            await self._guard(request, receive, send)
+
+    async def _guard(self, request: GateRequest, receive: Receive, send: Send) -> None:
+        decision = await self.decide(request)
+        if isinstance(decision, Granted):
+            await self._hand_on_as(decision, request, receive, send)
+        elif isinstance(decision, Unclaimed) and self.is_for_upstream(decision, request):
+            await self._hand_on(request, receive, send, request.intake.authorization, self.rules.own_cookies)
+        else:
+            await self.refuse(send, decision)
+
+    async def decide(self, request: GateRequest) -> Decision:
+        """Return the decision about a request; a credential that was checked a moment ago costs no await.
+
+        Raises:
+            CompatAuthError: See `Decider.decide`.
+        """
+        authorization = request.intake.authorization
+        if authorization is not None:
+            granted = self.decider.recall(authorization, request.presented)
+            if granted is not None:
+                return granted
+        elif self._has_upstream_identity(request):
+            return Unclaimed(Absent(), self._challenges)
+        return await self.decider.decide(request.presented())
+
+    def is_for_upstream(self, unclaimed: Unclaimed, request: GateRequest) -> bool:
+        """Return whether what no backend takes is the upstream's own to judge: its JWT, or its cookie."""
+        if isinstance(unclaimed.credential, Bearer):
+            return True
+        return isinstance(unclaimed.credential, Absent) and any(
+            has_cookie(request.intake.cookies, name) for name in self.rules.identity_cookies
+        )
+
+    def _has_upstream_identity(self, request: GateRequest) -> bool:
+        cookies = request.intake.cookies
+        return bool(cookies and self.rules.identity_cookies and has_cookie(cookies, self.rules.identity_cookies[0]))
+
+    async def _hand_on_as(self, granted: Granted, request: GateRequest, receive: Receive, send: Send) -> None:
+        async def renew() -> bytes | None:
+            renewed = await self.decider.renew(request.presented(), granted)
+            return renewed.bearer if renewed is not None else None
+
+        if granted.headers:
+            send = _adding(granted.headers, send)
+        await self._hand_on(request, receive, send, granted.bearer, self.dropped_cookies, renew)
+
+    async def _hand_on(
+        self,
+        request: GateRequest,
+        receive: Receive,
+        send: Send,
+        authorization: bytes | None,
+        dropped: frozenset[bytes],
+        renew: Callable[[], Awaitable[bytes | None]] | None = None,
+    ) -> None:
+        headers: RawHeaders = [(b"host", request.intake.host), *request.intake.kept]
+        if authorization is not None:
+            headers.append((b"authorization", authorization))
+        if request.intake.cookies:
+            headers.extend((b"cookie", value) for value in without_cookies(request.intake.cookies, dropped))
+        scope = dict(request.scope)
+        scope["headers"] = headers
+        if request.path != scope["raw_path"]:
+            scope["raw_path"] = request.path
+            scope["path"] = unquote_to_bytes(request.path).decode("utf-8")
+        scope["query_string"] = request.query
+        scope["extensions"] = {**(scope.get("extensions") or {}), RENEW: renew, INTAKE: request}
+        await self._app(scope, receive, send)
+
+    async def refuse(self, send: Send, refusal: CompatAuthError | Refused | Unclaimed) -> None:
+        """Answer a request that is not let in: every challenge on a 401, nothing that a cache may keep."""
+        style = self.rules.style
+        match refusal:
+            case CompatAuthError():
+                wording = style.word_error(refusal, self._challenges)
+            case Refused(status, challenges):
+                wording = style.word(status, challenges)
+            case Unclaimed(_, challenges):
+                wording = style.word(401, challenges)
+        await respond_wording(send, wording)
+
+
+def _adding(extra: tuple[tuple[bytes, bytes], ...], send: Send) -> Send:
+    async def send_with_headers(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], *extra]}
+        await send(message)
+
+    return send_with_headers
+
+
+async def _refuse_websocket(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    if "websocket.http.response" not in (scope.get("extensions") or {}):
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    body = problem_body(501, detail="WebSocket connections are not passed on; call the upstream directly")
+    headers = [(b"content-type", PROBLEM_JSON.encode()), (b"content-length", b"%d" % len(body))]
+    await send({"type": "websocket.http.response.start", "status": 501, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": body})

@@ -1,0 +1,163 @@
+"""Raw header lists: strict intake, and what may not come from outside. No I/O, no Flask.
+
+Names are compared as servers behind us may compare them: without case, and with `_` and `.` taken for `-`
+(CVE-2025-64484, CVE-2026-54763, CVE-2026-88011).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+
+from compat_auth.errors import AmbiguousCredentials, BadRequest, HeadersTooLarge
+
+RawHeaders = list[tuple[bytes, bytes]]
+
+# Large enough for a Kerberos ticket with a Windows PAC (48,000 bytes), smaller than what proxies take for an attack.
+MAX_HEADER_BYTES = 60 * 1024
+
+_IDENTITY = (
+    b"remote-user remote-groups remote-email remote-name remote-role "
+    b"x-remote-user x-remote-group x-remote-groups x-remote-email x-remote-role x-remote-extra "
+    b"x-user x-user-id x-user-email x-username x-email x-groups x-roles x-auth x-auth-user x-auth-username x-auth-email "
+    b"x-auth-groups x-auth-roles x-auth-subject x-auth-token x-auth-jwt x-authenticated-user x-authenticated-userid "
+    b"x-authenticated-groups x-webauth-user x-proxy-user x-iap-jwt x-jwt-assertion x-amzn-oidc-identity "
+    b"x-amzn-oidc-data x-amzn-oidc-accesstoken x-goog-authenticated-user-email x-goog-authenticated-user-id "
+    b"x-goog-iap-jwt-assertion x-ms-client-principal x-ms-client-principal-id x-ms-client-principal-name "
+    b"x-forwarded-user x-forwarded-email x-forwarded-groups x-forwarded-preferred-username x-forwarded-access-token "
+    b"x-auth-request-user x-auth-request-email x-auth-request-groups x-auth-request-access-token "
+    b"x-auth-request-preferred-username x-pomerium-jwt-assertion x-pomerium-claim-email x-authentik-username "
+    b"x-authentik-groups x-authentik-email x-authentik-jwt x-ssl-client-verify x-ssl-client-s-dn ssl-client-verify "
+    b"ssl-client-s-dn x-client-cert x-client-dn x-forwarded-client-cert"
+).split()
+_FORWARD = (
+    b"forwarded x-forwarded x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto x-forwarded-protocol "
+    b"x-forwarded-scheme x-forwarded-ssl x-forwarded-prefix x-forwarded-path x-forwarded-uri x-forwarded-method "
+    b"x-forwarded-server x-forwarded-by x-real-ip x-client-ip x-cluster-client-ip true-client-ip cf-connecting-ip "
+    b"x-original-url x-original-uri x-original-host x-original-method x-original-forwarded-for x-rewrite-url "
+    b"x-script-name x-envoy-original-path x-envoy-original-method x-envoy-external-address x-envoy-internal "
+    b"x-http-method x-http-method-override x-method-override front-end-https x-url-scheme"
+).split()
+_FRAMING = b"host authorization proxy-authorization cookie content-length transfer-encoding connection upgrade te".split()
+
+
+class _Kind(IntEnum):
+    IDENTITY = 1
+    FORWARD = 2
+    HOST = 3
+    AUTHORIZATION = 4
+    COOKIE = 5
+    CONTENT_LENGTH = 6
+    OTHER_FRAMING = 7
+
+
+_KINDS: dict[bytes, int] = {
+    **dict.fromkeys(_IDENTITY, _Kind.IDENTITY),
+    **dict.fromkeys(_FORWARD, _Kind.FORWARD),
+    **dict.fromkeys(_FRAMING, _Kind.OTHER_FRAMING),
+    b"host": _Kind.HOST,
+    b"authorization": _Kind.AUTHORIZATION,
+    b"cookie": _Kind.COOKIE,
+    b"content-length": _Kind.CONTENT_LENGTH,
+}
+_OURS = b"x-compat-auth-"
+_FOLD = bytes.maketrans(b"_.", b"--")
+_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
+# RFC 9110 5.5: no control character but the tab.
+_VALUE_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+\Z")
+
+
+@dataclass(slots=True)
+class Intake:
+    """A header section, taken in strictly.
+
+    Attributes:
+        kept: What may go on: no Authorization, no Cookie, no identity and no forward header, no Host.
+        host: The one Host value, ASCII.
+        authorization: Authorization values, at most one.
+        cookies: Cookie values.
+        forward: Forward headers as they came, folded names, for a peer that is a trusted proxy.
+    """
+
+    kept: RawHeaders
+    host: bytes
+    authorization: bytes | None
+    cookies: list[bytes]
+    forward: dict[bytes, list[bytes]]
+
+
+def take_in(raw_headers: RawHeaders) -> Intake:
+    """Return the header section, sorted into what it means.
+
+    Args:
+        raw_headers: Lower-case names, in the order of the wire, duplicates apart (as ASGI has them).
+
+    Raises:
+        BadRequest: None or two Host headers, a name that another server could take for a meaningful one, two
+            credentials, a control character.
+        HeadersTooLarge: The section is larger than MAX_HEADER_BYTES.
+    """
+    kept: RawHeaders = []
+    cookies: list[bytes] = []
+    forward: dict[bytes, list[bytes]] = {}
+    host: bytes | None = None
+    authorization: bytes | None = None
+    size = 0
+    lengths = 0
+    for header in raw_headers:
+        name, value = header
+        size += len(name) + len(value)
+        kind = _KINDS.get(name)
+        if kind is None:
+            _refuse_alias(name)
+            if not name.startswith(_OURS):
+                kept.append(header)
+        elif kind == _Kind.HOST:
+            if host is not None:
+                raise BadRequest("Host: two headers; send one")
+            host = value
+        elif kind == _Kind.AUTHORIZATION:
+            if authorization is not None:
+                raise AmbiguousCredentials("Authorization: two headers in one request; send one")
+            authorization = value
+        elif kind == _Kind.COOKIE:
+            cookies.append(value)
+        elif kind == _Kind.FORWARD:
+            forward.setdefault(name, []).append(value)
+        elif kind != _Kind.IDENTITY:
+            lengths += kind == _Kind.CONTENT_LENGTH
+            kept.append(header)
+        if _VALUE_FORBIDDEN.search(value):
+            raise BadRequest("header section: a control character in a value")
+    if size > MAX_HEADER_BYTES:
+        raise HeadersTooLarge(f"header section: larger than {MAX_HEADER_BYTES} bytes")
+    if lengths > 1:
+        raise BadRequest("Content-Length: two headers; send one")
+    if host is None or not _HOST.match(host):
+        raise BadRequest("Host: missing or malformed; send exactly one")
+    return Intake(kept, host, authorization, cookies, forward)
+
+
+def _refuse_alias(name: bytes) -> None:
+    if (b"_" in name or b"." in name) and (folded := name.translate(_FOLD)) != name:
+        if folded in _KINDS or folded.startswith(_OURS):
+            raise BadRequest("header section: a name with '_' or '.' that some servers take for another header")
+    if not _NAME.match(name):
+        raise BadRequest("header section: a name that is not a token")
+
+
+def without_cookies(values: list[bytes], names: frozenset[bytes]) -> list[bytes]:
+    """Return the Cookie values without the named cookies; a value that is left empty is left out."""
+    kept: list[bytes] = []
+    for value in values:
+        pairs = [pair for pair in value.split(b";") if pair.partition(b"=")[0].strip() not in names]
+        if left := b";".join(pairs).strip():
+            kept.append(left)
+    return kept
+
+
+def has_cookie(values: list[bytes], name: bytes) -> bool:
+    """Return whether a cookie of that name is among the Cookie values."""
+    return any(pair.partition(b"=")[0].strip() == name for value in values for pair in value.split(b";"))

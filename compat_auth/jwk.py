@@ -1,0 +1,179 @@
+"""Keys in their JSON form (RFC 7517), each bound to one algorithm. No I/O, no Flask."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey, generate_private_key
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from jwt.exceptions import InvalidKeyError
+
+from compat_auth.errors import KeyFileError
+
+KeyAlgorithm = Literal["EdDSA", "RS256"]
+Algorithm = Literal["EdDSA", "RS256", "HS512"]
+PrivateKey = Ed25519PrivateKey | RSAPrivateKey
+PublicKey = Ed25519PublicKey | RSAPublicKey | EllipticCurvePublicKey
+MIN_RSA_BITS = 2048  # RFC 7518 3.3
+# RFC 7638 3.2 and RFC 8037 2: the members that make up a key, and nothing else; all of them are public.
+_REQUIRED_MEMBERS = {"RSA": ("e", "kty", "n"), "OKP": ("crv", "kty", "x"), "EC": ("crv", "kty", "x", "y")}
+
+_LOADERS: dict[str, Callable[[dict[str, Any]], object]] = {
+    "RSA": RSAAlgorithm.from_jwk,
+    "OKP": OKPAlgorithm.from_jwk,
+    "EC": ECAlgorithm.from_jwk,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A key that signs, with the one algorithm it signs with.
+
+    Attributes:
+        kid: What the token's header names.
+        algorithm: `alg` of every token it signs.
+        secret: The loaded private key, or the bytes of a shared secret.
+    """
+
+    kid: str
+    algorithm: Algorithm
+    secret: PrivateKey | bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyingKey:
+    """A key that verifies, with the one algorithm it believes.
+
+    Attributes:
+        kid: What the token's header must name.
+        algorithm: The only `alg` that a token for this key may have.
+        material: The loaded public key, or the bytes of a shared secret.
+    """
+
+    kid: str
+    algorithm: Algorithm
+    material: Ed25519PublicKey | RSAPublicKey | bytes = field(repr=False)
+
+
+def create_private_key(algorithm: KeyAlgorithm) -> PrivateKey:
+    """Return a new private key for the algorithm."""
+    if algorithm == "EdDSA":
+        return Ed25519PrivateKey.generate()
+    return generate_private_key(public_exponent=65537, key_size=3072)
+
+
+def private_jwk(key: PrivateKey) -> dict[str, Any]:
+    """Return the private key as a JWK: guard it like the key itself."""
+    if isinstance(key, RSAPrivateKey):
+        members = RSAAlgorithm.to_jwk(key, as_dict=True)
+    else:
+        members = OKPAlgorithm.to_jwk(key, as_dict=True)
+    return {name: value for name, value in members.items() if name != "key_ops"}
+
+
+def public_members(key: PublicKey) -> dict[str, str]:
+    """Return the members that make up the public key, in the order of RFC 7638."""
+    if isinstance(key, RSAPublicKey):
+        members = RSAAlgorithm.to_jwk(key, as_dict=True)
+    elif isinstance(key, EllipticCurvePublicKey):
+        members = ECAlgorithm.to_jwk(key, as_dict=True)
+    else:
+        members = OKPAlgorithm.to_jwk(key, as_dict=True)
+    return {name: members[name] for name in _REQUIRED_MEMBERS[members["kty"]]}
+
+
+def thumbprint(key: PublicKey) -> str:
+    """Return the key's SHA-256 thumbprint (RFC 7638), base64url without padding."""
+    canonical = json.dumps(public_members(key), separators=(",", ":"), sort_keys=True)
+    return base64.urlsafe_b64encode(hashlib.sha256(canonical.encode()).digest()).rstrip(b"=").decode()
+
+
+def algorithm_of(key: PublicKey | PrivateKey) -> KeyAlgorithm:
+    """Return the one algorithm of this project that fits the key.
+
+    Raises:
+        KeyFileError: None fits.
+    """
+    match key:
+        case RSAPrivateKey() | RSAPublicKey():
+            return "RS256"
+        case Ed25519PrivateKey() | Ed25519PublicKey():
+            return "EdDSA"
+        case _:
+            raise KeyFileError("only Ed25519 and RSA keys are used here")
+
+
+def load_private_jwk(jwk: Mapping[str, Any]) -> PrivateKey:
+    """Return the private key in a JWK.
+
+    Raises:
+        KeyFileError: It is not a private Ed25519 or RSA key, or RSA is shorter than 2048 bits.
+    """
+    key = _load(jwk)
+    if not isinstance(key, Ed25519PrivateKey | RSAPrivateKey):
+        raise KeyFileError("not a private Ed25519 or RSA key")
+    return key
+
+
+def load_public_jwk(jwk: Mapping[str, Any]) -> PublicKey:
+    """Return the public part of a JWK, private or not.
+
+    Raises:
+        KeyFileError: It is symmetric, incomplete, or of a kind that is not used here.
+    """
+    key = _load(jwk)
+    return key.public_key() if isinstance(key, Ed25519PrivateKey | RSAPrivateKey) else key
+
+
+def verifying_key(jwk: Mapping[str, Any]) -> VerifyingKey:
+    """Return the key that verifies what the JWK's owner has signed.
+
+    Raises:
+        KeyFileError: The JWK has no `kid`, or names another algorithm than its key allows.
+    """
+    key = load_public_jwk(jwk)
+    kid = jwk.get("kid")
+    if not isinstance(kid, str) or not kid:
+        raise KeyFileError("kid: missing")
+    if isinstance(key, EllipticCurvePublicKey):
+        raise KeyFileError("kty EC: only Ed25519 and RSA keys verify here")
+    algorithm = algorithm_of(key)
+    # One algorithm per key: what the key allows, not what a token asks for.
+    if jwk.get("alg", algorithm) != algorithm:
+        raise KeyFileError(f"alg: a key of this kind is for {algorithm}")
+    return VerifyingKey(kid, algorithm, key)
+
+
+def _load(jwk: Mapping[str, Any]) -> PublicKey | PrivateKey:
+    kty = jwk.get("kty")
+    if kty == "oct":
+        raise KeyFileError("kty oct: a symmetric key must never be published; give a public key")
+    required = _REQUIRED_MEMBERS.get(kty) if isinstance(kty, str) else None
+    if required is None:
+        raise KeyFileError("kty: must be OKP, RSA or EC")
+    for name in required:
+        if not isinstance(jwk.get(name), str):
+            raise KeyFileError(f"{name}: missing or not a string")
+    try:
+        key = _LOADERS[cast("str", kty)](dict(jwk))
+    except (InvalidKeyError, ValueError, TypeError, binascii.Error):
+        # The reason could quote a private member.
+        raise KeyFileError(f"kty {kty}: its members do not make up a key") from None
+    if isinstance(key, RSAPrivateKey | RSAPublicKey):
+        if key.key_size < MIN_RSA_BITS:
+            raise KeyFileError(f"RSA key of {key.key_size} bits; {MIN_RSA_BITS} is the least (RFC 7518 section 3.3)")
+        return key
+    if isinstance(key, Ed25519PrivateKey | Ed25519PublicKey | EllipticCurvePublicKey):
+        return key
+    if isinstance(key, EllipticCurvePrivateKey):
+        # Of an elliptic key we only ever publish the public part, so that is all we take.
+        return key.public_key()
+    raise KeyFileError("crv: must be Ed25519")

@@ -1,0 +1,128 @@
+"""Unmodified Airflow 2 auth modules, run as backends.
+
+Airflow 2's contract (`airflow.api_connexion.security.check_authentication`): a module with `init_app(app)` and
+`requires_authentication(function)`; the chain called `requires_authentication(Response)()` and took status 200 for
+a yes. The user was then whoever flask-login's `current_user`, else `g.user`, named.
+
+Where a module cannot say what it means, we read it so that it fails closed: a yes counts only when the module has
+called the function it guards and has named an active user.
+"""
+
+from __future__ import annotations
+
+import logging
+from types import ModuleType
+from typing import Any, ClassVar, Protocol, cast
+
+import flask
+from flask import Flask, Response
+from flask_login import current_user  # type: ignore[import-untyped]  # flask-login has no stubs
+from werkzeug.exceptions import HTTPException
+
+from compat_auth.backend import EVERY_KIND, Backend, CredentialKind
+from compat_auth.credentials import Absent, Bearer, Credential
+from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.user_identity import identity_of, is_disabled
+
+logger = logging.getLogger(__name__)
+
+# What a success may add to the final answer; a module's cookies, redirects and body stay behind.
+_SUCCESS_HEADERS = frozenset(("www-authenticate", "authentication-info"))
+
+
+class LegacyModule(Protocol):
+    """What Airflow 2 asked of an auth backend module."""
+
+    def init_app(self, app: Flask) -> Any:
+        """Make the module ready for the app."""
+        ...
+
+    def requires_authentication(self, function: Any) -> Any:
+        """Return the function, guarded."""
+        ...
+
+
+class LegacyBackend(Backend):
+    """An Airflow 2 auth module in our chain.
+
+    Args:
+        module: The module, or any object with its two functions.
+        name: Its dotted name, for messages.
+    """
+
+    kinds: ClassVar[frozenset[CredentialKind]] = EVERY_KIND
+    # Nobody knows what an old module looks at: nothing that comes after it may be remembered.
+    depends_on_credential_only: ClassVar[bool] = False
+
+    def __init__(self, module: ModuleType | LegacyModule, name: str) -> None:
+        for function in ("init_app", "requires_authentication"):
+            if not callable(getattr(module, function, None)):
+                raise ConfigError(f"auth_backends: {name}: has no {function}(); Airflow 2's contract needs it")
+        self._module = cast("LegacyModule", module)
+        self.name = name
+
+    def init_app(self, app: Flask) -> None:
+        """Call the module's own `init_app`, once for each app."""
+        seen: set[str] = app.extensions.setdefault("compat_auth_legacy", set())
+        if self.name not in seen:
+            self._module.init_app(app)
+            seen.add(self.name)
+
+    def authenticate(self, credential: Credential) -> Outcome:
+        """Run the module on the current request; see `Backend.authenticate`."""
+        called: list[bool] = []
+
+        def granted(*_args: Any, **_kwargs: Any) -> Response:
+            called.append(True)
+            return Response()
+
+        if not isinstance(credential, Absent) and (manager := _login_manager()) is not None:
+            # An explicit credential beats a cookie: a module that only asks who is logged in must not see the cookie's.
+            flask.g._login_user = manager.anonymous_user()  # noqa: SLF001
+        try:
+            response = flask.make_response(self._module.requires_authentication(granted)())
+            user = self._named_user()
+        except HTTPException as exc:
+            # flask.abort() is an answer, not an accident.
+            response, user = exc.get_response(flask.request.environ), None
+        except BackendUnavailable:
+            raise
+        except Exception as exc:
+            # Third-party code may raise anything; whatever it is, the source could not be asked.
+            logger.exception("backend %s raised; the request is answered 503", self.name)
+            raise BackendUnavailable(f"backend {self.name}: raised {type(exc).__name__}") from exc
+        if called and 200 <= response.status_code < 300:
+            return self._accept(user, response)
+        return self._refuse(credential, response)
+
+    @staticmethod
+    def _named_user() -> object:
+        if _login_manager() is not None and current_user.is_authenticated:
+            return cast("object", current_user._get_current_object())  # noqa: SLF001  # werkzeug's documented way
+        return cast("object", flask.g.get("user"))
+
+    def _accept(self, user: object, response: Response) -> Outcome:
+        if user is not None and is_disabled(user):
+            return Reject("the user is disabled")
+        identity = identity_of(user, backend=self.name)
+        if identity is None:
+            return Reject("let the request in but named no user", status=403)
+        headers = tuple((name, value) for name, value in response.headers if name.lower() in _SUCCESS_HEADERS)
+        return Accept(identity, headers)
+
+    def _refuse(self, credential: Credential, response: Any) -> Outcome:
+        challenges = tuple(response.headers.getlist("WWW-Authenticate")) if response.status_code == 401 else ()
+        if response.status_code >= 500:
+            raise BackendUnavailable(f"backend {self.name}: answered {response.status_code}")
+        # A module that invites Basic and refuses Basic has judged its own kind. Bearer is a slot that many
+        # kinds share, the upstream's own JWT among them: its refusal judges nothing.
+        if isinstance(credential, (Absent, Bearer)):
+            return Skip(challenges)
+        if any(challenge.split(" ", 1)[0].lower() == credential.scheme.lower() for challenge in challenges):
+            return Reject(f"refused with {response.status_code}")
+        return Skip(challenges)
+
+
+def _login_manager() -> Any:
+    return getattr(flask.current_app, "login_manager", None)

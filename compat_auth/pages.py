@@ -1,0 +1,63 @@
+"""Our own small pages in front of everything: life, readiness, who am I, the public keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+
+from compat_auth.asgi import RawHeaders, Receive, Send, respond
+from compat_auth.decision import Granted
+from compat_auth.gate import Gate, Page
+from compat_auth.request import GateRequest
+
+JWKS_PATH = "/.well-known/jwks.json"
+_JSON = b"application/json"
+# RFC 7517 8.5.1. Short enough to be seen well within the overlap of a key rotation.
+_JWKS_CACHE: RawHeaders = [(b"cache-control", b"public, max-age=300")]
+_NO_STORE: RawHeaders = [(b"cache-control", b"no-store")]
+
+
+async def live(_gate: Gate, _request: GateRequest, _receive: Receive, send: Send) -> None:
+    """Answer 200 while the process answers at all."""
+    await respond(send, 200, b'{"status":"live"}', content_type=_JSON, headers=_NO_STORE)
+
+
+def ready_page(is_ready: Callable[[], Awaitable[str]]) -> Page:
+    """Return the page that answers 200 while requests can be served, else 503 with the reason."""
+
+    async def ready(_gate: Gate, _request: GateRequest, _receive: Receive, send: Send) -> None:
+        reason = await is_ready()
+        content = {"status": "ready"} if not reason else {"status": "not ready", "reason": reason}
+        body = json.dumps(content).encode()
+        await respond(send, 503 if reason else 200, body, content_type=_JSON, headers=_NO_STORE)
+
+    return ready
+
+
+async def whoami(gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
+    """Answer with the caller's identity, whatever the path rules say about the caller's rights."""
+    decision = await gate.decide(request)
+    if not isinstance(decision, Granted):
+        await gate.refuse(send, decision)
+        return
+    identity = decision.identity
+    content = {
+        "username": identity.username,
+        "backend": identity.backend,
+        "directory": identity.directory,
+        "email": identity.email,
+        "roles": list(identity.roles),
+        "groups": list(identity.groups),
+        "expires_at": identity.expires_at,
+    }
+    headers = [*_NO_STORE, *decision.headers]
+    await respond(send, 200, json.dumps(content).encode(), content_type=_JSON, headers=headers)
+
+
+def jwks_page(public_keys: Callable[[], bytes]) -> Page:
+    """Return the page that publishes the JSON Web Key Set (RFC 7517 section 5)."""
+
+    async def jwks(_gate: Gate, _request: GateRequest, _receive: Receive, send: Send) -> None:
+        await respond(send, 200, public_keys(), content_type=b"application/jwk-set+json", headers=_JWKS_CACHE)
+
+    return jwks

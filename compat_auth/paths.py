@@ -1,0 +1,103 @@
+"""One canonicaliser for paths: what we decide on is what the upstream gets. No I/O, no Flask.
+
+A path with more than one reading is refused, never repaired: the next parser could repair it differently
+(CVE-2026-33494, CVE-2021-29492, CVE-2026-73551). An encoded character inside a segment stays encoded and is data:
+Airflow's asset URIs and run ids carry `%2F`, `%3A` and `+`.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import unquote_to_bytes
+
+from compat_auth.errors import InvalidPath
+
+# The common case in one match: unreserved characters and sub-delimiters without "%", ";" or a dot that
+# begins a segment, no empty segment but the last.
+_PLAIN = re.compile(rb"(?:/(?![./])[A-Za-z0-9_\-.~!$&'()*+,=:@]*)+\Z")
+_ALLOWED = re.compile(rb"[A-Za-z0-9_\-.~!$&'()*+,;=:@/%\x80-\xff]+\Z")
+_ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
+_DOUBLE = re.compile(rb"%25[0-9A-Fa-f]{2}", re.IGNORECASE)
+# A dot segment, with or without the matrix parameters that Java servers cut off before they resolve dots.
+_DOTS = re.compile(rb"\.{1,2}(?:;.*)?\Z", re.DOTALL)
+_UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+_QUERY = re.compile(rb"[\x21\x22\x24-\x7e\x80-\xff]*\Z")
+_MAX_PATH = 8192
+
+
+def canonical_path(raw_path: bytes) -> bytes:
+    """Return the one spelling of a request path: unreserved characters plain, every other escape in upper case.
+
+    Args:
+        raw_path: The path as it stood in the request line, without the query.
+
+    Raises:
+        InvalidPath: Another parser could read the path in another way.
+    """
+    if len(raw_path) > _MAX_PATH:
+        raise InvalidPath(f"path: longer than {_MAX_PATH} bytes")
+    if _PLAIN.match(raw_path):
+        return raw_path
+    if not raw_path.startswith(b"/"):
+        raise InvalidPath("path: does not begin with '/'")
+    if not _ALLOWED.match(raw_path):
+        raise InvalidPath("path: a character that must be percent-encoded")
+    if _DOUBLE.search(raw_path):
+        raise InvalidPath("path: encoded twice")
+    path = _ESCAPE.sub(_normalise_escape, raw_path)
+    # Bytes above ASCII are what an old client meant: send them on in the form that every parser reads alike.
+    path = b"".join(b"%%%02X" % byte if byte > 0x7F else bytes((byte,)) for byte in path)
+    _refuse_ambiguous(path)
+    return path
+
+
+def _normalise_escape(match: re.Match[bytes]) -> bytes:
+    digits = match.group(1)
+    if digits is None:
+        raise InvalidPath("path: '%' without two hexadecimal digits")
+    byte = int(digits, 16)
+    if byte < 0x20 or byte == 0x7F or byte == 0x5C:
+        raise InvalidPath("path: an encoded control character or backslash")
+    return bytes((byte,)) if byte in _UNRESERVED else b"%%%02X" % byte
+
+
+def _refuse_ambiguous(path: bytes) -> None:
+    if b"//" in path:
+        raise InvalidPath("path: an empty segment ('//')")
+    decoded = unquote_to_bytes(path)
+    try:
+        decoded.decode("utf-8")
+    except UnicodeDecodeError:
+        raise InvalidPath("path: not UTF-8") from None
+    # Both readings: whether or not the next parser takes an encoded slash or semicolon for a real one.
+    for reading in (path, decoded):
+        if any(_DOTS.match(segment) for segment in reading.split(b"/")):
+            raise InvalidPath("path: a dot segment ('.' or '..')")
+
+
+def canonical_query(raw_query: bytes) -> bytes:
+    """Return the query with bytes above ASCII percent-encoded.
+
+    Raises:
+        InvalidPath: A control character, a blank or '#'.
+    """
+    if not _QUERY.match(raw_query):
+        raise InvalidPath("query: a character that must be percent-encoded")
+    if raw_query.isascii():
+        return raw_query
+    return b"".join(b"%%%02X" % byte if byte > 0x7F else bytes((byte,)) for byte in raw_query)
+
+
+class Prefixes:
+    """Path prefixes that match in every reading of a path, so that an encoded slash cannot leave the fence."""
+
+    __slots__ = ("_prefixes",)
+
+    def __init__(self, prefixes: list[str]) -> None:
+        self._prefixes = tuple(prefix.encode() for prefix in prefixes)
+
+    def cover(self, path: bytes) -> bool:
+        """Return whether a canonical path, or what a careless parser makes of it, is below one of the prefixes."""
+        if path.startswith(self._prefixes):
+            return True
+        return b"%" in path and unquote_to_bytes(path).startswith(self._prefixes)

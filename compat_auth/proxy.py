@@ -1,0 +1,263 @@
+"""A streaming reverse proxy to the upstream, as an ASGI application.
+
+Bodies pass in both directions without being held; what is hop-by-hop stays on its hop (RFC 9110 section 7.6.1);
+redirects, compressed bodies and cookies pass as they are. When the client goes, the call to the upstream ends, and
+when the upstream goes in the middle of a body, so does the connection to the client: nobody takes half for whole.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import aiohttp
+from multidict import CIMultiDict
+from yarl import URL
+
+from compat_auth.asgi import RawHeaders, Receive, Scope, Send
+from compat_auth.config import UpstreamSettings
+from compat_auth.errors import BadRequest, ConfigError, UpstreamTimeout, UpstreamUnreachable
+from compat_auth.gate import INTAKE, RENEW
+from compat_auth.request import GateRequest
+from compat_auth.trust import TrustedProxies
+
+logger = logging.getLogger(__name__)
+
+_HOP_BY_HOP = frozenset(
+    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
+    b"upgrade expect http2-settings".split()
+)
+# A Connection header may not nominate these away: they carry the identity, or say what the body is.
+_NOT_NOMINABLE = frozenset(b"authorization cookie host content-length content-type".split())
+# A body up to this size is held, so that the request can be sent again with a fresh token.
+_REPLAYABLE_BYTES = 64 * 1024
+# What Airflow 3 answers to a token that it no longer takes (`airflow.api_fastapi.core_api.security`).
+_TOKEN_REFUSED = b"Invalid JWT token"
+_MAX_REFUSAL_BYTES = 4096
+# Starting a task costs more than most requests take: look for a client that has gone only when an answer is slow.
+_WATCH_AFTER_S = 0.05
+
+Renew = Callable[[], Awaitable["bytes | None"]]
+Body = bytes | AsyncIterator[bytes]
+"""A request body: held when small, else a stream that can be read once."""
+
+
+class ClientGone(Exception):
+    """The client closed its connection; there is nobody left to answer."""
+
+
+class ReverseProxy:
+    """The ASGI application that calls the upstream.
+
+    Args:
+        settings: Where the upstream is and how long it may take.
+        trusted: Proxies whose forward headers are passed on.
+    """
+
+    def __init__(self, settings: UpstreamSettings, trusted: TrustedProxies) -> None:
+        url = URL(settings.url)
+        if url.scheme not in ("http", "https") or not url.host or url.query_string or url.user:
+            raise ConfigError(f"upstream.url: {settings.url!r}: not an address such as http://127.0.0.1:8080")
+        self._base = settings.url.rstrip("/")
+        self._settings = settings
+        self._trusted = trusted
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass one request on and its answer back.
+
+        Raises:
+            UpstreamUnreachable, UpstreamTimeout: Before any part of the answer was sent.
+        """
+        request: GateRequest = scope["extensions"][INTAKE]
+        renew: Renew | None = scope["extensions"][RENEW]
+        headers = self._request_headers(scope, request)
+        target = request.path + (b"?" + request.query if request.query else b"")
+        url = URL(self._base + target.decode("ascii"), encoded=True)
+        watch = _ClientWatch(receive)
+        try:
+            body = await self._take_body(headers, receive, watch)
+            response = await self._call(request.method, url, headers, body)
+            held = b""
+            if renew is not None and isinstance(body, bytes):
+                refused, held = await _refuses_token(response)
+                if refused and (authorization := await renew()) is not None:
+                    response.close()
+                    headers["Authorization"] = authorization.decode("ascii")
+                    response, held = await self._call(request.method, url, headers, body), b""
+            try:
+                await self._pass_back(response, held, send)
+            finally:
+                response.close()
+        except ClientGone:
+            return
+        except asyncio.CancelledError:
+            if watch.gone:
+                return
+            raise
+        finally:
+            watch.stop()
+
+    async def open(self) -> None:
+        """Open the pool of connections; call inside the event loop that will serve."""
+        verify = self._settings.verify
+        context = ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=15, ttl_dns_cache=30),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,
+            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
+            timeout=aiohttp.ClientTimeout(
+                total=None, sock_connect=self._settings.connect_timeout_s, sock_read=self._settings.timeout_s
+            ),
+            max_line_size=65536,
+            max_field_size=65536,
+        )
+
+    async def unreachable(self) -> str:
+        """Return why the upstream cannot be reached, or "" when it can."""
+        url = URL(self._base)
+        try:
+            connecting = asyncio.open_connection(url.host, url.port)
+            _, writer = await asyncio.wait_for(connecting, self._settings.connect_timeout_s)
+        except (OSError, asyncio.TimeoutError):
+            return "the upstream does not accept connections"
+        writer.close()
+        return ""
+
+    async def close(self) -> None:
+        """Close the pool."""
+        if self._session is not None:
+            await self._session.close()
+
+    def _request_headers(self, scope: Scope, request: GateRequest) -> CIMultiDict[str]:
+        headers: CIMultiDict[str] = CIMultiDict()
+        dropped = _HOP_BY_HOP
+        for name, value in scope["headers"]:
+            if name == b"connection":
+                dropped = dropped | _nominated(value)
+        for name, value in scope["headers"]:
+            if name not in dropped:
+                headers.add(name.decode("ascii"), value.decode("latin-1"))
+        if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
+            headers["Transfer-Encoding"] = "chunked"
+        peer = self._trusted.peer(scope)
+        forward = request.intake.forward if self._trusted.covers(peer) else {}
+        hops = [value.decode("latin-1") for value in forward.get(b"x-forwarded-for", ())]
+        headers["X-Forwarded-For"] = ", ".join((*hops, peer))
+        for name, own in (("X-Forwarded-Proto", str(scope.get("scheme", "http"))), ("X-Forwarded-Host", request.intake.host.decode("ascii"))):
+            vouched = forward.get(name.lower().encode())
+            headers[name] = vouched[-1].decode("latin-1") if vouched else own
+        return headers
+
+    async def _take_body(self, headers: CIMultiDict[str], receive: Receive, watch: _ClientWatch) -> Body:
+        length = headers.get("Content-Length")
+        if length is None and "Transfer-Encoding" not in headers:
+            watch.start()
+            return b""
+        if length is not None and not (length.isascii() and length.isdigit()):
+            raise BadRequest("Content-Length: not a number")
+        if length is not None and int(length) <= _REPLAYABLE_BYTES:
+            held = b"".join([part async for part in _parts(receive)])
+            watch.start()
+            return held
+        return _parts(receive, watch.start)
+
+    async def _call(self, method: str, url: URL, headers: CIMultiDict[str], body: Body) -> aiohttp.ClientResponse:
+        if self._session is None:
+            await self.open()
+        session = self._session
+        if session is None:
+            raise UpstreamUnreachable("the pool of connections is closed")
+        try:
+            return await session.request(method, url, headers=headers, data=body or None, allow_redirects=False)
+        except (aiohttp.ConnectionTimeoutError, asyncio.TimeoutError) as exc:
+            raise UpstreamTimeout("upstream: no answer in time") from exc
+        except aiohttp.ClientError as exc:
+            logger.warning("upstream %s: %s", url.origin(), exc)
+            raise UpstreamUnreachable("upstream: no connection, or no whole answer") from exc
+
+    async def _pass_back(self, response: aiohttp.ClientResponse, held: bytes, send: Send) -> None:
+        dropped = _HOP_BY_HOP
+        for name, value in response.raw_headers:
+            if name.lower() == b"connection":
+                dropped = dropped | _nominated(value)
+        headers: RawHeaders = [
+            (lower, value) for name, value in response.raw_headers if (lower := name.lower()) not in dropped
+        ]
+        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        connection = response.connection
+        if connection is not None and connection.protocol is not None:
+            connection.protocol.read_timeout = self._settings.idle_timeout_s
+        try:
+            if held:
+                await send({"type": "http.response.body", "body": held, "more_body": True})
+            async for chunk in response.content.iter_any():
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except (aiohttp.ClientError, asyncio.TimeoutError) as exc:
+            # The answer has begun: leaving it unfinished makes the server close the connection.
+            logger.warning("upstream: answer broke off: %s", exc)
+            return
+        await send({"type": "http.response.body", "body": b""})
+
+
+def _nominated(value: bytes) -> frozenset[bytes]:
+    return frozenset(name.strip().lower() for name in value.split(b",")) - _NOT_NOMINABLE
+
+
+async def _parts(receive: Receive, at_end: Callable[[], None] | None = None) -> AsyncIterator[bytes]:
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        more = message.get("more_body", False)
+        if message.get("body"):
+            yield message["body"]
+    if at_end is not None:
+        at_end()
+
+
+async def _refuses_token(response: aiohttp.ClientResponse) -> tuple[bool, bytes]:
+    """Return whether the upstream has refused the token (not the caller's permission), and what was read to know."""
+    if response.status == 401:
+        return True, b""
+    if response.status != 403 or not 0 < (response.content_length or 0) <= _MAX_REFUSAL_BYTES:
+        return False, b""
+    body = await response.content.read()
+    return _TOKEN_REFUSED in body, body
+
+
+class _ClientWatch:
+    """Ends the request's task when its client goes while the upstream is slow."""
+
+    def __init__(self, receive: Receive) -> None:
+        self.gone = False
+        self._receive = receive
+        self._task = asyncio.current_task()
+        self._timer: asyncio.TimerHandle | None = None
+        self._watcher: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Start watching; the request's body must have been read."""
+        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self._look)
+
+    def _look(self) -> None:
+        self._watcher = asyncio.ensure_future(self._wait())
+
+    async def _wait(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self.gone = True
+        if self._task is not None:
+            self._task.cancel()
+
+    def stop(self) -> None:
+        """Stop watching."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._watcher is not None:
+            self._watcher.cancel()

@@ -1,0 +1,64 @@
+"""How a refusal looks: ours, or Airflow 2.11's to the letter. No I/O, no Flask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from compat_auth.errors import CompatAuthError, RequestRefused
+from compat_auth.problem import airflow2_body, problem_body
+
+_UNAUTHORIZED = 401
+_FORBIDDEN = 403
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """A refusal, ready to send as `application/problem+json`.
+
+    Attributes:
+        status: HTTP status.
+        headers: Without Content-Type and Content-Length.
+        body: JSON.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalStyle:
+    """How refusals are worded.
+
+    Attributes:
+        mode: "strict", or "airflow2" for Airflow 2.11's own words.
+        public_role: mode "airflow2": Airflow 2's AUTH_ROLE_PUBLIC is set, which turns its 401 into 403.
+    """
+
+    mode: Literal["strict", "airflow2"] = "strict"
+    public_role: bool = False
+
+    def word(self, status: int, challenges: tuple[str, ...] = (), detail: str | None = None) -> Wording:
+        """Return the refusal of a credential; a 401 carries every challenge (RFC 9110 section 15.5.2)."""
+        if self.mode == "airflow2":
+            # Airflow 2's chain forgets a backend's 403. With a public role it lets the caller in as nobody, and
+            # nobody is not permitted.
+            status = _FORBIDDEN if self.public_role else _UNAUTHORIZED
+            body = airflow2_body(status)
+        else:
+            body = problem_body(status, detail=detail)
+        headers = [("Cache-Control", "no-store")]
+        if status == _UNAUTHORIZED:
+            headers.extend(("WWW-Authenticate", challenge) for challenge in challenges)
+        return Wording(status, tuple(headers), body)
+
+    def word_error(self, error: CompatAuthError, challenges: tuple[str, ...] = ()) -> Wording:
+        """Return the refusal for an error; only a refused shape tells the caller more than its title."""
+        detail = str(error) if isinstance(error, RequestRefused) and str(error) else None
+        if error.status == _UNAUTHORIZED:
+            return self.word(error.status, challenges, detail)
+        headers = [("Cache-Control", "no-store")]
+        if error.retry_after_s is not None:
+            headers.append(("Retry-After", str(error.retry_after_s)))
+        return Wording(error.status, tuple(headers), problem_body(error.status, title=error.title, detail=detail))

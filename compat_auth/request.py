@@ -1,0 +1,90 @@
+"""A request at the gate: what was taken in, and how Flask backends see it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from compat_auth.asgi import Scope
+from compat_auth.decision import Presented
+from compat_auth.errors import MalformedCredentials
+from compat_auth.headers import Intake
+
+# What describes a body: it stays with the gate, so a backend must not wait for it.
+_BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
+
+
+@dataclass(slots=True)
+class GateRequest:
+    """A request, taken in strictly.
+
+    Attributes:
+        scope: As the server made it.
+        intake: Its header section.
+        method: Request method, upper case.
+        path: Canonical path.
+        query: Canonical query, without "?".
+        client: Address of the caller, as far as trusted proxies vouch for it.
+    """
+
+    scope: Scope = field(repr=False)
+    intake: Intake = field(repr=False)
+    method: str
+    path: bytes
+    query: bytes
+    client: str
+
+    def presented(self) -> Presented:
+        """Return what a decision may depend on.
+
+        Raises:
+            MalformedCredentials: The Authorization value is not ASCII.
+        """
+        authorization = self.intake.authorization
+        if authorization is not None and not authorization.isascii():
+            raise MalformedCredentials("Authorization: a byte outside ASCII; encode the credential")
+        return Presented(
+            authorization=None if authorization is None else authorization.decode("ascii"),
+            cookies=bool(self.intake.cookies),
+            method=self.method,
+            path=self.path.decode("ascii"),
+            client=self.client,
+            environ=self._environ,
+        )
+
+    def _environ(self, with_cookies: bool) -> dict[str, Any]:
+        """Return the WSGI environment (PEP 3333) that Flask backends see; the body stays with the gate."""
+        host, _, port = self.intake.host.decode("ascii").partition(":")
+        scheme = str(self.scope.get("scheme", "http"))
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": self.method,
+            "SCRIPT_NAME": "",
+            "PATH_INFO": unquote_to_bytes(self.path).decode("latin-1"),
+            "QUERY_STRING": self.query.decode("ascii"),
+            "SERVER_NAME": host,
+            "SERVER_PORT": port or {"https": "443"}.get(scheme, "80"),
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "REMOTE_ADDR": self.client,
+            "HTTP_HOST": self.intake.host.decode("ascii"),
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": scheme,
+            "wsgi.input": BytesIO(),
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
+        }
+        for raw_name, raw_value in self.intake.kept:
+            if raw_name in _BODY_HEADERS:
+                continue
+            name = "HTTP_" + raw_name.decode("ascii").upper().replace("-", "_")
+            value = raw_value.decode("latin-1")
+            environ[name] = f"{environ[name]},{value}" if name in environ else value
+        if self.intake.authorization is not None:
+            environ["HTTP_AUTHORIZATION"] = self.intake.authorization.decode("latin-1")
+        if with_cookies and self.intake.cookies:
+            environ["HTTP_COOKIE"] = b"; ".join(self.intake.cookies).decode("latin-1")
+        return environ

@@ -1,0 +1,198 @@
+"""The processes of `compat-auth serve`: uvicorn with httptools and uvloop, preforked.
+
+The parent loads everything once and forks, so that a further worker costs only the memory that it writes to
+(uvicorn's own workers are spawned and load everything again).
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from compat_auth.asgi import ASGIApp
+from compat_auth.errors import ConfigError
+from compat_auth.headers import MAX_HEADER_BYTES
+
+logger = logging.getLogger("compat_auth.server")
+
+_STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+# A worker that dies at once would be forked again without end.
+_RESPAWN_PAUSE_S = 1.0
+_GRACEFUL_STOP_S = 15
+
+
+class BoundedHeadersProtocol(HttpToolsProtocol):
+    """uvicorn's protocol, which ends a connection whose header section grows without end.
+
+    httptools itself has no limit: one connection could fill the memory before the gate sees a request. The gate's own,
+    lower limit answers 431.
+    """
+
+    _section_bytes = 0
+
+    def on_message_begin(self) -> None:
+        """Begin to count."""
+        self._section_bytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        """Count a part of the request target."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header."""
+        self._count(len(name) + len(value))
+        super().on_header(name, value)
+
+    def _count(self, size: int) -> None:
+        self._section_bytes += size
+        if self._section_bytes > 4 * MAX_HEADER_BYTES and not self.transport.is_closing():
+            self.transport.abort()
+
+
+def bind_socket(bind: str) -> socket.socket:
+    """Return a listening socket for "HOST:PORT", "[HOST]:PORT" or "PORT".
+
+    Raises:
+        ConfigError: The address is malformed or taken.
+    """
+    host, _, port = bind.rpartition(":")
+    host = host.strip("[]") or "127.0.0.1"
+    if not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"serve.bind: {bind!r}: not HOST:PORT")
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, int(port)))
+        listener.listen(2048)
+    except OSError as exc:
+        listener.close()
+        raise ConfigError(f"serve.bind: {bind}: {exc.strerror}; choose another address or end what holds it") from exc
+    listener.set_inheritable(True)
+    return listener
+
+
+def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
+    """Return how we run uvicorn: it must not read forward headers, and must not log what may hold a credential."""
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]  # uvicorn's own spelling of the ASGI types
+        http=BoundedHeadersProtocol,
+        loop="uvloop",
+        lifespan="on",
+        ws="websockets-sansio",
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        access_log=False,
+        log_config=None,
+        timeout_graceful_shutdown=_GRACEFUL_STOP_S,
+    )
+
+
+def serve_workers(make_app: Callable[[], ASGIApp], listener: socket.socket, workers: int) -> int:
+    """Serve until SIGINT or SIGTERM and return the exit status.
+
+    Args:
+        make_app: Called once, before the fork: what it raises ends the start, not a worker.
+        listener: Shared by all workers.
+        workers: Processes; with 1 there is no parent.
+    """
+    app = make_app()
+    if workers == 1:
+        return _serve(app, listener)
+    return _Parent(app, listener, workers).run()
+
+
+def _serve(app: ASGIApp, listener: socket.socket) -> int:
+    server = uvicorn.Server(uvicorn_config(app))
+    try:
+        server.run(sockets=[listener])
+    except KeyboardInterrupt:
+        pass
+    return 0 if server.started else 1
+
+
+class _Parent:
+    """Forks the workers, replaces one that dies, and ends them all."""
+
+    def __init__(self, app: ASGIApp, listener: socket.socket, workers: int) -> None:
+        self._app = app
+        self._listener = listener
+        self._workers = workers
+        self._children: set[int] = set()
+        self._stopping = False
+
+    def run(self) -> int:
+        gc.collect()
+        # What exists now is shared by all workers: the collector must not touch, and so copy, its pages.
+        gc.freeze()
+        for number in _STOP_SIGNALS:
+            signal.signal(number, self._stop)
+        while not self._stopping:
+            while len(self._children) < self._workers and not self._stopping:
+                self._fork()
+            self._wait_for_one()
+        self._end_all()
+        return 0
+
+    def _fork(self) -> None:
+        child = os.fork()
+        if child:
+            self._children.add(child)
+            return
+        status = 1
+        try:
+            for number in _STOP_SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            status = _serve(self._app, self._listener)
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            # A worker that still waits for a stuck backend's thread would never end.
+            os._exit(status)
+
+    def _wait_for_one(self) -> None:
+        try:
+            child, status = os.wait()
+        except InterruptedError:
+            return
+        except ChildProcessError:
+            time.sleep(_RESPAWN_PAUSE_S)
+            return
+        self._children.discard(child)
+        if not self._stopping:
+            logger.error("worker %d ended with status %d; starting another", child, os.waitstatus_to_exitcode(status))
+            time.sleep(_RESPAWN_PAUSE_S)
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self._stopping = True
+        for child in self._children:
+            _signal(child, signal.SIGTERM)
+
+    def _end_all(self) -> None:
+        deadline = time.monotonic() + _GRACEFUL_STOP_S + 5
+        while self._children and time.monotonic() < deadline:
+            child, _ = os.waitpid(-1, os.WNOHANG)
+            self._children.discard(child)
+            if not child:
+                time.sleep(0.05)
+        for child in self._children:
+            _signal(child, signal.SIGKILL)
+
+
+def _signal(child: int, number: signal.Signals) -> None:
+    try:
+        os.kill(child, number)
+    except ProcessLookupError:
+        pass

@@ -1,0 +1,142 @@
+"""Where the upstream's JWT comes from: its own login, a shared secret, or a key of ours."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from compat_auth.config import Settings
+from compat_auth.credentials import Basic, Credential
+from compat_auth.errors import ConfigError, NoSuchUser, NotPermitted
+from compat_auth.exchange import UpstreamLogin
+from compat_auth.identity import Identity, Token
+from compat_auth.jwk import SigningKey
+from compat_auth.keys import KeyRing, unix_now
+from compat_auth.profiles import ClaimProfile
+from compat_auth.token_cache import TokenCache
+from compat_auth.tokens import shared_secret, sign
+
+
+class Strategy(Protocol):
+    """Turns an identity into a token for the upstream. Any thread may call."""
+
+    def obtain(self, identity: Identity, credential: Credential, *, fresh: bool) -> Token:
+        """Return a token that speaks for the identity.
+
+        Args:
+            identity: As vouched for by the chain.
+            credential: What the caller presented for it.
+            fresh: The token given before was refused; a kept one will not do.
+
+        Raises:
+            NoSuchUser, NotPermitted, NotAuthenticated: The upstream would have none for this caller.
+            BackendUnavailable, NoActiveKey: There is none at present.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """Logs in at the upstream with the caller's own password."""
+
+    login: UpstreamLogin
+    cache: TokenCache
+    digest_key: bytes
+
+    def obtain(self, identity: Identity, credential: Credential, *, fresh: bool) -> Token:
+        """Return the upstream's token for the pair; see `Strategy.obtain`."""
+        if not isinstance(credential, Basic):
+            raise NotPermitted(
+                f"{identity.username!r} came by {identity.backend!r}, but strategy exchange needs a password; "
+                "set [token] strategy to shared_secret or key_pair"
+            )
+        basic = credential
+
+        def log_in() -> Token:
+            token = self.login.log_in(basic.username, basic.password)
+            if token is None:
+                raise NoSuchUser(
+                    f"{identity.username!r}: the upstream refuses the password that {identity.backend!r} accepts; "
+                    'with strategy exchange use [basic_auth] directories = ["upstream"]'
+                )
+            return token
+
+        return self.cache.obtain((identity, self._digest(basic)), log_in, fresh=fresh)
+
+    def _digest(self, credential: Basic) -> bytes:
+        # Length first: ("ab", "c") and ("a", "bc") are two pairs.
+        name = credential.username.encode("utf-8", "surrogatepass")
+        password = credential.password.encode("utf-8", "surrogatepass")
+        return hmac.digest(self.digest_key, len(name).to_bytes(8, "big") + name + password, hashlib.sha256)
+
+
+@dataclass(frozen=True, slots=True)
+class Minted:
+    """Signs a token itself, with the key that is current."""
+
+    signing_key: Callable[[], SigningKey]
+    profile: ClaimProfile
+    cache: TokenCache
+    now: Callable[[], int] = unix_now
+
+    def obtain(self, identity: Identity, credential: Credential, *, fresh: bool) -> Token:
+        """Return a token that we have signed; see `Strategy.obtain`."""
+        del credential
+        key = self.signing_key()
+
+        def mint() -> Token:
+            now = self.now()
+            claims = self.profile.claims_for(identity, now=now)
+            expires_at = claims["exp"]
+            assert isinstance(expires_at, int)  # noqa: S101  # for the type checkers: the profile has just put it there
+            return Token(sign(claims, key), expires_at)
+
+        # The kid is part of the key: once another key signs, what the old one signed is not used again.
+        return self.cache.obtain((key.kid, identity), mint, fresh=fresh)
+
+
+def build_strategy(settings: Settings, *, now: Callable[[], int] = unix_now) -> Strategy:
+    """Return the strategy as the configuration wants it.
+
+    Raises:
+        ConfigError: A secret, key file or URL is missing or does not fit; names the setting and the next step.
+    """
+    token = settings.token
+    cache = TokenCache(settings.serve.cache_entries, now)
+    profile = ClaimProfile.from_settings(settings)
+    match token.strategy:
+        case "exchange":
+            return Exchange(UpstreamLogin.from_settings(settings), cache, secrets.token_bytes(32))
+        case "shared_secret":
+            if token.algorithm not in ("", "HS512"):
+                raise ConfigError(f'[token] algorithm: {token.algorithm} needs strategy = "key_pair"; or set "HS512"')
+            secret = shared_secret(token.secret.get_secret_value())
+            return Minted(lambda: secret, profile, cache, now)
+        case "key_pair":
+            return Minted(open_key_ring(settings, now=now).signing_key, profile, cache, now)
+
+
+def open_key_ring(settings: Settings, *, now: Callable[[], int] = unix_now) -> KeyRing:
+    """Return the keys of `[token] key_file`.
+
+    Raises:
+        ConfigError: It is missing, cannot be trusted, or its current key is not for `[token] algorithm`.
+    """
+    token = settings.token
+    if token.algorithm == "HS512":
+        raise ConfigError('[token] algorithm: HS512 needs strategy = "shared_secret"; or leave it empty')
+    if not token.key_file:
+        raise ConfigError(
+            "[token] key_file: missing; make one with: compat-auth keys create --file KEYS.json, and name it here"
+        )
+    ring = KeyRing(token.key_file, now=now)
+    algorithm = ring.signing_key().algorithm
+    if token.algorithm not in ("", algorithm):
+        raise ConfigError(
+            f"[token] algorithm: {token.algorithm}, but the key in {token.key_file} is for {algorithm}; leave it empty"
+        )
+    return ring

@@ -1,0 +1,76 @@
+"""JSON that has one reading only: what two parsers could read differently is refused. No I/O, no Flask."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, NoReturn, cast
+
+MAX_DEPTH = 8
+# RFC 7493 2.2: beyond this, a receiver with double precision reads another number.
+_MAX_NUMBER = 2**53
+_MAX_DIGITS = 20
+
+
+def parse_object(text: bytes) -> dict[str, Any]:
+    """Return the JSON object in the text.
+
+    Raises:
+        ValueError: It is not UTF-8, not JSON, not an object, has a member twice, is nested deeper than 8, or holds
+            a number or string that does not survive a round trip (NaN, 1e300, lone surrogates). Says what, not the value.
+    """
+    try:
+        value = json.loads(
+            text.decode("utf-8"),
+            object_pairs_hook=_once,
+            parse_constant=_refuse_constant,
+            parse_int=_small_int,
+            parse_float=_small_float,
+        )
+        if not isinstance(value, dict):
+            raise ValueError("not a JSON object")  # noqa: TRY004  # one kind of error for every bad text
+        _refuse_odd(value, MAX_DEPTH)
+    except UnicodeError:
+        raise ValueError("not UTF-8, or half a surrogate pair") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    except json.JSONDecodeError:
+        raise ValueError("not JSON") from None
+    return cast("dict[str, Any]", value)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a member twice")
+    return found
+
+
+def _refuse_constant(_: str) -> NoReturn:
+    raise ValueError("NaN or Infinity")
+
+
+def _small_int(text: str) -> int:
+    if len(text) > _MAX_DIGITS or abs(int(text)) > _MAX_NUMBER:
+        raise ValueError("a number too large")
+    return int(text)
+
+
+def _small_float(text: str) -> float:
+    number = float(text)
+    if not abs(number) <= _MAX_NUMBER:
+        raise ValueError("a number too large")
+    return number
+
+
+def _refuse_odd(value: Any, depth: int) -> None:
+    if depth == 0:
+        raise ValueError("nested too deeply")
+    if isinstance(value, str):
+        value.encode("utf-8")
+    elif isinstance(value, dict):
+        for name, member in cast("dict[str, Any]", value).items():
+            name.encode("utf-8")
+            _refuse_odd(member, depth - 1)
+    elif isinstance(value, list):
+        for member in cast("list[Any]", value):
+            _refuse_odd(member, depth - 1)
