@@ -139,7 +139,7 @@ class BackgroundServer:
     """A uvicorn server in a thread, for as long as the `with` block lasts."""
 
     def __init__(self, app: Any, listener: socket.socket) -> None:
-        self._server = uvicorn.Server(uvicorn_config(app, lifespan="off"))
+        self._server = uvicorn.Server(uvicorn_config(app, lifespan="auto"))
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
 
     def __enter__(self) -> None:
