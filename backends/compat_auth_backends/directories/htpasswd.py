@@ -47,6 +47,7 @@ class HtpasswdDirectory:
     """The users of an htpasswd file; names compare with case."""
 
     name = "htpasswd"
+    needs = ("[htpasswd] file",)
 
     def __init__(
         self, path: Path, *, monotonic: Callable[[], float] = time.monotonic, now: Callable[[], float] = time.time
