@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import functools
-import hashlib
 import hmac
 import json
 from collections.abc import Callable
@@ -55,8 +53,11 @@ def without_header(name: str) -> str:
 
 
 def hmac_token(secret: bytes, kid: str, alg: str = "HS256") -> str:
-    digest = getattr(hashlib, "sha" + alg[2:])
-    signer: Callable[[bytes], bytes] = functools.partial(lambda text: hmac.new(secret, text, digest).digest())
+    digest = f"sha{alg[2:]}"
+
+    def signer(text: bytes) -> bytes:
+        return hmac.digest(secret, text, digest)
+
     return raw_token(json.dumps({"alg": alg, "kid": kid, "typ": "JWT"}), json.dumps(CLAIMS), signer)
 
 

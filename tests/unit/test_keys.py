@@ -4,13 +4,14 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -417,21 +418,26 @@ def test_no_key_signs_before_its_time(path: Path) -> None:
 # Keys of others
 
 
-def pem(key: Any) -> bytes:
+AnyPrivateKey = Ed25519PrivateKey | RSAPrivateKey | ec.EllipticCurvePrivateKey
+MAKERS: dict[str, Callable[[], AnyPrivateKey]] = {
+    "ed25519": Ed25519PrivateKey.generate,
+    "rsa": lambda: generate_private_key(65537, 2048),
+    "ec": lambda: ec.generate_private_key(ec.SECP256R1()),
+}
+
+
+def pem(key: AnyPrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 @pytest.mark.parametrize("form", ["jwks", "jwk", "private-pem", "public-pem"])
 @pytest.mark.parametrize("kind", ["ed25519", "rsa", "ec"])
 def test_of_a_trusted_key_only_the_public_part_is_published(tmp_path: Path, form: str, kind: str) -> None:
-    key = {
-        "ed25519": Ed25519PrivateKey.generate,
-        "rsa": lambda: generate_private_key(65537, 2048),
-        "ec": lambda: ec.generate_private_key(ec.SECP256R1()),
-    }[kind]()
+    key = MAKERS[kind]()
     public = key.public_key()
-    is_ec = isinstance(key, ec.EllipticCurvePrivateKey)
-    private = {"kid": thumbprint(public)} | (ECAlgorithm.to_jwk(key, as_dict=True) if is_ec else private_jwk(key))
+    private = {"kid": thumbprint(public)} | (
+        ECAlgorithm.to_jwk(key, as_dict=True) if isinstance(key, ec.EllipticCurvePrivateKey) else private_jwk(key)
+    )
     file = tmp_path / "trusted"
     file.write_bytes(
         {
