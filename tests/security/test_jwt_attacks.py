@@ -12,6 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from compat_auth.errors import ConfigError, InvalidToken
 from compat_auth.jwk import SigningKey, VerifyingKey, public_members
@@ -281,3 +283,36 @@ def test_a_key_of_one_kind_cannot_sign_for_the_kid_of_another() -> None:
 
     with pytest.raises(InvalidToken, match="alg"):
         check(forged)
+
+
+@settings(deadline=None)
+@given(st.text(max_size=400) | st.from_regex(r"[A-Za-z0-9_-]{0,60}\.[A-Za-z0-9_-]{0,60}\.[A-Za-z0-9_-]{0,9}"))
+def test_no_text_at_all_gives_anything_but_a_refusal(text: str) -> None:
+    with pytest.raises(InvalidToken):
+        check(text)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from(["alg", "kid", "typ", "crit", "cty"]), JSON, max_size=2),
+    st.dictionaries(st.sampled_from(["sub", "aud", "iss", "iat", "nbf", "exp", "jti", "x"]), JSON, max_size=3),
+)
+def test_whatever_is_signed_the_answer_is_claims_of_the_right_types_or_a_refusal(
+    header: dict[str, Any], changed: dict[str, Any]
+) -> None:
+    try:
+        claims = check(token(header, **changed))
+    except InvalidToken:
+        return
+
+    assert "api" in claims["aud"]
+    assert claims["iss"] == "us"
+    assert isinstance(claims["sub"], str)
+    assert type(claims["exp"]) is int
