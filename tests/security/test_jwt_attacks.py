@@ -121,7 +121,7 @@ ATTACKS = {
     "exp-Infinity": raw_token(GOOD_HEADER, GOOD_PAYLOAD.replace(str(NOW + 600), "Infinity")),
     "exp-of-5000-digits": raw_token(GOOD_HEADER, GOOD_PAYLOAD.replace(str(NOW + 600), "9" * 5000)),
     "exp-missing": without("exp"),
-    "exp-past": token(iat=NOW - 700, nbf=NOW - 700, exp=NOW - 31),
+    "exp-past": token(iat=NOW - 700, nbf=NOW - 700, exp=NOW - 30),
     "exp-too-far": token(exp=NOW + 3601),
     "exp-too-far-without-iat": raw_token(
         GOOD_HEADER, json.dumps({"sub": "1", "aud": "api", "iss": "us", "exp": NOW + 9999})
@@ -197,6 +197,8 @@ REASONS = {
     "weaker": "header: alg",
     "foreign": "signature",
     "zero": "signature",
+    "trailing": "not canonical",
+    "padded": "not base64url",
     "duplicate": "JSON: a member twice",
     "exp": "exp:|JSON: (a number too large|NaN)",
     "other": "JSON: a number too large",

@@ -23,7 +23,7 @@ from jwt.algorithms import ECAlgorithm
 
 from compat_auth.errors import ConfigError, KeyFileError, NoActiveKey
 from compat_auth.jwk import KeyAlgorithm, load_public_jwk, private_jwk, public_members, thumbprint, verifying_key
-from compat_auth.key_file import read_key_file
+from compat_auth.key_file import lock_key_file, read_key_file
 from compat_auth.keys import KeyRing, create_keys, key_state, merge_jwks, retire_key, rotate_keys
 from compat_auth.tokens import sign, verify
 
@@ -383,6 +383,20 @@ def test_writers_at_the_same_time_lose_no_key(path: Path) -> None:
 
     assert states(path, NOW) == ["current", "next"]
     assert len(refused) == 7
+
+
+def test_a_writer_waits_for_the_one_before(path: Path) -> None:
+    create_keys(path, algorithm="EdDSA", now=NOW)
+    second = threading.Thread(target=rotate_keys, args=(path,), kwargs={"now": NOW})
+
+    with lock_key_file(path):
+        second.start()
+        second.join(0.2)
+        waited = second.is_alive()
+    second.join()
+
+    assert waited
+    assert states(path, NOW) == ["current", "next"]
 
 
 def test_writing_through_a_link_keeps_the_link(path: Path, tmp_path: Path) -> None:
