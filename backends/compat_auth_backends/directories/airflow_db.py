@@ -190,7 +190,7 @@ def _read_url(text: str) -> URL:
         text = text.replace("postgres", "postgresql", 1)
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # Not `from`: the message may repeat the URL, and so the password.
         raise ConfigError("airflow_db.url: not a database URL; copy sql_alchemy_conn from airflow.cfg") from None
     match url.get_backend_name():
