@@ -1,5 +1,8 @@
 """The pool for password checks: bounded, fair, alive after a fork."""
 
+# A unit test may look inside.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import os
@@ -9,7 +12,7 @@ from concurrent.futures import Future
 
 import pytest
 
-from compat_auth.config import BasicAuthSettings, ServeSettings, Settings
+from compat_auth.config import parse_settings
 from compat_auth.errors import Overloaded
 from compat_auth.hash_pool import HashPool
 
@@ -25,21 +28,31 @@ class Floodgate:
         self._opened = threading.Event()
         self._callers: list[threading.Thread] = []
         started = threading.Event()
-        self.send("holder", "holder", lambda: (started.set(), self._opened.wait(PATIENCE_S)), started=started)
+
+        def hold() -> None:
+            started.set()
+            self._opened.wait(PATIENCE_S)
+
+        self.send("holder", "holder", hold, started=started)
 
     def send(
         self,
         client: str,
         label: str,
-        check: Callable[[], object] = lambda: None,
+        check: Callable[[], None] = lambda: None,
         started: threading.Event | None = None,
     ) -> Future[object]:
         """Start a caller and return once it waits, is at work, or has been refused."""
         answer: Future[object] = Future()
 
+        def checked() -> None:
+            check()
+            self.order.append(label)
+
         def call() -> None:
             try:
-                answer.set_result(self.pool.run(lambda: (check(), self.order.append(label)), client=client))
+                self.pool.run(checked, client=client)
+                answer.set_result(None)
             except Overloaded as exc:
                 answer.set_exception(exc)
 
@@ -76,14 +89,12 @@ def test_a_check_gives_its_answer_or_its_error_to_the_caller() -> None:
 def test_no_more_checks_run_at_once_than_the_size() -> None:
     pool = HashPool(2, max_waiting=100)
     at_once: list[int] = []
-    callers = [
-        threading.Thread(
-            target=pool.run,
-            args=(lambda: (at_once.append(pool.running), threading.Event().wait(0.01)),),
-            kwargs={"client": "a"},
-        )
-        for _ in range(20)
-    ]
+
+    def check() -> None:
+        at_once.append(pool.running)
+        threading.Event().wait(0.01)
+
+    callers = [threading.Thread(target=pool.run, args=(check,), kwargs={"client": "a"}) for _ in range(20)]
 
     for caller in callers:
         caller.start()
@@ -168,8 +179,8 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
     [(8, 1, 8), (8, 2, 4), (8, 3, 2), (1, 4, 1), (0, 1, os.cpu_count()), (0, 64, 1)],
 )
 def test_the_workers_share_the_hashes(max_hashes: int, workers: int, size: int) -> None:
-    settings = Settings(basic_auth=BasicAuthSettings(max_hashes=max_hashes), serve=ServeSettings(workers=workers))
+    content = {"basic_auth": {"max_hashes": max_hashes}, "serve": {"workers": workers}}
 
-    pool = HashPool.from_settings(settings)
+    pool = HashPool.from_settings(parse_settings(content, origin="test"))
 
     assert pool._size == size

@@ -6,6 +6,8 @@ import time
 
 import bcrypt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from werkzeug.security import generate_password_hash
 
 from compat_auth.hashing import check_hash, decoy_like, find_fault, new_hasher, scheme_of
@@ -175,3 +177,26 @@ def test_where_there_is_no_hash_the_decoy_is_like_a_new_one() -> None:
 
     assert decoy.split("$")[:4] == new_hasher().hash("secret").split("$")[:4]
     assert not check_hash(decoy, "secret")
+
+
+CHEAP = (
+    "$2b$04$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW",
+    "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$CTFhFdXPJO1aFaMaO6Mm5c8y7cJHAph8ArZWb2GRPPc",
+    "$6$rounds=1000$saltstring$" + "a" * 86,
+    "pbkdf2:sha256:1$salt$" + "0" * 64,
+    "scrypt:2:1:1$salt$" + "0" * 128,
+    "sha256$salt$" + "0" * 64,
+)
+
+
+@given(
+    st.sampled_from(CHEAP),
+    st.integers(0, 60),
+    st.integers(0, 3),
+    st.text(alphabet="$:=,.aA0+\u00e9\u0663\ud800\0", max_size=3),
+)
+def test_no_stored_text_whatever_raises(stored: str, start: int, removed: int, inserted: str) -> None:
+    # A random digit in the cost stays below 4: no "9" that would make a check last.
+    spoiled = stored[:start] + inserted + stored[start + removed :]
+
+    assert check_hash(spoiled, "secret") is False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import flask
@@ -12,7 +13,8 @@ from compat_auth_backends import basic_auth
 from compat_auth_backends.basic_auth import BasicAuthBackend
 from werkzeug.security import generate_password_hash
 
-from compat_auth.config import Settings, parse_settings
+from compat_auth import directory_catalog
+from compat_auth.config import parse_settings
 from compat_auth.credentials import Basic
 from compat_auth.directory import DirectoryUser, PasswordAccepted
 from compat_auth.directory_catalog import load_directories
@@ -229,7 +231,7 @@ def test_app_settings_of_a_wrong_type_are_refused() -> None:
 
 def test_an_unknown_directory_is_refused_with_its_place_and_the_likely_name() -> None:
     with pytest.raises(BackendNotFound) as caught:
-        load_directories(["htpaswd"], Settings())
+        load_directories(["htpaswd"], parse_settings({}, origin="test"))
 
     assert "basic_auth.directories[0]" in str(caught.value)
     assert "did you mean 'htpasswd'?" in str(caught.value)
@@ -242,3 +244,37 @@ def test_a_list_of_directories_that_makes_no_sense_is_refused(names: list[str], 
 
     with pytest.raises(ConfigError):
         load_directories(names, settings)
+
+
+class Nothing:
+    """What an entry point may hold by mistake."""
+
+    @classmethod
+    def from_settings(cls, settings: object) -> Nothing:
+        return cls()
+
+
+@pytest.mark.parametrize(
+    ("values", "why"),
+    [
+        pytest.param(["test_basic_auth_absent:Directory"], "test_basic_auth_absent is missing", id="not-importable"),
+        pytest.param(["a:B", "c:D"], "provided twice", id="provided-twice"),
+    ],
+)
+def test_a_directory_that_cannot_be_had_is_refused(
+    values: list[str], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entries = [EntryPoint("odd", value, directory_catalog.GROUP) for value in values]
+    monkeypatch.setattr(directory_catalog, "entry_points", lambda **_: entries)
+
+    with pytest.raises(ConfigError, match=why):
+        load_directories(["odd"], parse_settings({}, origin="test"))
+
+
+def test_an_entry_point_that_is_no_directory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = EntryPoint("odd", "odd:Nothing", directory_catalog.GROUP)
+    monkeypatch.setattr(directory_catalog, "entry_points", lambda **_: [entry])
+    monkeypatch.setattr(EntryPoint, "load", lambda _: Nothing)
+
+    with pytest.raises(ConfigError, match="neither a hash nor a password directory"):
+        load_directories(["odd"], parse_settings({}, origin="test"))

@@ -7,19 +7,23 @@ import pytest
 from compat_auth_backends import deny_all, session
 from compat_auth_backends.deny_all import DenyAllBackend
 from compat_auth_backends.session import SessionBackend
-from flask_login import LoginManager, UserMixin, login_user  # pyright: ignore[reportMissingTypeStubs]  # no stubs
+from flask_login import (  # pyright: ignore[reportMissingTypeStubs]  # no stubs
+    LoginManager,
+    UserMixin,
+    login_user,  # pyright: ignore[reportUnknownVariableType]
+)
 
 from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 
 
-class User(UserMixin):
+class User(UserMixin):  # type: ignore[misc]  # flask-login has no stubs
     def __init__(self, name: str) -> None:
         self.id = name
 
     @property
-    def is_active(self) -> bool:
+    def is_active(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]  # as the manual says
         return self.id != "disabled"
 
 
@@ -27,7 +31,7 @@ def make_app() -> flask.Flask:
     app = flask.Flask("app")
     app.secret_key = "only for this test"
     manager = LoginManager(app)
-    manager.user_loader(User)
+    manager.user_loader(User)  # pyright: ignore[reportUnknownMemberType]  # no stubs
     return app
 
 

@@ -1,5 +1,8 @@
 """Airflow's own user tables as a directory, on SQLite; PostgreSQL is a peer test."""
 
+# A unit test may look inside.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import os
@@ -11,12 +14,11 @@ from pathlib import Path
 
 import pytest
 from compat_auth_backends.directories.airflow_db import DECOY_MAX_AGE_S, AirflowDatabaseDirectory
-from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from werkzeug.security import generate_password_hash
 
-from compat_auth.config import AirflowDatabaseSettings, Settings
+from compat_auth.config import parse_settings
 from compat_auth.directory import DirectoryUser, HashDirectory
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.hashing import check_hash
@@ -79,6 +81,7 @@ def test_a_user_is_found_by_name_without_case_or_by_email(typed: str, collate: s
 
     user = directory.find(typed)
 
+    assert user is not None
     assert user == DirectoryUser(
         "Admin", password_hash=SCRYPT, email="admin@example.org", roles=("Admin", "Op"), upstream_id="7"
     )
@@ -224,7 +227,7 @@ def test_a_forked_child_connects_by_itself(make: Make) -> None:
     ],
 )
 def test_a_url_that_cannot_work_is_refused_without_showing_its_password(url: str) -> None:
-    settings = Settings(airflow_db=AirflowDatabaseSettings(url=SecretStr(url)))
+    settings = parse_settings({"airflow_db": {"url": url}}, origin="test")
 
     with pytest.raises(ConfigError, match=r"airflow_db\.url") as caught:
         AirflowDatabaseDirectory.from_settings(settings)

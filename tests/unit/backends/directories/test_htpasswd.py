@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from compat_auth_backends.directories.htpasswd import CHECK_INTERVAL_S, HtpasswdDirectory
 
-from compat_auth.config import Settings
+from compat_auth.config import parse_settings
 from compat_auth.directory import DirectoryUser, HashDirectory
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.hashing import check_hash
@@ -217,4 +217,4 @@ def test_the_decoy_costs_what_the_costliest_user_costs(path: Path, directory: Ht
 
 def test_no_file_in_the_settings_is_refused_with_the_key() -> None:
     with pytest.raises(ConfigError, match=r"htpasswd\.file"):
-        HtpasswdDirectory.from_settings(Settings())
+        HtpasswdDirectory.from_settings(parse_settings({}, origin="test"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from compat_auth.config import Settings
+from compat_auth.config import Settings, parse_settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted, PasswordDirectory
 from compat_auth.errors import BackendUnavailable
 from compat_auth.identity import Token
@@ -38,7 +38,7 @@ def directory(monkeypatch: pytest.MonkeyPatch) -> PasswordDirectory:
     monkeypatch.delitem(sys.modules, "compat_auth_backends.directories.upstream", raising=False)
     module: Any = importlib.import_module("compat_auth_backends.directories.upstream")
     monkeypatch.delitem(sys.modules, "compat_auth_backends.directories.upstream")
-    found: PasswordDirectory = module.UpstreamDirectory.from_settings(Settings())
+    found: PasswordDirectory = module.UpstreamDirectory.from_settings(parse_settings({}, origin="test"))
     return found
 
 
