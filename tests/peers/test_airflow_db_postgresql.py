@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from typing import Protocol
 
 import pytest
-from compat_auth_backends.directories import airflow_db
-from compat_auth_backends.directories.airflow_db import AirflowDatabaseDirectory
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
@@ -20,6 +18,8 @@ from werkzeug.security import generate_password_hash
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable
 from compat_auth.hashing import check_hash
+from compat_auth_backends.directories import airflow_db
+from compat_auth_backends.directories.airflow_db import AirflowDatabaseDirectory
 
 pytestmark = pytest.mark.peer
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import base64
+import sys
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import flask
 import pytest
-from compat_auth_backends import basic_auth
-from compat_auth_backends.basic_auth import BasicAuthBackend
 from werkzeug.security import generate_password_hash
 
 from compat_auth import directory_catalog
@@ -24,6 +23,8 @@ from compat_auth.hash_pool import HashPool
 from compat_auth.hashing import decoy_like
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome, Reject
+from compat_auth_backends import basic_auth
+from compat_auth_backends.basic_auth import BasicAuthBackend
 
 SECRET = generate_password_hash("pässword", "pbkdf2:sha256:1000")
 
@@ -254,6 +255,13 @@ class Nothing:
         return cls()
 
 
+def install(monkeypatch: pytest.MonkeyPatch, *values: str) -> None:
+    def installed(*, group: str, name: str = "odd") -> list[EntryPoint]:
+        return [EntryPoint(name, value, group) for value in values]
+
+    monkeypatch.setattr(directory_catalog, "entry_points", installed)
+
+
 @pytest.mark.parametrize(
     ("values", "why"),
     [
@@ -264,17 +272,15 @@ class Nothing:
 def test_a_directory_that_cannot_be_had_is_refused(
     values: list[str], why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    entries = [EntryPoint("odd", value, directory_catalog.GROUP) for value in values]
-    monkeypatch.setattr(directory_catalog, "entry_points", lambda **_: entries)
+    install(monkeypatch, *values)
 
     with pytest.raises(ConfigError, match=why):
         load_directories(["odd"], parse_settings({}, origin="test"))
 
 
 def test_an_entry_point_that_is_no_directory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    entry = EntryPoint("odd", "odd:Nothing", directory_catalog.GROUP)
-    monkeypatch.setattr(directory_catalog, "entry_points", lambda **_: [entry])
-    monkeypatch.setattr(EntryPoint, "load", lambda _: Nothing)
+    monkeypatch.setitem(sys.modules, "odd_directory", sys.modules[__name__])
+    install(monkeypatch, "odd_directory:Nothing")
 
     with pytest.raises(ConfigError, match="neither a hash nor a password directory"):
         load_directories(["odd"], parse_settings({}, origin="test"))

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import flask
 import pytest
-from compat_auth_backends import deny_all, session
-from compat_auth_backends.deny_all import DenyAllBackend
-from compat_auth_backends.session import SessionBackend
 from flask_login import (  # pyright: ignore[reportMissingTypeStubs]  # no stubs
     LoginManager,
     UserMixin,
@@ -16,6 +13,9 @@ from flask_login import (  # pyright: ignore[reportMissingTypeStubs]  # no stubs
 from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth_backends import deny_all, session
+from compat_auth_backends.deny_all import DenyAllBackend
+from compat_auth_backends.session import SessionBackend
 
 
 class User(UserMixin):  # type: ignore[misc]  # flask-login has no stubs
