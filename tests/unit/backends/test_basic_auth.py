@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -14,7 +15,7 @@ from werkzeug.security import generate_password_hash
 
 from compat_auth import directory_catalog
 from compat_auth.config import parse_settings
-from compat_auth.credentials import Basic
+from compat_auth.credentials import Basic, Bearer
 from compat_auth.directory import DirectoryUser, PasswordAccepted
 from compat_auth.directory_catalog import load_directories
 from compat_auth.errors import BackendNotFound, BackendUnavailable, ConfigError
@@ -22,7 +23,7 @@ from compat_auth.guard import current_identity
 from compat_auth.hash_pool import HashPool
 from compat_auth.hashing import decoy_like
 from compat_auth.identity import Identity, Token
-from compat_auth.outcome import Accept, Outcome, Reject
+from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth_backends import basic_auth
 from compat_auth_backends.basic_auth import BasicAuthBackend
 
@@ -284,3 +285,34 @@ def test_an_entry_point_that_is_no_directory_is_refused(monkeypatch: pytest.Monk
 
     with pytest.raises(ConfigError, match="neither a hash nor a password directory"):
         load_directories(["odd"], parse_settings({}, origin="test"))
+
+
+@pytest.mark.parametrize(
+    ("address", "client"),
+    [
+        pytest.param("192.0.2.7", "192.0.2.7", id="ipv4"),
+        pytest.param("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64", id="ipv6-customer"),
+        pytest.param("unix:", "unix:", id="no-address"),
+        pytest.param(None, "", id="unknown"),
+    ],
+)
+def test_checks_count_against_the_address_or_the_ipv6_network_of_the_caller(
+    address: str | None, client: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend, clients = backend_of(Hashes({"alice": alice()})), list[str]()
+
+    def run(check: Callable[[], bool], *, client: str) -> bool:
+        clients.append(client)
+        return check()
+
+    monkeypatch.setattr(backend.pool, "run", run)
+
+    with flask.Flask("app").test_request_context("/", environ_base={"REMOTE_ADDR": address}):
+        answer(backend, "alice", "wrong")
+        answer(backend, "nobody", "wrong")
+
+    assert clients == [client, client]
+
+
+def test_another_kind_of_credential_is_left_to_the_next_backend() -> None:
+    assert backend_of(Hashes({})).authenticate(Bearer("token")) == Skip()
