@@ -25,8 +25,8 @@ from compat_auth.pages import JWKS_PATH, jwks_page, live, ready_page, whoami
 from compat_auth.paths import Prefixes
 from compat_auth.proxy import ReverseProxy
 from compat_auth.strategies import Strategy, build_strategy, open_key_ring
-from compat_auth.trusted_keys import merge_jwks
 from compat_auth.trust import TrustedProxies
+from compat_auth.trusted_keys import merge_jwks
 
 
 class Gateway:
@@ -51,9 +51,9 @@ class Gateway:
             trusted=trusted,
             pages={
                 "live": live,
-                "ready": ready_page(self._proxy.unreachable),
+                "ready": ready_page(self._proxy.require_reachable),
                 "whoami": whoami,
-                JWKS_PATH: jwks_page(_public_keys(settings)),
+                JWKS_PATH: jwks_page(public_keys(settings)),
                 **forward_auth_pages(),
             },
         )
@@ -111,7 +111,7 @@ def build_decider(settings: Settings, strategy: Strategy) -> Decider:
     return Decider(
         chain,
         app,
-        _obtain(settings, strategy),
+        build_obtain(settings, strategy),
         threads=settings.serve.threads,
         max_waiting=settings.serve.max_waiting,
         timeout_s=settings.serve.backend_timeout_s,
@@ -119,7 +119,12 @@ def build_decider(settings: Settings, strategy: Strategy) -> Decider:
     )
 
 
-def _obtain(settings: Settings, strategy: Strategy) -> Obtain:
+def build_obtain(settings: Settings, strategy: Strategy) -> Obtain:
+    """Return what makes the token for an accepted identity.
+
+    Raises:
+        ConfigError: The profile needs what the settings do not give.
+    """
     resolve = _resolver(settings)
     exchanges = settings.token.strategy == "exchange"
 
@@ -138,7 +143,7 @@ def _resolver(settings: Settings) -> Resolve:
         if not settings.airflow_db.url.get_secret_value():
             raise ConfigError(
                 "token.strategy mints tokens for airflow-fab, which names users by their number in its database: "
-                "set [airflow_db] url, or token.strategy = \"exchange\""
+                'set [airflow_db] url, or token.strategy = "exchange"'
             )
         (directory,) = load_directories(["airflow_db"], settings)
         if isinstance(directory, HashDirectory):
@@ -156,7 +161,7 @@ def _rules(settings: Settings) -> GateRules:
     )
 
 
-def _public_keys(settings: Settings) -> Callable[[], bytes]:
+def public_keys(settings: Settings) -> Callable[[], bytes]:
     """Return what publishes the keys that the upstream may trust: ours, and what `token.trusted_jwks` names.
 
     Raises:

@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -54,102 +54,126 @@ class _Section(BaseModel):
 class UpstreamSettings(_Section):
     """The newer API behind us."""
 
-    url: str = Field("", description="Base URL of the upstream, such as http://127.0.0.1:8080.")
-    profile: Profile = Field("airflow-fab", description="What kind of JWT the upstream expects.")
-    protect: list[str] = Field(["/api/"], description="Path prefixes that need a decision; elsewhere requests pass.")
-    identity_cookies: list[str] = Field(
-        ["_token", "session"], description="The upstream's own login cookies, dropped once a credential is accepted."
+    url: str = Field(default="", description="Base URL of the upstream, such as http://127.0.0.1:8080.")
+    profile: Profile = Field(default="airflow-fab", description="What kind of JWT the upstream expects.")
+    protect: list[str] = Field(
+        default=["/api/"], description="Path prefixes that need a decision; elsewhere requests pass."
     )
-    timeout_s: float = Field(60, gt=0, description="Seconds to wait for the first byte of an answer.")
-    connect_timeout_s: float = Field(5, gt=0, description="Seconds to wait for a connection.")
-    idle_timeout_s: float = Field(300, gt=0, description="Seconds that an answer may pause between two parts.")
-    verify: bool | str = Field(True, description="Check the upstream's certificate: true, false, or a CA file.")
+    identity_cookies: list[str] = Field(
+        default=["_token", "session"],
+        description="The upstream's own login cookies, dropped once a credential is accepted.",
+    )
+    timeout_s: float = Field(default=60, gt=0, description="Seconds to wait for the first byte of an answer.")
+    connect_timeout_s: float = Field(default=5, gt=0, description="Seconds to wait for a connection.")
+    idle_timeout_s: float = Field(default=300, gt=0, description="Seconds that an answer may pause between two parts.")
+    verify: bool | str = Field(default=True, description="Check the upstream's certificate: true, false, or a CA file.")
     roles: dict[str, str] = Field(
-        {}, description="airflow-simple: user name to role (ADMIN, OP, USER, VIEWER); '*' is everybody else."
+        default={}, description="airflow-simple: user name to role (ADMIN, OP, USER, VIEWER); '*' is everybody else."
     )
 
 
 class TokenSettings(_Section):
     """How an identity becomes a JWT."""
 
-    strategy: Strategy = Field("exchange", description="Where the upstream's JWT comes from.")
+    strategy: Strategy = Field(default="exchange", description="Where the upstream's JWT comes from.")
     secret: SecretStr = Field(
-        SecretStr(""), description="shared_secret: Airflow's [api_auth] jwt_secret, at least 64 bytes."
+        default=SecretStr(""), description="shared_secret: Airflow's [api_auth] jwt_secret, at least 64 bytes."
     )
-    key_file: str = Field("", description="key_pair: file made by `compat-auth keys create`.")
+    key_file: str = Field(default="", description="key_pair: file made by `compat-auth keys create`.")
     algorithm: Literal["", "HS512", "EdDSA", "RS256"] = Field(
-        "", description="Signature algorithm; empty: HS512 for shared_secret, what the key says for key_pair."
+        default="", description="Signature algorithm; empty: HS512 for shared_secret, what the key says for key_pair."
     )
-    issuer: str = Field("", description="`iss`; needed when Airflow's [api_auth] jwt_issuer is set.")
-    audience: str = Field("apache-airflow", min_length=1, description="`aud`; never Airflow's execution audience.")
-    ttl_s: int = Field(600, ge=10, le=3600, description="Lifetime of a minted token, in seconds.")
-    trusted_jwks: list[str] = Field([], description="JWKS files whose public keys are published beside ours.")
+    issuer: str = Field(default="", description="`iss`; needed when Airflow's [api_auth] jwt_issuer is set.")
+    audience: str = Field(
+        default="apache-airflow", min_length=1, description="`aud`; never Airflow's execution audience."
+    )
+    ttl_s: int = Field(default=600, ge=10, le=3600, description="Lifetime of a minted token, in seconds.")
+    trusted_jwks: list[str] = Field(default=[], description="JWKS files whose public keys are published beside ours.")
     claims: dict[str, str] = Field(
-        {}, description="generic: claim name to template, with {username}, {email}, {subject}, {backend}, {roles}."
+        default={},
+        description="generic: claim name to template, with {username}, {email}, {subject}, {backend},"
+        " {directory}, {upstream_id}; a list is {roles} or {groups} alone.",
     )
 
 
 class BasicAuthSettings(_Section):
     """User names and passwords."""
 
-    directories: Names = Field(["airflow_db"], description="Where passwords are checked, in this order.")
-    cache_ttl_s: float = Field(60, ge=0, le=600, description="Seconds for which a checked password is believed.")
-    realm: str = Field("Airflow", pattern=r"^[\x20-\x21\x23-\x5b\x5d-\x7e]+$", description="Realm in the challenge.")
-    max_hashes: int = Field(0, ge=0, description="Password hashes at once in all workers; 0 means one for each core.")
-    max_waiting: int = Field(64, ge=1, description="Password checks that may wait in a worker; beyond: 503.")
+    directories: Names = Field(default=["airflow_db"], description="Where passwords are checked, in this order.")
+    cache_ttl_s: float = Field(
+        default=60, ge=0, le=600, description="Seconds for which a checked password is believed."
+    )
+    realm: str = Field(
+        default="Airflow", pattern=r"^[\x20-\x21\x23-\x5b\x5d-\x7e]+$", description="Realm in the challenge."
+    )
+    max_hashes: int = Field(
+        default=0, ge=0, description="Password hashes at once in all workers; 0 means one for each core."
+    )
+    max_waiting: int = Field(default=64, ge=1, description="Password checks that may wait in a worker; beyond: 503.")
 
 
 class AirflowDatabaseSettings(_Section):
     """Airflow's own user tables, read only."""
 
-    url: SecretStr = Field(SecretStr(""), description="SQLAlchemy URL of Airflow's metadata database.")
+    url: SecretStr = Field(default=SecretStr(""), description="SQLAlchemy URL of Airflow's metadata database.")
 
 
 class HtpasswdSettings(_Section):
     """An Apache password file."""
 
-    file: str = Field("", description="File made by `compat-auth users add` or `htpasswd -B`.")
+    file: str = Field(default="", description="File made by `compat-auth users add` or `htpasswd -B`.")
 
 
 class Airflow2Settings(_Section):
     """Details of mode = "airflow2"."""
 
     auth_role_public: str = Field(
-        "", description="Airflow 2's AUTH_ROLE_PUBLIC: when set, missing or wrong credentials are 403, as in 2.x."
+        default="",
+        description="Airflow 2's AUTH_ROLE_PUBLIC: when set, missing or wrong credentials are 403, as in 2.x.",
     )
 
 
 class ServeSettings(_Section):
     """The process."""
 
-    bind: str = Field("127.0.0.1:8088", description="Address and port to listen on.")
-    workers: int = Field(1, ge=1, le=64, description="Processes.")
-    threads: int = Field(16, ge=1, le=256, description="Backends at work at once, in each worker.")
-    max_waiting: int = Field(256, ge=1, description="Requests that may wait for a backend, in each worker.")
-    backend_timeout_s: float = Field(30, gt=0, description="Seconds that the chain may take before 503.")
-    cache_entries: int = Field(10_000, ge=1, description="Verified credentials remembered, in each worker.")
+    bind: str = Field(default="127.0.0.1:8088", description="Address and port to listen on.")
+    workers: int = Field(default=1, ge=1, le=64, description="Processes.")
+    threads: int = Field(default=16, ge=1, le=256, description="Backends at work at once, in each worker.")
+    max_waiting: int = Field(default=256, ge=1, description="Requests that may wait for a backend, in each worker.")
+    backend_timeout_s: float = Field(default=30, gt=0, description="Seconds that the chain may take before 503.")
+    cache_entries: int = Field(default=10_000, ge=1, description="Verified credentials remembered, in each worker.")
 
 
 class Settings(_Section):
     """Everything that can be configured."""
 
     auth_backends: Names = Field(
-        ["session", "basic_auth"], description="The chain, in order; Airflow 2's comma string works as it is."
+        default=["session", "basic_auth"], description="The chain, in order; Airflow 2's comma string works as it is."
     )
-    airflow_cfg: str = Field("", description="An airflow.cfg to read [api] or [fab] auth_backends from.")
-    mode: Literal["strict", "airflow2"] = Field("strict", description="How refusals look.")
-    database_url: SecretStr = Field(SecretStr("sqlite:///compat_auth.db"), description="Where our own state lives.")
-    redis_url: SecretStr = Field(SecretStr(""), description="Shared cache and revocation signal for several replicas.")
-    trusted_proxies: list[Network] = Field([], description="Networks whose X-Forwarded-* and forward-auth are believed.")
-    prefix: str = Field("/compat-auth/", pattern=r"^/([A-Za-z0-9_-]+/)+$", description="Where our own pages live.")
-    upstream: UpstreamSettings = UpstreamSettings()
-    token: TokenSettings = TokenSettings()
-    basic_auth: BasicAuthSettings = BasicAuthSettings()
-    airflow_db: AirflowDatabaseSettings = AirflowDatabaseSettings()
-    htpasswd: HtpasswdSettings = HtpasswdSettings()
-    airflow2: Airflow2Settings = Airflow2Settings()
-    serve: ServeSettings = ServeSettings()
-    backends: dict[str, dict[str, Any]] = Field({}, description="Settings of third-party backends, by name.")
+    airflow_cfg: str = Field(default="", description="An airflow.cfg to read [api] or [fab] auth_backends from.")
+    mode: Literal["strict", "airflow2"] = Field(default="strict", description="How refusals look.")
+    database_url: SecretStr = Field(
+        default=SecretStr("sqlite:///compat_auth.db"), description="Where our own state lives."
+    )
+    redis_url: SecretStr = Field(
+        default=SecretStr(""), description="Shared cache and revocation signal for several replicas."
+    )
+    trusted_proxies: list[Network] = Field(
+        default=[], description="Networks whose X-Forwarded-* and forward-auth are believed."
+    )
+    prefix: str = Field(
+        default="/compat-auth/", pattern=r"^/([A-Za-z0-9_-]+/)+$", description="Where our own pages live."
+    )
+    upstream: UpstreamSettings = Field(default_factory=UpstreamSettings, description="See [upstream].")
+    token: TokenSettings = Field(default_factory=TokenSettings, description="See [token].")
+    basic_auth: BasicAuthSettings = Field(default_factory=BasicAuthSettings, description="See [basic_auth].")
+    airflow_db: AirflowDatabaseSettings = Field(
+        default_factory=AirflowDatabaseSettings, description="See [airflow_db]."
+    )
+    htpasswd: HtpasswdSettings = Field(default_factory=HtpasswdSettings, description="See [htpasswd].")
+    airflow2: Airflow2Settings = Field(default_factory=Airflow2Settings, description="See [airflow2].")
+    serve: ServeSettings = Field(default_factory=ServeSettings, description="See [serve].")
+    backends: dict[str, dict[str, Any]] = Field(default={}, description="Settings of third-party backends, by name.")
 
 
 def load_settings(path: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
@@ -228,7 +252,7 @@ def _is_secret(path: list[str]) -> bool:
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
     for key, value in over.items():
         if isinstance(value, Mapping) and isinstance(base.get(key), dict):
-            _merge(base[key], value)
+            _merge(base[key], cast("Mapping[str, Any]", value))
         else:
             base[key] = value
 

@@ -184,7 +184,7 @@ class Decider:
 
     def _only_cookies_matter(self) -> bool:
         return self._alike[Absent] or all(
-            backend.kinds == {Absent} for backend in self.chain.backends if Absent in backend.kinds
+            backend.kinds == frozenset((Absent,)) for backend in self.chain.backends if Absent in backend.kinds
         )
 
     def _digest_of(self, presented: Presented) -> bytes:
@@ -224,9 +224,10 @@ class Decider:
         self._running += 1
         try:
             loop = asyncio.get_running_loop()
+            # A context of its own: what a backend leaves in context variables must not reach another request.
+            context = contextvars.Context()
             decision, for_s = await loop.run_in_executor(
-                # A context of its own: what a backend leaves in context variables must not reach another request.
-                self._pool, contextvars.Context().run, self._check_in_thread, presented, fresh
+                self._pool, lambda: context.run(self._check_in_thread, presented, fresh)
             )
         finally:
             self._running -= 1
@@ -253,7 +254,9 @@ class Decider:
         match answer.outcome:
             case Accept(identity, headers, reusable_s, yielded):
                 token = self._obtain(identity, credential, yielded, fresh)
-                raw_headers = tuple((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers)
+                raw_headers = tuple(
+                    (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
+                )
                 for_s = min(reusable_s, token.expires_at - _TOKEN_MARGIN_S - time.time())
                 return Granted(identity, b"Bearer " + token.value.encode("ascii"), raw_headers), for_s
             case Reject(_, status):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import flask
 from flask import Flask
-from flask_login import LoginManager  # type: ignore[import-untyped]  # flask-login has no stubs
+from flask_login import LoginManager
 
 from compat_auth.airflow2_module import app_settings
 from compat_auth.chain import Chain
@@ -50,7 +52,7 @@ class CompatAuth:
         settings = self._settings or app_settings(app)
         if getattr(app, "login_manager", None) is None:
             # Views ask flask-login's current_user; an app without sessions of its own has no other user to load.
-            LoginManager(app).user_loader(_no_user)
+            cast("Any", LoginManager(app)).user_loader(_no_user)
         self.style = style_of(settings)
         self.chain = Chain(load_chain(settings), settings.mode)
         for backend in self.chain.backends:
@@ -73,7 +75,13 @@ def requires_authentication(view: View) -> View:
     def authenticate(credential: Credential) -> Outcome:
         return _current().chain.ask(credential).outcome
 
-    return guard_view(authenticate, lambda: _current().chain.challenges(), view, lambda: _current().style)
+    def challenges() -> tuple[str, ...]:
+        return _current().chain.challenges()
+
+    def style() -> RefusalStyle:
+        return _current().style
+
+    return guard_view(authenticate, challenges, view, style)
 
 
 def _current() -> CompatAuth:

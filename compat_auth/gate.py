@@ -185,13 +185,11 @@ class Gate:
     async def refuse(self, send: Send, refusal: CompatAuthError | Refused | Unclaimed) -> None:
         """Answer a request that is not let in: every challenge on a 401, nothing that a cache may keep."""
         style = self.rules.style
-        match refusal:
-            case CompatAuthError():
-                wording = style.word_error(refusal, self._challenges)
-            case Refused(status, challenges):
-                wording = style.word(status, challenges)
-            case Unclaimed(_, challenges):
-                wording = style.word(401, challenges)
+        if isinstance(refusal, CompatAuthError):
+            wording = style.word_error(refusal, self._challenges)
+        else:
+            status = refusal.status if isinstance(refusal, Refused) else 401
+            wording = style.word(status, refusal.challenges)
         await respond_wording(send, wording)
 
 

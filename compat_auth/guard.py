@@ -7,7 +7,6 @@ from functools import wraps
 from typing import Any, cast
 
 import flask
-from flask_login import UserMixin  # type: ignore[import-untyped]  # flask-login has no stubs
 from werkzeug.local import LocalProxy
 
 from compat_auth.credentials import Credential, parse_authorization, single_authorization
@@ -20,10 +19,12 @@ from compat_auth.refusal import RefusalStyle, Wording
 View = Callable[..., Any]
 
 
-class IdentityUser(UserMixin):  # type: ignore[misc]  # flask-login has no stubs
+class IdentityUser:
     """An identity in the shape that flask-login and Airflow 2 views expect of a user."""
 
+    is_authenticated = True
     is_active = True
+    is_anonymous = False
 
     def __init__(self, identity: Identity) -> None:
         self.identity = identity

@@ -51,7 +51,7 @@ _DIGESTS = frozenset({"sha1", "sha224", "sha256", "sha384", "sha512"})
 _CRYPT_CHARS = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
-class _Unusable(Exception):  # noqa: N818  # not an error of anybody's: it never leaves this module
+class _Unusable(Exception):  # not an error of anybody's: it never leaves this module
     """A stored hash that can never be matched; the message names the fault, never the hash."""
 
 

@@ -39,7 +39,9 @@ _FORWARD = (
     b"x-script-name x-envoy-original-path x-envoy-original-method x-envoy-external-address x-envoy-internal "
     b"x-http-method x-http-method-override x-method-override front-end-https x-url-scheme"
 ).split()
-_FRAMING = b"host authorization proxy-authorization cookie content-length transfer-encoding connection upgrade te".split()
+_FRAMING = (
+    b"host authorization proxy-authorization cookie content-length transfer-encoding connection upgrade te".split()
+)
 
 
 class _Kind(IntEnum):
@@ -99,13 +101,8 @@ def take_in(raw_headers: RawHeaders) -> Intake:
             credentials, a control character.
         HeadersTooLarge: The section is larger than MAX_HEADER_BYTES.
     """
-    kept: RawHeaders = []
-    cookies: list[bytes] = []
-    forward: dict[bytes, list[bytes]] = {}
-    host: bytes | None = None
-    authorization: bytes | None = None
+    intake = Intake([], b"", None, [], {})
     size = 0
-    lengths = 0
     for header in raw_headers:
         name, value = header
         size += len(name) + len(value)
@@ -113,35 +110,46 @@ def take_in(raw_headers: RawHeaders) -> Intake:
         if kind is None:
             _refuse_alias(name)
             if not name.startswith(_OURS):
-                kept.append(header)
-        elif kind == _Kind.HOST:
-            if host is not None:
-                raise BadRequest("Host: two headers; send one")
-            host = value
-        elif kind == _Kind.AUTHORIZATION:
-            if authorization is not None:
-                raise AmbiguousCredentials("Authorization: two headers in one request; send one")
-            authorization = value
-        elif kind == _Kind.COOKIE:
-            cookies.append(value)
-        elif kind == _Kind.FORWARD:
-            forward.setdefault(name, []).append(value)
+                intake.kept.append(header)
         elif kind != _Kind.IDENTITY:
-            lengths += kind == _Kind.CONTENT_LENGTH
-            kept.append(header)
+            _sort(intake, kind, header)
         if _VALUE_FORBIDDEN.search(value):
             raise BadRequest("header section: a control character in a value")
     if size > MAX_HEADER_BYTES:
         raise HeadersTooLarge(f"header section: larger than {MAX_HEADER_BYTES} bytes")
-    if lengths > 1:
-        raise BadRequest("Content-Length: two headers; send one")
-    if host is None or not _HOST.match(host):
+    if not _HOST.match(intake.host):
         raise BadRequest("Host: missing or malformed; send exactly one")
-    return Intake(kept, host, authorization, cookies, forward)
+    return intake
+
+
+def _sort(intake: Intake, kind: int, header: tuple[bytes, bytes]) -> None:
+    """Put a header that means something where it belongs.
+
+    Raises:
+        BadRequest: It may stand there once, and this is the second.
+    """
+    name, value = header
+    if kind == _Kind.HOST:
+        if intake.host:
+            raise BadRequest("Host: two headers; send one")
+        intake.host = value
+    elif kind == _Kind.AUTHORIZATION:
+        if intake.authorization is not None:
+            raise AmbiguousCredentials("Authorization: two headers in one request; send one")
+        intake.authorization = value
+    elif kind == _Kind.COOKIE:
+        intake.cookies.append(value)
+    elif kind == _Kind.FORWARD:
+        intake.forward.setdefault(name, []).append(value)
+    else:
+        if kind == _Kind.CONTENT_LENGTH and any(kept == b"content-length" for kept, _ in intake.kept):
+            raise BadRequest("Content-Length: two headers; send one")
+        intake.kept.append(header)
 
 
 def _refuse_alias(name: bytes) -> None:
-    if (b"_" in name or b"." in name) and (folded := name.translate(_FOLD)) != name:
+    if b"_" in name or b"." in name:
+        folded = name.translate(_FOLD)
         if folded in _KINDS or folded.startswith(_OURS):
             raise BadRequest("header section: a name with '_' or '.' that some servers take for another header")
     if not _NAME.match(name):

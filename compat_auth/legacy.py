@@ -16,8 +16,9 @@ from typing import Any, ClassVar, Protocol, cast
 
 import flask
 from flask import Flask, Response
-from flask_login import current_user  # type: ignore[import-untyped]  # flask-login has no stubs
+from flask_login import current_user
 from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as BaseResponse
 
 from compat_auth.backend import EVERY_KIND, Backend, CredentialKind
 from compat_auth.credentials import Absent, Bearer, Credential
@@ -81,7 +82,7 @@ class LegacyBackend(Backend):
             # An explicit credential beats a cookie: a module that only asks who is logged in must not see the cookie's.
             flask.g._login_user = manager.anonymous_user()  # noqa: SLF001
         try:
-            response = flask.make_response(self._module.requires_authentication(granted)())
+            response: BaseResponse = flask.make_response(self._module.requires_authentication(granted)())
             user = self._named_user()
         except HTTPException as exc:
             # flask.abort() is an answer, not an accident.
@@ -99,10 +100,10 @@ class LegacyBackend(Backend):
     @staticmethod
     def _named_user() -> object:
         if _login_manager() is not None and current_user.is_authenticated:
-            return cast("object", current_user._get_current_object())  # noqa: SLF001  # werkzeug's documented way
+            return cast("object", current_user)
         return cast("object", flask.g.get("user"))
 
-    def _accept(self, user: object, response: Response) -> Outcome:
+    def _accept(self, user: object, response: BaseResponse) -> Outcome:
         if user is not None and is_disabled(user):
             return Reject("the user is disabled")
         identity = identity_of(user, backend=self.name)
@@ -111,7 +112,7 @@ class LegacyBackend(Backend):
         headers = tuple((name, value) for name, value in response.headers if name.lower() in _SUCCESS_HEADERS)
         return Accept(identity, headers)
 
-    def _refuse(self, credential: Credential, response: Any) -> Outcome:
+    def _refuse(self, credential: Credential, response: BaseResponse) -> Outcome:
         challenges = tuple(response.headers.getlist("WWW-Authenticate")) if response.status_code == 401 else ()
         if response.status_code >= 500:
             raise BackendUnavailable(f"backend {self.name}: answered {response.status_code}")

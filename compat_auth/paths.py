@@ -56,7 +56,7 @@ def _normalise_escape(match: re.Match[bytes]) -> bytes:
     if digits is None:
         raise InvalidPath("path: '%' without two hexadecimal digits")
     byte = int(digits, 16)
-    if byte < 0x20 or byte == 0x7F or byte == 0x5C:
+    if byte < 0x20 or byte in (0x5C, 0x7F):
         raise InvalidPath("path: an encoded control character or backslash")
     return bytes((byte,)) if byte in _UNRESERVED else b"%%%02X" % byte
 

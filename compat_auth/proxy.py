@@ -117,16 +117,21 @@ class ReverseProxy:
             max_field_size=65536,
         )
 
-    async def unreachable(self) -> str:
-        """Return why the upstream cannot be reached, or "" when it can."""
+    async def require_reachable(self) -> None:
+        """Return when the upstream accepts a connection.
+
+        Raises:
+            UpstreamUnreachable: It does not.
+        """
         url = URL(self._base)
         try:
             connecting = asyncio.open_connection(url.host, url.port)
             _, writer = await asyncio.wait_for(connecting, self._settings.connect_timeout_s)
-        except (OSError, asyncio.TimeoutError):
-            return "the upstream does not accept connections"
+        except (OSError, asyncio.TimeoutError) as exc:
+            raise UpstreamUnreachable(
+                f"upstream.url: {url.origin()} does not accept connections; is it started?"
+            ) from exc
         writer.close()
-        return ""
 
     async def close(self) -> None:
         """Close the pool."""
@@ -148,7 +153,10 @@ class ReverseProxy:
         forward = request.intake.forward if self._trusted.covers(peer) else {}
         hops = [value.decode("latin-1") for value in forward.get(b"x-forwarded-for", ())]
         headers["X-Forwarded-For"] = ", ".join((*hops, peer))
-        for name, own in (("X-Forwarded-Proto", str(scope.get("scheme", "http"))), ("X-Forwarded-Host", request.intake.host.decode("ascii"))):
+        for name, own in (
+            ("X-Forwarded-Proto", str(scope.get("scheme", "http"))),
+            ("X-Forwarded-Host", request.intake.host.decode("ascii")),
+        ):
             vouched = forward.get(name.lower().encode())
             headers[name] = vouched[-1].decode("latin-1") if vouched else own
         return headers

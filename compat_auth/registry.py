@@ -11,11 +11,12 @@ import difflib
 import importlib
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
+from typing import cast
 
 from compat_auth.backend import Backend
 from compat_auth.config import Settings
 from compat_auth.errors import BackendNotFound, ConfigError
-from compat_auth.legacy import LegacyBackend
+from compat_auth.legacy import LegacyBackend, LegacyModule
 
 GROUP = "compat_auth.backends"
 
@@ -121,4 +122,4 @@ def _from_class(found: object, name: str, where: str, settings: Settings) -> Bac
         backend = found.from_settings(settings)
         backend.name = name
         return backend
-    return LegacyBackend(found(), name)
+    return LegacyBackend(cast("LegacyModule", found()), name)

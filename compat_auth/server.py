@@ -6,6 +6,7 @@ The parent loads everything once and forks, so that a further worker costs only 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -15,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from types import FrameType
+from typing import Literal
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -83,13 +85,13 @@ def bind_socket(bind: str) -> socket.socket:
     return listener
 
 
-def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
+def uvicorn_config(app: ASGIApp | str, lifespan: Literal["on", "auto"] = "on") -> uvicorn.Config:
     """Return how we run uvicorn: it must not read forward headers, and must not log what may hold a credential."""
     return uvicorn.Config(
-        app,  # type: ignore[arg-type]  # uvicorn's own spelling of the ASGI types
+        app,
         http=BoundedHeadersProtocol,
         loop="uvloop",
-        lifespan="on",
+        lifespan=lifespan,
         ws="websockets-sansio",
         proxy_headers=False,
         server_header=False,
@@ -116,10 +118,8 @@ def serve_workers(make_app: Callable[[], ASGIApp], listener: socket.socket, work
 
 def _serve(app: ASGIApp, listener: socket.socket) -> int:
     server = uvicorn.Server(uvicorn_config(app))
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        pass
     return 0 if server.started else 1
 
 
@@ -192,7 +192,5 @@ class _Parent:
 
 
 def _signal(child: int, number: signal.Signals) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(child, number)
-    except ProcessLookupError:
-        pass

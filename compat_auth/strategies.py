@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from compat_auth.config import Settings
@@ -45,7 +45,7 @@ class Exchange:
 
     login: UpstreamLogin
     cache: TokenCache
-    digest_key: bytes
+    digest_key: bytes = field(repr=False)
 
     def obtain(self, identity: Identity, credential: Credential, *, fresh: bool) -> Token:
         """Return the upstream's token for the pair; see `Strategy.obtain`."""

@@ -37,6 +37,7 @@ class BasicAuthBackend(Backend):
 
     name = "basic_auth"
     kinds: ClassVar[frozenset[CredentialKind]] = frozenset({Basic})
+    needs: ClassVar[tuple[str, ...]] = ("[basic_auth] directories",)
 
     def __init__(
         self, directories: tuple[Directory, ...], *, pool: HashPool, realm: str = "Airflow", reusable_s: float = 60
@@ -124,7 +125,7 @@ def _client() -> str:
         parsed = ipaddress.ip_address(address or "")
     except ValueError:
         return address or ""
-    if parsed.version == 4:  # noqa: PLR2004  # the version of IP
+    if parsed.version == 4:  # the version of IP
         return str(parsed)
     return str(ipaddress.ip_network((int(parsed), 64), strict=False))
 

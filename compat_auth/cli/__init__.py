@@ -7,7 +7,13 @@ import sys
 import click
 
 from compat_auth import __version__
+from compat_auth.cli.backends import backends
+from compat_auth.cli.check import check
+from compat_auth.cli.demo import demo
+from compat_auth.cli.explain import explain_command
+from compat_auth.cli.keys import keys
 from compat_auth.cli.serve import serve
+from compat_auth.cli.users import users
 from compat_auth.errors import CompatAuthError
 
 
@@ -17,7 +23,8 @@ def commands() -> None:
     """Old clients keep the login they have; the new API gets the JWT it wants."""
 
 
-commands.add_command(serve)
+for command in (backends, check, demo, explain_command, keys, serve, users):
+    commands.add_command(command)
 
 
 def main() -> None:

@@ -72,6 +72,7 @@ class AirflowDatabaseDirectory:
     """Users with the hashes that Airflow's FAB stored."""
 
     name = "airflow_db"
+    needs = ("[airflow_db] url",)
 
     def __init__(self, url: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._url = _read_url(url)
