@@ -15,7 +15,18 @@ ROWS = (
     ("words", {"audit", "errors", "hashing", "identity", "problem", "strict_json", "trust", "verified"}),
     (
         "parsed at the edge",
-        {"config", "credentials", "headers", "jwk", "outcome", "paths", "refusal", "token_cache", "user_identity"},
+        {
+            "config",
+            "credentials",
+            "headers",
+            "jwk",
+            "outcome",
+            "password_file",
+            "paths",
+            "refusal",
+            "token_cache",
+            "user_identity",
+        },
     ),
     (
         "parts",
@@ -27,8 +38,9 @@ ROWS = (
     ("asking for it", {"extension", "request"}),
     ("gate", {"gate"}),
     ("what stands behind the gate", {"forward_auth", "pages", "proxy"}),
-    ("composition", {"app"}),
-    ("verbs", {"cli.keys", "cli.serve"}),
+    ("composition", {"app", "demo"}),
+    ("what an operator asks", {"cli.options", "diagnosis", "explanation"}),
+    ("verbs", {f"cli.{verb}" for verb in ("backends", "check", "demo", "explain", "keys", "serve", "users")}),
     ("command", {"cli"}),
 )
 ROW_OF = {f"{CORE}.{name}": number for number, (_, names) in enumerate(ROWS, start=1) for name in names}
@@ -49,6 +61,7 @@ PUBLIC = {
         "hashing",
         "identity",
         "outcome",
+        "password_file",
         "user_identity",
     )
 }
