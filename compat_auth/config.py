@@ -124,6 +124,14 @@ class HtpasswdSettings(_Section):
     file: str = Field(default="", description="File made by `compat-auth users add` or `htpasswd -B`.")
 
 
+class LookupSettings(_Section):
+    """From a vouched-for name to the upstream's user."""
+
+    directories: Names = Field(
+        default=[], description="Where such a name is looked up, in this order; empty: airflow_db where its url is set."
+    )
+
+
 class Airflow2Settings(_Section):
     """Details of mode = "airflow2"."""
 
@@ -172,6 +180,7 @@ class Settings(_Section):
         default_factory=AirflowDatabaseSettings, description="See [airflow_db]."
     )
     htpasswd: HtpasswdSettings = Field(default_factory=HtpasswdSettings, description="See [htpasswd].")
+    lookup: LookupSettings = Field(default_factory=LookupSettings, description="See [lookup].")
     airflow2: Airflow2Settings = Field(default_factory=Airflow2Settings, description="See [airflow2].")
     serve: ServeSettings = Field(default_factory=ServeSettings, description="See [serve].")
     backends: dict[str, dict[str, Any]] = Field(default={}, description="Settings of third-party backends, by name.")
