@@ -99,7 +99,7 @@ class TokenSettings(_Section):
 class BasicAuthSettings(_Section):
     """User names and passwords."""
 
-    directories: Names = Field(default=["airflow_db"], description="Where passwords are checked, in this order.")
+    directories: Names = Field(default=["upstream"], description="Where passwords are checked, in this order.")
     cache_ttl_s: float = Field(
         default=60, ge=0, le=600, description="Seconds for which a checked password is believed."
     )
@@ -153,10 +153,11 @@ class Settings(_Section):
     airflow_cfg: str = Field(default="", description="An airflow.cfg to read [api] or [fab] auth_backends from.")
     mode: Literal["strict", "airflow2"] = Field(default="strict", description="How refusals look.")
     database_url: SecretStr = Field(
-        default=SecretStr("sqlite:///compat_auth.db"), description="Where our own state lives."
+        default=SecretStr("sqlite:///compat_auth.db"),
+        description="Where our own state will live; nothing is stored yet.",
     )
     redis_url: SecretStr = Field(
-        default=SecretStr(""), description="Shared cache and revocation signal for several replicas."
+        default=SecretStr(""), description="Will hold what several replicas share; nothing is shared yet."
     )
     trusted_proxies: list[Network] = Field(
         default=[], description="Networks whose X-Forwarded-* and forward-auth are believed."

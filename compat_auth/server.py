@@ -14,7 +14,6 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
 from types import FrameType
 from typing import Literal
 
@@ -98,19 +97,20 @@ def uvicorn_config(app: ASGIApp | str, lifespan: Literal["on", "auto"] = "on") -
         date_header=False,
         access_log=False,
         log_config=None,
+        # Longer than the 60 s for which nginx keeps a connection: we must not be the one that closes it first.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=_GRACEFUL_STOP_S,
     )
 
 
-def serve_workers(make_app: Callable[[], ASGIApp], listener: socket.socket, workers: int) -> int:
+def serve_workers(app: ASGIApp, listener: socket.socket, workers: int) -> int:
     """Serve until SIGINT or SIGTERM and return the exit status.
 
     Args:
-        make_app: Called once, before the fork: what it raises ends the start, not a worker.
+        app: Made before the fork, so that what is wrong with it has ended the start, not a worker.
         listener: Shared by all workers.
         workers: Processes; with 1 there is no parent.
     """
-    app = make_app()
     if workers == 1:
         return _serve(app, listener)
     return _Parent(app, listener, workers).run()

@@ -27,9 +27,11 @@ def demo(port: int, check: bool) -> None:
     """Serve a gateway in front of an embedded upstream that accepts only JWTs, with users made up for this run."""
     start_logging("WARNING")
     upstream = Upstream()
-    with tempfile.TemporaryDirectory(prefix="compat-auth-demo-") as folder:
-        listener = bind_socket(f"127.0.0.1:{port}")
-        upstream_listener = bind_socket("127.0.0.1:0")
+    with (
+        tempfile.TemporaryDirectory(prefix="compat-auth-demo-") as folder,
+        bind_socket(f"127.0.0.1:{port}") as listener,
+        bind_socket("127.0.0.1:0") as upstream_listener,
+    ):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         upstream_url = f"http://127.0.0.1:{upstream_listener.getsockname()[1]}"
         upstream.jwks_url = jwks_url(url)
@@ -42,7 +44,7 @@ def demo(port: int, check: bool) -> None:
                     status = _run(lines)
             else:
                 _introduce(url, upstream_url, lines)
-                status = serve_workers(lambda: app, listener, 1)
+                status = serve_workers(app, listener, 1)
     if not check:
         click.echo("\nThe demo has ended; nothing of it is left.")
     sys.exit(status)
