@@ -118,6 +118,8 @@ def serve_workers(app: ASGIApp, listener: socket.socket, workers: int) -> int:
 
 def _serve(app: ASGIApp, listener: socket.socket) -> int:
     server = uvicorn.Server(uvicorn_config(app))
+    # uvicorn stops gracefully and then raises the signal again: SIGTERM's own action would skip what cleans up after us.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     return 0 if server.started else 1
