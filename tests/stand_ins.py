@@ -78,7 +78,8 @@ def accepting(name: str = "first", *, reusable_s: float = 60, takes: frozenset[C
 
 def token_for(identity: Identity, number: int = 0) -> Token:
     """Return a token that tells in clear whom it is for."""
-    return Token(f"token-of-{identity.username}-{number}", int(time.time()) + 600)
+    name = identity.username.encode().hex() if not identity.username.isascii() else identity.username
+    return Token(f"token-of-{name}-{number}", int(time.time()) + 600)
 
 
 def give_token(identity: Identity, _credential: Credential, _yielded: Token | None, _fresh: bool) -> Token:
