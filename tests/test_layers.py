@@ -25,6 +25,7 @@ ROWS = (
             "paths",
             "refusal",
             "token_cache",
+            "turns",
             "user_identity",
         },
     ),
