@@ -24,6 +24,8 @@ else:
     import tomli as tomllib
 
 ENV_PREFIX = "COMPAT_AUTH_"
+# Read before there are settings, by the command itself.
+_NOT_SETTINGS = frozenset((f"{ENV_PREFIX}CONFIG", f"{ENV_PREFIX}LOG_LEVEL"))
 DEFAULT_FILE = "compat_auth.toml"
 Profile = Literal["airflow-fab", "airflow-simple", "generic"]
 Strategy = Literal["exchange", "shared_secret", "key_pair"]
@@ -221,7 +223,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     # Files first, so that the plain variable of the same key wins.
     for name, text in sorted(environ.items(), key=lambda item: not item[0].endswith("_FILE")):
-        if not name.startswith(ENV_PREFIX) or name == f"{ENV_PREFIX}CONFIG":
+        if not name.startswith(ENV_PREFIX) or name in _NOT_SETTINGS:
             continue
         *sections, key = name.removeprefix(ENV_PREFIX).lower().split("__")
         value = text
