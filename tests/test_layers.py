@@ -12,6 +12,7 @@ OURS = "compat_auth_backends"
 
 # Top to bottom, as a request travels. A new module takes its place here first.
 ROWS = (
+    ("limits", {"scopes"}),
     ("words", {"accident", "audit", "errors", "hashing", "identity", "problem", "strict_json", "trust", "verified"}),
     (
         "parsed at the edge",
@@ -24,6 +25,7 @@ ROWS = (
             "password_file",
             "paths",
             "refusal",
+            "requirements",
             "token_cache",
             "turns",
             "user_identity",
