@@ -14,16 +14,14 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
 from types import FrameType
 from typing import Literal
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from compat_auth.asgi import ASGIApp
 from compat_auth.errors import ConfigError
-from compat_auth.headers import MAX_HEADER_BYTES
+from compat_auth.protocol import StrictProtocol
 
 logger = logging.getLogger("compat_auth.server")
 
@@ -31,36 +29,6 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # A worker that dies at once would be forked again without end.
 _RESPAWN_PAUSE_S = 1.0
 _GRACEFUL_STOP_S = 15
-
-
-class BoundedHeadersProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which ends a connection whose header section grows without end.
-
-    httptools itself has no limit: one connection could fill the memory before the gate sees a request. The gate's own,
-    lower limit answers 431.
-    """
-
-    _section_bytes = 0
-
-    def on_message_begin(self) -> None:
-        """Begin to count."""
-        self._section_bytes = 0
-        super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        """Count a part of the request target."""
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header."""
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
-
-    def _count(self, size: int) -> None:
-        self._section_bytes += size
-        if self._section_bytes > 4 * MAX_HEADER_BYTES and not self.transport.is_closing():
-            self.transport.abort()
 
 
 def bind_socket(bind: str) -> socket.socket:
@@ -89,28 +57,29 @@ def uvicorn_config(app: ASGIApp | str, lifespan: Literal["on", "auto"] = "on") -
     """Return how we run uvicorn: it must not read forward headers, and must not log what may hold a credential."""
     return uvicorn.Config(
         app,
-        http=BoundedHeadersProtocol,
+        http=StrictProtocol,
         loop="uvloop",
         lifespan=lifespan,
-        ws="websockets-sansio",
+        ws="none",
         proxy_headers=False,
         server_header=False,
         date_header=False,
         access_log=False,
         log_config=None,
+        # Longer than the 60 s for which nginx keeps a connection: we must not be the one that closes it first.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=_GRACEFUL_STOP_S,
     )
 
 
-def serve_workers(make_app: Callable[[], ASGIApp], listener: socket.socket, workers: int) -> int:
+def serve_workers(app: ASGIApp, listener: socket.socket, workers: int) -> int:
     """Serve until SIGINT or SIGTERM and return the exit status.
 
     Args:
-        make_app: Called once, before the fork: what it raises ends the start, not a worker.
+        app: Made before the fork, so that what is wrong with it has ended the start, not a worker.
         listener: Shared by all workers.
         workers: Processes; with 1 there is no parent.
     """
-    app = make_app()
     if workers == 1:
         return _serve(app, listener)
     return _Parent(app, listener, workers).run()
@@ -118,6 +87,8 @@ def serve_workers(make_app: Callable[[], ASGIApp], listener: socket.socket, work
 
 def _serve(app: ASGIApp, listener: socket.socket) -> int:
     server = uvicorn.Server(uvicorn_config(app))
+    # uvicorn stops gracefully and then raises the signal again: SIGTERM's own action would skip what cleans up after us.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     return 0 if server.started else 1
