@@ -42,10 +42,8 @@ def database_url(postgres: Postgres) -> Iterator[str]:
             if statement.strip():
                 connection.execute(text(statement))
         for number, (user, active) in enumerate([("admin", True), ("zoë", True), ("gone", False)], start=7):
-            row = {"id": number, "name": user, "hash": generate_password_hash(user), "active": active}
-            connection.execute(
-                text("INSERT INTO ab_user VALUES (:id, :name, :hash, :active, :name || '@example.com')"), row
-            )
+            row = (number, user, generate_password_hash(user), active, f"{user}@example.com")
+            connection.exec_driver_sql("INSERT INTO ab_user VALUES (%s, %s, %s, %s, %s)", row)
     engine.dispose()
     yield url.render_as_string(hide_password=False)
 
