@@ -259,9 +259,10 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
                 raise ConfigError(f"{name}: {text}: cannot be read ({exc})") from exc
         place = found
         for section in sections:
-            place = place.setdefault(section, {})
-            if not isinstance(place, dict):
+            inner: object = place.setdefault(section, {})
+            if not isinstance(inner, dict):
                 raise ConfigError(f"{name}: {section} is set as a text too; unset one of the two")
+            place = cast("dict[str, Any]", cast("object", inner))
         if isinstance(place.get(key), dict):
             raise ConfigError(f"{name}: {key} is a section, and keys in it are set too; unset one of the two")
         place[key] = value
