@@ -155,9 +155,7 @@ def test_an_old_password_loses_access_within_the_cache_time_and_the_new_one_work
 
     with changed_user(airflow, "viewer", password=generate_password_hash("changed")):
         new = door.get(DAGS, auth=("viewer", "changed"))
-        took_s = seconds_until(
-            401, lambda: door.get(DAGS, auth=VIEWER), at_most_s=CACHE_TTL_S + SLACK_S, allowed={200}
-        )
+        took_s = seconds_until(401, lambda: door.get(DAGS, auth=VIEWER), at_most_s=CACHE_TTL_S + SLACK_S, allowed={200})
 
     assert new.status_code == 200
     assert took_s < CACHE_TTL_S + SLACK_S
