@@ -80,7 +80,9 @@ class UpstreamSettings(_Section):
     timeout_s: float = Field(default=60, gt=0, description="Seconds to wait for the first byte of an answer.")
     connect_timeout_s: float = Field(default=5, gt=0, description="Seconds to wait for a connection.")
     idle_timeout_s: float = Field(default=300, gt=0, description="Seconds that an answer may pause between two parts.")
-    verify: Annotated[bool | str, BeforeValidator(_read_truth)] = Field(default=True, description="Check the upstream's certificate: true, false, or a CA file.")
+    verify: Annotated[bool | str, BeforeValidator(_read_truth)] = Field(
+        default=True, description="Check the upstream's certificate: true, false, or a CA file."
+    )
     roles: dict[str, str] = Field(
         default={}, description="airflow-simple: user name to role (ADMIN, OP, USER, VIEWER); '*' is everybody else."
     )
