@@ -128,7 +128,7 @@ async def test_a_kind_that_no_backend_takes_never_starts_a_thread() -> None:
 
 
 @pytest.mark.parametrize("takes", [COOKIES, frozenset({Basic})])
-async def test_no_credential_and_no_cookie_never_start_a_thread(takes: frozenset[type[Absent] | type[Basic]]) -> None:
+async def test_no_credential_and_no_cookie_never_start_a_thread(takes: frozenset[type[Absent | Basic]]) -> None:
     decider = make_decider(scripted("session", Reject("x"), takes=frozenset(takes), alike=False))
 
     decision = await decider.decide(presented(None))

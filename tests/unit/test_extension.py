@@ -8,10 +8,10 @@ from typing import Any
 import bcrypt
 import flask
 import pytest
-from compat_auth_backends import basic_auth
 from flask_login import LoginManager, UserMixin, current_user, login_user
 
 from compat_auth.extension import CompatAuth, current_identity, requires_authentication
+from compat_auth_backends import basic_auth
 from stand_ins import basic
 
 GOOD = {"Authorization": basic("alice", "pässwörd")}
