@@ -161,4 +161,4 @@ def test_a_module_is_initialised_once_for_each_app() -> None:
 
 def test_a_module_without_the_contract_is_refused() -> None:
     with pytest.raises(ConfigError, match="init_app"):
-        LegacyBackend(SimpleNamespace(), "old")  # type: ignore[arg-type]  # the point
+        LegacyBackend(SimpleNamespace(), "old")
