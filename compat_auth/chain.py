@@ -20,6 +20,8 @@ from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 logger = logging.getLogger(__name__)
 
 Mode = Literal["strict", "airflow2"]
+# The status of an error that nobody may show to a caller, such as a broken configuration.
+_BROKEN = CompatAuthError.status
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,9 +117,9 @@ class Chain:
 def _ask_one(backend: Backend, credential: Credential) -> Outcome:
     try:
         return backend.authenticate(credential)
-    except CompatAuthError:
-        raise
-    except Exception as exc:  # noqa: BLE001  # whatever it is
+    except Exception as exc:
+        if isinstance(exc, CompatAuthError) and exc.status != _BROKEN:
+            raise
         # A backend may be anybody's code: its accident is a source that could not be asked, never a 500.
         logger.error("backend %s raised; the request is answered 503: %s", backend.name, describe_accident(exc))  # noqa: TRY400  # not its message
         raise BackendUnavailable(f"backend {backend.name}: raised {type(exc).__name__}") from None

@@ -61,6 +61,7 @@ _KINDS: dict[bytes, int] = {
     b"authorization": _Kind.AUTHORIZATION,
     b"cookie": _Kind.COOKIE,
 }
+_LENGTHS = frozenset((b"content-length", b"transfer-encoding"))
 _OURS = b"x-compat-auth-"
 _BODY = frozenset((b"content-length", b"transfer-encoding"))
 _FOLD = bytes.maketrans(b"_.", b"--")
@@ -118,6 +119,10 @@ def take_in(raw_headers: RawHeaders) -> Intake:
             raise BadRequest("header section: a control character in a value")
     if size > MAX_HEADER_BYTES:
         raise HeadersTooLarge(f"header section: larger than {MAX_HEADER_BYTES} bytes")
+    framing = {name for name, _ in intake.kept} & _LENGTHS
+    if len(framing) > 1:
+        # Where the body ends would be a matter of taste: request smuggling (RFC 9112 section 6.1).
+        raise BadRequest("Content-Length and Transfer-Encoding in one request; send one")
     if not _HOST.match(intake.host):
         raise BadRequest("Host: missing or malformed; send exactly one")
     return intake

@@ -88,11 +88,14 @@ def read_key_file(path: Path) -> FileContent:
         raise _missing(path) from None
     except OSError as exc:
         raise KeyFileError(f"{path}: cannot be read ({exc.strerror}); run as the user who owns it") from exc
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         # The opened file is judged, not its name: a name can be pointed elsewhere between two looks.
         status = os.fstat(descriptor)
         _refuse_exposed(path, status)
-        text = file.read(MAX_FILE_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            text = file.read(MAX_FILE_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(text) > MAX_FILE_BYTES:
         raise KeyFileError(f"{path}: larger than {MAX_FILE_BYTES} bytes; this is no key file")
     return FileContent(_parse(path, text), file_signature(status))

@@ -13,8 +13,8 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
-from collections.abc import Callable
 from types import FrameType
 from typing import Literal
 
@@ -67,19 +67,20 @@ def uvicorn_config(app: ASGIApp | str, lifespan: Literal["on", "auto", "off"] = 
         date_header=False,
         access_log=False,
         log_config=None,
+        # Longer than the 60 s for which nginx keeps a connection: we must not be the one that closes it first.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=_GRACEFUL_STOP_S,
     )
 
 
-def serve_workers(make_app: Callable[[], ASGIApp], listener: socket.socket, workers: int) -> int:
+def serve_workers(app: ASGIApp, listener: socket.socket, workers: int) -> int:
     """Serve until SIGINT or SIGTERM and return the exit status.
 
     Args:
-        make_app: Called once, before the fork: what it raises ends the start, not a worker.
+        app: Made before the fork, so that what is wrong with it has ended the start, not a worker.
         listener: Shared by all workers.
         workers: Processes; with 1 there is no parent.
     """
-    app = make_app()
     if workers == 1:
         return _serve(app, listener)
     return _Parent(app, listener, workers).run()
@@ -87,6 +88,8 @@ def serve_workers(make_app: Callable[[], ASGIApp], listener: socket.socket, work
 
 def _serve(app: ASGIApp, listener: socket.socket) -> int:
     server = uvicorn.Server(uvicorn_config(app))
+    # uvicorn stops gracefully and then raises the signal again: SIGTERM's own action would skip what cleans up after us.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     return 0 if server.started else 1
@@ -101,6 +104,8 @@ class _Parent:
         self._workers = workers
         self._children: set[int] = set()
         self._stopping = False
+        # Nothing is ever written: reading ends when the last writer, the parent, is gone.
+        self._parent_gone, self._parent_lives = os.pipe()
 
     def run(self) -> int:
         gc.collect()
@@ -124,12 +129,19 @@ class _Parent:
         try:
             for number in _STOP_SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
+            os.close(self._parent_lives)
+            threading.Thread(target=self._end_with_parent, daemon=True).start()
             status = _serve(self._app, self._listener)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             # A worker that still waits for a stuck backend's thread would never end.
             os._exit(status)
+
+    def _end_with_parent(self) -> None:
+        os.read(self._parent_gone, 1)
+        # A parent that was killed must not leave workers behind that hold the port.
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _wait_for_one(self) -> None:
         try:

@@ -12,23 +12,38 @@ OURS = "compat_auth_backends"
 
 # Top to bottom, as a request travels. A new module takes its place here first.
 ROWS = (
+    ("limits", {"scopes"}),
     ("words", {"accident", "audit", "errors", "hashing", "identity", "problem", "strict_json", "trust", "verified"}),
     (
         "parsed at the edge",
-        {"config", "credentials", "headers", "jwk", "outcome", "paths", "refusal", "token_cache", "user_identity"},
+        {
+            "config",
+            "credentials",
+            "headers",
+            "jwk",
+            "outcome",
+            "password_file",
+            "paths",
+            "refusal",
+            "requirements",
+            "token_cache",
+            "turns",
+            "user_identity",
+        },
     ),
     (
         "parts",
         {"asgi", "directory", "guard", "hash_pool", "key_file", "profiles", "tokens", "trusted_keys"},
     ),
-    ("contract", {"backend", "directory_catalog", "keys", "lookup", "protocol"}),
-    ("kinds of backends", {"airflow2_module", "chain", "exchange", "legacy", "server"}),
+    ("contract", {"backend", "directory_catalog", "keys", "protocol"}),
+    ("kinds of backends", {"airflow2_module", "chain", "exchange", "legacy", "lookup", "server"}),
     ("decision", {"decision", "registry", "strategies"}),
     ("asking for it", {"extension", "request"}),
     ("gate", {"gate"}),
     ("what stands behind the gate", {"forward_auth", "pages", "proxy"}),
-    ("composition", {"app"}),
-    ("verbs", {"cli.keys", "cli.serve"}),
+    ("composition", {"app", "demo"}),
+    ("what an operator asks", {"cli.options", "diagnosis", "explanation"}),
+    ("verbs", {f"cli.{verb}" for verb in ("backends", "check", "demo", "explain", "keys", "serve", "users")}),
     ("command", {"cli"}),
 )
 ROW_OF = {f"{CORE}.{name}": number for number, (_, names) in enumerate(ROWS, start=1) for name in names}
@@ -49,6 +64,7 @@ PUBLIC = {
         "hashing",
         "identity",
         "outcome",
+        "password_file",
         "user_identity",
     )
 }

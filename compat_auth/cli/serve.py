@@ -29,14 +29,15 @@ def serve(config_path: str | None, bind: str | None, workers: int | None, reload
     settings = _adjusted(load_settings(config_path), bind, workers)
     if reload and settings.serve.workers > 1:
         raise click.UsageError("--reload serves with one process; leave out --workers")
-    listener = bind_socket(settings.serve.bind)
-    host, port = listener.getsockname()[:2]
-    chain = ", ".join(settings.auth_backends)
-    click.echo(f"compat-auth: http://{host}:{port} -> {settings.upstream.url} ({chain})", err=True)
-    if reload:
-        _serve_reloading(config_path, listener)
-        return
-    sys.exit(serve_workers(lambda: create_app(settings), listener, settings.serve.workers))
+    app = create_app(settings)
+    with bind_socket(settings.serve.bind) as listener:
+        host, port = listener.getsockname()[:2]
+        chain = ", ".join(settings.auth_backends)
+        click.echo(f"compat-auth: http://{host}:{port} -> {settings.upstream.url} ({chain})", err=True)
+        if reload:
+            _serve_reloading(config_path, listener)
+        else:
+            sys.exit(serve_workers(app, listener, settings.serve.workers))
 
 
 def _serve_reloading(config_path: str | None, listener: socket.socket) -> None:

@@ -119,8 +119,12 @@ def _read_line() -> str:
 
 
 def _ask_twice() -> str:
-    if not sys.stdin.isatty():
+    if not _is_terminal():
         raise click.UsageError(
             "no terminal to ask for the password; pass --password-stdin and one line on standard input"
         )
     return str(click.prompt("Password", hide_input=True, confirmation_prompt="Again"))
+
+
+def _is_terminal() -> bool:
+    return sys.stdin.isatty()

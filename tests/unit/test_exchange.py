@@ -137,7 +137,7 @@ def test_any_other_answer_lets_nobody_in(upstream: Upstream, status: int) -> Non
         pytest.param(b'{"access_token": "a.b.c\\n"}', id="line-end"),
         pytest.param(b'{"access_token": "a.b.c", "access_token": "d.e.f"}', id="two-tokens"),
         pytest.param(b'{"access_token": "a.b.' + b"c" * 9000 + b'"}', id="token-too-long"),
-        pytest.param(b" " * 65_537, id="answer-too-long"),
+        pytest.param(b'{"access_token": "a.b.c"}' + b" " * 65_536, id="answer-too-long"),
         pytest.param(b"[" * 60_000, id="nested-to-the-stack"),
     ],
 )

@@ -4,13 +4,14 @@ import json
 import logging
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -22,7 +23,7 @@ from jwt.algorithms import ECAlgorithm
 
 from compat_auth.errors import ConfigError, KeyFileError, NoActiveKey
 from compat_auth.jwk import KeyAlgorithm, load_public_jwk, private_jwk, public_members, thumbprint, verifying_key
-from compat_auth.key_file import read_key_file
+from compat_auth.key_file import lock_key_file, read_key_file
 from compat_auth.keys import KeyRing, create_keys, key_state, merge_jwks, retire_key, rotate_keys
 from compat_auth.tokens import sign, verify
 
@@ -97,6 +98,31 @@ def test_a_fifo_in_place_of_a_key_file_is_refused_at_once(path: Path) -> None:
 
     with pytest.raises(KeyFileError, match="not a regular file"):
         KeyRing(path)
+
+
+def test_a_folder_in_place_of_a_key_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError, match="not a regular file"):
+        KeyRing(tmp_path)
+
+
+def test_an_unreadable_key_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "file").touch(0o600)
+
+    with pytest.raises(KeyFileError, match="cannot be read"):
+        KeyRing(tmp_path / "file" / "keys.json")
+
+
+def test_a_file_too_large_for_keys_is_refused(path: Path) -> None:
+    path.touch(0o600)
+    path.write_bytes(b" " * (2**20 + 1))
+
+    with pytest.raises(KeyFileError, match="larger than"):
+        KeyRing(path)
+
+
+def test_a_key_file_is_not_made_in_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(KeyFileError, match="make its folder writable"):
+        create_keys(tmp_path / "none" / "keys.json", algorithm="EdDSA", now=NOW)
 
 
 def test_a_new_key_file_is_for_its_owner_only_whatever_the_umask(path: Path) -> None:
@@ -255,6 +281,25 @@ def test_a_rotation_keeps_the_algorithm(path: Path) -> None:
     assert key.algorithm == "RS256"
 
 
+def test_a_rotation_after_every_key_has_retired_signs_at_once_with_the_same_algorithm(path: Path) -> None:
+    create_keys(path, algorithm="RS256", now=NOW)
+    edit(path, retires=NOW + 1)
+
+    key = rotate_keys(path, now=NOW + 2)
+
+    assert (key.algorithm, key.signs_from) == ("RS256", NOW + 2)
+    assert states(path, NOW + 2) == ["current"]
+
+
+def test_one_key_twice_in_a_file_is_refused(path: Path) -> None:
+    create_keys(path, algorithm="EdDSA", now=NOW)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({"keys": content["keys"] * 2}))
+
+    with pytest.raises(KeyFileError, match="one key twice"):
+        KeyRing(path)
+
+
 def test_a_second_rotation_must_wait_for_the_first(path: Path) -> None:
     create_keys(path, algorithm="EdDSA", now=NOW)
     waiting = rotate_keys(path, overlap_s=100, now=NOW).kid
@@ -340,6 +385,20 @@ def test_writers_at_the_same_time_lose_no_key(path: Path) -> None:
     assert len(refused) == 7
 
 
+def test_a_writer_waits_for_the_one_before(path: Path) -> None:
+    create_keys(path, algorithm="EdDSA", now=NOW)
+    second = threading.Thread(target=rotate_keys, args=(path,), kwargs={"now": NOW})
+
+    with lock_key_file(path):
+        second.start()
+        second.join(0.2)
+        waited = second.is_alive()
+    second.join()
+
+    assert waited
+    assert states(path, NOW) == ["current", "next"]
+
+
 def test_writing_through_a_link_keeps_the_link(path: Path, tmp_path: Path) -> None:
     create_keys(path, algorithm="EdDSA", now=NOW)
     link = tmp_path / "link.json"
@@ -417,21 +476,27 @@ def test_no_key_signs_before_its_time(path: Path) -> None:
 # Keys of others
 
 
-def pem(key: Any) -> bytes:
+AnyPrivateKey = Ed25519PrivateKey | RSAPrivateKey | ec.EllipticCurvePrivateKey | ed448.Ed448PrivateKey
+MAKERS: dict[str, Callable[[], AnyPrivateKey]] = {
+    "ed25519": Ed25519PrivateKey.generate,
+    "rsa": lambda: generate_private_key(65537, 2048),
+    "ec": lambda: ec.generate_private_key(ec.SECP256R1()),
+}
+
+
+def pem(key: AnyPrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 @pytest.mark.parametrize("form", ["jwks", "jwk", "private-pem", "public-pem"])
 @pytest.mark.parametrize("kind", ["ed25519", "rsa", "ec"])
 def test_of_a_trusted_key_only_the_public_part_is_published(tmp_path: Path, form: str, kind: str) -> None:
-    key = {
-        "ed25519": Ed25519PrivateKey.generate,
-        "rsa": lambda: generate_private_key(65537, 2048),
-        "ec": lambda: ec.generate_private_key(ec.SECP256R1()),
-    }[kind]()
+    key = MAKERS[kind]()
+    assert not isinstance(key, ed448.Ed448PrivateKey)
     public = key.public_key()
-    is_ec = isinstance(key, ec.EllipticCurvePrivateKey)
-    private = {"kid": thumbprint(public)} | (ECAlgorithm.to_jwk(key, as_dict=True) if is_ec else private_jwk(key))
+    private = {"kid": thumbprint(public)} | (
+        ECAlgorithm.to_jwk(key, as_dict=True) if isinstance(key, ec.EllipticCurvePrivateKey) else private_jwk(key)
+    )
     file = tmp_path / "trusted"
     file.write_bytes(
         {
@@ -478,6 +543,36 @@ def test_another_key_under_our_kid_is_refused(path: Path, tmp_path: Path) -> Non
         merge_jwks(KeyRing(path, now=lambda: NOW).public_jwks(), [f"{file}#kid={kid}"])
 
 
+def test_one_kid_for_several_keys_is_a_configuration_error(path: Path) -> None:
+    create_keys(path, algorithm="EdDSA", now=NOW)
+    rotate_keys(path, now=NOW)
+
+    with pytest.raises(ConfigError, match="holds several"):
+        merge_jwks([], [f"{path}#kid=one"])
+
+
+@pytest.mark.parametrize(
+    ("jwk", "reason"),
+    [
+        pytest.param({}, "kid: missing", id="no-kid"),
+        pytest.param({"kid": ""}, "kid: missing", id="empty-kid"),
+        pytest.param({"kid": "a", "alg": "HS512"}, "is for EdDSA", id="hmac-with-a-public-key"),
+        pytest.param({"kid": "a", "alg": "none"}, "is for EdDSA", id="none"),
+        pytest.param({"kid": "a", "kty": "oct", "k": "AAAA"}, "symmetric", id="symmetric"),
+        pytest.param({"kid": "a", "crv": "X25519"}, "make up a key", id="exchange-curve"),
+        pytest.param({"kid": "a", "crv": "Ed448", "x": "A" * 76}, "Ed25519", id="ed448"),
+        pytest.param(
+            {"kid": "a"} | public_members(ec.generate_private_key(ec.SECP256R1()).public_key()), "EC", id="elliptic"
+        ),
+    ],
+)
+def test_a_jwk_that_cannot_verify_here_is_refused(jwk: dict[str, Any], reason: str) -> None:
+    good = public_members(Ed25519PrivateKey.generate().public_key())
+
+    with pytest.raises(KeyFileError, match=reason):
+        verifying_key(good | jwk)
+
+
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
@@ -488,6 +583,9 @@ def test_another_key_under_our_kid_is_refused(path: Path, tmp_path: Path) -> Non
         pytest.param(b'{"kty": "RSA", "n": "AQAB", "e": "AQAB"}', "bits|make up", id="tiny-rsa"),
         pytest.param(b'{"kty": ["RSA"]}', "kty", id="kty-list"),
         pytest.param(b"-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n", "PEM", id="broken-pem"),
+        pytest.param(b" " * (2**20 + 1), "larger than", id="too-large"),
+        pytest.param(pem(ed448.Ed448PrivateKey.generate()), "neither Ed25519", id="ed448-pem"),
+        pytest.param(pem(generate_private_key(65537, 1024)), "1024 bits", id="short-rsa-pem"),  # noqa: S505  # on purpose
         pytest.param(b"ssh-ed25519 AAAA", "neither JSON nor PEM", id="ssh"),
         pytest.param(
             Ed25519PrivateKey.generate().private_bytes(

@@ -20,7 +20,8 @@ def run(*arguments: object) -> Result:
 
 
 def listed(path: Path) -> list[dict[str, object]]:
-    return json.loads(run("list", "--file", path, "--json").output)
+    found: list[dict[str, object]] = json.loads(run("list", "--file", path, "--json").output)
+    return found
 
 
 @pytest.mark.parametrize("algorithm", ["EdDSA", "RS256"])
