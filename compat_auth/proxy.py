@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -31,6 +32,9 @@ _HOP_BY_HOP = frozenset(
 )
 # A Connection header may not nominate these away: they carry the identity, or say what the body is.
 _NOT_NOMINABLE = frozenset(b"authorization cookie host content-length content-type".split())
+_BODILESS = frozenset((204, 304))
+# RFC 9110 5.5: no control character but the tab.
+_VALUE_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # A body up to this size is held, so that the request can be sent again with a fresh token.
 _REPLAYABLE_BYTES = 64 * 1024
 # What Airflow 3 answers to a token that it no longer takes (`airflow.api_fastapi.core_api.security`).
@@ -194,7 +198,7 @@ class ReverseProxy:
         except (aiohttp.ConnectionTimeoutError, asyncio.TimeoutError) as exc:
             raise UpstreamTimeout("upstream: no answer in time") from exc
         except aiohttp.ClientError as exc:
-            logger.warning("upstream %s: %s", url.origin(), exc)
+            logger.warning("upstream %s: %s", url.origin(), _reason(exc))
             raise UpstreamUnreachable("upstream: no connection, or no whole answer") from exc
 
     async def _pass_back(self, response: aiohttp.ClientResponse, held: bytes, send: Send) -> None:
@@ -208,6 +212,11 @@ class ReverseProxy:
         headers: RawHeaders = [
             (lower, value) for name, value in response.raw_headers if (lower := name.lower()) not in dropped
         ]
+        if not 200 <= response.status < 600 or any(_VALUE_FORBIDDEN.search(value) for _, value in headers):
+            raise UpstreamUnreachable("upstream: an answer that HTTP does not know")
+        if response.status in _BODILESS:
+            # It says how long another answer would be; servers take it for a promise about this one.
+            headers = [header for header in headers if header[0] != b"content-length"]
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         connection = response.connection
         if connection is not None and connection.protocol is not None:
@@ -221,7 +230,7 @@ class ReverseProxy:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except (aiohttp.ClientError, asyncio.TimeoutError) as exc:
             # The answer has begun: leaving it unfinished makes the server close the connection.
-            logger.warning("upstream: answer broke off: %s", exc)
+            logger.warning("upstream: answer broke off: %s", type(exc).__name__)
             return
         await send({"type": "http.response.body", "body": b""})
 
@@ -234,6 +243,13 @@ def _text(value: bytes) -> str:
         return value.decode("utf-8")
     except UnicodeDecodeError:
         return value.decode("latin-1")
+
+
+def _reason(error: aiohttp.ClientError) -> str:
+    """Return why a call failed, without what was sent or received: the query and cookies may hold secrets."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect: {error.os_error.strerror or type(error.os_error).__name__}"
+    return type(error).__name__
 
 
 def _nominated(value: bytes) -> frozenset[bytes]:
