@@ -87,6 +87,8 @@ class Chain:
                 case Accept():
                     return Answer(outcome, backend.name, (), tuple(steps))
                 case Reject() | Challenge():
+                    if isinstance(outcome, Reject):
+                        learnt.extend(outcome.challenges)
                     refusal = refusal or steps[-1]
                     if self.mode == "strict":
                         break

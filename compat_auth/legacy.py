@@ -122,7 +122,7 @@ class LegacyBackend(Backend):
         if isinstance(credential, (Absent, Bearer)):
             return Skip(challenges)
         if any(challenge.split(" ", 1)[0].lower() == credential.scheme.lower() for challenge in challenges):
-            return Reject(f"refused with {response.status_code}")
+            return Reject(f"refused with {response.status_code}", challenges=challenges)
         return Skip(challenges)
 
 
