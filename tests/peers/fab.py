@@ -79,9 +79,7 @@ def write_private_key(path: Path) -> Path:
     """Write a new RSA key, such as Airflow signs its own logins with."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     path.chmod(0o600)
     return path
@@ -104,9 +102,7 @@ def start_with_keys(airflow: Airflow3, settings: dict[str, Any], jwks: str) -> N
     )
 
 
-def deploy(
-    way: str, airflow_fab: Airflow3, keyed: Airflow3, start: StartGateway, folder: Path
-) -> Deployment:
+def deploy(way: str, airflow_fab: Airflow3, keyed: Airflow3, start: StartGateway, folder: Path) -> Deployment:
     """Return the gateway and the Airflow of one way, both running."""
     if way in ("exchange", "shared_secret"):
         settings = exchange(airflow_fab) if way == "exchange" else shared_secret(airflow_fab)

@@ -175,9 +175,7 @@ def test_the_gateway_lets_in_whom_airflow_2_lets_in(airflow: Airflow2, door: Gat
 
 
 @pytest.mark.parametrize("row", list(ACCEPTED))
-def test_a_difference_that_is_meant_is_still_one_and_lets_nobody_in(
-    airflow: Airflow2, door: Gateway, row: str
-) -> None:
+def test_a_difference_that_is_meant_is_still_one_and_lets_nobody_in(airflow: Airflow2, door: Gateway, row: str) -> None:
     authorization, _ = ROWS[row]
 
     theirs = ask(airflow.url, authorization)

@@ -20,7 +20,6 @@ from peers.fab import (
     seconds_until,
     shared_secret,
 )
-from peers.fab import keyed_airflow as keyed_airflow
 from peers.gateway import Gateway, StartGateway, call, curl
 
 pytestmark = pytest.mark.peer
@@ -155,9 +154,7 @@ def test_an_old_password_loses_access_within_the_cache_time_and_the_new_one_work
 
     with changed_user(airflow, "viewer", password=generate_password_hash("changed")):
         new = door.get(DAGS, auth=("viewer", "changed"))
-        took_s = seconds_until(
-            401, lambda: door.get(DAGS, auth=VIEWER), at_most_s=CACHE_TTL_S + SLACK_S, allowed={200}
-        )
+        took_s = seconds_until(401, lambda: door.get(DAGS, auth=VIEWER), at_most_s=CACHE_TTL_S + SLACK_S, allowed={200})
 
     assert new.status_code == 200
     assert took_s < CACHE_TTL_S + SLACK_S
@@ -256,7 +253,7 @@ def test_the_task_api_of_airflow_sees_no_identity_of_ours(deployment: Deployment
     assert answer.json().keys() == direct.json().keys()
 
 
-@pytest.mark.parametrize("protect", [["/api/"], ["/api/", "/execution/"], ["/"]], ids=lambda paths: " ".join(paths))
+@pytest.mark.parametrize("protect", [["/api/"], ["/api/", "/execution/"], ["/"]], ids=" ".join)
 def test_not_even_a_mistaken_configuration_gives_the_task_api_an_identity(
     gateway: StartGateway, airflow_fab: Airflow3, echo_upstream: EchoUpstream, protect: list[str]
 ) -> None:
