@@ -55,7 +55,7 @@ def door(deployment: Deployment) -> Gateway:
 @pytest.fixture
 def wide_door(deployment: Deployment, gateway: StartGateway) -> Gateway:
     """A gateway that guards the UI's own API as well, which tells who Airflow takes the caller for."""
-    settings = {**deployment.settings, "serve": {}}
+    settings: dict[str, Any] = {**deployment.settings, "serve": {}}
     settings["upstream"] = {**settings["upstream"], "protect": ["/api/", "/ui/"]}
     return gateway(settings)
 
@@ -217,7 +217,7 @@ def test_a_wrong_password_is_refused_though_the_cookie_is_good(door: Gateway) ->
 
 def test_airflow_s_login_page_and_what_follows_it_work_through_the_gateway(deployment: Deployment) -> None:
     door = deployment.gateway
-    cookies = log_in_to_ui(door.url, *ADMIN)
+    cookies = log_in_to_ui(f"{door.url}/auth/login/", *ADMIN)
 
     me = door.get("/ui/auth/me", cookies=cookies)
     api = door.get(CONNECTIONS, cookies=cookies)

@@ -12,6 +12,10 @@ from compat_auth.legacy import LegacyBackend
 from compat_auth.outcome import Reject, Skip
 
 
+def start(_app: Flask) -> None:
+    pass
+
+
 def refuse(_function: Any) -> Any:
     return lambda: Response("Unauthorized", 401, {"WWW-Authenticate": 'ApiKey realm="site"'})
 
@@ -20,7 +24,7 @@ def refuse(_function: Any) -> Any:
 def test_a_module_s_own_challenge_is_in_the_401_whether_a_credential_was_wrong_or_missing(
     credential: Credential, outcome: type
 ) -> None:
-    module: Any = SimpleNamespace(init_app=lambda _app: None, requires_authentication=refuse)
+    module: Any = SimpleNamespace(init_app=start, requires_authentication=refuse)
     chain = Chain((LegacyBackend(module, "site"),))
 
     with Flask("test").test_request_context():
