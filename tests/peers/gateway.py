@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import requests
@@ -183,9 +183,10 @@ def toml(content: Mapping[str, Any]) -> str:
 
 def _toml_value(value: Any) -> str:
     if isinstance(value, dict):
-        section = cast("dict[str, Any]", value)
+        section: dict[str, Any] = value
         return "{" + ", ".join(f"{json.dumps(name)} = {_toml_value(part)}" for name, part in section.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(_toml_value(part) for part in cast("list[Any]", value)) + "]"
+        items: list[Any] = value
+        return "[" + ", ".join(map(_toml_value, items)) + "]"
     # A JSON string, number or truth value is one in TOML, too.
     return json.dumps(value, ensure_ascii=False)

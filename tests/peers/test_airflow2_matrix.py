@@ -132,7 +132,11 @@ def column(request: pytest.FixtureRequest) -> Column:
 
 
 @pytest.fixture(scope="module")
-def airflow(column: Column, airflow2_as: Airflow2As) -> Airflow2:
+def airflow(request: pytest.FixtureRequest, column: Column, airflow2_as: Airflow2As) -> Airflow2:
+    if column is COLUMNS["stock"]:
+        # The one of the whole run, which is stock, needs no start of its own.
+        stock: Airflow2 = request.getfixturevalue("airflow2")
+        return stock
     return airflow2_as(auth_backends=column.auth_backends, auth_role_public=column.public)
 
 
