@@ -749,7 +749,8 @@ async def test_an_upstream_that_stops_in_the_middle_of_a_refusal_is_504(connect:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "airflow:8080", "ftp://a", "http://", "http://u:hunter2@a", "http://a?x=1", "http://[x", "http://a:99999"]
+    "url",
+    ["", "airflow:8080", "ftp://a", "http://", "http://u:hunter2@a", "http://a?x=1", "http://[x", "http://a:99999"],
 )
 def test_an_address_that_is_none_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ConfigError) as caught:
