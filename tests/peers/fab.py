@@ -166,20 +166,20 @@ def runs_of(airflow: Airflow3, dag_id: str) -> set[str]:
         return {run_id for (run_id,) in database.execute("SELECT run_id FROM dag_run WHERE dag_id = ?", (dag_id,))}
 
 
-def log_in_to_ui(url: str, username: str, password: str) -> dict[str, str]:
+def log_in_to_ui(login_page: str, username: str, password: str) -> dict[str, str]:
     """Fill in the form of Airflow's own login page, as a browser does, and return the cookies.
 
     Args:
-        url: Of Airflow, or of the gateway in front of it.
+        login_page: At Airflow, or at the gateway in front of it.
         username: As typed.
         password: As typed.
     """
-    page = call("GET", f"{url}/auth/login/")
+    page = call("GET", login_page)
     assert page.status_code == 200, page.text
     field = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)
     assert field is not None, page.text
     form = {"csrf_token": field[1], "username": username, "password": password}
-    answer = call("POST", f"{url}/auth/login/", data=form, cookies=page.cookies.get_dict())
+    answer = call("POST", login_page, data=form, cookies=page.cookies.get_dict())
     assert answer.status_code == 302, answer.text
     return {**page.cookies.get_dict(), **answer.cookies.get_dict()}
 
