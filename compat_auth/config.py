@@ -25,6 +25,8 @@ else:
 
 ENV_PREFIX = "COMPAT_AUTH_"
 DEFAULT_FILE = "compat_auth.toml"
+# Variables with our prefix that are read elsewhere: where the file is, and how much is logged.
+_NOT_SETTINGS = frozenset((f"{ENV_PREFIX}CONFIG", f"{ENV_PREFIX}LOG_LEVEL"))
 Profile = Literal["airflow-fab", "airflow-simple", "generic"]
 Strategy = Literal["exchange", "shared_secret", "key_pair"]
 
@@ -34,6 +36,11 @@ def _split_list(value: object) -> object:
     if isinstance(value, str):
         return [item.strip() for item in value.split(",")]
     return value
+
+
+def _read_switch(value: object) -> object:
+    """Accept the words for true and false, which is how the environment must spell them."""
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
 
 
 def _refuse_everyone(value: str) -> str:
@@ -56,17 +63,19 @@ class UpstreamSettings(_Section):
 
     url: str = Field(default="", description="Base URL of the upstream, such as http://127.0.0.1:8080.")
     profile: Profile = Field(default="airflow-fab", description="What kind of JWT the upstream expects.")
-    protect: list[str] = Field(
+    protect: Names = Field(
         default=["/api/"], description="Path prefixes that need a decision; elsewhere requests pass."
     )
-    identity_cookies: list[str] = Field(
+    identity_cookies: Names = Field(
         default=["_token", "session"],
         description="The upstream's own login cookies, dropped once a credential is accepted.",
     )
     timeout_s: float = Field(default=60, gt=0, description="Seconds to wait for the first byte of an answer.")
     connect_timeout_s: float = Field(default=5, gt=0, description="Seconds to wait for a connection.")
     idle_timeout_s: float = Field(default=300, gt=0, description="Seconds that an answer may pause between two parts.")
-    verify: bool | str = Field(default=True, description="Check the upstream's certificate: true, false, or a CA file.")
+    verify: Annotated[bool | str, BeforeValidator(_read_switch)] = Field(
+        default=True, description="Check the upstream's certificate: true, false, or a CA file."
+    )
     roles: dict[str, str] = Field(
         default={}, description="airflow-simple: user name to role (ADMIN, OP, USER, VIEWER); '*' is everybody else."
     )
@@ -88,7 +97,7 @@ class TokenSettings(_Section):
         default="apache-airflow", min_length=1, description="`aud`; never Airflow's execution audience."
     )
     ttl_s: int = Field(default=600, ge=10, le=3600, description="Lifetime of a minted token, in seconds.")
-    trusted_jwks: list[str] = Field(default=[], description="JWKS files whose public keys are published beside ours.")
+    trusted_jwks: Names = Field(default=[], description="JWKS files whose public keys are published beside ours.")
     claims: dict[str, str] = Field(
         default={},
         description="generic: claim name to template, with {username}, {email}, {subject}, {backend},"
@@ -159,7 +168,7 @@ class Settings(_Section):
     redis_url: SecretStr = Field(
         default=SecretStr(""), description="Will hold what several replicas share; nothing is shared yet."
     )
-    trusted_proxies: list[Network] = Field(
+    trusted_proxies: Annotated[list[Network], BeforeValidator(_split_list)] = Field(
         default=[], description="Networks whose X-Forwarded-* and forward-auth are believed."
     )
     prefix: str = Field(
@@ -222,7 +231,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     # Files first, so that the plain variable of the same key wins.
     for name, text in sorted(environ.items(), key=lambda item: not item[0].endswith("_FILE")):
-        if not name.startswith(ENV_PREFIX) or name == f"{ENV_PREFIX}CONFIG":
+        if not name.startswith(ENV_PREFIX) or name in _NOT_SETTINGS:
             continue
         *sections, key = name.removeprefix(ENV_PREFIX).lower().split("__")
         value = text

@@ -1,0 +1,119 @@
+"""The parts of the reference that are made from the code, as MyST Markdown. No Sphinx: tests read it, too."""
+
+import inspect
+import json
+import typing
+from pathlib import Path
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from compat_auth import errors
+from compat_auth.config import ENV_PREFIX, Settings
+
+_WORDS = {bool: "true or false", str: "text", int: "whole number", float: "number", SecretStr: "text, secret"}
+_BOUNDS = {"gt": "above", "ge": "at least", "le": "at most", "lt": "below"}
+
+
+def settings_text() -> str:
+    """Return every setting: type, default, variable, description; one heading for each section."""
+    parts = ["## Outside any section\n"]
+    parts += [_setting((name,), field) for name, field in Settings.model_fields.items() if section_of(field) is None]
+    for name, field in Settings.model_fields.items():
+        section = section_of(field)
+        if section is not None:
+            parts.append(f"(section-{name})=\n## `[{name}]`\n\n{inspect.getdoc(section)}\n")
+            parts += [_setting((name, key), inner) for key, inner in section.model_fields.items()]
+    return "\n".join(parts)
+
+
+def errors_text() -> str:
+    """Return a table of every error: status, exit code, when to try again, and what it means."""
+    lines = [
+        "| Error | HTTP status | Exit code | Retry-After (s) | Title that the caller sees |",
+        "|---|---|---|---|---|",
+    ]
+    for error in error_classes():
+        retry = "" if error.retry_after_s is None else str(error.retry_after_s)
+        cells = (f"{{py:exc}}`~compat_auth.errors.{error.__name__}`", error.status, error.exit_code, retry, error.title)
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def error_classes() -> list[type[errors.CompatAuthError]]:
+    """Return every error of ours, each below what it derives from."""
+    found = [errors.CompatAuthError]
+    for error in found:
+        # The list grows while it is walked: children stand right behind their parent.
+        place = found.index(error) + 1
+        found[place:place] = error.__subclasses__()
+    return [error for error in found if error.__module__ == errors.__name__]
+
+
+def section_of(field: FieldInfo) -> type[BaseModel] | None:
+    """Return the model of a section, or None for a plain setting."""
+    kind = field.annotation
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+PARTS = {"settings": settings_text, "errors": errors_text}
+
+
+def fill_in(source: str) -> str:
+    """Return a page's Markdown with each `<!-- generated: NAME -->` replaced by what the code says."""
+    for name, make in PARTS.items():
+        marker = f"<!-- generated: {name} -->"
+        if marker in source:
+            source = source.replace(marker, make())
+    return source
+
+
+def read_page(path: Path) -> str:
+    """Return a page's Markdown as Sphinx reads it."""
+    return fill_in(path.read_text(encoding="utf-8"))
+
+
+def _setting(path: tuple[str, ...], field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=True)
+    if isinstance(default, SecretStr):
+        default = default.get_secret_value()
+    return (
+        f"```{{confval}} {'.'.join(path)}\n:type: {_type_in_words(field)}\n:default: `{json.dumps(default)}`\n\n"
+        f"{field.description}\n\n{_variable(path, field)}\n```\n"
+    )
+
+
+def _variable(path: tuple[str, ...], field: FieldInfo) -> str:
+    name = ENV_PREFIX + "__".join(path).upper()
+    if typing.get_origin(field.annotation) is dict:
+        return f"In the environment: one variable for each entry, such as `{name}__ENTRY`; names become lower case."
+    if typing.get_origin(field.annotation) is list:
+        return f"In the environment: `{name}`, separated by commas."
+    if field.annotation is SecretStr:
+        return f"In the environment: `{name}`, or `{name}_FILE` with the path of a file that holds it."
+    return f"In the environment: `{name}`."
+
+
+def _type_in_words(field: FieldInfo) -> str:
+    bounds = [
+        f"{word} {getattr(rule, name):g}"
+        for rule in field.metadata
+        for name, word in _BOUNDS.items()
+        if hasattr(rule, name)
+    ]
+    return ", ".join([_words(field.annotation), *bounds])
+
+
+def _words(kind: object) -> str:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        return _words(arguments[0])
+    if origin is typing.Literal:
+        return "one of " + ", ".join(f"`{json.dumps(choice)}`" for choice in arguments)
+    if origin is list:
+        return f"list of {_words(arguments[0])}"
+    if origin is dict:
+        return "table" if typing.get_origin(arguments[1]) is dict else f"table of {_words(arguments[1])}"
+    if arguments:
+        return " or ".join(_words(one) for one in arguments)
+    return _WORDS[kind]
