@@ -228,7 +228,7 @@ def test_the_flask_example_guards_what_it_says(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_example_of_a_backend_accepts_its_own_key_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
     written = _BLOCK.findall((DOCS / "how-to" / "write-a-backend.md").read_text(encoding="utf-8"))
     shown = next(text for language, text in written if language == "toml")
     settings = parse_settings({**tomllib.loads(shown), "auth_backends": ["team_key.TeamKeyBackend"]}, origin="docs")
@@ -241,7 +241,7 @@ def test_the_example_of_a_backend_accepts_its_own_key_only(monkeypatch: pytest.M
 
 
 def test_the_example_of_an_airflow_2_module_runs_in_the_chain(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(EXAMPLES))
+    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
     from_page = parse_settings({"auth_backends": ["acme_auth.ticket"]}, origin="docs")
     (backend,) = load_chain(from_page)
     app = Flask("docs")
