@@ -124,7 +124,7 @@ def test_every_error_is_in_the_reference_with_a_description(error: type[errors.C
         line for line in page("reference/errors.md").splitlines() if f".{error.__name__}`" in line and "|" in line
     )
 
-    assert [cell.strip() for cell in row.split("|")][2:4] == [str(error.status), str(error.exit_code)]
+    assert [cell.strip() for cell in row.split("|")][3:5] == [str(error.status), str(error.exit_code)]
     assert error.__doc__ is not None
     assert error.__dict__["__doc__"] != errors.CompatAuthError.__doc__ or error is errors.CompatAuthError
 

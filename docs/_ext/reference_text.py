@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import re
 import typing
 from pathlib import Path
 
@@ -12,6 +13,9 @@ from compat_auth import errors
 from compat_auth.config import ENV_PREFIX, Settings
 
 _WORDS = {bool: "true or false", str: "text", int: "whole number", float: "number", SecretStr: "text, secret"}
+# A line of the drawn tree: the name, then what is said, then (after two blanks) status and exit code.
+_BRANCH = re.compile(r"[├└]── (\w+)(?: {2,}(\S.*?)(?= {2,}|$))?", re.MULTILINE)
+_ACTORS = {"an operator": "an operator", "the caller": "the caller", "nobody": "nobody", "nothing helps": "nobody"}
 _BOUNDS = {"gt": "above", "ge": "at least", "le": "at most", "lt": "below"}
 
 
@@ -28,16 +32,26 @@ def settings_text() -> str:
 
 
 def errors_text() -> str:
-    """Return a table of every error: status, exit code, when to try again, and what it means."""
+    """Return a table of every error: who acts, HTTP status, exit code, and when to try again."""
     lines = [
-        "| Error | HTTP status | Exit code | Retry-After (s) | Title that the caller sees |",
+        "| Error | Who acts | HTTP status | Exit code | Retry-After (s) |",
         "|---|---|---|---|---|",
     ]
     for error in error_classes():
         retry = "" if error.retry_after_s is None else str(error.retry_after_s)
-        cells = (f"{{py:exc}}`~compat_auth.errors.{error.__name__}`", error.status, error.exit_code, retry, error.title)
+        name = f"{{py:exc}}`~compat_auth.errors.{error.__name__}`"
+        cells = (name, who_acts(errors.__doc__ or "", error), error.status, error.exit_code, retry)
         lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
     return "\n".join(lines)
+
+
+def who_acts(tree: str, error: type[errors.CompatAuthError]) -> str:
+    """Return who acts on an error as the drawn tree says it; "..." and nothing mean: as in the line it hangs on."""
+    said = dict(_BRANCH.findall(tree)).get(error.__name__, "").strip()
+    if said and not said.startswith("..."):
+        return next(actor for words, actor in _ACTORS.items() if said.startswith(words))
+    parent = error.__base__
+    return who_acts(tree, parent) if parent is not None and issubclass(parent, errors.CompatAuthError) else ""
 
 
 def error_classes() -> list[type[errors.CompatAuthError]]:
