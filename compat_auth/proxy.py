@@ -18,7 +18,7 @@ from yarl import URL
 
 from compat_auth.asgi import RawHeaders, Receive, Scope, Send
 from compat_auth.config import UpstreamSettings
-from compat_auth.errors import BadRequest, ConfigError, UpstreamTimeout, UpstreamUnreachable
+from compat_auth.errors import BadRequest, ConfigError, NotImplementedHere, UpstreamTimeout, UpstreamUnreachable
 from compat_auth.gate import INTAKE, RENEW
 from compat_auth.request import GateRequest
 from compat_auth.trust import TrustedProxies
@@ -78,7 +78,7 @@ class ReverseProxy:
         url = URL(self._base + target.decode("ascii"), encoded=True)
         watch = _ClientWatch(receive)
         try:
-            body = await self._take_body(headers, receive, watch)
+            body = await self._take_body(scope, headers, receive, watch)
             response = await self._call(request.method, url, headers, body)
             held = b""
             if renew is not None and isinstance(body, bytes):
@@ -144,11 +144,11 @@ class ReverseProxy:
         for name, value in scope["headers"]:
             if name == b"connection":
                 dropped = dropped | _nominated(value)
+            elif name == b"upgrade" and value.lower() == b"websocket":
+                raise NotImplementedHere("WebSocket connections are not passed on; call the upstream directly")
         for name, value in scope["headers"]:
             if name not in dropped:
-                headers.add(name.decode("ascii"), value.decode("latin-1"))
-        if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
-            headers["Transfer-Encoding"] = "chunked"
+                headers.add(name.decode("ascii"), _text(value))
         peer = self._trusted.peer(scope)
         forward = request.intake.forward if self._trusted.covers(peer) else {}
         hops = [value.decode("latin-1") for value in forward.get(b"x-forwarded-for", ())]
@@ -161,9 +161,10 @@ class ReverseProxy:
             headers[name] = vouched[-1].decode("latin-1") if vouched else own
         return headers
 
-    async def _take_body(self, headers: CIMultiDict[str], receive: Receive, watch: _ClientWatch) -> Body:
+    async def _take_body(self, scope: Scope, headers: CIMultiDict[str], receive: Receive, watch: _ClientWatch) -> Body:
         length = headers.get("Content-Length")
-        if length is None and "Transfer-Encoding" not in headers:
+        # Not among the headers for the upstream: aiohttp itself says that it sends in chunks.
+        if length is None and all(name != b"transfer-encoding" for name, _ in scope["headers"]):
             watch.start()
             return b""
         if length is not None and not (length.isascii() and length.isdigit()):
@@ -210,6 +211,16 @@ class ReverseProxy:
             logger.warning("upstream: answer broke off: %s", exc)
             return
         await send({"type": "http.response.body", "body": b""})
+
+
+def _text(value: bytes) -> str:
+    """Return a header value in the form in which aiohttp, which writes UTF-8, sends the same bytes again."""
+    if value.isascii():
+        return value.decode("ascii")
+    try:
+        return value.decode("utf-8")
+    except UnicodeDecodeError:
+        return value.decode("latin-1")
 
 
 def _nominated(value: bytes) -> frozenset[bytes]:

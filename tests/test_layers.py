@@ -12,7 +12,8 @@ OURS = "compat_auth_backends"
 
 # Top to bottom, as a request travels. A new module takes its place here first.
 ROWS = (
-    ("words", {"audit", "errors", "hashing", "identity", "problem", "strict_json", "trust", "verified"}),
+    ("limits", {"scopes"}),
+    ("words", {"accident", "audit", "errors", "hashing", "identity", "problem", "strict_json", "trust", "verified"}),
     (
         "parsed at the edge",
         {
@@ -24,7 +25,9 @@ ROWS = (
             "password_file",
             "paths",
             "refusal",
+            "requirements",
             "token_cache",
+            "turns",
             "user_identity",
         },
     ),
@@ -32,8 +35,8 @@ ROWS = (
         "parts",
         {"asgi", "directory", "guard", "hash_pool", "key_file", "profiles", "tokens", "trusted_keys"},
     ),
-    ("contract", {"backend", "directory_catalog", "keys", "lookup", "server"}),
-    ("kinds of backends", {"airflow2_module", "chain", "exchange", "legacy"}),
+    ("contract", {"backend", "directory_catalog", "keys", "protocol"}),
+    ("kinds of backends", {"airflow2_module", "chain", "exchange", "legacy", "lookup", "server"}),
     ("decision", {"decision", "registry", "strategies"}),
     ("asking for it", {"extension", "request"}),
     ("gate", {"gate"}),
