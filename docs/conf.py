@@ -35,6 +35,7 @@ nitpick_ignore = [
     ("py:class", "flask.app.Flask"),
     ("py:class", "collections.abc.Awaitable"),
     ("py:class", "collections.abc.Callable"),
+    ("py:class", "collections.abc.Iterable"),
     ("py:class", "collections.abc.Mapping"),
     ("py:class", "collections.abc.MutableMapping"),
     # Seen in signatures, but no part of what is promised to stay.

@@ -16,18 +16,23 @@ _WORDS = {bool: "true or false", str: "text", int: "whole number", float: "numbe
 # A line of the drawn tree: the name, then what is said, then (after two blanks) status and exit code.
 _BRANCH = re.compile(r"[├└]── (\w+)(?: {2,}(\S.*?)(?= {2,}|$))?", re.MULTILINE)
 _ACTORS = {"an operator": "an operator", "the caller": "the caller", "nobody": "nobody", "nothing helps": "nobody"}
+_IN_TABLES = "Only in the file: the environment cannot spell a list of tables."
 _BOUNDS = {"gt": "above", "ge": "at least", "le": "at most", "lt": "below"}
 
 
 def settings_text() -> str:
     """Return every setting: type, default, variable, description; one heading for each section."""
     parts = ["## Outside any section\n"]
-    parts += [_setting((name,), field) for name, field in Settings.model_fields.items() if section_of(field) is None]
-    for name, field in Settings.model_fields.items():
-        section = section_of(field)
-        if section is not None:
-            parts.append(f"(section-{name})=\n## `[{name}]`\n\n{inspect.getdoc(section)}\n")
+    fields = Settings.model_fields
+    parts += [_setting((name,), field) for name, field in fields.items() if not (section_of(field) or tables_of(field))]
+    for name, field in fields.items():
+        section, tables = section_of(field), tables_of(field)
+        if section:
+            parts.append(f"## `[{name}]`\n\n{inspect.getdoc(section)}\n")
             parts += [_setting((name, key), inner) for key, inner in section.model_fields.items()]
+        elif tables:
+            parts.append(f"## `[[{name}]]`\n\n{field.description}\n")
+            parts += [_setting((name, key), inner, _IN_TABLES) for key, inner in tables.model_fields.items()]
     return "\n".join(parts)
 
 
@@ -70,6 +75,12 @@ def section_of(field: FieldInfo) -> type[BaseModel] | None:
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
+def tables_of(field: FieldInfo) -> type[BaseModel] | None:
+    """Return the model of a section that may be there several times, or None."""
+    kinds = typing.get_args(field.annotation) if typing.get_origin(field.annotation) is list else ()
+    return kinds[0] if kinds and isinstance(kinds[0], type) and issubclass(kinds[0], BaseModel) else None
+
+
 PARTS = {"settings": settings_text, "errors": errors_text}
 
 
@@ -87,14 +98,18 @@ def read_page(path: Path) -> str:
     return fill_in(path.read_text(encoding="utf-8"))
 
 
-def _setting(path: tuple[str, ...], field: FieldInfo) -> str:
-    default = field.get_default(call_default_factory=True)
-    if isinstance(default, SecretStr):
-        default = default.get_secret_value()
-    return (
-        f"```{{confval}} {'.'.join(path)}\n:type: {_type_in_words(field)}\n:default: `{json.dumps(default)}`\n\n"
-        f"{field.description}\n\n{_variable(path, field)}\n```\n"
+def _setting(path: tuple[str, ...], field: FieldInfo, how_else: str = "") -> str:
+    default = (
+        "none; must be set" if field.is_required() else json.dumps(_plain(field.get_default(call_default_factory=True)))
     )
+    return (
+        f"```{{confval}} {'.'.join(path)}\n:type: {_type_in_words(field)}\n:default: `{default}`\n\n"
+        f"{field.description}\n\n{how_else or _variable(path, field)}\n```\n"
+    )
+
+
+def _plain(default: object) -> object:
+    return default.get_secret_value() if isinstance(default, SecretStr) else default
 
 
 def _variable(path: tuple[str, ...], field: FieldInfo) -> str:
