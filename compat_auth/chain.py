@@ -87,6 +87,7 @@ class Chain:
                 case Accept():
                     return Answer(outcome, backend.name, (), tuple(steps))
                 case Reject() | Challenge():
+                    learnt.extend(outcome.challenges if isinstance(outcome, Reject) else ())
                     refusal = refusal or steps[-1]
                     if self.mode == "strict":
                         break
