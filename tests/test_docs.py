@@ -62,7 +62,8 @@ def settings_of(model: type[BaseModel] = Settings, section: str = "") -> Iterato
     for name, field in model.model_fields.items():
         kind = field.annotation
         kinds = typing.get_args(kind) or (kind,)
-        if isinstance(kinds[0], type) and issubclass(kinds[0], BaseModel):
+        # Python 3.10 takes list[str] for a class.
+        if isinstance(kinds[0], type) and not typing.get_origin(kinds[0]) and issubclass(kinds[0], BaseModel):
             yield from settings_of(kinds[0], f"{name}.")
         else:
             yield f"{section}{name}", field.description or ""

@@ -71,14 +71,19 @@ def error_classes() -> list[type[errors.CompatAuthError]]:
 
 def section_of(field: FieldInfo) -> type[BaseModel] | None:
     """Return the model of a section, or None for a plain setting."""
-    kind = field.annotation
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+    return _as_model(field.annotation)
 
 
 def tables_of(field: FieldInfo) -> type[BaseModel] | None:
     """Return the model of a section that may be there several times, or None."""
     kinds = typing.get_args(field.annotation) if typing.get_origin(field.annotation) is list else ()
-    return kinds[0] if kinds and isinstance(kinds[0], type) and issubclass(kinds[0], BaseModel) else None
+    return _as_model(kinds[0]) if kinds else None
+
+
+def _as_model(kind: object) -> type[BaseModel] | None:
+    # Python 3.10 takes list[str] for a class.
+    is_class = isinstance(kind, type) and typing.get_origin(kind) is None
+    return kind if is_class and issubclass(kind, BaseModel) else None
 
 
 PARTS = {"settings": settings_text, "errors": errors_text}
