@@ -8,6 +8,7 @@ from __future__ import annotations
 import configparser
 import difflib
 import ipaddress
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -55,8 +56,19 @@ def _refuse_everyone(value: str) -> str:
     return str(network)
 
 
+def _parse_table(value: object) -> object:
+    """Accept a JSON object where a table is meant: names of variables have no case, names of users have."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("not a JSON object") from None
+
+
 Names = Annotated[list[str], BeforeValidator(_split_list)]
 Values = Annotated[list[str], BeforeValidator(_split_values)]
+Table = Annotated[dict[str, str], BeforeValidator(_parse_table)]
 Network = Annotated[str, AfterValidator(_refuse_everyone)]
 
 
@@ -83,7 +95,7 @@ class UpstreamSettings(_Section):
     verify: Annotated[bool | str, BeforeValidator(_read_truth)] = Field(
         default=True, description="Check the upstream's certificate: true, false, or a CA file."
     )
-    roles: dict[str, str] = Field(
+    roles: Table = Field(
         default={}, description="airflow-simple: user name to role (ADMIN, OP, USER, VIEWER); '*' is everybody else."
     )
 
@@ -105,7 +117,7 @@ class TokenSettings(_Section):
     )
     ttl_s: int = Field(default=600, ge=10, le=3600, description="Lifetime of a minted token, in seconds.")
     trusted_jwks: Values = Field(default=[], description="JWKS files whose public keys are published beside ours.")
-    claims: dict[str, str] = Field(
+    claims: Table = Field(
         default={},
         description="generic: claim name to template, with {username}, {email}, {subject}, {backend},"
         " {directory}, {upstream_id}; a list is {roles} or {groups} alone.",
@@ -138,6 +150,14 @@ class HtpasswdSettings(_Section):
     """An Apache password file."""
 
     file: str = Field(default="", description="File made by `compat-auth users add` or `htpasswd -B`.")
+
+
+class TokenHandlerSettings(_Section):
+    """A site's own bearer tokens."""
+
+    handler: str = Field(
+        default="", description='Function that turns a token into a session: "package.module:function".'
+    )
 
 
 class LookupSettings(_Section):
@@ -205,6 +225,9 @@ class Settings(_Section):
         default_factory=AirflowDatabaseSettings, description="See [airflow_db]."
     )
     htpasswd: HtpasswdSettings = Field(default_factory=HtpasswdSettings, description="See [htpasswd].")
+    token_handler: TokenHandlerSettings = Field(
+        default_factory=TokenHandlerSettings, description="See [token_handler]."
+    )
     require: list[RequireSettings] = Field(default=[], description="What paths ask of an identity; see [[require]].")
     lookup: LookupSettings = Field(default_factory=LookupSettings, description="See [lookup].")
     airflow2: Airflow2Settings = Field(default_factory=Airflow2Settings, description="See [airflow2].")

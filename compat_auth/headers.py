@@ -37,7 +37,7 @@ _FORWARD = (
     b"x-forwarded-server x-forwarded-by x-real-ip x-client-ip x-cluster-client-ip true-client-ip cf-connecting-ip "
     b"x-original-url x-original-uri x-original-host x-original-method x-original-forwarded-for x-rewrite-url "
     b"x-script-name x-envoy-original-path x-envoy-original-method x-envoy-external-address x-envoy-internal "
-    b"x-http-method x-http-method-override x-method-override front-end-https x-url-scheme"
+    b"proxy x-http-method x-http-method-override x-method-override front-end-https x-url-scheme"
 ).split()
 _FRAMING = (
     b"host authorization proxy-authorization cookie content-length transfer-encoding connection upgrade te".split()
@@ -163,6 +163,11 @@ def _refuse_alias(name: bytes) -> None:
             raise BadRequest("header section: a name with '_' or '.' that some servers take for another header")
     if not _NAME.match(name):
         raise BadRequest("header section: a name that is not a token")
+
+
+def is_header(name: bytes, value: bytes) -> bool:
+    """Return whether this name, in lower case, and this value can be one header on the wire."""
+    return _NAME.match(name) is not None and _VALUE_FORBIDDEN.search(value) is None
 
 
 def without_cookies(values: list[bytes], names: frozenset[bytes]) -> list[bytes]:

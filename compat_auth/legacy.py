@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 # What a success may add to the final answer; a module's cookies, redirects and body stay behind.
 _SUCCESS_HEADERS = frozenset(("www-authenticate", "authentication-info"))
 
+# Where a module, or flask-login for it, leaves the user.
+_NAMES_A_USER = ("user", "_login_user")
+
 
 class LegacyModule(Protocol):
     """What Airflow 2 asked of an auth backend module."""
@@ -73,6 +76,27 @@ class LegacyBackend(Backend):
 
     def authenticate(self, credential: Credential) -> Outcome:
         """Run the module on the current request; see `Backend.authenticate`."""
+        session, modified = dict(flask.session), flask.session.modified
+        named = {name: flask.g.get(name) for name in _NAMES_A_USER if name in flask.g}
+        accepted = False
+        try:
+            outcome = self._run(credential)
+            accepted = isinstance(outcome, Accept)
+            return outcome
+        finally:
+            if not accepted:
+                # Whom a module names before it refuses must not be the user of the next one.
+                for name in _NAMES_A_USER:
+                    flask.g.pop(name, None)
+                for name, user in named.items():
+                    setattr(flask.g, name, user)
+            if dict(flask.session) != session:
+                # login_user() writes a session; the app's own must stay as it was, and no cookie may be set.
+                flask.session.clear()
+                flask.session.update(session)
+                flask.session.modified = modified
+
+    def _run(self, credential: Credential) -> Outcome:
         called: list[bool] = []
 
         def granted(*_args: Any, **_kwargs: Any) -> Response:

@@ -31,7 +31,7 @@ class Reject:
     Attributes:
         reason: For the audit log only; the caller never sees it.
         status: 401, or 403 where the caller is known but not permitted.
-        challenges: `WWW-Authenticate` values learnt while asking, for a 401.
+        challenges: `WWW-Authenticate` values learnt while asking, for the final 401.
     """
 
     reason: str

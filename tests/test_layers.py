@@ -63,8 +63,10 @@ PUBLIC = {
         "hash_pool",
         "hashing",
         "identity",
+        "lookup",
         "outcome",
         "password_file",
+        "scopes",
         "user_identity",
     )
 }

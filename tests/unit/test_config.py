@@ -314,3 +314,11 @@ def test_settings_of_a_third_party_backend_pass_as_they_are() -> None:
     settings = parse_settings({"backends": {"mine": {"anything": [1]}}}, origin="a.toml")
 
     assert settings.backends["mine"] == {"anything": [1]}
+
+
+def test_a_table_from_the_environment_is_a_json_object_and_keeps_its_case() -> None:
+    settings = load_settings(environ={"COMPAT_AUTH_UPSTREAM__ROLES": '{"Alice": "ADMIN"}'})
+
+    assert settings.upstream.roles == {"Alice": "ADMIN"}
+    with pytest.raises(ConfigError, match="not a JSON object"):
+        load_settings(environ={"COMPAT_AUTH_UPSTREAM__ROLES": "Alice=ADMIN"})
