@@ -15,9 +15,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from performance import memory, strain, warm  # noqa: E402  # found by the line above, wherever this is started
-from performance.programs import Missing  # noqa: E402  # the same
-from performance.table import Row, markdown  # noqa: E402  # the same
+from performance import memory, strain, warm  # found by the line above, wherever this is started
+from performance.programs import Missing  # the same
+from performance.table import Row, markdown  # the same
 
 GROUPS: tuple[tuple[frozenset[str], Callable[..., list[Row]]], ...] = (
     (frozenset(("P1", "P2")), warm.forward_auth),
