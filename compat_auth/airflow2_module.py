@@ -68,7 +68,7 @@ def app_settings(app: flask.Flask) -> Settings:
     Raises:
         ConfigError: A setting is wrong, or a file cannot be read.
     """
-    given = cast("object", app.config.get(CONFIG_KEY))
+    given = cast("Mapping[str, object]", app.config).get(CONFIG_KEY)
     if given is None:
         return load_settings()
     if isinstance(given, Settings):

@@ -51,9 +51,9 @@ class Gateway:
             trusted=trusted,
             pages={
                 "live": live,
-                "ready": ready_page(self._proxy.unreachable),
+                "ready": ready_page(self._proxy.require_reachable),
                 "whoami": whoami,
-                JWKS_PATH: jwks_page(_public_keys(settings)),
+                JWKS_PATH: jwks_page(public_keys(settings)),
                 **forward_auth_pages(),
             },
         )
@@ -111,7 +111,7 @@ def build_decider(settings: Settings, strategy: Strategy) -> Decider:
     return Decider(
         chain,
         app,
-        _obtain(settings, strategy),
+        build_obtain(settings, strategy),
         threads=settings.serve.threads,
         max_waiting=settings.serve.max_waiting,
         timeout_s=settings.serve.backend_timeout_s,
@@ -119,7 +119,12 @@ def build_decider(settings: Settings, strategy: Strategy) -> Decider:
     )
 
 
-def _obtain(settings: Settings, strategy: Strategy) -> Obtain:
+def build_obtain(settings: Settings, strategy: Strategy) -> Obtain:
+    """Return what makes the token for an accepted identity.
+
+    Raises:
+        ConfigError: The profile needs what the settings do not give.
+    """
     resolve = _resolver(settings)
     exchanges = settings.token.strategy == "exchange"
 
@@ -156,7 +161,7 @@ def _rules(settings: Settings) -> GateRules:
     )
 
 
-def _public_keys(settings: Settings) -> Callable[[], bytes]:
+def public_keys(settings: Settings) -> Callable[[], bytes]:
     """Return what publishes the keys that the upstream may trust: ours, and what `token.trusted_jwks` names.
 
     Raises:

@@ -28,12 +28,14 @@ class Backend(ABC):
     Attributes:
         name: The name it has in the configuration; the registry sets it.
         kinds: The kinds of credential it is asked about; to any other its answer is Skip.
+        needs: Settings and packages without which it cannot work, for `compat-auth backends`.
         depends_on_credential_only: The answer follows from the credential and this backend's own source, not from
             the rest of the request, so that a later backend's Accept may be reused.
     """
 
     name: str = ""
     kinds: ClassVar[frozenset[CredentialKind]]
+    needs: ClassVar[tuple[str, ...]] = ()
     depends_on_credential_only: ClassVar[bool] = True
 
     @classmethod

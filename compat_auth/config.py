@@ -12,7 +12,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -91,14 +91,15 @@ class TokenSettings(_Section):
     trusted_jwks: list[str] = Field(default=[], description="JWKS files whose public keys are published beside ours.")
     claims: dict[str, str] = Field(
         default={},
-        description="generic: claim name to template, with {username}, {email}, {subject}, {backend}, {roles}.",
+        description="generic: claim name to template, with {username}, {email}, {subject}, {backend},"
+        " {directory}, {upstream_id}; a list is {roles} or {groups} alone.",
     )
 
 
 class BasicAuthSettings(_Section):
     """User names and passwords."""
 
-    directories: Names = Field(default=["airflow_db"], description="Where passwords are checked, in this order.")
+    directories: Names = Field(default=["upstream"], description="Where passwords are checked, in this order.")
     cache_ttl_s: float = Field(
         default=60, ge=0, le=600, description="Seconds for which a checked password is believed."
     )
@@ -152,10 +153,11 @@ class Settings(_Section):
     airflow_cfg: str = Field(default="", description="An airflow.cfg to read [api] or [fab] auth_backends from.")
     mode: Literal["strict", "airflow2"] = Field(default="strict", description="How refusals look.")
     database_url: SecretStr = Field(
-        default=SecretStr("sqlite:///compat_auth.db"), description="Where our own state lives."
+        default=SecretStr("sqlite:///compat_auth.db"),
+        description="Where our own state will live; nothing is stored yet.",
     )
     redis_url: SecretStr = Field(
-        default=SecretStr(""), description="Shared cache and revocation signal for several replicas."
+        default=SecretStr(""), description="Will hold what several replicas share; nothing is shared yet."
     )
     trusted_proxies: list[Network] = Field(
         default=[], description="Networks whose X-Forwarded-* and forward-auth are believed."
@@ -251,7 +253,7 @@ def _is_secret(path: list[str]) -> bool:
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
     for key, value in over.items():
         if isinstance(value, Mapping) and isinstance(base.get(key), dict):
-            _merge(base[key], value)
+            _merge(base[key], cast("Mapping[str, Any]", value))
         else:
             base[key] = value
 

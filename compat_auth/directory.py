@@ -88,7 +88,13 @@ Directory = HashDirectory | PasswordDirectory
 
 
 class DirectoryFactory(Protocol):
-    """What the entry-point group `compat_auth.directories` holds."""
+    """What the entry-point group `compat_auth.directories` holds.
+
+    Attributes:
+        needs: Settings without which it cannot work, for `compat-auth backends`.
+    """
+
+    needs: tuple[str, ...]
 
     def from_settings(self, settings: Settings) -> Directory:
         """Return the directory as the configuration wants it.

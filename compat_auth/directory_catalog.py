@@ -7,7 +7,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import cast
 
 from compat_auth.config import Settings
-from compat_auth.directory import Directory, DirectoryFactory
+from compat_auth.directory import Directory, DirectoryFactory, HashDirectory, PasswordDirectory
 from compat_auth.errors import BackendNotFound, ConfigError
 
 GROUP = "compat_auth.directories"
@@ -44,7 +44,10 @@ def _load(name: str, where: str, settings: Settings) -> Directory:
     if len(found) > 1:
         # Which of them came first in sys.path must not decide who checks passwords.
         raise ConfigError(f"{where}: {name!r} is provided twice ({', '.join(sorted(found))}); uninstall one")
-    return _import(next(iter(found.values())), where).from_settings(settings)
+    directory = _import(next(iter(found.values())), where).from_settings(settings)
+    if not isinstance(cast("object", directory), (HashDirectory, PasswordDirectory)):
+        raise ConfigError(f"{where}: {name!r} is neither a hash nor a password directory; see compat_auth.directory")
+    return directory
 
 
 def _import(entry: EntryPoint, where: str) -> DirectoryFactory:

@@ -9,13 +9,13 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, cast
 from urllib.parse import urlsplit
 
 from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken
 from compat_auth.identity import Token
 from compat_auth.keys import unix_now
+from compat_auth.strict_json import parse_object
 from compat_auth.tokens import MAX_TOKEN_BYTES, read_unverified
 
 MAX_ANSWER_BYTES = 65_536
@@ -101,8 +101,9 @@ class UpstreamLogin:
             connection.connect()
             connection.sock.settimeout(self.timeout_s)
             connection.request("POST", self.path, body, headers)
-            response = connection.getresponse()
-            return response.status, self._read(response, deadline)
+            # The response owns the socket once the peer is to close: closing the connection alone would leak it.
+            with connection.getresponse() as response:
+                return response.status, self._read(response, deadline)
         # ValueError: http.client raises it for a malformed chunk size or content length.
         except (OSError, http.client.HTTPException, ValueError) as exc:
             # Only the class: a message may quote what was sent or received.
@@ -123,10 +124,9 @@ class UpstreamLogin:
 
     def _read_token(self, answer: bytes) -> Token:
         try:
-            content: Any = json.loads(answer)
-        except (ValueError, RecursionError):
-            raise self._unavailable("answered a login with something other than JSON") from None
-        value = cast("dict[str, Any]", content).get("access_token") if isinstance(content, dict) else None
+            value = parse_object(answer).get("access_token")
+        except ValueError:
+            raise self._unavailable("answered a login with something other than a JSON object") from None
         # It becomes a header: nothing but a JWT may get there.
         if not isinstance(value, str) or len(value) > MAX_TOKEN_BYTES or not _JWT.match(value):
             raise self._unavailable("answered a login without an access_token that is a JWT")

@@ -29,7 +29,7 @@ from typing import Any, cast
 import bcrypt
 import passlib.hash  # pyright: ignore[reportMissingTypeStubs]  # libpass has no stubs
 from argon2 import PasswordHasher, extract_parameters
-from argon2.exceptions import InvalidHashError, VerificationError
+from argon2.exceptions import VerificationError
 
 logger = logging.getLogger(__name__)
 _sha512_crypt = cast("Any", passlib.hash).sha512_crypt
@@ -164,7 +164,7 @@ def _read_bcrypt(stored: str) -> _Stored:
 def _read_argon2(stored: str) -> _Stored:
     try:
         given = extract_parameters(stored)
-    except (InvalidHashError, ValueError) as exc:
+    except ValueError as exc:
         raise _Unusable("argon2: malformed") from exc
     _capped("argon2", "memory in KiB", given.memory_cost, MAX_MEMORY_KIB)
     _capped("argon2", "lanes", given.parallelism, 64)
@@ -178,7 +178,7 @@ def _read_argon2(stored: str) -> _Stored:
             if type(exc) is VerificationError:
                 raise _Unusable("argon2: malformed") from exc
             return False
-        except InvalidHashError as exc:
+        except ValueError as exc:
             raise _Unusable("argon2: malformed") from exc
 
     def decoy() -> str:

@@ -15,10 +15,11 @@ import stat
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from compat_auth.errors import KeyFileError
 from compat_auth.jwk import KeyAlgorithm, PrivateKey, algorithm_of, load_private_jwk, private_jwk, thumbprint
+from compat_auth.strict_json import is_list, is_object, parse_object
 
 MAX_FILE_BYTES = 1 << 20
 _OTHERS = 0o077
@@ -84,14 +85,17 @@ def read_key_file(path: Path) -> FileContent:
         # O_NONBLOCK: opening a FIFO must not hang.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise KeyFileError(f"{path}: no such key file; make one with: compat-auth keys create --file {path}") from None
+        raise _missing(path) from None
     except OSError as exc:
         raise KeyFileError(f"{path}: cannot be read ({exc.strerror}); run as the user who owns it") from exc
-    with os.fdopen(descriptor, "rb") as file:
+    try:
         # The opened file is judged, not its name: a name can be pointed elsewhere between two looks.
         status = os.fstat(descriptor)
         _refuse_exposed(path, status)
-        text = file.read(MAX_FILE_BYTES + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            text = file.read(MAX_FILE_BYTES + 1)
+    finally:
+        os.close(descriptor)
     if len(text) > MAX_FILE_BYTES:
         raise KeyFileError(f"{path}: larger than {MAX_FILE_BYTES} bytes; this is no key file")
     return FileContent(_parse(path, text), file_signature(status))
@@ -126,13 +130,16 @@ def replace_key_file(path: Path, keys: tuple[StoredKey, ...]) -> None:
 
 
 @contextlib.contextmanager
-def lock_key_file(path: Path) -> Generator[None, None, None]:
+def lock_key_file(path: Path) -> Generator[None]:
     """Let one writer at a time change the file; others wait.
 
     Raises:
         KeyFileError: The lock file cannot be made.
     """
-    target = path.resolve()
+    try:
+        target = path.resolve(strict=True)
+    except OSError:
+        raise _missing(path) from None
     lock = target.with_name(f".{target.name}.lock")
     try:
         descriptor = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -143,6 +150,10 @@ def lock_key_file(path: Path) -> Generator[None, None, None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _missing(path: Path) -> KeyFileError:
+    return KeyFileError(f"{path}: no such key file; make one with: compat-auth keys create --file {path}")
 
 
 def _refuse_exposed(path: Path, status: os.stat_result) -> None:
@@ -158,7 +169,7 @@ def _refuse_exposed(path: Path, status: os.stat_result) -> None:
 
 
 @contextlib.contextmanager
-def _written_aside(path: Path, keys: tuple[StoredKey, ...]) -> Generator[Path, None, None]:
+def _written_aside(path: Path, keys: tuple[StoredKey, ...]) -> Generator[Path]:
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     content = json.dumps({"keys": [_serialise(key) for key in keys]}, indent=2).encode() + b"\n"
     try:
@@ -191,24 +202,21 @@ def _serialise(key: StoredKey) -> dict[str, Any]:
 
 def _parse(path: Path, text: bytes) -> tuple[StoredKey, ...]:
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        # The parser's message may quote what it read.
-        raise KeyFileError(f"{path}: not JSON; name a file made by: compat-auth keys create") from None
-    entries = cast("dict[str, Any]", content).get("keys") if isinstance(content, dict) else None
-    if not isinstance(entries, list) or not entries:
+        entries = parse_object(text).get("keys")
+    except ValueError as exc:
+        raise KeyFileError(f"{path}: {exc}; name a file made by: compat-auth keys create") from None
+    if not is_list(entries) or not entries:
         raise KeyFileError(f"{path}: holds no keys; name a file made by: compat-auth keys create")
-    found: list[Any] = entries
-    keys = [_parse_key(f"{path}: keys[{place}]", entry) for place, entry in enumerate(found)]
+    keys = [_parse_key(f"{path}: keys[{place}]", entry) for place, entry in enumerate(entries)]
     if len({key.kid for key in keys}) < len(keys):
         raise KeyFileError(f"{path}: holds one key twice; take one out")
     return tuple(sorted(keys, key=lambda key: (key.signs_from, key.created, key.kid)))
 
 
 def _parse_key(where: str, entry: Any) -> StoredKey:
-    if not isinstance(entry, dict):
+    if not is_object(entry):
         raise KeyFileError(f"{where}: not a JWK")
-    jwk = cast("dict[str, Any]", entry)
+    jwk = entry
     try:
         private = load_private_jwk(jwk)
     except KeyFileError as exc:

@@ -26,7 +26,16 @@ from compat_auth.key_file import (
 )
 from compat_auth.trusted_keys import merge_jwks
 
-__all__ = ["KeyRing", "create_keys", "current_key", "key_state", "merge_jwks", "retire_key", "rotate_keys"]
+__all__ = [
+    "KeyRing",
+    "create_keys",
+    "current_key",
+    "key_state",
+    "merge_jwks",
+    "public_jwks",
+    "retire_key",
+    "rotate_keys",
+]
 
 # Airflow 3.3 fetches a JWKS at most every 3600 s, and an unknown kid does not make it fetch again.
 OVERLAP_S = 7200
@@ -155,11 +164,13 @@ def rotate_keys(path: Path, *, overlap_s: int = OVERLAP_S, now: int) -> StoredKe
         KeyFileError: The file is bad, or a next key is waiting already.
     """
     with lock_key_file(path):
-        keys = tuple(key for key in read_key_file(path).keys if key.is_published(now))
+        stored = read_key_file(path).keys
+        keys = tuple(key for key in stored if key.is_published(now))
         waiting = [key for key in keys if key.signs_from > now]
         current = current_key(keys, now)
         if current is None:
-            key = replace(waiting[0], signs_from=now) if waiting else _new_key("EdDSA", created=now, signs_from=now)
+            latest = stored[-1].algorithm
+            key = replace(waiting[0], signs_from=now) if waiting else _new_key(latest, created=now, signs_from=now)
             replace_key_file(path, (*(other for other in keys if other.kid != key.kid), key))
             return key
         if waiting:

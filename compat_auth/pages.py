@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from compat_auth.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.decision import Granted
+from compat_auth.errors import UpstreamUnreachable
 from compat_auth.gate import Gate, Page
 from compat_auth.request import GateRequest
 
@@ -22,14 +23,17 @@ async def live(_gate: Gate, _request: GateRequest, _receive: Receive, send: Send
     await respond(send, 200, b'{"status":"live"}', content_type=_JSON, headers=_NO_STORE)
 
 
-def ready_page(is_ready: Callable[[], Awaitable[str]]) -> Page:
+def ready_page(require_ready: Callable[[], Awaitable[None]]) -> Page:
     """Return the page that answers 200 while requests can be served, else 503 with the reason."""
 
     async def ready(_gate: Gate, _request: GateRequest, _receive: Receive, send: Send) -> None:
-        reason = await is_ready()
-        content = {"status": "ready"} if not reason else {"status": "not ready", "reason": reason}
-        body = json.dumps(content).encode()
-        await respond(send, 503 if reason else 200, body, content_type=_JSON, headers=_NO_STORE)
+        try:
+            await require_ready()
+        except UpstreamUnreachable:
+            body = b'{"status":"not ready","reason":"the upstream does not accept connections"}'
+            await respond(send, 503, body, content_type=_JSON, headers=_NO_STORE)
+        else:
+            await respond(send, 200, b'{"status":"ready"}', content_type=_JSON, headers=_NO_STORE)
 
     return ready
 

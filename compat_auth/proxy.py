@@ -117,16 +117,21 @@ class ReverseProxy:
             max_field_size=65536,
         )
 
-    async def unreachable(self) -> str:
-        """Return why the upstream cannot be reached, or "" when it can."""
+    async def require_reachable(self) -> None:
+        """Return when the upstream accepts a connection.
+
+        Raises:
+            UpstreamUnreachable: It does not.
+        """
         url = URL(self._base)
         try:
             connecting = asyncio.open_connection(url.host, url.port)
             _, writer = await asyncio.wait_for(connecting, self._settings.connect_timeout_s)
-        except (OSError, asyncio.TimeoutError):
-            return "the upstream does not accept connections"
+        except (OSError, asyncio.TimeoutError) as exc:
+            raise UpstreamUnreachable(
+                f"upstream.url: {url.origin()} does not accept connections; is it started?"
+            ) from exc
         writer.close()
-        return ""
 
     async def close(self) -> None:
         """Close the pool."""

@@ -14,8 +14,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
 from types import FrameType
+from typing import Literal
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -84,32 +84,33 @@ def bind_socket(bind: str) -> socket.socket:
     return listener
 
 
-def uvicorn_config(app: ASGIApp) -> uvicorn.Config:
+def uvicorn_config(app: ASGIApp | str, lifespan: Literal["on", "auto"] = "on") -> uvicorn.Config:
     """Return how we run uvicorn: it must not read forward headers, and must not log what may hold a credential."""
     return uvicorn.Config(
         app,
         http=BoundedHeadersProtocol,
         loop="uvloop",
-        lifespan="on",
+        lifespan=lifespan,
         ws="websockets-sansio",
         proxy_headers=False,
         server_header=False,
         date_header=False,
         access_log=False,
         log_config=None,
+        # Longer than the 60 s for which nginx keeps a connection: we must not be the one that closes it first.
+        timeout_keep_alive=75,
         timeout_graceful_shutdown=_GRACEFUL_STOP_S,
     )
 
 
-def serve_workers(make_app: Callable[[], ASGIApp], listener: socket.socket, workers: int) -> int:
+def serve_workers(app: ASGIApp, listener: socket.socket, workers: int) -> int:
     """Serve until SIGINT or SIGTERM and return the exit status.
 
     Args:
-        make_app: Called once, before the fork: what it raises ends the start, not a worker.
+        app: Made before the fork, so that what is wrong with it has ended the start, not a worker.
         listener: Shared by all workers.
         workers: Processes; with 1 there is no parent.
     """
-    app = make_app()
     if workers == 1:
         return _serve(app, listener)
     return _Parent(app, listener, workers).run()

@@ -6,12 +6,12 @@ import hashlib
 import hmac
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from compat_auth.config import Settings
 from compat_auth.credentials import Basic, Credential
-from compat_auth.errors import ConfigError, NoSuchUser, NotPermitted
+from compat_auth.errors import ConfigError, NotAuthenticated, NotPermitted
 from compat_auth.exchange import UpstreamLogin
 from compat_auth.identity import Identity, Token
 from compat_auth.jwk import SigningKey
@@ -45,7 +45,7 @@ class Exchange:
 
     login: UpstreamLogin
     cache: TokenCache
-    digest_key: bytes
+    digest_key: bytes = field(repr=False)
 
     def obtain(self, identity: Identity, credential: Credential, *, fresh: bool) -> Token:
         """Return the upstream's token for the pair; see `Strategy.obtain`."""
@@ -59,7 +59,8 @@ class Exchange:
         def log_in() -> Token:
             token = self.login.log_in(basic.username, basic.password)
             if token is None:
-                raise NoSuchUser(
+                # Also what happens when a password is changed while it is still remembered here: 401, ask again.
+                raise NotAuthenticated(
                     f"{identity.username!r}: the upstream refuses the password that {identity.backend!r} accepts; "
                     'with strategy exchange use [basic_auth] directories = ["upstream"]'
                 )

@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, TypeGuard
 
 MAX_DEPTH = 8
 # RFC 7493 2.2: beyond this, a receiver with double precision reads another number.
 _MAX_NUMBER = 2**53
 _MAX_DIGITS = 20
+
+
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
+    """Say whether a parsed JSON value is an object."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Say whether a parsed JSON value is an array."""
+    return isinstance(value, list)
 
 
 def parse_object(text: bytes) -> dict[str, Any]:
@@ -19,15 +29,15 @@ def parse_object(text: bytes) -> dict[str, Any]:
             a number or string that does not survive a round trip (NaN, 1e300, lone surrogates). Says what, not the value.
     """
     try:
-        value = json.loads(
+        value: object = json.loads(
             text.decode("utf-8"),
             object_pairs_hook=_once,
             parse_constant=_refuse_constant,
             parse_int=_small_int,
             parse_float=_small_float,
         )
-        if not isinstance(value, dict):
-            raise ValueError("not a JSON object")  # noqa: TRY004  # one kind of error for every bad text
+        if not is_object(value):
+            raise ValueError("not a JSON object")
         _refuse_odd(value, MAX_DEPTH)
     except UnicodeError:
         raise ValueError("not UTF-8, or half a surrogate pair") from None
@@ -35,7 +45,7 @@ def parse_object(text: bytes) -> dict[str, Any]:
         raise ValueError("nested too deeply") from None
     except json.JSONDecodeError:
         raise ValueError("not JSON") from None
-    return cast("dict[str, Any]", value)
+    return value
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -67,11 +77,10 @@ def _refuse_odd(value: Any, depth: int) -> None:
         raise ValueError("nested too deeply")
     if isinstance(value, str):
         value.encode("utf-8")
-    elif isinstance(value, dict):
-        for name, member in cast("dict[str, Any]", value).items():
+    elif is_object(value):
+        for name, member in value.items():
             name.encode("utf-8")
             _refuse_odd(member, depth - 1)
-    elif isinstance(value, list):
-        members: list[Any] = value
-        for member in members:
+    elif is_list(value):
+        for member in value:
             _refuse_odd(member, depth - 1)

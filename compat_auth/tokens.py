@@ -16,10 +16,11 @@ from typing import Any, cast
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_der_public_key
+from jwt.algorithms import HMACAlgorithm
 
 from compat_auth.errors import ConfigError, InvalidToken
-from compat_auth.jwk import SigningKey, VerifyingKey
-from compat_auth.strict_json import parse_object
+from compat_auth.jwk import Algorithm, SigningKey, VerifyingKey
+from compat_auth.strict_json import is_list, parse_object
 
 MAX_TOKEN_BYTES = 8192
 MIN_SECRET_BYTES = 64  # RFC 7518 3.2: HS512 needs a key of at least 512 bits
@@ -31,6 +32,10 @@ _SEGMENT = re.compile(r"[A-Za-z0-9_-]+\Z")
 _REFUSED_HEADERS = frozenset({"crit", "b64", "jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256", "zip", "enc"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PEM = re.compile(r"BEGIN[A-Z]{0,40}?(KEY|CERTIFICATE)|\ASSH(RSA|ED)|\AECDSASHA")
+
+# One verifier for each algorithm, and it knows no other: neither header nor default can choose.
+_VERIFIERS: dict[Algorithm, jwt.PyJWS] = {name: jwt.PyJWS([name]) for name in ("EdDSA", "RS256", "HS512")}
+_URL_SAFE = str.maketrans("+/", "-_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +78,7 @@ def verify(
     parts = _split(token)
     key = _select_key(parts.header, keys, types)
     try:
-        # The list has one member, and it is the key's: the header cannot choose.
-        jwt.PyJWS([key.algorithm]).decode(token, key.material, algorithms=[key.algorithm])
+        _VERIFIERS[key.algorithm].decode(token, key.material, algorithms=[key.algorithm])
     except (jwt.PyJWTError, ValueError) as exc:
         raise InvalidToken(f"signature: {type(exc).__name__}") from None
     _check_times(parts.payload, now, leeway_s, max_lifetime_s)
@@ -97,21 +101,25 @@ def shared_secret(secret: str) -> SigningKey:
     Raises:
         ConfigError: The secret is empty, shorter than 64 bytes, or really a public key.
     """
-    if not secret:
+    if not secret.strip():
         raise ConfigError(
             "[token] secret: missing; set it to Airflow's [api_auth] jwt_secret, as $COMPAT_AUTH_TOKEN__SECRET_FILE"
         )
+    try:
+        content = secret.encode()
+    except UnicodeEncodeError:
+        raise ConfigError("[token] secret: not UTF-8; encode it, for example with: openssl rand -base64 64") from None
     if _looks_like_key(secret):
         # A public key as HMAC secret: everybody who has it could sign.
         raise ConfigError(
             '[token] secret: this is a key or certificate, not a secret; for keys set strategy = "key_pair"'
         )
-    if len(secret.encode()) < MIN_SECRET_BYTES:
+    if len(content) < MIN_SECRET_BYTES:
         raise ConfigError(
-            f"[token] secret: {len(secret.encode())} bytes; HS512 needs at least {MIN_SECRET_BYTES}; make one with "
+            f"[token] secret: {len(content)} bytes; HS512 needs at least {MIN_SECRET_BYTES}; make one with "
             "'openssl rand -base64 64 | tr -d \"\\n\"' and set it here and as Airflow's [api_auth] jwt_secret"
         )
-    return SigningKey(SHARED_SECRET_KID, "HS512", secret.encode())
+    return SigningKey(SHARED_SECRET_KID, "HS512", content)
 
 
 def shared_secret_verifier(secret: str) -> VerifyingKey:
@@ -129,7 +137,12 @@ def _looks_like_key(secret: str) -> bool:
     if _PEM.search(letters) or re.search(r"[\"']\s*kty\s*[\"']", secret):
         return True
     try:
-        load_der_public_key(base64.b64decode("".join(secret.split()), validate=True))
+        HMACAlgorithm(HMACAlgorithm.SHA512).prepare_key(secret)
+    except jwt.InvalidKeyError:
+        return True
+    try:
+        plain = "".join(secret.split()).rstrip("=")
+        load_der_public_key(base64.urlsafe_b64decode(plain.translate(_URL_SAFE) + "=" * (-len(plain) % 4)))
     except (ValueError, UnsupportedAlgorithm):
         return False
     return True
@@ -165,7 +178,7 @@ def _select_key(header: Mapping[str, Any], keys: Mapping[str, VerifyingKey], typ
     refused = _REFUSED_HEADERS.intersection(header)
     if refused:
         raise InvalidToken(f"header: {min(refused)} is not taken from a token")
-    if header.get("typ") not in types or not isinstance(header.get("typ"), str):
+    if header.get("typ") not in types:
         raise InvalidToken("header: typ missing or of another kind of token")
     kid = header.get("kid")
     key = keys.get(kid) if isinstance(kid, str) else None
@@ -188,7 +201,7 @@ def _check_times(payload: Mapping[str, Any], now: float, leeway_s: int, max_life
         raise InvalidToken("iat: in the future")
     if nbf is not None and nbf > now + leeway_s:
         raise InvalidToken("nbf: not yet valid")
-    if exp - (now - leeway_s if iat is None else iat) > max_lifetime_s:
+    if exp - (now if iat is None else iat) > max_lifetime_s:
         raise InvalidToken(f"exp: lives longer than {max_lifetime_s} s")
     if iat is not None and exp <= iat:
         raise InvalidToken("exp: not after iat")
@@ -209,7 +222,7 @@ def _check_parties(payload: Mapping[str, Any], audiences: tuple[str, ...], issue
     if not isinstance(sub, str) or not sub.strip() or _CONTROL.search(sub):
         raise InvalidToken("sub: missing, empty, or not a plain string")
     aud = payload.get("aud")
-    named: list[Any] = aud if isinstance(aud, list) else [aud]
+    named: list[Any] = aud if is_list(aud) else [aud]
     if not all(isinstance(name, str) and name for name in named):
         raise InvalidToken("aud: missing, or not a string or list of strings")
     if not set(named).intersection(audiences):

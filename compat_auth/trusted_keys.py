@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
@@ -15,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key, l
 
 from compat_auth.errors import ConfigError, KeyFileError
 from compat_auth.jwk import MIN_RSA_BITS, PublicKey, load_public_jwk, public_members, thumbprint
+from compat_auth.strict_json import is_list, is_object, parse_object
 
 MAX_FILE_BYTES = 1 << 20
 
@@ -92,16 +92,15 @@ def _load_pem(text: bytes) -> PublicKey:
 
 def _json_keys(text: bytes) -> list[dict[str, Any]]:
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        raise KeyFileError("neither JSON nor PEM; name a JWKS, JWK or PEM file") from None
-    entries = cast("dict[str, Any]", content).get("keys", [content]) if isinstance(content, dict) else None
-    if not isinstance(entries, list) or not entries:
+        content = parse_object(text)
+    except ValueError as exc:
+        raise KeyFileError(f"neither JSON nor PEM ({exc}); name a JWKS, JWK or PEM file") from None
+    entries = content.get("keys", [content])
+    if not is_list(entries) or not entries:
         raise KeyFileError("not a JWKS: no list of keys; export the keys again, or leave the file out")
-    found: list[Any] = entries
-    if not all(isinstance(entry, dict) for entry in found):
+    if not all(is_object(entry) for entry in entries):
         raise KeyFileError("not a JWKS: a key is not an object")
-    return found
+    return entries
 
 
 def _public_jwk(jwk: Mapping[str, Any], kid: str) -> dict[str, str]:

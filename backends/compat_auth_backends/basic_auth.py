@@ -37,6 +37,7 @@ class BasicAuthBackend(Backend):
 
     name = "basic_auth"
     kinds: ClassVar[frozenset[CredentialKind]] = frozenset({Basic})
+    needs: ClassVar[tuple[str, ...]] = ("[basic_auth] directories",)
 
     def __init__(
         self, directories: tuple[Directory, ...], *, pool: HashPool, realm: str = "Airflow", reusable_s: float = 60

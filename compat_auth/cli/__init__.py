@@ -2,22 +2,47 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
+from typing import cast
 
 import click
 
 from compat_auth import __version__
-from compat_auth.cli.serve import serve
 from compat_auth.errors import CompatAuthError
 
+_COMMANDS = {
+    "backends": "compat_auth.cli.backends:backends",
+    "check": "compat_auth.cli.check:check",
+    "demo": "compat_auth.cli.demo:demo",
+    "explain": "compat_auth.cli.explain:explain_command",
+    "keys": "compat_auth.cli.keys:keys",
+    "serve": "compat_auth.cli.serve:serve",
+    "users": "compat_auth.cli.users:users",
+}
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is asked for: `keys list` must not wait for the web server's imports."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands, sorted."""
+        del ctx
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name, or None."""
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name].partition(":")
+        return cast("click.Command", getattr(importlib.import_module(module), attribute))
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="compat-auth")
 def commands() -> None:
     """Old clients keep the login they have; the new API gets the JWT it wants."""
-
-
-commands.add_command(serve)
 
 
 def main() -> None:

@@ -2,49 +2,58 @@
 
 from __future__ import annotations
 
-import logging
 import os
+import socket
 import sys
+from pathlib import Path
 
 import click
+import uvicorn
+from uvicorn.supervisors import ChangeReload
 
 from compat_auth.app import create_app
-from compat_auth.config import Settings, load_settings
+from compat_auth.cli.options import config_option, start_logging
+from compat_auth.config import DEFAULT_FILE, ENV_PREFIX, Settings, load_settings
 from compat_auth.errors import ConfigError
-from compat_auth.server import bind_socket, serve_workers
-
-config_option = click.option(
-    "--config", "config_path", metavar="FILE", help="TOML file; default $COMPAT_AUTH_CONFIG, else ./compat_auth.toml."
-)
+from compat_auth.server import bind_socket, serve_workers, uvicorn_config
 
 
 @click.command()
 @config_option
 @click.option("--bind", metavar="HOST:PORT", help="Address to listen on; default [serve] bind.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes; default [serve] workers.")
-@click.option("--reload", is_flag=True, help="Start again when the configuration file changes (for development).")
+@click.option("--reload", is_flag=True, help="Start again when the configuration changes (for development).")
 def serve(config_path: str | None, bind: str | None, workers: int | None, reload: bool) -> None:
     """Serve the gateway in front of the upstream."""
     start_logging()
-    settings = adjusted(load_settings(config_path), bind, workers)
+    settings = _adjusted(load_settings(config_path), bind, workers)
+    if reload and settings.serve.workers > 1:
+        raise click.UsageError("--reload serves with one process; leave out --workers")
+    app = create_app(settings)
+    with bind_socket(settings.serve.bind) as listener:
+        host, port = listener.getsockname()[:2]
+        chain = ", ".join(settings.auth_backends)
+        click.echo(f"compat-auth: http://{host}:{port} -> {settings.upstream.url} ({chain})", err=True)
+        if reload:
+            _serve_reloading(config_path, listener)
+        else:
+            sys.exit(serve_workers(app, listener, settings.serve.workers))
+
+
+def _serve_reloading(config_path: str | None, listener: socket.socket) -> None:
+    path = Path(config_path or os.environ.get(f"{ENV_PREFIX}CONFIG") or DEFAULT_FILE)
+    # uvicorn starts the worker anew in a process of its own, which finds the settings by itself.
+    os.environ[f"{ENV_PREFIX}CONFIG"] = str(path.resolve())
+    config = uvicorn_config("compat_auth.app:create_app")
+    config.factory = True
+    config.reload_dirs = [path.resolve().parent]
+    config.reload_includes = [path.name]
+    ChangeReload(config, uvicorn.Server(config).run, [listener]).run()
+
+
+def _adjusted(settings: Settings, bind: str | None, workers: int | None) -> Settings:
+    """Return the settings with what the command line says."""
     if not settings.upstream.url:
         raise ConfigError("upstream.url: not set; name the API behind the gateway, such as http://127.0.0.1:8080")
-    listener = bind_socket(settings.serve.bind)
-    host, port = listener.getsockname()[:2]
-    click.echo(
-        f"compat-auth: http://{host}:{port} -> {settings.upstream.url} ({', '.join(settings.auth_backends)})", err=True
-    )
-    del reload
-    sys.exit(serve_workers(lambda: create_app(settings), listener, settings.serve.workers))
-
-
-def adjusted(settings: Settings, bind: str | None, workers: int | None) -> Settings:
-    """Return the settings with what the command line says."""
     changed = {key: value for key, value in (("bind", bind), ("workers", workers)) if value is not None}
     return settings.model_copy(update={"serve": settings.serve.model_copy(update=changed)})
-
-
-def start_logging() -> None:
-    """Send our log to standard error, one line an event."""
-    level = os.environ.get("COMPAT_AUTH_LOG_LEVEL", "INFO").upper()
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)

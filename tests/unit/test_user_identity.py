@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from flask_login import AnonymousUserMixin, UserMixin
+from flask_login import AnonymousUserMixin, UserMixin  # pyright: ignore[reportMissingTypeStubs]  # no stubs
 from werkzeug.local import LocalProxy
 
 from compat_auth.guard import IdentityUser
@@ -20,7 +20,9 @@ class LoginUser(UserMixin):  # type: ignore[misc]  # flask-login has no stubs
 
 
 class DisabledLoginUser(LoginUser):
-    is_active = False
+    @property
+    def is_active(self) -> bool:  # pyright: ignore[reportIncompatibleMethodOverride]  # as the manual says
+        return False
 
 
 class FabUser:

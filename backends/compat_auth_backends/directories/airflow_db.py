@@ -72,6 +72,7 @@ class AirflowDatabaseDirectory:
     """Users with the hashes that Airflow's FAB stored."""
 
     name = "airflow_db"
+    needs = ("[airflow_db] url",)
 
     def __init__(self, url: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._url = _read_url(url)
@@ -123,6 +124,13 @@ class AirflowDatabaseDirectory:
             )
             self._decoy, self._decoy_made = decoy_like(sample), self._monotonic()
         return self._decoy
+
+    def close(self) -> None:
+        """Give the connections back; the next question opens new ones."""
+        with self._lock:
+            if self._engine is not None:
+                self._engine.dispose(close=self._pid == os.getpid())
+                self._engine = None
 
     def _find(self, username: str, matches: tuple[ColumnElement[bool], ...]) -> DirectoryUser | None:
         if not username or "\0" in username:  # PostgreSQL knows no such text
@@ -190,7 +198,7 @@ def _read_url(text: str) -> URL:
         text = text.replace("postgres", "postgresql", 1)
     try:
         url = make_url(text)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         # Not `from`: the message may repeat the URL, and so the password.
         raise ConfigError("airflow_db.url: not a database URL; copy sql_alchemy_conn from airflow.cfg") from None
     match url.get_backend_name():

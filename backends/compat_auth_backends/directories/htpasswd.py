@@ -18,8 +18,8 @@ from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.hashing import decoy_like, find_fault
+from compat_auth.password_file import DISABLED
 
-DISABLED = "!"
 # Under the second within which a change must be seen.
 CHECK_INTERVAL_S = 0.5
 SETTLED_S = 2.0  # the coarsest time stamps of a file system that is in use (FAT)
@@ -47,6 +47,7 @@ class HtpasswdDirectory:
     """The users of an htpasswd file; names compare with case."""
 
     name = "htpasswd"
+    needs = ("[htpasswd] file",)
 
     def __init__(
         self, path: Path, *, monotonic: Callable[[], float] = time.monotonic, now: Callable[[], float] = time.time

@@ -11,6 +11,7 @@ class UpstreamDirectory:
     """Users whom the upstream lets in. It tells neither their e-mail addresses nor their roles."""
 
     name = "upstream"
+    needs = ("[upstream] url",)
 
     def __init__(self, login: UpstreamLogin) -> None:
         self._login = login

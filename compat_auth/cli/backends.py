@@ -1,0 +1,40 @@
+"""`compat-auth backends`: what is installed, and what each needs."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint, entry_points
+
+import click
+
+from compat_auth import directory_catalog, registry
+
+
+@click.command()
+def backends() -> None:
+    """List the installed backends and directories, and what each needs."""
+    click.echo("Backends (auth_backends):")
+    for line in _lines(registry.GROUP):
+        click.echo(line)
+    click.echo("\nDirectories ([basic_auth] directories):")
+    for line in _lines(directory_catalog.GROUP):
+        click.echo(line)
+    click.echo("\nAirflow's own names, and what stands in for them:")
+    for theirs, ours in sorted(registry.AIRFLOW_NAMES.items()):
+        click.echo(f"  {theirs} -> {ours}")
+
+
+def _lines(group: str) -> Iterator[str]:
+    for point in sorted(entry_points(group=group), key=lambda point: point.name):
+        yield f"  {point.name:<12} {_summary(point)}"
+        yield f"  {'':<12} {point.value}"
+
+
+def _summary(point: EntryPoint) -> str:
+    try:
+        found = point.load()
+    except ImportError as error:
+        return f"not usable: needs {error.name}; run: pip install 'compat_auth[{point.name}]'"
+    needs = ", ".join(getattr(found, "needs", ())) or "nothing"
+    return f"{(inspect.getdoc(found) or '').splitlines()[0]} Needs: {needs}."

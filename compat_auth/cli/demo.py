@@ -1,0 +1,73 @@
+"""`compat-auth demo`: everything at once, on this machine alone."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import click
+
+from compat_auth.app import create_app
+from compat_auth.cli.options import start_logging
+from compat_auth.demo import BackgroundServer, Upstream, curl_lines, jwks_url, write_demo
+from compat_auth.errors import BackendUnavailable
+from compat_auth.server import bind_socket, serve_workers
+
+_CURL_TIMEOUT_S = 30
+
+
+@click.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8088, show_default=True, help="0 picks a free one.")
+@click.option("--check", is_flag=True, help="Run the printed commands; exit 0 when all do what they promise, else 1.")
+def demo(port: int, check: bool) -> None:
+    """Serve a gateway in front of an embedded upstream that accepts only JWTs, with users made up for this run."""
+    start_logging("WARNING")
+    upstream = Upstream()
+    with (
+        tempfile.TemporaryDirectory(prefix="compat-auth-demo-") as folder,
+        bind_socket(f"127.0.0.1:{port}") as listener,
+        bind_socket("127.0.0.1:0") as upstream_listener,
+    ):
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        upstream_url = f"http://127.0.0.1:{upstream_listener.getsockname()[1]}"
+        upstream.jwks_url = jwks_url(url)
+        settings, users = write_demo(Path(folder), upstream_url)
+        lines = curl_lines(users, url)
+        app = create_app(settings)
+        with BackgroundServer(upstream, upstream_listener):
+            if check:
+                with BackgroundServer(app, listener):
+                    status = _run(lines)
+            else:
+                _introduce(url, upstream_url, lines)
+                status = serve_workers(app, listener, 1)
+    if not check:
+        click.echo("\nThe demo has ended; nothing of it is left.")
+    sys.exit(status)
+
+
+def _introduce(url: str, upstream_url: str, lines: list[str]) -> None:
+    click.echo(f"The gateway listens on {url}, in front of an API on {upstream_url} that takes nothing but its JWT.")
+    click.echo("Old clients get in with what they have; copy and paste:\n")
+    for line in lines:
+        click.echo(line)
+    click.echo(f"\nA wrong password, or the API without the gateway ({upstream_url}/api/whoami), is 401.")
+    click.echo("Ctrl-C ends it.")
+
+
+def _run(lines: list[str]) -> int:
+    if shutil.which("curl") is None:
+        raise BackendUnavailable("demo --check runs the printed commands, and curl is not installed: install curl")
+    failed = 0
+    for line in lines:
+        command = [*shlex.split(line), "--silent", "--show-error", "--fail"]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=_CURL_TIMEOUT_S, check=False)  # noqa: S603  # the command is ours
+        failed += result.returncode != 0
+        click.echo(f"{'ok  ' if result.returncode == 0 else 'FAIL'} {line}")
+        if result.returncode:
+            click.echo(result.stderr or result.stdout, err=True)
+    return 1 if failed else 0

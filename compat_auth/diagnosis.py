@@ -1,0 +1,104 @@
+"""What is wrong with a configuration, found by building all of it and asking everything it names."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, cast, runtime_checkable
+
+from compat_auth.app import build_decider, create_app, public_keys
+from compat_auth.config import Settings
+from compat_auth.directory import Directory, HashDirectory
+from compat_auth.directory_catalog import load_directories
+from compat_auth.errors import CompatAuthError
+from compat_auth.proxy import ReverseProxy
+from compat_auth.registry import load_chain
+from compat_auth.strategies import build_strategy
+from compat_auth.trust import TrustedProxies
+
+# A name that nobody has: looking it up only shows that the directory can be asked.
+_NOBODY = "compat-auth check"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        what: The part of the configuration.
+        problem: What is wrong and what to do, or "" when it is right.
+        exit_code: What the command ends with for this problem (sysexits.h).
+        detail: What was found when it is right.
+    """
+
+    what: str
+    problem: str = ""
+    exit_code: int = 0
+    detail: str = ""
+
+
+@runtime_checkable
+class _Checkable(Protocol):
+    def problems(self) -> list[str]: ...
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Yield a finding for each part, in the order of a request's journey."""
+    yield _try("auth_backends", lambda: _chain(settings))
+    if "basic_auth" in settings.auth_backends or any("basic_auth" in name for name in settings.auth_backends):
+        for name in settings.basic_auth.directories:
+            yield from _directory(name, settings)
+    yield _try("token", lambda: _token(settings))
+    yield _try("gateway", lambda: _gateway(settings))
+    yield _try("upstream", lambda: _upstream(settings))
+    if not settings.trusted_proxies:
+        yield Finding("trusted_proxies", detail="none: forward headers are dropped, forward-auth answers nobody")
+
+
+def _try(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, detail=look())
+    except CompatAuthError as error:
+        return Finding(what, str(error), error.exit_code)
+
+
+def _chain(settings: Settings) -> str:
+    return ", ".join(backend.name for backend in load_chain(settings)) + f"; mode {settings.mode}"
+
+
+def _directory(name: str, settings: Settings) -> Iterator[Finding]:
+    what = f"directory {name}"
+    try:
+        (directory,) = load_directories([name], settings)
+        if isinstance(directory, HashDirectory):
+            directory.find(_NOBODY)
+    except CompatAuthError as error:
+        yield Finding(what, str(error), error.exit_code)
+        return
+    problems = cast("_Checkable", directory).problems() if isinstance(directory, _Checkable) else []
+    yield from (Finding(what, problem, 78) for problem in problems)
+    if not problems:
+        yield Finding(what, detail=_describe(directory))
+
+
+def _describe(directory: Directory) -> str:
+    return "can be asked" if isinstance(directory, HashDirectory) else "checks passwords itself"
+
+
+def _token(settings: Settings) -> str:
+    build_strategy(settings)
+    public_keys(settings)()
+    return f"{settings.token.strategy} for {settings.upstream.profile}"
+
+
+def _gateway(settings: Settings) -> str:
+    create_app(settings)
+    build_decider(settings, build_strategy(settings)).close()
+    return f"{settings.serve.bind}, {settings.serve.workers} worker(s)"
+
+
+def _upstream(settings: Settings) -> str:
+    proxy = ReverseProxy(settings.upstream, TrustedProxies(settings.trusted_proxies))
+    asyncio.run(proxy.require_reachable())
+    return f"{settings.upstream.url} accepts connections"

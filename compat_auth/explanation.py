@@ -1,0 +1,141 @@
+"""Replay a request through the chain and tell what each backend said; secrets never show."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from compat_auth.app import build_obtain, create_flask_app
+from compat_auth.backend import Backend
+from compat_auth.chain import Answer, Chain
+from compat_auth.config import Settings
+from compat_auth.credentials import Absent, Basic, Credential, parse_authorization, single_authorization
+from compat_auth.errors import BadRequest, CompatAuthError
+from compat_auth.headers import RawHeaders, take_in
+from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
+from compat_auth.paths import Prefixes, canonical_path, canonical_query
+from compat_auth.request import GateRequest
+from compat_auth.strategies import build_strategy
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A request to replay.
+
+    Attributes:
+        method: Upper case.
+        target: Path and query, as in a request line.
+        headers: Name and value pairs; Host is added when it is missing.
+    """
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+
+    def take_in(self) -> GateRequest:
+        """Return the request as the gate would take it in.
+
+        Raises:
+            CompatAuthError: The gate would refuse its shape.
+        """
+        raw: RawHeaders = [(name.lower().encode("ascii"), value.encode("utf-8")) for name, value in self.headers]
+        if not any(name == b"host" for name, _ in raw):
+            raw.append((b"host", b"localhost"))
+        path, _, query = self.target.encode("utf-8").partition(b"?")
+        intake = take_in(raw)
+        scope = {"type": "http", "method": self.method, "scheme": "http", "client": ("127.0.0.1", 0)}
+        return GateRequest(scope, intake, self.method, canonical_path(path), canonical_query(query), "127.0.0.1")
+
+
+def explain(settings: Settings, replay: Replay) -> Iterator[str]:
+    """Yield lines that tell the request's journey: intake, credential, each backend, decision, token.
+
+    Raises:
+        ConfigError: The chain cannot be built.
+    """
+    app = create_flask_app(settings)
+    chain: Chain = app.extensions["compat_auth"].chain
+    try:
+        request = replay.take_in()
+        raw = request.intake.authorization
+        credential = parse_authorization(single_authorization([raw] if raw is not None else []))
+    except CompatAuthError as error:
+        yield f"intake: refused with {error.status}: {error}"
+        return
+    yield f"path: {request.path.decode('ascii')}"
+    if not Prefixes(settings.upstream.protect).cover(request.path):
+        yield f"decision: passes as it is; not below {', '.join(settings.upstream.protect)}"
+        return
+    yield f"credential: {_masked(credential)}"
+    asked: dict[str, Outcome] = {}
+    with app.request_context(request.presented().environ(isinstance(credential, Absent))):
+        try:
+            answer = chain.ask(credential)
+        except CompatAuthError as error:
+            yield f"decision: {error.status}: {error}"
+            return
+        asked = {step.backend: step.outcome for step in answer.steps}
+        for backend in chain.backends:
+            yield f"backend {backend.name}: {_verdict(backend, credential, asked)}"
+        yield from _decision(settings, answer, credential, chain)
+
+
+def _masked(credential: Credential) -> str:
+    match credential:
+        case Absent():
+            return "none"
+        case Basic(username):
+            return f"Basic, user name {username!r}, password hidden"
+        case _:
+            return f"{credential.scheme}, hidden"
+
+
+def _verdict(backend: Backend, credential: Credential, asked: dict[str, Outcome]) -> str:
+    match asked.get(backend.name):
+        case Accept(identity):
+            return f"accepts {identity.username!r}"
+        case Reject(reason, status):
+            return f"rejects with {status}: {reason}"
+        case Challenge():
+            return "wants a further leg"
+        case Skip():
+            return "skips: not its kind"
+        case None:
+            kind = type(credential).__name__
+            return (
+                "not asked: an earlier one has decided"
+                if type(credential) in backend.kinds
+                else f"not asked: does not take {kind}"
+            )
+
+
+def _decision(settings: Settings, answer: Answer, credential: Credential, chain: Chain) -> Iterator[str]:
+    match answer.outcome:
+        case Accept(identity, _, _, yielded):
+            try:
+                token = build_obtain(settings, build_strategy(settings))(identity, credential, yielded, False)
+            except CompatAuthError as error:
+                yield f"decision: {error.status}: {error}"
+                return
+            yield f"decision: goes on as {identity.username!r}"
+            yield f"token: {settings.token.strategy}, claims {_claims(token.value)}"
+        case Reject(_, status):
+            yield f"decision: {status}"
+        case Challenge():
+            yield "decision: 401"
+        case Skip():
+            if credential.scheme == "Bearer":
+                yield "decision: passes unchanged; the upstream judges its own Bearer"
+            else:
+                yield f"decision: 401, challenges: {', '.join(chain.challenges()) or 'none'}"
+
+
+def _claims(token: str) -> str:
+    """Return the claims of a token, which are no secret; its signature is."""
+    payload = token.split(".")[1]
+    try:
+        return json.dumps(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
+    except ValueError:
+        raise BadRequest("the upstream's token is not a JWT") from None

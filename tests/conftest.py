@@ -1,0 +1,29 @@
+"""What every test may use: the real peers, each started by the first test that asks for it."""
+
+from importlib.metadata import PackageNotFoundError, distribution
+
+import pytest
+
+from peers.fixtures import airflow2, airflow_fab, airflow_simple, caddy, nginx, postgres
+
+# Asking for one of these makes a test a peer test.
+PEERS = frozenset({"airflow2", "airflow_fab", "airflow_simple", "caddy", "nginx", "postgres"})
+__all__ = ["airflow2", "airflow_fab", "airflow_simple", "caddy", "nginx", "postgres"]
+
+
+def pytest_configure() -> None:
+    """Stop before collection when the package is not installed: its backends are found by their entry points."""
+    try:
+        distribution("compat_auth")
+    except PackageNotFoundError as exc:
+        raise pytest.UsageError(
+            "compat_auth is not installed in this environment; run: pip install -e . --group tests"
+        ) from exc
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test that asks for a peer, so that `-m "not peer"` never starts one."""
+    for item in items:
+        if isinstance(item, pytest.Function) and PEERS.intersection(item.fixturenames):
+            item.add_marker(pytest.mark.peer)

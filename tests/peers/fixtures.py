@@ -1,0 +1,75 @@
+"""The peers as fixtures: one of each for a whole run, started by the first test that asks."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from peers import seed
+from peers.airflows import Airflow2, Airflow3
+from peers.postgres import Postgres
+from peers.process import Process
+from peers.proxies import StartProxy, start_caddy, start_nginx
+
+
+@pytest.fixture(scope="session")
+def airflow_fab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow3]:
+    """Airflow 3.3 with FabAuthManager; users admin, viewer, disabled, mixed, jürgen."""
+    airflow = Airflow3(seed.FAB, tmp_path_factory.mktemp("airflow_fab"))
+    airflow.start()
+    yield airflow
+    airflow.stop()
+
+
+@pytest.fixture(scope="session")
+def airflow_simple(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow3]:
+    """Airflow 3.3 with SimpleAuthManager; users admin, viewer, user, op, each with its name as password."""
+    airflow = Airflow3(seed.SIMPLE, tmp_path_factory.mktemp("airflow_simple"))
+    airflow.start()
+    yield airflow
+    airflow.stop()
+
+
+@pytest.fixture(scope="session")
+def airflow2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow2]:
+    """Airflow 2.11, the reference for behaviour; the same users as `airflow_fab`."""
+    airflow = Airflow2(seed.AIRFLOW2, tmp_path_factory.mktemp("airflow2"))
+    airflow.start()
+    yield airflow
+    airflow.stop()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A PostgreSQL with one empty database."""
+    server = Postgres()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProxy]:
+    """Start as many nginx as the tests like; all are stopped at the end of the run."""
+    yield from _proxies(start_nginx, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def caddy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProxy]:
+    """Start as many Caddy as the tests like; all are stopped at the end of the run."""
+    yield from _proxies(start_caddy, tmp_path_factory)
+
+
+def _proxies(
+    start: Callable[[Path, str, str], tuple[Process, str]], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StartProxy]:
+    started: list[Process] = []
+
+    def start_one(site: str, *, outside: str = "") -> str:
+        process, url = start(tmp_path_factory.mktemp("proxy"), site, outside)
+        started.append(process)
+        return url
+
+    yield start_one
+    for process in started:
+        process.stop()

@@ -1,0 +1,36 @@
+"""Where the peers' environments live, and what to say when one is not there."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+INSTALL = "tests/peers/install"
+
+
+def peers_folder() -> Path:
+    """Return the folder that `tests/peers/install` fills: `$COMPAT_AUTH_PEERS`, else one in the user's cache."""
+    chosen = os.environ.get("COMPAT_AUTH_PEERS")
+    if chosen:
+        return Path(chosen)
+    cache = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache) if cache else Path.home() / ".cache") / "compat-auth-peers"
+
+
+def environment(name: str) -> Path:
+    """Return the folder of a complete peer environment; a missing or outdated one fails the test.
+
+    Args:
+        name: As in `tests/peers/requirements/NAME.txt`.
+    """
+    folder = peers_folder() / name
+    stamp = folder / ".complete"
+    if not stamp.is_file() or stamp.read_bytes() != requirements(name).read_bytes():
+        pytest.fail(f"the peer {name} is not installed in {folder}; run {INSTALL}", pytrace=False)
+    return folder
+
+
+def requirements(name: str) -> Path:
+    """Return the file that pins a peer."""
+    return HERE / "requirements" / f"{name}.txt"

@@ -1,0 +1,143 @@
+"""A module imports only from rows above its own; the backends come in by the public door."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = "compat_auth"
+OURS = "compat_auth_backends"
+
+# Top to bottom, as a request travels. A new module takes its place here first.
+ROWS = (
+    ("words", {"audit", "errors", "hashing", "identity", "problem", "strict_json", "trust", "verified"}),
+    (
+        "parsed at the edge",
+        {
+            "config",
+            "credentials",
+            "headers",
+            "jwk",
+            "outcome",
+            "password_file",
+            "paths",
+            "refusal",
+            "token_cache",
+            "user_identity",
+        },
+    ),
+    (
+        "parts",
+        {"asgi", "directory", "guard", "hash_pool", "key_file", "profiles", "tokens", "trusted_keys"},
+    ),
+    ("contract", {"backend", "directory_catalog", "keys", "lookup", "server"}),
+    ("kinds of backends", {"airflow2_module", "chain", "exchange", "legacy"}),
+    ("decision", {"decision", "registry", "strategies"}),
+    ("asking for it", {"extension", "request"}),
+    ("gate", {"gate"}),
+    ("what stands behind the gate", {"forward_auth", "pages", "proxy"}),
+    ("composition", {"app", "demo"}),
+    ("what an operator asks", {"cli.options", "diagnosis", "explanation"}),
+    ("verbs", {f"cli.{verb}" for verb in ("backends", "check", "demo", "explain", "keys", "serve", "users")}),
+    ("command", {"cli"}),
+)
+ROW_OF = {f"{CORE}.{name}": number for number, (_, names) in enumerate(ROWS, start=1) for name in names}
+
+# What a third party's backend may build on, and so ours too.
+PUBLIC = {
+    f"{CORE}.{name}"
+    for name in (
+        "airflow2_module",
+        "backend",
+        "config",
+        "credentials",
+        "directory",
+        "directory_catalog",
+        "errors",
+        "exchange",
+        "hash_pool",
+        "hashing",
+        "identity",
+        "outcome",
+        "password_file",
+        "user_identity",
+    )
+}
+
+
+def source_files(root: Path, package: str) -> dict[str, Path]:
+    """Return every module of a package by its dotted name."""
+    files: dict[str, Path] = {}
+    for path in sorted((root / package).rglob("*.py")):
+        parts = path.relative_to(root).with_suffix("").parts
+        files[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return files
+
+
+CORE_FILES = source_files(ROOT, CORE)
+OUR_FILES = source_files(ROOT / "backends", OURS)
+
+
+def imported_names(path: Path) -> Iterator[tuple[str, str]]:
+    """Yield (module, name) for each import of ours anywhere in the file; the name is empty for a whole module."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, ""
+        elif isinstance(node, ast.ImportFrom):
+            module = "." * node.level + (node.module or "")
+            for alias in node.names:
+                inner = f"{module}.{alias.name}"
+                yield (inner, "") if inner in CORE_FILES or inner in OUR_FILES else (module, alias.name)
+
+
+def is_inside(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def test_every_module_of_the_core_has_a_row_and_every_row_only_modules() -> None:
+    modules = set(CORE_FILES) - {CORE}
+
+    assert modules == set(ROW_OF)
+
+
+@pytest.mark.parametrize("module", sorted(CORE_FILES))
+def test_a_module_imports_only_from_rows_above(module: str) -> None:
+    row = ROW_OF.get(module, 0)
+
+    upwards = [
+        imported
+        for imported, _ in imported_names(CORE_FILES[module])
+        if is_inside(imported, CORE) and imported != CORE and ROW_OF.get(imported, len(ROWS)) >= row
+    ]
+
+    assert upwards == []
+
+
+@pytest.mark.parametrize("module", sorted(CORE_FILES))
+def test_the_core_knows_no_backend_by_name(module: str) -> None:
+    backends = [imported for imported, _ in imported_names(CORE_FILES[module]) if is_inside(imported, OURS)]
+
+    assert backends == []
+
+
+@pytest.mark.parametrize("module", sorted(OUR_FILES))
+def test_a_backend_imports_only_public_names_of_the_core(module: str) -> None:
+    private = [
+        (imported, name)
+        for imported, name in imported_names(OUR_FILES[module])
+        if is_inside(imported, CORE) and (imported not in PUBLIC or name.startswith("_"))
+    ]
+
+    assert private == []
+
+
+@pytest.mark.parametrize("module", sorted(CORE_FILES | OUR_FILES))
+def test_every_import_is_absolute(module: str) -> None:
+    path = (CORE_FILES | OUR_FILES)[module]
+
+    relative = [imported for imported, _ in imported_names(path) if imported.startswith(".")]
+
+    assert relative == []
