@@ -69,11 +69,10 @@ class Gateway:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
-                await self._proxy.open()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 self._decider.close()
-                await self._proxy.close()
+                self._proxy.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

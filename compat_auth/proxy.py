@@ -9,19 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
-
-import aiohttp
-from multidict import CIMultiDict
-from yarl import URL
 
 from compat_auth.asgi import RawHeaders, Receive, Scope, Send
 from compat_auth.config import UpstreamSettings
-from compat_auth.errors import BadRequest, ConfigError, UpstreamTimeout, UpstreamUnreachable
+from compat_auth.errors import BadRequest, UpstreamError, UpstreamUnreachable
 from compat_auth.gate import INTAKE, RENEW
 from compat_auth.request import GateRequest
 from compat_auth.trust import TrustedProxies
+from compat_auth.upstream_connection import Body, UpstreamConnection
+from compat_auth.upstream_pool import UpstreamPool
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +28,8 @@ _HOP_BY_HOP = frozenset(
 )
 # A Connection header may not nominate these away: they carry the identity, or say what the body is.
 _NOT_NOMINABLE = frozenset(b"authorization cookie host content-length content-type".split())
+_LENGTH = frozenset((b"content-length",))
+_METHODS_WITH_BODY = frozenset(("POST", "PUT", "PATCH"))
 # A body up to this size is held, so that the request can be sent again with a fresh token.
 _REPLAYABLE_BYTES = 64 * 1024
 # What Airflow 3 answers to a token that it no longer takes (`airflow.api_fastapi.core_api.security`).
@@ -40,8 +39,6 @@ _MAX_REFUSAL_BYTES = 4096
 _WATCH_AFTER_S = 0.05
 
 Renew = Callable[[], Awaitable["bytes | None"]]
-Body = bytes | AsyncIterator[bytes]
-"""A request body: held when small, else a stream that can be read once."""
 
 
 class ClientGone(Exception):
@@ -57,13 +54,8 @@ class ReverseProxy:
     """
 
     def __init__(self, settings: UpstreamSettings, trusted: TrustedProxies) -> None:
-        url = URL(settings.url)
-        if url.scheme not in ("http", "https") or not url.host or url.query_string or url.user:
-            raise ConfigError(f"upstream.url: {settings.url!r}: not an address such as http://127.0.0.1:8080")
-        self._base = settings.url.rstrip("/")
-        self._settings = settings
+        self._pool = UpstreamPool(settings)
         self._trusted = trusted
-        self._session: aiohttp.ClientSession | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass one request on and its answer back.
@@ -74,23 +66,14 @@ class ReverseProxy:
         request: GateRequest = scope["extensions"][INTAKE]
         renew: Renew | None = scope["extensions"][RENEW]
         headers = self._request_headers(scope, request)
-        target = request.path + (b"?" + request.query if request.query else b"")
-        url = URL(self._base + target.decode("ascii"), encoded=True)
         watch = _ClientWatch(receive)
         try:
             body = await self._take_body(headers, receive, watch)
-            response = await self._call(request.method, url, headers, body)
-            held = b""
-            if renew is not None and isinstance(body, bytes):
-                refused, held = await _refuses_token(response)
-                if refused and (authorization := await renew()) is not None:
-                    response.close()
-                    headers["Authorization"] = authorization.decode("ascii")
-                    response, held = await self._call(request.method, url, headers, body), b""
+            answer, held = await self._ask(request, headers, body, renew)
             try:
-                await self._pass_back(response, held, send)
+                await _pass_back(answer, held, send)
             finally:
-                response.close()
+                answer.release()
         except ClientGone:
             return
         except asyncio.CancelledError:
@@ -100,116 +83,110 @@ class ReverseProxy:
         finally:
             watch.stop()
 
-    async def open(self) -> None:
-        """Open the pool of connections; call inside the event loop that will serve."""
-        verify = self._settings.verify
-        context = ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=15, ttl_dns_cache=30),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-            skip_auto_headers=("Accept", "Accept-Encoding", "User-Agent", "Content-Type"),
-            timeout=aiohttp.ClientTimeout(
-                total=None, sock_connect=self._settings.connect_timeout_s, sock_read=self._settings.timeout_s
-            ),
-            max_line_size=65536,
-            max_field_size=65536,
-        )
-
     async def require_reachable(self) -> None:
         """Return when the upstream accepts a connection.
 
         Raises:
             UpstreamUnreachable: It does not.
         """
-        url = URL(self._base)
         try:
-            connecting = asyncio.open_connection(url.host, url.port)
-            _, writer = await asyncio.wait_for(connecting, self._settings.connect_timeout_s)
-        except (OSError, asyncio.TimeoutError) as exc:
+            (await self._pool.connect()).end()
+        except UpstreamError as exc:
             raise UpstreamUnreachable(
-                f"upstream.url: {url.origin()} does not accept connections; is it started?"
+                f"upstream.url: {self._pool.origin} does not accept connections; is it started?"
             ) from exc
-        writer.close()
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Close the pool."""
-        if self._session is not None:
-            await self._session.close()
+        self._pool.close()
 
-    def _request_headers(self, scope: Scope, request: GateRequest) -> CIMultiDict[str]:
-        headers: CIMultiDict[str] = CIMultiDict()
+    async def _ask(
+        self, request: GateRequest, headers: RawHeaders, body: Body, renew: Renew | None
+    ) -> tuple[UpstreamConnection, bytes]:
+        """Return the answer and what was read of its body; a refused token is replaced and asked with once."""
+        answer = await self._pool.ask(request.method, self._head(request, headers), body)
+        if renew is None or not isinstance(body, bytes):
+            return answer, b""
+        try:
+            refused, held = await _refuses_token(answer)
+            authorization = await renew() if refused else None
+        except BaseException:
+            answer.release()
+            raise
+        if authorization is None:
+            return answer, held
+        # Exactly once, and before another is asked for: a connection that is free belongs to the next request.
+        answer.release()
+        headers = [header for header in headers if header[0] != b"authorization"]
+        headers.append((b"authorization", authorization))
+        return await self._pool.ask(request.method, self._head(request, headers), body), b""
+
+    def _head(self, request: GateRequest, headers: RawHeaders) -> bytes:
+        """Return the request line and the headers on the wire; the gate has refused what could break a line."""
+        query = b"?" + request.query if request.query else b""
+        parts = [request.method.encode("ascii"), b" ", self._pool.path, request.path, query, b" HTTP/1.1\r\n"]
+        for name, value in headers:
+            parts += (name, b": ", value, b"\r\n")
+        parts.append(b"\r\n")
+        return b"".join(parts)
+
+    def _request_headers(self, scope: Scope, request: GateRequest) -> RawHeaders:
+        received: RawHeaders = scope["headers"]
+        fields = dict(received)
         dropped = _HOP_BY_HOP
-        for name, value in scope["headers"]:
-            if name == b"connection":
-                dropped = dropped | _nominated(value)
-        for name, value in scope["headers"]:
-            if name not in dropped:
-                headers.add(name.decode("ascii"), value.decode("latin-1"))
-        if any(name == b"transfer-encoding" for name, _ in scope["headers"]):
-            headers["Transfer-Encoding"] = "chunked"
+        if b"connection" in fields:
+            dropped = dropped.union(*(_nominated(value) for name, value in received if name == b"connection"))
+        headers = [header for header in received if header[0] not in dropped]
+        if b"transfer-encoding" in fields:
+            headers.append((b"transfer-encoding", b"chunked"))
+        elif b"content-length" not in fields and request.method in _METHODS_WITH_BODY:
+            # RFC 9110 section 8.6: no body, and said so.
+            headers.append((b"content-length", b"0"))
         peer = self._trusted.peer(scope)
         forward = request.intake.forward if self._trusted.covers(peer) else {}
-        hops = [value.decode("latin-1") for value in forward.get(b"x-forwarded-for", ())]
-        headers["X-Forwarded-For"] = ", ".join((*hops, peer))
+        headers.append((b"x-forwarded-for", b", ".join((*forward.get(b"x-forwarded-for", ()), peer.encode("ascii")))))
         for name, own in (
-            ("X-Forwarded-Proto", str(scope.get("scheme", "http"))),
-            ("X-Forwarded-Host", request.intake.host.decode("ascii")),
+            (b"x-forwarded-proto", str(scope.get("scheme", "http")).encode("ascii")),
+            (b"x-forwarded-host", request.intake.host),
         ):
-            vouched = forward.get(name.lower().encode())
-            headers[name] = vouched[-1].decode("latin-1") if vouched else own
+            headers.append((name, forward[name][-1] if name in forward else own))
         return headers
 
-    async def _take_body(self, headers: CIMultiDict[str], receive: Receive, watch: _ClientWatch) -> Body:
-        length = headers.get("Content-Length")
-        if length is None and "Transfer-Encoding" not in headers:
+    async def _take_body(self, headers: RawHeaders, receive: Receive, watch: _ClientWatch) -> Body:
+        framing = dict(headers)
+        length = framing.get(b"content-length")
+        if length is None and b"transfer-encoding" not in framing:
             watch.start()
             return b""
-        if length is not None and not (length.isascii() and length.isdigit()):
+        if length is not None and not length.isdigit():
             raise BadRequest("Content-Length: not a number")
         if length is not None and int(length) <= _REPLAYABLE_BYTES:
-            held = b"".join([part async for part in _parts(receive)])
+            held = b"".join([part async for part in _parts(receive)]) if int(length) else b""
             watch.start()
             return held
         return _parts(receive, watch.start)
 
-    async def _call(self, method: str, url: URL, headers: CIMultiDict[str], body: Body) -> aiohttp.ClientResponse:
-        if self._session is None:
-            await self.open()
-        session = self._session
-        if session is None:
-            raise UpstreamUnreachable("the pool of connections is closed")
-        try:
-            return await session.request(method, url, headers=headers, data=body or None, allow_redirects=False)
-        except (aiohttp.ConnectionTimeoutError, asyncio.TimeoutError) as exc:
-            raise UpstreamTimeout("upstream: no answer in time") from exc
-        except aiohttp.ClientError as exc:
-            logger.warning("upstream %s: %s", url.origin(), exc)
-            raise UpstreamUnreachable("upstream: no connection, or no whole answer") from exc
 
-    async def _pass_back(self, response: aiohttp.ClientResponse, held: bytes, send: Send) -> None:
-        dropped = _HOP_BY_HOP
-        for name, value in response.raw_headers:
-            if name.lower() == b"connection":
-                dropped = dropped | _nominated(value)
-        headers: RawHeaders = [
-            (lower, value) for name, value in response.raw_headers if (lower := name.lower()) not in dropped
-        ]
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        connection = response.connection
-        if connection is not None and connection.protocol is not None:
-            connection.protocol.read_timeout = self._settings.idle_timeout_s
-        try:
-            if held:
-                await send({"type": "http.response.body", "body": held, "more_body": True})
-            async for chunk in response.content.iter_any():
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except (aiohttp.ClientError, asyncio.TimeoutError) as exc:
-            # The answer has begun: leaving it unfinished makes the server close the connection.
-            logger.warning("upstream: answer broke off: %s", exc)
-            return
-        await send({"type": "http.response.body", "body": b""})
+async def _pass_back(answer: UpstreamConnection, held: bytes, send: Send) -> None:
+    dropped = _HOP_BY_HOP
+    for name, value in answer.headers:
+        if name == b"connection":
+            dropped = dropped | _nominated(value)
+    if answer.status == 304:
+        # It names the length that a 200 would have had (RFC 9110 section 8.6); the server would wait for that body.
+        dropped = dropped | _LENGTH
+    headers = [header for header in answer.headers if header[0] not in dropped]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    try:
+        if held:
+            await send({"type": "http.response.body", "body": held, "more_body": True})
+        more = True
+        while more:
+            part, more = await answer.read()
+            await send({"type": "http.response.body", "body": part, "more_body": more})
+    except UpstreamError as exc:
+        # The answer has begun: leaving it unfinished makes the server close the connection.
+        logger.warning("upstream: answer broke off: %s", exc)
 
 
 def _nominated(value: bytes) -> frozenset[bytes]:
@@ -229,13 +206,16 @@ async def _parts(receive: Receive, at_end: Callable[[], None] | None = None) -> 
         at_end()
 
 
-async def _refuses_token(response: aiohttp.ClientResponse) -> tuple[bool, bytes]:
+async def _refuses_token(answer: UpstreamConnection) -> tuple[bool, bytes]:
     """Return whether the upstream has refused the token (not the caller's permission), and what was read to know."""
-    if response.status == 401:
+    if answer.status == 401:
         return True, b""
-    if response.status != 403 or not 0 < (response.content_length or 0) <= _MAX_REFUSAL_BYTES:
+    if answer.status != 403 or not 0 < int(dict(answer.headers).get(b"content-length", b"0")) <= _MAX_REFUSAL_BYTES:
         return False, b""
-    body = await response.content.read()
+    body, more = await answer.read()
+    while more:
+        part, more = await answer.read()
+        body += part
     return _TOKEN_REFUSED in body, body
 
 
