@@ -32,12 +32,13 @@ class _StreamingUpstream:
         self.port = 0
         self._open: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
-    async def __aenter__(self) -> _StreamingUpstream:
+    async def start(self) -> None:
+        """Listen on a port of its own."""
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, backlog=2048)
         self.port = self._server.sockets[0].getsockname()[1]
-        return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def stop(self) -> None:
+        """End every connection."""
         self._server.close()
         for writer in self._open.values():
             writer.close()
@@ -86,7 +87,9 @@ async def _streams(folder: Path, size: int, pause_s: float) -> list[Row]:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # A stream takes two descriptors here and two in the gateway, which inherits the limit.
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 8192)), hard))
-    async with _StreamingUpstream(size, pause_s) as upstream:
+    upstream = _StreamingUpstream(size, pause_s)
+    await upstream.start()
+    try:
         with servers.gateway(folder, upstream.port, name="streaming") as gate:
             await _read_log(gate.port)
             await asyncio.sleep(0.5)
@@ -94,6 +97,8 @@ async def _streams(folder: Path, size: int, pause_s: float) -> list[Row]:
             up, up_wrong = await _peak(gate, _upload(gate.port, size, upstream))
             down, down_wrong = await _peak(gate, _download(gate.port, size, pause_s))
             logs, logs_wrong = await _peak(gate, _hold_logs(gate.port, upstream))
+    finally:
+        await upstream.stop()
     shown = f"{size // MIB} MiB; over {idle:.0f} MiB idle"
     return [
         at_most("P16a", "upload to an upstream that pauses: memory", 32, [up - idle], shown, up_wrong, "MiB"),

@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +95,7 @@ def free_port() -> int:
 @contextmanager
 def running(
     name: str, command: Sequence[str], port: int, folder: Path, *, env: dict[str, str] | None = None
-) -> Iterator[Program]:
+) -> Generator[Program, None, None]:
     """Run a program from the moment it accepts connections; its output goes to a log in the folder."""
     with launched(name, command, port, folder, env=env) as program:
         deadline = time.monotonic() + START_S
@@ -109,7 +109,7 @@ def running(
 @contextmanager
 def launched(
     name: str, command: Sequence[str], port: int, folder: Path, *, env: dict[str, str] | None = None
-) -> Iterator[Program]:
+) -> Generator[Program, None, None]:
     """Run a program without waiting for anything."""
     # What is measured is what the configuration file says, not what this shell happens to export.
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("COMPAT_AUTH_")}

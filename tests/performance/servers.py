@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -63,7 +63,7 @@ def gateway_command(
 @contextmanager
 def gateway(
     folder: Path, upstream_port: int, *, name: str = "gateway", cache_ttl_s: float = 600, workers: int = 1
-) -> Iterator[Program]:
+) -> Generator[Program, None, None]:
     """Run `compat-auth serve`."""
     command, port = gateway_command(folder, name, upstream_port, cache_ttl_s=cache_ttl_s, workers=workers)
     with running(name, command, port, folder) as program:
@@ -71,7 +71,7 @@ def gateway(
 
 
 @contextmanager
-def launched_gateway(folder: Path, upstream_port: int) -> Iterator[Program]:
+def launched_gateway(folder: Path, upstream_port: int) -> Generator[Program, None, None]:
     """Run `compat-auth serve` without waiting until it listens."""
     command, port = gateway_command(folder, "started", upstream_port)
     with launched("started", command, port, folder) as program:
@@ -79,7 +79,7 @@ def launched_gateway(folder: Path, upstream_port: int) -> Iterator[Program]:
 
 
 @contextmanager
-def nginx(folder: Path, name: str, server: str, outside: str = "") -> Iterator[Program]:
+def nginx(folder: Path, name: str, server: str, outside: str = "") -> Generator[Program, None, None]:
     """Run an nginx of one worker."""
     port = free_port()
     home = folder / name
@@ -101,14 +101,14 @@ def nginx(folder: Path, name: str, server: str, outside: str = "") -> Iterator[P
 
 
 @contextmanager
-def upstream(folder: Path) -> Iterator[Program]:
+def upstream(folder: Path) -> Generator[Program, None, None]:
     """Run the cheapest upstream: 1 KB of constant text."""
     with nginx(folder, "upstream", f'location / {{ default_type text/plain; return 200 "{BODY}"; }}') as program:
         yield program
 
 
 @contextmanager
-def nginx_front(folder: Path, upstream_port: int, gateway_port: int) -> Iterator[Program]:
+def nginx_front(folder: Path, upstream_port: int, gateway_port: int) -> Generator[Program, None, None]:
     """Run an nginx in front of the upstream: `/plain/` without a check, `/api/` with auth_request to the gateway."""
     outside = "".join(
         f"upstream {name} {{ server 127.0.0.1:{port}; keepalive 64; keepalive_requests 100000000; }}\n"
@@ -130,7 +130,7 @@ def nginx_front(folder: Path, upstream_port: int, gateway_port: int) -> Iterator
 
 
 @contextmanager
-def caddy(folder: Path, upstream_port: int) -> Iterator[Program]:
+def caddy(folder: Path, upstream_port: int) -> Generator[Program, None, None]:
     """Run a Caddy in front of the upstream."""
     port = free_port()
     (folder / "Caddyfile").write_text(
@@ -144,7 +144,7 @@ def caddy(folder: Path, upstream_port: int) -> Iterator[Program]:
 
 
 @contextmanager
-def bare_starlette(folder: Path) -> Iterator[Program]:
+def bare_starlette(folder: Path) -> Generator[Program, None, None]:
     """Run a bare Starlette answer on the gateway's own server, with the gateway's own switches."""
     port = free_port()
     options = "--http httptools --loop uvloop --no-access-log --no-server-header --no-date-header --no-proxy-headers"
@@ -155,14 +155,14 @@ def bare_starlette(folder: Path) -> Iterator[Program]:
 
 
 @contextmanager
-def bare_flask(folder: Path) -> Iterator[Program]:
+def bare_flask(folder: Path) -> Generator[Program, None, None]:
     """Run a bare Flask 204 under gunicorn with threads, which keeps connections as the gateway does."""
     with _gunicorn(folder, "flask", sys.executable, "bare_flask:app") as program:
         yield program
 
 
 @contextmanager
-def fab_check(folder: Path) -> Iterator[Program]:
+def fab_check(folder: Path) -> Generator[Program, None, None]:
     """Run FAB's own check of a password, in the environment of the peer that has it."""
     env = {"FAB_DATABASE": str(folder / "fab.db")}
     with _gunicorn(folder, "fab", peer_python("airflow2"), "fab_check:app", env=env) as program:
@@ -172,7 +172,7 @@ def fab_check(folder: Path) -> Iterator[Program]:
 @contextmanager
 def _gunicorn(
     folder: Path, name: str, python: str, app: str, *, env: dict[str, str] | None = None
-) -> Iterator[Program]:
+) -> Generator[Program, None, None]:
     port = free_port()
     # gunicorn leaves a socket for its control in the folder where it runs.
     home = folder / name

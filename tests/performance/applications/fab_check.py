@@ -6,19 +6,18 @@ Runs in the environment of a peer, where Flask-AppBuilder is installed.
 import os
 from typing import Any
 
-import flask_appbuilder
+import flask_appbuilder  # pyright: ignore[reportMissingImports]  # only the peer has it
 from flask import Flask, request
 from werkzeug.security import generate_password_hash
 
 app = Flask(__name__)
-app.config.update(
-    SECRET_KEY=os.urandom(32).hex(),
-    SQLALCHEMY_DATABASE_URI=f"sqlite:///{os.environ['FAB_DATABASE']}",
-    SQLALCHEMY_TRACK_MODIFICATIONS=False,
-)
+app.config["SECRET_KEY"] = os.urandom(32).hex()
+app.config["SQLALCHEMY_DATABASE_URI"] = f"sqlite:///{os.environ['FAB_DATABASE']}"
+app.config["SQLALCHEMY_TRACK_MODIFICATIONS"] = False
 with app.app_context():
-    database: Any = flask_appbuilder.SQLA(app)
-    security: Any = flask_appbuilder.AppBuilder(app, database.session).sm
+    builder: Any = flask_appbuilder
+    database: Any = builder.SQLA(app)
+    security: Any = builder.AppBuilder(app, database.session).sm
     if security.find_user("user") is None:
         scrypt = generate_password_hash("correct horse", "scrypt:32768:8:1")
         role = security.add_role("Viewer")
