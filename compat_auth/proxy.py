@@ -225,13 +225,14 @@ class _ClientWatch:
     def __init__(self, receive: Receive) -> None:
         self.gone = False
         self._receive = receive
-        self._task = asyncio.current_task()
+        self._loop = asyncio.get_running_loop()
+        self._task = asyncio.current_task(self._loop)
         self._timer: asyncio.TimerHandle | None = None
         self._watcher: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Start watching; the request's body must have been read."""
-        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self._look)
+        self._timer = self._loop.call_later(_WATCH_AFTER_S, self._look)
 
     def _look(self) -> None:
         self._watcher = asyncio.ensure_future(self._wait())

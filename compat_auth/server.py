@@ -6,6 +6,7 @@ The parent loads everything once and forks, so that a further worker costs only 
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
 import logging
@@ -15,7 +16,7 @@ import socket
 import sys
 import time
 from types import FrameType
-from typing import Literal
+from typing import Literal, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -23,6 +24,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from compat_auth.asgi import ASGIApp
 from compat_auth.errors import ConfigError
 from compat_auth.headers import MAX_HEADER_BYTES
+from compat_auth.joined_writes import JoinedWrites
 
 logger = logging.getLogger("compat_auth.server")
 
@@ -40,6 +42,10 @@ class BoundedHeadersProtocol(HttpToolsProtocol):
     """
 
     _section_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Begin a connection."""
+        super().connection_made(cast("asyncio.Transport", JoinedWrites(transport, self.loop)))
 
     def on_message_begin(self) -> None:
         """Begin to count."""

@@ -12,7 +12,7 @@ OURS = "compat_auth_backends"
 
 # Top to bottom, as a request travels. A new module takes its place here first.
 ROWS = (
-    ("words", {"audit", "errors", "hashing", "identity", "problem", "strict_json", "trust", "verified"}),
+    ("words", {"audit", "errors", "hashing", "identity", "joined_writes", "problem", "strict_json", "trust", "verified"}),
     (
         "parsed at the edge",
         {
