@@ -63,5 +63,5 @@ make_environment() {
   .venv/bin/python -m pip install -qq --disable-pip-version-check "pip>=25.1" &&
     .venv/bin/python -m pip install -qq --disable-pip-version-check "$@" ||
     stop "pip could not install compat_auth into .venv (the lines above say why); then run $0 again"
-  printf '%s' "$wanted" >"$stamp"
+  printf '%s' "$wanted" | tee "$stamp" >.venv/.demo-stamp # every environment has what the demo needs
 }

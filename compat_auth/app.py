@@ -13,17 +13,16 @@ from compat_auth.chain import Chain
 from compat_auth.config import Settings, load_settings
 from compat_auth.credentials import Credential
 from compat_auth.decision import Decider, Obtain
-from compat_auth.directory import HashDirectory
-from compat_auth.directory_catalog import load_directories
 from compat_auth.errors import ConfigError
 from compat_auth.extension import CompatAuth, style_of
 from compat_auth.forward_auth import forward_auth_pages
-from compat_auth.gate import Gate, GateRules
+from compat_auth.gate import Gate, GateRules, PathRequirement
 from compat_auth.identity import Identity, Token
-from compat_auth.lookup import Resolve, keep_identity, resolve_in
+from compat_auth.lookup import Lookup
 from compat_auth.pages import JWKS_PATH, jwks_page, live, ready_page, whoami
 from compat_auth.paths import Prefixes
 from compat_auth.proxy import ReverseProxy
+from compat_auth.requirements import Requirements
 from compat_auth.strategies import Strategy, build_strategy, open_key_ring
 from compat_auth.trust import TrustedProxies
 from compat_auth.trusted_keys import merge_jwks
@@ -69,10 +68,11 @@ class Gateway:
         while True:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                await self._proxy.open()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 self._decider.close()
-                self._proxy.close()
+                await self._proxy.close()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
@@ -124,30 +124,20 @@ def build_obtain(settings: Settings, strategy: Strategy) -> Obtain:
     Raises:
         ConfigError: The profile needs what the settings do not give.
     """
-    resolve = _resolver(settings)
-    exchanges = settings.token.strategy == "exchange"
+    mints = settings.token.strategy != "exchange"
+    if mints and settings.upstream.profile == "airflow-fab" and not settings.airflow_db.url.get_secret_value():
+        raise ConfigError(
+            "token.strategy mints tokens for airflow-fab, which names users by their number in its database: "
+            'set [airflow_db] url, or token.strategy = "exchange"'
+        )
+    lookup = Lookup.from_settings(settings) if mints else Lookup(())
 
     def obtain(identity: Identity, credential: Credential, yielded: Token | None, fresh: bool) -> Token:
-        if exchanges and yielded is not None and not fresh:
+        if not mints and yielded is not None and not fresh:
             return yielded
-        return strategy.obtain(resolve(identity), credential, fresh=fresh)
+        return strategy.obtain(lookup.complete(identity), credential, fresh=fresh)
 
     return obtain
-
-
-def _resolver(settings: Settings) -> Resolve:
-    """Return how an identity gets what the profile's token needs: FAB wants its own number for the user."""
-    mints = settings.token.strategy != "exchange"
-    if mints and settings.upstream.profile == "airflow-fab":
-        if not settings.airflow_db.url.get_secret_value():
-            raise ConfigError(
-                "token.strategy mints tokens for airflow-fab, which names users by their number in its database: "
-                'set [airflow_db] url, or token.strategy = "exchange"'
-            )
-        (directory,) = load_directories(["airflow_db"], settings)
-        if isinstance(directory, HashDirectory):
-            return resolve_in(directory)
-    return keep_identity
 
 
 def _rules(settings: Settings) -> GateRules:
@@ -157,6 +147,12 @@ def _rules(settings: Settings) -> GateRules:
         identity_cookies=tuple(name.encode("ascii") for name in settings.upstream.identity_cookies),
         own_cookies=frozenset(),
         style=style_of(settings),
+        requirements=tuple(
+            PathRequirement(
+                Prefixes([rule.path]), frozenset(rule.methods), Requirements(tuple(rule.all_of), tuple(rule.any_of))
+            )
+            for rule in settings.require
+        ),
     )
 
 

@@ -7,14 +7,21 @@ user, or a cookie beside a wrong explicit credential, stays out.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Literal
 
+from compat_auth.accident import describe_accident
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.credentials import Credential
+from compat_auth.errors import BackendUnavailable, CompatAuthError
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 
+logger = logging.getLogger(__name__)
+
 Mode = Literal["strict", "airflow2"]
+# The status of an error that nobody may show to a caller, such as a broken configuration.
+_BROKEN = CompatAuthError.status
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +81,7 @@ class Chain:
         for backend in self.backends:
             if type(credential) not in backend.kinds:
                 continue
-            outcome = backend.authenticate(credential)
+            outcome = _ask_one(backend, credential)
             steps.append(Step(backend.name, outcome))
             match outcome:
                 case Accept():
@@ -105,6 +112,17 @@ class Chain:
         if not any(backend.name == "session" for backend in self.backends):
             return ()
         return tuple(value.split(" ", 1)[0] for value in self.backends[-1].challenges())
+
+
+def _ask_one(backend: Backend, credential: Credential) -> Outcome:
+    try:
+        return backend.authenticate(credential)
+    except Exception as exc:
+        if isinstance(exc, CompatAuthError) and exc.status != _BROKEN:
+            raise
+        # A backend may be anybody's code: its accident is a source that could not be asked, never a 500.
+        logger.error("backend %s raised; the request is answered 503: %s", backend.name, describe_accident(exc))  # noqa: TRY400  # not its message
+        raise BackendUnavailable(f"backend {backend.name}: raised {type(exc).__name__}") from None
 
 
 def _one_for_each_scheme(challenges: tuple[str, ...]) -> tuple[str, ...]:

@@ -25,6 +25,8 @@ else:
 
 ENV_PREFIX = "COMPAT_AUTH_"
 DEFAULT_FILE = "compat_auth.toml"
+# Read elsewhere, before there are settings.
+_NO_SETTINGS = frozenset((f"{ENV_PREFIX}CONFIG", f"{ENV_PREFIX}LOG_LEVEL"))
 Profile = Literal["airflow-fab", "airflow-simple", "generic"]
 Strategy = Literal["exchange", "shared_secret", "key_pair"]
 
@@ -36,6 +38,16 @@ def _split_list(value: object) -> object:
     return value
 
 
+def _split_values(value: object) -> object:
+    """Accept a comma string in the environment for any list; an empty one is an empty list."""
+    return [] if value == "" else _split_list(value)
+
+
+def _read_truth(value: object) -> object:
+    """Accept the environment's spelling of true and false, which would else pass for the name of a file."""
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
 def _refuse_everyone(value: str) -> str:
     network = ipaddress.ip_network(value, strict=False)
     if network.prefixlen == 0:
@@ -44,11 +56,13 @@ def _refuse_everyone(value: str) -> str:
 
 
 Names = Annotated[list[str], BeforeValidator(_split_list)]
+Values = Annotated[list[str], BeforeValidator(_split_values)]
 Network = Annotated[str, AfterValidator(_refuse_everyone)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # An error that is shown with its cause must not repeat a secret.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 class UpstreamSettings(_Section):
@@ -56,17 +70,19 @@ class UpstreamSettings(_Section):
 
     url: str = Field(default="", description="Base URL of the upstream, such as http://127.0.0.1:8080.")
     profile: Profile = Field(default="airflow-fab", description="What kind of JWT the upstream expects.")
-    protect: list[str] = Field(
+    protect: Values = Field(
         default=["/api/"], description="Path prefixes that need a decision; elsewhere requests pass."
     )
-    identity_cookies: list[str] = Field(
+    identity_cookies: Values = Field(
         default=["_token", "session"],
         description="The upstream's own login cookies, dropped once a credential is accepted.",
     )
     timeout_s: float = Field(default=60, gt=0, description="Seconds to wait for the first byte of an answer.")
     connect_timeout_s: float = Field(default=5, gt=0, description="Seconds to wait for a connection.")
     idle_timeout_s: float = Field(default=300, gt=0, description="Seconds that an answer may pause between two parts.")
-    verify: bool | str = Field(default=True, description="Check the upstream's certificate: true, false, or a CA file.")
+    verify: Annotated[bool | str, BeforeValidator(_read_truth)] = Field(
+        default=True, description="Check the upstream's certificate: true, false, or a CA file."
+    )
     roles: dict[str, str] = Field(
         default={}, description="airflow-simple: user name to role (ADMIN, OP, USER, VIEWER); '*' is everybody else."
     )
@@ -88,7 +104,7 @@ class TokenSettings(_Section):
         default="apache-airflow", min_length=1, description="`aud`; never Airflow's execution audience."
     )
     ttl_s: int = Field(default=600, ge=10, le=3600, description="Lifetime of a minted token, in seconds.")
-    trusted_jwks: list[str] = Field(default=[], description="JWKS files whose public keys are published beside ours.")
+    trusted_jwks: Values = Field(default=[], description="JWKS files whose public keys are published beside ours.")
     claims: dict[str, str] = Field(
         default={},
         description="generic: claim name to template, with {username}, {email}, {subject}, {backend},"
@@ -122,6 +138,23 @@ class HtpasswdSettings(_Section):
     """An Apache password file."""
 
     file: str = Field(default="", description="File made by `compat-auth users add` or `htpasswd -B`.")
+
+
+class LookupSettings(_Section):
+    """From a vouched-for name to the upstream's user."""
+
+    directories: Names = Field(
+        default=[], description="Where such a name is looked up, in this order; empty: airflow_db where its url is set."
+    )
+
+
+class RequireSettings(_Section):
+    """What some paths ask of an identity."""
+
+    path: str = Field(pattern="^/", description="Path prefix.")
+    methods: Names = Field(default=[], description="Methods in upper case; empty: all.")
+    all_of: Names = Field(default=[], description="All of these must hold: role:NAME, group:NAME, backend:NAME, mfa, …")
+    any_of: Names = Field(default=[], description="At least one of these must hold, unless it is empty.")
 
 
 class Airflow2Settings(_Section):
@@ -159,7 +192,7 @@ class Settings(_Section):
     redis_url: SecretStr = Field(
         default=SecretStr(""), description="Will hold what several replicas share; nothing is shared yet."
     )
-    trusted_proxies: list[Network] = Field(
+    trusted_proxies: Annotated[list[Network], BeforeValidator(_split_values)] = Field(
         default=[], description="Networks whose X-Forwarded-* and forward-auth are believed."
     )
     prefix: str = Field(
@@ -172,6 +205,8 @@ class Settings(_Section):
         default_factory=AirflowDatabaseSettings, description="See [airflow_db]."
     )
     htpasswd: HtpasswdSettings = Field(default_factory=HtpasswdSettings, description="See [htpasswd].")
+    require: list[RequireSettings] = Field(default=[], description="What paths ask of an identity; see [[require]].")
+    lookup: LookupSettings = Field(default_factory=LookupSettings, description="See [lookup].")
     airflow2: Airflow2Settings = Field(default_factory=Airflow2Settings, description="See [airflow2].")
     serve: ServeSettings = Field(default_factory=ServeSettings, description="See [serve].")
     backends: dict[str, dict[str, Any]] = Field(default={}, description="Settings of third-party backends, by name.")
@@ -222,7 +257,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     # Files first, so that the plain variable of the same key wins.
     for name, text in sorted(environ.items(), key=lambda item: not item[0].endswith("_FILE")):
-        if not name.startswith(ENV_PREFIX) or name == f"{ENV_PREFIX}CONFIG":
+        if not name.startswith(ENV_PREFIX) or name in _NO_SETTINGS:
             continue
         *sections, key = name.removeprefix(ENV_PREFIX).lower().split("__")
         value = text
@@ -234,7 +269,12 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
                 raise ConfigError(f"{name}: {text}: cannot be read ({exc})") from exc
         place = found
         for section in sections:
-            place = place.setdefault(section, {})
+            inner: object = place.setdefault(section, {})
+            if not isinstance(inner, dict):
+                raise ConfigError(f"{name}: {section} is set as a text too; unset one of the two")
+            place = cast("dict[str, Any]", cast("object", inner))
+        if isinstance(place.get(key), dict):
+            raise ConfigError(f"{name}: {key} is a section, and keys in it are set too; unset one of the two")
         place[key] = value
     return found
 
@@ -286,7 +326,7 @@ def _explain(origin: str, error: Any) -> str:
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(_known_keys(path[:-1]))}"
-        return f"{origin}: {key}: no such setting; {hint}"
+        return f"{origin}: {key} (or ${variable}): no such setting; {hint}"
     return f"{origin}: {key} (or ${variable}): {error['msg']}"
 
 

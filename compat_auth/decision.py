@@ -20,9 +20,10 @@ from compat_auth import audit
 from compat_auth.backend import CredentialKind
 from compat_auth.chain import Answer, Chain
 from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised, parse_authorization
-from compat_auth.errors import BackendUnavailable, CompatAuthError, Overloaded
+from compat_auth.errors import BackendUnavailable, CompatAuthError
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Challenge, Reject, Skip
+from compat_auth.turns import Turns
 from compat_auth.verified import VerifiedCredentials
 
 _KINDS: tuple[CredentialKind, ...] = (Absent, Basic, Bearer, Negotiate, Unrecognised)
@@ -111,6 +112,7 @@ class Decider:
         max_waiting: Requests that may wait for a thread; beyond: Overloaded.
         timeout_s: Seconds after which a caller no longer waits for the chain.
         cache_entries: Verified credentials to remember.
+        monotonic: Clock, in seconds.
     """
 
     def __init__(
@@ -123,15 +125,16 @@ class Decider:
         max_waiting: int = 256,
         timeout_s: float = 30,
         cache_entries: int = 10_000,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.chain = chain
         self._app = app
         self._obtain = obtain
-        self._limit = threads + max_waiting
         self._timeout_s = timeout_s
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="compat-auth-chain")
-        self._running = 0
-        self._verified: VerifiedCredentials[Granted] = VerifiedCredentials(cache_entries)
+        self._turns = Turns(threads, max_waiting)
+        self._verified: VerifiedCredentials[Granted] = VerifiedCredentials(cache_entries, monotonic)
+        self._monotonic = monotonic
         self._flights: dict[bytes, asyncio.Task[Decision]] = {}
         self._renewed_at: dict[bytes, float] = {}
         self._takes = {kind: chain.takes(kind) for kind in _KINDS}
@@ -169,7 +172,7 @@ class Decider:
         remembered = self._verified.find(refused.digest)
         if remembered is not None and remembered.grant.bearer != refused.bearer:
             return remembered.grant
-        now = time.monotonic()
+        now = self._monotonic()
         if refused.digest not in self._flights:
             if now - self._renewed_at.get(refused.digest, -_RENEWAL_PAUSE_S) < _RENEWAL_PAUSE_S:
                 return None
@@ -183,9 +186,8 @@ class Decider:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _only_cookies_matter(self) -> bool:
-        return self._alike[Absent] or all(
-            backend.kinds == frozenset((Absent,)) for backend in self.chain.backends if Absent in backend.kinds
-        )
+        # A backend that judges every kind judges nothing at all, too: such as one that lets nobody in.
+        return all(backend.kinds == frozenset((Absent,)) for backend in self.chain.backends if Absent in backend.kinds)
 
     def _digest_of(self, presented: Presented) -> bytes:
         return self._verified.digest((presented.authorization or "").encode("ascii"))
@@ -205,7 +207,7 @@ class Decider:
             return
         error = flight.exception()
         # A definite refusal ends what is remembered at once; a source that is down leaves it to its own end.
-        if error is None and not isinstance(flight.result(), Granted):
+        if _is_refusal(error) if error is not None else not isinstance(flight.result(), Granted):
             self._verified.forget(digest)
         remembered = self._verified.find(digest)
         if remembered is not None:
@@ -219,18 +221,12 @@ class Decider:
             raise BackendUnavailable(f"the chain did not answer within {self._timeout_s:g} s") from None
 
     async def _check(self, presented: Presented, digest: bytes, *, fresh: bool) -> Decision:
-        if self._running >= self._limit:
-            raise Overloaded("too many requests wait for an authentication backend")
-        self._running += 1
-        try:
-            loop = asyncio.get_running_loop()
+        async with self._turns.take(presented.client):
             # A context of its own: what a backend leaves in context variables must not reach another request.
             context = contextvars.Context()
-            decision, for_s = await loop.run_in_executor(
+            decision, for_s = await asyncio.get_running_loop().run_in_executor(
                 self._pool, lambda: context.run(self._check_in_thread, presented, fresh)
             )
-        finally:
-            self._running -= 1
         if isinstance(decision, Granted) and digest:
             decision = replace(decision, digest=digest)
             self._verified.remember(digest, decision, for_s)
@@ -244,7 +240,7 @@ class Decider:
                 answer = self.chain.ask(credential)
                 decision, for_s = self._conclude(answer, credential, fresh)
             except CompatAuthError as error:
-                result = "unavailable" if isinstance(error, BackendUnavailable) else "reject"
+                result = "reject" if _is_refusal(error) else "unavailable"
                 _record(presented, credential, result, "", str(error))
                 raise
         _record(presented, credential, *_describe(answer), decision.identity if isinstance(decision, Granted) else None)
@@ -265,6 +261,10 @@ class Decider:
                 return Refused(401, answer.challenges), 0
             case Skip():
                 return Unclaimed(credential, answer.challenges), 0
+
+
+def _is_refusal(error: BaseException) -> bool:
+    return isinstance(error, CompatAuthError) and error.status < 500
 
 
 def _describe(answer: Answer) -> tuple[str, str, str]:

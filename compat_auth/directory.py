@@ -51,8 +51,8 @@ class PasswordAccepted:
 
 
 @runtime_checkable
-class HashDirectory(Protocol):
-    """Users with their password hashes. Every method may be called from any thread."""
+class UserDirectory(Protocol):
+    """Users who can be looked up by name. Every method may be called from any thread."""
 
     name: str
 
@@ -63,6 +63,11 @@ class HashDirectory(Protocol):
             BackendUnavailable: The directory could not be asked.
         """
         ...
+
+
+@runtime_checkable
+class HashDirectory(UserDirectory, Protocol):
+    """Users with their password hashes."""
 
     def decoy(self) -> str:
         """Return a hash of no password, as costly to check as those of this directory's users."""

@@ -7,7 +7,7 @@ Names are compared as servers behind us may compare them: without case, and with
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from compat_auth.errors import AmbiguousCredentials, BadRequest, HeadersTooLarge
@@ -50,8 +50,7 @@ class _Kind(IntEnum):
     HOST = 3
     AUTHORIZATION = 4
     COOKIE = 5
-    CONTENT_LENGTH = 6
-    OTHER_FRAMING = 7
+    OTHER_FRAMING = 6
 
 
 _KINDS: dict[bytes, int] = {
@@ -61,13 +60,16 @@ _KINDS: dict[bytes, int] = {
     b"host": _Kind.HOST,
     b"authorization": _Kind.AUTHORIZATION,
     b"cookie": _Kind.COOKIE,
-    b"content-length": _Kind.CONTENT_LENGTH,
 }
+_LENGTHS = frozenset((b"content-length", b"transfer-encoding"))
 _OURS = b"x-compat-auth-"
+_BODY = frozenset((b"content-length", b"transfer-encoding"))
 _FOLD = bytes.maketrans(b"_.", b"--")
 _HOST = re.compile(rb"(?:[A-Za-z0-9\-._~]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
 # RFC 9110 5.5: no control character but the tab.
 _VALUE_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+# What parts words in a cookie, in whichever parser: blanks, commas, quotes, and all beyond ASCII.
+_NO_COOKIE_NAME = re.compile(rb"[^!#-+\--~]+")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+\Z")
 
 
@@ -83,11 +85,11 @@ class Intake:
         forward: Forward headers as they came, folded names, for a peer that is a trusted proxy.
     """
 
-    kept: RawHeaders
+    kept: RawHeaders = field(repr=False)
     host: bytes
-    authorization: bytes | None
-    cookies: list[bytes]
-    forward: dict[bytes, list[bytes]]
+    authorization: bytes | None = field(repr=False)
+    cookies: list[bytes] = field(repr=False)
+    forward: dict[bytes, list[bytes]] = field(repr=False)
 
 
 def take_in(raw_headers: RawHeaders) -> Intake:
@@ -105,7 +107,7 @@ def take_in(raw_headers: RawHeaders) -> Intake:
     size = 0
     for header in raw_headers:
         name, value = header
-        size += len(name) + len(value)
+        size += len(name) + len(value) + 4  # ": " and the line's end: a thousand empty headers are not free
         kind = _KINDS.get(name)
         if kind is None:
             _refuse_alias(name)
@@ -117,6 +119,10 @@ def take_in(raw_headers: RawHeaders) -> Intake:
             raise BadRequest("header section: a control character in a value")
     if size > MAX_HEADER_BYTES:
         raise HeadersTooLarge(f"header section: larger than {MAX_HEADER_BYTES} bytes")
+    framing = {name for name, _ in intake.kept} & _LENGTHS
+    if len(framing) > 1:
+        # Where the body ends would be a matter of taste: request smuggling (RFC 9112 section 6.1).
+        raise BadRequest("Content-Length and Transfer-Encoding in one request; send one")
     if not _HOST.match(intake.host):
         raise BadRequest("Host: missing or malformed; send exactly one")
     return intake
@@ -142,8 +148,11 @@ def _sort(intake: Intake, kind: int, header: tuple[bytes, bytes]) -> None:
     elif kind == _Kind.FORWARD:
         intake.forward.setdefault(name, []).append(value)
     else:
-        if kind == _Kind.CONTENT_LENGTH and any(kept == b"content-length" for kept, _ in intake.kept):
-            raise BadRequest("Content-Length: two headers; send one")
+        if name in _BODY and any(kept in _BODY for kept, _ in intake.kept):
+            raise BadRequest("Content-Length, Transfer-Encoding: send one of them, once (RFC 9112 section 6.3)")
+        if name == b"transfer-encoding" and value.lower() != b"chunked":
+            # A coding that we pass on unnamed would reach the upstream as another content.
+            raise BadRequest("Transfer-Encoding: only 'chunked'")
         intake.kept.append(header)
 
 
@@ -157,13 +166,23 @@ def _refuse_alias(name: bytes) -> None:
 
 
 def without_cookies(values: list[bytes], names: frozenset[bytes]) -> list[bytes]:
-    """Return the Cookie values without the named cookies; a value that is left empty is left out."""
+    """Return the Cookie values without the named cookies; a value that is left empty is left out.
+
+    A cookie goes as soon as any parser could find the name in it: some part cookies at blanks and commas (RFC 2965),
+    some strip what Unicode calls a blank.
+    """
+    if not names:
+        return values
     kept: list[bytes] = []
     for value in values:
-        pairs = [pair for pair in value.split(b";") if pair.partition(b"=")[0].strip() not in names]
+        pairs = [pair for pair in value.split(b";") if names.isdisjoint(_names_in(pair))]
         if left := b";".join(pairs).strip():
             kept.append(left)
     return kept
+
+
+def _names_in(pair: bytes) -> list[bytes]:
+    return [word.partition(b"=")[0] for word in _NO_COOKIE_NAME.split(pair)]
 
 
 def has_cookie(values: list[bytes], name: bytes) -> bool:

@@ -22,7 +22,10 @@ _DOUBLE = re.compile(rb"%25[0-9A-Fa-f]{2}", re.IGNORECASE)
 _DOTS = re.compile(rb"\.{1,2}(?:;.*)?\Z", re.DOTALL)
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _QUERY = re.compile(rb"[\x21\x22\x24-\x7e\x80-\xff]*\Z")
+_MATRIX = re.compile(rb";[^/]*")
+_SLASHES = re.compile(rb"/{2,}")
 _MAX_PATH = 8192
+_MAX_QUERY = 32768
 
 
 def canonical_path(raw_path: bytes) -> bytes:
@@ -79,8 +82,10 @@ def canonical_query(raw_query: bytes) -> bytes:
     """Return the query with bytes above ASCII percent-encoded.
 
     Raises:
-        InvalidPath: A control character, a blank or '#'.
+        InvalidPath: A control character, a blank or '#', or more than 32 KiB.
     """
+    if len(raw_query) > _MAX_QUERY:
+        raise InvalidPath(f"query: longer than {_MAX_QUERY} bytes")
     if not _QUERY.match(raw_query):
         raise InvalidPath("query: a character that must be percent-encoded")
     if raw_query.isascii():
@@ -89,15 +94,24 @@ def canonical_query(raw_query: bytes) -> bytes:
 
 
 class Prefixes:
-    """Path prefixes that match in every reading of a path, so that an encoded slash cannot leave the fence."""
+    """Path prefixes that match in every reading of a path, so that no spelling leads around the fence."""
 
-    __slots__ = ("_prefixes",)
+    __slots__ = ("_as_written", "_folded")
 
     def __init__(self, prefixes: list[str]) -> None:
-        self._prefixes = tuple(prefix.encode() for prefix in prefixes)
+        self._as_written = tuple(prefix.encode() for prefix in prefixes)
+        self._folded = tuple(prefix.lower() for prefix in self._as_written)
 
     def cover(self, path: bytes) -> bool:
-        """Return whether a canonical path, or what a careless parser makes of it, is below one of the prefixes."""
-        if path.startswith(self._prefixes):
+        """Return whether a canonical path, or what a careless parser makes of it, is below one of the prefixes.
+
+        A careless parser decodes before it parts the path, merges slashes, cuts off matrix parameters, does not tell
+        upper case from lower, and lets a path do without its last slash.
+        """
+        if path.startswith(self._as_written):
             return True
-        return b"%" in path and unquote_to_bytes(path).startswith(self._prefixes)
+        reading = unquote_to_bytes(path) if b"%" in path else path
+        if b";" in reading:
+            reading = _MATRIX.sub(b"", reading)
+        reading = _SLASHES.sub(b"/", reading) + b"/"
+        return reading.lower().startswith(self._folded)

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from compat_auth.asgi import RawHeaders, Receive, Scope, Send
 from compat_auth.config import UpstreamSettings
-from compat_auth.errors import BadRequest, UpstreamError, UpstreamUnreachable
+from compat_auth.errors import BadRequest, NotImplementedHere, UpstreamError, UpstreamUnreachable
 from compat_auth.gate import INTAKE, RENEW
 from compat_auth.request import GateRequest
 from compat_auth.trust import TrustedProxies
@@ -83,6 +83,14 @@ class ReverseProxy:
         finally:
             watch.stop()
 
+    async def open(self) -> None:
+        """Read what the connections will need, so that what is wrong with it ends the start.
+
+        Raises:
+            ConfigError: The certificate authorities cannot be read.
+        """
+        self._pool.open()
+
     async def require_reachable(self) -> None:
         """Return when the upstream accepts a connection.
 
@@ -96,7 +104,7 @@ class ReverseProxy:
                 f"upstream.url: {self._pool.origin} does not accept connections; is it started?"
             ) from exc
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Close the pool."""
         self._pool.close()
 
@@ -136,6 +144,10 @@ class ReverseProxy:
         dropped = _HOP_BY_HOP
         if b"connection" in fields:
             dropped = dropped.union(*(_nominated(value) for name, value in received if name == b"connection"))
+        if b"upgrade" in fields and any(
+            name == b"upgrade" and value.lower() == b"websocket" for name, value in received
+        ):
+            raise NotImplementedHere("WebSocket connections are not passed on; call the upstream directly")
         headers = [header for header in received if header[0] not in dropped]
         if b"transfer-encoding" in fields:
             headers.append((b"transfer-encoding", b"chunked"))
@@ -177,6 +189,7 @@ async def _pass_back(answer: UpstreamConnection, held: bytes, send: Send) -> Non
         dropped = dropped | _LENGTH
     headers = [header for header in answer.headers if header[0] not in dropped]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    answer.allow_pauses()
     try:
         if held:
             await send({"type": "http.response.body", "body": held, "more_body": True})

@@ -6,7 +6,6 @@ The parent loads everything once and forks, so that a further worker costs only 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import gc
 import logging
@@ -14,17 +13,16 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from types import FrameType
-from typing import Literal, cast
+from typing import Literal
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from compat_auth.asgi import ASGIApp
 from compat_auth.errors import ConfigError
-from compat_auth.headers import MAX_HEADER_BYTES
-from compat_auth.joined_writes import JoinedWrites
+from compat_auth.protocol import StrictProtocol
 
 logger = logging.getLogger("compat_auth.server")
 
@@ -32,40 +30,6 @@ _STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # A worker that dies at once would be forked again without end.
 _RESPAWN_PAUSE_S = 1.0
 _GRACEFUL_STOP_S = 15
-
-
-class BoundedHeadersProtocol(HttpToolsProtocol):
-    """uvicorn's protocol, which ends a connection whose header section grows without end.
-
-    httptools itself has no limit: one connection could fill the memory before the gate sees a request. The gate's own,
-    lower limit answers 431.
-    """
-
-    _section_bytes = 0
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Begin a connection."""
-        super().connection_made(cast("asyncio.Transport", JoinedWrites(transport, self.loop)))
-
-    def on_message_begin(self) -> None:
-        """Begin to count."""
-        self._section_bytes = 0
-        super().on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        """Count a part of the request target."""
-        self._count(len(url))
-        super().on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header."""
-        self._count(len(name) + len(value))
-        super().on_header(name, value)
-
-    def _count(self, size: int) -> None:
-        self._section_bytes += size
-        if self._section_bytes > 4 * MAX_HEADER_BYTES and not self.transport.is_closing():
-            self.transport.abort()
 
 
 def bind_socket(bind: str) -> socket.socket:
@@ -94,10 +58,10 @@ def uvicorn_config(app: ASGIApp | str, lifespan: Literal["on", "auto"] = "on") -
     """Return how we run uvicorn: it must not read forward headers, and must not log what may hold a credential."""
     return uvicorn.Config(
         app,
-        http=BoundedHeadersProtocol,
+        http=StrictProtocol,
         loop="uvloop",
         lifespan=lifespan,
-        ws="websockets-sansio",
+        ws="none",
         proxy_headers=False,
         server_header=False,
         date_header=False,
@@ -124,6 +88,8 @@ def serve_workers(app: ASGIApp, listener: socket.socket, workers: int) -> int:
 
 def _serve(app: ASGIApp, listener: socket.socket) -> int:
     server = uvicorn.Server(uvicorn_config(app))
+    # uvicorn stops gracefully and then raises the signal again: SIGTERM's own action would skip what cleans up after us.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
         server.run(sockets=[listener])
     return 0 if server.started else 1
@@ -138,6 +104,8 @@ class _Parent:
         self._workers = workers
         self._children: set[int] = set()
         self._stopping = False
+        # Nothing is ever written: reading ends when the last writer, the parent, is gone.
+        self._parent_gone, self._parent_lives = os.pipe()
 
     def run(self) -> int:
         gc.collect()
@@ -161,12 +129,19 @@ class _Parent:
         try:
             for number in _STOP_SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
+            os.close(self._parent_lives)
+            threading.Thread(target=self._end_with_parent, daemon=True).start()
             status = _serve(self._app, self._listener)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             # A worker that still waits for a stuck backend's thread would never end.
             os._exit(status)
+
+    def _end_with_parent(self) -> None:
+        os.read(self._parent_gone, 1)
+        # A parent that was killed must not leave workers behind that hold the port.
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _wait_for_one(self) -> None:
         try:

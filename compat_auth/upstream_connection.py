@@ -32,7 +32,7 @@ class Patience:
 
     Attributes:
         first_byte_s: From the end of the request to the first byte of the answer.
-        idle_s: Between two parts of an answer.
+        idle_s: Between two parts of an answer that is passed on.
     """
 
     first_byte_s: float
@@ -82,6 +82,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._heard = self._head_done = self._ended = self._interim = self._reusable = self._held_back = False
         self._head_bytes = self._waiting_bytes = 0
         self._error: BaseException | None = None
+        self._pause_s = self._patience.first_byte_s
         self._parser = httptools.HttpResponseParser(self)
         if isinstance(body, bytes):
             self._transport.write(head + body)
@@ -93,6 +94,11 @@ class UpstreamConnection(asyncio.Protocol):
             if self._error is not None:
                 raise self._error
             await self._wait()
+
+    def allow_pauses(self) -> None:
+        """Let the answer pause between its parts for as long as one that is passed on may."""
+        self._pause_s = self._patience.idle_s
+        self._deadline = self._loop.time() + self._pause_s
 
     async def read(self) -> tuple[bytes, bool]:
         """Return what has come of the body, and whether more may come.
@@ -111,7 +117,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._waiting_bytes = 0
         if self._held_back:
             self._held_back = False
-            self._deadline = self._loop.time() + self._patience.idle_s
+            self._deadline = self._loop.time() + self._pause_s
             self._transport.resume_reading()
         return part, not self._ended
 
@@ -174,7 +180,7 @@ class UpstreamConnection(asyncio.Protocol):
                 self._fail(UpstreamUnreachable(f"upstream: a malformed answer: {exc}"))
             return
         if self._head_done:
-            self._deadline = self._loop.time() + self._patience.idle_s
+            self._deadline = self._loop.time() + self._pause_s
         else:
             self._head_bytes += len(data)
             if self._head_bytes > MAX_ANSWER_HEAD_BYTES:
@@ -238,19 +244,20 @@ class UpstreamConnection(asyncio.Protocol):
 
     async def _send(self, head: bytes, parts: AsyncIterator[bytes]) -> None:
         chunked = b"\r\ntransfer-encoding: chunked\r\n" in head
-        self._transport.write(head)
+        # The head waits for the first part: a body that is malformed from its beginning never reaches the upstream.
+        unsent = head
         try:
             async for part in parts:
                 if not self.is_open:
                     return
-                self._transport.write(b"%x\r\n%b\r\n" % (len(part), part) if chunked else part)
+                self._transport.write(unsent + (b"%x\r\n%b\r\n" % (len(part), part) if chunked else part))
+                unsent = b""
                 if self._drained is not None:
                     await self._drained
         except Exception as exc:  # noqa: BLE001  # it belongs to the request that waits, whatever it is
             self._fail(exc)
             return
-        if chunked:
-            self._transport.write(b"0\r\n\r\n")
+        self._transport.write(unsent + (b"0\r\n\r\n" if chunked else b""))
         if not self._heard:
             self._expect_within(self._patience.first_byte_s)
 

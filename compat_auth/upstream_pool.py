@@ -35,11 +35,22 @@ class UpstreamPool:
         self.path = url.path.rstrip("/").encode("ascii")
         self._host = url.hostname or ""
         self._port = url.port or (443 if url.scheme == "https" else 80)
-        self._tls = _tls_context(settings.verify) if url.scheme == "https" else None
+        self._is_tls = url.scheme == "https"
+        self._verify = settings.verify
+        self._tls: ssl.SSLContext | None = None
         self._connect_timeout_s = settings.connect_timeout_s
         self._patience = Patience(settings.timeout_s, settings.idle_timeout_s)
         self._idle: list[UpstreamConnection] = []
         self._sweeper: asyncio.TimerHandle | None = None
+
+    def open(self) -> None:
+        """Read the certificate authorities.
+
+        Raises:
+            ConfigError: They cannot be read.
+        """
+        if self._is_tls and self._tls is None:
+            self._tls = _tls_context(self._verify)
 
     async def ask(self, method: str, head: bytes, body: Body) -> UpstreamConnection:
         """Send a request; return the connection once the head of the answer is there. The caller releases it.
@@ -63,6 +74,7 @@ class UpstreamPool:
         Raises:
             UpstreamUnreachable, UpstreamTimeout: There is none to be had.
         """
+        self.open()
         connecting = asyncio.get_running_loop().create_connection(
             lambda: UpstreamConnection(self._patience, self._keep), self._host, self._port, ssl=self._tls
         )
@@ -121,12 +133,16 @@ def _read_url(text: str) -> SplitResult:
     except ValueError:
         proper, url = False, urlsplit("")
     if not proper or url.query or url.username is not None or url.fragment or not text.isascii():
-        raise ConfigError(f"upstream.url: {text!r}: not an address such as http://127.0.0.1:8080")
+        # Not repeated: it may hold a password.
+        raise ConfigError("upstream.url: not an address such as http://127.0.0.1:8080, without user, query or fragment")
     return url
 
 
 def _tls_context(verify: bool | str) -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
+    try:
+        context = ssl.create_default_context(cafile=verify if isinstance(verify, str) else None)
+    except OSError as exc:
+        raise ConfigError(f"upstream.verify: {verify}: cannot be read ({exc}); name a file of CA certificates") from exc
     if verify is False:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

@@ -12,7 +12,22 @@ OURS = "compat_auth_backends"
 
 # Top to bottom, as a request travels. A new module takes its place here first.
 ROWS = (
-    ("words", {"audit", "errors", "hashing", "identity", "joined_writes", "problem", "strict_json", "trust", "verified"}),
+    ("limits", {"scopes"}),
+    (
+        "words",
+        {
+            "accident",
+            "audit",
+            "errors",
+            "hashing",
+            "identity",
+            "joined_writes",
+            "problem",
+            "strict_json",
+            "trust",
+            "verified",
+        },
+    ),
     (
         "parsed at the edge",
         {
@@ -24,7 +39,9 @@ ROWS = (
             "password_file",
             "paths",
             "refusal",
+            "requirements",
             "token_cache",
+            "turns",
             "user_identity",
         },
     ),
@@ -42,8 +59,8 @@ ROWS = (
             "upstream_connection",
         },
     ),
-    ("contract", {"backend", "directory_catalog", "keys", "lookup", "server", "upstream_pool"}),
-    ("kinds of backends", {"airflow2_module", "chain", "exchange", "legacy"}),
+    ("contract", {"backend", "directory_catalog", "keys", "protocol", "upstream_pool"}),
+    ("kinds of backends", {"airflow2_module", "chain", "exchange", "legacy", "lookup", "server"}),
     ("decision", {"decision", "registry", "strategies"}),
     ("asking for it", {"extension", "request"}),
     ("gate", {"gate"}),

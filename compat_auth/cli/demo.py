@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -14,22 +15,25 @@ import click
 from compat_auth.app import create_app
 from compat_auth.cli.options import start_logging
 from compat_auth.demo import BackgroundServer, Upstream, curl_lines, jwks_url, write_demo
-from compat_auth.errors import BackendUnavailable
+from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.server import bind_socket, serve_workers
 
+_PORT = 8088
 _CURL_TIMEOUT_S = 30
 
 
 @click.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8088, show_default=True, help="0 picks a free one.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), help="Default 8088, or a free one where that is taken; 0 is a free one."
+)
 @click.option("--check", is_flag=True, help="Run the printed commands; exit 0 when all do what they promise, else 1.")
-def demo(port: int, check: bool) -> None:
+def demo(port: int | None, check: bool) -> None:
     """Serve a gateway in front of an embedded upstream that accepts only JWTs, with users made up for this run."""
     start_logging("WARNING")
     upstream = Upstream()
     with (
         tempfile.TemporaryDirectory(prefix="compat-auth-demo-") as folder,
-        bind_socket(f"127.0.0.1:{port}") as listener,
+        _bind(port) as listener,
         bind_socket("127.0.0.1:0") as upstream_listener,
     ):
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -48,6 +52,16 @@ def demo(port: int, check: bool) -> None:
     if not check:
         click.echo("\nThe demo has ended; nothing of it is left.")
     sys.exit(status)
+
+
+def _bind(port: int | None) -> socket.socket:
+    if port is not None:
+        return bind_socket(f"127.0.0.1:{port}")
+    try:
+        return bind_socket(f"127.0.0.1:{_PORT}")
+    except ConfigError:
+        # Nobody asked for this very port.
+        return bind_socket("127.0.0.1:0")
 
 
 def _introduce(url: str, upstream_url: str, lines: list[str]) -> None:

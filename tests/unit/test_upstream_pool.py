@@ -260,6 +260,7 @@ async def test_an_answer_that_pauses_for_too_long_times_out() -> None:
 
     async with upstream(speak, timeout_s=0.1, idle_timeout_s=0.2) as pool:
         answer = await pool.ask("GET", GET, b"")
+        answer.allow_pauses()
 
         with pytest.raises(UpstreamTimeout):
             await whole(answer)

@@ -1,0 +1,182 @@
+"""uvicorn's HTTP/1.1 protocol, made strict: what it lets by ends here, before the gate sees a request.
+
+Four things, each an attack that uvicorn with httptools is open to:
+
+- A request that asks for an upgrade (`h2c`, as Java's client does by default) loses its body, and the bytes of the body
+  are read as the next request: whoever chooses a body chooses a request. We read such a request as plain HTTP/1.1.
+- Trailers are appended to the header list that the application reads: a credential or a forward header could come in
+  behind the back of a proxy that has checked the headers. RFC 9110 section 6.5.1 forbids it.
+- A header, trailer or chunk extension without end fills the memory, because it is reported only when it is complete.
+- The absolute form, a fragment, and HTTP/2.0 in the request line are cut off or ignored.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import cast
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from compat_auth.headers import MAX_HEADER_BYTES
+from compat_auth.joined_writes import JoinedWrites
+
+# Above the gate's own limit, so that a section that is too large but ends gets its 431.
+MAX_UNPRODUCTIVE_BYTES = 4 * MAX_HEADER_BYTES
+# As long as a patient client on a bad line may need; as short as nginx's client_header_timeout is by default.
+HEADER_TIMEOUT_S = 60.0
+_VERSIONS = frozenset(("1.0", "1.1"))
+
+
+class MalformedRequest(ValueError):
+    """The request line means something else to another parser; uvicorn answers 400 and closes the connection."""
+
+
+class StrictProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    _in_head = True
+    _progress = False
+    _unproductive_bytes = 0
+    _framing = b""
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Give the first request its time."""
+        super().connection_made(cast("asyncio.Transport", JoinedWrites(transport, self.loop)))
+        self._start_head_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._stop_head_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read what has come, or answer 400 and close."""
+        self._unset_keepalive_if_required()
+        self._progress = False
+        try:
+            self._feed(data)
+        except httptools.HttpParserError:
+            self.send_400_response("Invalid HTTP request received.")
+            return
+        self._unproductive_bytes = 0 if self._progress else self._unproductive_bytes + len(data)
+        if self._unproductive_bytes > MAX_UNPRODUCTIVE_BYTES:
+            self.transport.abort()
+        elif self._in_head and self._head_timer is None and (not self._progress or not self.cycle):
+            self._start_head_timer()
+
+    def _feed(self, data: bytes) -> None:
+        rest = self._parse(data)
+        while rest:
+            rest = self._parse(rest)
+
+    def _parse(self, data: bytes) -> bytes:
+        """Return what the parser has left over behind a request that asks for an upgrade."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as pause:
+            if self._framing:
+                self.parser = _parser_of_body(self, self._framing)
+                self._framing = b""
+            return data[cast("int", pause.args[0]) :]
+        return b""
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        self._in_head = True
+        super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; leave a trailer."""
+        if self._in_head:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Judge the request line.
+
+        Raises:
+            MalformedRequest: It is not `METHOD /path HTTP/1.1` (or 1.0).
+        """
+        self._in_head = False
+        self._progress = True
+        self._stop_head_timer()
+        if not self.url.startswith(b"/") or b"#" in self.url:
+            raise MalformedRequest("request target: only the origin form (RFC 9112 section 3.2.1), without '#'")
+        version = self.parser.get_http_version()
+        framing = [(name, value) for name, value in self.headers if name in {b"content-length", b"transfer-encoding"}]
+        chunked = any(name == b"transfer-encoding" for name, _ in framing)
+        if version not in _VERSIONS or (version == "1.0" and chunked):
+            raise MalformedRequest("HTTP version: only 1.0, without Transfer-Encoding, and 1.1")
+        if framing and self.parser.should_upgrade():
+            self._framing = b"".join(b"%s: %s\r\n" % header for header in framing)
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Take a part of the body."""
+        self._progress = True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the request, unless httptools ends it before its body."""
+        if self._framing:
+            return
+        self._in_head = True
+        self._progress = True
+        super().on_message_complete()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: a client may ask for an upgrade and be content without (RFC 9110 section 7.8)."""
+
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(HEADER_TIMEOUT_S, self._end_slow_head)
+
+    def _end_slow_head(self) -> None:
+        self._head_timer = None
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is None or cycle.response_complete:
+            self.transport.abort()
+        else:
+            # Some clients send a line's end after a body; the answer to it may take as long as it likes.
+            self._start_head_timer()
+
+    def _stop_head_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+
+class _AfterHead:
+    """Hands to a protocol what a parser reports, without the first head: the protocol has it already."""
+
+    def __init__(self, protocol: StrictProtocol) -> None:
+        self._protocol = protocol
+        self._skip = True
+        self.on_body = protocol.on_body
+        self.on_message_complete = protocol.on_message_complete
+
+    def on_message_begin(self) -> None:
+        if not self._skip:
+            self._protocol.on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        if not self._skip:
+            self._protocol.on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._skip:
+            self._protocol.on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        if not self._skip:
+            self._protocol.on_headers_complete()
+        self._skip = False
+
+
+def _parser_of_body(protocol: StrictProtocol, framing: bytes) -> httptools.HttpRequestParser:
+    """Return a parser that stands behind a head with this framing."""
+    parser = httptools.HttpRequestParser(_AfterHead(protocol))
+    if hasattr(parser, "set_dangerous_leniencies"):
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+    parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
+    return parser

@@ -1,0 +1,1 @@
+"""The attacker's tests: one module for each class of attack."""

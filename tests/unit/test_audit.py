@@ -1,0 +1,50 @@
+"""One event per verdict."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from compat_auth import audit
+from compat_auth.audit import Verdict
+
+
+def test_a_verdict_is_one_line_of_json(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "compat_auth.audit")
+
+    audit.record(Verdict("reject", "basic_auth", "zoë", "wrong password", "GET", "/api/v2/dags", "192.0.2.1"))
+
+    event = json.loads(caplog.messages[0])
+    assert event.pop("time").endswith("Z")
+    assert event == {
+        "event": "verdict",
+        "result": "reject",
+        "backend": "basic_auth",
+        "username": "zoë",
+        "reason": "wrong password",
+        "method": "GET",
+        "path": "/api/v2/dags",
+        "client": "192.0.2.1",
+    }
+
+
+def test_a_user_name_cannot_forge_a_line_or_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "compat_auth.audit")
+    name = 'x"}\n{"event": "verdict"\x1b[0m' + "a" * 10_000
+
+    audit.record(Verdict("reject", "", name, name, "GET", "/" + name, ""))
+
+    (line,) = caplog.messages
+    assert "\n" not in line
+    assert "\x1b" not in line
+    assert len(line) < 2000
+
+
+def test_nothing_is_written_when_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING, "compat_auth.audit")
+
+    audit.record(Verdict("accept", "", "", "", "GET", "/", ""))
+
+    assert not caplog.messages

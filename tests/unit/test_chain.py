@@ -1,0 +1,211 @@
+"""The chain: every rule in every order of the backends, in both modes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import permutations
+
+import pytest
+
+from compat_auth.backend import EVERY_KIND, Backend
+from compat_auth.chain import Chain, Mode
+from compat_auth.credentials import Absent, Basic, Bearer, Negotiate, Unrecognised
+from compat_auth.errors import BackendUnavailable, ConfigError, NotPermitted, Overloaded
+from compat_auth.identity import Identity
+from compat_auth.outcome import Accept, Challenge, Reject, Skip
+from stand_ins import scripted
+
+BASIC = Basic("alice", "pässwörd")
+MODES: tuple[Mode, ...] = ("strict", "airflow2")
+BASIC_CHALLENGE = 'Basic realm="Airflow", charset="UTF-8"'
+COOKIES = frozenset({Absent})
+TICKETS = frozenset({Negotiate})
+
+both_modes = pytest.mark.parametrize("mode", MODES)
+
+
+def every_order(*backends: Backend) -> Iterator[tuple[Backend, ...]]:
+    return permutations(backends)
+
+
+@both_modes
+def test_rule_1_a_wrong_explicit_credential_is_refused_beside_a_valid_cookie(mode: Mode) -> None:
+    cookie = scripted("session", Accept(Identity("alice", "session")), takes=COOKIES)
+    password = scripted("basic_auth", Reject("wrong password"))
+    for backends in every_order(cookie, password):
+        answer = Chain(backends, mode).ask(BASIC)
+
+        assert answer.outcome == Reject("wrong password")
+        assert answer.backend == "basic_auth"
+    assert cookie.asked == []
+
+
+def test_rule_2_one_refusal_carries_every_usable_challenge() -> None:
+    password = scripted("basic_auth", Reject("wrong"), invites=(BASIC_CHALLENGE,))
+    tickets = scripted("kerberos", Skip(), takes=TICKETS, invites=("Negotiate",))
+    cookie = scripted("session", Skip(), takes=COOKIES)
+    for backends in every_order(password, tickets, cookie):
+        answer = Chain(backends).ask(BASIC)
+
+        assert set(answer.challenges) == {"Negotiate", BASIC_CHALLENGE}
+        assert list(answer.challenges) == [value for backend in backends for value in backend.challenges()]
+
+
+@both_modes
+def test_rule_2_a_success_keeps_its_headers(mode: Mode) -> None:
+    headers = (("WWW-Authenticate", "Negotiate oRQw"),)
+    tickets = scripted("kerberos", Accept(Identity("zoë", "kerberos"), headers), takes=TICKETS)
+    password = scripted("basic_auth", Reject("wrong"), invites=(BASIC_CHALLENGE,))
+    for backends in every_order(tickets, password):
+        answer = Chain(backends, mode).ask(Negotiate(b"\x60"))
+
+        assert isinstance(answer.outcome, Accept)
+        assert answer.outcome.headers == headers
+        assert answer.challenges == ()
+
+
+@both_modes
+def test_rule_3_a_backend_is_only_asked_about_its_own_kind_of_credential(mode: Mode) -> None:
+    password = scripted("basic_auth", Reject("not its kind"))
+    tickets = scripted("kerberos", Accept(Identity("zoë", "kerberos")), takes=TICKETS)
+    for backends in every_order(password, tickets):
+        answer = Chain(backends, mode).ask(Negotiate(b"\x60"))
+
+        assert answer.backend == "kerberos"
+    assert password.asked == []
+
+
+@both_modes
+def test_rule_4_a_disabled_user_is_out_whatever_the_order(mode: Mode) -> None:
+    disabled = scripted("first", Reject("user is disabled"))
+    unknowing = scripted("second", Skip())
+    for backends in every_order(disabled, unknowing):
+        answer = Chain(backends, mode).ask(BASIC)
+
+        assert answer.outcome == Reject("user is disabled")
+
+
+@both_modes
+@pytest.mark.parametrize("error", [ValueError("boom"), KeyError("x"), ConfigError("broken file"), AssertionError()])
+def test_rule_5_a_backend_that_breaks_is_unavailable_and_no_other_lets_the_caller_in(
+    mode: Mode, error: Exception
+) -> None:
+    broken = scripted("broken", error)
+    unknowing = scripted("second", Skip())
+    for backends in every_order(broken, unknowing):
+        with pytest.raises(BackendUnavailable, match="broken"):
+            Chain(backends, mode).ask(BASIC)
+
+
+@both_modes
+@pytest.mark.parametrize("error", [BackendUnavailable("ldap is down"), Overloaded("busy"), NotPermitted("no role")])
+def test_rule_5_what_a_backend_raises_on_purpose_is_kept(mode: Mode, error: Exception) -> None:
+    for backends in every_order(scripted("first", error), scripted("second", Skip())):
+        with pytest.raises(type(error)) as caught:
+            Chain(backends, mode).ask(BASIC)
+
+        assert caught.value is error
+
+
+@both_modes
+def test_no_weaker_backend_is_asked_when_a_stronger_one_is_down(mode: Mode) -> None:
+    weaker = scripted("weaker", Accept(Identity("alice", "weaker")))
+
+    with pytest.raises(BackendUnavailable):
+        Chain((scripted("stronger", BackendUnavailable("down")), weaker), mode).ask(BASIC)
+
+    assert weaker.asked == []
+
+
+def test_rule_6_airflow2_asks_on_after_a_refusal_and_strict_does_not() -> None:
+    refusing = scripted("refusing", Reject("not mine", 403))
+    accepting = scripted("accepting", Accept(Identity("alice", "accepting")))
+    for backends in every_order(refusing, accepting):
+        lenient = Chain(backends, "airflow2").ask(BASIC)
+        strict = Chain(backends).ask(BASIC)
+
+        assert lenient.backend == "accepting"
+        assert strict.backend == backends[0].name
+
+
+def test_rule_6_airflow2_sends_the_challenge_of_the_last_backend_alone_and_bare() -> None:
+    password = scripted("basic_auth", Reject("wrong"), invites=(BASIC_CHALLENGE,))
+    tickets = scripted("kerberos", Skip(), takes=TICKETS, invites=("Negotiate",))
+    cookie = scripted("session", Skip(), takes=COOKIES)
+    last = {"basic_auth": ("Basic",), "kerberos": ("Negotiate",), "session": ()}
+    for backends in every_order(password, tickets, cookie):
+        answer = Chain(backends, "airflow2").ask(BASIC)
+
+        assert answer.challenges == last[backends[-1].name]
+
+
+def test_rule_6_airflow2_appends_a_silent_session_to_a_list_without_one() -> None:
+    password = scripted("basic_auth", Reject("wrong"), invites=(BASIC_CHALLENGE,))
+    tickets = scripted("kerberos", Skip(), takes=TICKETS, invites=("Negotiate",))
+    for backends in every_order(password, tickets):
+        assert Chain(backends, "airflow2").ask(BASIC).challenges == ()
+
+
+@both_modes
+def test_the_first_refusal_decides_when_nobody_accepts(mode: Mode) -> None:
+    for backends in every_order(scripted("first", Reject("one")), scripted("second", Reject("two", 403))):
+        answer = Chain(backends, mode).ask(BASIC)
+
+        assert answer.backend == backends[0].name
+
+
+@both_modes
+def test_the_first_that_accepts_decides(mode: Mode) -> None:
+    one = scripted("one", Accept(Identity("alice", "one")))
+    two = scripted("two", Accept(Identity("alice", "two")))
+    for backends in every_order(one, two):
+        answer = Chain(backends, mode).ask(BASIC)
+
+        assert answer.backend == backends[0].name
+        assert [step.backend for step in answer.steps] == [backends[0].name]
+
+
+def test_a_further_leg_comes_before_every_other_challenge_of_its_scheme() -> None:
+    tickets = scripted("kerberos", Challenge("Negotiate oRQw"), takes=TICKETS, invites=("Negotiate",))
+    password = scripted("basic_auth", Reject("wrong"), invites=(BASIC_CHALLENGE,))
+    for backends in every_order(tickets, password):
+        answer = Chain(backends).ask(Negotiate(b"\x60"))
+
+        assert answer.challenges == ("Negotiate oRQw", BASIC_CHALLENGE)
+
+
+def test_challenges_learnt_while_asking_come_after_those_that_are_known() -> None:
+    old = scripted("old", Skip(("Digest nonce=1", "basic")), takes=EVERY_KIND)
+    password = scripted("basic_auth", Skip(), invites=(BASIC_CHALLENGE,))
+    for backends in every_order(old, password):
+        answer = Chain(backends).ask(BASIC)
+
+        assert answer.outcome == Skip()
+        assert answer.challenges == (BASIC_CHALLENGE, "Digest nonce=1")
+
+
+@both_modes
+def test_nobody_decides_on_a_credential_that_nobody_takes(mode: Mode) -> None:
+    for backends in every_order(scripted("first", Reject("x")), scripted("second", Reject("y"))):
+        answer = Chain(backends, mode).ask(Bearer("abc"))
+
+        assert (answer.outcome, answer.backend, answer.steps) == (Skip(), "", ())
+
+
+def test_a_chain_knows_which_kinds_it_takes() -> None:
+    for backends in every_order(scripted("a", Skip()), scripted("b", Skip(), takes=TICKETS)):
+        chain = Chain(backends)
+
+        assert chain.takes(Basic)
+        assert chain.takes(Negotiate)
+        assert not chain.takes(Unrecognised)
+
+
+def test_one_backend_that_looks_at_more_than_the_credential_spoils_its_kinds_for_all() -> None:
+    looking = scripted("looking", Skip(), takes=frozenset({Basic}), alike=False)
+    tickets = scripted("tickets", Skip(), takes=frozenset({Basic, Negotiate}))
+    for backends in every_order(looking, tickets):
+        chain = Chain(backends)
+
+        assert not chain.answers_alike(Basic)
+        assert chain.answers_alike(Negotiate)

@@ -1,0 +1,95 @@
+"""From a vouched-for name to the user that the upstream needs."""
+
+from __future__ import annotations
+
+import pytest
+
+from compat_auth.config import parse_settings
+from compat_auth.directory import DirectoryUser
+from compat_auth.errors import ConfigError, NoSuchUser
+from compat_auth.identity import Identity
+from compat_auth.lookup import Lookup
+from compat_auth.outcome import Accept, Reject
+
+
+class Users:
+    name = "airflow_db"
+
+    def find(self, username: str) -> DirectoryUser | None:
+        users = {
+            "zoë": DirectoryUser("Zoë", email="zoe@example.org", roles=("Op",), upstream_id="7"),
+            "bob": DirectoryUser("bob", active=False, upstream_id="8"),
+        }
+        return users.get(username)
+
+
+class MoreUsers:
+    name = "mapping"
+
+    def find(self, username: str) -> DirectoryUser | None:
+        return DirectoryUser(username) if username in ("bob", "carol") else None
+
+
+def test_an_identity_is_kept_where_nothing_is_looked_up() -> None:
+    identity = Identity("zoë", "kerberos")
+
+    assert Lookup(()).complete(identity) is identity
+
+
+def test_the_directorys_number_and_roles_complete_the_identity() -> None:
+    completed = Lookup((Users(),)).complete(Identity("zoë", "kerberos", roles=("Admin",), expires_at=9))
+
+    assert completed == Identity(
+        "Zoë",
+        "kerberos",
+        directory="airflow_db",
+        email="zoe@example.org",
+        roles=("Op",),
+        upstream_id="7",
+        expires_at=9,
+    )
+
+
+@pytest.mark.parametrize(
+    "identity",
+    [
+        pytest.param(Identity("nobody", "basic_auth", upstream_id="3"), id="has-its-number"),
+        pytest.param(Identity("nobody", "basic_auth", directory="htpasswd"), id="comes-from-a-directory"),
+    ],
+)
+def test_an_identity_that_is_complete_is_not_looked_up_again(identity: Identity) -> None:
+    assert Lookup((Users(),)).complete(identity) is identity
+
+
+def test_an_identity_from_a_directory_is_looked_up_where_the_upstream_wants_its_number() -> None:
+    identity = Identity("zoë", "basic_auth", directory="htpasswd")
+
+    assert Lookup((Users(),), needs_key=True).complete(identity).upstream_id == "7"
+
+
+@pytest.mark.parametrize(
+    ("username", "state"), [("nobody", "unknown to airflow_db"), ("bob", "disabled in airflow_db")]
+)
+def test_whom_the_directory_does_not_know_or_has_disabled_is_refused(username: str, state: str) -> None:
+    with pytest.raises(NoSuchUser, match=state):
+        Lookup((Users(),)).complete(Identity(username, "kerberos"))
+
+
+def test_the_first_directory_that_knows_a_name_decides_even_when_a_later_one_would_let_it_in() -> None:
+    lookup = Lookup((Users(), MoreUsers()))
+
+    refused = lookup.accept(Accept(Identity("bob", "kerberos")))
+    accepted = lookup.accept(Accept(Identity("carol", "kerberos"), reusable_s=5))
+
+    assert isinstance(refused, Reject)
+    assert refused.status == 403
+    assert accepted == Accept(Identity("carol", "kerberos", directory="mapping"), reusable_s=5)
+
+
+def test_a_directory_that_only_checks_passwords_cannot_be_a_lookup() -> None:
+    settings = parse_settings(
+        {"lookup": {"directories": ["upstream"]}, "upstream": {"url": "http://127.0.0.1:1"}}, origin="test"
+    )
+
+    with pytest.raises(ConfigError, match="only checks passwords"):
+        Lookup.from_settings(settings)

@@ -1,0 +1,65 @@
+"""Whose word about the caller's address is believed."""
+
+from __future__ import annotations
+
+import pytest
+
+from compat_auth.trust import TrustedProxies
+
+FORGED = {b"x-forwarded-for": [b"203.0.113.9"]}
+
+
+def scope(address: str | None) -> dict[str, object]:
+    return {"client": None if address is None else (address, 1)}
+
+
+def test_nobody_is_believed_by_default() -> None:
+    trusted = TrustedProxies([])
+
+    assert not trusted
+    assert trusted.client(scope("127.0.0.1"), FORGED) == "127.0.0.1"
+
+
+def test_a_stranger_cannot_name_another_address() -> None:
+    trusted = TrustedProxies(["10.0.0.0/8"])
+
+    assert trusted
+    assert trusted.client(scope("192.0.2.1"), FORGED) == "192.0.2.1"
+
+
+def test_a_trusted_proxy_names_the_caller() -> None:
+    trusted = TrustedProxies(["10.0.0.0/8"])
+
+    assert trusted.client(scope("10.0.0.1"), FORGED) == "203.0.113.9"
+
+
+@pytest.mark.parametrize(
+    ("values", "client"),
+    [
+        pytest.param([b"1.1.1.1, 203.0.113.9, 10.0.0.2"], "203.0.113.9", id="the-last-untrusted-hop"),
+        pytest.param([b"1.1.1.1", b"203.0.113.9"], "203.0.113.9", id="two-headers"),
+        pytest.param([b"1.1.1.1, unknown, 10.0.0.2"], "10.0.0.2", id="a-hop-that-is-no-address"),
+        pytest.param([b"10.0.0.3, 10.0.0.2"], "10.0.0.3", id="only-proxies"),
+        pytest.param([b" , "], "10.0.0.1", id="empty"),
+        pytest.param([], "10.0.0.1", id="none"),
+        pytest.param([b"2001:db8::7"], "2001:db8::7", id="ipv6"),
+        pytest.param([b"203.0.113.9:4711"], "10.0.0.1", id="with-a-port"),
+    ],
+)
+def test_the_caller_is_the_last_hop_that_no_trusted_proxy_vouches_further_for(values: list[bytes], client: str) -> None:
+    trusted = TrustedProxies(["10.0.0.0/8"])
+
+    assert trusted.client(scope("10.0.0.1"), {b"x-forwarded-for": values}) == client
+
+
+def test_an_ipv4_peer_on_an_ipv6_socket_is_the_same_peer() -> None:
+    assert TrustedProxies(["10.0.0.0/8"]).covers("::ffff:10.0.0.1")
+
+
+@pytest.mark.parametrize("address", ["", "unix:", "localhost", "192.0.2.1"])
+def test_what_is_no_address_of_a_proxy_is_not_covered(address: str) -> None:
+    assert not TrustedProxies(["10.0.0.0/8"]).covers(address)
+
+
+def test_a_connection_without_an_address_has_none() -> None:
+    assert TrustedProxies(["10.0.0.0/8"]).client(scope(None), FORGED) == ""
