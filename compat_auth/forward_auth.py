@@ -86,5 +86,10 @@ def _original(dialect: Dialect, request: GateRequest) -> GateRequest:
     path, _, query = targets[0].partition(b"?")
     method = methods[0].decode("ascii").upper()
     return GateRequest(
-        request.scope, request.intake, method, canonical_path(path), canonical_query(query), request.client
+        request.scope,
+        request.intake,
+        method,
+        canonical_path(path),
+        canonical_query(query) if query else b"",
+        request.client,
     )

@@ -87,11 +87,6 @@ class StrictProtocol(HttpToolsProtocol):
         self._in_head = True
         super().on_message_begin()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; leave a trailer."""
-        if self._in_head:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """Judge the request line.
 
@@ -111,6 +106,8 @@ class StrictProtocol(HttpToolsProtocol):
         if framing and self.parser.should_upgrade():
             self._framing = b"".join(b"%s: %s\r\n" % header for header in framing)
         super().on_headers_complete()
+        # What the application reads is complete: a trailer goes to a list that nobody reads.
+        self.headers = []
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
