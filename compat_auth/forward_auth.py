@@ -89,5 +89,10 @@ def _original(dialect: Dialect, request: GateRequest) -> GateRequest:
     if method in REFUSED_METHODS:
         raise NotImplementedHere(f"method {method}: not spoken here")
     return GateRequest(
-        request.scope, request.intake, method, canonical_path(path), canonical_query(query), request.client
+        request.scope,
+        request.intake,
+        method,
+        canonical_path(path),
+        canonical_query(query) if query else b"",
+        request.client,
     )
