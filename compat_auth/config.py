@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -302,14 +302,23 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
+def _section_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """Return the model of a section, or None where the name is no section."""
+    kind = model.model_fields[name].annotation if name in model.model_fields else None
+    # Python 3.10 takes list[str] for a class, which issubclass() then refuses.
+    if isinstance(kind, type) and get_origin(kind) is None and issubclass(kind, BaseModel):
+        return kind
+    return None
+
+
 def _is_secret(path: list[str]) -> bool:
     model: type[BaseModel] = Settings
     *sections, key = path
     for section in sections:
-        field = model.model_fields.get(section)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        inner = _section_of(model, section)
+        if inner is None:
             return False
-        model = field.annotation
+        model = inner
     return key in model.model_fields and model.model_fields[key].annotation is SecretStr
 
 
@@ -356,8 +365,8 @@ def _explain(origin: str, error: Any) -> str:
 def _known_keys(path: list[str]) -> list[str]:
     model: type[BaseModel] = Settings
     for section in path:
-        field = model.model_fields.get(section)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        inner = _section_of(model, section)
+        if inner is None:
             return []
-        model = field.annotation
+        model = inner
     return sorted(model.model_fields)
