@@ -20,6 +20,8 @@ from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 logger = logging.getLogger(__name__)
 
 Mode = Literal["strict", "airflow2"]
+# What Airflow 2 looks for in the list; FAB's own name for the same module is another one to it.
+_CORE_SESSION = frozenset(("session", "airflow.api.auth.backend.session"))
 # The status of an error that nobody may show to a caller, such as a broken configuration.
 _BROKEN = CompatAuthError.status
 
@@ -114,7 +116,7 @@ class Chain:
     def _last_challenge(self, learnt: tuple[str, ...]) -> tuple[str, ...]:
         # Airflow 2 sends the headers of the last backend alone. Unless the list names `session`, it appends it, and
         # `session` sends none. Its Basic challenge has no parameters; a module of a third party's is passed as it is.
-        if not any(backend.name == "session" for backend in self.backends):
+        if not any(backend.configured_as in _CORE_SESSION for backend in self.backends):
             return ()
         own = self.backends[-1].challenges()
         return tuple(value.split(" ", 1)[0] for value in own) or learnt
