@@ -43,12 +43,14 @@ class Answer:
         backend: Name of the backend that decided, or "".
         challenges: `WWW-Authenticate` values for a 401, one for each scheme, in the order of the chain.
         steps: Every backend that was asked, in order.
+        reusable: Nobody who was asked looked at anything but the credential: for the same one the answer is the same.
     """
 
     outcome: Outcome
     backend: str
     challenges: tuple[str, ...]
     steps: tuple[Step, ...]
+    reusable: bool = False
 
 
 class Chain:
@@ -80,14 +82,16 @@ class Chain:
         steps: list[Step] = []
         learnt: list[tuple[str, ...]] = []
         refusal: Step | None = None
+        reusable = True
         for backend in self.backends:
             if type(credential) not in backend.kinds:
                 continue
+            reusable = reusable and backend.depends_on_credential_only
             outcome = _ask_one(backend, credential)
             steps.append(Step(backend.name, outcome))
             match outcome:
                 case Accept():
-                    return Answer(outcome, backend.name, (), tuple(steps))
+                    return Answer(outcome, backend.name, (), tuple(steps), reusable)
                 case Reject() | Challenge():
                     learnt.append(outcome.challenges if isinstance(outcome, Reject) else ())
                     refusal = refusal or steps[-1]
