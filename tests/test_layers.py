@@ -60,6 +60,7 @@ PUBLIC = {
         "hash_pool",
         "hashing",
         "identity",
+        "lookup",
         "outcome",
         "password_file",
         "user_identity",
