@@ -11,6 +11,7 @@ import logging
 from dataclasses import dataclass
 from typing import Literal
 
+from compat_auth.accident import describe_accident
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.credentials import Credential
 from compat_auth.errors import BackendUnavailable, CompatAuthError
@@ -80,7 +81,7 @@ class Chain:
         for backend in self.backends:
             if type(credential) not in backend.kinds:
                 continue
-            outcome = _ask(backend, credential)
+            outcome = _ask_one(backend, credential)
             steps.append(Step(backend.name, outcome))
             match outcome:
                 case Accept():
@@ -113,15 +114,15 @@ class Chain:
         return tuple(value.split(" ", 1)[0] for value in self.backends[-1].challenges())
 
 
-def _ask(backend: Backend, credential: Credential) -> Outcome:
+def _ask_one(backend: Backend, credential: Credential) -> Outcome:
     try:
         return backend.authenticate(credential)
     except Exception as exc:
         if isinstance(exc, CompatAuthError) and exc.status != _BROKEN:
             raise
-        # Third-party code may raise anything; whatever it is, the source could not be asked, and a caller gets no 500.
-        logger.exception("backend %s raised; the request is answered 503", backend.name)
-        raise BackendUnavailable(f"backend {backend.name}: raised {type(exc).__name__}") from exc
+        # A backend may be anybody's code: its accident is a source that could not be asked, never a 500.
+        logger.error("backend %s raised; the request is answered 503: %s", backend.name, describe_accident(exc))  # noqa: TRY400  # not its message
+        raise BackendUnavailable(f"backend {backend.name}: raised {type(exc).__name__}") from None
 
 
 def _one_for_each_scheme(challenges: tuple[str, ...]) -> tuple[str, ...]:

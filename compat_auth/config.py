@@ -166,6 +166,15 @@ class LookupSettings(_Section):
     )
 
 
+class RequireSettings(_Section):
+    """What some paths ask of an identity."""
+
+    path: str = Field(pattern="^/", description="Path prefix.")
+    methods: Names = Field(default=[], description="Methods in upper case; empty: all.")
+    all_of: Names = Field(default=[], description="All of these must hold: role:NAME, group:NAME, backend:NAME, mfa, …")
+    any_of: Names = Field(default=[], description="At least one of these must hold, unless it is empty.")
+
+
 class Airflow2Settings(_Section):
     """Details of mode = "airflow2"."""
 
@@ -215,6 +224,7 @@ class Settings(_Section):
     )
     htpasswd: HtpasswdSettings = Field(default_factory=HtpasswdSettings, description="See [htpasswd].")
     kerberos: KerberosSettings = Field(default_factory=KerberosSettings, description="See [kerberos].")
+    require: list[RequireSettings] = Field(default=[], description="What paths ask of an identity; see [[require]].")
     lookup: LookupSettings = Field(default_factory=LookupSettings, description="See [lookup].")
     airflow2: Airflow2Settings = Field(default_factory=Airflow2Settings, description="See [airflow2].")
     serve: ServeSettings = Field(default_factory=ServeSettings, description="See [serve].")

@@ -20,9 +20,10 @@ from compat_auth import audit
 from compat_auth.backend import CredentialKind
 from compat_auth.chain import Answer, Chain
 from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised, parse_authorization
-from compat_auth.errors import BackendUnavailable, CompatAuthError, Overloaded
+from compat_auth.errors import BackendUnavailable, CompatAuthError
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Challenge, Reject, Skip
+from compat_auth.turns import Turns
 from compat_auth.verified import VerifiedCredentials
 
 _KINDS: tuple[CredentialKind, ...] = (Absent, Basic, Bearer, Negotiate, Unrecognised)
@@ -129,10 +130,9 @@ class Decider:
         self.chain = chain
         self._app = app
         self._obtain = obtain
-        self._limit = threads + max_waiting
         self._timeout_s = timeout_s
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="compat-auth-chain")
-        self._running = 0
+        self._turns = Turns(threads, max_waiting)
         self._verified: VerifiedCredentials[Granted] = VerifiedCredentials(cache_entries, monotonic)
         self._monotonic = monotonic
         self._flights: dict[bytes, asyncio.Task[Decision]] = {}
@@ -221,18 +221,12 @@ class Decider:
             raise BackendUnavailable(f"the chain did not answer within {self._timeout_s:g} s") from None
 
     async def _check(self, presented: Presented, digest: bytes, *, fresh: bool) -> Decision:
-        if self._running >= self._limit:
-            raise Overloaded("too many requests wait for an authentication backend")
-        self._running += 1
-        try:
-            loop = asyncio.get_running_loop()
+        async with self._turns.take(presented.client):
             # A context of its own: what a backend leaves in context variables must not reach another request.
             context = contextvars.Context()
-            decision, for_s = await loop.run_in_executor(
+            decision, for_s = await asyncio.get_running_loop().run_in_executor(
                 self._pool, lambda: context.run(self._check_in_thread, presented, fresh)
             )
-        finally:
-            self._running -= 1
         if isinstance(decision, Granted) and digest:
             decision = replace(decision, digest=digest)
             self._verified.remember(digest, decision, for_s)

@@ -56,6 +56,7 @@ def _page(dialect: Dialect) -> Page:
         extra: tuple[tuple[bytes, bytes], ...] = ()
         if gate.rules.protect.cover(original.path):
             decision = await gate.decide(original)
+            gate.require_permission(decision, original)
             if isinstance(decision, Granted):
                 authorization, extra, dropped = decision.bearer, decision.headers, gate.dropped_cookies
             elif not (isinstance(decision, Unclaimed) and gate.is_for_upstream(decision, original)):

@@ -7,7 +7,7 @@ Names are compared as servers behind us may compare them: without case, and with
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from compat_auth.errors import AmbiguousCredentials, BadRequest, HeadersTooLarge
@@ -85,11 +85,11 @@ class Intake:
         forward: Forward headers as they came, folded names, for a peer that is a trusted proxy.
     """
 
-    kept: RawHeaders
+    kept: RawHeaders = field(repr=False)
     host: bytes
-    authorization: bytes | None
-    cookies: list[bytes]
-    forward: dict[bytes, list[bytes]]
+    authorization: bytes | None = field(repr=False)
+    cookies: list[bytes] = field(repr=False)
+    forward: dict[bytes, list[bytes]] = field(repr=False)
 
 
 def take_in(raw_headers: RawHeaders) -> Intake:

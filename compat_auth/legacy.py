@@ -20,6 +20,7 @@ from flask_login import current_user
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
+from compat_auth.accident import describe_accident
 from compat_auth.backend import EVERY_KIND, Backend, CredentialKind
 from compat_auth.credentials import Absent, Bearer, Credential
 from compat_auth.errors import BackendUnavailable, ConfigError
@@ -91,7 +92,7 @@ class LegacyBackend(Backend):
             raise
         except Exception as exc:
             # Third-party code may raise anything; whatever it is, the source could not be asked.
-            logger.exception("backend %s raised; the request is answered 503", self.name)
+            logger.error("backend %s raised; the request is answered 503: %s", self.name, describe_accident(exc))  # noqa: TRY400  # not its message
             raise BackendUnavailable(f"backend {self.name}: raised {type(exc).__name__}") from exc
         if called and 200 <= response.status_code < 300:
             return self._accept(user, response)

@@ -128,7 +128,7 @@ async def test_a_kind_that_no_backend_takes_never_starts_a_thread() -> None:
 
 
 @pytest.mark.parametrize("takes", [COOKIES, frozenset({Basic})])
-async def test_no_credential_and_no_cookie_never_start_a_thread(takes: frozenset[type[Absent] | type[Basic]]) -> None:
+async def test_no_credential_and_no_cookie_never_start_a_thread(takes: frozenset[type[Absent | Basic]]) -> None:
     decider = make_decider(scripted("session", Reject("x"), takes=frozenset(takes), alike=False))
 
     decision = await decider.decide(presented(None))
@@ -328,7 +328,7 @@ async def test_a_check_that_is_cancelled_itself_leaves_nothing_behind(held: Held
     await asyncio.wait([waiting])
 
     assert decider._flights == {}
-    assert decider._running == 0
+    assert decider._turns.present == 0
 
 
 async def test_beyond_the_bound_a_request_is_overloaded_at_once(held: Held) -> None:
