@@ -116,7 +116,7 @@ def guard_view(
                 return _send(style().word(401, (header,)))
             case Reject(_, status):
                 return _send(style().word(status, challenges()))
-            case Skip():
-                return _send(style().word(401, challenges()))
+            case Skip(learnt):
+                return _send(style().word(401, (*challenges(), *learnt)))
 
     return guarded

@@ -36,7 +36,7 @@ ROWS = (
         {"asgi", "directory", "guard", "hash_pool", "key_file", "profiles", "tokens", "trusted_keys"},
     ),
     ("contract", {"backend", "directory_catalog", "keys", "protocol"}),
-    ("kinds of backends", {"airflow2_module", "chain", "exchange", "legacy", "lookup", "server"}),
+    ("kinds of backends", {"airflow2_module", "chain", "exchange", "legacy", "lookup", "server", "testing"}),
     ("decision", {"decision", "registry", "strategies"}),
     ("asking for it", {"extension", "request"}),
     ("gate", {"gate"}),
@@ -66,6 +66,7 @@ PUBLIC = {
         "lookup",
         "outcome",
         "password_file",
+        "testing",
         "user_identity",
     )
 }

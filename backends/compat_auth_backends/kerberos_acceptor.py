@@ -10,20 +10,24 @@ import os
 import stat
 import threading
 import time
-from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import cast
+from typing import Any
 
-import gssapi.raw as gss
+import gssapi.raw
 from gssapi.raw.creds import Creds
 from gssapi.raw.misc import GSSError
+from gssapi.raw.names import Name
+from gssapi.raw.oids import OID
+from gssapi.raw.sec_contexts import SecurityContext
 
 from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable, ConfigError, KeyFileError
 
-KRB5 = gss.OID.from_int_seq("1.2.840.113554.1.2.2")  # RFC 4121 section 6
-SPNEGO = gss.OID.from_int_seq("1.3.6.1.5.5.2")  # RFC 4178 section 3
+# Typed by hand: pyright cannot follow the way in which gssapi's stubs name each other.
+gss: Any = gssapi.raw
+KRB5: OID = gss.OID.from_int_seq("1.2.840.113554.1.2.2")  # RFC 4121 section 6
+SPNEGO: OID = gss.OID.from_int_seq("1.3.6.1.5.5.2")  # RFC 4178 section 3
 # Named, so that KRB5RCACHENAME=none: in somebody's environment does not let tokens be used twice.
 _DEFAULT_REPLAY_CACHE = "dfl:"
 
@@ -135,13 +139,13 @@ class Acceptor:
             raise TokenRefused("the client wants a second leg, or sent an empty token")
         if result.mech != KRB5:
             raise TokenRefused(f"mechanism {result.mech} is not Kerberos")
-        if gss.RequirementFlag.anonymity in cast("Container[object]", result.flags):
+        if gss.RequirementFlag.anonymity in result.flags:
             raise TokenRefused("the client is anonymous")
         service, _, service_realm = self._service_of(result.context).rpartition("@")
         ends_at = None if result.lifetime is None else int(time.time()) + result.lifetime
         return Ticket(_display(result.initiator_name), service, service_realm, result.token or b"", ends_at)
 
-    def target(self) -> gss.Name:
+    def target(self) -> Name:
         """Return the name of a key in the keytab, to ask a KDC for a ticket to ourselves.
 
         Raises:
@@ -149,7 +153,9 @@ class Acceptor:
         """
         self._current()
         try:
-            found = gss.inquire_cred(gss.acquire_cred_from(self._store, usage="accept", mechs=[KRB5]).creds).name
+            found: Name | None = gss.inquire_cred(
+                gss.acquire_cred_from(self._store, usage="accept", mechs=[KRB5]).creds
+            ).name
         except GSSError as exc:
             raise BackendUnavailable(self._unusable(explain(exc))) from exc
         if found is None:
@@ -157,9 +163,8 @@ class Acceptor:
         return found
 
     @staticmethod
-    def _service_of(context: gss.SecurityContext | None) -> str:
-        name = gss.inquire_context(context).target_name if context is not None else None
-        return _display(name)
+    def _service_of(context: SecurityContext | None) -> str:
+        return _display(gss.inquire_context(context).target_name if context is not None else None)
 
     def _current(self) -> Creds:
         try:
@@ -189,16 +194,16 @@ class Acceptor:
         with self._path.open("rb"):
             pass  # an OSError says more than GSSAPI does
         for service in self._services:
-            self._named(service)
-        creds = gss.acquire_cred_from(self._store, usage="accept", mechs=[SPNEGO, KRB5]).creds
+            self._require_key(service)
+        creds: Creds = gss.acquire_cred_from(self._store, usage="accept", mechs=[SPNEGO, KRB5]).creds
         # Else SPNEGO would offer whatever mechanism is installed, NTLM among them.
         gss.set_neg_mechs(creds, [KRB5])
         return creds
 
-    def _named(self, service: str) -> Creds:
+    def _require_key(self, service: str) -> None:
         name = gss.import_name(service.encode(), gss.NameType.hostbased_service)
         try:
-            return gss.acquire_cred_from(self._store, name=name, usage="accept", mechs=[KRB5]).creds
+            gss.acquire_cred_from(self._store, name=name, usage="accept", mechs=[KRB5])
         except GSSError as exc:
             raise _BadKeytab(
                 f"no usable key for service {service!r} ({explain(exc)}); run `kadmin -q 'ktadd -k {self._path}"
@@ -212,13 +217,14 @@ class _BadKeytab(Exception):
 
 def explain(error: GSSError) -> str:
     """Return GSSAPI's own words, on one line; for logs, because they can name principals."""
-    texts = error.get_all_statuses(error.min_code, False) if error.min_code else []
-    return " ".join("; ".join(texts or error.get_all_statuses(error.maj_code, True)).split())
+    asked: Any = error
+    texts: list[str] = asked.get_all_statuses(asked.min_code, False) if asked.min_code else []
+    return " ".join("; ".join(texts or asked.get_all_statuses(asked.maj_code, True)).split())
 
 
-def _display(name: gss.Name | None) -> str:
+def _display(name: Name | None) -> str:
     try:
-        return gss.display_name(name, name_type=False).name.decode() if name is not None else ""
+        return str(gss.display_name(name, name_type=False).name, "utf-8") if name is not None else ""
     except UnicodeDecodeError:
         raise TokenRefused("the name of the principal is not UTF-8") from None
 

@@ -15,7 +15,6 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as StillRunning
 
-import gssapi.raw as gss
 from gssapi.raw.misc import GSSError
 
 from compat_auth.config import Settings
@@ -23,7 +22,7 @@ from compat_auth.directory import DirectoryUser, PasswordAccepted
 from compat_auth.errors import BackendUnavailable, NoSuchUser, Overloaded
 from compat_auth.identity import Identity
 from compat_auth.lookup import Lookup
-from compat_auth_backends.kerberos_acceptor import KRB5, Acceptor, TokenRefused, explain
+from compat_auth_backends.kerberos_acceptor import KRB5, Acceptor, TokenRefused, explain, gss
 from compat_auth_backends.kerberos_names import Principals
 
 _AT_ONCE = 8
@@ -120,7 +119,7 @@ class KinitDirectory:
         try:
             user = gss.import_name(name.encode(), gss.NameType.kerberos_principal)
             creds = gss.acquire_cred_with_password(user, password.encode(), mechs=[KRB5]).creds
-            token = gss.init_sec_context(target, creds, mech=KRB5).token
+            token: bytes | None = gss.init_sec_context(target, creds, mech=KRB5).token
         except GSSError as exc:
             reason = explain(exc)
             if _REFUSED.search(reason):

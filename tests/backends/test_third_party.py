@@ -1,0 +1,58 @@
+"""Modules that sites wrote for Airflow 2, unmodified, held to what every backend must do."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import flask
+import pytest
+
+from compat_auth.backend import Backend
+from compat_auth.legacy import LegacyBackend
+from compat_auth.testing import BackendContract, Headers
+
+MODULES = Path(__file__).parent.parent / "peers" / "legacy_modules"
+KEYS = {
+    "key-of-alice": {"username": "alice", "active": True},
+    "key-of-disabled": {"username": "disabled", "active": False},
+}
+
+
+class SiteModule(BackendContract):
+    module: str
+    place: str
+    form: str = "{}"
+
+    @pytest.fixture
+    def backend(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Backend:
+        keys = tmp_path / "keys.json"
+        keys.write_text(json.dumps(KEYS))
+        monkeypatch.setenv("SITE_API_KEYS", str(keys))
+        monkeypatch.syspath_prepend(str(MODULES))
+        return LegacyBackend(importlib.import_module(self.module), self.module)
+
+    def good(self) -> Headers:
+        return {self.place: self.form.format("key-of-alice")}
+
+    def bad(self) -> dict[str, Headers]:
+        keys = ("key-of-nobody", "key-of-disabled", "", "x" * 5000)
+        return {key[:20] or "empty": {self.place: self.form.format(key)} for key in keys}
+
+
+class TestUserByFlaskLogin(SiteModule):
+    module = "api_key_login"
+    place = "X-Api-Key"
+
+    # login_user() writes into the session; the app has to be able to.
+    def make_app(self) -> flask.Flask:
+        app = super().make_app()
+        app.secret_key = "only for this test"
+        return app
+
+
+class TestUserInG(SiteModule):
+    module = "api_key_global"
+    place = "Authorization"
+    form = "ApiKey {}"
