@@ -10,7 +10,9 @@ called the function it guards and has named an active user.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any, ClassVar, Protocol, cast
 
@@ -83,7 +85,8 @@ class LegacyBackend(Backend):
             # An explicit credential beats a cookie: a module that only asks who is logged in must not see the cookie's.
             flask.g._login_user = manager.anonymous_user()  # noqa: SLF001
         try:
-            response: BaseResponse = flask.make_response(self._module.requires_authentication(granted)())
+            with _session_as_it_was():
+                response: BaseResponse = flask.make_response(self._module.requires_authentication(granted)())
             user = self._named_user()
         except HTTPException as exc:
             # flask.abort() is an answer, not an accident.
@@ -124,6 +127,20 @@ class LegacyBackend(Backend):
         if any(challenge.split(" ", 1)[0].lower() == credential.scheme.lower() for challenge in challenges):
             return Reject(f"refused with {response.status_code}")
         return Skip(challenges)
+
+
+@contextlib.contextmanager
+def _session_as_it_was() -> Iterator[None]:
+    """Undo what a module leaves in the session: in Airflow 2, too, an API call that logs in never became a cookie."""
+    session = flask.session
+    before, modified = dict(session), session.modified
+    try:
+        yield
+    finally:
+        if dict(session) != before:
+            session.clear()
+            session.update(before)
+            session.modified = modified
 
 
 def _login_manager() -> Any:

@@ -36,11 +36,11 @@ class Passwords(BackendContract):
     path: Path
 
     @pytest.fixture
-    def backend(self, tmp_path: Path) -> Iterator[Backend]:
+    def backend(self, tmp_path: Path) -> Backend:
         pool = HashPool(2, max_waiting=64)
         self.path = tmp_path / "users"
         self.directory = self.make_directory()
-        yield BasicAuthBackend((self.directory,), pool=pool)
+        return BasicAuthBackend((self.directory,), pool=pool)
 
     def make_directory(self) -> Directory:
         raise NotImplementedError
