@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator
 from types import ModuleType
 from typing import Any, ClassVar, Protocol, cast
 
@@ -130,7 +130,7 @@ class LegacyBackend(Backend):
 
 
 @contextlib.contextmanager
-def _session_as_it_was() -> Iterator[None]:
+def _session_as_it_was() -> Generator[None]:
     """Undo what a module leaves in the session: in Airflow 2, too, an API call that logs in never became a cookie."""
     session = flask.session
     before, modified = dict(session), session.modified

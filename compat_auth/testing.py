@@ -108,7 +108,7 @@ class BackendContract:
     def make_app(self) -> flask.Flask:
         """Return a Flask app without the backend; override it where the backend leans on something in the app."""
         app = flask.Flask("contract")
-        cast("Any", LoginManager(app)).user_loader(lambda _user_id: None)
+        cast("Any", LoginManager(app)).user_loader(_no_user)
         return app
 
     def break_source(self) -> AbstractContextManager[None]:
@@ -178,7 +178,9 @@ class BackendContract:
 
     def test_a_refusal_is_401_or_403_and_leaves_nothing_behind(self, app: flask.Flask) -> None:
         """No cookie, no redirect, no word of what was presented; and nobody is current."""
-        for name, headers in {"nothing": {}, **self.bad()}.items():
+        presented: dict[str, Headers] = {"nothing": {}, **self.bad()}
+
+        for name, headers in presented.items():
             answer = visit(app, headers)
 
             assert answer.status_code in {401, 403}, name
@@ -231,10 +233,13 @@ class BackendContract:
         refused = [(bad[number % len(bad)], {401, 403}) for number in range(_THREADS * _ROUNDS)]
         mixed = [one for pair in zip(presented, refused, strict=True) for one in pair]
 
-        with ThreadPoolExecutor(_THREADS) as threads:
-            statuses = list(threads.map(lambda one: visit(app, one[0]).status_code, mixed))
+        def status(headers: Headers) -> int:
+            return int(visit(app, headers).status_code)
 
-        assert [status in allowed for status, (_, allowed) in zip(statuses, mixed, strict=True)] == [True] * len(mixed)
+        with ThreadPoolExecutor(_THREADS) as threads:
+            statuses = list(threads.map(status, [headers for headers, _ in mixed]))
+
+        assert all(found in allowed for found, (_, allowed) in zip(statuses, mixed, strict=True)), statuses
 
     def test_a_source_that_is_down_is_503_and_comes_back(self, backend: Backend, app: flask.Flask) -> None:
         """Nobody is let in meanwhile, nobody is told that the credential is wrong, and no restart is needed."""
@@ -287,6 +292,10 @@ def visit(app: flask.Flask, headers: Headers) -> Any:
     """Return the answer to a request for the guarded view of `guarded_app`."""
     # With a cookie jar, the test client would drop the Cookie header.
     return app.test_client(use_cookies=False).get("/", headers=dict(headers))
+
+
+def _no_user(_user_id: str) -> None:
+    return None
 
 
 def _name_caller() -> str:

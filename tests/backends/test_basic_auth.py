@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ class Passwords(BackendContract):
         return hashes
 
     @contextlib.contextmanager
-    def break_source(self) -> Iterator[None]:
+    def break_source(self) -> Generator[None]:
         away = self.path.rename(self.path.with_suffix(".away"))
         yield
         away.rename(self.path)

@@ -30,7 +30,7 @@ class SiteModule(BackendContract):
         keys = tmp_path / "keys.json"
         keys.write_text(json.dumps(KEYS))
         monkeypatch.setenv("SITE_API_KEYS", str(keys))
-        monkeypatch.syspath_prepend(str(MODULES))
+        monkeypatch.syspath_prepend(str(MODULES))  # pyright: ignore[reportUnknownMemberType]  # pytest does not type it
         return LegacyBackend(importlib.import_module(self.module), self.module)
 
     def good(self) -> Headers:

@@ -22,7 +22,6 @@ PASSWORDS: Final = {
     "unknown": "unknown-password",
     "alice/admin": "admin-password",
 }
-SERVICES: Final = ("HTTP/localhost", "airflow/localhost", "host/localhost", "HTTP/other")
 OTHER_REALM: Final = "OTHER.TEST"
 # Debian keeps servers out of a user's PATH.
 SEARCH_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
@@ -93,6 +92,11 @@ class Kdc:
         for query in queries:
             self._run("kadmin.local", "-r", self.realm, "-q", query)
 
+    def trust(self, other: "Kdc") -> None:
+        """Let the users of another realm have tickets for the services of this one."""
+        for kdc in (self, other):
+            kdc.kadmin(f'addprinc -pw "between {self.realm} and {other.realm}" krbtgt/{self.realm}@{other.realm}')
+
     def add_user(self, name: str, password: str) -> None:
         """Add a user with a password."""
         self.kadmin(f'addprinc -pw "{password}" {name}@{self.realm}')
@@ -134,6 +138,7 @@ class Kdc:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def _client_config(self, trusted: "Kdc | None") -> str:
+        services = trusted.realm if trusted else self.realm
         realms = "".join(
             # MIT Kerberos wants each of these on a line of its own.
             f"  {kdc.realm} = {{\n    kdc = 127.0.0.1:{kdc.port}\n  }}\n"
@@ -146,7 +151,7 @@ class Kdc:
             # TCP at once: a UDP packet to a stopped KDC would wait for its time-out.
             "  udp_preference_limit = 1\n"
             f"[realms]\n{realms}"
-            f"[domain_realm]\n  localhost = {self.realm}\n  other = {self.realm}\n"
+            f"[domain_realm]\n  localhost = {services}\n  other = {services}\n  rotating = {services}\n"
         )
 
     def _server_config(self) -> str:

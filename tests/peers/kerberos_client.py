@@ -22,9 +22,9 @@ NTLM_IN_SPNEGO = bytes.fromhex("604806062b0601050502a03e303ca00e300c060a2b060104
 class Tickets:
     """Users with a ticket each, made once."""
 
-    def __init__(self, kdc: Kdc) -> None:
+    def __init__(self, kdc: Kdc, caches: dict[str, str] | None = None) -> None:
         self._kdc = kdc
-        self._caches: dict[str, str] = {}
+        self._caches = caches or {}
 
     def environ(self, user: str) -> dict[str, str]:
         """Return the environment of a program that has the user's ticket."""

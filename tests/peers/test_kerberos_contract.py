@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import pytest
@@ -53,7 +53,7 @@ def http_keytab(kdc: Kdc) -> Path:
 
 
 @contextlib.contextmanager
-def moved_away(path: Path) -> Iterator[None]:
+def moved_away(path: Path) -> Generator[None]:
     away = path.rename(path.with_suffix(".away"))
     yield
     away.rename(path)
@@ -116,7 +116,7 @@ class TestPasswordsOfTheRealm(BackendContract, has_source=True):
         }
 
     @contextlib.contextmanager
-    def break_source(self) -> Iterator[None]:
+    def break_source(self) -> Generator[None]:
         self.kdc.stop()
         yield
         self.kdc.start()
