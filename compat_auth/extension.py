@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
@@ -14,7 +15,7 @@ from compat_auth.chain import Chain
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
 from compat_auth.guard import View, current_identity, guard_view
-from compat_auth.outcome import Outcome
+from compat_auth.outcome import Outcome, Reject, Skip
 from compat_auth.refusal import RefusalStyle
 from compat_auth.registry import load_chain
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
@@ -96,7 +97,14 @@ def require(*, all_of: Iterable[str] = (), any_of: Iterable[str] = ()) -> Callab
 def _guarded(view: View, requirements: Requirements) -> View:
 
     def authenticate(credential: Credential) -> Outcome:
-        return _current().chain.ask(credential).outcome
+        answer = _current().chain.ask(credential)
+        match answer.outcome:
+            case Skip():
+                return Skip(answer.challenges)
+            case Reject() as refusal:
+                return dataclasses.replace(refusal, challenges=answer.challenges)
+            case outcome:
+                return outcome
 
     def challenges() -> tuple[str, ...]:
         return _current().chain.challenges()

@@ -30,7 +30,7 @@ INTAKE = "compat_auth.intake"
 """Key in the ASGI scope's `extensions`: the `GateRequest`, for what stands behind the gate."""
 
 # CONNECT asks for a tunnel and TRACE echoes credentials (RFC 9110 9.3.6, 9.3.8).
-_REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
+REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
 
 
 Page = Callable[["Gate", GateRequest, Receive, Send], Awaitable[None]]
@@ -122,7 +122,7 @@ class Gate:
 
     def _take_in(self, scope: Scope) -> GateRequest:
         intake = take_in(scope["headers"])
-        if scope["method"] in _REFUSED_METHODS:
+        if scope["method"] in REFUSED_METHODS:
             raise NotImplementedHere(f"method {scope['method']}: not spoken here")
         path = canonical_path(scope["raw_path"])
         query = canonical_query(scope["query_string"]) if scope["query_string"] else b""

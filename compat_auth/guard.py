@@ -114,9 +114,9 @@ def guard_view(
                 return response
             case Challenge(header):
                 return _send(style().word(401, (header,)))
-            case Reject(_, status):
-                return _send(style().word(status, challenges()))
+            case Reject(_, status, learnt):
+                return _send(style().word(status, learnt or challenges()))
             case Skip(learnt):
-                return _send(style().word(401, (*challenges(), *learnt)))
+                return _send(style().word(401, learnt or challenges()))
 
     return guarded

@@ -10,9 +10,7 @@ called the function it guards and has named an active user.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-from collections.abc import Generator
 from types import ModuleType
 from typing import Any, ClassVar, Protocol, cast
 
@@ -33,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 # What a success may add to the final answer; a module's cookies, redirects and body stay behind.
 _SUCCESS_HEADERS = frozenset(("www-authenticate", "authentication-info"))
+
+# Where a module, or flask-login for it, leaves the user.
+_NAMES_A_USER = ("user", "_login_user")
 
 
 class LegacyModule(Protocol):
@@ -75,6 +76,27 @@ class LegacyBackend(Backend):
 
     def authenticate(self, credential: Credential) -> Outcome:
         """Run the module on the current request; see `Backend.authenticate`."""
+        session, modified = dict(flask.session), flask.session.modified
+        named = {name: flask.g.get(name) for name in _NAMES_A_USER if name in flask.g}
+        accepted = False
+        try:
+            outcome = self._run(credential)
+            accepted = isinstance(outcome, Accept)
+            return outcome
+        finally:
+            if not accepted:
+                # Whom a module names before it refuses must not be the user of the next one.
+                for name in _NAMES_A_USER:
+                    flask.g.pop(name, None)
+                for name, user in named.items():
+                    setattr(flask.g, name, user)
+            if dict(flask.session) != session:
+                # login_user() writes a session; the app's own must stay as it was, and no cookie may be set.
+                flask.session.clear()
+                flask.session.update(session)
+                flask.session.modified = modified
+
+    def _run(self, credential: Credential) -> Outcome:
         called: list[bool] = []
 
         def granted(*_args: Any, **_kwargs: Any) -> Response:
@@ -85,8 +107,7 @@ class LegacyBackend(Backend):
             # An explicit credential beats a cookie: a module that only asks who is logged in must not see the cookie's.
             flask.g._login_user = manager.anonymous_user()  # noqa: SLF001
         try:
-            with _session_as_it_was():
-                response: BaseResponse = flask.make_response(self._module.requires_authentication(granted)())
+            response: BaseResponse = flask.make_response(self._module.requires_authentication(granted)())
             user = self._named_user()
         except HTTPException as exc:
             # flask.abort() is an answer, not an accident.
@@ -125,22 +146,8 @@ class LegacyBackend(Backend):
         if isinstance(credential, (Absent, Bearer)):
             return Skip(challenges)
         if any(challenge.split(" ", 1)[0].lower() == credential.scheme.lower() for challenge in challenges):
-            return Reject(f"refused with {response.status_code}")
+            return Reject(f"refused with {response.status_code}", challenges=challenges)
         return Skip(challenges)
-
-
-@contextlib.contextmanager
-def _session_as_it_was() -> Generator[None]:
-    """Undo what a module leaves in the session: in Airflow 2, too, an API call that logs in never became a cookie."""
-    session = flask.session
-    before, modified = dict(session), session.modified
-    try:
-        yield
-    finally:
-        if dict(session) != before:
-            session.clear()
-            session.update(before)
-            session.modified = modified
 
 
 def _login_manager() -> Any:

@@ -62,7 +62,7 @@ class StrictProtocol(HttpToolsProtocol):
         self._unproductive_bytes = 0 if self._progress else self._unproductive_bytes + len(data)
         if self._unproductive_bytes > MAX_UNPRODUCTIVE_BYTES:
             self.transport.abort()
-        elif self._in_head and self._head_timer is None and (not self._progress or not self.cycle):
+        elif self._in_head and not self._progress and self._head_timer is None:
             self._start_head_timer()
 
     def _feed(self, data: bytes) -> None:

@@ -98,6 +98,8 @@ def _load_entry_point(point: EntryPoint, where: str) -> object:
 
 
 def _from_dotted(path: str, where: str, settings: Settings) -> Backend:
+    if not all(part.isidentifier() for part in path.split(".")):
+        raise BackendNotFound(f"{where}: {path}: neither a module nor a class: not a dotted name")
     try:
         return _from_module(importlib.import_module(path), path)
     except ModuleNotFoundError as exc:

@@ -62,7 +62,7 @@ class KerberosBackend(Backend):
             return Reject(f"kerberos: {ticket.principal!r} is not of an allowed realm")
         username = self._principals.username(ticket.principal)
         if username is None:
-            return Reject(f"kerberos: name_mapping has no user name for {ticket.principal!r}", status=403)
+            return Reject(f"kerberos: name_mapping has no user name for {ticket.principal!r}", 403, vouched=True)
         identity = Identity(username, self.name, subject=ticket.principal, expires_at=ticket.ends_at)
         reply = base64.b64encode(ticket.reply).decode("ascii")
         headers = (("WWW-Authenticate", f"Negotiate {reply}"),) if reply else ()

@@ -7,6 +7,7 @@ a file that is gone or garbled too: whoever is refused is refused only after the
 from __future__ import annotations
 
 import os
+import re
 import stat
 import threading
 import time
@@ -30,6 +31,8 @@ KRB5: OID = gss.OID.from_int_seq("1.2.840.113554.1.2.2")  # RFC 4121 section 6
 SPNEGO: OID = gss.OID.from_int_seq("1.3.6.1.5.5.2")  # RFC 4178 section 3
 # Named, so that KRB5RCACHENAME=none: in somebody's environment does not let tokens be used twice.
 _DEFAULT_REPLAY_CACHE = "dfl:"
+# How MIT Kerberos words trouble with its file, as opposed to "Request is a replay".
+_NO_REPLAY_CACHE = re.compile(r"replay cache|\(filename: [^)]*\)$", re.IGNORECASE)
 
 
 class TokenRefused(Exception):
@@ -130,7 +133,7 @@ class Acceptor:
             result = gss.accept_sec_context(token, creds)
         except GSSError as exc:
             reason = explain(exc)
-            if "replay cache" in reason.lower():
+            if _NO_REPLAY_CACHE.search(reason):
                 raise BackendUnavailable(f"kerberos: the replay cache cannot be used: {reason}") from exc
             self._require_usable()
             raise TokenRefused(reason) from exc

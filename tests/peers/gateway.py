@@ -147,7 +147,8 @@ def call(method: str, url: str, **options: Any) -> requests.Response:
     """Send one request without this machine's proxies and netrc; redirects are not followed."""
     with requests.Session() as session:
         session.trust_env = False
-        return session.request(method, url, **{"timeout": TIMEOUT_S, "allow_redirects": False, **options})
+        merged: dict[str, Any] = {"timeout": TIMEOUT_S, "allow_redirects": False, **options}
+        return session.request(method, url, **merged)
 
 
 def curl(*arguments: str) -> CurlAnswer:
@@ -181,9 +182,11 @@ def toml(content: Mapping[str, Any]) -> str:
 
 
 def _toml_value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(name)} = {_toml_value(part)}" for name, part in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml_value(part) for part in value) + "]"
+    if isinstance(value, dict):
+        section: dict[str, Any] = value
+        return "{" + ", ".join(f"{json.dumps(name)} = {_toml_value(part)}" for name, part in section.items()) + "}"
+    if isinstance(value, list):
+        items: list[Any] = value
+        return "[" + ", ".join(map(_toml_value, items)) + "]"
     # A JSON string, number or truth value is one in TOML, too.
     return json.dumps(value, ensure_ascii=False)

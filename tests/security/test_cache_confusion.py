@@ -11,6 +11,7 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import lru_cache
+from typing import ClassVar
 
 import pytest
 from flask import Flask
@@ -33,7 +34,7 @@ class Recording(Backend):
     """Knows four users with confusable names and passwords."""
 
     name = "recording"
-    kinds: frozenset[CredentialKind] = frozenset({Basic})
+    kinds: ClassVar[frozenset[CredentialKind]] = frozenset({Basic})
 
     def __init__(self) -> None:
         self.asked = 0
@@ -95,8 +96,12 @@ def pair(username: str, password: str) -> bytes:
     return base64.b64encode(f"{username}:{password}".encode())
 
 
+def spell(scheme: bytes, blanks: bytes, encoded: bytes, padding: bytes, tail: bytes) -> bytes:
+    return scheme + blanks + encoded.rstrip(b"=") + padding + tail
+
+
 confusable = st.builds(
-    lambda scheme, blanks, encoded, padding, tail: scheme + blanks + encoded.rstrip(b"=") + padding + tail,
+    spell,
     st.sampled_from([b"Basic", b"basic", b"BASIC", b"Bearer", b"Basi"]),
     st.sampled_from([b" ", b"  ", b"\t", b""]),
     st.builds(pair, st.sampled_from([*PASSWORDS, "alice ", ""]), st.sampled_from(["secret", "Secret", "secret ", ""])),

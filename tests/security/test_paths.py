@@ -62,7 +62,13 @@ def test_four_other_parsers_see_the_path_that_we_see(path: bytes, canonical: str
     decoded = "/" + "/".join(segments(ours))
 
     environ = EnvironBuilder(path=canonical.replace(";", "%3B")).get_environ()
-    scope = {"type": "http", "path": unquote(canonical), "raw_path": ours, "query_string": b"", "headers": []}
+    scope: dict[str, object] = {
+        "type": "http",
+        "path": unquote(canonical),
+        "raw_path": ours,
+        "query_string": b"",
+        "headers": [],
+    }
     sent = URL("http://upstream" + canonical, encoded=True)
     split = urlsplit("http://upstream" + canonical)
 

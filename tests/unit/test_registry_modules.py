@@ -1,5 +1,6 @@
 """Modules at the top of Python's path, where Airflow 2 sites kept an auth backend of their own."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ CONTRACT = "def init_app(app):\n    pass\n\n\ndef requires_authentication(functi
 
 def test_a_module_without_a_package_is_found_by_its_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "site_login_for_registry.py").write_text(CONTRACT)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
 
     (backend,) = load_chain(Settings(auth_backends=["site_login_for_registry"]))
 
@@ -24,7 +25,7 @@ def test_a_module_of_our_own_name_does_not_take_our_backend_s_place(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (tmp_path / "deny_all.py").write_text(CONTRACT)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
 
     (backend,) = load_chain(Settings(auth_backends=["deny_all"]))
 
@@ -37,7 +38,7 @@ def test_a_foreign_module_does_not_stand_in_for_a_backend_that_is_not_installed(
 ) -> None:
     monkeypatch.setattr("compat_auth.registry.installed_backends", dict)
     (tmp_path / "kerberos.py").write_text(CONTRACT)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
 
     with pytest.raises(BackendNotFound, match="no backend named 'kerberos'"):
         load_chain(Settings(auth_backends=[name]))
