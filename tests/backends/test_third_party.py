@@ -12,8 +12,9 @@ import pytest
 from compat_auth.backend import Backend
 from compat_auth.legacy import LegacyBackend
 from compat_auth.testing import BackendContract, Headers
+from stand_ins import basic
 
-MODULES = Path(__file__).parent.parent / "peers" / "legacy_modules"
+TESTS = Path(__file__).parent.parent
 KEYS = {
     "key-of-alice": {"username": "alice", "active": True},
     "key-of-disabled": {"username": "disabled", "active": False},
@@ -21,6 +22,7 @@ KEYS = {
 
 
 class SiteModule(BackendContract):
+    folder = "peers"
     module: str
     place: str
     form: str = "{}"
@@ -30,7 +32,7 @@ class SiteModule(BackendContract):
         keys = tmp_path / "keys.json"
         keys.write_text(json.dumps(KEYS))
         monkeypatch.setenv("SITE_API_KEYS", str(keys))
-        monkeypatch.syspath_prepend(str(MODULES))  # pyright: ignore[reportUnknownMemberType]  # pytest does not type it
+        monkeypatch.syspath_prepend(str(TESTS / self.folder / "legacy_modules"))  # pyright: ignore[reportUnknownMemberType]  # pytest does not type it
         return LegacyBackend(importlib.import_module(self.module), self.module)
 
     def good(self) -> Headers:
@@ -45,7 +47,7 @@ class TestUserByFlaskLogin(SiteModule):
     module = "api_key_login"
     place = "X-Api-Key"
 
-    # login_user() writes into the session; the app has to be able to.
+    # login_user() writes into the session: the app must be able to keep one.
     def make_app(self) -> flask.Flask:
         app = super().make_app()
         app.secret_key = "only for this test"
@@ -56,3 +58,30 @@ class TestUserInG(SiteModule):
     module = "api_key_global"
     place = "Authorization"
     form = "ApiKey {}"
+
+
+class PasswordModule(SiteModule):
+    folder = "compat"
+
+    # login_user() writes into the session: the app must be able to keep one.
+    def make_app(self) -> flask.Flask:
+        app = super().make_app()
+        app.secret_key = "only for this test"
+        return app
+
+    def good(self) -> Headers:
+        return {"Authorization": basic("alice", "wonderland")}
+
+    def bad(self) -> dict[str, Headers]:
+        return {
+            "wrong": {"Authorization": basic("alice", "wrong")},
+            "beside a cookie": {"Authorization": basic("alice", "wrong"), "Cookie": "session=abcdefghijk"},
+        }
+
+
+class TestPasswordByFlaskLogin(PasswordModule):
+    module = "logs_in"
+
+
+class TestPasswordInG(PasswordModule):
+    module = "sets_g_user"
