@@ -191,6 +191,32 @@ def test_the_client_session_of_the_module_is_sure_of_the_server(
     assert answer.json()["sub"] == "alice"
 
 
+def test_the_module_has_what_airflow_2_s_client_asks_for() -> None:
+    auth = kerberos.CLIENT_AUTH
+
+    assert isinstance(auth, requests_kerberos.HTTPKerberosAuth)
+    assert auth.mutual_authentication == requests_kerberos.REQUIRED
+    with pytest.raises(AttributeError, match="NOTHING"):
+        _ = kerberos.NOTHING
+
+
+def test_a_client_without_its_extra_is_told_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "requests_kerberos", None)
+
+    with pytest.raises(ConfigError, match=r"pip install 'compat_auth\[kerberos-client\]'"):
+        kerberos.create_client_session()
+
+
+def test_a_server_does_not_import_what_only_a_client_needs() -> None:
+    program = (
+        "import sys, compat_auth_backends.kerberos; print([n for n in sys.modules if 'requests' in n or n == 'krb5'])"
+    )
+
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.strip() == "[]"
+
+
 class Liar(BaseHTTPRequestHandler):
     """Takes every token and proves nothing."""
 
@@ -204,7 +230,7 @@ class Liar(BaseHTTPRequestHandler):
         self.send_header("Content-Length", "0")
         self.end_headers()
 
-    def log_message(self, *_arguments: Any) -> None:
+    def log_message(self, format: str, *_arguments: Any) -> None:  # noqa: A002  # the base class's name
         pass
 
 
@@ -423,7 +449,7 @@ def test_airflow_2_s_service_is_taken_once_it_is_named(settings: Settings, ticke
 def test_a_principal_becomes_a_user_as_configured(
     settings: Settings, tickets: Tickets, mapping: str, username: str
 ) -> None:
-    content = {**settings(name_mapping=mapping), "lookup": {"directories": []}}
+    content: dict[str, Any] = {**settings(name_mapping=mapping), "lookup": {"directories": []}}
     backend = KerberosBackend.from_settings(parse_settings(content, origin="test"))
 
     outcome = backend.authenticate(Negotiate(tickets.token("alice")))
@@ -577,14 +603,30 @@ def test_a_token_from_another_time_is_refused(
         acceptor.accept(token)
 
 
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def garble(path: Path) -> None:
+    path.write_bytes(b"no keytab")
+
+
+def show(path: Path) -> None:
+    path.chmod(0o644)
+
+
+def lend(path: Path) -> None:
+    path.chmod(0o620)
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        pytest.param(lambda path: path.unlink(), "cannot be read .*ktadd -k", id="gone"),
-        pytest.param(lambda path: path.write_bytes(b""), "no usable key for service 'HTTP'", id="empty"),
-        pytest.param(lambda path: path.write_text("no keytab"), "no usable key for service 'HTTP'", id="garbage"),
-        pytest.param(lambda path: path.chmod(0o644), "others may read .*chmod", id="readable-by-all"),
-        pytest.param(lambda path: path.chmod(0o620), "others may read .*chmod", id="writable-by-the-group"),
+        pytest.param(Path.unlink, "cannot be read .*ktadd -k", id="gone"),
+        pytest.param(empty, "no usable key for service 'HTTP'", id="empty"),
+        pytest.param(garble, "no usable key for service 'HTTP'", id="garbage"),
+        pytest.param(show, "others may read .*chmod", id="readable-by-all"),
+        pytest.param(lend, "others may read .*chmod", id="writable-by-the-group"),
     ],
 )
 def test_a_keytab_that_cannot_work_stops_the_start(

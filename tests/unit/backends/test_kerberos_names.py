@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
 from compat_auth.config import parse_settings
+from compat_auth.directory_catalog import load_directories
 from compat_auth.errors import ConfigError
+from compat_auth.registry import load_chain
 from compat_auth_backends.kerberos_names import Principals, parse_mapping
 
 OWN = "EXAMPLE.ORG"
@@ -76,3 +80,28 @@ def test_two_realms_without_a_rule_stop_the_start() -> None:
 
     with pytest.raises(ConfigError, match="one user of alice@A and alice@B"):
         Principals.from_settings(settings)
+
+
+@pytest.fixture
+def no_gssapi(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(sys.modules):
+        if name.startswith(
+            ("gssapi", "compat_auth_backends.kerberos_acceptor", "compat_auth_backends.directories.kinit")
+        ):
+            monkeypatch.delitem(sys.modules, name)
+    monkeypatch.delitem(sys.modules, "compat_auth_backends.kerberos", raising=False)
+    monkeypatch.setitem(sys.modules, "gssapi", None)
+
+
+def test_without_gssapi_the_start_names_the_command(no_gssapi: None) -> None:
+    settings = parse_settings({"auth_backends": ["kerberos"]}, origin="test")
+
+    with pytest.raises(ConfigError, match=r"pip install 'compat_auth\[kerberos\]'"):
+        load_chain(settings)
+
+
+def test_without_gssapi_the_directory_names_the_command(no_gssapi: None) -> None:
+    settings = parse_settings({}, origin="test")
+
+    with pytest.raises(ConfigError, match=r"pip install 'compat_auth\[kerberos\]'"):
+        load_directories(["kinit"], settings)
