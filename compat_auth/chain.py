@@ -76,7 +76,7 @@ class Chain:
             BackendUnavailable: A backend could not ask its source. No later, weaker one is asked instead.
         """
         steps: list[Step] = []
-        learnt: list[str] = []
+        learnt: list[tuple[str, ...]] = []
         refusal: Step | None = None
         for backend in self.backends:
             if type(credential) not in backend.kinds:
@@ -87,13 +87,13 @@ class Chain:
                 case Accept():
                     return Answer(outcome, backend.name, (), tuple(steps))
                 case Reject() | Challenge():
-                    learnt.extend(outcome.challenges if isinstance(outcome, Reject) else ())
+                    learnt.append(outcome.challenges if isinstance(outcome, Reject) else ())
                     refusal = refusal or steps[-1]
                     if self.mode == "strict":
                         break
                 case Skip(challenges):
-                    learnt.extend(challenges)
-        challenges = self.challenges(*learnt)
+                    learnt.append(challenges)
+        challenges = self._challenges_after(steps, learnt)
         if refusal is None:
             return Answer(Skip(), "", challenges, tuple(steps))
         if isinstance(refusal.outcome, Challenge):
@@ -104,19 +104,24 @@ class Chain:
             outcome = replace(outcome, status=401)
         return Answer(outcome, refusal.backend, challenges, tuple(steps))
 
-    def challenges(self, *learnt: str) -> tuple[str, ...]:
+    def challenges(self) -> tuple[str, ...]:
         """Return the challenges of the whole chain, one for each scheme (RFC 9110 section 11.6.1)."""
-        if self.mode == "airflow2":
-            return self._last_challenge()
-        own = (value for backend in self.backends for value in backend.challenges())
-        return _one_for_each_scheme((*own, *learnt))
+        return self._challenges_after([], [])
 
-    def _last_challenge(self) -> tuple[str, ...]:
+    def _challenges_after(self, steps: list[Step], learnt: list[tuple[str, ...]]) -> tuple[str, ...]:
+        if self.mode == "airflow2":
+            was_asked = bool(steps) and steps[-1].backend == self.backends[-1].name
+            return self._last_challenge(learnt[-1] if was_asked else ())
+        own = (value for backend in self.backends for value in backend.challenges())
+        return _one_for_each_scheme((*own, *(value for values in learnt for value in values)))
+
+    def _last_challenge(self, learnt: tuple[str, ...]) -> tuple[str, ...]:
         # Airflow 2 sends the headers of the last backend alone. Unless the list names `session`, it appends it, and
-        # `session` sends none. Its Basic challenge has no parameters.
+        # `session` sends none. Its Basic challenge has no parameters; a module of a third party's is passed as it is.
         if not any(backend.name == "session" for backend in self.backends):
             return ()
-        return tuple(value.split(" ", 1)[0] for value in self.backends[-1].challenges())
+        own = self.backends[-1].challenges()
+        return tuple(value.split(" ", 1)[0] for value in own) or learnt
 
 
 def _ask_one(backend: Backend, credential: Credential) -> Outcome:

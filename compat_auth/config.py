@@ -8,11 +8,12 @@ from __future__ import annotations
 import configparser
 import difflib
 import ipaddress
+import json
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -55,8 +56,19 @@ def _refuse_everyone(value: str) -> str:
     return str(network)
 
 
+def _parse_table(value: object) -> object:
+    """Accept a JSON object where a table is meant: names of variables have no case, names of users have."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("not a JSON object") from None
+
+
 Names = Annotated[list[str], BeforeValidator(_split_list)]
 Values = Annotated[list[str], BeforeValidator(_split_values)]
+Table = Annotated[dict[str, str], BeforeValidator(_parse_table)]
 Network = Annotated[str, AfterValidator(_refuse_everyone)]
 
 
@@ -83,7 +95,7 @@ class UpstreamSettings(_Section):
     verify: Annotated[bool | str, BeforeValidator(_read_truth)] = Field(
         default=True, description="Check the upstream's certificate: true, false, or a CA file."
     )
-    roles: dict[str, str] = Field(
+    roles: Table = Field(
         default={}, description="airflow-simple: user name to role (ADMIN, OP, USER, VIEWER); '*' is everybody else."
     )
 
@@ -105,7 +117,7 @@ class TokenSettings(_Section):
     )
     ttl_s: int = Field(default=600, ge=10, le=3600, description="Lifetime of a minted token, in seconds.")
     trusted_jwks: Values = Field(default=[], description="JWKS files whose public keys are published beside ours.")
-    claims: dict[str, str] = Field(
+    claims: Table = Field(
         default={},
         description="generic: claim name to template, with {username}, {email}, {subject}, {backend},"
         " {directory}, {upstream_id}; a list is {roles} or {groups} alone.",
@@ -156,6 +168,14 @@ class KerberosSettings(_Section):
         default="", description="File in which a host's workers remember tokens; empty: MIT's own for this user."
     )
     timeout_s: float = Field(default=10, gt=0, description="Directory kinit: seconds that the KDC may take.")
+
+
+class TokenHandlerSettings(_Section):
+    """A site's own bearer tokens."""
+
+    handler: str = Field(
+        default="", description='Function that turns a token into a session: "package.module:function".'
+    )
 
 
 class LookupSettings(_Section):
@@ -224,6 +244,9 @@ class Settings(_Section):
     )
     htpasswd: HtpasswdSettings = Field(default_factory=HtpasswdSettings, description="See [htpasswd].")
     kerberos: KerberosSettings = Field(default_factory=KerberosSettings, description="See [kerberos].")
+    token_handler: TokenHandlerSettings = Field(
+        default_factory=TokenHandlerSettings, description="See [token_handler]."
+    )
     require: list[RequireSettings] = Field(default=[], description="What paths ask of an identity; see [[require]].")
     lookup: LookupSettings = Field(default_factory=LookupSettings, description="See [lookup].")
     airflow2: Airflow2Settings = Field(default_factory=Airflow2Settings, description="See [airflow2].")
@@ -298,14 +321,23 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
+def _section_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """Return the model of a section, or None where the name is no section."""
+    kind = model.model_fields[name].annotation if name in model.model_fields else None
+    # Python 3.10 takes list[str] for a class, which issubclass() then refuses.
+    if isinstance(kind, type) and get_origin(kind) is None and issubclass(kind, BaseModel):
+        return kind
+    return None
+
+
 def _is_secret(path: list[str]) -> bool:
     model: type[BaseModel] = Settings
     *sections, key = path
     for section in sections:
-        field = model.model_fields.get(section)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        inner = _section_of(model, section)
+        if inner is None:
             return False
-        model = field.annotation
+        model = inner
     return key in model.model_fields and model.model_fields[key].annotation is SecretStr
 
 
@@ -352,8 +384,8 @@ def _explain(origin: str, error: Any) -> str:
 def _known_keys(path: list[str]) -> list[str]:
     model: type[BaseModel] = Settings
     for section in path:
-        field = model.model_fields.get(section)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        inner = _section_of(model, section)
+        if inner is None:
             return []
-        model = field.annotation
+        model = inner
     return sorted(model.model_fields)

@@ -40,7 +40,6 @@ _REPLAYABLE_BYTES = 64 * 1024
 # What Airflow 3 answers to a token that it no longer takes (`airflow.api_fastapi.core_api.security`).
 _TOKEN_REFUSED = b"Invalid JWT token"
 _MAX_REFUSAL_BYTES = 4096
-_BODILESS = frozenset((204, 304))
 # Starting a task costs more than most requests take: look for a client that has gone only when an answer is slow.
 _WATCH_AFTER_S = 0.05
 
@@ -214,9 +213,6 @@ class ReverseProxy:
         ]
         if not 200 <= response.status < 600 or any(_VALUE_FORBIDDEN.search(value) for _, value in headers):
             raise UpstreamUnreachable("upstream: an answer that HTTP does not know")
-        if response.status in _BODILESS:
-            # It says how long another answer would be; servers take it for a promise about this one.
-            headers = [header for header in headers if header[0] != b"content-length"]
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         connection = response.connection
         if connection is not None and connection.protocol is not None:

@@ -13,7 +13,21 @@ OURS = "compat_auth_backends"
 # Top to bottom, as a request travels. A new module takes its place here first.
 ROWS = (
     ("limits", {"scopes"}),
-    ("words", {"accident", "audit", "errors", "hashing", "identity", "problem", "strict_json", "trust", "verified"}),
+    (
+        "words",
+        {
+            "accident",
+            "audit",
+            "errors",
+            "hashing",
+            "identity",
+            "joined_writes",
+            "problem",
+            "strict_json",
+            "trust",
+            "verified",
+        },
+    ),
     (
         "parsed at the edge",
         {
@@ -33,7 +47,16 @@ ROWS = (
     ),
     (
         "parts",
-        {"asgi", "directory", "guard", "hash_pool", "key_file", "profiles", "tokens", "trusted_keys"},
+        {
+            "asgi",
+            "directory",
+            "guard",
+            "hash_pool",
+            "key_file",
+            "profiles",
+            "tokens",
+            "trusted_keys",
+        },
     ),
     ("contract", {"backend", "directory_catalog", "keys", "protocol"}),
     ("kinds of backends", {"airflow2_module", "chain", "exchange", "legacy", "lookup", "server", "testing"}),
@@ -67,6 +90,7 @@ PUBLIC = {
         "outcome",
         "password_file",
         "testing",
+        "scopes",
         "user_identity",
     )
 }

@@ -43,6 +43,7 @@ def settings_for(database: Path, column: str, mode: str, *, public_role: bool) -
             "auth_backends": COLUMNS[column],
             "mode": mode,
             "airflow2": {"auth_role_public": "Public" if public_role else ""},
+            "basic_auth": {"directories": ["airflow_db"]},
             "airflow_db": {"url": f"sqlite:///{database}"},
         },
         origin="matrix",

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
@@ -181,12 +181,11 @@ def toml(content: Mapping[str, Any]) -> str:
     return "".join(f"{name} = {_toml_value(value)}\n" for name, value in content.items())
 
 
-def _toml_value(value: Any) -> str:
+def _toml_value(value: object) -> str:
     if isinstance(value, dict):
-        section: dict[str, Any] = value
+        section = cast("dict[str, object]", value)
         return "{" + ", ".join(f"{json.dumps(name)} = {_toml_value(part)}" for name, part in section.items()) + "}"
     if isinstance(value, list):
-        items: list[Any] = value
-        return "[" + ", ".join(map(_toml_value, items)) + "]"
+        return "[" + ", ".join(map(_toml_value, cast("list[object]", value))) + "]"
     # A JSON string, number or truth value is one in TOML, too.
     return json.dumps(value, ensure_ascii=False)

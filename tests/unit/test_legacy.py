@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import flask
 import pytest
@@ -11,7 +11,7 @@ from flask_login import LoginManager, UserMixin, login_user
 
 from compat_auth.credentials import Absent, Basic, Bearer, Credential
 from compat_auth.errors import BackendUnavailable, ConfigError
-from compat_auth.legacy import LegacyBackend
+from compat_auth.legacy import LegacyBackend, LegacyModule
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 
 BASIC = Basic("alice", "pässwörd")
@@ -161,4 +161,4 @@ def test_a_module_is_initialised_once_for_each_app() -> None:
 
 def test_a_module_without_the_contract_is_refused() -> None:
     with pytest.raises(ConfigError, match="init_app"):
-        LegacyBackend(SimpleNamespace(), "old")
+        LegacyBackend(cast("LegacyModule", SimpleNamespace()), "old")

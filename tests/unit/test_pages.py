@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from compat_auth.errors import UpstreamUnreachable
 from compat_auth.gate import Gate
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept
@@ -19,8 +20,9 @@ ACCEPT = Accept(
 )
 
 
-async def why_not() -> str:
-    return REASON[0] if REASON else ""
+async def why_not() -> None:
+    if REASON:
+        raise UpstreamUnreachable(REASON[0])
 
 
 @pytest.fixture

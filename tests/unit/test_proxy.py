@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import uvicorn
 
-from compat_auth.errors import ConfigError
+from compat_auth.errors import ConfigError, UpstreamUnreachable
 from compat_auth.identity import Identity, Token
 from compat_auth.proxy import ReverseProxy
 from compat_auth.server import uvicorn_config
@@ -770,8 +770,9 @@ async def test_a_reachable_upstream_is_told_from_one_that_is_not(upstream: Upstr
     up = ReverseProxy(upstream_settings(f"http://127.0.0.1:{upstream.port}"), TrustedProxies([]))
     down = ReverseProxy(upstream_settings(f"http://127.0.0.1:{port}"), TrustedProxies([]))
 
-    assert await up.unreachable() == ""
-    assert await down.unreachable() == "the upstream does not accept connections"
+    await up.require_reachable()
+    with pytest.raises(UpstreamUnreachable, match="does not accept connections"):
+        await down.require_reachable()
     await up.close()
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from compat_auth.errors import ConfigError
-from compat_auth.server import BoundedHeadersProtocol, bind_socket, uvicorn_config
+from compat_auth.protocol import StrictProtocol
+from compat_auth.server import bind_socket, uvicorn_config
 from stand_ins import Behind
 
 
@@ -29,5 +30,5 @@ def test_an_address_that_is_taken_is_named() -> None:
 def test_the_server_believes_no_forward_header_and_logs_no_request() -> None:
     config = uvicorn_config(Behind())
 
-    assert config.http is BoundedHeadersProtocol
+    assert config.http is StrictProtocol
     assert (config.proxy_headers, config.access_log) == (False, False)
