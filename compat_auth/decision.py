@@ -172,8 +172,12 @@ class Decider:
     async def renew(self, presented: Presented, refused: Granted) -> Granted | None:
         """Return a grant with another token than the one that the upstream has refused, or None."""
         if not refused.digest:
-            decision = await self._wait(asyncio.ensure_future(self._check(presented, b"", fresh=True)))
-            return decision if isinstance(decision, Granted) else None
+            credential = parse_authorization(presented.authorization)
+            # A ticket is good once: the chain, which has just vouched for this very request, would call it a replay.
+            is_good_once = isinstance(credential, Negotiate)
+            check = self._obtain_again(credential, refused) if is_good_once else self._check(presented, b"", fresh=True)
+            decision = await self._wait(asyncio.ensure_future(check))
+            return decision if isinstance(decision, Granted) and decision.bearer != refused.bearer else None
         remembered = self._verified.find(refused.digest)
         if remembered is not None and remembered.grant.bearer != refused.bearer:
             return remembered.grant
@@ -224,6 +228,12 @@ class Decider:
             return await asyncio.wait_for(asyncio.shield(flight), self._timeout_s)
         except asyncio.TimeoutError:
             raise BackendUnavailable(f"the chain did not answer within {self._timeout_s:g} s") from None
+
+    async def _obtain_again(self, credential: Credential, refused: Granted) -> Decision:
+        token = await asyncio.get_running_loop().run_in_executor(
+            self._pool, lambda: self._obtain(refused.identity, credential, None, True)
+        )
+        return replace(refused, bearer=b"Bearer " + token.value.encode("ascii"))
 
     async def _check(self, presented: Presented, digest: bytes, *, fresh: bool) -> Decision:
         async with self._turns.take(presented.client):
