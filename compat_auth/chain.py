@@ -8,7 +8,7 @@ user, or a cookie beside a wrong explicit credential, stays out.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from compat_auth.accident import describe_accident
@@ -104,7 +104,11 @@ class Chain:
             return Answer(Skip(), "", challenges, tuple(steps))
         if isinstance(refusal.outcome, Challenge):
             challenges = _one_for_each_scheme((refusal.outcome.header, *challenges))
-        return Answer(refusal.outcome, refusal.backend, challenges, tuple(steps))
+        outcome = refusal.outcome
+        if self.mode == "airflow2" and isinstance(outcome, Reject) and not outcome.vouched:
+            # Airflow 2's chain forgets a backend's 403; it answers so itself where a ticket names no user.
+            outcome = replace(outcome, status=401)
+        return Answer(outcome, refusal.backend, challenges, tuple(steps))
 
     def challenges(self) -> tuple[str, ...]:
         """Return the challenges of the whole chain, one for each scheme (RFC 9110 section 11.6.1)."""

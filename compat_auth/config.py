@@ -153,6 +153,24 @@ class HtpasswdSettings(_Section):
     file: str = Field(default="", description="File made by `compat-auth users add` or `htpasswd -B`.")
 
 
+class KerberosSettings(_Section):
+    """Tickets of a Kerberos realm."""
+
+    keytab: str = Field(default="", description="File with our keys, made by `kadmin -q 'ktadd -k FILE HTTP/HOST'`.")
+    service: Names = Field(
+        default=["HTTP"], description="Services that tickets may be for; Airflow 2's clients ask for airflow."
+    )
+    realms: Values = Field(default=[], description="Realms whose users may come in; empty: the one of our own keys.")
+    name_mapping: str = Field(
+        default="strip_realm",
+        description="From principal to user: strip_realm, full, auth_to_local (krb5.conf), or regex=replacement;….",
+    )
+    replay_cache: str = Field(
+        default="", description="File in which a host's workers remember tokens; empty: MIT's own for this user."
+    )
+    timeout_s: float = Field(default=10, gt=0, description="Directory kinit: seconds that the KDC may take.")
+
+
 class TokenHandlerSettings(_Section):
     """A site's own bearer tokens."""
 
@@ -226,6 +244,7 @@ class Settings(_Section):
         default_factory=AirflowDatabaseSettings, description="See [airflow_db]."
     )
     htpasswd: HtpasswdSettings = Field(default_factory=HtpasswdSettings, description="See [htpasswd].")
+    kerberos: KerberosSettings = Field(default_factory=KerberosSettings, description="See [kerberos].")
     token_handler: TokenHandlerSettings = Field(
         default_factory=TokenHandlerSettings, description="See [token_handler]."
     )

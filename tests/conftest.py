@@ -4,11 +4,11 @@ from importlib.metadata import PackageNotFoundError, distribution
 
 import pytest
 
-from peers.fixtures import airflow2, airflow_fab, airflow_simple, caddy, nginx, postgres
+from peers.fixtures import airflow2, airflow_fab, airflow_simple, caddy, kdc, nginx, postgres
 
 # Asking for one of these makes a test a peer test.
-PEERS = frozenset({"airflow2", "airflow_fab", "airflow_simple", "caddy", "nginx", "postgres"})
-__all__ = ["airflow2", "airflow_fab", "airflow_simple", "caddy", "nginx", "postgres"]
+PEERS = frozenset({"airflow2", "airflow_fab", "airflow_simple", "caddy", "kdc", "nginx", "postgres"})
+__all__ = ["airflow2", "airflow_fab", "airflow_simple", "caddy", "kdc", "nginx", "postgres"]
 
 
 def pytest_configure() -> None:

@@ -22,7 +22,7 @@ from compat_auth.cli import commands
 from compat_auth.config import Settings, parse_settings
 from compat_auth.credentials import Bearer
 from compat_auth.outcome import Accept, Reject, Skip
-from compat_auth.registry import load_chain
+from compat_auth.registry import AIRFLOW_NAMES, installed_backends, load_chain
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -214,8 +214,7 @@ def test_no_page_names_a_backend_or_directory_that_is_not_there(path: Path) -> N
 
     own = {"acme_auth.ticket", "team_key.TeamKeyBackend"}
     names = {name for chain in chains for name in tomllib.loads(f"x = {chain}")["x"]} - own
-    settings = parse_settings({"auth_backends": sorted(names) or ["deny_all"], **UPSTREAM}, origin=str(path))
-    assert len(load_chain(settings)) == max(1, len(names))
+    assert names <= {*installed_backends(), *AIRFLOW_NAMES}
 
 
 def test_the_flask_example_guards_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

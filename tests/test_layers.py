@@ -59,7 +59,7 @@ ROWS = (
         },
     ),
     ("contract", {"backend", "directory_catalog", "keys", "protocol"}),
-    ("kinds of backends", {"airflow2_module", "chain", "exchange", "legacy", "lookup", "server"}),
+    ("kinds of backends", {"airflow2_module", "chain", "exchange", "legacy", "lookup", "server", "testing"}),
     ("decision", {"decision", "registry", "strategies"}),
     ("asking for it", {"extension", "request"}),
     ("gate", {"gate"}),
@@ -89,6 +89,7 @@ PUBLIC = {
         "lookup",
         "outcome",
         "password_file",
+        "testing",
         "scopes",
         "user_identity",
     )

@@ -406,6 +406,21 @@ async def test_a_legacy_module_in_the_chain_makes_nothing_reusable() -> None:
     assert len(native.asked) == 2
 
 
+async def test_a_ticket_that_is_good_once_is_not_shown_to_its_backend_again_for_another_token() -> None:
+    tickets = scripted("kerberos", Accept(Identity("alice", "kerberos")), takes=frozenset({Negotiate}), alike=False)
+    decider = make_decider(tickets, obtain=NumberedTokens())
+    ticket = presented("Negotiate dG9rZW4=")
+    refused = await decider.decide(ticket)
+    assert isinstance(refused, Granted)
+    tickets.says = Reject("Request is a replay")
+
+    renewed = await decider.renew(ticket, refused)
+
+    assert renewed is not None
+    assert renewed.bearer != refused.bearer
+    assert len(tickets.asked) == 1
+
+
 async def test_the_token_that_the_check_yielded_is_offered_to_the_strategy() -> None:
     tokens = NumberedTokens()
     yielded = Token("from-upstream", 99)
