@@ -1,0 +1,187 @@
+"""Mode "airflow2" beside a live Airflow 2.11: the same requests, the same answers, to the letter.
+
+The gateway reads the very user tables of the Airflow 2 that it is compared with. What a refusal looks like must be
+equal; who is let in must be the same user. `ACCEPTED` names every difference that is meant.
+"""
+
+import http.client
+import json
+from base64 import b64encode
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pytest
+
+from peers.airflow2_as import Airflow2As
+from peers.airflows import AIRFLOW2_BACKENDS, JWT_SECRET, Airflow2
+from peers.echo import EchoUpstream
+from peers.gateway import TIMEOUT_S, Gateway, StartGateway, call
+
+pytestmark = pytest.mark.peer
+
+FAB: Final = "airflow.providers.fab.auth_manager.api.auth.backend"
+PATH: Final = "/api/v1/pools"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One configuration of Airflow 2.
+
+    Attributes:
+        auth_backends: Airflow's comma list, used here and there as it is.
+        public: AUTH_ROLE_PUBLIC, or None.
+    """
+
+    auth_backends: str
+    public: str | None
+
+
+COLUMNS: Final = {
+    "basic": Column(f"{FAB}.basic_auth", None),
+    "session,basic": Column(f"airflow.api.auth.backend.session,{FAB}.basic_auth", None),
+    "stock": Column(AIRFLOW2_BACKENDS, "Public"),
+}
+
+
+def basic(pair: str, *, scheme: str = "Basic", encoding: str = "utf-8") -> list[bytes]:
+    return [f"{scheme} ".encode() + b64encode(pair.encode(encoding))]
+
+
+# Authorization values by name of the row; the user whom Airflow 2 lets in, or None.
+ROWS: Final[dict[str, tuple[list[bytes], str | None]]] = {
+    "nothing": ([], None),
+    "good": (basic("admin:admin"), "admin"),
+    "viewer": (basic("viewer:viewer"), "viewer"),
+    "by e-mail": (basic("Mixed@Example.com:mixed"), "mixed"),
+    "e-mail in lower case": (basic("mixed@example.com:mixed"), None),
+    "upper-case name": (basic("ADMIN:admin"), "admin"),
+    "lower-case scheme": (basic("admin:admin", scheme="basic"), "admin"),
+    "upper-case scheme": (basic("admin:admin", scheme="BASIC"), "admin"),
+    "not ASCII": (basic("jürgen:pässwörd"), "jürgen"),
+    "not ASCII, upper case": (basic("JÜRGEN:pässwörd"), None),
+    "Latin-1": (basic("jürgen:pässwörd", encoding="latin-1"), None),
+    "space before the scheme": ([b" " + basic("admin:admin")[0]], "admin"),
+    "two spaces": (basic("admin:admin", scheme="Basic "), "admin"),
+    "wrong password": (basic("admin:wrong"), None),
+    "password in upper case": (basic("admin:ADMIN"), None),
+    "password and more": (basic("admin:admin:x"), None),
+    "password with a space": (basic("admin:admin "), None),
+    "unknown user": (basic("nobody:admin"), None),
+    "disabled user": (basic("disabled:disabled"), None),
+    "no password": (basic("admin:"), None),
+    "no name": (basic(":admin"), None),
+    "no colon": (basic("admin"), None),
+    "nothing but a colon": (basic(":"), None),
+    "no value": ([b"Basic"], None),
+    "empty value": ([b""], None),
+    "not base64": ([b"Basic !!!"], None),
+    "no padding": ([basic("viewer:viewer")[0].rstrip(b"=")], None),
+    "digest": ([b'Digest username="admin", realm="x", nonce="y", uri="/", response="z"'], None),
+    "negotiate": ([b"Negotiate YWJj"], None),
+    "bearer": ([b"Bearer a.b.c"], None),
+    "unknown scheme": ([b"ApiKey abc"], None),
+    "control character": (basic("admin:adm\x01in"), None),
+    "two credentials": ([*basic("admin:admin"), *basic("viewer:viewer")], None),
+    "two in one": ([basic("admin:admin")[0] + b", " + basic("viewer:viewer")[0]], None),
+}
+UPSTREAM_S_OWN: Final = "a Bearer that no backend takes is the upstream's own JWT: the upstream judges it"
+ONE_CREDENTIAL: Final = "two credentials in one request are 400: a front and a back could believe different ones"
+# By row: why our answer is not Airflow 2's.
+ACCEPTED: Final = {
+    "bearer": UPSTREAM_S_OWN,
+    "two credentials": ONE_CREDENTIAL,
+    "two in one": ONE_CREDENTIAL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a client can depend on."""
+
+    status: int
+    challenges: list[str]
+    content_type: str | None
+    body: Any
+
+
+def ask(url: str, authorization: list[bytes], **headers: str) -> Answer:
+    """Send the header values as they are and return the answer."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT_S)
+    try:
+        connection.putrequest("GET", PATH)
+        for value in authorization:
+            connection.putheader("Authorization", value)
+        for name, text in headers.items():
+            connection.putheader(name, text)
+        connection.endheaders()
+        with connection.getresponse() as response:
+            body = response.read()
+            challenges = response.headers.get_all("WWW-Authenticate") or []
+            content_type = response.headers.get("Content-Type")
+            is_json = "json" in (content_type or "")
+            return Answer(response.status, challenges, content_type, json.loads(body) if is_json else body)
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="module", params=list(COLUMNS))
+def column(request: pytest.FixtureRequest) -> Column:
+    return COLUMNS[request.param]
+
+
+@pytest.fixture(scope="module")
+def airflow(column: Column, airflow2_as: Airflow2As) -> Airflow2:
+    return airflow2_as(auth_backends=column.auth_backends, auth_role_public=column.public)
+
+
+@pytest.fixture(scope="module")
+def door(column: Column, airflow: Airflow2, echo_upstream: EchoUpstream, gateway: StartGateway) -> Gateway:
+    return gateway(
+        {
+            "auth_backends": column.auth_backends,
+            "mode": "airflow2",
+            "airflow2": {"auth_role_public": column.public or ""},
+            "upstream": {"url": echo_upstream.url, "protect": ["/api/", "/ui/"]},
+            "token": {"strategy": "shared_secret", "secret": JWT_SECRET},
+            "basic_auth": {"directories": ["airflow_db"]},
+            "airflow_db": {"url": airflow.database_url},
+        }
+    )
+
+
+@pytest.mark.parametrize("row", [name for name in ROWS if name not in ACCEPTED])
+def test_the_gateway_answers_as_airflow_2_does(airflow: Airflow2, door: Gateway, row: str) -> None:
+    authorization, _ = ROWS[row]
+
+    theirs = ask(airflow.url, authorization)
+    ours = ask(door.url, authorization)
+
+    if theirs.status == 200:
+        assert ours.status == 200
+    else:
+        assert ours == theirs
+
+
+@pytest.mark.parametrize("row", [name for name, (_, user) in ROWS.items() if user is not None])
+def test_the_gateway_lets_in_whom_airflow_2_lets_in(airflow: Airflow2, door: Gateway, row: str) -> None:
+    authorization, user = ROWS[row]
+
+    theirs = ask(airflow.url, authorization)
+    who = call("GET", f"{door.url}/compat-auth/whoami", headers={"Authorization": authorization[0].strip()})
+
+    assert theirs.status == 200
+    assert who.json()["username"] == user
+
+
+@pytest.mark.parametrize("row", list(ACCEPTED))
+def test_a_difference_that_is_meant_is_still_one_and_lets_nobody_in(
+    airflow: Airflow2, door: Gateway, row: str
+) -> None:
+    authorization, _ = ROWS[row]
+
+    theirs = ask(airflow.url, authorization)
+    ours = ask(door.url, authorization)
+
+    assert ours != theirs
+    assert ours.status in (400, 401, 403)
