@@ -94,8 +94,13 @@ class Chain:
         challenges = self.challenges(*learnt)
         if refusal is None:
             return Answer(Skip(), "", challenges, tuple(steps))
-        if isinstance(refusal.outcome, Challenge):
-            challenges = _one_for_each_scheme((refusal.outcome.header, *challenges))
+        match refusal.outcome:
+            case Challenge(header):
+                challenges = _one_for_each_scheme((header, *challenges))
+            case Reject(challenge=told) if told and self.mode == "strict":
+                challenges = _one_for_each_scheme((told, *challenges))
+            case _:
+                pass
         return Answer(refusal.outcome, refusal.backend, challenges, tuple(steps))
 
     def challenges(self, *learnt: str) -> tuple[str, ...]:

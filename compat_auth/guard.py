@@ -92,8 +92,8 @@ def guard_view(
                 return response
             case Challenge(header):
                 return _send(style().word(401, (header,)))
-            case Reject(_, status):
-                return _send(style().word(status, challenges()))
+            case Reject(_, status, told):
+                return _send(style().word(status, (told,) if told else challenges()))
             case Skip():
                 return _send(style().word(401, challenges()))
 
