@@ -192,7 +192,7 @@ class OidcIssuerSettings(_Section):
         default="sub", min_length=1, description="Claim that is looked up; `email` only where it is verified."
     )
     subjects: dict[str, str] = Field(
-        default={}, description="Pinned accounts: `sub` to the name that is looked up, whatever the claim says."
+        default={}, description="Pinned accounts, and machines: `sub` to the name that is looked up, whatever the claim says."
     )
     algorithms: Annotated[list[IssuerAlgorithm], BeforeValidator(_split_values)] = Field(
         default=["RS256", "PS256", "ES256", "EdDSA"], min_length=1, description="What the issuer may sign with."

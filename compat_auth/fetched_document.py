@@ -24,7 +24,7 @@ MIN_TTL_S = 60.0
 MAX_TTL_S = 86_400.0
 # How much longer a document is believed while its source cannot be asked.
 MAX_STALE_S = 4 * 3600.0
-PAUSE_S = 10.0
+PAUSE_S = 5.0
 PAUSE_AFTER_ERROR_S = 3.0
 # A document in use is fetched anew before it ends, in the background: nobody waits for it.
 _REFRESH_AT = 0.8

@@ -133,7 +133,7 @@ class GoogleOpenIdBackend(Backend):
         if not isinstance(azp, str) or (azp not in self._parties and not (is_service and azp == subject)):
             raise InvalidToken("azp: asked for by another application")
         self._check_domain(claims.get("hd"), email, is_service)
-        name = self._links.name_of(subject, email)
+        name = self._links.name_of(subject, lambda: email)
         return Identity(name, self.name, subject=subject, email=email, expires_at=claims["exp"])
 
     def _check_domain(self, hosted_domain: object, email: str, is_service: bool) -> None:

@@ -197,7 +197,7 @@ class Issuer:
         email = told.get("email")
         return Vouched(
             subject,
-            self._links.name_of(subject, name_in(told, self._settings.username_claim)),
+            self._links.name_of(subject, lambda: name_in(told, self._settings.username_claim)),
             email if isinstance(email, str) and told.get("email_verified") is True else "",
             exp if type(exp) is int and exp > 0 else None,
             believed_until,
