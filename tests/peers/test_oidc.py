@@ -9,6 +9,7 @@ from typing import Any
 import jwt
 import pytest
 import requests
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from peers.airflows import JWT_SECRET
 from peers.echo import EchoUpstream
@@ -38,7 +39,9 @@ def oidc_gateway(
             "subjects": {"machine": "machine-user"},
             **changed,
         }
-        return gateway(gateway_settings(echo_upstream, airflow_users, ["basic_auth", "oidc"], oidc={"issuers": [issuer]}))
+        return gateway(
+            gateway_settings(echo_upstream, airflow_users, ["basic_auth", "oidc"], oidc={"issuers": [issuer]})
+        )
 
     return start
 
@@ -174,9 +177,7 @@ def test_random_key_ids_do_not_reach_the_provider(oidc_gateway: MakeGateway, oid
     assert ask(gateway, oidc_provider.access_token("alice", resource=resource())).status_code == 200
     before = oidc_provider.asked("/jwks")
 
-    statuses = {
-        ask(gateway, forged(oidc_provider, f"random-{number}")).status_code for number in range(30)
-    }
+    statuses = {ask(gateway, forged(oidc_provider, f"random-{number}")).status_code for number in range(30)}
 
     assert statuses == {401}
     assert oidc_provider.asked("/jwks") - before <= 3
@@ -186,10 +187,7 @@ def forged(provider: OpenIdProvider, kid: str) -> str:
     """Return a token in which all but the signature is right."""
     now = int(time.time())
     claims = {"iss": provider.issuer, "aud": AUDIENCE, "sub": "1001", "iat": now, "exp": now + 60, "scope": "read"}
-    key = jwt.algorithms.ECAlgorithm.from_jwk(
-        '{"kty":"EC","crv":"P-256","x":"MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",'
-        '"y":"4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM","d":"870MB6gfuTJ4HtUnUvYMyJpr5eUZNP4Bk43bVdj3eAE"}'
-    )
+    key = ec.generate_private_key(ec.SECP256R1())
     return jwt.encode(claims, key, algorithm="ES256", headers={"kid": kid, "typ": "at+jwt"})
 
 
@@ -214,7 +212,10 @@ def test_a_stopped_provider_is_503_for_whom_it_must_be_asked_and_nothing_for_the
     checked = oidc_provider.access_token("alice", resource=resource("opaque"))
     unchecked = oidc_provider.access_token("carol", resource=resource("opaque"))
     signed = oidc_provider.access_token("carol", resource=resource())
-    assert [ask(gateway, token).status_code for token in (checked, oidc_provider.machine_token(resource()))] == [200, 200]
+    assert [ask(gateway, token).status_code for token in (checked, oidc_provider.machine_token(resource()))] == [
+        200,
+        200,
+    ]
 
     oidc_provider.stop()
     try:
