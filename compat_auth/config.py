@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -68,8 +68,19 @@ def _refuse_everyone(value: str) -> str:
     return str(network)
 
 
+def _parse_table(value: object) -> object:
+    """Accept a JSON object where a table is meant: names of variables have no case, names of users have."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("not a JSON object") from None
+
+
 Names = Annotated[list[str], BeforeValidator(_split_list)]
 Values = Annotated[list[str], BeforeValidator(_split_values)]
+Table = Annotated[dict[str, str], BeforeValidator(_parse_table)]
 Network = Annotated[str, AfterValidator(_refuse_everyone)]
 
 
@@ -96,7 +107,7 @@ class UpstreamSettings(_Section):
     verify: Annotated[bool | str, BeforeValidator(_read_truth)] = Field(
         default=True, description="Check the upstream's certificate: true, false, or a CA file."
     )
-    roles: dict[str, str] = Field(
+    roles: Table = Field(
         default={}, description="airflow-simple: user name to role (ADMIN, OP, USER, VIEWER); '*' is everybody else."
     )
 
@@ -118,7 +129,7 @@ class TokenSettings(_Section):
     )
     ttl_s: int = Field(default=600, ge=10, le=3600, description="Lifetime of a minted token, in seconds.")
     trusted_jwks: Values = Field(default=[], description="JWKS files whose public keys are published beside ours.")
-    claims: dict[str, str] = Field(
+    claims: Table = Field(
         default={},
         description="generic: claim name to template, with {username}, {email}, {subject}, {backend},"
         " {directory}, {upstream_id}; a list is {roles} or {groups} alone.",
@@ -151,6 +162,14 @@ class HtpasswdSettings(_Section):
     """An Apache password file."""
 
     file: str = Field(default="", description="File made by `compat-auth users add` or `htpasswd -B`.")
+
+
+class TokenHandlerSettings(_Section):
+    """A site's own bearer tokens."""
+
+    handler: str = Field(
+        default="", description='Function that turns a token into a session: "package.module:function".'
+    )
 
 
 class LookupSettings(_Section):
@@ -192,7 +211,8 @@ class OidcIssuerSettings(_Section):
         default="sub", min_length=1, description="Claim that is looked up; `email` only where it is verified."
     )
     subjects: dict[str, str] = Field(
-        default={}, description="Pinned accounts, and machines: `sub` to the name that is looked up, whatever the claim says."
+        default={},
+        description="Pinned accounts, and machines: `sub` to the name that is looked up, whatever the claim says.",
     )
     algorithms: Annotated[list[IssuerAlgorithm], BeforeValidator(_split_values)] = Field(
         default=["RS256", "PS256", "ES256", "EdDSA"], min_length=1, description="What the issuer may sign with."
@@ -225,12 +245,21 @@ class OidcSettings(_Section):
     """Access tokens of OpenID Connect and OAuth issuers."""
 
     issuers: Annotated[list[OidcIssuerSettings], BeforeValidator(_read_tables)] = Field(
-        default=[], description="The issuers; see the table of an issuer's keys."
+        default=[], description="An issuer of access tokens; one table for each."
     )
     cache_ttl_s: float = Field(
         default=600, ge=0, le=600, description="Seconds for which an issuer's answer about a token is believed."
     )
     cache_entries: int = Field(default=10_000, ge=1, description="Answers remembered, for each issuer and worker.")
+
+
+class RequireSettings(_Section):
+    """What some paths ask of an identity."""
+
+    path: str = Field(pattern="^/", description="Path prefix.")
+    methods: Names = Field(default=[], description="Methods in upper case; empty: all.")
+    all_of: Names = Field(default=[], description="All of these must hold: role:NAME, group:NAME, backend:NAME, mfa, …")
+    any_of: Names = Field(default=[], description="At least one of these must hold, unless it is empty.")
 
 
 class Airflow2Settings(_Section):
@@ -281,6 +310,10 @@ class Settings(_Section):
         default_factory=AirflowDatabaseSettings, description="See [airflow_db]."
     )
     htpasswd: HtpasswdSettings = Field(default_factory=HtpasswdSettings, description="See [htpasswd].")
+    token_handler: TokenHandlerSettings = Field(
+        default_factory=TokenHandlerSettings, description="See [token_handler]."
+    )
+    require: list[RequireSettings] = Field(default=[], description="What paths ask of an identity; see [[require]].")
     lookup: LookupSettings = Field(default_factory=LookupSettings, description="See [lookup].")
     google_openid: GoogleOpenIdSettings = Field(
         default_factory=GoogleOpenIdSettings, description="See [google_openid]."
@@ -358,14 +391,30 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
+def _section_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """Return the model of a section, or None where the name is no section."""
+    kind = model.model_fields[name].annotation if name in model.model_fields else None
+    # Python 3.10 takes list[str] for a class, which issubclass() then refuses.
+    if isinstance(kind, type) and get_origin(kind) is None and issubclass(kind, BaseModel):
+        return kind
+    return None
+
+
+def _tables_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """Return the model of a section that may be there several times, or None."""
+    kind = model.model_fields[name].annotation if name in model.model_fields else None
+    (inner,) = get_args(kind) if get_origin(kind) is list else (None,)
+    return inner if isinstance(inner, type) and get_origin(inner) is None and issubclass(inner, BaseModel) else None
+
+
 def _is_secret(path: list[str]) -> bool:
     model: type[BaseModel] = Settings
     *sections, key = path
     for section in sections:
-        field = model.model_fields.get(section)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        inner = _section_of(model, section)
+        if inner is None:
             return False
-        model = field.annotation
+        model = inner
     return key in model.model_fields and model.model_fields[key].annotation is SecretStr
 
 
@@ -414,9 +463,8 @@ def _known_keys(path: list[str]) -> list[str]:
     for section in path:
         if section.isdigit():  # which table of an array
             continue
-        field = model.model_fields.get(section)
-        inner = None if field is None else (get_args(field.annotation) or (field.annotation,))[0]
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+        inner = _section_of(model, section) or _tables_of(model, section)
+        if inner is None:
             return []
         model = inner
     return sorted(model.model_fields)

@@ -21,6 +21,7 @@ from compat_auth.backend import CredentialKind
 from compat_auth.chain import Answer, Chain
 from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised, parse_authorization
 from compat_auth.errors import BackendUnavailable, CompatAuthError
+from compat_auth.headers import is_header
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Challenge, Reject, Skip
 from compat_auth.turns import Turns
@@ -156,7 +157,11 @@ class Decider:
         Raises:
             CompatAuthError: The credential is malformed, a source is unavailable, or too much is waiting.
         """
-        credential = parse_authorization(presented.authorization)
+        try:
+            credential = parse_authorization(presented.authorization)
+        except CompatAuthError as error:
+            _record(presented, Absent(), "reject", "", str(error))
+            raise
         kind = type(credential)
         if not self._takes[kind] or (kind is Absent and not presented.cookies and self._only_cookies_matter()):
             return Unclaimed(credential, self.chain.challenges())
@@ -250,9 +255,7 @@ class Decider:
         match answer.outcome:
             case Accept(identity, headers, reusable_s, yielded):
                 token = self._obtain(identity, credential, yielded, fresh)
-                raw_headers = tuple(
-                    (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
-                )
+                raw_headers = tuple(_raw_header(answer.backend, name, value) for name, value in headers)
                 for_s = min(reusable_s, token.expires_at - _TOKEN_MARGIN_S - time.time())
                 return Granted(identity, b"Bearer " + token.value.encode("ascii"), raw_headers), for_s
             case Reject(_, status):
@@ -261,6 +264,18 @@ class Decider:
                 return Refused(401, answer.challenges), 0
             case Skip():
                 return Unclaimed(credential, answer.challenges), 0
+
+
+def _raw_header(backend: str, name: str, value: str) -> tuple[bytes, bytes]:
+    """Return a backend's response header as it goes on the wire.
+
+    Raises:
+        BackendUnavailable: It would be another header, or none.
+    """
+    raw_name, raw_value = name.lower().encode("ascii", "replace"), value.encode("latin-1", "replace")
+    if not name.isascii() or not is_header(raw_name, raw_value):
+        raise BackendUnavailable(f"backend {backend}: answered with a response header that cannot be sent")
+    return raw_name, raw_value
 
 
 def _is_refusal(error: BaseException) -> bool:

@@ -7,7 +7,7 @@ Names are compared as servers behind us may compare them: without case, and with
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from compat_auth.errors import AmbiguousCredentials, BadRequest, HeadersTooLarge
@@ -37,7 +37,7 @@ _FORWARD = (
     b"x-forwarded-server x-forwarded-by x-real-ip x-client-ip x-cluster-client-ip true-client-ip cf-connecting-ip "
     b"x-original-url x-original-uri x-original-host x-original-method x-original-forwarded-for x-rewrite-url "
     b"x-script-name x-envoy-original-path x-envoy-original-method x-envoy-external-address x-envoy-internal "
-    b"x-http-method x-http-method-override x-method-override front-end-https x-url-scheme"
+    b"proxy x-http-method x-http-method-override x-method-override front-end-https x-url-scheme"
 ).split()
 _FRAMING = (
     b"host authorization proxy-authorization cookie content-length transfer-encoding connection upgrade te".split()
@@ -85,11 +85,11 @@ class Intake:
         forward: Forward headers as they came, folded names, for a peer that is a trusted proxy.
     """
 
-    kept: RawHeaders
+    kept: RawHeaders = field(repr=False)
     host: bytes
-    authorization: bytes | None
-    cookies: list[bytes]
-    forward: dict[bytes, list[bytes]]
+    authorization: bytes | None = field(repr=False)
+    cookies: list[bytes] = field(repr=False)
+    forward: dict[bytes, list[bytes]] = field(repr=False)
 
 
 def take_in(raw_headers: RawHeaders) -> Intake:
@@ -163,6 +163,11 @@ def _refuse_alias(name: bytes) -> None:
             raise BadRequest("header section: a name with '_' or '.' that some servers take for another header")
     if not _NAME.match(name):
         raise BadRequest("header section: a name that is not a token")
+
+
+def is_header(name: bytes, value: bytes) -> bool:
+    """Return whether this name, in lower case, and this value can be one header on the wire."""
+    return _NAME.match(name) is not None and _VALUE_FORBIDDEN.search(value) is None
 
 
 def without_cookies(values: list[bytes], names: frozenset[bytes]) -> list[bytes]:

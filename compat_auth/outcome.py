@@ -31,12 +31,12 @@ class Reject:
     Attributes:
         reason: For the audit log only; the caller never sees it.
         status: 401, or 403 where the caller is known but not permitted.
-        challenge: A `WWW-Authenticate` value that tells the caller more than the usual one of its scheme, or "".
+        challenges: `WWW-Authenticate` values learnt while asking, for the final 401.
     """
 
     reason: str
     status: int = 401
-    challenge: str = ""
+    challenges: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

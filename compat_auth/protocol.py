@@ -16,7 +16,7 @@ import asyncio
 from typing import cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from compat_auth.headers import MAX_HEADER_BYTES
 
@@ -62,7 +62,7 @@ class StrictProtocol(HttpToolsProtocol):
         self._unproductive_bytes = 0 if self._progress else self._unproductive_bytes + len(data)
         if self._unproductive_bytes > MAX_UNPRODUCTIVE_BYTES:
             self.transport.abort()
-        elif self._in_head and self._head_timer is None and (not self._progress or self.cycle is None):
+        elif self._in_head and not self._progress and self._head_timer is None:
             self._start_head_timer()
 
     def _feed(self, data: bytes) -> None:
@@ -132,7 +132,8 @@ class StrictProtocol(HttpToolsProtocol):
 
     def _end_slow_head(self) -> None:
         self._head_timer = None
-        if self.cycle is None or self.cycle.response_complete:
+        cycle = cast("RequestResponseCycle | None", self.cycle)
+        if cycle is None or cycle.response_complete:
             self.transport.abort()
         else:
             # Some clients send a line's end after a body; the answer to it may take as long as it likes.

@@ -61,4 +61,6 @@ class RefusalStyle:
         headers = [("Cache-Control", "no-store")]
         if error.retry_after_s is not None:
             headers.append(("Retry-After", str(error.retry_after_s)))
+        if error.status == _FORBIDDEN and self.mode == "airflow2":
+            return Wording(error.status, tuple(headers), airflow2_body(error.status))
         return Wording(error.status, tuple(headers), problem_body(error.status, title=error.title, detail=detail))

@@ -54,7 +54,7 @@ def bind_socket(bind: str) -> socket.socket:
     return listener
 
 
-def uvicorn_config(app: ASGIApp | str, lifespan: Literal["on", "auto"] = "on") -> uvicorn.Config:
+def uvicorn_config(app: ASGIApp | str, lifespan: Literal["on", "auto", "off"] = "on") -> uvicorn.Config:
     """Return how we run uvicorn: it must not read forward headers, and must not log what may hold a credential."""
     return uvicorn.Config(
         app,

@@ -113,7 +113,7 @@ def presented(
         headers = {"Authorization": authorization} if authorization else {}
         if cookie and with_cookies:
             headers["Cookie"] = cookie
-        return cast("dict[str, Any]", create_environ(path, headers=headers))
+        return create_environ(path, headers=headers)
 
     return Presented(authorization, bool(cookie), "GET", path, client, environ)
 
@@ -198,7 +198,8 @@ async def call(app: ASGIApp, scope: Scope, body: bytes = b"") -> Sent:
     async def receive() -> Message:
         if incoming:
             return incoming.pop()
-        return await asyncio.get_running_loop().create_future()
+        stays: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        return await stays
 
     async def send(message: Message) -> None:
         sent.messages.append(message)

@@ -12,7 +12,8 @@ OURS = "compat_auth_backends"
 
 # Top to bottom, as a request travels. A new module takes its place here first.
 ROWS = (
-    ("words", {"audit", "errors", "hashing", "identity", "problem", "strict_json", "trust", "verified"}),
+    ("limits", {"scopes"}),
+    ("words", {"accident", "audit", "errors", "hashing", "identity", "problem", "strict_json", "trust", "verified"}),
     (
         "parsed at the edge",
         {
@@ -24,6 +25,7 @@ ROWS = (
             "password_file",
             "paths",
             "refusal",
+            "requirements",
             "token_cache",
             "turns",
             "user_identity",
@@ -79,6 +81,7 @@ PUBLIC = {
         "lookup",
         "outcome",
         "password_file",
+        "scopes",
         "strict_json",
         "subject_links",
         "tokens",

@@ -113,7 +113,7 @@ class GoogleOpenIdBackend(Backend):
             claims = self._jwks.verify(credential.token, audience=self._audience, issuer=issuer, types=TYPES, now=now)
             identity = self._identify(claims)
         except InvalidToken as error:
-            return Reject(f"google_openid: {error}", challenge=f'{self.challenges()[0]}, error="invalid_token"')
+            return Reject(f"google_openid: {error}", challenges=self._refusal())
         except (NoSuchUser, NotPermitted) as error:
             return Reject(f"google_openid: {error}", status=error.status)
         return self._lookup.accept(Accept(identity, reusable_s=max(0, min(MAX_REUSE_S, claims["exp"] - now))))
@@ -121,6 +121,9 @@ class GoogleOpenIdBackend(Backend):
     def challenges(self) -> tuple[str, ...]:
         """Return the invitation to a bearer token (RFC 6750 section 3)."""
         return (f'Bearer realm="{self._realm}"',)
+
+    def _refusal(self) -> tuple[str, ...]:
+        return (f'Bearer realm="{self._realm}", error="invalid_token"',)
 
     def _identify(self, claims: Mapping[str, Any]) -> Identity:
         if "iat" not in claims:  # OpenID Connect Core 2: required

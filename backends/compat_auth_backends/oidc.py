@@ -102,7 +102,7 @@ class OidcBackend(Backend):
         except NotKnown:
             return Skip()
         except InvalidToken as error:
-            return Reject(f"oidc: {error}", challenge=self._refusal())
+            return Reject(f"oidc: {error}", challenges=self._refusal())
         except NoSuchUser as error:
             return Reject(str(error), status=error.status)
         if vouched is None:
@@ -117,8 +117,8 @@ class OidcBackend(Backend):
         """Return the invitation to a bearer token (RFC 6750 section 3)."""
         return (f'Bearer realm="{self._realm}"',)
 
-    def _refusal(self) -> str:
-        return f'{self.challenges()[0]}, error="invalid_token"'
+    def _refusal(self) -> tuple[str, ...]:
+        return (f'Bearer realm="{self._realm}", error="invalid_token"',)
 
     def _check(self, token: str) -> Vouched | None:
         try:

@@ -79,9 +79,7 @@ def write_private_key(path: Path) -> Path:
     """Write a new RSA key, such as Airflow signs its own logins with."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     path.chmod(0o600)
     return path
@@ -104,9 +102,7 @@ def start_with_keys(airflow: Airflow3, settings: dict[str, Any], jwks: str) -> N
     )
 
 
-def deploy(
-    way: str, airflow_fab: Airflow3, keyed: Airflow3, start: StartGateway, folder: Path
-) -> Deployment:
+def deploy(way: str, airflow_fab: Airflow3, keyed: Airflow3, start: StartGateway, folder: Path) -> Deployment:
     """Return the gateway and the Airflow of one way, both running."""
     if way in ("exchange", "shared_secret"):
         settings = exchange(airflow_fab) if way == "exchange" else shared_secret(airflow_fab)
@@ -170,20 +166,20 @@ def runs_of(airflow: Airflow3, dag_id: str) -> set[str]:
         return {run_id for (run_id,) in database.execute("SELECT run_id FROM dag_run WHERE dag_id = ?", (dag_id,))}
 
 
-def log_in_to_ui(url: str, username: str, password: str) -> dict[str, str]:
+def log_in_to_ui(login_page: str, username: str, password: str) -> dict[str, str]:
     """Fill in the form of Airflow's own login page, as a browser does, and return the cookies.
 
     Args:
-        url: Of Airflow, or of the gateway in front of it.
+        login_page: At Airflow, or at the gateway in front of it.
         username: As typed.
         password: As typed.
     """
-    page = call("GET", f"{url}/auth/login/")
+    page = call("GET", login_page)
     assert page.status_code == 200, page.text
     field = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page.text)
     assert field is not None, page.text
     form = {"csrf_token": field[1], "username": username, "password": password}
-    answer = call("POST", f"{url}/auth/login/", data=form, cookies=page.cookies.get_dict())
+    answer = call("POST", login_page, data=form, cookies=page.cookies.get_dict())
     assert answer.status_code == 302, answer.text
     return {**page.cookies.get_dict(), **answer.cookies.get_dict()}
 

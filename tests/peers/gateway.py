@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
@@ -147,7 +147,8 @@ def call(method: str, url: str, **options: Any) -> requests.Response:
     """Send one request without this machine's proxies and netrc; redirects are not followed."""
     with requests.Session() as session:
         session.trust_env = False
-        return session.request(method, url, **{"timeout": TIMEOUT_S, "allow_redirects": False, **options})
+        merged: dict[str, Any] = {"timeout": TIMEOUT_S, "allow_redirects": False, **options}
+        return session.request(method, url, **merged)
 
 
 def curl(*arguments: str) -> CurlAnswer:
@@ -180,10 +181,11 @@ def toml(content: Mapping[str, Any]) -> str:
     return "".join(f"{name} = {_toml_value(value)}\n" for name, value in content.items())
 
 
-def _toml_value(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(name)} = {_toml_value(part)}" for name, part in value.items()) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_toml_value(part) for part in value) + "]"
+def _toml_value(value: object) -> str:
+    if isinstance(value, dict):
+        section = cast("dict[str, object]", value)
+        return "{" + ", ".join(f"{json.dumps(name)} = {_toml_value(part)}" for name, part in section.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_toml_value, cast("list[object]", value))) + "]"
     # A JSON string, number or truth value is one in TOML, too.
     return json.dumps(value, ensure_ascii=False)

@@ -16,6 +16,7 @@ import pytest
 from peers.airflow2_as import Airflow2As
 from peers.airflows import AIRFLOW2_BACKENDS, JWT_SECRET, Airflow2
 from peers.echo import EchoUpstream
+from peers.fab import log_in_to_ui
 from peers.gateway import TIMEOUT_S, Gateway, StartGateway, call
 
 pytestmark = pytest.mark.peer
@@ -131,7 +132,11 @@ def column(request: pytest.FixtureRequest) -> Column:
 
 
 @pytest.fixture(scope="module")
-def airflow(column: Column, airflow2_as: Airflow2As) -> Airflow2:
+def airflow(request: pytest.FixtureRequest, column: Column, airflow2_as: Airflow2As) -> Airflow2:
+    if column is COLUMNS["stock"]:
+        # The one of the whole run, which is stock, needs no start of its own.
+        stock: Airflow2 = request.getfixturevalue("airflow2")
+        return stock
     return airflow2_as(auth_backends=column.auth_backends, auth_role_public=column.public)
 
 
@@ -150,17 +155,15 @@ def door(column: Column, airflow: Airflow2, echo_upstream: EchoUpstream, gateway
     )
 
 
-@pytest.mark.parametrize("row", [name for name in ROWS if name not in ACCEPTED])
-def test_the_gateway_answers_as_airflow_2_does(airflow: Airflow2, door: Gateway, row: str) -> None:
+@pytest.mark.parametrize("row", [name for name, (_, user) in ROWS.items() if user is None and name not in ACCEPTED])
+def test_the_gateway_refuses_as_airflow_2_does(airflow: Airflow2, door: Gateway, row: str) -> None:
     authorization, _ = ROWS[row]
 
     theirs = ask(airflow.url, authorization)
     ours = ask(door.url, authorization)
 
-    if theirs.status == 200:
-        assert ours.status == 200
-    else:
-        assert ours == theirs
+    assert theirs.status in (401, 403)
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("row", [name for name, (_, user) in ROWS.items() if user is not None])
@@ -168,16 +171,16 @@ def test_the_gateway_lets_in_whom_airflow_2_lets_in(airflow: Airflow2, door: Gat
     authorization, user = ROWS[row]
 
     theirs = ask(airflow.url, authorization)
+    ours = ask(door.url, authorization)
     who = call("GET", f"{door.url}/compat-auth/whoami", headers={"Authorization": authorization[0].strip()})
 
     assert theirs.status == 200
+    assert ours.status == 200
     assert who.json()["username"] == user
 
 
 @pytest.mark.parametrize("row", list(ACCEPTED))
-def test_a_difference_that_is_meant_is_still_one_and_lets_nobody_in(
-    airflow: Airflow2, door: Gateway, row: str
-) -> None:
+def test_a_difference_that_is_meant_is_still_one_and_lets_nobody_in(airflow: Airflow2, door: Gateway, row: str) -> None:
     authorization, _ = ROWS[row]
 
     theirs = ask(airflow.url, authorization)
@@ -185,3 +188,17 @@ def test_a_difference_that_is_meant_is_still_one_and_lets_nobody_in(
 
     assert ours != theirs
     assert ours.status in (400, 401, 403)
+
+
+def test_a_wrong_password_beside_a_good_cookie_lets_airflow_2_in_and_not_us(airflow: Airflow2, door: Gateway) -> None:
+    """Airflow 2 takes a request for its cookie's user though it names another: a hole that is not copied."""
+    cookies = log_in_to_ui(f"{airflow.url}/login/", "viewer", "viewer")
+    cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
+
+    theirs = ask(airflow.url, basic("admin:wrong"), Cookie=cookie)
+    ours = ask(door.url, basic("admin:wrong"), Cookie=cookie)
+    refusal = ask(door.url, basic("admin:wrong"))
+
+    assert theirs.status == 200
+    assert ours == refusal
+    assert ours.status in (401, 403)

@@ -20,7 +20,6 @@ from peers.fab import (
     seconds_until,
     shared_secret,
 )
-from peers.fab import keyed_airflow as keyed_airflow
 from peers.gateway import Gateway, StartGateway, call, curl
 
 pytestmark = pytest.mark.peer
@@ -56,7 +55,7 @@ def door(deployment: Deployment) -> Gateway:
 @pytest.fixture
 def wide_door(deployment: Deployment, gateway: StartGateway) -> Gateway:
     """A gateway that guards the UI's own API as well, which tells who Airflow takes the caller for."""
-    settings = {**deployment.settings, "serve": {}}
+    settings: dict[str, Any] = {**deployment.settings, "serve": {}}
     settings["upstream"] = {**settings["upstream"], "protect": ["/api/", "/ui/"]}
     return gateway(settings)
 
@@ -155,9 +154,7 @@ def test_an_old_password_loses_access_within_the_cache_time_and_the_new_one_work
 
     with changed_user(airflow, "viewer", password=generate_password_hash("changed")):
         new = door.get(DAGS, auth=("viewer", "changed"))
-        took_s = seconds_until(
-            401, lambda: door.get(DAGS, auth=VIEWER), at_most_s=CACHE_TTL_S + SLACK_S, allowed={200}
-        )
+        took_s = seconds_until(401, lambda: door.get(DAGS, auth=VIEWER), at_most_s=CACHE_TTL_S + SLACK_S, allowed={200})
 
     assert new.status_code == 200
     assert took_s < CACHE_TTL_S + SLACK_S
@@ -220,7 +217,7 @@ def test_a_wrong_password_is_refused_though_the_cookie_is_good(door: Gateway) ->
 
 def test_airflow_s_login_page_and_what_follows_it_work_through_the_gateway(deployment: Deployment) -> None:
     door = deployment.gateway
-    cookies = log_in_to_ui(door.url, *ADMIN)
+    cookies = log_in_to_ui(f"{door.url}/auth/login/", *ADMIN)
 
     me = door.get("/ui/auth/me", cookies=cookies)
     api = door.get(CONNECTIONS, cookies=cookies)
@@ -256,7 +253,7 @@ def test_the_task_api_of_airflow_sees_no_identity_of_ours(deployment: Deployment
     assert answer.json().keys() == direct.json().keys()
 
 
-@pytest.mark.parametrize("protect", [["/api/"], ["/api/", "/execution/"], ["/"]], ids=lambda paths: " ".join(paths))
+@pytest.mark.parametrize("protect", [["/api/"], ["/api/", "/execution/"], ["/"]], ids=" ".join)
 def test_not_even_a_mistaken_configuration_gives_the_task_api_an_identity(
     gateway: StartGateway, airflow_fab: Airflow3, echo_upstream: EchoUpstream, protect: list[str]
 ) -> None:

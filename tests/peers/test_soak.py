@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+import sys
 import time
 from base64 import b64encode
 from collections import Counter
@@ -128,12 +129,16 @@ async def soak(port: int, upstream: EchoUpstream) -> Tally:
             await loop.run_in_executor(None, kill_and_restart, upstream)
         if now - shown > PROGRESS_S:
             shown = now
-            print(f"soak: {tally.done} of {REQUESTS} after {now - began:.0f} s, {dict(tally.answers)}", flush=True)
+            say(f"soak: {tally.done} of {REQUESTS} after {now - began:.0f} s, {dict(tally.answers)}")
         assert now - began < AT_MOST_S, f"only {tally.done} requests in {AT_MOST_S:.0f} s: {tally.answers}"
     await asyncio.gather(*clients)
     took_s = time.monotonic() - began
-    print(f"soak: {REQUESTS} requests in {took_s:.0f} s, {dict(tally.answers)}, lost {len(tally.lost)}", flush=True)
+    say(f"soak: {REQUESTS} requests in {took_s:.0f} s, {dict(tally.answers)}, lost {len(tally.lost)}")
     return tally
+
+
+def say(text: str) -> None:
+    sys.stderr.write(text + "\n")
 
 
 def kill_and_restart(upstream: EchoUpstream) -> None:

@@ -209,3 +209,14 @@ def test_one_backend_that_looks_at_more_than_the_credential_spoils_its_kinds_for
 
         assert not chain.answers_alike(Basic)
         assert chain.answers_alike(Negotiate)
+
+
+def test_mode_airflow2_passes_on_the_challenge_of_a_third_partys_last_backend() -> None:
+    session = scripted("session", Skip(), takes=frozenset({Absent}))
+    third_party = scripted("their.module", Skip(('Custom realm="x"',)), takes=frozenset({Absent, Basic}))
+    chain_with_it_last = Chain((session, third_party), "airflow2")
+    chain_with_it_first = Chain((third_party, session), "airflow2")
+
+    assert chain_with_it_last.ask(Absent()).challenges == ('Custom realm="x"',)
+    assert chain_with_it_first.ask(Absent()).challenges == ()
+    assert chain_with_it_first.ask(Basic("a", "b")).challenges == ()

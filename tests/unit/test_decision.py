@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
 import flask
 import pytest
@@ -18,7 +19,7 @@ from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate
 from compat_auth.decision import Decider, Decision, Granted, Refused, Unclaimed
 from compat_auth.errors import BackendUnavailable, MalformedCredentials, NoActiveKey, NoSuchUser, Overloaded
 from compat_auth.identity import Identity, Token
-from compat_auth.legacy import LegacyBackend
+from compat_auth.legacy import LegacyBackend, LegacyModule
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from stand_ins import GOOD, Clock, ScriptedBackend, accepting, basic, make_decider, presented, scripted, token_for
 
@@ -396,7 +397,7 @@ class NoOpinion:
 
 async def test_a_legacy_module_in_the_chain_makes_nothing_reusable() -> None:
     native = accepting()
-    decider = make_decider(LegacyBackend(NoOpinion(), "old.module"), native)
+    decider = make_decider(LegacyBackend(cast("LegacyModule", NoOpinion()), "old.module"), native)
     grant = await granted_by(decider)
 
     assert grant.digest == b""
@@ -488,7 +489,7 @@ async def test_there_is_nothing_to_renew_when_the_credential_is_no_longer_right(
 
 
 async def test_a_grant_that_was_not_remembered_is_renewed_by_a_check_of_its_own() -> None:
-    backend = LegacyBackend(NoOpinion(), "old.module")
+    backend = LegacyBackend(cast("LegacyModule", NoOpinion()), "old.module")
     native = accepting()
     decider = make_decider(backend, native, obtain=NumberedTokens())
     refused = await granted_by(decider)
@@ -549,3 +550,23 @@ async def test_a_ticket_goes_its_own_way_beside_a_legacy_module() -> None:
     decision = await decider.decide(presented("Negotiate YII="))
 
     assert isinstance(decision, Granted)
+
+
+@pytest.mark.parametrize(
+    "header", [("X-Evil", "a\r\nSet-Cookie: x=1"), ("X-Evil\r\n", "a"), ("", "a"), ("X-Ünknown", "a"), ("X-Nul", "\0")]
+)
+async def test_a_backends_header_that_would_be_another_is_503_and_never_sent(header: tuple[str, str]) -> None:
+    decider = make_decider(scripted("first", Accept(Identity("alice", "first"), (header,))))
+
+    with pytest.raises(BackendUnavailable, match="a response header that cannot be sent"):
+        await decider.decide(presented())
+
+
+async def test_a_malformed_credential_is_in_the_audit_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="compat_auth.audit")
+
+    with pytest.raises(MalformedCredentials):
+        await make_decider(accepting()).decide(presented("Basic !!!"))
+
+    assert '"result": "reject"' in caplog.text
+    assert "not base64" in caplog.text

@@ -197,7 +197,7 @@ def test_a_refusal_says_invalid_token_and_an_invitation_does_not(issuer: StubIss
     outcome = backend.authenticate(Bearer(issuer.token(aud="other")))
 
     assert isinstance(outcome, Reject)
-    assert outcome.challenge == 'Bearer realm="Lab", error="invalid_token"'
+    assert outcome.challenges == ('Bearer realm="Lab", error="invalid_token"',)
     assert backend.challenges() == ('Bearer realm="Lab"',)
 
 
