@@ -208,7 +208,9 @@ class OidcIssuerSettings(_Section):
     clients: Values = Field(default=[], description="Client ids whose tokens are believed; empty: every client's.")
     scope: str = Field(default="", description="Scopes that a token must have, separated by spaces.")
     username_claim: str = Field(
-        default="sub", min_length=1, description="Claim that is looked up; `email` only where it is verified."
+        default="sub",
+        min_length=1,
+        description="Claim with the user name; `email` is looked up as an address, where it is verified.",
     )
     subjects: dict[str, str] = Field(
         default={},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import threading
 import time
 from collections import Counter
@@ -89,7 +90,7 @@ def sign(claims: Mapping[str, Any], *, key: Any = RSA_KEY, alg: str = "RS256", *
 
 
 @contextmanager
-def running_issuer() -> Generator[StubIssuer]:
+def running_issuer(tls: ssl.SSLContext | None = None) -> Generator[StubIssuer]:
     """Run an issuer on loopback until the block ends."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -122,6 +123,10 @@ def running_issuer() -> Generator[StubIssuer]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
+    # A client that does not believe the certificate goes away: no reason for a traceback.
+    server.handle_error = lambda request, client_address: None  # type: ignore[method-assign]
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     stub = StubIssuer(f"http://127.0.0.1:{server.server_port}")
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()

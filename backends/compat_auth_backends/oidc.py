@@ -107,11 +107,7 @@ class OidcBackend(Backend):
             return Reject(str(error), status=error.status)
         if vouched is None:
             return Skip()
-        identity = Identity(
-            vouched.name, self.name, subject=vouched.subject, email=vouched.email, expires_at=vouched.expires_at
-        )
-        reusable_s = min(MAX_REUSE_S, vouched.believed_until - self._now())
-        return self._lookup.accept(Accept(identity, reusable_s=max(0, reusable_s)))
+        return self._admit(vouched)
 
     def challenges(self) -> tuple[str, ...]:
         """Return the invitation to a bearer token (RFC 6750 section 3)."""
@@ -119,6 +115,28 @@ class OidcBackend(Backend):
 
     def _refusal(self) -> tuple[str, ...]:
         return (f'Bearer realm="{self._realm}", error="invalid_token"',)
+
+    def _admit(self, vouched: Vouched) -> Outcome:
+        identity = Identity(
+            vouched.name,
+            self.name,
+            subject=vouched.subject,
+            email=vouched.email,
+            mfa=vouched.mfa,
+            expires_at=vouched.expires_at,
+        )
+        reusable_s = min(MAX_REUSE_S, vouched.believed_until - self._now())
+        outcome = self._lookup.accept(Accept(identity, reusable_s=max(0, reusable_s)))
+        if isinstance(outcome, Accept) and vouched.is_username:
+            found = outcome.identity.username
+            # Who may choose a user name could choose another's e-mail address, which directories find, too.
+            if found.casefold() != vouched.name.casefold():
+                return Reject(
+                    f"oidc: {vouched.name!r} is {found!r}'s e-mail address, not a user name; "
+                    'set username_claim = "email", or pin the account in subjects',
+                    status=403,
+                )
+        return outcome
 
     def _check(self, token: str) -> Vouched | None:
         try:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jwt
@@ -163,11 +166,14 @@ def test_a_revoked_opaque_token_is_not_vouched_for(oidc_gateway: MakeGateway, oi
     assert answer.json() == {"detail": "Invalid JWT token"}  # the upstream's own words: it was not ours
 
 
-def test_airflows_own_token_passes(oidc_gateway: MakeGateway) -> None:
-    claims = {"sub": "77", "aud": "apache-airflow", "iat": int(time.time()), "exp": int(time.time()) + 60}
-    token = jwt.encode(claims, JWT_SECRET, algorithm="HS512")
+def airflows_own(sub: str) -> str:
+    """Return a token that Airflow has signed itself."""
+    claims = {"sub": sub, "aud": "apache-airflow", "iat": int(time.time()), "exp": int(time.time()) + 60}
+    return jwt.encode(claims, JWT_SECRET, algorithm="HS512")
 
-    answer = ask(oidc_gateway(), token)
+
+def test_airflows_own_token_passes(oidc_gateway: MakeGateway) -> None:
+    answer = ask(oidc_gateway(), airflows_own("77"))
 
     assert (answer.status_code, answer.json()["sub"]) == (200, "77")
 
@@ -246,3 +252,30 @@ def test_a_gateway_that_starts_before_its_provider_answers_503_and_recovers(
 
     assert (unavailable.status_code, unavailable.headers["Retry-After"]) == (503, "5")
     assert recovered.status_code == 200
+
+
+def test_a_provider_that_hangs_under_load_holds_up_nobody_else(
+    oidc_gateway: MakeGateway, oidc_provider: OpenIdProvider
+) -> None:
+    gateway = oidc_gateway()
+    opaque = [oidc_provider.access_token("alice", resource=resource("opaque")) for _ in range(16)]
+    assert ask(gateway, opaque[0]).status_code == 200
+    pid = oidc_provider.process.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        with ThreadPoolExecutor(20) as pool:
+            hanging = [pool.submit(ask, gateway, token) for token in opaque[1:]]
+            time.sleep(0.5)
+            began = time.monotonic()
+            others = [ask(gateway, airflows_own(str(number))) for number in range(10)] + [ask(gateway, opaque[0])]
+            took_s = time.monotonic() - began
+            unavailable = [future.result() for future in hanging]
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    assert [answer.status_code for answer in others] == [200] * 11
+    assert took_s < 3
+    assert {answer.status_code for answer in unavailable} == {503}
+    assert all(answer.headers["Retry-After"] for answer in unavailable)
+    assert until_status(200, gateway, opaque[1]).status_code == 200

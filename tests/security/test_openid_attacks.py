@@ -38,7 +38,8 @@ class Users:
     name = "airflow_db"
 
     def find(self, username: str) -> DirectoryUser | None:
-        known = {name: DirectoryUser(name, upstream_id=name) for name in ("alice", "admin", "alice@example.org")}
+        alice, admin = DirectoryUser("alice", upstream_id="alice"), DirectoryUser("admin", upstream_id="admin")
+        known = {"alice": alice, "alice@example.org": alice, "admin": admin, "root@example.org": admin}
         return known.get(username)
 
 
@@ -294,6 +295,25 @@ def test_what_is_no_token_is_somebody_elses(
     assert isinstance(oidc(token), Skip)
     assert isinstance(google(token=token), Skip)
     assert not issuer.asked
+
+
+def test_a_user_name_that_is_anothers_address_is_refused(issuer: StubIssuer, oidc: Callable[..., Outcome]) -> None:
+    token = issuer.token(sub="7", preferred_username="root@example.org")
+
+    chosen = oidc(token, username_claim="preferred_username")
+    pinned = oidc(token, username_claim="preferred_username", subjects={"7": "root@example.org"})
+
+    assert isinstance(chosen, Reject)
+    assert isinstance(pinned, Accept)
+
+
+@pytest.mark.parametrize(("verified", "expected"), [(True, Accept), ("true", Reject), (1, Reject), (None, Reject)])
+def test_an_address_counts_only_where_the_issuer_has_verified_it(
+    issuer: StubIssuer, oidc: Callable[..., Outcome], verified: Any, expected: type[Outcome]
+) -> None:
+    token = issuer.token(sub="7", email="root@example.org", email_verified=verified)
+
+    assert isinstance(oidc(token, username_claim="email"), expected)
 
 
 def test_a_scope_is_a_whole_word(issuer: StubIssuer, oidc: Callable[..., Outcome]) -> None:

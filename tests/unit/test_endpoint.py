@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import ssl
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from compat_auth.endpoint import Endpoint
 from compat_auth.errors import BackendUnavailable, ConfigError
@@ -15,6 +24,56 @@ from stub_issuer import Answer, StubIssuer, running_issuer
 def issuer() -> Iterator[StubIssuer]:
     with running_issuer() as stub:
         yield stub
+
+
+@dataclass(frozen=True, slots=True)
+class TlsServer:
+    """A server with a certificate that it has signed itself."""
+
+    port: int
+    ca_file: str
+
+
+@pytest.fixture
+def tls_server(tmp_path: Path) -> Iterator[TlsServer]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = dt.datetime.now(dt.timezone.utc)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, SHA256())
+    )
+    secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "server.pem").write_bytes(secret + certificate.public_bytes(Encoding.PEM))
+    (tmp_path / "ca.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+    with running_issuer(context) as stub:
+        stub.says["/x"] = Answer(b"over tls")
+        yield TlsServer(int(stub.url.rpartition(":")[2]), str(tmp_path / "ca.pem"))
+
+
+def test_a_certificate_of_the_named_authority_is_believed(tls_server: TlsServer) -> None:
+    url = f"https://localhost:{tls_server.port}/x"
+
+    assert Endpoint.parse(url, where="here", ca_file=tls_server.ca_file).get().body == b"over tls"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1"])
+def test_any_other_certificate_is_unavailable(tls_server: TlsServer, host: str) -> None:
+    url = f"https://{host}:{tls_server.port}/x"
+    # At localhost the authority is unknown; at the address it is known, but the name is another.
+    ca_file = tls_server.ca_file if host == "127.0.0.1" else ""
+
+    with pytest.raises(BackendUnavailable, match="SSLCertVerificationError"):
+        Endpoint.parse(url, where="here", ca_file=ca_file).get()
 
 
 @pytest.mark.parametrize(

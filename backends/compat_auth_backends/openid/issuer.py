@@ -35,16 +35,20 @@ class Vouched:
     Attributes:
         subject: `sub`.
         name: The name to look up.
+        is_username: The name counts as a user name only, not as an e-mail address: at many issuers people choose it.
         email: Verified e-mail address, or "".
         expires_at: End of the token, in seconds since the epoch; None where the issuer does not tell.
         believed_until: Seconds since the epoch from when on the issuer must be asked again.
+        mfa: The issuer says that more than one factor was used (`amr`, RFC 8176).
     """
 
     subject: str
     name: str
+    is_username: bool
     email: str = field(repr=False)
     expires_at: int | None
     believed_until: float
+    mfa: bool = False
 
 
 class NotKnown(Exception):  # an answer, not an error
@@ -193,14 +197,22 @@ class Issuer:
         # A client that acts for itself has no subject of its own in an introspection answer (RFC 9068 section 2.2).
         told = claims if "sub" in claims else {**claims, "sub": claims.get("client_id")}
         subject = name_in(told, "sub")
-        exp = told.get("exp")
-        email = told.get("email")
+        taken: list[str] = []
+
+        def claimed() -> str:
+            taken.append(name_in(told, self._settings.username_claim))
+            return taken[-1]
+
+        name = self._links.name_of(subject, claimed)
+        exp, email, amr = told.get("exp"), told.get("email"), told.get("amr")
         return Vouched(
             subject,
-            self._links.name_of(subject, lambda: name_in(told, self._settings.username_claim)),
+            name,
+            name in taken and self._settings.username_claim != "email",
             email if isinstance(email, str) and told.get("email_verified") is True else "",
             exp if type(exp) is int and exp > 0 else None,
             believed_until,
+            is_list(amr) and "mfa" in amr,
         )
 
 

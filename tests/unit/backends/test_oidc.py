@@ -135,6 +135,14 @@ def test_a_signed_token_becomes_an_identity_that_ends_with_it(issuer: StubIssuer
     assert outcome.reusable_s == 60
 
 
+@pytest.mark.parametrize(("amr", "mfa"), [(["pwd", "mfa"], True), (["pwd"], False), ("mfa", False), (None, False)])
+def test_the_issuer_says_whether_several_factors_were_used(issuer: StubIssuer, amr: object, mfa: bool) -> None:
+    outcome = OidcBackend.from_settings(settings_of(of(issuer))).authenticate(Bearer(issuer.token(amr=amr)))
+
+    assert isinstance(outcome, Accept)
+    assert outcome.identity.mfa is mfa
+
+
 def test_an_answer_counts_for_ten_minutes_and_a_reuse_never_longer(issuer: StubIssuer) -> None:
     clock = Clock()
     clock.time = time.time()
