@@ -58,6 +58,17 @@ class JwksCache:
             raise InvalidToken("kid: the issuer has no such key")
         return key
 
+    def probe(self) -> int:
+        """Return how many usable keys the issuer publishes; asks it unless that was done a moment ago.
+
+        Raises:
+            BackendUnavailable: The issuer could not be asked, or publishes no key that is usable here.
+        """
+        keys = self._document.current()
+        if not keys:
+            raise BackendUnavailable(f"JWKS: no key for any of {', '.join(self.algorithms)}")
+        return len(keys)
+
     def verify(
         self,
         token: str,

@@ -118,6 +118,14 @@ class GoogleOpenIdBackend(Backend):
             return Reject(f"google_openid: {error}", status=error.status)
         return self._lookup.accept(Accept(identity, reusable_s=max(0, min(MAX_REUSE_S, claims["exp"] - now))))
 
+    def probe(self) -> str:
+        """Return how many keys Google publishes.
+
+        Raises:
+            BackendUnavailable: Google could not be asked.
+        """
+        return f"Google publishes {self._jwks.probe()} keys"
+
     def challenges(self) -> tuple[str, ...]:
         """Return the invitation to a bearer token (RFC 6750 section 3)."""
         return (f'Bearer realm="{self._realm}"',)

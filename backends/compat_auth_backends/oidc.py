@@ -109,6 +109,14 @@ class OidcBackend(Backend):
             return Skip()
         return self._admit(vouched)
 
+    def probe(self) -> str:
+        """Return how many keys each issuer publishes.
+
+        Raises:
+            BackendUnavailable: An issuer could not be asked.
+        """
+        return "; ".join(f"{name} publishes {issuer.probe()} keys" for name, issuer in self._by_name.items())
+
     def challenges(self) -> tuple[str, ...]:
         """Return the invitation to a bearer token (RFC 6750 section 3)."""
         return (f'Bearer realm="{self._realm}"',)

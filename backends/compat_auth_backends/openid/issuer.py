@@ -88,7 +88,7 @@ class Issuer:
         self._ttl_s = cache_ttl_s
         self._links = links or ConfiguredLinks(settings.subjects)
         self._now = now
-        discovery = Discovery(settings, where)
+        self._discovery = discovery = Discovery(settings, where)
         self._jwks = JwksCache(lambda: discovery.endpoint("jwks_uri"), algorithms=tuple(settings.algorithms))
         self._remote = RemoteChecks(discovery, _basic(settings, where))
         source = settings.model_dump_json(exclude={"client_secret"})
@@ -107,6 +107,20 @@ class Issuer:
     def may_have_issued(self, token: str) -> bool:
         """Return whether the issuer is to be asked about a token that is no JWT."""
         return self.takes_opaque and len(token) <= _MAX_OPAQUE_BYTES and token.startswith(self.opaque_prefix)
+
+    def probe(self) -> int:
+        """Return how many usable keys the issuer publishes.
+
+        Raises:
+            BackendUnavailable: It could not be asked, or does not name an endpoint that the settings want asked.
+        """
+        for wanted, member in (
+            (self._settings.introspection, "introspection_endpoint"),
+            (self._settings.userinfo, "userinfo_endpoint"),
+        ):
+            if wanted:
+                self._discovery.endpoint(member)
+        return self._jwks.probe()
 
     def check_jwt(self, token: str) -> Vouched:
         """Return what a JWT of this issuer says.

@@ -12,6 +12,7 @@ import pytest
 
 from compat_auth.config import Settings, load_settings, parse_settings
 from compat_auth.credentials import Basic, Bearer
+from compat_auth.diagnosis import examine
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.guard import current_identity
 from compat_auth.outcome import Accept, Reject, Skip
@@ -197,6 +198,38 @@ def test_a_provider_that_is_down_is_asked_once_and_then_has_a_pause(issuer: Stub
         backend.authenticate(Bearer("one"))
     with pytest.raises(BackendUnavailable, match="a moment ago"):
         backend.authenticate(Bearer("two"))
+
+
+def test_check_tells_how_many_keys_an_issuer_publishes(issuer: StubIssuer) -> None:
+    findings = {finding.what: finding for finding in examine(chain_of(issuer))}
+
+    assert findings["backend oidc"].detail == f"{issuer.url} publishes 2 keys"
+
+
+@pytest.mark.parametrize(
+    ("keys", "document", "problem"),
+    [
+        pytest.param([], {}, "no key for any of RS256", id="no-keys"),
+        pytest.param(None, {}, "no list of keys", id="no-jwks"),
+        pytest.param([], {"introspection_endpoint": None}, "set introspection to its URL", id="no-endpoint"),
+        pytest.param([], {"issuer": "https://other.example"}, "another issuer", id="another-issuer"),
+    ],
+)
+def test_check_tells_what_is_wrong_with_an_issuer(
+    issuer: StubIssuer, keys: list[object] | None, document: dict[str, Any], problem: str
+) -> None:
+    issuer.says["/jwks"] = Answer({"keys": keys})
+    issuer.document.update(document)
+
+    findings = {finding.what: finding for finding in examine(chain_of(issuer))}
+
+    assert problem in findings["backend oidc"].problem
+    assert findings["backend oidc"].exit_code == 69
+
+
+def chain_of(issuer: StubIssuer) -> Settings:
+    """Return the settings of a chain that believes the issuer, before an upstream that is not there."""
+    return settings_of(of(issuer, **INTROSPECTION), auth_backends=["oidc"], upstream={"url": "http://127.0.0.1:9"})
 
 
 def test_a_refusal_says_invalid_token_and_an_invitation_does_not(issuer: StubIssuer) -> None:
