@@ -62,6 +62,15 @@ class Backend(ABC):
             BackendUnavailable: The source could not be asked.
         """
 
+    def probe(self) -> str:
+        """Ask the source once, for `compat-auth check`, and return what was found; "" where there is nothing to ask.
+
+        Raises:
+            BackendUnavailable: The source could not be asked.
+            ConfigError: It could, and shows that a setting is wrong.
+        """
+        return ""
+
     def challenges(self) -> tuple[str, ...]:
         """Return the `WWW-Authenticate` values that invite this backend's credential; () invites nobody."""
         return ()

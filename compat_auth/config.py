@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_origin
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -30,6 +30,8 @@ DEFAULT_FILE = "compat_auth.toml"
 _NO_SETTINGS = frozenset((f"{ENV_PREFIX}CONFIG", f"{ENV_PREFIX}LOG_LEVEL"))
 Profile = Literal["airflow-fab", "airflow-simple", "generic"]
 Strategy = Literal["exchange", "shared_secret", "key_pair"]
+IssuerAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+GOOGLE_JWKS_URL = "https://www.googleapis.com/oauth2/v3/certs"
 
 
 def _split_list(value: object) -> object:
@@ -47,6 +49,16 @@ def _split_values(value: object) -> object:
 def _read_truth(value: object) -> object:
     """Accept the environment's spelling of true and false, which would else pass for the name of a file."""
     return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _read_tables(value: object) -> object:
+    """Accept a JSON list in the environment where the file has an array of tables."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("in the environment this is a JSON list of objects") from None
 
 
 def _refuse_everyone(value: str) -> str:
@@ -187,6 +199,81 @@ class LookupSettings(_Section):
     )
 
 
+class GoogleOpenIdSettings(_Section):
+    """ID tokens of Google accounts."""
+
+    audience: Values = Field(default=[], description="Client ids that tokens must be meant for; any one of them.")
+    authorized_parties: Values = Field(
+        default=[], description="Further client ids that may have asked for the token (`azp`), such as a phone app's."
+    )
+    hosted_domains: Values = Field(
+        default=[], description="Workspace domains (`hd`) to let in; empty: whoever the look-up knows."
+    )
+    service_accounts: Values = Field(
+        default=[], description="E-mail addresses of service accounts to let in although they have no domain (`hd`)."
+    )
+    subjects: dict[str, str] = Field(
+        default={}, description="Pinned accounts: Google's `sub` to the name that is looked up, whatever the e-mail."
+    )
+    jwks_url: str = Field(default=GOOGLE_JWKS_URL, description="Where Google publishes its keys.")
+    ca_file: str = Field(default="", description="PEM file of the authorities for jwks_url; empty: the system's.")
+
+
+class OidcIssuerSettings(_Section):
+    """One issuer of access tokens."""
+
+    issuer: str = Field(min_length=1, description="`iss`, exactly; its discovery document must say the same.")
+    audience: Values = Field(default=[], description="Whom tokens must be meant for (`aud`); any one of them.")
+    clients: Values = Field(default=[], description="Client ids whose tokens are believed; empty: every client's.")
+    scope: str = Field(default="", description="Scopes that a token must have, separated by spaces.")
+    username_claim: str = Field(
+        default="sub",
+        min_length=1,
+        description="Claim with the user name; `email` is looked up as an address, where it is verified.",
+    )
+    subjects: dict[str, str] = Field(
+        default={},
+        description="Pinned accounts, and machines: `sub` to the name that is looked up, whatever the claim says.",
+    )
+    algorithms: Annotated[list[IssuerAlgorithm], BeforeValidator(_split_values)] = Field(
+        default=["RS256", "PS256", "ES256", "EdDSA"], min_length=1, description="What the issuer may sign with."
+    )
+    types: Values = Field(
+        default=["at+jwt", "application/at+jwt"],
+        min_length=1,
+        description="`typ` of its JWTs (RFC 9068); add JWT, or an empty text for none, where the issuer does not follow.",
+    )
+    jwks_url: str = Field(default="", description="Where its keys are; empty: what its discovery document says.")
+    introspection: Annotated[bool | str, BeforeValidator(_read_truth)] = Field(
+        default=False, description="Ask about opaque tokens (RFC 7662): true for the discovered endpoint, or a URL."
+    )
+    userinfo: Annotated[bool | str, BeforeValidator(_read_truth)] = Field(
+        default=False,
+        description="Show opaque tokens to UserInfo where there is no introspection: true, or a URL. Weaker: it tells"
+        " neither audience nor scope.",
+    )
+    liveness: bool = Field(default=False, description="Show JWTs to UserInfo too, so that a revoked one is noticed.")
+    client_id: str = Field(default="", description="Our own client id at the issuer, for introspection.")
+    client_secret: SecretStr = Field(default=SecretStr(""), description="Our client's secret.")
+    client_secret_file: str = Field(default="", description="File with our client's secret.")
+    opaque_prefix: str = Field(
+        default="", description="How its opaque tokens begin; empty: every Bearer that is not a JWT is shown to it."
+    )
+    ca_file: str = Field(default="", description="PEM file of the authorities for its URLs; empty: the system's.")
+
+
+class OidcSettings(_Section):
+    """Access tokens of OpenID Connect and OAuth issuers."""
+
+    issuers: Annotated[list[OidcIssuerSettings], BeforeValidator(_read_tables)] = Field(
+        default=[], description="An issuer of access tokens; one table for each."
+    )
+    cache_ttl_s: float = Field(
+        default=600, ge=0, le=600, description="Seconds for which an issuer's answer about a token is believed."
+    )
+    cache_entries: int = Field(default=10_000, ge=1, description="Answers remembered, for each issuer and worker.")
+
+
 class RequireSettings(_Section):
     """What some paths ask of an identity."""
 
@@ -250,6 +337,10 @@ class Settings(_Section):
     )
     require: list[RequireSettings] = Field(default=[], description="What paths ask of an identity; see [[require]].")
     lookup: LookupSettings = Field(default_factory=LookupSettings, description="See [lookup].")
+    google_openid: GoogleOpenIdSettings = Field(
+        default_factory=GoogleOpenIdSettings, description="See [google_openid]."
+    )
+    oidc: OidcSettings = Field(default_factory=OidcSettings, description="See [oidc].")
     airflow2: Airflow2Settings = Field(default_factory=Airflow2Settings, description="See [airflow2].")
     serve: ServeSettings = Field(default_factory=ServeSettings, description="See [serve].")
     backends: dict[str, dict[str, Any]] = Field(default={}, description="Settings of third-party backends, by name.")
@@ -331,6 +422,13 @@ def _section_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
     return None
 
 
+def _tables_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """Return the model of a section that may be there several times, or None."""
+    kind = model.model_fields[name].annotation if name in model.model_fields else None
+    (inner,) = get_args(kind) if get_origin(kind) is list else (None,)
+    return inner if isinstance(inner, type) and get_origin(inner) is None and issubclass(inner, BaseModel) else None
+
+
 def _is_secret(path: list[str]) -> bool:
     model: type[BaseModel] = Settings
     *sections, key = path
@@ -385,7 +483,9 @@ def _explain(origin: str, error: Any) -> str:
 def _known_keys(path: list[str]) -> list[str]:
     model: type[BaseModel] = Settings
     for section in path:
-        inner = _section_of(model, section)
+        if section.isdigit():  # which table of an array
+            continue
+        inner = _section_of(model, section) or _tables_of(model, section)
         if inner is None:
             return []
         model = inner

@@ -46,6 +46,7 @@ class _Checkable(Protocol):
 def examine(settings: Settings) -> Iterator[Finding]:
     """Yield a finding for each part, in the order of a request's journey."""
     yield _try("auth_backends", lambda: _chain(settings))
+    yield from _backends(settings)
     if "basic_auth" in settings.auth_backends or any("basic_auth" in name for name in settings.auth_backends):
         for name in settings.basic_auth.directories:
             yield from _directory(name, settings)
@@ -65,6 +66,17 @@ def _try(what: str, look: Callable[[], str]) -> Finding:
 
 def _chain(settings: Settings) -> str:
     return ", ".join(backend.name for backend in load_chain(settings)) + f"; mode {settings.mode}"
+
+
+def _backends(settings: Settings) -> Iterator[Finding]:
+    try:
+        backends = load_chain(settings)
+    except CompatAuthError:
+        return  # has been said
+    for backend in backends:
+        finding = _try(f"backend {backend.name}", backend.probe)
+        if finding.problem or finding.detail:
+            yield finding
 
 
 def _directory(name: str, settings: Settings) -> Iterator[Finding]:

@@ -5,10 +5,13 @@ from importlib.metadata import PackageNotFoundError, distribution
 import pytest
 
 from peers.fixtures import airflow2, airflow_fab, airflow_simple, caddy, kdc, nginx, postgres
+from peers.openid_provider import google, oidc_provider
 
 # Asking for one of these makes a test a peer test.
-PEERS = frozenset({"airflow2", "airflow_fab", "airflow_simple", "caddy", "kdc", "nginx", "postgres"})
-__all__ = ["airflow2", "airflow_fab", "airflow_simple", "caddy", "kdc", "nginx", "postgres"]
+PEERS = frozenset(
+    {"airflow2", "airflow_fab", "airflow_simple", "caddy", "google", "kdc", "nginx", "oidc_provider", "postgres"}
+)
+__all__ = ["airflow2", "airflow_fab", "airflow_simple", "caddy", "google", "kdc", "nginx", "oidc_provider", "postgres"]
 
 
 def pytest_configure() -> None:

@@ -38,6 +38,11 @@ _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"(?:^|[=| ])(?:\S*/)?compat-auth (?P<arguments>[^|>\n]+)", re.MULTILINE)
 # Nothing is asked: the port stands for an upstream that exists.
 UPSTREAM = {"upstream": {"url": "http://127.0.0.1:9"}}
+# Without which a backend that a page names does not start.
+NEEDED = {
+    "google_openid": {"audience": "web", "hosted_domains": "example.com"},
+    "oidc": {"issuers": [{"issuer": "https://login.example.com", "audience": "api"}]},
+}
 
 REFERENCE = runpy.run_path(str(DOCS / "_ext" / "reference_text.py"))
 read_page = cast("Callable[[Path], str]", REFERENCE["read_page"])
@@ -64,7 +69,7 @@ def settings_of(model: type[BaseModel] = Settings, section: str = "") -> Iterato
         kinds = typing.get_args(kind) or (kind,)
         # Python 3.10 takes list[str] for a class.
         if isinstance(kinds[0], type) and not typing.get_origin(kinds[0]) and issubclass(kinds[0], BaseModel):
-            yield from settings_of(kinds[0], f"{name}.")
+            yield from settings_of(kinds[0], f"{section}{name}.")
         else:
             yield f"{section}{name}", field.description or ""
 
@@ -116,7 +121,7 @@ def test_every_setting_is_in_the_reference_with_a_description(name: str, descrip
 
     assert description.endswith((".", "…"))
     assert description in entry
-    assert f"COMPAT_AUTH_{name.upper().replace('.', '__')}" in entry or name.startswith("require.")
+    assert f"COMPAT_AUTH_{name.upper().replace('.', '__')}" in entry or name.startswith(("require.", "oidc.issuers."))
     assert ":type: " in entry
     assert ":default: `" in entry
 
