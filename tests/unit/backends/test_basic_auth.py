@@ -237,7 +237,7 @@ def test_an_unknown_directory_is_refused_with_its_place_and_the_likely_name() ->
 
     assert "basic_auth.directories[0]" in str(caught.value)
     assert "did you mean 'htpasswd'?" in str(caught.value)
-    assert "airflow_db, htpasswd, upstream" in str(caught.value)
+    assert "airflow_db, htpasswd, ldap, mapping, pam, upstream" in str(caught.value)
 
 
 @pytest.mark.parametrize("names", [pytest.param([], id="none"), pytest.param(["htpasswd", "htpasswd"], id="twice")])
@@ -283,7 +283,7 @@ def test_an_entry_point_that_is_no_directory_is_refused(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "odd_directory", sys.modules[__name__])
     install(monkeypatch, "odd_directory:Nothing")
 
-    with pytest.raises(ConfigError, match="neither a hash nor a password directory"):
+    with pytest.raises(ConfigError, match="neither a user nor a password directory"):
         load_directories(["odd"], parse_settings({}, origin="test"))
 
 
