@@ -6,7 +6,7 @@ import contextlib
 import os
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -53,23 +53,24 @@ class Servers:
         """How many servers there are."""
         return len(self._names)
 
-    def candidates(self) -> list[str]:
-        """Return the servers to try now, best first; none where all have failed a moment ago.
+    def choose(self, tried: Collection[str]) -> str | None:
+        """Return the server to try now, other than those just tried; None where all have failed a moment ago.
 
         A server whose pause is over is handed to one caller only: if it still hangs, one thread waits for it, not all.
         """
         with self._lock:
             now = self._monotonic()
-            up = [name for name in self._names if name not in self._failed_at]
-            pause_s = REPLACED_PAUSE_S if up else ALONE_PAUSE_S
-            chosen: list[str] = []
+            all_failed = len(self._failed_at) == len(self._names)
+            pause_s = ALONE_PAUSE_S if all_failed else REPLACED_PAUSE_S
             for name in self._names:
-                if name in up:
-                    chosen.append(name)
-                elif now - self._failed_at[name] >= pause_s:
+                if name in tried:
+                    continue
+                if name not in self._failed_at:
+                    return name
+                if now - self._failed_at[name] >= pause_s:
                     self._failed_at[name] = now
-                    chosen.append(name)
-            return chosen
+                    return name
+            return None
 
     def failed(self, name: str) -> None:
         """Remember that the server could not be used."""
@@ -196,19 +197,19 @@ class ConnectionPool(Generic[C]):
             self._disconnect(kept.connection)
 
     def _open(self) -> Kept[C]:
-        tried: list[str] = []
-        for server in self._servers.candidates():
+        tried: dict[str, str] = {}
+        while (server := self._servers.choose(tried)) is not None:
             try:
                 connection = self._connect(server)
             except Lost as exc:
                 self._servers.failed(server)
-                tried.append(f"{server} ({exc})")
+                tried[server] = str(exc)
                 continue
             self._servers.worked(server)
             now = self._monotonic()
             return Kept(server, connection, now, now)
-        what = f"no server can be reached: {', '.join(tried)}" if tried else "no server could be reached a moment ago"
-        raise BackendUnavailable(f"{self._label}: {what}")
+        why = "; ".join(f"{server}: {reason}" for server, reason in tried.items())
+        raise BackendUnavailable(f"{self._label}: no server can be reached ({why or 'tried a moment ago'})")
 
     def _start_afresh(self) -> None:
         # Kept for ever: to close one would say good-bye on the connection of the process that we were forked from.

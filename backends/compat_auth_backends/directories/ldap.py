@@ -25,6 +25,7 @@ from compat_auth.config import LdapSettings, Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth_backends.directories.connection_pool import ConnectionPool, Lost, Servers
+from compat_auth_backends.directories.ldap_probe import ProbeFailed, probe
 
 # python-ldap has no type stubs.
 _api = cast("Any", ldap)
@@ -229,21 +230,25 @@ class LdapDirectory:
         return connection
 
     def _connect(self, url: str) -> Any:
+        settings = self._settings
         try:
+            probe(url, start_tls=settings.start_tls, ca_file=self._ca_file, timeout_s=settings.timeout_s)
             connection = _api.initialize(url)
             connection.set_option(_api.OPT_PROTOCOL_VERSION, 3)
             connection.set_option(_api.OPT_REFERRALS, 0)
             connection.set_option(_api.OPT_DEREF, _api.DEREF_NEVER)
-            connection.set_option(_api.OPT_NETWORK_TIMEOUT, self._settings.timeout_s)
-            connection.set_option(_api.OPT_TIMEOUT, self._settings.timeout_s)
+            connection.set_option(_api.OPT_NETWORK_TIMEOUT, settings.timeout_s)
+            connection.set_option(_api.OPT_TIMEOUT, settings.timeout_s)
             # Said here, because ldap.conf and LDAPTLS_REQCERT in the environment may say otherwise.
             connection.set_option(_api.OPT_X_TLS_REQUIRE_CERT, _api.OPT_X_TLS_DEMAND)
             connection.set_option(_api.OPT_X_TLS_PROTOCOL_MIN, _TLS_1_2)
             if self._ca_file:
                 connection.set_option(_api.OPT_X_TLS_CACERTFILE, self._ca_file)
             connection.set_option(_api.OPT_X_TLS_NEWCTX, 0)
-            if url.lower().startswith("ldap:") and self._settings.start_tls:
+            if url.lower().startswith("ldap:") and settings.start_tls:
                 connection.start_tls_s()
+        except ProbeFailed as exc:
+            raise Lost(str(exc)) from exc
         except _api.LDAPError as exc:
             raise Lost(_why(exc)) from exc
         return connection
