@@ -11,13 +11,16 @@ from peers.fixtures import (
     authority,
     caddy,
     nginx,
+    pam,
     postgres,
     second_slapd,
     slapd,
 )
 
 # Asking for one of these makes a test a peer test.
-PEERS = frozenset({"airflow2", "airflow_fab", "airflow_simple", "caddy", "nginx", "postgres", "second_slapd", "slapd"})
+PEERS = frozenset(
+    {"airflow2", "airflow_fab", "airflow_simple", "caddy", "nginx", "pam", "postgres", "second_slapd", "slapd"}
+)
 __all__ = [
     "airflow2",
     "airflow_fab",
@@ -25,6 +28,7 @@ __all__ = [
     "authority",
     "caddy",
     "nginx",
+    "pam",
     "postgres",
     "second_slapd",
     "slapd",

@@ -8,6 +8,7 @@ import pytest
 from peers import seed
 from peers.airflows import Airflow2, Airflow3
 from peers.authority import Authority
+from peers.pam import Pam, make_pam
 from peers.postgres import Postgres
 from peers.process import Process
 from peers.proxies import StartProxy, start_caddy, start_nginx
@@ -78,6 +79,12 @@ def slapd(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Ite
 def second_slapd(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
     """Another one with the same users."""
     yield from _slapd(authority, tmp_path_factory.mktemp("slapd"))
+
+
+@pytest.fixture(scope="session")
+def pam(tmp_path_factory: pytest.TempPathFactory) -> Pam:
+    """Linux-PAM with services in a folder of its own."""
+    return make_pam(tmp_path_factory.mktemp("pam"))
 
 
 def _slapd(authority: Authority, folder: Path) -> Iterator[Slapd]:
