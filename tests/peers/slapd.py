@@ -8,7 +8,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import pytest
@@ -226,7 +226,8 @@ def _tree() -> str:
 def _entry(dn: str, attributes: dict[str, Any]) -> str:
     lines = [_line("dn", dn)]
     for name, value in attributes.items():
-        lines += [_line(name, one) for one in (value if isinstance(value, list) else [value])]
+        values = cast("list[object]", value) if isinstance(value, list) else [value]
+        lines += [_line(name, one) for one in values]
     return "\n".join(lines) + "\n"
 
 

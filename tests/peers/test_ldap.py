@@ -86,7 +86,12 @@ def test_no_password_and_one_with_nul_are_never_sent(
     name: str, password: str, slapd: Slapd, directory: LdapDirectory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sent: list[str] = []
-    monkeypatch.setattr(directory, "_bind", lambda dn, _password: sent.append(dn))
+
+    def send(dn: str, _password: str) -> bool:
+        sent.append(dn)
+        return True
+
+    monkeypatch.setattr(directory, "_bind", send)
 
     assert directory.check(name, password) is None
     assert sent == []

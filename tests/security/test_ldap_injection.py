@@ -52,6 +52,9 @@ class Server:
     def __init__(self) -> None:
         self.searches: list[str] = []
 
+    def connect(self, _url: str) -> Server:
+        return self
+
     def search_ext_s(self, _base: str, _scope: int, query: str, _names: list[str], **_options: Any) -> list[Any]:
         self.searches.append(query)
         return []
@@ -69,7 +72,7 @@ def test_no_name_makes_a_search_of_another_shape_and_none_is_an_error(name: str)
     )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(directory._searches, "_connect", lambda _server: server)
+        patch.setattr(directory._searches, "_connect", server.connect)
         found = directory.find(name)
 
     assert found is None

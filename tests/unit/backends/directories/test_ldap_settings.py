@@ -108,7 +108,8 @@ def test_a_machine_without_a_pam_that_will_do_is_told_so(
     if fault == "missing":
         monkeypatch.setattr(pam.pam_worker, "LIBRARY", "libpam_of_nowhere.so.0")
     else:
-        monkeypatch.setattr(pam.pam_worker, "has_folders", lambda _library: False)
+        monkeypatch.setattr(pam.pam_worker, "has_folders", bool)
+        monkeypatch.setattr(pam.pam_worker, "load_library", list)
 
     with pytest.raises(ConfigError, match="install Linux-PAM" if fault == "missing" else "older than 1.4"):
         PamDirectory.from_settings(settings)
