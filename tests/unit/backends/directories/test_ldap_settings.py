@@ -14,7 +14,7 @@ import pytest
 from compat_auth.config import load_settings, parse_settings
 from compat_auth.directory import HashDirectory, PasswordDirectory, UserDirectory
 from compat_auth.errors import ConfigError
-from compat_auth_backends.directories import pam
+from compat_auth_backends.directories import pam_worker
 from compat_auth_backends.directories.ldap import LdapDirectory
 from compat_auth_backends.directories.ldap_probe import ProbeFailed, probe
 from compat_auth_backends.directories.pam import PamDirectory
@@ -106,10 +106,10 @@ def test_a_machine_without_a_pam_that_will_do_is_told_so(
 ) -> None:
     settings = parse_settings({"pam": {"service": "ours", "confdir": str(tmp_path)}}, origin="test")
     if fault == "missing":
-        monkeypatch.setattr(pam.pam_worker, "LIBRARY", "libpam_of_nowhere.so.0")
+        monkeypatch.setattr(pam_worker, "LIBRARY", "libpam_of_nowhere.so.0")
     else:
-        monkeypatch.setattr(pam.pam_worker, "has_folders", bool)
-        monkeypatch.setattr(pam.pam_worker, "load_library", list)
+        monkeypatch.setattr(pam_worker, "has_folders", bool)
+        monkeypatch.setattr(pam_worker, "load_library", list)
 
     with pytest.raises(ConfigError, match="install Linux-PAM" if fault == "missing" else "older than 1.4"):
         PamDirectory.from_settings(settings)

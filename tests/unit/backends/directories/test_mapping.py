@@ -85,9 +85,14 @@ def test_a_change_is_seen_within_its_time(path: Path) -> None:
 
 def test_a_file_that_has_settled_is_not_read_again(path: Path) -> None:
     clock, read = Clock(), list[str]()
+
+    def parse(text: str) -> int:
+        read.append(text)
+        return len(read)
+
     file = WatchedFile(
         path,
-        lambda text: read.append(text) or len(read),
+        parse,
         label="test",
         monotonic=clock,
         now=lambda: path.stat().st_mtime + SETTLED_S + 1,
