@@ -16,12 +16,13 @@ from compat_auth.decision import Decider, Obtain
 from compat_auth.errors import ConfigError
 from compat_auth.extension import CompatAuth, style_of
 from compat_auth.forward_auth import forward_auth_pages
-from compat_auth.gate import Gate, GateRules
+from compat_auth.gate import Gate, GateRules, PathRequirement
 from compat_auth.identity import Identity, Token
 from compat_auth.lookup import Lookup
 from compat_auth.pages import JWKS_PATH, jwks_page, live, ready_page, whoami
 from compat_auth.paths import Prefixes
 from compat_auth.proxy import ReverseProxy
+from compat_auth.requirements import Requirements
 from compat_auth.strategies import Strategy, build_strategy, open_key_ring
 from compat_auth.trust import TrustedProxies
 from compat_auth.trusted_keys import merge_jwks
@@ -146,6 +147,14 @@ def _rules(settings: Settings) -> GateRules:
         identity_cookies=tuple(name.encode("ascii") for name in settings.upstream.identity_cookies),
         own_cookies=frozenset(),
         style=style_of(settings),
+        requirements=tuple(
+            PathRequirement(
+                Prefixes([rule.path]), frozenset(rule.methods), Requirements(tuple(rule.all_of), tuple(rule.any_of))
+            )
+            for rule in settings.require
+        ),
+        # A task's own token opens every secret of Airflow: whoever calls there, nobody does so as somebody of ours.
+        task_api=Prefixes(["/execution/"] if settings.upstream.profile != "generic" else []),
     )
 
 

@@ -8,9 +8,10 @@ user, or a cookie beside a wrong explicit credential, stays out.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from compat_auth.accident import describe_accident
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.credentials import Credential
 from compat_auth.errors import BackendUnavailable, CompatAuthError
@@ -19,6 +20,8 @@ from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 logger = logging.getLogger(__name__)
 
 Mode = Literal["strict", "airflow2"]
+# What Airflow 2 looks for in the list; FAB's own name for the same module is another one to it.
+_CORE_SESSION = frozenset(("session", "airflow.api.auth.backend.session"))
 # The status of an error that nobody may show to a caller, such as a broken configuration.
 _BROKEN = CompatAuthError.status
 
@@ -40,12 +43,14 @@ class Answer:
         backend: Name of the backend that decided, or "".
         challenges: `WWW-Authenticate` values for a 401, one for each scheme, in the order of the chain.
         steps: Every backend that was asked, in order.
+        reusable: Nobody who was asked looked at anything but the credential: for the same one the answer is the same.
     """
 
     outcome: Outcome
     backend: str
     challenges: tuple[str, ...]
     steps: tuple[Step, ...]
+    reusable: bool = False
 
 
 class Chain:
@@ -75,53 +80,65 @@ class Chain:
             BackendUnavailable: A backend could not ask its source. No later, weaker one is asked instead.
         """
         steps: list[Step] = []
-        learnt: list[str] = []
+        learnt: list[tuple[str, ...]] = []
         refusal: Step | None = None
+        reusable = True
         for backend in self.backends:
             if type(credential) not in backend.kinds:
                 continue
-            outcome = _ask(backend, credential)
+            reusable = reusable and backend.depends_on_credential_only
+            outcome = _ask_one(backend, credential)
             steps.append(Step(backend.name, outcome))
             match outcome:
                 case Accept():
-                    return Answer(outcome, backend.name, (), tuple(steps))
+                    return Answer(outcome, backend.name, (), tuple(steps), reusable)
                 case Reject() | Challenge():
+                    learnt.append(outcome.challenges if isinstance(outcome, Reject) else ())
                     refusal = refusal or steps[-1]
                     if self.mode == "strict":
                         break
                 case Skip(challenges):
-                    learnt.extend(challenges)
-        challenges = self.challenges(*learnt)
+                    learnt.append(challenges)
+        challenges = self._challenges_after(steps, learnt)
         if refusal is None:
             return Answer(Skip(), "", challenges, tuple(steps))
         if isinstance(refusal.outcome, Challenge):
             challenges = _one_for_each_scheme((refusal.outcome.header, *challenges))
-        return Answer(refusal.outcome, refusal.backend, challenges, tuple(steps))
+        outcome = refusal.outcome
+        if self.mode == "airflow2" and isinstance(outcome, Reject) and not outcome.vouched:
+            # Airflow 2's chain forgets a backend's 403; it answers so itself where a ticket names no user.
+            outcome = replace(outcome, status=401)
+        return Answer(outcome, refusal.backend, challenges, tuple(steps))
 
-    def challenges(self, *learnt: str) -> tuple[str, ...]:
+    def challenges(self) -> tuple[str, ...]:
         """Return the challenges of the whole chain, one for each scheme (RFC 9110 section 11.6.1)."""
+        return self._challenges_after([], [])
+
+    def _challenges_after(self, steps: list[Step], learnt: list[tuple[str, ...]]) -> tuple[str, ...]:
         if self.mode == "airflow2":
-            return self._last_challenge()
+            was_asked = bool(steps) and steps[-1].backend == self.backends[-1].name
+            return self._last_challenge(learnt[-1] if was_asked else ())
         own = (value for backend in self.backends for value in backend.challenges())
-        return _one_for_each_scheme((*own, *learnt))
+        return _one_for_each_scheme((*own, *(value for values in learnt for value in values)))
 
-    def _last_challenge(self) -> tuple[str, ...]:
+    def _last_challenge(self, learnt: tuple[str, ...]) -> tuple[str, ...]:
         # Airflow 2 sends the headers of the last backend alone. Unless the list names `session`, it appends it, and
-        # `session` sends none. Its Basic challenge has no parameters.
-        if not any(backend.name == "session" for backend in self.backends):
+        # `session` sends none. Its Basic challenge has no parameters; a module of a third party's is passed as it is.
+        if not any(backend.configured_as in _CORE_SESSION for backend in self.backends):
             return ()
-        return tuple(value.split(" ", 1)[0] for value in self.backends[-1].challenges())
+        own = self.backends[-1].challenges()
+        return tuple(value.split(" ", 1)[0] for value in own) or learnt
 
 
-def _ask(backend: Backend, credential: Credential) -> Outcome:
+def _ask_one(backend: Backend, credential: Credential) -> Outcome:
     try:
         return backend.authenticate(credential)
     except Exception as exc:
         if isinstance(exc, CompatAuthError) and exc.status != _BROKEN:
             raise
-        # Third-party code may raise anything; whatever it is, the source could not be asked, and a caller gets no 500.
-        logger.exception("backend %s raised; the request is answered 503", backend.name)
-        raise BackendUnavailable(f"backend {backend.name}: raised {type(exc).__name__}") from exc
+        # A backend may be anybody's code: its accident is a source that could not be asked, never a 500.
+        logger.error("backend %s raised; the request is answered 503: %s", backend.name, describe_accident(exc))  # noqa: TRY400  # not its message
+        raise BackendUnavailable(f"backend {backend.name}: raised {type(exc).__name__}") from None
 
 
 def _one_for_each_scheme(challenges: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 import configparser
 import difflib
 import ipaddress
+import json
 import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast
+from typing import Annotated, Any, Literal, cast, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -55,8 +56,20 @@ def _refuse_everyone(value: str) -> str:
     return str(network)
 
 
+def _parse_table(value: object) -> object:
+    """Accept a JSON object where a table is meant: names of variables have no case, names of users have."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("not a JSON object") from None
+
+
 Names = Annotated[list[str], BeforeValidator(_split_list)]
 Values = Annotated[list[str], BeforeValidator(_split_values)]
+Prefixes = Annotated[list[Annotated[str, Field(pattern="^/")]], BeforeValidator(_split_values)]
+Table = Annotated[dict[str, str], BeforeValidator(_parse_table)]
 Network = Annotated[str, AfterValidator(_refuse_everyone)]
 
 
@@ -70,8 +83,8 @@ class UpstreamSettings(_Section):
 
     url: str = Field(default="", description="Base URL of the upstream, such as http://127.0.0.1:8080.")
     profile: Profile = Field(default="airflow-fab", description="What kind of JWT the upstream expects.")
-    protect: Values = Field(
-        default=["/api/"], description="Path prefixes that need a decision; elsewhere requests pass."
+    protect: Prefixes = Field(
+        default=["/api/"], min_length=1, description="Path prefixes that need a decision; elsewhere requests pass."
     )
     identity_cookies: Values = Field(
         default=["_token", "session"],
@@ -83,7 +96,7 @@ class UpstreamSettings(_Section):
     verify: Annotated[bool | str, BeforeValidator(_read_truth)] = Field(
         default=True, description="Check the upstream's certificate: true, false, or a CA file."
     )
-    roles: dict[str, str] = Field(
+    roles: Table = Field(
         default={}, description="airflow-simple: user name to role (ADMIN, OP, USER, VIEWER); '*' is everybody else."
     )
 
@@ -105,7 +118,7 @@ class TokenSettings(_Section):
     )
     ttl_s: int = Field(default=600, ge=10, le=3600, description="Lifetime of a minted token, in seconds.")
     trusted_jwks: Values = Field(default=[], description="JWKS files whose public keys are published beside ours.")
-    claims: dict[str, str] = Field(
+    claims: Table = Field(
         default={},
         description="generic: claim name to template, with {username}, {email}, {subject}, {backend},"
         " {directory}, {upstream_id}; a list is {roles} or {groups} alone.",
@@ -195,6 +208,32 @@ class MappingSettings(_Section):
     file: str = Field(default="", description="TOML file with one [[user]] for each user.")
 
 
+class KerberosSettings(_Section):
+    """Tickets of a Kerberos realm."""
+
+    keytab: str = Field(default="", description="File with our keys, made by `kadmin -q 'ktadd -k FILE HTTP/HOST'`.")
+    service: Names = Field(
+        default=["HTTP"], description="Services that tickets may be for; Airflow 2's clients ask for airflow."
+    )
+    realms: Values = Field(default=[], description="Realms whose users may come in; empty: the one of our own keys.")
+    name_mapping: str = Field(
+        default="strip_realm",
+        description="From principal to user: strip_realm, full, auth_to_local (krb5.conf), or regex=replacement;….",
+    )
+    replay_cache: str = Field(
+        default="", description="File in which a host's workers remember tokens; empty: MIT's own for this user."
+    )
+    timeout_s: float = Field(default=10, gt=0, description="Directory kinit: seconds that the KDC may take.")
+
+
+class TokenHandlerSettings(_Section):
+    """A site's own bearer tokens."""
+
+    handler: str = Field(
+        default="", description='Function that turns a token into a session: "package.module:function".'
+    )
+
+
 class LookupSettings(_Section):
     """From a vouched-for name to the upstream's user."""
 
@@ -202,6 +241,15 @@ class LookupSettings(_Section):
         default=[],
         description="airflow_db, ldap or mapping, in the order to ask; empty: airflow_db where its url is set.",
     )
+
+
+class RequireSettings(_Section):
+    """What some paths ask of an identity."""
+
+    path: str = Field(pattern="^/", description="Path prefix.")
+    methods: Names = Field(default=[], description="Methods in upper case; empty: all.")
+    all_of: Names = Field(default=[], description="All of these must hold: role:NAME, group:NAME, backend:NAME, mfa, …")
+    any_of: Names = Field(default=[], description="At least one of these must hold, unless it is empty.")
 
 
 class Airflow2Settings(_Section):
@@ -255,6 +303,11 @@ class Settings(_Section):
     ldap: LdapSettings = Field(default_factory=LdapSettings, description="See [ldap].")
     pam: PamSettings = Field(default_factory=PamSettings, description="See [pam].")
     mapping: MappingSettings = Field(default_factory=MappingSettings, description="See [mapping].")
+    kerberos: KerberosSettings = Field(default_factory=KerberosSettings, description="See [kerberos].")
+    token_handler: TokenHandlerSettings = Field(
+        default_factory=TokenHandlerSettings, description="See [token_handler]."
+    )
+    require: list[RequireSettings] = Field(default=[], description="What paths ask of an identity; see [[require]].")
     lookup: LookupSettings = Field(default_factory=LookupSettings, description="See [lookup].")
     airflow2: Airflow2Settings = Field(default_factory=Airflow2Settings, description="See [airflow2].")
     serve: ServeSettings = Field(default_factory=ServeSettings, description="See [serve].")
@@ -328,14 +381,23 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
+def _section_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """Return the model of a section, or None where the name is no section."""
+    kind = model.model_fields[name].annotation if name in model.model_fields else None
+    # Python 3.10 takes list[str] for a class, which issubclass() then refuses.
+    if isinstance(kind, type) and get_origin(kind) is None and issubclass(kind, BaseModel):
+        return kind
+    return None
+
+
 def _is_secret(path: list[str]) -> bool:
     model: type[BaseModel] = Settings
     *sections, key = path
     for section in sections:
-        field = model.model_fields.get(section)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        inner = _section_of(model, section)
+        if inner is None:
             return False
-        model = field.annotation
+        model = inner
     return key in model.model_fields and model.model_fields[key].annotation is SecretStr
 
 
@@ -382,8 +444,8 @@ def _explain(origin: str, error: Any) -> str:
 def _known_keys(path: list[str]) -> list[str]:
     model: type[BaseModel] = Settings
     for section in path:
-        field = model.model_fields.get(section)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+        inner = _section_of(model, section)
+        if inner is None:
             return []
-        model = field.annotation
+        model = inner
     return sorted(model.model_fields)

@@ -20,9 +20,11 @@ from compat_auth import audit
 from compat_auth.backend import CredentialKind
 from compat_auth.chain import Answer, Chain
 from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised, parse_authorization
-from compat_auth.errors import BackendUnavailable, CompatAuthError, Overloaded
+from compat_auth.errors import BackendUnavailable, CompatAuthError
+from compat_auth.headers import is_header
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Challenge, Reject, Skip
+from compat_auth.turns import Turns
 from compat_auth.verified import VerifiedCredentials
 
 _KINDS: tuple[CredentialKind, ...] = (Absent, Basic, Bearer, Negotiate, Unrecognised)
@@ -129,10 +131,9 @@ class Decider:
         self.chain = chain
         self._app = app
         self._obtain = obtain
-        self._limit = threads + max_waiting
         self._timeout_s = timeout_s
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="compat-auth-chain")
-        self._running = 0
+        self._turns = Turns(threads, max_waiting)
         self._verified: VerifiedCredentials[Granted] = VerifiedCredentials(cache_entries, monotonic)
         self._monotonic = monotonic
         self._flights: dict[bytes, asyncio.Task[Decision]] = {}
@@ -156,19 +157,26 @@ class Decider:
         Raises:
             CompatAuthError: The credential is malformed, a source is unavailable, or too much is waiting.
         """
-        credential = parse_authorization(presented.authorization)
+        try:
+            credential = parse_authorization(presented.authorization)
+        except CompatAuthError as error:
+            _record(presented, Absent(), "reject", "", str(error))
+            raise
         kind = type(credential)
         if not self._takes[kind] or (kind is Absent and not presented.cookies and self._only_cookies_matter()):
             return Unclaimed(credential, self.chain.challenges())
-        if presented.authorization is not None and self._alike[kind]:
-            return await self._wait(self._fly(self._digest_of(presented), presented, fresh=False))
-        return await self._wait(asyncio.ensure_future(self._check(presented, b"", fresh=False)))
+        if presented.authorization is None:
+            return await self._wait(asyncio.ensure_future(self._check(presented, b"", fresh=False)))
+        digest = self._digest_of(presented)
+        if self._alike[kind]:
+            return await self._wait(self._fly(digest, presented, fresh=False))
+        return await self._wait(asyncio.ensure_future(self._check(presented, digest, fresh=False)))
 
     async def renew(self, presented: Presented, refused: Granted) -> Granted | None:
         """Return a grant with another token than the one that the upstream has refused, or None."""
         if not refused.digest:
-            decision = await self._wait(asyncio.ensure_future(self._check(presented, b"", fresh=True)))
-            return decision if isinstance(decision, Granted) else None
+            # Checked for this very request, and some credentials, such as tickets, cannot be shown twice.
+            return await self._exchange_token(presented, refused)
         remembered = self._verified.find(refused.digest)
         if remembered is not None and remembered.grant.bearer != refused.bearer:
             return remembered.grant
@@ -180,6 +188,14 @@ class Decider:
             self._renewed_at[refused.digest] = now
         decision = await self._wait(self._fly(refused.digest, presented, fresh=True))
         return decision if isinstance(decision, Granted) and decision.bearer != refused.bearer else None
+
+    async def _exchange_token(self, presented: Presented, refused: Granted) -> Granted:
+        credential = parse_authorization(presented.authorization)
+        async with self._turns.take(presented.client):
+            token = await asyncio.get_running_loop().run_in_executor(
+                self._pool, lambda: self._obtain(refused.identity, credential, None, True)
+            )
+        return replace(refused, bearer=b"Bearer " + token.value.encode("ascii"))
 
     def close(self) -> None:
         """Let nothing new start."""
@@ -221,19 +237,13 @@ class Decider:
             raise BackendUnavailable(f"the chain did not answer within {self._timeout_s:g} s") from None
 
     async def _check(self, presented: Presented, digest: bytes, *, fresh: bool) -> Decision:
-        if self._running >= self._limit:
-            raise Overloaded("too many requests wait for an authentication backend")
-        self._running += 1
-        try:
-            loop = asyncio.get_running_loop()
+        async with self._turns.take(presented.client):
             # A context of its own: what a backend leaves in context variables must not reach another request.
             context = contextvars.Context()
-            decision, for_s = await loop.run_in_executor(
+            decision, for_s = await asyncio.get_running_loop().run_in_executor(
                 self._pool, lambda: context.run(self._check_in_thread, presented, fresh)
             )
-        finally:
-            self._running -= 1
-        if isinstance(decision, Granted) and digest:
+        if isinstance(decision, Granted) and digest and for_s > 0:
             decision = replace(decision, digest=digest)
             self._verified.remember(digest, decision, for_s)
         return decision
@@ -256,10 +266,8 @@ class Decider:
         match answer.outcome:
             case Accept(identity, headers, reusable_s, yielded):
                 token = self._obtain(identity, credential, yielded, fresh)
-                raw_headers = tuple(
-                    (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers
-                )
-                for_s = min(reusable_s, token.expires_at - _TOKEN_MARGIN_S - time.time())
+                raw_headers = tuple(_raw_header(answer.backend, name, value) for name, value in headers)
+                for_s = min(reusable_s, token.expires_at - _TOKEN_MARGIN_S - time.time()) if answer.reusable else 0
                 return Granted(identity, b"Bearer " + token.value.encode("ascii"), raw_headers), for_s
             case Reject(_, status):
                 return Refused(status, answer.challenges), 0
@@ -267,6 +275,18 @@ class Decider:
                 return Refused(401, answer.challenges), 0
             case Skip():
                 return Unclaimed(credential, answer.challenges), 0
+
+
+def _raw_header(backend: str, name: str, value: str) -> tuple[bytes, bytes]:
+    """Return a backend's response header as it goes on the wire.
+
+    Raises:
+        BackendUnavailable: It would be another header, or none.
+    """
+    raw_name, raw_value = name.lower().encode("ascii", "replace"), value.encode("latin-1", "replace")
+    if not name.isascii() or not is_header(raw_name, raw_value):
+        raise BackendUnavailable(f"backend {backend}: answered with a response header that cannot be sent")
+    return raw_name, raw_value
 
 
 def _is_refusal(error: BaseException) -> bool:

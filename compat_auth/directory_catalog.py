@@ -94,13 +94,5 @@ def _import(entry: EntryPoint, where: str) -> DirectoryFactory:
         return cast("DirectoryFactory", entry.load())
     except (ImportError, AttributeError) as exc:
         missing = getattr(exc, "name", None) or entry.value
-        raise ConfigError(
-            f"{where}: {entry.name!r} cannot be imported: {missing} is missing; {_remedy(entry)}"
-        ) from exc
-
-
-def _remedy(entry: EntryPoint) -> str:
-    """Name the extra that has the directory's name, where the package that brings the directory has one."""
-    if entry.dist is not None and entry.name in (entry.dist.metadata.get_all("Provides-Extra") or ()):
-        return f"pip install '{entry.dist.name}[{entry.name}]'"
-    return "install what it needs"
+        remedy = f"run: pip install 'compat_auth[{entry.extras[0]}]'" if entry.extras else "install what it needs"
+        raise ConfigError(f"{where}: {entry.name!r} cannot be imported: {missing} is missing; {remedy}") from exc

@@ -16,6 +16,7 @@ The tree, and who must act on each::
     │   ├── MalformedCredentials       ... the form of the credential               401
     │   ├── NotAuthenticated           ... the credential                           401
     │   ├── NotPermitted               nothing helps: known, but not allowed        403
+    │   │   └── InsufficientScope      ... brings a credential with a wider scope   403
     │   ├── NoSuchPage                 ... the path                                 404
     │   └── NotImplementedHere         ... uses another protocol                    501
     ├── InvalidToken                   the caller brings another JWT                401
@@ -125,6 +126,10 @@ class NotPermitted(RequestRefused):
 
     status = 403
     title = "Forbidden"
+
+
+class InsufficientScope(NotPermitted):
+    """The credential is limited, and not for this (RFC 6750 section 3.1)."""
 
 
 class NoSuchPage(RequestRefused):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
 import flask
@@ -13,11 +15,12 @@ from compat_auth.chain import Chain
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
 from compat_auth.guard import View, current_identity, guard_view
-from compat_auth.outcome import Outcome
+from compat_auth.outcome import Outcome, Reject, Skip
 from compat_auth.refusal import RefusalStyle
 from compat_auth.registry import load_chain
+from compat_auth.requirements import NOTHING_REQUIRED, Requirements
 
-__all__ = ["CompatAuth", "current_identity", "requires_authentication"]
+__all__ = ["CompatAuth", "current_identity", "require", "requires_authentication"]
 
 
 class CompatAuth:
@@ -71,9 +74,37 @@ def _no_user(_user_id: str) -> None:
 
 def requires_authentication(view: View) -> View:
     """Return the view, guarded by the chain of the app that it runs in."""
+    return _guarded(view, NOTHING_REQUIRED)
+
+
+def require(*, all_of: Iterable[str] = (), any_of: Iterable[str] = ()) -> Callable[[View], View]:
+    """Return a decorator for a view that asks more of the caller than being known; sync and async views alike.
+
+    Nobody, or a wrong credential, is 401; somebody who does not meet the requirements is 403.
+
+    Args:
+        all_of: All of these must hold: `role:NAME`, `group:NAME`, `backend:NAME`, `directory:NAME`, `user:NAME`, `mfa`,
+            `role_account`.
+        any_of: At least one of these must hold, unless it is empty.
+
+    Raises:
+        ConfigError: A requirement is unknown; raised where the view is decorated, not when it is called.
+    """
+    requirements = Requirements(tuple(all_of), tuple(any_of))
+    return lambda view: _guarded(view, requirements)
+
+
+def _guarded(view: View, requirements: Requirements) -> View:
 
     def authenticate(credential: Credential) -> Outcome:
-        return _current().chain.ask(credential).outcome
+        answer = _current().chain.ask(credential)
+        match answer.outcome:
+            case Skip():
+                return Skip(answer.challenges)
+            case Reject() as refusal:
+                return dataclasses.replace(refusal, challenges=answer.challenges)
+            case outcome:
+                return outcome
 
     def challenges() -> tuple[str, ...]:
         return _current().chain.challenges()
@@ -81,7 +112,7 @@ def requires_authentication(view: View) -> View:
     def style() -> RefusalStyle:
         return _current().style
 
-    return guard_view(authenticate, challenges, view, style)
+    return guard_view(authenticate, challenges, view, style, requirements=requirements)
 
 
 def _current() -> CompatAuth:

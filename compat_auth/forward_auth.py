@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from compat_auth.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.decision import Granted, Unclaimed
-from compat_auth.errors import BadRequest, NotPermitted
-from compat_auth.gate import Gate, Page
+from compat_auth.errors import BadRequest, NotImplementedHere, NotPermitted
+from compat_auth.gate import REFUSED_METHODS, Gate, Page
 from compat_auth.headers import without_cookies
 from compat_auth.paths import canonical_path, canonical_query
 from compat_auth.request import GateRequest
@@ -56,8 +56,10 @@ def _page(dialect: Dialect) -> Page:
         extra: tuple[tuple[bytes, bytes], ...] = ()
         if gate.rules.protect.cover(original.path):
             decision = await gate.decide(original)
+            gate.require_permission(decision, original)
             if isinstance(decision, Granted):
-                authorization, extra, dropped = decision.bearer, decision.headers, gate.dropped_cookies
+                authorization = gate.rules.bearer_for(original.path, decision)
+                extra, dropped = decision.headers, gate.dropped_cookies
             elif not (isinstance(decision, Unclaimed) and gate.is_for_upstream(decision, original)):
                 await gate.refuse(send, decision)
                 return
@@ -76,6 +78,7 @@ def _original(dialect: Dialect, request: GateRequest) -> GateRequest:
 
     Raises:
         BadRequest: The front proxy does not say exactly one method and one request target.
+        NotImplementedHere: The method is one that the gate refuses, too.
     """
     forward = request.intake.forward
     targets, methods = forward.get(dialect.uri, []), forward.get(dialect.method, [])
@@ -84,6 +87,13 @@ def _original(dialect: Dialect, request: GateRequest) -> GateRequest:
         raise BadRequest(f"forward-auth: the proxy must send exactly one {needed}")
     path, _, query = targets[0].partition(b"?")
     method = methods[0].decode("ascii").upper()
+    if method in REFUSED_METHODS:
+        raise NotImplementedHere(f"method {method}: not spoken here")
     return GateRequest(
-        request.scope, request.intake, method, canonical_path(path), canonical_query(query), request.client
+        request.scope,
+        request.intake,
+        method,
+        canonical_path(path),
+        canonical_query(query) if query else b"",
+        request.client,
     )

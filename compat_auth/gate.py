@@ -6,7 +6,7 @@ on has one identity: a Bearer of ours, the upstream's own Bearer, or the upstrea
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -14,12 +14,14 @@ from urllib.parse import unquote_to_bytes
 from compat_auth.asgi import ASGIApp, RawHeaders, Receive, Scope, Send, respond_wording
 from compat_auth.credentials import Absent, Bearer
 from compat_auth.decision import Decider, Decision, Granted, Refused, Unclaimed
-from compat_auth.errors import CompatAuthError, NoSuchPage, NotImplementedHere
+from compat_auth.errors import CompatAuthError, InsufficientScope, NoSuchPage, NotImplementedHere, NotPermitted
 from compat_auth.headers import has_cookie, take_in, without_cookies
 from compat_auth.paths import Prefixes, canonical_path, canonical_query
 from compat_auth.problem import PROBLEM_JSON, problem_body
 from compat_auth.refusal import RefusalStyle
 from compat_auth.request import GateRequest
+from compat_auth.requirements import Requirements
+from compat_auth.scopes import allow
 from compat_auth.trust import TrustedProxies
 
 RENEW = "compat_auth.renew"
@@ -27,11 +29,27 @@ RENEW = "compat_auth.renew"
 INTAKE = "compat_auth.intake"
 """Key in the ASGI scope's `extensions`: the `GateRequest`, for what stands behind the gate."""
 
+_NO_PATHS = Prefixes([])
 # CONNECT asks for a tunnel and TRACE echoes credentials (RFC 9110 9.3.6, 9.3.8).
-_REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
+REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
 
 
 Page = Callable[["Gate", GateRequest, Receive, Send], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class PathRequirement:
+    """What some paths ask of an identity.
+
+    Attributes:
+        paths: The paths.
+        methods: Upper case; empty for every method.
+        requirements: What must hold.
+    """
+
+    paths: Prefixes
+    methods: frozenset[str]
+    requirements: Requirements
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +62,8 @@ class GateRules:
         identity_cookies: The upstream's own; the first is the one that the upstream takes for an identity by itself.
         own_cookies: Ours; the upstream never sees them.
         style: How refusals look.
+        requirements: What paths ask of an identity.
+        task_api: Paths that get no identity of ours even where they are protected.
     """
 
     protect: Prefixes
@@ -51,6 +71,18 @@ class GateRules:
     identity_cookies: tuple[bytes, ...]
     own_cookies: frozenset[bytes]
     style: RefusalStyle
+    requirements: tuple[PathRequirement, ...] = ()
+    task_api: Prefixes = _NO_PATHS
+
+    def bearer_for(self, path: bytes, granted: Granted) -> bytes | None:
+        """Return the Authorization value with which an accepted request goes on, if any."""
+        return None if self.task_api.cover(path) else granted.bearer
+
+    def required_of(self, request: GateRequest) -> Iterator[Requirements]:
+        """Yield what the request's path and method ask of an identity."""
+        for rule in self.requirements:
+            if rule.paths.cover(request.path) and (not rule.methods or request.method in rule.methods):
+                yield rule.requirements
 
 
 class Gate:
@@ -97,7 +129,7 @@ class Gate:
 
     def _take_in(self, scope: Scope) -> GateRequest:
         intake = take_in(scope["headers"])
-        if scope["method"] in _REFUSED_METHODS:
+        if scope["method"] in REFUSED_METHODS:
             raise NotImplementedHere(f"method {scope['method']}: not spoken here")
         path = canonical_path(scope["raw_path"])
         query = canonical_query(scope["query_string"]) if scope["query_string"] else b""
@@ -116,6 +148,7 @@ class Gate:
 
     async def _guard(self, request: GateRequest, receive: Receive, send: Send) -> None:
         decision = await self.decide(request)
+        self.require_permission(decision, request)
         if isinstance(decision, Granted):
             await self._hand_on_as(decision, request, receive, send)
         elif isinstance(decision, Unclaimed) and self.is_for_upstream(decision, request):
@@ -138,6 +171,28 @@ class Gate:
             return Unclaimed(Absent(), self._challenges)
         return await self.decider.decide(request.presented())
 
+    def require_permission(self, decision: Decision, request: GateRequest) -> None:
+        """Return when scopes and requirements do not stand in the way of the request.
+
+        Raises:
+            InsufficientScope: The credential is limited, and not for this method and path.
+            NotPermitted: The identity does not meet what the path requires; nor does one that only the upstream knows.
+        """
+        if isinstance(decision, Granted):
+            identity = decision.identity
+            path = request.path.decode("ascii")
+            if identity.scopes is not None and not allow(identity.scopes, request.method, path):
+                raise InsufficientScope("the credential's scopes do not cover this request")
+            if not all(required.met_by(identity) for required in self.rules.required_of(request)):
+                raise NotPermitted
+        elif (
+            isinstance(decision, Unclaimed)
+            and self.is_for_upstream(decision, request)
+            and next(self.rules.required_of(request), None) is not None
+        ):
+            # Only the upstream can tell who this is, so nobody can tell that it meets what the path requires.
+            raise NotPermitted
+
     def is_for_upstream(self, unclaimed: Unclaimed, request: GateRequest) -> bool:
         """Return whether what no backend takes is the upstream's own to judge: its JWT, or its cookie."""
         if isinstance(unclaimed.credential, Bearer):
@@ -157,7 +212,8 @@ class Gate:
 
         if granted.headers:
             send = _adding(granted.headers, send)
-        await self._hand_on(request, receive, send, granted.bearer, self.dropped_cookies, renew)
+        bearer = self.rules.bearer_for(request.path, granted)
+        await self._hand_on(request, receive, send, bearer, self.dropped_cookies, renew if bearer is not None else None)
 
     async def _hand_on(
         self,

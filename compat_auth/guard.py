@@ -10,11 +10,13 @@ import flask
 from werkzeug.local import LocalProxy
 
 from compat_auth.credentials import Credential, parse_authorization, single_authorization
-from compat_auth.errors import CompatAuthError
+from compat_auth.errors import CompatAuthError, InsufficientScope, NotPermitted
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from compat_auth.problem import PROBLEM_JSON
 from compat_auth.refusal import RefusalStyle, Wording
+from compat_auth.requirements import NOTHING_REQUIRED, Requirements
+from compat_auth.scopes import allow
 
 View = Callable[..., Any]
 
@@ -69,11 +71,27 @@ def _send(wording: Wording) -> flask.Response:
     return response
 
 
+def require_permission(identity: Identity, requirements: Requirements) -> None:
+    """Return when the identity may go on with Flask's current request.
+
+    Raises:
+        InsufficientScope: Its credential is limited, and not for this method and path.
+        NotPermitted: It does not meet the requirements.
+    """
+    # Flask has routed by the decoded path, so the scope is asked about that very path.
+    if identity.scopes is not None and not allow(identity.scopes, flask.request.method, flask.request.path):
+        raise InsufficientScope("the credential's scopes do not cover this request")
+    if not requirements.met_by(identity):
+        raise NotPermitted
+
+
 def guard_view(
     authenticate: Callable[[Credential], Outcome],
     challenges: Callable[[], tuple[str, ...]],
     view: View,
     style: Callable[[], RefusalStyle] = RefusalStyle,
+    *,
+    requirements: Requirements = NOTHING_REQUIRED,
 ) -> View:
     """Return the view so wrapped that it runs only for an accepted credential, with the identity signed in."""
 
@@ -85,6 +103,10 @@ def guard_view(
             return _send(style().word_error(error, challenges()))
         match outcome:
             case Accept(identity, headers):
+                try:
+                    require_permission(identity, requirements)
+                except NotPermitted as error:
+                    return _send(style().word_error(error))
                 sign_in(identity)
                 response = flask.make_response(flask.current_app.ensure_sync(view)(*args, **kwargs))
                 for name, value in headers:
@@ -92,9 +114,9 @@ def guard_view(
                 return response
             case Challenge(header):
                 return _send(style().word(401, (header,)))
-            case Reject(_, status):
-                return _send(style().word(status, challenges()))
-            case Skip():
-                return _send(style().word(401, challenges()))
+            case Reject(_, status, learnt):
+                return _send(style().word(status, learnt or challenges()))
+            case Skip(learnt):
+                return _send(style().word(401, learnt or challenges()))
 
     return guarded

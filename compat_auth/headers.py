@@ -7,7 +7,7 @@ Names are compared as servers behind us may compare them: without case, and with
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from compat_auth.errors import AmbiguousCredentials, BadRequest, HeadersTooLarge
@@ -37,7 +37,7 @@ _FORWARD = (
     b"x-forwarded-server x-forwarded-by x-real-ip x-client-ip x-cluster-client-ip true-client-ip cf-connecting-ip "
     b"x-original-url x-original-uri x-original-host x-original-method x-original-forwarded-for x-rewrite-url "
     b"x-script-name x-envoy-original-path x-envoy-original-method x-envoy-external-address x-envoy-internal "
-    b"x-http-method x-http-method-override x-method-override front-end-https x-url-scheme"
+    b"proxy x-http-method x-http-method-override x-method-override front-end-https x-url-scheme"
 ).split()
 _FRAMING = (
     b"host authorization proxy-authorization cookie content-length transfer-encoding connection upgrade te".split()
@@ -85,11 +85,11 @@ class Intake:
         forward: Forward headers as they came, folded names, for a peer that is a trusted proxy.
     """
 
-    kept: RawHeaders
+    kept: RawHeaders = field(repr=False)
     host: bytes
-    authorization: bytes | None
-    cookies: list[bytes]
-    forward: dict[bytes, list[bytes]]
+    authorization: bytes | None = field(repr=False)
+    cookies: list[bytes] = field(repr=False)
+    forward: dict[bytes, list[bytes]] = field(repr=False)
 
 
 def take_in(raw_headers: RawHeaders) -> Intake:
@@ -104,10 +104,12 @@ def take_in(raw_headers: RawHeaders) -> Intake:
         HeadersTooLarge: The section is larger than MAX_HEADER_BYTES.
     """
     intake = Intake([], b"", None, [], {})
-    size = 0
+    values = b"".join([value for _, value in raw_headers])
+    # ": " and the line's end: a thousand empty headers are not free.
+    size = len(values) + 4 * len(raw_headers)
     for header in raw_headers:
-        name, value = header
-        size += len(name) + len(value) + 4  # ": " and the line's end: a thousand empty headers are not free
+        name = header[0]
+        size += len(name)
         kind = _KINDS.get(name)
         if kind is None:
             _refuse_alias(name)
@@ -115,12 +117,11 @@ def take_in(raw_headers: RawHeaders) -> Intake:
                 intake.kept.append(header)
         elif kind != _Kind.IDENTITY:
             _sort(intake, kind, header)
-        if _VALUE_FORBIDDEN.search(value):
-            raise BadRequest("header section: a control character in a value")
+    if _VALUE_FORBIDDEN.search(values):
+        raise BadRequest("header section: a control character in a value")
     if size > MAX_HEADER_BYTES:
         raise HeadersTooLarge(f"header section: larger than {MAX_HEADER_BYTES} bytes")
-    framing = {name for name, _ in intake.kept} & _LENGTHS
-    if len(framing) > 1:
+    if intake.kept and len(_LENGTHS.intersection([name for name, _ in intake.kept])) > 1:
         # Where the body ends would be a matter of taste: request smuggling (RFC 9112 section 6.1).
         raise BadRequest("Content-Length and Transfer-Encoding in one request; send one")
     if not _HOST.match(intake.host):
@@ -163,6 +164,11 @@ def _refuse_alias(name: bytes) -> None:
             raise BadRequest("header section: a name with '_' or '.' that some servers take for another header")
     if not _NAME.match(name):
         raise BadRequest("header section: a name that is not a token")
+
+
+def is_header(name: bytes, value: bytes) -> bool:
+    """Return whether this name, in lower case, and this value can be one header on the wire."""
+    return _NAME.match(name) is not None and _VALUE_FORBIDDEN.search(value) is None
 
 
 def without_cookies(values: list[bytes], names: frozenset[bytes]) -> list[bytes]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from compat_auth.scopes import Scope
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -18,6 +20,9 @@ class Identity:
         roles: Role names as the directory spells them, sorted.
         groups: Group names as the directory spells them, sorted.
         upstream_id: Number or key of the user in the upstream's own database (Airflow: `ab_user.id`), or "".
+        mfa: The login behind the credential had a second factor, as far as the source says.
+        role_account: Nobody in person: a script's account.
+        scopes: What the credential is limited to; None where it is not limited.
         expires_at: End of the credential itself, in seconds since the epoch; None when it has none.
     """
 
@@ -29,6 +34,9 @@ class Identity:
     roles: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     upstream_id: str = ""
+    mfa: bool = False
+    role_account: bool = False
+    scopes: tuple[Scope, ...] | None = None
     expires_at: int | None = None
 
 

@@ -20,6 +20,7 @@ from flask_login import current_user
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
+from compat_auth.accident import describe_accident
 from compat_auth.backend import EVERY_KIND, Backend, CredentialKind
 from compat_auth.credentials import Absent, Bearer, Credential
 from compat_auth.errors import BackendUnavailable, ConfigError
@@ -30,6 +31,9 @@ logger = logging.getLogger(__name__)
 
 # What a success may add to the final answer; a module's cookies, redirects and body stay behind.
 _SUCCESS_HEADERS = frozenset(("www-authenticate", "authentication-info"))
+
+# Where a module, or flask-login for it, leaves the user.
+_NAMES_A_USER = ("user", "_login_user")
 
 
 class LegacyModule(Protocol):
@@ -72,6 +76,27 @@ class LegacyBackend(Backend):
 
     def authenticate(self, credential: Credential) -> Outcome:
         """Run the module on the current request; see `Backend.authenticate`."""
+        session, modified = dict(flask.session), flask.session.modified
+        named = {name: flask.g.get(name) for name in _NAMES_A_USER if name in flask.g}
+        accepted = False
+        try:
+            outcome = self._run(credential)
+            accepted = isinstance(outcome, Accept)
+            return outcome
+        finally:
+            if not accepted:
+                # Whom a module names before it refuses must not be the user of the next one.
+                for name in _NAMES_A_USER:
+                    flask.g.pop(name, None)
+                for name, user in named.items():
+                    setattr(flask.g, name, user)
+            if dict(flask.session) != session:
+                # login_user() writes a session; the app's own must stay as it was, and no cookie may be set.
+                flask.session.clear()
+                flask.session.update(session)
+                flask.session.modified = modified
+
+    def _run(self, credential: Credential) -> Outcome:
         called: list[bool] = []
 
         def granted(*_args: Any, **_kwargs: Any) -> Response:
@@ -91,7 +116,7 @@ class LegacyBackend(Backend):
             raise
         except Exception as exc:
             # Third-party code may raise anything; whatever it is, the source could not be asked.
-            logger.exception("backend %s raised; the request is answered 503", self.name)
+            logger.error("backend %s raised; the request is answered 503: %s", self.name, describe_accident(exc))  # noqa: TRY400  # not its message
             raise BackendUnavailable(f"backend {self.name}: raised {type(exc).__name__}") from exc
         if called and 200 <= response.status_code < 300:
             return self._accept(user, response)
@@ -121,7 +146,7 @@ class LegacyBackend(Backend):
         if isinstance(credential, (Absent, Bearer)):
             return Skip(challenges)
         if any(challenge.split(" ", 1)[0].lower() == credential.scheme.lower() for challenge in challenges):
-            return Reject(f"refused with {response.status_code}")
+            return Reject(f"refused with {response.status_code}", challenges=challenges)
         return Skip(challenges)
 
 

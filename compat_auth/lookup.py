@@ -80,7 +80,7 @@ class Lookup:
         try:
             return replace(accepted, identity=self.complete(accepted.identity))
         except NoSuchUser as error:
-            return Reject(str(error), status=error.status)
+            return Reject(str(error), status=error.status, vouched=True)
 
 
 def _complete(identity: Identity, user: DirectoryUser, directory: str) -> Identity:

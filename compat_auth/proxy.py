@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 
@@ -31,6 +32,9 @@ _HOP_BY_HOP = frozenset(
 )
 # A Connection header may not nominate these away: they carry the identity, or say what the body is.
 _NOT_NOMINABLE = frozenset(b"authorization cookie host content-length content-type".split())
+_BODILESS = frozenset((204, 304))
+# RFC 9110 5.5: no control character but the tab.
+_VALUE_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # A body up to this size is held, so that the request can be sent again with a fresh token.
 _REPLAYABLE_BYTES = 64 * 1024
 # What Airflow 3 answers to a token that it no longer takes (`airflow.api_fastapi.core_api.security`).
@@ -57,9 +61,13 @@ class ReverseProxy:
     """
 
     def __init__(self, settings: UpstreamSettings, trusted: TrustedProxies) -> None:
-        url = URL(settings.url)
+        try:
+            url = URL(settings.url)
+        except ValueError:
+            url = URL()
         if url.scheme not in ("http", "https") or not url.host or url.query_string or url.user:
-            raise ConfigError(f"upstream.url: {settings.url!r}: not an address such as http://127.0.0.1:8080")
+            # Not the value: it may hold a password.
+            raise ConfigError("upstream.url: not an address without user and query, such as http://127.0.0.1:8080")
         self._base = settings.url.rstrip("/")
         self._settings = settings
         self._trusted = trusted
@@ -78,18 +86,20 @@ class ReverseProxy:
         url = URL(self._base + target.decode("ascii"), encoded=True)
         watch = _ClientWatch(receive)
         try:
-            body = await self._take_body(scope, headers, receive, watch)
+            chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
+            body = await self._take_body(headers.get("Content-Length"), chunked, receive, watch)
             response = await self._call(request.method, url, headers, body)
-            held = b""
-            if renew is not None and isinstance(body, bytes):
-                refused, held = await _refuses_token(response)
-                if refused and (authorization := await renew()) is not None:
-                    response.close()
-                    headers["Authorization"] = authorization.decode("ascii")
-                    response, held = await self._call(request.method, url, headers, body), b""
             try:
+                held = b""
+                if renew is not None and isinstance(body, bytes):
+                    refused, held = await _refuses_token(response)
+                    if refused and (authorization := await renew()) is not None:
+                        response.close()
+                        headers["Authorization"] = authorization.decode("ascii")
+                        response, held = await self._call(request.method, url, headers, body), b""
                 await self._pass_back(response, held, send)
             finally:
+                # Also when no other token came because the client has gone or a source is down.
                 response.close()
         except ClientGone:
             return
@@ -103,7 +113,10 @@ class ReverseProxy:
     async def open(self) -> None:
         """Open the pool of connections; call inside the event loop that will serve."""
         verify = self._settings.verify
-        context = ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
+        try:
+            context = ssl.create_default_context(cafile=verify) if isinstance(verify, str) else verify
+        except OSError as exc:
+            raise ConfigError(f"upstream.verify: {verify}: no CA file that can be read ({exc})") from exc
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=15, ttl_dns_cache=30),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -151,20 +164,18 @@ class ReverseProxy:
                 headers.add(name.decode("ascii"), _text(value))
         peer = self._trusted.peer(scope)
         forward = request.intake.forward if self._trusted.covers(peer) else {}
-        hops = [value.decode("latin-1") for value in forward.get(b"x-forwarded-for", ())]
+        hops = [_text(value) for value in forward.get(b"x-forwarded-for", ())]
         headers["X-Forwarded-For"] = ", ".join((*hops, peer))
         for name, own in (
             ("X-Forwarded-Proto", str(scope.get("scheme", "http"))),
             ("X-Forwarded-Host", request.intake.host.decode("ascii")),
         ):
             vouched = forward.get(name.lower().encode())
-            headers[name] = vouched[-1].decode("latin-1") if vouched else own
+            headers[name] = _text(vouched[-1]) if vouched else own
         return headers
 
-    async def _take_body(self, scope: Scope, headers: CIMultiDict[str], receive: Receive, watch: _ClientWatch) -> Body:
-        length = headers.get("Content-Length")
-        # Not among the headers for the upstream: aiohttp itself says that it sends in chunks.
-        if length is None and all(name != b"transfer-encoding" for name, _ in scope["headers"]):
+    async def _take_body(self, length: str | None, chunked: bool, receive: Receive, watch: _ClientWatch) -> Body:
+        if length is None and not chunked:
             watch.start()
             return b""
         if length is not None and not (length.isascii() and length.isdigit()):
@@ -186,7 +197,7 @@ class ReverseProxy:
         except (aiohttp.ConnectionTimeoutError, asyncio.TimeoutError) as exc:
             raise UpstreamTimeout("upstream: no answer in time") from exc
         except aiohttp.ClientError as exc:
-            logger.warning("upstream %s: %s", url.origin(), exc)
+            logger.warning("upstream %s: %s", url.origin(), _reason(exc))
             raise UpstreamUnreachable("upstream: no connection, or no whole answer") from exc
 
     async def _pass_back(self, response: aiohttp.ClientResponse, held: bytes, send: Send) -> None:
@@ -194,13 +205,20 @@ class ReverseProxy:
         for name, value in response.raw_headers:
             if name.lower() == b"connection":
                 dropped = dropped | _nominated(value)
+        if response.status in _BODILESS:
+            # The length of what is not sent: allowed (RFC 9110 8.6), but servers take it for a promise.
+            dropped = dropped | {b"content-length"}
         headers: RawHeaders = [
             (lower, value) for name, value in response.raw_headers if (lower := name.lower()) not in dropped
         ]
+        if not 200 <= response.status < 600 or any(_VALUE_FORBIDDEN.search(value) for _, value in headers):
+            raise UpstreamUnreachable("upstream: an answer that HTTP does not know")
         await send({"type": "http.response.start", "status": response.status, "headers": headers})
         connection = response.connection
         if connection is not None and connection.protocol is not None:
             connection.protocol.read_timeout = self._settings.idle_timeout_s
+            # The timer for the first byte is still running.
+            connection.protocol.start_timeout()
         try:
             if held:
                 await send({"type": "http.response.body", "body": held, "more_body": True})
@@ -208,7 +226,7 @@ class ReverseProxy:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except (aiohttp.ClientError, asyncio.TimeoutError) as exc:
             # The answer has begun: leaving it unfinished makes the server close the connection.
-            logger.warning("upstream: answer broke off: %s", exc)
+            logger.warning("upstream: answer broke off: %s", type(exc).__name__)
             return
         await send({"type": "http.response.body", "body": b""})
 
@@ -221,6 +239,13 @@ def _text(value: bytes) -> str:
         return value.decode("utf-8")
     except UnicodeDecodeError:
         return value.decode("latin-1")
+
+
+def _reason(error: aiohttp.ClientError) -> str:
+    """Return why a call failed, without what was sent or received: the query and cookies may hold secrets."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot connect: {error.os_error.strerror or type(error.os_error).__name__}"
+    return type(error).__name__
 
 
 def _nominated(value: bytes) -> frozenset[bytes]:
@@ -246,7 +271,12 @@ async def _refuses_token(response: aiohttp.ClientResponse) -> tuple[bool, bytes]
         return True, b""
     if response.status != 403 or not 0 < (response.content_length or 0) <= _MAX_REFUSAL_BYTES:
         return False, b""
-    body = await response.content.read()
+    try:
+        body = await response.content.read()
+    except asyncio.TimeoutError as exc:
+        raise UpstreamTimeout("upstream: its refusal did not end in time") from exc
+    except aiohttp.ClientError as exc:
+        raise UpstreamUnreachable("upstream: its refusal broke off") from exc
     return _TOKEN_REFUSED in body, body
 
 

@@ -1,14 +1,15 @@
 """Find backends by the names that a configuration may use.
 
-A name is a short name or any entry point of the group `compat_auth.backends`, a dotted class, a dotted module with
-Airflow 2's contract, or one of Airflow's own dotted names, which stand for ours. A name that is not found stops the
-start: a chain with a hole is never served.
+A name is a short name or any entry point of the group `compat_auth.backends`, a dotted class, a module with Airflow 2's
+contract (dotted, or at the top of Python's path), or one of Airflow's own dotted names, which stand for ours. A name
+that is not found stops the start: a chain with a hole is never served.
 """
 
 from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import cast
@@ -60,6 +61,7 @@ def load_chain(settings: Settings) -> tuple[Backend, ...]:
         if not name:
             raise ConfigError(f"{where}: empty name (a comma too many?)")
         backend = _load(name, where, settings)
+        backend.configured_as = name
         if backend.name in [earlier.name for earlier in backends]:
             raise ConfigError(f"{where}: {name!r} is {backend.name!r}, which is in the list already; remove one")
         backends.append(backend)
@@ -71,13 +73,20 @@ def _load(name: str, where: str, settings: Settings) -> Backend:
     found = installed_backends().get(short)
     if found is not None:
         return _from_class(_load_entry_point(found, where), short, where, settings)
-    if "." in short:
+    if "." in short or (short == name and _is_module(name)):
         return _from_dotted(short, where, settings)
     installed = installed_backends()
     near = difflib.get_close_matches(short, installed, n=1)
     hint = f"did you mean {near[0]!r}?" if near else "is its package installed?"
     alias = f" (what {name!r} stands for)" if short != name else ""
     raise BackendNotFound(f"{where}: no backend named {short!r}{alias}; {hint} installed: {', '.join(installed)}")
+
+
+def _is_module(name: str) -> bool:
+    # Airflow 2 sites kept a module of their own in Airflow's config folder, which is on its path: no dot in the name.
+    if not name.isidentifier() or name.startswith("_") or name in AIRFLOW_NAMES.values():
+        return False
+    return importlib.util.find_spec(name) is not None
 
 
 def _load_entry_point(point: EntryPoint, where: str) -> object:
@@ -90,6 +99,8 @@ def _load_entry_point(point: EntryPoint, where: str) -> object:
 
 
 def _from_dotted(path: str, where: str, settings: Settings) -> Backend:
+    if not all(part.isidentifier() for part in path.split(".")):
+        raise BackendNotFound(f"{where}: {path}: neither a module nor a class: not a dotted name")
     try:
         return _from_module(importlib.import_module(path), path)
     except ModuleNotFoundError as exc:

@@ -57,7 +57,10 @@ class GateRequest:
 
     def _environ(self, with_cookies: bool) -> dict[str, Any]:
         """Return the WSGI environment (PEP 3333) that Flask backends see; the body stays with the gate."""
-        host, _, port = self.intake.host.decode("ascii").partition(":")
+        # The intake has seen to it that this is a host; one in brackets (RFC 3986 3.2.2) has colons of its own.
+        host, _, port = self.intake.host.decode("ascii").rpartition("]")[2].partition(":")
+        if b"[" in self.intake.host:
+            host = self.intake.host.decode("ascii").partition("]")[0].lstrip("[")
         scheme = str(self.scope.get("scheme", "http"))
         environ: dict[str, Any] = {
             "REQUEST_METHOD": self.method,

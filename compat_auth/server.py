@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from types import FrameType
 from typing import Literal
@@ -53,7 +54,7 @@ def bind_socket(bind: str) -> socket.socket:
     return listener
 
 
-def uvicorn_config(app: ASGIApp | str, lifespan: Literal["on", "auto"] = "on") -> uvicorn.Config:
+def uvicorn_config(app: ASGIApp | str, lifespan: Literal["on", "auto", "off"] = "on") -> uvicorn.Config:
     """Return how we run uvicorn: it must not read forward headers, and must not log what may hold a credential."""
     return uvicorn.Config(
         app,
@@ -103,6 +104,8 @@ class _Parent:
         self._workers = workers
         self._children: set[int] = set()
         self._stopping = False
+        # Nothing is ever written: reading ends when the last writer, the parent, is gone.
+        self._parent_gone, self._parent_lives = os.pipe()
 
     def run(self) -> int:
         gc.collect()
@@ -126,12 +129,19 @@ class _Parent:
         try:
             for number in _STOP_SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
+            os.close(self._parent_lives)
+            threading.Thread(target=self._end_with_parent, daemon=True).start()
             status = _serve(self._app, self._listener)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
             # A worker that still waits for a stuck backend's thread would never end.
             os._exit(status)
+
+    def _end_with_parent(self) -> None:
+        os.read(self._parent_gone, 1)
+        # A parent that was killed must not leave workers behind that hold the port.
+        os.kill(os.getpid(), signal.SIGTERM)
 
     def _wait_for_one(self) -> None:
         try:

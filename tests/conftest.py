@@ -10,6 +10,7 @@ from peers.fixtures import (
     airflow_simple,
     authority,
     caddy,
+    kdc,
     nginx,
     pam,
     postgres,
@@ -19,7 +20,7 @@ from peers.fixtures import (
 
 # Asking for one of these makes a test a peer test.
 PEERS = frozenset(
-    {"airflow2", "airflow_fab", "airflow_simple", "caddy", "nginx", "pam", "postgres", "second_slapd", "slapd"}
+    {"airflow2", "airflow_fab", "airflow_simple", "caddy", "kdc", "nginx", "pam", "postgres", "second_slapd", "slapd"}
 )
 __all__ = [
     "airflow2",
@@ -27,6 +28,7 @@ __all__ = [
     "airflow_simple",
     "authority",
     "caddy",
+    "kdc",
     "nginx",
     "pam",
     "postgres",

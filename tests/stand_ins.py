@@ -43,7 +43,7 @@ class ScriptedBackend(Backend):
     """Answers what the test says and remembers what it was asked."""
 
     def __init__(self, name: str, says: Says, invites: tuple[str, ...]) -> None:
-        self.name = name
+        self.name = self.configured_as = name
         self.says = says
         self.invites = invites
         self.asked: list[Credential] = []
@@ -113,7 +113,7 @@ def presented(
         headers = {"Authorization": authorization} if authorization else {}
         if cookie and with_cookies:
             headers["Cookie"] = cookie
-        return cast("dict[str, Any]", create_environ(path, headers=headers))
+        return create_environ(path, headers=headers)
 
     return Presented(authorization, bool(cookie), "GET", path, client, environ)
 
@@ -198,7 +198,8 @@ async def call(app: ASGIApp, scope: Scope, body: bytes = b"") -> Sent:
     async def receive() -> Message:
         if incoming:
             return incoming.pop()
-        return await asyncio.get_running_loop().create_future()
+        stays: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        return await stays
 
     async def send(message: Message) -> None:
         sent.messages.append(message)

@@ -12,7 +12,22 @@ OURS = "compat_auth_backends"
 
 # Top to bottom, as a request travels. A new module takes its place here first.
 ROWS = (
-    ("words", {"audit", "errors", "hashing", "identity", "problem", "strict_json", "trust", "verified"}),
+    ("limits", {"scopes"}),
+    (
+        "words",
+        {
+            "accident",
+            "audit",
+            "errors",
+            "hashing",
+            "identity",
+            "joined_writes",
+            "problem",
+            "strict_json",
+            "trust",
+            "verified",
+        },
+    ),
     (
         "parsed at the edge",
         {
@@ -24,16 +39,27 @@ ROWS = (
             "password_file",
             "paths",
             "refusal",
+            "requirements",
             "token_cache",
+            "turns",
             "user_identity",
         },
     ),
     (
         "parts",
-        {"asgi", "directory", "guard", "hash_pool", "key_file", "profiles", "tokens", "trusted_keys"},
+        {
+            "asgi",
+            "directory",
+            "guard",
+            "hash_pool",
+            "key_file",
+            "profiles",
+            "tokens",
+            "trusted_keys",
+        },
     ),
     ("contract", {"backend", "directory_catalog", "keys", "protocol"}),
-    ("kinds of backends", {"airflow2_module", "chain", "exchange", "legacy", "lookup", "server"}),
+    ("kinds of backends", {"airflow2_module", "chain", "exchange", "legacy", "lookup", "server", "testing"}),
     ("decision", {"decision", "registry", "strategies"}),
     ("asking for it", {"extension", "request"}),
     ("gate", {"gate"}),
@@ -60,8 +86,11 @@ PUBLIC = {
         "hash_pool",
         "hashing",
         "identity",
+        "lookup",
         "outcome",
         "password_file",
+        "testing",
+        "scopes",
         "user_identity",
     )
 }

@@ -10,8 +10,8 @@ INSTALL = "tests/peers/install"
 
 
 def peers_folder() -> Path:
-    """Return the folder that `tests/peers/install` fills: `$COMPAT_AUTH_PEERS`, else one in the user's cache."""
-    chosen = os.environ.get("COMPAT_AUTH_PEERS")
+    """Return the folder that `tests/peers/install` fills: `$TEST_PEERS`, else one in the user's cache."""
+    chosen = os.environ.get("TEST_PEERS")
     if chosen:
         return Path(chosen)
     cache = os.environ.get("XDG_CACHE_HOME")

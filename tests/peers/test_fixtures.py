@@ -188,7 +188,7 @@ def test_a_program_that_dies_fails_the_test_with_the_end_of_its_log(tmp_path: Pa
 
 
 def test_a_missing_peer_fails_the_test_and_names_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("COMPAT_AUTH_PEERS", str(tmp_path))
+    monkeypatch.setenv("TEST_PEERS", str(tmp_path))
 
     with pytest.raises(pytest.fail.Exception, match="run tests/peers/install"):
         environment("airflow3")

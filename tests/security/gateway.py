@@ -151,7 +151,9 @@ file = "{folder / "htpasswd"}"
 
 
 @contextlib.contextmanager
-def running_gateway(config: Path, upstream: Recorder, *, environ: Mapping[str, str] | None = None) -> Iterator[Gateway]:
+def running_gateway(
+    config: Path, upstream: Recorder, *, environ: Mapping[str, str] | None = None
+) -> Generator[Gateway]:
     """Serve until the end of the block, in a process of its own."""
     port, log = free_port(), config.parent / "log"
     command = [str(Path(sys.executable).with_name("compat-auth")), "serve", "--config", str(config)]

@@ -146,6 +146,15 @@ def test_rule_6_airflow2_appends_a_silent_session_to_a_list_without_one() -> Non
         assert Chain(backends, "airflow2").ask(BASIC).challenges == ()
 
 
+@pytest.mark.parametrize(("vouched", "status"), [(False, 401), (True, 403)])
+def test_rule_6_airflow2_forgets_a_403_unless_the_credential_was_right(vouched: bool, status: int) -> None:
+    refusing = scripted("refusing", Reject("no user", 403, vouched=vouched))
+    for backends in every_order(refusing, scripted("other", Skip())):
+        outcome = Chain(backends, "airflow2").ask(BASIC).outcome
+
+        assert outcome == Reject("no user", status, vouched=vouched)
+
+
 @both_modes
 def test_the_first_refusal_decides_when_nobody_accepts(mode: Mode) -> None:
     for backends in every_order(scripted("first", Reject("one")), scripted("second", Reject("two", 403))):
@@ -209,3 +218,14 @@ def test_one_backend_that_looks_at_more_than_the_credential_spoils_its_kinds_for
 
         assert not chain.answers_alike(Basic)
         assert chain.answers_alike(Negotiate)
+
+
+def test_mode_airflow2_passes_on_the_challenge_of_a_third_partys_last_backend() -> None:
+    session = scripted("session", Skip(), takes=frozenset({Absent}))
+    third_party = scripted("their.module", Skip(('Custom realm="x"',)), takes=frozenset({Absent, Basic}))
+    chain_with_it_last = Chain((session, third_party), "airflow2")
+    chain_with_it_first = Chain((third_party, session), "airflow2")
+
+    assert chain_with_it_last.ask(Absent()).challenges == ('Custom realm="x"',)
+    assert chain_with_it_first.ask(Absent()).challenges == ()
+    assert chain_with_it_first.ask(Basic("a", "b")).challenges == ()

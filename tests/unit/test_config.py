@@ -314,3 +314,30 @@ def test_settings_of_a_third_party_backend_pass_as_they_are() -> None:
     settings = parse_settings({"backends": {"mine": {"anything": [1]}}}, origin="a.toml")
 
     assert settings.backends["mine"] == {"anything": [1]}
+
+
+def test_a_table_from_the_environment_is_a_json_object_and_keeps_its_case() -> None:
+    settings = load_settings(environ={"COMPAT_AUTH_UPSTREAM__ROLES": '{"Alice": "ADMIN"}'})
+
+    assert settings.upstream.roles == {"Alice": "ADMIN"}
+    with pytest.raises(ConfigError, match="not a JSON object"):
+        load_settings(environ={"COMPAT_AUTH_UPSTREAM__ROLES": "Alice=ADMIN"})
+
+
+@pytest.mark.parametrize("name", ["COMPAT_AUTH_AUTH_BACKENDS__X_FILE", "COMPAT_AUTH_AUTH_BACKENDS__X__Y"])
+def test_a_key_below_a_list_is_a_mistake_that_is_named(name: str) -> None:
+    message = refused({name: "a"})
+
+    assert "COMPAT_AUTH_AUTH_BACKENDS" in message
+
+
+def test_an_entry_whose_name_ends_like_a_files_is_an_entry() -> None:
+    settings = load_settings(environ={"COMPAT_AUTH_UPSTREAM__ROLES__MY_FILE": "OP"})
+
+    assert settings.upstream.roles == {"my_file": "OP"}
+
+
+@pytest.mark.parametrize("prefixes", [[], ["api/"], [""]])
+def test_a_fence_around_nothing_is_refused(prefixes: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"upstream\.protect"):
+        parse_settings({"upstream": {"protect": prefixes}}, origin="test")

@@ -9,6 +9,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import cast
 
 import flask
 import pytest
@@ -18,7 +19,7 @@ from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate
 from compat_auth.decision import Decider, Decision, Granted, Refused, Unclaimed
 from compat_auth.errors import BackendUnavailable, MalformedCredentials, NoActiveKey, NoSuchUser, Overloaded
 from compat_auth.identity import Identity, Token
-from compat_auth.legacy import LegacyBackend
+from compat_auth.legacy import LegacyBackend, LegacyModule
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from stand_ins import GOOD, Clock, ScriptedBackend, accepting, basic, make_decider, presented, scripted, token_for
 
@@ -128,7 +129,7 @@ async def test_a_kind_that_no_backend_takes_never_starts_a_thread() -> None:
 
 
 @pytest.mark.parametrize("takes", [COOKIES, frozenset({Basic})])
-async def test_no_credential_and_no_cookie_never_start_a_thread(takes: frozenset[type[Absent] | type[Basic]]) -> None:
+async def test_no_credential_and_no_cookie_never_start_a_thread(takes: frozenset[type[Absent | Basic]]) -> None:
     decider = make_decider(scripted("session", Reject("x"), takes=frozenset(takes), alike=False))
 
     decision = await decider.decide(presented(None))
@@ -328,7 +329,7 @@ async def test_a_check_that_is_cancelled_itself_leaves_nothing_behind(held: Held
     await asyncio.wait([waiting])
 
     assert decider._flights == {}
-    assert decider._running == 0
+    assert decider._turns.present == 0
 
 
 async def test_beyond_the_bound_a_request_is_overloaded_at_once(held: Held) -> None:
@@ -396,13 +397,28 @@ class NoOpinion:
 
 async def test_a_legacy_module_in_the_chain_makes_nothing_reusable() -> None:
     native = accepting()
-    decider = make_decider(LegacyBackend(NoOpinion(), "old.module"), native)
+    decider = make_decider(LegacyBackend(cast("LegacyModule", NoOpinion()), "old.module"), native)
     grant = await granted_by(decider)
 
     assert grant.digest == b""
     assert recalled(decider) is None
     await granted_by(decider)
     assert len(native.asked) == 2
+
+
+async def test_a_ticket_that_is_good_once_is_not_shown_to_its_backend_again_for_another_token() -> None:
+    tickets = scripted("kerberos", Accept(Identity("alice", "kerberos")), takes=frozenset({Negotiate}), alike=False)
+    decider = make_decider(tickets, obtain=NumberedTokens())
+    ticket = presented("Negotiate dG9rZW4=")
+    refused = await decider.decide(ticket)
+    assert isinstance(refused, Granted)
+    tickets.says = Reject("Request is a replay")
+
+    renewed = await decider.renew(ticket, refused)
+
+    assert renewed is not None
+    assert renewed.bearer != refused.bearer
+    assert len(tickets.asked) == 1
 
 
 async def test_the_token_that_the_check_yielded_is_offered_to_the_strategy() -> None:
@@ -487,18 +503,28 @@ async def test_there_is_nothing_to_renew_when_the_credential_is_no_longer_right(
     assert recalled(decider) is None
 
 
-async def test_a_grant_that_was_not_remembered_is_renewed_by_a_check_of_its_own() -> None:
-    backend = LegacyBackend(NoOpinion(), "old.module")
+async def test_a_grant_that_was_not_remembered_gets_another_token_without_showing_its_credential_again() -> None:
+    backend = LegacyBackend(cast("LegacyModule", NoOpinion()), "old.module")
     native = accepting()
     decider = make_decider(backend, native, obtain=NumberedTokens())
     refused = await granted_by(decider)
 
     renewed = await decider.renew(presented(), refused)
-    native.says = Reject("disabled meanwhile")
 
     assert renewed is not None
     assert renewed.bearer != refused.bearer
-    assert await decider.renew(presented(), refused) is None
+    assert len(native.asked) == 1
+
+
+async def test_a_native_backend_before_a_legacy_module_is_remembered() -> None:
+    native = accepting()
+    decider = make_decider(native, LegacyBackend(cast("LegacyModule", NoOpinion()), "old.module"))
+
+    await granted_by(decider)
+    again = recalled(decider)
+
+    assert again is not None
+    assert len(native.asked) == 1
 
 
 async def test_a_closed_decider_starts_nothing_new() -> None:
@@ -549,3 +575,23 @@ async def test_a_ticket_goes_its_own_way_beside_a_legacy_module() -> None:
     decision = await decider.decide(presented("Negotiate YII="))
 
     assert isinstance(decision, Granted)
+
+
+@pytest.mark.parametrize(
+    "header", [("X-Evil", "a\r\nSet-Cookie: x=1"), ("X-Evil\r\n", "a"), ("", "a"), ("X-Ünknown", "a"), ("X-Nul", "\0")]
+)
+async def test_a_backends_header_that_would_be_another_is_503_and_never_sent(header: tuple[str, str]) -> None:
+    decider = make_decider(scripted("first", Accept(Identity("alice", "first"), (header,))))
+
+    with pytest.raises(BackendUnavailable, match="a response header that cannot be sent"):
+        await decider.decide(presented())
+
+
+async def test_a_malformed_credential_is_in_the_audit_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="compat_auth.audit")
+
+    with pytest.raises(MalformedCredentials):
+        await make_decider(accepting()).decide(presented("Basic !!!"))
+
+    assert '"result": "reject"' in caplog.text
+    assert "not base64" in caplog.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ import pytest
 
 from compat_auth.config import load_settings, parse_settings
 from compat_auth.directory import HashDirectory, PasswordDirectory, UserDirectory
+from compat_auth.directory_catalog import load_directories
 from compat_auth.errors import ConfigError
 from compat_auth_backends.directories import pam_worker
 from compat_auth_backends.directories.ldap import LdapDirectory
@@ -85,6 +87,14 @@ def test_the_bind_password_can_be_in_a_file_and_is_never_shown(tmp_path: Path) -
 
     assert settings.ldap.bind_password.get_secret_value() == "hunter2"
     assert "hunter2" not in repr(settings)
+
+
+def test_without_python_ldap_the_start_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "compat_auth_backends.directories.ldap")
+    monkeypatch.setitem(sys.modules, "ldap", None)
+
+    with pytest.raises(ConfigError, match=r"pip install 'compat_auth\[ldap\]'"):
+        load_directories(["ldap"], parse_settings({"ldap": RIGHT}, origin="test"))
 
 
 @pytest.mark.parametrize("service", ["", "login", "other", "../login", "a/b", ".hidden", "a\0b", "-a"])

@@ -1,0 +1,167 @@
+"""A site's own bearer tokens: a function turns a token into a session, as asfquart's `token_handler` does.
+
+The function gets the token and returns a mapping, or None (or anything empty) for a token that it does not know. It may
+be sync or async, a function or an object that can be called. Of the mapping:
+
+- `uid` is the user name, and must be there;
+- `fullname`, `email` and `mfa` are what they say;
+- `roleaccount` is true for an account of nobody in person;
+- `isMember`, `isChair` and `isRoot` become the roles `member`, `chair` and `root`;
+- `pmcs` (or `committees`) and `projects` become groups;
+- `metadata.scope` lists the scopes that the token is limited to, and they are enforced; without it there is no limit.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any, ClassVar, cast
+
+from asgiref.sync import async_to_sync
+
+from compat_auth.airflow2_module import airflow2_contract
+from compat_auth.backend import Backend, CredentialKind
+from compat_auth.config import Settings
+from compat_auth.credentials import Bearer, Credential
+from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.identity import Identity
+from compat_auth.lookup import Lookup
+from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.scopes import Scope, parse_scope
+
+CLIENT_AUTH = None
+Session = Mapping[str, object]
+TokenHandler = Callable[[str], Session | Awaitable[Session | None] | None]
+_ROLES = {"isMember": "member", "isChair": "chair", "isRoot": "root"}
+
+
+class TokenHandlerBackend(Backend):
+    """Asks a function of the site's own about bearer tokens.
+
+    Args:
+        handler: See the module. Any thread may call it.
+        lookup: Completes whom it names.
+    """
+
+    name = "token_handler"
+    kinds: ClassVar[frozenset[CredentialKind]] = frozenset({Bearer})
+    needs: ClassVar[tuple[str, ...]] = ("[token_handler] handler",)
+
+    def __init__(self, handler: TokenHandler, lookup: Lookup) -> None:
+        self._handler = handler
+        self._lookup = lookup
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> TokenHandlerBackend:
+        """Return the backend with the function that `[token_handler] handler` names.
+
+        Raises:
+            ConfigError: It names none.
+        """
+        return cls(_load(settings.token_handler.handler), Lookup.from_settings(settings))
+
+    def authenticate(self, credential: Credential) -> Outcome:
+        """Accept whom the handler names; a token that it does not know may be another backend's.
+
+        Raises:
+            BackendUnavailable: The handler raised, or returned what is no session.
+        """
+        if not isinstance(credential, Bearer):
+            return Skip()
+        session = self._ask(credential.token)
+        if not session:
+            return Skip()
+        return self._accept(session)
+
+    def challenges(self) -> tuple[str, ...]:
+        """Return the invitation to a bearer token (RFC 6750 section 3)."""
+        return ("Bearer",)
+
+    def _ask(self, token: str) -> Session | None:
+        try:
+            answer: object = self._handler(token)
+            # Not "is it a coroutine function": an object may have an async __call__, a function may return a coroutine.
+            if inspect.isawaitable(answer):
+                answer = async_to_sync(_await)(answer)
+        except Exception as exc:
+            raise BackendUnavailable(f"token_handler: raised {type(exc).__name__}") from exc
+        if not answer:
+            return None
+        if not isinstance(answer, Mapping):
+            raise BackendUnavailable(f"token_handler: returned a {type(answer).__name__}, not a mapping or None")
+        return cast("Session", answer)
+
+    def _accept(self, session: Session) -> Outcome:
+        uid = session.get("uid")
+        if not isinstance(uid, str) or not uid.strip():
+            return Reject("the handler's session has no uid")
+        try:
+            scopes = _scopes(session.get("metadata"))
+        except ValueError as error:
+            return Reject(f"the handler's session: {error}")
+        identity = Identity(
+            uid,
+            self.name,
+            subject=uid,
+            email=_text(session.get("email")),
+            roles=tuple(sorted(role for key, role in _ROLES.items() if session.get(key) is True)),
+            groups=_groups(session),
+            mfa=session.get("mfa") is True,
+            role_account=session.get("roleaccount") is True,
+            scopes=scopes,
+        )
+        return self._lookup.accept(Accept(identity))
+
+
+async def _await(awaitable: Awaitable[object]) -> object:
+    return await awaitable
+
+
+def _load(path: str) -> TokenHandler:
+    module, colon, attribute = path.partition(":")
+    if not path or not colon:
+        raise ConfigError(f'token_handler.handler: {path!r}: name a function as "package.module:function"')
+    try:
+        handler: Any = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as exc:
+        raise ConfigError(f"token_handler.handler: {path}: cannot be imported ({exc})") from exc
+    if not callable(handler):
+        raise ConfigError(f"token_handler.handler: {path}: cannot be called")
+    return cast("TokenHandler", handler)
+
+
+def _scopes(metadata: object) -> tuple[Scope, ...] | None:
+    """Return the scopes of a session's metadata; None for no limit.
+
+    Raises:
+        ValueError: There is a limit that cannot be read: it must not become none.
+    """
+    if not isinstance(metadata, Mapping) or "scope" not in metadata:
+        return None
+    scope = cast("Mapping[str, object]", metadata)["scope"]
+    if isinstance(scope, str) or not isinstance(scope, Iterable):
+        raise ValueError("metadata.scope is not a list")  # noqa: TRY004  # the session is wrong, not our call
+    return tuple(
+        parse_scope(text) if isinstance(text, str) else _refuse(text) for text in cast("Iterable[object]", scope)
+    )
+
+
+def _refuse(text: object) -> Scope:
+    raise ValueError(f"metadata.scope holds a {type(text).__name__}")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _groups(session: Session) -> tuple[str, ...]:
+    found: set[str] = set()
+    for key in ("pmcs", "committees", "projects"):
+        names = session.get(key)
+        if isinstance(names, Iterable) and not isinstance(names, str):
+            found.update(name for name in cast("Iterable[object]", names) if isinstance(name, str))
+    return tuple(sorted(found))
+
+
+init_app, requires_authentication = airflow2_contract("token_handler", TokenHandlerBackend)

@@ -1,0 +1,63 @@
+"""What a view or path asks of an identity beyond being one: `role:Admin`, `group:ops`, `mfa`. No I/O, no Flask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from compat_auth.errors import ConfigError
+from compat_auth.identity import Identity
+
+# A requirement of each kind: (identity, value) -> met.
+_KINDS: dict[str, Callable[[Identity, str], bool]] = {
+    "role": lambda identity, value: value in identity.roles,
+    "group": lambda identity, value: value in identity.groups,
+    "backend": lambda identity, value: value == identity.backend,
+    "directory": lambda identity, value: value == identity.directory,
+    "user": lambda identity, value: value == identity.username,
+}
+_FLAGS: dict[str, Callable[[Identity], bool]] = {
+    "mfa": lambda identity: identity.mfa,
+    "role_account": lambda identity: identity.role_account,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What must hold of an identity.
+
+    Attributes:
+        all_of: Every one of these.
+        any_of: At least one of these, unless it is empty.
+    """
+
+    all_of: tuple[str, ...] = ()
+    any_of: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for text in (*self.all_of, *self.any_of):
+            _check_form(text)
+
+    def met_by(self, identity: Identity) -> bool:
+        """Return whether the identity may go on."""
+        if not all(_is_met(text, identity) for text in self.all_of):
+            return False
+        return not self.any_of or any(_is_met(text, identity) for text in self.any_of)
+
+
+NOTHING_REQUIRED = Requirements()
+
+
+def _check_form(text: str) -> None:
+    kind, colon, value = text.partition(":")
+    if text in _FLAGS or (kind in _KINDS and colon and value):
+        return
+    known = ", ".join((*(f"{kind}:NAME" for kind in _KINDS), *_FLAGS))
+    raise ConfigError(f"requirement {text!r}: unknown; write one of {known}")
+
+
+def _is_met(text: str, identity: Identity) -> bool:
+    if text in _FLAGS:
+        return _FLAGS[text](identity)
+    kind, _, value = text.partition(":")
+    return _KINDS[kind](identity, value)

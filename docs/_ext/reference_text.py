@@ -1,0 +1,153 @@
+"""The parts of the reference that are made from the code, as MyST Markdown. No Sphinx: tests read it, too."""
+
+import inspect
+import json
+import re
+import typing
+from pathlib import Path
+
+from pydantic import BaseModel, SecretStr
+from pydantic.fields import FieldInfo
+
+from compat_auth import errors
+from compat_auth.config import ENV_PREFIX, Settings
+
+_WORDS = {bool: "true or false", str: "text", int: "whole number", float: "number", SecretStr: "text, secret"}
+# A line of the drawn tree: the name, then what is said, then (after two blanks) status and exit code.
+_BRANCH = re.compile(r"[├└]── (\w+)(?: {2,}(\S.*?)(?= {2,}|$))?", re.MULTILINE)
+_ACTORS = {"an operator": "an operator", "the caller": "the caller", "nobody": "nobody", "nothing helps": "nobody"}
+_IN_TABLES = "Only in the file: the environment cannot spell a list of tables."
+_BOUNDS = {"gt": "above", "ge": "at least", "le": "at most", "lt": "below"}
+
+
+def settings_text() -> str:
+    """Return every setting: type, default, variable, description; one heading for each section."""
+    parts = ["## Outside any section\n"]
+    fields = Settings.model_fields
+    parts += [_setting((name,), field) for name, field in fields.items() if not (section_of(field) or tables_of(field))]
+    for name, field in fields.items():
+        section, tables = section_of(field), tables_of(field)
+        if section:
+            parts.append(f"## `[{name}]`\n\n{inspect.getdoc(section)}\n")
+            parts += [_setting((name, key), inner) for key, inner in section.model_fields.items()]
+        elif tables:
+            parts.append(f"## `[[{name}]]`\n\n{field.description}\n")
+            parts += [_setting((name, key), inner, _IN_TABLES) for key, inner in tables.model_fields.items()]
+    return "\n".join(parts)
+
+
+def errors_text() -> str:
+    """Return a table of every error: who acts, HTTP status, exit code, and when to try again."""
+    lines = [
+        "| Error | Who acts | HTTP status | Exit code | Retry-After (s) |",
+        "|---|---|---|---|---|",
+    ]
+    for error in error_classes():
+        retry = "" if error.retry_after_s is None else str(error.retry_after_s)
+        name = f"{{py:exc}}`~compat_auth.errors.{error.__name__}`"
+        cells = (name, who_acts(errors.__doc__ or "", error), error.status, error.exit_code, retry)
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return "\n".join(lines)
+
+
+def who_acts(tree: str, error: type[errors.CompatAuthError]) -> str:
+    """Return who acts on an error as the drawn tree says it; "..." and nothing mean: as in the line it hangs on."""
+    said = dict(_BRANCH.findall(tree)).get(error.__name__, "").strip()
+    if said and not said.startswith("..."):
+        return next(actor for words, actor in _ACTORS.items() if said.startswith(words))
+    parent = error.__base__
+    return who_acts(tree, parent) if parent is not None and issubclass(parent, errors.CompatAuthError) else ""
+
+
+def error_classes() -> list[type[errors.CompatAuthError]]:
+    """Return every error of ours, each below what it derives from."""
+    found = [errors.CompatAuthError]
+    for error in found:
+        # The list grows while it is walked: children stand right behind their parent.
+        place = found.index(error) + 1
+        found[place:place] = error.__subclasses__()
+    return [error for error in found if error.__module__ == errors.__name__]
+
+
+def section_of(field: FieldInfo) -> type[BaseModel] | None:
+    """Return the model of a section, or None for a plain setting."""
+    return _as_model(field.annotation)
+
+
+def tables_of(field: FieldInfo) -> type[BaseModel] | None:
+    """Return the model of a section that may be there several times, or None."""
+    kinds = typing.get_args(field.annotation) if typing.get_origin(field.annotation) is list else ()
+    return _as_model(kinds[0]) if kinds else None
+
+
+def _as_model(kind: object) -> type[BaseModel] | None:
+    # Python 3.10 takes list[str] for a class.
+    is_class = isinstance(kind, type) and typing.get_origin(kind) is None
+    return kind if is_class and issubclass(kind, BaseModel) else None
+
+
+PARTS = {"settings": settings_text, "errors": errors_text}
+
+
+def fill_in(source: str) -> str:
+    """Return a page's Markdown with each `<!-- generated: NAME -->` replaced by what the code says."""
+    for name, make in PARTS.items():
+        marker = f"<!-- generated: {name} -->"
+        if marker in source:
+            source = source.replace(marker, make())
+    return source
+
+
+def read_page(path: Path) -> str:
+    """Return a page's Markdown as Sphinx reads it."""
+    return fill_in(path.read_text(encoding="utf-8"))
+
+
+def _setting(path: tuple[str, ...], field: FieldInfo, how_else: str = "") -> str:
+    default = (
+        "none; must be set" if field.is_required() else json.dumps(_plain(field.get_default(call_default_factory=True)))
+    )
+    return (
+        f"```{{confval}} {'.'.join(path)}\n:type: {_type_in_words(field)}\n:default: `{default}`\n\n"
+        f"{field.description}\n\n{how_else or _variable(path, field)}\n```\n"
+    )
+
+
+def _plain(default: object) -> object:
+    return default.get_secret_value() if isinstance(default, SecretStr) else default
+
+
+def _variable(path: tuple[str, ...], field: FieldInfo) -> str:
+    name = ENV_PREFIX + "__".join(path).upper()
+    if typing.get_origin(field.annotation) is dict:
+        return f"In the environment: one variable for each entry, such as `{name}__ENTRY`; names become lower case."
+    if typing.get_origin(field.annotation) is list:
+        return f"In the environment: `{name}`, separated by commas."
+    if field.annotation is SecretStr:
+        return f"In the environment: `{name}`, or `{name}_FILE` with the path of a file that holds it."
+    return f"In the environment: `{name}`."
+
+
+def _type_in_words(field: FieldInfo) -> str:
+    bounds = [
+        f"{word} {getattr(rule, name):g}"
+        for rule in field.metadata
+        for name, word in _BOUNDS.items()
+        if hasattr(rule, name)
+    ]
+    return ", ".join([_words(field.annotation), *bounds])
+
+
+def _words(kind: object) -> str:
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin is typing.Annotated:
+        return _words(arguments[0])
+    if origin is typing.Literal:
+        return "one of " + ", ".join(f"`{json.dumps(choice)}`" for choice in arguments)
+    if origin is list:
+        return f"list of {_words(arguments[0])}"
+    if origin is dict:
+        return "table" if typing.get_origin(arguments[1]) is dict else f"table of {_words(arguments[1])}"
+    if arguments:
+        return " or ".join(_words(one) for one in arguments)
+    return _WORDS[kind]

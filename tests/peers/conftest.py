@@ -1,0 +1,8 @@
+"""What the tests with real peers share beyond the peers: real gateways in front of them."""
+
+from peers.airflow2_as import airflow2_as
+from peers.echo import echo_upstream
+from peers.fab import keyed_airflow
+from peers.gateway import gateway, gateway_logs, gateways
+
+__all__ = ["airflow2_as", "echo_upstream", "gateway", "gateway_logs", "gateways", "keyed_airflow"]

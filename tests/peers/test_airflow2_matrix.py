@@ -1,0 +1,244 @@
+"""Mode "airflow2" beside a live Airflow 2.11: the same requests, the same answers, to the letter.
+
+The gateway reads the very user tables of the Airflow 2 that it is compared with. What a refusal looks like must be
+equal; who is let in must be the same user. `ACCEPTED` names every difference that is meant.
+"""
+
+import http.client
+import json
+from base64 import b64encode
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import pytest
+
+from compat.matrix import (
+    CASES,
+    OK,
+    PUBLIC_TYPE,
+    SESSION_ALONE,
+    UNAUTHENTICATED_TYPE,
+    USERS,
+    Case,
+    expected_refusal,
+)
+from peers.airflow2_as import Airflow2As
+from peers.airflows import AIRFLOW2_BACKENDS, JWT_SECRET, Airflow2
+from peers.echo import EchoUpstream
+from peers.fab import added_user, changed_user, log_in_to_ui
+from peers.gateway import TIMEOUT_S, Gateway, StartGateway, call
+
+pytestmark = pytest.mark.peer
+
+FAB: Final = "airflow.providers.fab.auth_manager.api.auth.backend"
+PATH: Final = "/api/v1/pools"
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One configuration of Airflow 2.
+
+    Attributes:
+        auth_backends: Airflow's comma list, used here and there as it is.
+        public: AUTH_ROLE_PUBLIC, or None.
+    """
+
+    auth_backends: str
+    public: str | None
+
+
+COLUMNS: Final = {
+    "basic": Column(f"{FAB}.basic_auth", None),
+    "session,basic": Column(f"airflow.api.auth.backend.session,{FAB}.basic_auth", None),
+    "stock": Column(AIRFLOW2_BACKENDS, "Public"),
+}
+
+
+def basic(pair: str, *, scheme: str = "Basic", encoding: str = "utf-8") -> list[bytes]:
+    return [f"{scheme} ".encode() + b64encode(pair.encode(encoding))]
+
+
+# Authorization values by name of the row; the user whom Airflow 2 lets in, or None.
+ROWS: Final[dict[str, tuple[list[bytes], str | None]]] = {
+    "nothing": ([], None),
+    "good": (basic("admin:admin"), "admin"),
+    "viewer": (basic("viewer:viewer"), "viewer"),
+    "by e-mail": (basic("Mixed@Example.com:mixed"), "mixed"),
+    "e-mail in lower case": (basic("mixed@example.com:mixed"), None),
+    "upper-case name": (basic("ADMIN:admin"), "admin"),
+    "lower-case scheme": (basic("admin:admin", scheme="basic"), "admin"),
+    "upper-case scheme": (basic("admin:admin", scheme="BASIC"), "admin"),
+    "not ASCII": (basic("jürgen:pässwörd"), "jürgen"),
+    "not ASCII, upper case": (basic("JÜRGEN:pässwörd"), None),
+    "Latin-1": (basic("jürgen:pässwörd", encoding="latin-1"), None),
+    "space before the scheme": ([b" " + basic("admin:admin")[0]], "admin"),
+    "two spaces": (basic("admin:admin", scheme="Basic "), "admin"),
+    "wrong password": (basic("admin:wrong"), None),
+    "password in upper case": (basic("admin:ADMIN"), None),
+    "password and more": (basic("admin:admin:x"), None),
+    "password with a space": (basic("admin:admin "), None),
+    "unknown user": (basic("nobody:admin"), None),
+    "disabled user": (basic("disabled:disabled"), None),
+    "no password": (basic("admin:"), None),
+    "no name": (basic(":admin"), None),
+    "no colon": (basic("admin"), None),
+    "nothing but a colon": (basic(":"), None),
+    "no value": ([b"Basic"], None),
+    "empty value": ([b""], None),
+    "not base64": ([b"Basic !!!"], None),
+    "no padding": ([basic("viewer:viewer")[0].rstrip(b"=")], None),
+    "digest": ([b'Digest username="admin", realm="x", nonce="y", uri="/", response="z"'], None),
+    "negotiate": ([b"Negotiate YWJj"], None),
+    "bearer": ([b"Bearer a.b.c"], None),
+    "unknown scheme": ([b"ApiKey abc"], None),
+    "control character": (basic("admin:adm\x01in"), None),
+    "two credentials": ([*basic("admin:admin"), *basic("viewer:viewer")], None),
+    "two in one": ([basic("admin:admin")[0] + b", " + basic("viewer:viewer")[0]], None),
+}
+UPSTREAM_S_OWN: Final = "a Bearer that no backend takes is the upstream's own JWT: the upstream judges it"
+ONE_CREDENTIAL: Final = "two credentials in one request are 400: a front and a back could believe different ones"
+# By row: why our answer is not Airflow 2's.
+ACCEPTED: Final = {
+    "bearer": UPSTREAM_S_OWN,
+    "two credentials": ONE_CREDENTIAL,
+    "two in one": ONE_CREDENTIAL,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a client can depend on."""
+
+    status: int
+    challenges: list[str]
+    content_type: str | None
+    body: Any
+
+
+def ask(url: str, authorization: list[bytes], **headers: str) -> Answer:
+    """Send the header values as they are and return the answer."""
+    connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=TIMEOUT_S)
+    try:
+        connection.putrequest("GET", PATH)
+        for value in authorization:
+            connection.putheader("Authorization", value)
+        for name, text in headers.items():
+            connection.putheader(name, text)
+        connection.endheaders()
+        with connection.getresponse() as response:
+            body = response.read()
+            challenges = response.headers.get_all("WWW-Authenticate") or []
+            content_type = response.headers.get("Content-Type")
+            is_json = "json" in (content_type or "")
+            return Answer(response.status, challenges, content_type, json.loads(body) if is_json else body)
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="module", params=list(COLUMNS))
+def column(request: pytest.FixtureRequest) -> Column:
+    return COLUMNS[request.param]
+
+
+@pytest.fixture(scope="module")
+def airflow(request: pytest.FixtureRequest, column: Column, airflow2_as: Airflow2As) -> Airflow2:
+    if column is COLUMNS["stock"]:
+        # The one of the whole run, which is stock, needs no start of its own.
+        stock: Airflow2 = request.getfixturevalue("airflow2")
+        return stock
+    return airflow2_as(auth_backends=column.auth_backends, auth_role_public=column.public)
+
+
+@pytest.fixture(scope="module")
+def door(column: Column, airflow: Airflow2, echo_upstream: EchoUpstream, gateway: StartGateway) -> Gateway:
+    return gateway(
+        {
+            "auth_backends": column.auth_backends,
+            "mode": "airflow2",
+            "airflow2": {"auth_role_public": column.public or ""},
+            "upstream": {"url": echo_upstream.url, "protect": ["/api/", "/ui/"]},
+            "token": {"strategy": "shared_secret", "secret": JWT_SECRET},
+            "basic_auth": {"directories": ["airflow_db"]},
+            "airflow_db": {"url": airflow.database_url},
+        }
+    )
+
+
+@pytest.mark.parametrize("row", [name for name, (_, user) in ROWS.items() if user is None and name not in ACCEPTED])
+def test_the_gateway_refuses_as_airflow_2_does(airflow: Airflow2, door: Gateway, row: str) -> None:
+    authorization, _ = ROWS[row]
+
+    theirs = ask(airflow.url, authorization)
+    ours = ask(door.url, authorization)
+
+    assert theirs.status in (401, 403)
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("row", [name for name, (_, user) in ROWS.items() if user is not None])
+def test_the_gateway_lets_in_whom_airflow_2_lets_in(airflow: Airflow2, door: Gateway, row: str) -> None:
+    authorization, user = ROWS[row]
+
+    theirs = ask(airflow.url, authorization)
+    ours = ask(door.url, authorization)
+    who = call("GET", f"{door.url}/compat-auth/whoami", headers={"Authorization": authorization[0].strip()})
+
+    assert theirs.status == 200
+    assert ours.status == 200
+    assert who.json()["username"] == user
+
+
+@pytest.mark.parametrize("row", list(ACCEPTED))
+def test_a_difference_that_is_meant_is_still_one_and_lets_nobody_in(airflow: Airflow2, door: Gateway, row: str) -> None:
+    authorization, _ = ROWS[row]
+
+    theirs = ask(airflow.url, authorization)
+    ours = ask(door.url, authorization)
+
+    assert ours != theirs
+    assert ours.status in (400, 401, 403)
+
+
+def test_a_wrong_password_beside_a_good_cookie_lets_airflow_2_in_and_not_us(airflow: Airflow2, door: Gateway) -> None:
+    """Airflow 2 takes a request for its cookie's user though it names another: a hole that is not copied."""
+    cookies = log_in_to_ui(f"{airflow.url}/login/", "viewer", "viewer")
+    cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
+
+    theirs = ask(airflow.url, basic("admin:wrong"), Cookie=cookie)
+    ours = ask(door.url, basic("admin:wrong"), Cookie=cookie)
+    refusal = ask(door.url, basic("admin:wrong"))
+
+    assert theirs.status == 200
+    assert ours == refusal
+    assert ours.status in (401, 403)
+
+
+@pytest.fixture(scope="module")
+def admin_s_cookie(airflow: Airflow2) -> Iterator[str]:
+    """The session cookie of a signed-in admin, while Airflow 2 has the users of the matrix."""
+    name, password, email, _ = next(user for user in USERS if not user[0].isascii())
+    with changed_user(airflow, "admin", email=USERS[0][2]), added_user(airflow, name, password, email):
+        yield log_in_to_ui(f"{airflow.url}/login/", "admin", "admin")["session"]
+
+
+@pytest.mark.parametrize("case", [*CASES, SESSION_ALONE], ids=lambda case: case.name)
+def test_airflow_2_answers_as_the_matrix_says(
+    airflow: Airflow2, column: Column, admin_s_cookie: str, case: Case
+) -> None:
+    name = "session(core first),basic" if column is COLUMNS["session,basic"] else "basic"
+    headers = [(header, value.format(session=admin_s_cookie)) for header, value in case.headers]
+    authorization = [value.encode() for header, value in headers if header == "Authorization"]
+    others = {header: value for header, value in headers if header != "Authorization"}
+    lets_in = case.answer == OK or case is SESSION_ALONE
+
+    answer = ask(airflow.url, authorization, **others)
+
+    if lets_in or case.hole:
+        assert answer.status == (200 if lets_in else dict(case.hole)[name])
+        return
+    status, challenge = expected_refusal(name, "airflow2", public_role=column.public is not None)
+    assert (answer.status, answer.challenges) == (status, [] if challenge is None else [challenge])
+    kind = UNAUTHENTICATED_TYPE if status == 401 else PUBLIC_TYPE
+    assert answer.body["type"].endswith(f"#section/Errors/{kind}")

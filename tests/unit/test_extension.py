@@ -1,0 +1,92 @@
+"""The chain in anybody's Flask app, which keeps what is its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import flask
+import pytest
+from flask_login import LoginManager, UserMixin, current_user, login_user
+
+from compat_auth.extension import CompatAuth, current_identity, requires_authentication
+from compat_auth_backends import basic_auth
+from stand_ins import basic
+
+GOOD = {"Authorization": basic("alice", "pässwörd")}
+WRONG = {"Authorization": basic("alice", "wrong")}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> dict[str, Any]:
+    hashed = bcrypt.hashpw("pässwörd".encode(), bcrypt.gensalt(4)).decode()
+    (tmp_path / "users").write_text(f"alice:{hashed}\n", encoding="utf-8")
+    return {
+        "auth_backends": ["session", "basic_auth"],
+        "basic_auth": {"directories": ["htpasswd"]},
+        "htpasswd": {"file": str(tmp_path / "users")},
+    }
+
+
+class User(UserMixin):  # type: ignore[misc]  # flask-login has no stubs
+    id = "bob"
+
+
+@pytest.fixture
+def app(config: dict[str, Any]) -> flask.Flask:
+    app = flask.Flask("third party")
+    app.secret_key = "theirs"
+    app.config["COMPAT_AUTH"] = config
+    manager: Any = LoginManager(app)
+    manager.user_loader(lambda _id: User())
+    CompatAuth(app)
+    app.add_url_rule("/login", "login", lambda: str(login_user(User())))
+    app.register_error_handler(404, lambda _error: ("their own 404", 404))
+
+    @app.get("/guarded")
+    @requires_authentication
+    def guarded() -> str:
+        assert current_user.is_authenticated
+        return current_identity.username
+
+    return app
+
+
+def test_ten_lines_with_the_module_alone(config: dict[str, Any]) -> None:
+    app = flask.Flask("ten lines")
+    app.config["COMPAT_AUTH"] = config
+    basic_auth.init_app(app)
+    app.add_url_rule("/", "x", basic_auth.requires_authentication(lambda: "in"))
+
+    client = app.test_client()
+
+    assert client.get("/", headers=GOOD).text == "in"
+    assert client.get("/", headers=WRONG).status_code == 401
+    assert client.get("/").headers["WWW-Authenticate"].startswith("Basic realm=")
+
+
+def test_a_right_password_lets_in_without_a_cookie(app: flask.Flask) -> None:
+    answer = app.test_client().get("/guarded", headers=GOOD)
+
+    assert (answer.status_code, answer.text) == (200, "alice")
+    assert "Set-Cookie" not in answer.headers
+
+
+def test_a_signed_in_user_of_the_app_is_let_in_by_the_session(app: flask.Flask) -> None:
+    client = app.test_client()
+    client.get("/login")
+
+    assert client.get("/guarded").text == "bob"
+
+
+def test_a_wrong_password_is_refused_beside_a_valid_session(app: flask.Flask) -> None:
+    client = app.test_client()
+    client.get("/login")
+
+    assert client.get("/guarded", headers=WRONG).status_code == 401
+    assert client.get("/guarded").text == "bob"
+
+
+def test_the_app_keeps_its_own_404(app: flask.Flask) -> None:
+    assert app.test_client().get("/nowhere").text == "their own 404"

@@ -1,0 +1,160 @@
+"""Scopes and requirements where they are enforced: in views, and at the gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from flask import Flask
+
+from compat_auth.asgi import Scope
+from compat_auth.extension import CompatAuth, current_identity, require, requires_authentication
+from compat_auth.gate import Gate, PathRequirement
+from compat_auth.identity import Identity
+from compat_auth.outcome import Accept
+from compat_auth.paths import Prefixes
+from compat_auth.requirements import Requirements
+from compat_auth.scopes import parse_scope
+from stand_ins import GOOD, Behind, call, http_scope, make_decider, make_gate, rules, scripted
+
+ANA = Identity("alice", "first", roles=("Viewer",), groups=("ops",))
+
+
+def limited(*scopes: str) -> Identity:
+    return Identity("alice", "first", scopes=tuple(parse_scope(scope) for scope in scopes))
+
+
+@pytest.fixture
+def app(monkeypatch: pytest.MonkeyPatch) -> Callable[[Identity], Flask]:
+    """An app whose chain takes everybody for one identity."""
+
+    def make(identity: Identity) -> Flask:
+        backend = scripted("first", Accept(identity), invites=('Basic realm="x"',))
+        monkeypatch.setattr("compat_auth.extension.load_chain", lambda _settings: (backend,))
+        app = Flask("third party")
+        app.config["COMPAT_AUTH"] = {"upstream": {"url": "http://127.0.0.1:1"}}
+        CompatAuth(app)
+
+        @require(all_of=["group:ops"], any_of=["role:Admin", "role:Viewer"])
+        def sync_view() -> str:
+            return f"sync {current_identity.username}"
+
+        @require(any_of=["role:Admin"])
+        async def async_view() -> str:
+            return "async"
+
+        @requires_authentication
+        async def open_async_view() -> str:
+            return f"open {current_identity.username}"
+
+        app.add_url_rule("/sync", view_func=sync_view, methods=["GET", "POST"])
+        app.add_url_rule("/async", view_func=async_view)
+        app.add_url_rule("/open", view_func=open_async_view)
+        return app
+
+    return make
+
+
+def test_a_view_runs_for_who_meets_its_requirements(app: Callable[[Identity], Flask]) -> None:
+    client = app(ANA).test_client()
+
+    assert client.get("/sync", headers={"Authorization": GOOD}).text == "sync alice"
+    assert client.get("/open", headers={"Authorization": GOOD}).text == "open alice"
+
+
+def test_a_view_is_403_for_who_is_known_but_lacks_what_it_requires(app: Callable[[Identity], Flask]) -> None:
+    client = app(ANA).test_client()
+
+    response = client.get("/async", headers={"Authorization": GOOD})
+
+    assert response.status_code == 403
+    assert response.content_type == "application/problem+json"
+    assert "WWW-Authenticate" not in response.headers
+
+
+def test_a_view_is_401_for_nobody_whatever_it_requires(app: Callable[[Identity], Flask]) -> None:
+    response = app(ANA).test_client().get("/async")
+
+    assert response.status_code == 401
+    assert response.headers["WWW-Authenticate"] == 'Basic realm="x"'
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"), [("GET", "/open", 200), ("HEAD", "/open", 200), ("GET", "/sync", 403)]
+)
+def test_a_limited_credential_reaches_only_the_views_of_its_scopes(
+    app: Callable[[Identity], Flask], method: str, path: str, status: int
+) -> None:
+    client = app(limited("GET /open")).test_client()
+
+    assert client.open(path, method=method, headers={"Authorization": GOOD}).status_code == status
+
+
+def gate_for(identity: Identity, behind: Behind, *requirements: PathRequirement) -> Gate:
+    backend = scripted("first", Accept(identity, reusable_s=60))
+    return make_gate(behind, make_decider(backend), gate_rules=replace(rules(), requirements=requirements))
+
+
+def request(path: str, method: str = "GET", authorization: str | None = GOOD, *more: tuple[bytes, bytes]) -> Scope:
+    headers = [(b"authorization", authorization.encode())] if authorization else []
+    return http_scope(path.encode(), [*headers, *more], method=method)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/a", 200),
+        ("HEAD", "/api/a", 200),
+        ("GET", "/api/a/", 200),
+        ("GET", "/api/%61", 200),
+        ("POST", "/api/a", 403),
+        ("GET", "/api/a/1", 403),
+        ("GET", "/api/a%2F1", 403),
+        ("GET", "/api/b", 403),
+    ],
+)
+async def test_the_gate_holds_a_limited_credential_to_its_scopes_warm_and_cold(
+    method: str, path: str, status: int
+) -> None:
+    behind = Behind()
+    gate = gate_for(limited("GET /api/a"), behind)
+
+    cold = await call(gate, request(path, method))
+    warm = await call(gate, request(path, method))
+
+    assert (cold.status, warm.status) == (status, status)
+
+
+async def test_a_method_override_does_not_widen_a_scope() -> None:
+    behind = Behind()
+    gate = gate_for(limited("POST /api/a"), behind)
+
+    sent = await call(gate, request("/api/a", "POST", GOOD, (b"x-http-method-override", b"DELETE")))
+
+    assert sent.status == 200
+    assert behind.values(b"x-http-method-override") == []
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "authorization", "status"),
+    [
+        pytest.param("/api/secret", "GET", GOOD, 403, id="known-without-the-role"),
+        pytest.param("/api/secret%2Fx", "GET", GOOD, 403, id="an-encoded-slash-is-no-way-around"),
+        pytest.param("/API/secret", "GET", GOOD, 403, id="nor-is-upper-case"),
+        pytest.param("/api/secret", "POST", GOOD, 200, id="another-method"),
+        pytest.param("/api/other", "GET", GOOD, 200, id="another-path"),
+        pytest.param("/api/secret", "GET", None, 401, id="nobody"),
+        pytest.param("/api/secret", "GET", "Bearer of-the-upstream", 403, id="only-the-upstream-knows-who"),
+        pytest.param("/api/other", "GET", "Bearer of-the-upstream", 200, id="the-upstreams-own-elsewhere"),
+    ],
+)
+async def test_a_path_asks_for_what_its_rule_requires(
+    path: str, method: str, authorization: str | None, status: int
+) -> None:
+    rule = PathRequirement(Prefixes(["/api/secret"]), frozenset({"GET"}), Requirements(any_of=("role:Admin",)))
+    gate = gate_for(ANA, Behind(), rule)
+
+    sent = await call(gate, request(path, method, authorization))
+
+    assert sent.status == status

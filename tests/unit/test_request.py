@@ -1,0 +1,96 @@
+"""A request at the gate, and how Flask backends see it."""
+
+from __future__ import annotations
+
+import pytest
+from werkzeug.wrappers import Request
+
+from compat_auth.asgi import RawHeaders
+from compat_auth.errors import MalformedCredentials
+from compat_auth.headers import take_in
+from compat_auth.request import GateRequest
+from stand_ins import http_scope
+
+
+def gate_request(headers: RawHeaders, *, path: bytes = b"/api/x", host: bytes = b"gateway.example:8443") -> GateRequest:
+    scope = http_scope(path, headers, host=host)
+    return GateRequest(scope, take_in(scope["headers"]), "POST", path, b"limit=1", "192.0.2.7")
+
+
+def seen_by_flask(request: GateRequest, *, with_cookies: bool = True) -> Request:
+    return Request(request.presented().environ(with_cookies))
+
+
+def test_a_backend_sees_the_request_of_the_caller() -> None:
+    request = gate_request(
+        [(b"x-a", b"1"), (b"x-a", b"2"), (b"cookie", b"a=1"), (b"cookie", b"b=2"), (b"authorization", b"Bearer abc")],
+        path=b"/api/zo%C3%AB%2Fx",
+    )
+
+    seen = seen_by_flask(request)
+
+    assert (seen.method, seen.path, seen.query_string) == ("POST", "/api/zoë/x", b"limit=1")
+    assert seen.headers["X-A"] == "1,2"
+    assert dict(seen.cookies) == {"a": "1", "b": "2"}
+    assert seen.headers["Authorization"] == "Bearer abc"
+    assert seen.remote_addr == "192.0.2.7"
+    assert seen.url.startswith("http://gateway.example:8443/api/")
+
+
+def test_a_backend_does_not_wait_for_a_body() -> None:
+    seen = seen_by_flask(gate_request([(b"content-length", b"5")]))
+
+    assert seen.get_data() == b""
+    assert "Content-Length" not in seen.headers
+
+
+def test_cookies_are_left_out_where_they_must_not_be_seen() -> None:
+    seen = seen_by_flask(gate_request([(b"cookie", b"session=1")]), with_cookies=False)
+
+    assert "Cookie" not in seen.headers
+
+
+@pytest.mark.parametrize(
+    ("host", "server"),
+    [
+        (b"gateway.example", ("gateway.example", 80)),
+        (b"gateway.example:8443", ("gateway.example", 8443)),
+        (b"[2001:db8::1]:8443", ("2001:db8::1", 8443)),
+        (b"[::1]", ("::1", 80)),
+    ],
+)
+def test_the_server_is_the_host_of_the_request(host: bytes, server: tuple[str, int]) -> None:
+    seen = seen_by_flask(gate_request([], host=host))
+
+    assert seen.server == server
+    assert seen.host == host.decode()
+
+
+def test_over_https_the_port_is_443() -> None:
+    request = gate_request([], host=b"gateway.example")
+    request.scope["scheme"] = "https"
+
+    assert seen_by_flask(request).server == ("gateway.example", 443)
+
+
+def test_what_a_decision_depends_on_is_text() -> None:
+    presented = gate_request([(b"authorization", b"Basic YTpi"), (b"cookie", b"a=1")]).presented()
+
+    assert (presented.authorization, presented.cookies, presented.path) == ("Basic YTpi", True, "/api/x")
+
+
+def test_nothing_presented_is_nothing() -> None:
+    presented = gate_request([]).presented()
+
+    assert (presented.authorization, presented.cookies) == (None, False)
+
+
+def test_a_credential_outside_ascii_is_malformed() -> None:
+    request = gate_request([(b"authorization", "Basic zoë".encode())])
+
+    with pytest.raises(MalformedCredentials):
+        request.presented()
+
+
+def test_a_request_does_not_show_what_it_holds() -> None:
+    assert "hunter2" not in repr(gate_request([(b"authorization", b"Bearer hunter2"), (b"cookie", b"s=hunter2")]))

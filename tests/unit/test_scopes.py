@@ -1,0 +1,69 @@
+"""What a limited credential may be used for."""
+
+from __future__ import annotations
+
+import pytest
+
+from compat_auth.scopes import allow, parse_scope
+
+# Scopes, request, allowed.
+VECTORS: list[tuple[list[str], str, bool]] = [
+    ([], "GET /a", False),
+    (["all"], "DELETE /anything/at/all", True),
+    (["GET /a"], "GET /a", True),
+    (["GET /a"], "GET /a/", True),
+    (["GET /a"], "GET /a/1", False),
+    (["GET /a"], "GET /ab", False),
+    (["GET /a"], "HEAD /a", True),
+    (["GET /a"], "POST /a", False),
+    (["GET /a/"], "GET /a", False),
+    (["GET /a/"], "GET /a/", False),
+    (["GET /a/"], "GET /a/1", True),
+    (["GET /a/"], "GET /a/1/2", True),
+    (["GET /a/"], "HEAD /a/1", True),
+    (["HEAD /a"], "HEAD /a", True),
+    (["HEAD /a"], "GET /a", False),
+    (["GET /"], "GET /", True),
+    (["GET /"], "GET /x/y", True),
+    (["GET /"], "HEAD /x/y", True),
+    (["GET /"], "POST /x/y", False),
+    (["POST /a"], "PATCH /a", False),
+    (["PUT /a"], "PATCH /a", False),
+    (["GET /b", "POST /a"], "POST /a", True),
+    (["GET /a/b"], "GET /a%2Fb", False),
+    (["GET /A"], "GET /a", False),
+]
+
+
+@pytest.mark.parametrize(("scopes", "request_line", "allowed"), VECTORS)
+def test_a_scope_covers_what_its_grammar_says(scopes: list[str], request_line: str, allowed: bool) -> None:
+    method, _, path = request_line.partition(" ")
+
+    assert allow([parse_scope(scope) for scope in scopes], method, path) is allowed
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "ALL",
+        "get /a",
+        "GET",
+        "GET a",
+        "GET  /a",
+        "GET /a b",
+        "GET /a?x=1",
+        "GET /a#b",
+        "FETCH /a",
+        "GET /a\n",
+        " GET /a",
+    ],
+)
+def test_a_scope_that_could_only_be_a_typo_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="neither 'all' nor"):
+        parse_scope(text)
+
+
+@pytest.mark.parametrize("text", ["all", "GET /a", "POST /a/b/", "GET /"])
+def test_a_scope_is_spelled_as_it_was_read(text: str) -> None:
+    assert str(parse_scope(text)) == text

@@ -1,0 +1,34 @@
+"""The socket and the server's own limits."""
+
+from __future__ import annotations
+
+import pytest
+
+from compat_auth.errors import ConfigError
+from compat_auth.protocol import StrictProtocol
+from compat_auth.server import bind_socket, uvicorn_config
+from stand_ins import Behind
+
+
+@pytest.mark.parametrize("bind", ["127.0.0.1:0", "0", "[::1]:0"])
+def test_an_address_is_bound(bind: str) -> None:
+    with bind_socket(bind) as listener:
+        assert listener.getsockname()[1] > 0
+
+
+@pytest.mark.parametrize("bind", ["", "localhost", "127.0.0.1:x", "127.0.0.1:70000", "192.0.2.1:0"])
+def test_an_address_that_is_none_or_not_ours_is_a_matter_of_configuration(bind: str) -> None:
+    with pytest.raises(ConfigError, match=r"serve\.bind"):
+        bind_socket(bind)
+
+
+def test_an_address_that_is_taken_is_named() -> None:
+    with bind_socket("127.0.0.1:0") as taken, pytest.raises(ConfigError, match="choose another"):
+        bind_socket(f"127.0.0.1:{taken.getsockname()[1]}")
+
+
+def test_the_server_believes_no_forward_header_and_logs_no_request() -> None:
+    config = uvicorn_config(Behind())
+
+    assert config.http is StrictProtocol
+    assert (config.proxy_headers, config.access_log) == (False, False)
