@@ -79,13 +79,13 @@ def _directory(name: str, settings: Settings) -> Iterator[Finding]:
     except CompatAuthError as error:
         yield Finding(what, str(error), error.exit_code)
         return
-    problems = cast("_Checkable", directory).problems() if isinstance(directory, _Checkable) else []
+    problems: list[str] = cast("_Checkable", directory).problems() if isinstance(directory, _Checkable) else []
     yield from (Finding(what, problem, 78) for problem in problems)
     if not problems:
         yield Finding(what, detail=_describe(directory))
 
 
-def _describe(directory: Directory) -> str:
+def _describe(directory: Directory | UserDirectory) -> str:
     return "can be asked" if isinstance(directory, UserDirectory) else "checks passwords itself"
 
 

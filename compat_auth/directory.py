@@ -93,7 +93,7 @@ class PasswordDirectory(Protocol):
         ...
 
 
-Directory = HashDirectory | PasswordDirectory | UserDirectory
+Directory = HashDirectory | PasswordDirectory
 
 
 class DirectoryFactory(Protocol):
@@ -105,7 +105,7 @@ class DirectoryFactory(Protocol):
 
     needs: tuple[str, ...]
 
-    def from_settings(self, settings: Settings) -> Directory:
+    def from_settings(self, settings: Settings) -> Directory | UserDirectory:
         """Return the directory as the configuration wants it.
 
         Raises:

@@ -13,14 +13,14 @@ from compat_auth.errors import BackendNotFound, ConfigError
 GROUP = "compat_auth.directories"
 
 
-def load_password_directories(names: list[str], settings: Settings) -> tuple[HashDirectory | PasswordDirectory, ...]:
+def load_password_directories(names: list[str], settings: Settings) -> tuple[Directory, ...]:
     """Return the directories of `[basic_auth] directories`, in that order.
 
     Raises:
         BackendNotFound: No directory of that name is installed.
         ConfigError: See `load_directories`; or one cannot check passwords.
     """
-    found: list[HashDirectory | PasswordDirectory] = []
+    found: list[Directory] = []
     for directory in load_directories(names, settings):
         if not isinstance(directory, (HashDirectory, PasswordDirectory)):
             raise ConfigError(
@@ -47,7 +47,7 @@ def load_user_directories(names: list[str], settings: Settings) -> tuple[UserDir
 
 def load_directories(
     names: list[str], settings: Settings, *, key: str = "basic_auth.directories"
-) -> tuple[Directory, ...]:
+) -> tuple[Directory | UserDirectory, ...]:
     """Return the directories of those names, in that order.
 
     Args:
@@ -72,7 +72,7 @@ def installed_directories() -> tuple[str, ...]:
     return tuple(sorted({entry.name for entry in entry_points(group=GROUP)}))
 
 
-def _load(name: str, where: str, settings: Settings) -> Directory:
+def _load(name: str, where: str, settings: Settings) -> Directory | UserDirectory:
     found = {entry.value: entry for entry in entry_points(group=GROUP, name=name)}
     if not found:
         near = difflib.get_close_matches(name, installed_directories(), n=1)

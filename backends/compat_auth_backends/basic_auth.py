@@ -22,7 +22,7 @@ from compat_auth.airflow2_module import airflow2_contract
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Basic, Credential
-from compat_auth.directory import DirectoryUser, HashDirectory, PasswordDirectory
+from compat_auth.directory import Directory, DirectoryUser, HashDirectory
 from compat_auth.directory_catalog import load_password_directories
 from compat_auth.hash_pool import HashPool
 from compat_auth.hashing import check_hash, decoy_like
@@ -41,7 +41,7 @@ class BasicAuthBackend(Backend):
 
     def __init__(
         self,
-        directories: tuple[HashDirectory | PasswordDirectory, ...],
+        directories: tuple[Directory, ...],
         *,
         pool: HashPool,
         realm: str = "Airflow",
@@ -102,9 +102,7 @@ class BasicAuthBackend(Backend):
             return Reject(f"{directory.name}: wrong password")
         return self._accept(directory, user, None)
 
-    def _accept(
-        self, directory: HashDirectory | PasswordDirectory, user: DirectoryUser, token: Token | None
-    ) -> Outcome:
+    def _accept(self, directory: Directory, user: DirectoryUser, token: Token | None) -> Outcome:
         if not user.active:
             return Reject(f"{directory.name}: user is disabled")
         identity = Identity(
