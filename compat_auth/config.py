@@ -68,6 +68,7 @@ def _parse_table(value: object) -> object:
 
 Names = Annotated[list[str], BeforeValidator(_split_list)]
 Values = Annotated[list[str], BeforeValidator(_split_values)]
+Prefixes = Annotated[list[Annotated[str, Field(pattern="^/")]], BeforeValidator(_split_values)]
 Table = Annotated[dict[str, str], BeforeValidator(_parse_table)]
 Network = Annotated[str, AfterValidator(_refuse_everyone)]
 
@@ -82,8 +83,8 @@ class UpstreamSettings(_Section):
 
     url: str = Field(default="", description="Base URL of the upstream, such as http://127.0.0.1:8080.")
     profile: Profile = Field(default="airflow-fab", description="What kind of JWT the upstream expects.")
-    protect: Values = Field(
-        default=["/api/"], description="Path prefixes that need a decision; elsewhere requests pass."
+    protect: Prefixes = Field(
+        default=["/api/"], min_length=1, description="Path prefixes that need a decision; elsewhere requests pass."
     )
     identity_cookies: Values = Field(
         default=["_token", "session"],

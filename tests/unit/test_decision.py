@@ -503,18 +503,28 @@ async def test_there_is_nothing_to_renew_when_the_credential_is_no_longer_right(
     assert recalled(decider) is None
 
 
-async def test_a_grant_that_was_not_remembered_is_renewed_by_a_check_of_its_own() -> None:
+async def test_a_grant_that_was_not_remembered_gets_another_token_without_showing_its_credential_again() -> None:
     backend = LegacyBackend(cast("LegacyModule", NoOpinion()), "old.module")
     native = accepting()
     decider = make_decider(backend, native, obtain=NumberedTokens())
     refused = await granted_by(decider)
 
     renewed = await decider.renew(presented(), refused)
-    native.says = Reject("disabled meanwhile")
 
     assert renewed is not None
     assert renewed.bearer != refused.bearer
-    assert await decider.renew(presented(), refused) is None
+    assert len(native.asked) == 1
+
+
+async def test_a_native_backend_before_a_legacy_module_is_remembered() -> None:
+    native = accepting()
+    decider = make_decider(native, LegacyBackend(cast("LegacyModule", NoOpinion()), "old.module"))
+
+    await granted_by(decider)
+    again = recalled(decider)
+
+    assert again is not None
+    assert len(native.asked) == 1
 
 
 async def test_a_closed_decider_starts_nothing_new() -> None:
