@@ -153,6 +153,8 @@ def _rules(settings: Settings) -> GateRules:
             )
             for rule in settings.require
         ),
+        # A task's own token opens every secret of Airflow: whoever calls there, nobody does so as somebody of ours.
+        task_api=Prefixes(["/execution/"] if settings.upstream.profile != "generic" else []),
     )
 
 

@@ -26,7 +26,8 @@ class Backend(ABC):
     """The base of every native backend.
 
     Attributes:
-        name: The name it has in the configuration; the registry sets it.
+        name: The name it goes by, such as `basic_auth`; the registry sets it.
+        configured_as: The name that the configuration uses for it, such as one of Airflow's; the registry sets it.
         kinds: The kinds of credential it is asked about; to any other its answer is Skip.
         needs: Settings and packages without which it cannot work, for `compat-auth backends`.
         depends_on_credential_only: The answer follows from the credential and this backend's own source, not from
@@ -34,6 +35,7 @@ class Backend(ABC):
     """
 
     name: str = ""
+    configured_as: str = ""
     kinds: ClassVar[frozenset[CredentialKind]]
     needs: ClassVar[tuple[str, ...]] = ()
     depends_on_credential_only: ClassVar[bool] = True

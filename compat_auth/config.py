@@ -80,6 +80,7 @@ def _parse_table(value: object) -> object:
 
 Names = Annotated[list[str], BeforeValidator(_split_list)]
 Values = Annotated[list[str], BeforeValidator(_split_values)]
+Prefixes = Annotated[list[Annotated[str, Field(pattern="^/")]], BeforeValidator(_split_values)]
 Table = Annotated[dict[str, str], BeforeValidator(_parse_table)]
 Network = Annotated[str, AfterValidator(_refuse_everyone)]
 
@@ -94,8 +95,8 @@ class UpstreamSettings(_Section):
 
     url: str = Field(default="", description="Base URL of the upstream, such as http://127.0.0.1:8080.")
     profile: Profile = Field(default="airflow-fab", description="What kind of JWT the upstream expects.")
-    protect: Values = Field(
-        default=["/api/"], description="Path prefixes that need a decision; elsewhere requests pass."
+    protect: Prefixes = Field(
+        default=["/api/"], min_length=1, description="Path prefixes that need a decision; elsewhere requests pass."
     )
     identity_cookies: Values = Field(
         default=["_token", "session"],
@@ -162,6 +163,24 @@ class HtpasswdSettings(_Section):
     """An Apache password file."""
 
     file: str = Field(default="", description="File made by `compat-auth users add` or `htpasswd -B`.")
+
+
+class KerberosSettings(_Section):
+    """Tickets of a Kerberos realm."""
+
+    keytab: str = Field(default="", description="File with our keys, made by `kadmin -q 'ktadd -k FILE HTTP/HOST'`.")
+    service: Names = Field(
+        default=["HTTP"], description="Services that tickets may be for; Airflow 2's clients ask for airflow."
+    )
+    realms: Values = Field(default=[], description="Realms whose users may come in; empty: the one of our own keys.")
+    name_mapping: str = Field(
+        default="strip_realm",
+        description="From principal to user: strip_realm, full, auth_to_local (krb5.conf), or regex=replacement;….",
+    )
+    replay_cache: str = Field(
+        default="", description="File in which a host's workers remember tokens; empty: MIT's own for this user."
+    )
+    timeout_s: float = Field(default=10, gt=0, description="Directory kinit: seconds that the KDC may take.")
 
 
 class TokenHandlerSettings(_Section):
@@ -312,6 +331,7 @@ class Settings(_Section):
         default_factory=AirflowDatabaseSettings, description="See [airflow_db]."
     )
     htpasswd: HtpasswdSettings = Field(default_factory=HtpasswdSettings, description="See [htpasswd].")
+    kerberos: KerberosSettings = Field(default_factory=KerberosSettings, description="See [kerberos].")
     token_handler: TokenHandlerSettings = Field(
         default_factory=TokenHandlerSettings, description="See [token_handler]."
     )

@@ -55,6 +55,5 @@ def _import(entry: EntryPoint, where: str) -> DirectoryFactory:
         return cast("DirectoryFactory", entry.load())
     except (ImportError, AttributeError) as exc:
         missing = getattr(exc, "name", None) or entry.value
-        raise ConfigError(
-            f"{where}: {entry.name!r} cannot be imported: {missing} is missing; install the extra of compat_auth that it needs"
-        ) from exc
+        remedy = f"run: pip install 'compat_auth[{entry.extras[0]}]'" if entry.extras else "install what it needs"
+        raise ConfigError(f"{where}: {entry.name!r} cannot be imported: {missing} is missing; {remedy}") from exc

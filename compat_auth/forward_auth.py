@@ -58,7 +58,8 @@ def _page(dialect: Dialect) -> Page:
             decision = await gate.decide(original)
             gate.require_permission(decision, original)
             if isinstance(decision, Granted):
-                authorization, extra, dropped = decision.bearer, decision.headers, gate.dropped_cookies
+                authorization = gate.rules.bearer_for(original.path, decision)
+                extra, dropped = decision.headers, gate.dropped_cookies
             elif not (isinstance(decision, Unclaimed) and gate.is_for_upstream(decision, original)):
                 await gate.refuse(send, decision)
                 return
@@ -89,5 +90,10 @@ def _original(dialect: Dialect, request: GateRequest) -> GateRequest:
     if method in REFUSED_METHODS:
         raise NotImplementedHere(f"method {method}: not spoken here")
     return GateRequest(
-        request.scope, request.intake, method, canonical_path(path), canonical_query(query), request.client
+        request.scope,
+        request.intake,
+        method,
+        canonical_path(path),
+        canonical_query(query) if query else b"",
+        request.client,
     )

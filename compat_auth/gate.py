@@ -29,6 +29,7 @@ RENEW = "compat_auth.renew"
 INTAKE = "compat_auth.intake"
 """Key in the ASGI scope's `extensions`: the `GateRequest`, for what stands behind the gate."""
 
+_NO_PATHS = Prefixes([])
 # CONNECT asks for a tunnel and TRACE echoes credentials (RFC 9110 9.3.6, 9.3.8).
 REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
 
@@ -62,6 +63,7 @@ class GateRules:
         own_cookies: Ours; the upstream never sees them.
         style: How refusals look.
         requirements: What paths ask of an identity.
+        task_api: Paths that get no identity of ours even where they are protected.
     """
 
     protect: Prefixes
@@ -70,6 +72,11 @@ class GateRules:
     own_cookies: frozenset[bytes]
     style: RefusalStyle
     requirements: tuple[PathRequirement, ...] = ()
+    task_api: Prefixes = _NO_PATHS
+
+    def bearer_for(self, path: bytes, granted: Granted) -> bytes | None:
+        """Return the Authorization value with which an accepted request goes on, if any."""
+        return None if self.task_api.cover(path) else granted.bearer
 
     def required_of(self, request: GateRequest) -> Iterator[Requirements]:
         """Yield what the request's path and method ask of an identity."""
@@ -205,7 +212,8 @@ class Gate:
 
         if granted.headers:
             send = _adding(granted.headers, send)
-        await self._hand_on(request, receive, send, granted.bearer, self.dropped_cookies, renew)
+        bearer = self.rules.bearer_for(request.path, granted)
+        await self._hand_on(request, receive, send, bearer, self.dropped_cookies, renew if bearer is not None else None)
 
     async def _hand_on(
         self,

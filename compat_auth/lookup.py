@@ -80,4 +80,4 @@ class Lookup:
         try:
             return replace(accepted, identity=self.complete(accepted.identity))
         except NoSuchUser as error:
-            return Reject(str(error), status=error.status)
+            return Reject(str(error), status=error.status, vouched=True)

@@ -19,6 +19,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from compat_auth.headers import MAX_HEADER_BYTES
+from compat_auth.joined_writes import JoinedWrites
 
 # Above the gate's own limit, so that a section that is too large but ends gets its 431.
 MAX_UNPRODUCTIVE_BYTES = 4 * MAX_HEADER_BYTES
@@ -42,7 +43,7 @@ class StrictProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Give the first request its time."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", JoinedWrites(transport, self.loop)))
         self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -86,11 +87,6 @@ class StrictProtocol(HttpToolsProtocol):
         self._in_head = True
         super().on_message_begin()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header; leave a trailer."""
-        if self._in_head:
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         """Judge the request line.
 
@@ -110,6 +106,8 @@ class StrictProtocol(HttpToolsProtocol):
         if framing and self.parser.should_upgrade():
             self._framing = b"".join(b"%s: %s\r\n" % header for header in framing)
         super().on_headers_complete()
+        # What the application reads is complete: a trailer goes to a list that nobody reads.
+        self.headers = []
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""

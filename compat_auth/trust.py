@@ -42,7 +42,7 @@ class TrustedProxies:
     def client(self, scope: Mapping[str, Any], forward: Mapping[bytes, Sequence[bytes]]) -> str:
         """Return the caller's address: the last in X-Forwarded-For that no trusted proxy vouches further for."""
         address = self.peer(scope)
-        if not self._networks or not self.covers(address):
+        if b"x-forwarded-for" not in forward or not self.covers(address):
             return address
         hops = b",".join(forward.get(b"x-forwarded-for", ())).decode("latin-1").split(",")
         for hop in reversed([hop.strip() for hop in hops if hop.strip()]):

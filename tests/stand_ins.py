@@ -43,7 +43,7 @@ class ScriptedBackend(Backend):
     """Answers what the test says and remembers what it was asked."""
 
     def __init__(self, name: str, says: Says, invites: tuple[str, ...]) -> None:
-        self.name = name
+        self.name = self.configured_as = name
         self.says = says
         self.invites = invites
         self.asked: list[Credential] = []

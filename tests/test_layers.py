@@ -13,7 +13,21 @@ OURS = "compat_auth_backends"
 # Top to bottom, as a request travels. A new module takes its place here first.
 ROWS = (
     ("limits", {"scopes"}),
-    ("words", {"accident", "audit", "errors", "hashing", "identity", "problem", "strict_json", "trust", "verified"}),
+    (
+        "words",
+        {
+            "accident",
+            "audit",
+            "errors",
+            "hashing",
+            "identity",
+            "joined_writes",
+            "problem",
+            "strict_json",
+            "trust",
+            "verified",
+        },
+    ),
     (
         "parsed at the edge",
         {
@@ -48,7 +62,10 @@ ROWS = (
         },
     ),
     ("contract", {"backend", "directory_catalog", "fetched_document", "keys", "protocol", "verdict_cache"}),
-    ("kinds of backends", {"airflow2_module", "chain", "exchange", "jwks_cache", "legacy", "lookup", "server"}),
+    (
+        "kinds of backends",
+        {"airflow2_module", "chain", "exchange", "jwks_cache", "legacy", "lookup", "server", "testing"},
+    ),
     ("decision", {"decision", "registry", "strategies"}),
     ("asking for it", {"extension", "request"}),
     ("gate", {"gate"}),
@@ -81,6 +98,7 @@ PUBLIC = {
         "lookup",
         "outcome",
         "password_file",
+        "testing",
         "scopes",
         "strict_json",
         "subject_links",

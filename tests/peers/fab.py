@@ -13,9 +13,10 @@ import pytest
 import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from werkzeug.security import generate_password_hash
 
 from peers import seed
-from peers.airflows import JWT_SECRET, Airflow3
+from peers.airflows import JWT_SECRET, Airflow, Airflow3
 from peers.gateway import Gateway, StartGateway, call, run_compat_auth
 from peers.process import free_port
 
@@ -120,7 +121,7 @@ def deploy(way: str, airflow_fab: Airflow3, keyed: Airflow3, start: StartGateway
 
 
 @contextmanager
-def changed_user(airflow: Airflow3, username: str, **columns: object) -> Generator[None]:
+def changed_user(airflow: Airflow, username: str, **columns: object) -> Generator[None]:
     """Change columns of a user in Airflow's database, and change them back when the block ends."""
     before = _select(airflow, username, list(columns))
     _update(airflow, username, columns)
@@ -130,20 +131,41 @@ def changed_user(airflow: Airflow3, username: str, **columns: object) -> Generat
         _update(airflow, username, before)
 
 
-def _select(airflow: Airflow3, username: str, columns: list[str]) -> dict[str, object]:
+@contextmanager
+def added_user(airflow: Airflow, username: str, password: str, email: str) -> Generator[None]:
+    """Add a user with the roles of viewer to Airflow's database, and take it away when the block ends."""
+    with closing(_open(airflow)) as database, database:
+        added = database.execute(
+            "INSERT INTO ab_user (first_name, last_name, username, password, active, email) VALUES (?, ?, ?, ?, 1, ?)",
+            ("Added", "Peer", username, generate_password_hash(password), email),
+        ).lastrowid
+        database.execute(
+            "INSERT INTO ab_user_role (user_id, role_id) SELECT ?, role_id FROM ab_user_role"
+            " WHERE user_id = (SELECT id FROM ab_user WHERE username = 'viewer')",
+            (added,),
+        )
+    try:
+        yield
+    finally:
+        with closing(_open(airflow)) as database, database:
+            database.execute("DELETE FROM ab_user_role WHERE user_id = ?", (added,))
+            database.execute("DELETE FROM ab_user WHERE id = ?", (added,))
+
+
+def _select(airflow: Airflow, username: str, columns: list[str]) -> dict[str, object]:
     with closing(_open(airflow)) as database:
         query = f"SELECT {', '.join(columns)} FROM ab_user WHERE username = ?"  # noqa: S608  # names from the tests
         return dict(zip(columns, database.execute(query, (username,)).fetchone(), strict=True))
 
 
-def _update(airflow: Airflow3, username: str, columns: dict[str, object]) -> None:
+def _update(airflow: Airflow, username: str, columns: dict[str, object]) -> None:
     with closing(_open(airflow)) as database, database:
         assignments = ", ".join(f"{name} = ?" for name in columns)
         query = f"UPDATE ab_user SET {assignments} WHERE username = ?"  # noqa: S608  # names from the tests
         database.execute(query, (*columns.values(), username))
 
 
-def _open(airflow: Airflow3) -> sqlite3.Connection:
+def _open(airflow: Airflow) -> sqlite3.Connection:
     return sqlite3.connect(airflow.database_url.removeprefix("sqlite:///"), timeout=30)
 
 
@@ -160,7 +182,7 @@ def seconds_until(status: int, ask: Callable[[], requests.Response], *, at_most_
         time.sleep(0.1)
 
 
-def runs_of(airflow: Airflow3, dag_id: str) -> set[str]:
+def runs_of(airflow: Airflow, dag_id: str) -> set[str]:
     """Return the ids of a DAG's runs, as Airflow's database has them."""
     with closing(_open(airflow)) as database:
         return {run_id for (run_id,) in database.execute("SELECT run_id FROM dag_run WHERE dag_id = ?", (dag_id,))}

@@ -7,6 +7,7 @@ import pytest
 
 from peers import seed
 from peers.airflows import Airflow2, Airflow3
+from peers.kerberos import Kdc
 from peers.postgres import Postgres
 from peers.process import Process
 from peers.proxies import StartProxy, start_caddy, start_nginx
@@ -45,6 +46,18 @@ def postgres() -> Iterator[Postgres]:
     server = Postgres()
     server.start()
     yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def kdc() -> Iterator[Kdc]:
+    """A KDC of the realm LAB.TEST; users as in `PASSWORDS`. This process is a client of it."""
+    server = Kdc()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.env.items():
+            patch.setenv(name, value)
+        server.start()
+        yield server
     server.remove()
 
 

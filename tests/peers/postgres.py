@@ -36,7 +36,8 @@ class Postgres:
             owner = pwd.getpwnam(SERVER_USER)
             os.chown(self._folder, owner.pw_uid, owner.pw_gid)
         run(
-            self._as_server_user("initdb", "-D", self._data, "-U", SERVER_USER, "-A", "trust", "-E", "UTF8", "--no-sync"),
+            self._as_server_user("initdb", "-D", self._data, "-U", SERVER_USER, "-A", "trust", "-E", "UTF8",
+                                 "--locale=C.UTF-8", "--no-sync"),
             env=self._env(), folder=self._folder, log=self._folder / "log",
         )  # fmt: skip
 

@@ -7,16 +7,27 @@ equal; who is let in must be the same user. `ACCEPTED` names every difference th
 import http.client
 import json
 from base64 import b64encode
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import pytest
 
+from compat.matrix import (
+    CASES,
+    OK,
+    PUBLIC_TYPE,
+    SESSION_ALONE,
+    UNAUTHENTICATED_TYPE,
+    USERS,
+    Case,
+    expected_refusal,
+)
 from peers.airflow2_as import Airflow2As
 from peers.airflows import AIRFLOW2_BACKENDS, JWT_SECRET, Airflow2
 from peers.echo import EchoUpstream
-from peers.fab import log_in_to_ui
+from peers.fab import added_user, changed_user, log_in_to_ui
 from peers.gateway import TIMEOUT_S, Gateway, StartGateway, call
 
 pytestmark = pytest.mark.peer
@@ -202,3 +213,32 @@ def test_a_wrong_password_beside_a_good_cookie_lets_airflow_2_in_and_not_us(airf
     assert theirs.status == 200
     assert ours == refusal
     assert ours.status in (401, 403)
+
+
+@pytest.fixture(scope="module")
+def admin_s_cookie(airflow: Airflow2) -> Iterator[str]:
+    """The session cookie of a signed-in admin, while Airflow 2 has the users of the matrix."""
+    name, password, email, _ = next(user for user in USERS if not user[0].isascii())
+    with changed_user(airflow, "admin", email=USERS[0][2]), added_user(airflow, name, password, email):
+        yield log_in_to_ui(f"{airflow.url}/login/", "admin", "admin")["session"]
+
+
+@pytest.mark.parametrize("case", [*CASES, SESSION_ALONE], ids=lambda case: case.name)
+def test_airflow_2_answers_as_the_matrix_says(
+    airflow: Airflow2, column: Column, admin_s_cookie: str, case: Case
+) -> None:
+    name = "session(core first),basic" if column is COLUMNS["session,basic"] else "basic"
+    headers = [(header, value.format(session=admin_s_cookie)) for header, value in case.headers]
+    authorization = [value.encode() for header, value in headers if header == "Authorization"]
+    others = {header: value for header, value in headers if header != "Authorization"}
+    lets_in = case.answer == OK or case is SESSION_ALONE
+
+    answer = ask(airflow.url, authorization, **others)
+
+    if lets_in or case.hole:
+        assert answer.status == (200 if lets_in else dict(case.hole)[name])
+        return
+    status, challenge = expected_refusal(name, "airflow2", public_role=column.public is not None)
+    assert (answer.status, answer.challenges) == (status, [] if challenge is None else [challenge])
+    kind = UNAUTHENTICATED_TYPE if status == 401 else PUBLIC_TYPE
+    assert answer.body["type"].endswith(f"#section/Errors/{kind}")

@@ -1,0 +1,1 @@
+"""Benchmarks: what the gate costs beside its peers, as ratios measured in one run."""
