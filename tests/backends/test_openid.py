@@ -41,6 +41,7 @@ LOOKUP = Lookup((Users(),), needs_key=True)
 @pytest.fixture(scope="class")
 def issuer(request: pytest.FixtureRequest) -> Iterator[StubIssuer]:
     with running_issuer() as stub:
+        assert request.cls is not None
         request.cls.issuer = stub
         yield stub
 
