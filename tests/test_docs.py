@@ -38,11 +38,6 @@ _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _COMMAND = re.compile(r"(?:^|[=| ])(?:\S*/)?compat-auth (?P<arguments>[^|>\n]+)", re.MULTILINE)
 # Nothing is asked: the port stands for an upstream that exists.
 UPSTREAM = {"upstream": {"url": "http://127.0.0.1:9"}}
-# Without which a backend that a page names does not start.
-NEEDED = {
-    "google_openid": {"audience": "web", "hosted_domains": "example.com"},
-    "oidc": {"issuers": [{"issuer": "https://login.example.com", "audience": "api"}]},
-}
 
 REFERENCE = runpy.run_path(str(DOCS / "_ext" / "reference_text.py"))
 read_page = cast("Callable[[Path], str]", REFERENCE["read_page"])

@@ -1,5 +1,8 @@
 """An issuer's keys: how long they are believed, when they are fetched, and who waits for that."""
 
+# A unit test may look inside.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import threading
@@ -21,6 +24,7 @@ from compat_auth.fetched_document import (
     ttl_of,
 )
 from compat_auth.jwks_cache import JwksCache
+from compat_auth.single_flight import MAX_WAITING
 from stand_ins import Clock
 from stub_issuer import EC_KEY, ED_KEY, RSA_KEY, Answer, StubIssuer, jwk, running_issuer
 
@@ -185,6 +189,28 @@ def test_a_slow_source_holds_up_only_who_needs_it(jwks: JwksCache, issuer: StubI
         assert (found.kid, waiting.done()) == ("rsa", False)
         assert took_s < 0.5
         assert isinstance(waiting.exception(), InvalidToken)
+
+
+def test_when_too_many_wait_the_keys_that_are_held_go_on(jwks: JwksCache, issuer: StubIssuer, clock: Clock) -> None:
+    jwks.find("rsa")
+    started, go = threading.Semaphore(0), threading.Event()
+
+    def slowly(_: object) -> Answer:
+        started.release()
+        go.wait(5)
+        return Answer({"keys": issuer.keys})
+
+    issuer.says["/jwks"] = slowly
+    clock.time += DEFAULT_TTL_S
+    with ThreadPoolExecutor(MAX_WAITING) as pool:
+        waiting = [pool.submit(jwks.find, "rsa") for _ in range(MAX_WAITING)]
+        started.acquire(timeout=5)
+        until("all of them wait", lambda: jwks._document._flight._waiting == MAX_WAITING)
+
+        found = jwks.find("rsa")
+        go.set()
+
+        assert {key.result().kid for key in waiting} == {found.kid}
 
 
 def test_a_source_that_drips_is_cut_off(issuer: StubIssuer) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import flask
 import pytest
 
+from compat_auth.backend import CredentialKind
+from compat_auth.chain import Chain, Mode
 from compat_auth.config import Settings, load_settings, parse_settings
 from compat_auth.credentials import Basic, Bearer
 from compat_auth.diagnosis import examine
@@ -19,7 +21,7 @@ from compat_auth.outcome import Accept, Reject, Skip
 from compat_auth_backends import oidc
 from compat_auth_backends.oidc import OidcBackend
 from compat_auth_backends.openid.issuer import Issuer
-from stand_ins import Clock
+from stand_ins import Clock, scripted
 from stub_issuer import AUDIENCE, Answer, StubIssuer, running_issuer
 
 INTROSPECTION = {"introspection": True, "client_id": "gateway", "client_secret": "secret"}
@@ -173,6 +175,35 @@ def test_an_answer_never_outlives_the_token(issuer: StubIssuer) -> None:
     assert (vouched.expires_at, vouched.believed_until) == (exp, exp)
 
 
+@pytest.mark.parametrize(
+    ("answer", "problem"),
+    [
+        pytest.param(Answer(status=404), "answered 404", id="not-there"),
+        pytest.param(Answer(b"<html>"), "not JSON", id="html"),
+        pytest.param(None, "set jwks_url", id="keys-over-plain-http"),
+    ],
+)
+def test_a_discovery_that_cannot_be_used_is_unavailable(
+    issuer: StubIssuer, answer: Answer | None, problem: str
+) -> None:
+    issuer.document["jwks_uri"] = "http://login.example.org/jwks"
+    if answer is not None:
+        issuer.says["/.well-known/openid-configuration"] = answer
+    backend = OidcBackend.from_settings(settings_of(of(issuer)))
+
+    with pytest.raises(BackendUnavailable, match=problem):
+        backend.authenticate(Bearer(issuer.token()))
+
+
+def test_an_issuer_whose_endpoints_are_configured_need_not_be_a_url(issuer: StubIssuer) -> None:
+    table = of(issuer, issuer="our own issuer", jwks_url=f"{issuer.url}/jwks")
+
+    outcome = OidcBackend.from_settings(settings_of(table)).authenticate(Bearer(issuer.token(iss="our own issuer")))
+
+    assert isinstance(outcome, Accept)
+    assert issuer.asked["/.well-known/openid-configuration"] == 0
+
+
 def test_several_issuers_are_told_apart_by_name_and_prefix() -> None:
     with running_issuer() as one, running_issuer() as two:
         two.says["/introspect"] = Answer({"active": True, "sub": "two", "aud": AUDIENCE})
@@ -240,6 +271,18 @@ def test_a_refusal_says_invalid_token_and_an_invitation_does_not(issuer: StubIss
     assert isinstance(outcome, Reject)
     assert outcome.challenges == ('Bearer realm="Lab", error="invalid_token"',)
     assert backend.challenges() == ('Bearer realm="Lab"',)
+
+
+@pytest.mark.parametrize("mode", ["strict", "airflow2"])
+def test_what_says_that_a_token_is_bad_goes_before_another_backends_invitation(issuer: StubIssuer, mode: Mode) -> None:
+    takes_bearer: frozenset[CredentialKind] = frozenset({Bearer})
+    first = scripted("first", Skip(), takes=takes_bearer, invites=("Bearer",))
+    backend = OidcBackend.from_settings(settings_of(of(issuer)))
+
+    answer = Chain((first, backend), mode).ask(Bearer(issuer.token(aud="other")))
+
+    # Airflow 2 sends no challenge unless its list ends otherwise; see the chain.
+    assert answer.challenges == (('Bearer realm="Airflow", error="invalid_token"',) if mode == "strict" else ())
 
 
 def test_the_module_keeps_airflow_2s_contract(issuer: StubIssuer) -> None:
