@@ -99,15 +99,25 @@ class Chain:
                         break
                 case Skip(challenges):
                     learnt.append(challenges)
+        return self._refuse(refusal, steps, learnt)
+
+    def _refuse(self, refusal: Step | None, steps: list[Step], learnt: list[tuple[str, ...]]) -> Answer:
         challenges = self._challenges_after(steps, learnt)
         if refusal is None:
             return Answer(Skip(), "", challenges, tuple(steps))
-        if isinstance(refusal.outcome, Challenge):
-            challenges = _one_for_each_scheme((refusal.outcome.header, *challenges))
         outcome = refusal.outcome
-        if self.mode == "airflow2" and isinstance(outcome, Reject) and not outcome.vouched:
-            # Airflow 2's chain forgets a backend's 403; it answers so itself where a ticket names no user.
-            outcome = replace(outcome, status=401)
+        match outcome:
+            case Challenge(header):
+                challenges = _one_for_each_scheme((header, *challenges))
+            case Reject(challenges=told) if self.mode == "strict":
+                # RFC 6750 3: what says that the token is bad goes before the invitation to bring one.
+                errors = (value for value in told if ' error="' in value)
+                challenges = _one_for_each_scheme((*errors, *challenges))
+            case Reject(vouched=False):
+                # Airflow 2's chain forgets a backend's 403; it answers so itself where a ticket names no user.
+                outcome = replace(outcome, status=401)
+            case _:
+                pass
         return Answer(outcome, refusal.backend, challenges, tuple(steps))
 
     def challenges(self) -> tuple[str, ...]:
@@ -119,10 +129,7 @@ class Chain:
             was_asked = bool(steps) and steps[-1].backend == self.backends[-1].name
             return self._last_challenge(learnt[-1] if was_asked else ())
         own = (value for backend in self.backends for value in backend.challenges())
-        told = [value for values in learnt for value in values]
-        # RFC 6750 3: what says that the token is bad goes before the invitation to bring one.
-        errors = (value for value in told if ' error="' in value)
-        return _one_for_each_scheme((*errors, *own, *told))
+        return _one_for_each_scheme((*own, *(value for values in learnt for value in values)))
 
     def _last_challenge(self, learnt: tuple[str, ...]) -> tuple[str, ...]:
         # Airflow 2 sends the headers of the last backend alone. Unless the list names `session`, it appends it, and

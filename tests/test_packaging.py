@@ -160,7 +160,7 @@ def test_each_requirement_has_a_floor_and_no_ceiling(metadata: email.message.Mes
 
 
 # What an extra brings; without it, an entry point says so.
-OF_AN_EXTRA = {"kerberos": "gssapi", "kinit": "gssapi"}
+OF_AN_EXTRA = {"kerberos": "gssapi", "kinit": "gssapi", "ldap": "ldap"}
 
 
 @pytest.mark.parametrize(("group", "name"), entry_points())
