@@ -196,7 +196,7 @@ def test_a_discovery_that_cannot_be_used_is_unavailable(
 
 
 def test_an_issuer_whose_endpoints_are_configured_need_not_be_a_url(issuer: StubIssuer) -> None:
-    table = of(issuer, issuer="our own issuer", jwks_url=f"{issuer.url}/jwks")
+    table = {**of(issuer, jwks_url=f"{issuer.url}/jwks"), "issuer": "our own issuer"}
 
     outcome = OidcBackend.from_settings(settings_of(table)).authenticate(Bearer(issuer.token(iss="our own issuer")))
 
