@@ -30,6 +30,7 @@ class Backend(ABC):
         configured_as: The name that the configuration uses for it, such as one of Airflow's; the registry sets it.
         kinds: The kinds of credential it is asked about; to any other its answer is Skip.
         needs: Settings and packages without which it cannot work, for `compat-auth backends`.
+        needs_cookies: Without any cookie in the request its answer is Skip, so that it need not be asked.
         depends_on_credential_only: The answer follows from the credential and this backend's own source, not from
             the rest of the request, so that a later backend's Accept may be reused.
     """
@@ -38,6 +39,7 @@ class Backend(ABC):
     configured_as: str = ""
     kinds: ClassVar[frozenset[CredentialKind]]
     needs: ClassVar[tuple[str, ...]] = ()
+    needs_cookies: ClassVar[bool] = False
     depends_on_credential_only: ClassVar[bool] = True
 
     @classmethod

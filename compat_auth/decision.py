@@ -139,6 +139,7 @@ class Decider:
         self._flights: dict[bytes, asyncio.Task[Decision]] = {}
         self._renewed_at: dict[bytes, float] = {}
         self._takes = {kind: chain.takes(kind) for kind in _KINDS}
+        self._only_cookies_matter = all(backend.needs_cookies for backend in chain.backends if Absent in backend.kinds)
         self._alike = {kind: chain.answers_alike(kind) for kind in _KINDS}
 
     def recall(self, authorization: bytes, presented: Callable[[], Presented]) -> Granted | None:
@@ -163,7 +164,7 @@ class Decider:
             _record(presented, Absent(), "reject", "", str(error))
             raise
         kind = type(credential)
-        if not self._takes[kind] or (kind is Absent and not presented.cookies and self._only_cookies_matter()):
+        if not self._takes[kind] or (kind is Absent and not presented.cookies and self._only_cookies_matter):
             return Unclaimed(credential, self.chain.challenges())
         if presented.authorization is None:
             return await self._wait(asyncio.ensure_future(self._check(presented, b"", fresh=False)))
@@ -200,10 +201,6 @@ class Decider:
     def close(self) -> None:
         """Let nothing new start."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _only_cookies_matter(self) -> bool:
-        # A backend that judges every kind judges nothing at all, too: such as one that lets nobody in.
-        return all(backend.kinds == frozenset((Absent,)) for backend in self.chain.backends if Absent in backend.kinds)
 
     def _digest_of(self, presented: Presented) -> bytes:
         return self._verified.digest((presented.authorization or "").encode("ascii"))

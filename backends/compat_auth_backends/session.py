@@ -24,6 +24,7 @@ class SessionBackend(Backend):
 
     name = "session"
     kinds: ClassVar[frozenset[CredentialKind]] = frozenset({Absent})
+    needs_cookies: ClassVar[bool] = True
     # The cookie decides, and the app's own session with it.
     depends_on_credential_only: ClassVar[bool] = False
 
