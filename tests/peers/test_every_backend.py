@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,6 +100,8 @@ def ticket(everything: Everything) -> dict[str, str]:
 
 
 def google_token(everything: Everything) -> dict[str, str]:
+    # Two ID tokens of one second are one token, and one that was shown is believed for some minutes.
+    time.sleep(1.1)
     return bearer(everything.google.id_token("alice"))
 
 
