@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import median
 
 from performance import servers
-from performance.load import Sample, Target, flood, interleave, load
+from performance.load import Sample, Target, flood, load
 from performance.table import Row, at_least, at_most, rate, wrong_in
 from performance.warm import CONNECTIONS, expect_token
 
