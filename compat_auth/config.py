@@ -207,7 +207,7 @@ class Settings(_Section):
     mode: Literal["strict", "airflow2"] = Field(default="strict", description="How refusals look.")
     database_url: SecretStr = Field(
         default=SecretStr("sqlite:///compat_auth.db"),
-        description="Where our own state will live; nothing is stored yet.",
+        description="Where sessions and what else must outlive a process are kept: sqlite:///FILE or postgresql+psycopg://….",
     )
     redis_url: SecretStr = Field(
         default=SecretStr(""), description="Will hold what several replicas share; nothing is shared yet."

@@ -59,6 +59,9 @@ ROWS = (
         },
     ),
     ("contract", {"backend", "directory_catalog", "keys", "protocol"}),
+    ("tables", {"store", "store.schema", "store.database", "store.migrations", "store.migrations.versions"}),
+    ("store", {"store.migration", "store.pinned_subjects", "store.session_rows"}),
+    ("migrations", {"store.migrations.env", "store.migrations.versions.r0001_sessions"}),
     ("kinds of backends", {"airflow2_module", "chain", "exchange", "legacy", "lookup", "server"}),
     ("decision", {"decision", "registry", "strategies"}),
     ("asking for it", {"extension", "request"}),
@@ -66,7 +69,7 @@ ROWS = (
     ("what stands behind the gate", {"forward_auth", "pages", "proxy"}),
     ("composition", {"app", "demo"}),
     ("what an operator asks", {"cli.options", "diagnosis", "explanation"}),
-    ("verbs", {f"cli.{verb}" for verb in ("backends", "check", "demo", "explain", "keys", "serve", "users")}),
+    ("verbs", {f"cli.{verb}" for verb in ("backends", "check", "db", "demo", "explain", "keys", "serve", "users")}),
     ("command", {"cli"}),
 )
 ROW_OF = {f"{CORE}.{name}": number for number, (_, names) in enumerate(ROWS, start=1) for name in names}
