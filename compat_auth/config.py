@@ -68,6 +68,7 @@ def _parse_table(value: object) -> object:
 
 Names = Annotated[list[str], BeforeValidator(_split_list)]
 Values = Annotated[list[str], BeforeValidator(_split_values)]
+Secrets = Annotated[list[SecretStr], BeforeValidator(_split_values)]
 Table = Annotated[dict[str, str], BeforeValidator(_parse_table)]
 Network = Annotated[str, AfterValidator(_refuse_everyone)]
 
@@ -152,6 +153,26 @@ class HtpasswdSettings(_Section):
     file: str = Field(default="", description="File made by `compat-auth users add` or `htpasswd -B`.")
 
 
+class SessionSettings(_Section):
+    """Our own login session; without a secret there is none, and no login page."""
+
+    secret: SecretStr = Field(
+        default=SecretStr(""), description="Seals the session cookie; at least 32 bytes, the same in every replica."
+    )
+    secrets: Secrets = Field(default=[], description="Instead of secret, to rotate: newest first, then the older ones.")
+    idle_s: int = Field(
+        default=604800, ge=60, description="Seconds without a request after which a session ends (a week)."
+    )
+    max_age_s: int = Field(
+        default=2592000, ge=60, description="Seconds after login at which it ends however busy it is (30 days)."
+    )
+    cookie_name: str = Field(
+        default="compat_auth_session",
+        pattern=r"^[A-Za-z][A-Za-z0-9_-]*$",
+        description="Name of the cookie on plain HTTP; on HTTPS `__Host-` stands before it.",
+    )
+
+
 class TokenHandlerSettings(_Section):
     """A site's own bearer tokens."""
 
@@ -225,6 +246,7 @@ class Settings(_Section):
         default_factory=AirflowDatabaseSettings, description="See [airflow_db]."
     )
     htpasswd: HtpasswdSettings = Field(default_factory=HtpasswdSettings, description="See [htpasswd].")
+    session: SessionSettings = Field(default_factory=SessionSettings, description="See [session].")
     token_handler: TokenHandlerSettings = Field(
         default_factory=TokenHandlerSettings, description="See [token_handler]."
     )

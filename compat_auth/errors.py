@@ -20,6 +20,8 @@ The tree, and who must act on each::
     │   ├── NoSuchPage                 ... the path                                 404
     │   └── NotImplementedHere         ... uses another protocol                    501
     ├── InvalidToken                   the caller brings another JWT                401
+    ├── InvalidSession                 the caller logs in again                     401
+    ├── SessionTooLarge                an operator stores less in a session         500
     ├── NoActiveKey                    an operator creates a signing key            503, exit 69
     ├── NoSuchUser                     an operator links the identity to a user     403
     └── UpstreamError
@@ -151,6 +153,17 @@ class InvalidToken(CompatAuthError):
 
     status = 401
     title = "Unauthorized"
+
+
+class InvalidSession(CompatAuthError):
+    """A session cookie is not one that we accept; the message says why, for logs only."""
+
+    status = 401
+    title = "Unauthorized"
+
+
+class SessionTooLarge(CompatAuthError):
+    """More was stored in a session than fits into a cookie."""
 
 
 class NoActiveKey(CompatAuthError):

@@ -11,7 +11,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ class Database:
         self._is_prepared = False
 
     @contextmanager
-    def read(self) -> Iterator[Connection]:
+    def read(self) -> Generator[Connection]:
         """Give a connection inside one transaction.
 
         Raises:
@@ -63,7 +63,7 @@ class Database:
             yield connection
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self) -> Generator[Connection]:
         """Give a connection inside one transaction that is committed when the block ends without an error.
 
         Raises:
@@ -80,7 +80,7 @@ class Database:
                 self._engine = None
 
     @contextmanager
-    def _transaction(self, engine: Callable[[], Engine], *, writes: bool) -> Iterator[Connection]:
+    def _transaction(self, engine: Callable[[], Engine], *, writes: bool) -> Generator[Connection]:
         try:
             with engine().connect().execution_options(**{_WRITES: writes}) as connection, connection.begin():
                 _limit(connection)
