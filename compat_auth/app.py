@@ -23,6 +23,7 @@ from compat_auth.pages import JWKS_PATH, jwks_page, live, ready_page, whoami
 from compat_auth.paths import Prefixes
 from compat_auth.proxy import ReverseProxy
 from compat_auth.requirements import Requirements
+from compat_auth.session_cookie import SessionCookie
 from compat_auth.strategies import Strategy, build_strategy, open_key_ring
 from compat_auth.trust import TrustedProxies
 from compat_auth.trusted_keys import merge_jwks
@@ -141,11 +142,12 @@ def build_obtain(settings: Settings, strategy: Strategy) -> Obtain:
 
 
 def _rules(settings: Settings) -> GateRules:
+    cookie = SessionCookie.from_settings(settings)
     return GateRules(
         protect=Prefixes(settings.upstream.protect),
         prefix=settings.prefix.encode("ascii"),
         identity_cookies=tuple(name.encode("ascii") for name in settings.upstream.identity_cookies),
-        own_cookies=frozenset(),
+        own_cookies=frozenset(name.encode("ascii") for name in cookie.names) if cookie else frozenset(),
         style=style_of(settings),
         requirements=tuple(
             PathRequirement(

@@ -9,6 +9,7 @@ import flask
 from flask import Flask
 from flask_login import LoginManager
 
+from compat_auth import sessions
 from compat_auth.airflow2_module import app_settings
 from compat_auth.chain import Chain
 from compat_auth.config import Settings
@@ -59,6 +60,7 @@ class CompatAuth:
         self.chain = Chain(load_chain(settings), settings.mode)
         for backend in self.chain.backends:
             backend.init_app(app)
+        sessions.init_app(app, settings)
         app.extensions["compat_auth"] = self
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from cachetools import TTLCache
+from flask import Flask
 
 from compat_auth.config import Settings
 from compat_auth.errors import InvalidSession
@@ -21,6 +22,9 @@ from compat_auth.store.session_rows import SessionRow, SessionRows, digest_of
 BELIEVED_S = 1.0
 _BELIEVED_ENTRIES = 10_000
 _SWEEP_PAUSE_S = 3600.0
+
+
+_EXTENSION = "compat_auth_sessions"
 
 
 class LiveSessions:
@@ -102,9 +106,9 @@ class LiveSessions:
             raise InvalidSession("session: of another user")
         return session
 
-    def renew(self, session: Session) -> Session | None:
+    def renew(self, session: Session, *, idle_s: float | None = None) -> Session | None:
         """Return the session as seen now, and remember that; None while that is not yet worth a new cookie."""
-        renewed = self.cookie.renewed(session)
+        renewed = self.cookie.renewed(session, idle_s=idle_s)
         if renewed is not None:
             self._rows.touch(renewed.id, renewed.last_seen)
         return renewed
@@ -133,3 +137,19 @@ class LiveSessions:
         self._swept = self._monotonic()
         # A renewal can still be on its way for as long as its cookie lives.
         self._rows.forget_older(self.cookie.now() - self.cookie.idle_s - int(_SWEEP_PAUSE_S))
+
+
+def live_sessions_of(app: Flask, settings: Settings | None = None) -> LiveSessions | None:
+    """Return the sessions of a Flask app, so that a logout on one page is known on all others at once.
+
+    Args:
+        app: The app.
+        settings: Where the app has none yet, these make them; None makes none.
+
+    Raises:
+        ConfigError: See `LiveSessions.from_settings`.
+    """
+    if settings is not None and _EXTENSION not in app.extensions:
+        app.extensions[_EXTENSION] = LiveSessions.from_settings(settings)
+    found: LiveSessions | None = app.extensions.get(_EXTENSION)
+    return found

@@ -183,10 +183,16 @@ class SessionCookie:
         """Return when the session ends however busy it is, in seconds since the epoch."""
         return session.created + self._max_age_s
 
-    def renewed(self, session: Session) -> Session | None:
-        """Return the session as seen now, or None while that is not yet worth a new cookie."""
+    def renewed(self, session: Session, *, idle_s: float | None = None) -> Session | None:
+        """Return the session as seen now, or None while that is not yet worth a new cookie.
+
+        Args:
+            session: As it was opened.
+            idle_s: A shorter idle time that somebody holds it to, in seconds; None: the cookie's own.
+        """
         now = self.now()
-        return replace(session, last_seen=now) if now - session.last_seen > self.idle_s * RENEWAL_PART else None
+        limit_s = self.idle_s if idle_s is None else min(idle_s, self.idle_s)
+        return replace(session, last_seen=now) if now - session.last_seen > limit_s * RENEWAL_PART else None
 
     def _seal(self, session: Session, *, secure: bool) -> str:
         content = {name: getattr(session, attribute) for name, attribute in _NAMES.items()}

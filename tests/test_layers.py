@@ -65,7 +65,7 @@ ROWS = (
     ("store", {"store.migration", "store.pinned_subjects", "store.session_rows"}),
     ("migrations", {"store.migrations.env", "store.migrations.versions.r0001_sessions"}),
     ("kinds of backends", {"airflow2_module", "chain", "exchange", "legacy", "live_sessions", "lookup", "server"}),
-    ("decision", {"decision", "registry", "strategies"}),
+    ("decision", {"decision", "registry", "sessions", "strategies"}),
     ("asking for it", {"extension", "request"}),
     ("gate", {"gate"}),
     ("what stands behind the gate", {"forward_auth", "pages", "proxy"}),
