@@ -12,7 +12,8 @@ The tree, and who must act on each::
     │   ├── BadRequest                 ... its shape                                400
     │   │   ├── AmbiguousCredentials   ... sends one credential, not two            400
     │   │   ├── InvalidPath            ... its path                                 400
-    │   │   └── HeadersTooLarge        ... sends less                               431
+    │   │   ├── HeadersTooLarge        ... sends less                               431
+    │   │   └── BodyTooLarge           ... sends less                               413
     │   ├── MalformedCredentials       ... the form of the credential               401
     │   ├── NotAuthenticated           ... the credential                           401
     │   ├── NotPermitted               nothing helps: known, but not allowed        403
@@ -107,6 +108,13 @@ class HeadersTooLarge(BadRequest):
 
     status = 431
     title = "Request header fields too large"
+
+
+class BodyTooLarge(BadRequest):
+    """The body is larger than one of our pages takes (RFC 9110 section 15.5.14)."""
+
+    status = 413
+    title = "Content too large"
 
 
 class MalformedCredentials(RequestRefused):

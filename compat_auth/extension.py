@@ -19,6 +19,7 @@ from compat_auth.outcome import Outcome, Reject, Skip
 from compat_auth.refusal import RefusalStyle
 from compat_auth.registry import load_chain
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
+from compat_auth.web.login import register_pages
 
 __all__ = ["CompatAuth", "current_identity", "require", "requires_authentication"]
 
@@ -61,6 +62,7 @@ class CompatAuth:
         for backend in self.chain.backends:
             backend.init_app(app)
         sessions.init_app(app, settings)
+        register_pages(app, settings, self.chain)
         app.extensions["compat_auth"] = self
 
 
