@@ -33,7 +33,8 @@ install_packages() {
   fi
   say "Installing system packages: $*"
   $as_root apt-get update -qq >&2 || say "apt-get update failed; trying with the package lists at hand"
-  $as_root DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >&2 ||
+  # RUNLEVEL: servers are for the tests to start, not for the package manager.
+  $as_root DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "$@" >&2 ||
     stop "apt-get could not install: $* (the lines above say why)"
 }
 

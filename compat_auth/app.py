@@ -131,12 +131,12 @@ def build_obtain(settings: Settings, strategy: Strategy) -> Obtain:
         ConfigError: The profile needs what the settings do not give.
     """
     mints = settings.token.strategy != "exchange"
-    if mints and settings.upstream.profile == "airflow-fab" and not settings.airflow_db.url.get_secret_value():
+    lookup = Lookup.from_settings(settings) if mints else Lookup(())
+    if mints and settings.upstream.profile == "airflow-fab" and not lookup.finds_keys:
         raise ConfigError(
             "token.strategy mints tokens for airflow-fab, which names users by their number in its database: "
-            'set [airflow_db] url, or token.strategy = "exchange"'
+            'set [airflow_db] url, add "mapping" to [lookup] directories, or set token.strategy = "exchange"'
         )
-    lookup = Lookup.from_settings(settings) if mints else Lookup(())
 
     def obtain(identity: Identity, credential: Credential, yielded: Token | None, fresh: bool) -> Token:
         if not mints and yielded is not None and not fresh:

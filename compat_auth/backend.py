@@ -26,16 +26,20 @@ class Backend(ABC):
     """The base of every native backend.
 
     Attributes:
-        name: The name it has in the configuration; the registry sets it.
+        name: The name it goes by, such as `basic_auth`; the registry sets it.
+        configured_as: The name that the configuration uses for it, such as one of Airflow's; the registry sets it.
         kinds: The kinds of credential it is asked about; to any other its answer is Skip.
         needs: Settings and packages without which it cannot work, for `compat-auth backends`.
+        needs_cookies: Without any cookie in the request its answer is Skip, so that it need not be asked.
         depends_on_credential_only: The answer follows from the credential and this backend's own source, not from
             the rest of the request, so that a later backend's Accept may be reused.
     """
 
     name: str = ""
+    configured_as: str = ""
     kinds: ClassVar[frozenset[CredentialKind]]
     needs: ClassVar[tuple[str, ...]] = ()
+    needs_cookies: ClassVar[bool] = False
     depends_on_credential_only: ClassVar[bool] = True
 
     @classmethod
@@ -59,6 +63,15 @@ class Backend(ABC):
         Raises:
             BackendUnavailable: The source could not be asked.
         """
+
+    def probe(self) -> str:
+        """Ask the source once, for `compat-auth check`, and return what was found; "" where there is nothing to ask.
+
+        Raises:
+            BackendUnavailable: The source could not be asked.
+            ConfigError: It could, and shows that a setting is wrong.
+        """
+        return ""
 
     def challenges(self) -> tuple[str, ...]:
         """Return the `WWW-Authenticate` values that invite this backend's credential; () invites nobody."""

@@ -8,7 +8,7 @@ user, or a cookie beside a wrong explicit credential, stays out.
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from compat_auth.accident import describe_accident
@@ -20,6 +20,8 @@ from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 logger = logging.getLogger(__name__)
 
 Mode = Literal["strict", "airflow2"]
+# What Airflow 2 looks for in the list; FAB's own name for the same module is another one to it.
+_CORE_SESSION = frozenset(("session", "airflow.api.auth.backend.session"))
 # The status of an error that nobody may show to a caller, such as a broken configuration.
 _BROKEN = CompatAuthError.status
 
@@ -41,12 +43,14 @@ class Answer:
         backend: Name of the backend that decided, or "".
         challenges: `WWW-Authenticate` values for a 401, one for each scheme, in the order of the chain.
         steps: Every backend that was asked, in order.
+        reusable: Nobody who was asked looked at anything but the credential: for the same one the answer is the same.
     """
 
     outcome: Outcome
     backend: str
     challenges: tuple[str, ...]
     steps: tuple[Step, ...]
+    reusable: bool = False
 
 
 class Chain:
@@ -78,14 +82,16 @@ class Chain:
         steps: list[Step] = []
         learnt: list[tuple[str, ...]] = []
         refusal: Step | None = None
+        reusable = True
         for backend in self.backends:
             if type(credential) not in backend.kinds:
                 continue
+            reusable = reusable and backend.depends_on_credential_only
             outcome = _ask_one(backend, credential)
             steps.append(Step(backend.name, outcome))
             match outcome:
                 case Accept():
-                    return Answer(outcome, backend.name, (), tuple(steps))
+                    return Answer(outcome, backend.name, (), tuple(steps), reusable)
                 case Reject() | Challenge():
                     learnt.append(outcome.challenges if isinstance(outcome, Reject) else ())
                     refusal = refusal or steps[-1]
@@ -93,12 +99,26 @@ class Chain:
                         break
                 case Skip(challenges):
                     learnt.append(challenges)
+        return self._refuse(refusal, steps, learnt)
+
+    def _refuse(self, refusal: Step | None, steps: list[Step], learnt: list[tuple[str, ...]]) -> Answer:
         challenges = self._challenges_after(steps, learnt)
         if refusal is None:
             return Answer(Skip(), "", challenges, tuple(steps))
-        if isinstance(refusal.outcome, Challenge):
-            challenges = _one_for_each_scheme((refusal.outcome.header, *challenges))
-        return Answer(refusal.outcome, refusal.backend, challenges, tuple(steps))
+        outcome = refusal.outcome
+        match outcome:
+            case Challenge(header):
+                challenges = _one_for_each_scheme((header, *challenges))
+            case Reject(challenges=told) if self.mode == "strict":
+                # RFC 6750 3: what says that the token is bad goes before the invitation to bring one.
+                errors = (value for value in told if ' error="' in value)
+                challenges = _one_for_each_scheme((*errors, *challenges))
+            case Reject(vouched=False):
+                # Airflow 2's chain forgets a backend's 403; it answers so itself where a ticket names no user.
+                outcome = replace(outcome, status=401)
+            case _:
+                pass
+        return Answer(outcome, refusal.backend, challenges, tuple(steps))
 
     def challenges(self) -> tuple[str, ...]:
         """Return the challenges of the whole chain, one for each scheme (RFC 9110 section 11.6.1)."""
@@ -114,7 +134,7 @@ class Chain:
     def _last_challenge(self, learnt: tuple[str, ...]) -> tuple[str, ...]:
         # Airflow 2 sends the headers of the last backend alone. Unless the list names `session`, it appends it, and
         # `session` sends none. Its Basic challenge has no parameters; a module of a third party's is passed as it is.
-        if not any(backend.name == "session" for backend in self.backends):
+        if not any(backend.configured_as in _CORE_SESSION for backend in self.backends):
             return ()
         own = self.backends[-1].challenges()
         return tuple(value.split(" ", 1)[0] for value in own) or learnt

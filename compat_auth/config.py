@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, cast, get_origin
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, ValidationError
 
@@ -30,6 +30,8 @@ DEFAULT_FILE = "compat_auth.toml"
 _NO_SETTINGS = frozenset((f"{ENV_PREFIX}CONFIG", f"{ENV_PREFIX}LOG_LEVEL"))
 Profile = Literal["airflow-fab", "airflow-simple", "generic"]
 Strategy = Literal["exchange", "shared_secret", "key_pair"]
+IssuerAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+GOOGLE_JWKS_URL = "https://www.googleapis.com/oauth2/v3/certs"
 
 
 def _split_list(value: object) -> object:
@@ -47,6 +49,16 @@ def _split_values(value: object) -> object:
 def _read_truth(value: object) -> object:
     """Accept the environment's spelling of true and false, which would else pass for the name of a file."""
     return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _read_tables(value: object) -> object:
+    """Accept a JSON list in the environment where the file has an array of tables."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("in the environment this is a JSON list of objects") from None
 
 
 def _refuse_everyone(value: str) -> str:
@@ -69,6 +81,7 @@ def _parse_table(value: object) -> object:
 Names = Annotated[list[str], BeforeValidator(_split_list)]
 Values = Annotated[list[str], BeforeValidator(_split_values)]
 Secrets = Annotated[list[SecretStr], BeforeValidator(_split_values)]
+Prefixes = Annotated[list[Annotated[str, Field(pattern="^/")]], BeforeValidator(_split_values)]
 Table = Annotated[dict[str, str], BeforeValidator(_parse_table)]
 Network = Annotated[str, AfterValidator(_refuse_everyone)]
 
@@ -83,8 +96,8 @@ class UpstreamSettings(_Section):
 
     url: str = Field(default="", description="Base URL of the upstream, such as http://127.0.0.1:8080.")
     profile: Profile = Field(default="airflow-fab", description="What kind of JWT the upstream expects.")
-    protect: Values = Field(
-        default=["/api/"], description="Path prefixes that need a decision; elsewhere requests pass."
+    protect: Prefixes = Field(
+        default=["/api/"], min_length=1, description="Path prefixes that need a decision; elsewhere requests pass."
     )
     identity_cookies: Values = Field(
         default=["_token", "session"],
@@ -173,6 +186,79 @@ class SessionSettings(_Section):
     )
 
 
+class LdapSettings(_Section):
+    """An LDAP server, or several that hold the same users."""
+
+    url: Values = Field(
+        default=[],
+        description="ldaps://host or ldap://host, several by comma; each is asked when those before it fail.",
+    )
+    start_tls: bool = Field(default=True, description="Encrypt ldap:// by StartTLS before anything is sent.")
+    allow_plaintext: bool = Field(
+        default=False, description="Send passwords unencrypted where start_tls is false; for test set-ups."
+    )
+    ca_file: str = Field(default="", description="PEM file of the certificate authority; empty: the system's.")
+    bind_dn: str = Field(default="", description="DN that may search; empty: search anonymously.")
+    bind_password: SecretStr = Field(default=SecretStr(""), description="Password of bind_dn.")
+    base: str = Field(default="", description="DN below which the users are, such as ou=people,dc=example,dc=org.")
+    user_filter: str = Field(default="(uid={username})", description="Which entry is the user; {username} is escaped.")
+    disabled_filter: str = Field(
+        default="",
+        description="A user's entry that matches is refused, such as (nsAccountLock=TRUE).",
+    )
+    username_attribute: str = Field(
+        default="uid", min_length=1, description="Attribute with the user's name as the upstream spells it."
+    )
+    email_attribute: str = Field(default="mail", description="Attribute with the e-mail address; empty: none.")
+    member_of: str = Field(default="", description="Attribute of a user with the DNs of the groups, such as memberOf.")
+    group_base: str = Field(default="", description="DN below which groups are searched; empty: not searched.")
+    group_filter: str = Field(default="(member={dn})", description="Groups of a user; {dn} and {username} are escaped.")
+    roles: dict[str, Names] = Field(default={}, description="Group DN to role name, or to several by comma.")
+    timeout_s: float = Field(default=5, gt=0, le=60, description="Seconds that a server may take for one step.")
+    search_connections: int = Field(default=4, ge=1, le=64, description="Connections for searches, in each worker.")
+    bind_connections: int = Field(
+        default=4, ge=1, le=64, description="Connections for password checks, in each worker."
+    )
+
+
+class PamSettings(_Section):
+    """Linux-PAM on this machine."""
+
+    service: str = Field(default="", description="Name of the service file that decides; a file of its own.")
+    confdir: str = Field(default="", description="Folder of the service files; empty: the system's (/etc/pam.d).")
+    workers: int = Field(
+        default=4,
+        ge=1,
+        le=64,
+        description="Processes that ask PAM, in each worker; one is held for each wrong password.",
+    )
+    timeout_s: float = Field(default=15, gt=0, le=300, description="Seconds that PAM may take for one password.")
+
+
+class MappingSettings(_Section):
+    """A file that says which user of the upstream a name belongs to."""
+
+    file: str = Field(default="", description="TOML file with one [[user]] for each user.")
+
+
+class KerberosSettings(_Section):
+    """Tickets of a Kerberos realm."""
+
+    keytab: str = Field(default="", description="File with our keys, made by `kadmin -q 'ktadd -k FILE HTTP/HOST'`.")
+    service: Names = Field(
+        default=["HTTP"], description="Services that tickets may be for; Airflow 2's clients ask for airflow."
+    )
+    realms: Values = Field(default=[], description="Realms whose users may come in; empty: the one of our own keys.")
+    name_mapping: str = Field(
+        default="strip_realm",
+        description="From principal to user: strip_realm, full, auth_to_local (krb5.conf), or regex=replacement;….",
+    )
+    replay_cache: str = Field(
+        default="", description="File in which a host's workers remember tokens; empty: MIT's own for this user."
+    )
+    timeout_s: float = Field(default=10, gt=0, description="Directory kinit: seconds that the KDC may take.")
+
+
 class TokenHandlerSettings(_Section):
     """A site's own bearer tokens."""
 
@@ -185,8 +271,84 @@ class LookupSettings(_Section):
     """From a vouched-for name to the upstream's user."""
 
     directories: Names = Field(
-        default=[], description="Where such a name is looked up, in this order; empty: airflow_db where its url is set."
+        default=[],
+        description="airflow_db, ldap or mapping, in the order to ask; empty: airflow_db where its url is set.",
     )
+
+
+class GoogleOpenIdSettings(_Section):
+    """ID tokens of Google accounts."""
+
+    audience: Values = Field(default=[], description="Client ids that tokens must be meant for; any one of them.")
+    authorized_parties: Values = Field(
+        default=[], description="Further client ids that may have asked for the token (`azp`), such as a phone app's."
+    )
+    hosted_domains: Values = Field(
+        default=[], description="Workspace domains (`hd`) to let in; empty: whoever the look-up knows."
+    )
+    service_accounts: Values = Field(
+        default=[], description="E-mail addresses of service accounts to let in although they have no domain (`hd`)."
+    )
+    subjects: dict[str, str] = Field(
+        default={}, description="Pinned accounts: Google's `sub` to the name that is looked up, whatever the e-mail."
+    )
+    jwks_url: str = Field(default=GOOGLE_JWKS_URL, description="Where Google publishes its keys.")
+    ca_file: str = Field(default="", description="PEM file of the authorities for jwks_url; empty: the system's.")
+
+
+class OidcIssuerSettings(_Section):
+    """One issuer of access tokens."""
+
+    issuer: str = Field(min_length=1, description="`iss`, exactly; its discovery document must say the same.")
+    audience: Values = Field(default=[], description="Whom tokens must be meant for (`aud`); any one of them.")
+    clients: Values = Field(default=[], description="Client ids whose tokens are believed; empty: every client's.")
+    scope: str = Field(default="", description="Scopes that a token must have, separated by spaces.")
+    username_claim: str = Field(
+        default="sub",
+        min_length=1,
+        description="Claim with the user name; `email` is looked up as an address, where it is verified.",
+    )
+    subjects: dict[str, str] = Field(
+        default={},
+        description="Pinned accounts, and machines: `sub` to the name that is looked up, whatever the claim says.",
+    )
+    algorithms: Annotated[list[IssuerAlgorithm], BeforeValidator(_split_values)] = Field(
+        default=["RS256", "PS256", "ES256", "EdDSA"], min_length=1, description="What the issuer may sign with."
+    )
+    types: Values = Field(
+        default=["at+jwt", "application/at+jwt"],
+        min_length=1,
+        description="`typ` of its JWTs (RFC 9068); add JWT, or an empty text for none, where the issuer does not follow.",
+    )
+    jwks_url: str = Field(default="", description="Where its keys are; empty: what its discovery document says.")
+    introspection: Annotated[bool | str, BeforeValidator(_read_truth)] = Field(
+        default=False, description="Ask about opaque tokens (RFC 7662): true for the discovered endpoint, or a URL."
+    )
+    userinfo: Annotated[bool | str, BeforeValidator(_read_truth)] = Field(
+        default=False,
+        description="Show opaque tokens to UserInfo where there is no introspection: true, or a URL. Weaker: it tells"
+        " neither audience nor scope.",
+    )
+    liveness: bool = Field(default=False, description="Show JWTs to UserInfo too, so that a revoked one is noticed.")
+    client_id: str = Field(default="", description="Our own client id at the issuer, for introspection.")
+    client_secret: SecretStr = Field(default=SecretStr(""), description="Our client's secret.")
+    client_secret_file: str = Field(default="", description="File with our client's secret.")
+    opaque_prefix: str = Field(
+        default="", description="How its opaque tokens begin; empty: every Bearer that is not a JWT is shown to it."
+    )
+    ca_file: str = Field(default="", description="PEM file of the authorities for its URLs; empty: the system's.")
+
+
+class OidcSettings(_Section):
+    """Access tokens of OpenID Connect and OAuth issuers."""
+
+    issuers: Annotated[list[OidcIssuerSettings], BeforeValidator(_read_tables)] = Field(
+        default=[], description="An issuer of access tokens; one table for each."
+    )
+    cache_ttl_s: float = Field(
+        default=600, ge=0, le=600, description="Seconds for which an issuer's answer about a token is believed."
+    )
+    cache_entries: int = Field(default=10_000, ge=1, description="Answers remembered, for each issuer and worker.")
 
 
 class RequireSettings(_Section):
@@ -247,11 +409,19 @@ class Settings(_Section):
     )
     htpasswd: HtpasswdSettings = Field(default_factory=HtpasswdSettings, description="See [htpasswd].")
     session: SessionSettings = Field(default_factory=SessionSettings, description="See [session].")
+    ldap: LdapSettings = Field(default_factory=LdapSettings, description="See [ldap].")
+    pam: PamSettings = Field(default_factory=PamSettings, description="See [pam].")
+    mapping: MappingSettings = Field(default_factory=MappingSettings, description="See [mapping].")
+    kerberos: KerberosSettings = Field(default_factory=KerberosSettings, description="See [kerberos].")
     token_handler: TokenHandlerSettings = Field(
         default_factory=TokenHandlerSettings, description="See [token_handler]."
     )
     require: list[RequireSettings] = Field(default=[], description="What paths ask of an identity; see [[require]].")
     lookup: LookupSettings = Field(default_factory=LookupSettings, description="See [lookup].")
+    google_openid: GoogleOpenIdSettings = Field(
+        default_factory=GoogleOpenIdSettings, description="See [google_openid]."
+    )
+    oidc: OidcSettings = Field(default_factory=OidcSettings, description="See [oidc].")
     airflow2: Airflow2Settings = Field(default_factory=Airflow2Settings, description="See [airflow2].")
     serve: ServeSettings = Field(default_factory=ServeSettings, description="See [serve].")
     backends: dict[str, dict[str, Any]] = Field(default={}, description="Settings of third-party backends, by name.")
@@ -333,6 +503,13 @@ def _section_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
     return None
 
 
+def _tables_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
+    """Return the model of a section that may be there several times, or None."""
+    kind = model.model_fields[name].annotation if name in model.model_fields else None
+    (inner,) = get_args(kind) if get_origin(kind) is list else (None,)
+    return inner if isinstance(inner, type) and get_origin(inner) is None and issubclass(inner, BaseModel) else None
+
+
 def _is_secret(path: list[str]) -> bool:
     model: type[BaseModel] = Settings
     *sections, key = path
@@ -387,7 +564,9 @@ def _explain(origin: str, error: Any) -> str:
 def _known_keys(path: list[str]) -> list[str]:
     model: type[BaseModel] = Settings
     for section in path:
-        inner = _section_of(model, section)
+        if section.isdigit():  # which table of an array
+            continue
+        inner = _section_of(model, section) or _tables_of(model, section)
         if inner is None:
             return []
         model = inner

@@ -144,6 +144,7 @@ class Decider:
         self._flights: dict[bytes, asyncio.Task[Decision]] = {}
         self._renewed_at: dict[bytes, float] = {}
         self._takes = {kind: chain.takes(kind) for kind in _KINDS}
+        self._only_cookies_matter = all(backend.needs_cookies for backend in chain.backends if Absent in backend.kinds)
         self._alike = {kind: chain.answers_alike(kind) for kind in _KINDS}
 
     def recall(self, authorization: bytes, presented: Callable[[], Presented]) -> Granted | None:
@@ -168,17 +169,20 @@ class Decider:
             _record(presented, Absent(), "reject", "", str(error))
             raise
         kind = type(credential)
-        if not self._takes[kind] or (kind is Absent and not presented.cookies and self._only_cookies_matter()):
+        if not self._takes[kind] or (kind is Absent and not presented.cookies and self._only_cookies_matter):
             return Unclaimed(credential, self.chain.challenges())
-        if presented.authorization is not None and self._alike[kind]:
-            return await self._wait(self._fly(self._digest_of(presented), presented, fresh=False))
-        return await self._wait(asyncio.ensure_future(self._check(presented, b"", fresh=False)))
+        if presented.authorization is None:
+            return await self._wait(asyncio.ensure_future(self._check(presented, b"", fresh=False)))
+        digest = self._digest_of(presented)
+        if self._alike[kind]:
+            return await self._wait(self._fly(digest, presented, fresh=False))
+        return await self._wait(asyncio.ensure_future(self._check(presented, digest, fresh=False)))
 
     async def renew(self, presented: Presented, refused: Granted) -> Granted | None:
         """Return a grant with another token than the one that the upstream has refused, or None."""
         if not refused.digest:
-            decision = await self._wait(asyncio.ensure_future(self._check(presented, b"", fresh=True)))
-            return decision if isinstance(decision, Granted) else None
+            # Checked for this very request, and some credentials, such as tickets, cannot be shown twice.
+            return await self._exchange_token(presented, refused)
         remembered = self._verified.find(refused.digest)
         if remembered is not None and remembered.grant.bearer != refused.bearer:
             return remembered.grant
@@ -210,13 +214,17 @@ class Decider:
         except asyncio.TimeoutError:
             raise BackendUnavailable(f"no answer within {self._timeout_s:g} s") from None
 
+    async def _exchange_token(self, presented: Presented, refused: Granted) -> Granted:
+        credential = parse_authorization(presented.authorization)
+        async with self._turns.take(presented.client):
+            token = await asyncio.get_running_loop().run_in_executor(
+                self._pool, lambda: self._obtain(refused.identity, credential, None, True)
+            )
+        return replace(refused, bearer=b"Bearer " + token.value.encode("ascii"))
+
     def close(self) -> None:
         """Let nothing new start."""
         self._pool.shutdown(wait=False, cancel_futures=True)
-
-    def _only_cookies_matter(self) -> bool:
-        # A backend that judges every kind judges nothing at all, too: such as one that lets nobody in.
-        return all(backend.kinds == frozenset((Absent,)) for backend in self.chain.backends if Absent in backend.kinds)
 
     def _digest_of(self, presented: Presented) -> bytes:
         return self._verified.digest((presented.authorization or "").encode("ascii"))
@@ -256,7 +264,7 @@ class Decider:
             decision, for_s = await asyncio.get_running_loop().run_in_executor(
                 self._pool, lambda: context.run(self._check_in_thread, presented, fresh)
             )
-        if isinstance(decision, Granted) and digest:
+        if isinstance(decision, Granted) and digest and for_s > 0:
             decision = replace(decision, digest=digest)
             self._verified.remember(digest, decision, for_s)
         return decision
@@ -280,7 +288,7 @@ class Decider:
             case Accept(identity, headers, reusable_s, yielded):
                 token = self._obtain(identity, credential, yielded, fresh)
                 raw_headers = tuple(_raw_header(answer.backend, name, value) for name, value in headers)
-                for_s = min(reusable_s, token.expires_at - _TOKEN_MARGIN_S - time.time())
+                for_s = min(reusable_s, token.expires_at - _TOKEN_MARGIN_S - time.time()) if answer.reusable else 0
                 return Granted(identity, b"Bearer " + token.value.encode("ascii"), raw_headers), for_s
             case Reject(_, status):
                 return Refused(status, answer.challenges), 0

@@ -9,7 +9,7 @@ from typing import Protocol, cast, runtime_checkable
 
 from compat_auth.app import build_decider, create_app, public_keys
 from compat_auth.config import Settings
-from compat_auth.directory import Directory, HashDirectory
+from compat_auth.directory import Directory, UserDirectory
 from compat_auth.directory_catalog import load_directories
 from compat_auth.errors import CompatAuthError
 from compat_auth.proxy import ReverseProxy
@@ -46,9 +46,13 @@ class _Checkable(Protocol):
 def examine(settings: Settings) -> Iterator[Finding]:
     """Yield a finding for each part, in the order of a request's journey."""
     yield _try("auth_backends", lambda: _chain(settings))
+    yield from _backends(settings)
     if "basic_auth" in settings.auth_backends or any("basic_auth" in name for name in settings.auth_backends):
-        for name in settings.basic_auth.directories:
-            yield from _directory(name, settings)
+        asked = settings.basic_auth.directories
+    else:
+        asked = []
+    for name in dict.fromkeys([*asked, *settings.lookup.directories]):
+        yield from _directory(name, settings)
     yield _try("token", lambda: _token(settings))
     yield _try("gateway", lambda: _gateway(settings))
     yield _try("upstream", lambda: _upstream(settings))
@@ -67,23 +71,34 @@ def _chain(settings: Settings) -> str:
     return ", ".join(backend.name for backend in load_chain(settings)) + f"; mode {settings.mode}"
 
 
+def _backends(settings: Settings) -> Iterator[Finding]:
+    try:
+        backends = load_chain(settings)
+    except CompatAuthError:
+        return  # has been said
+    for backend in backends:
+        finding = _try(f"backend {backend.name}", backend.probe)
+        if finding.problem or finding.detail:
+            yield finding
+
+
 def _directory(name: str, settings: Settings) -> Iterator[Finding]:
     what = f"directory {name}"
     try:
         (directory,) = load_directories([name], settings)
-        if isinstance(directory, HashDirectory):
+        if isinstance(directory, UserDirectory):
             directory.find(_NOBODY)
     except CompatAuthError as error:
         yield Finding(what, str(error), error.exit_code)
         return
-    problems = cast("_Checkable", directory).problems() if isinstance(directory, _Checkable) else []
+    problems: list[str] = cast("_Checkable", directory).problems() if isinstance(directory, _Checkable) else []
     yield from (Finding(what, problem, 78) for problem in problems)
     if not problems:
         yield Finding(what, detail=_describe(directory))
 
 
-def _describe(directory: Directory) -> str:
-    return "can be asked" if isinstance(directory, HashDirectory) else "checks passwords itself"
+def _describe(directory: Directory | UserDirectory) -> str:
+    return "can be asked" if isinstance(directory, UserDirectory) else "checks passwords itself"
 
 
 def _token(settings: Settings) -> str:

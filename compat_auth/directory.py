@@ -1,8 +1,9 @@
 """Where passwords and users live, behind `basic_auth` and the look-ups.
 
-Two shapes, because they leak differently. A hash directory hands out the stored hash, so that `basic_auth`
+Two shapes for passwords, because they leak differently. A hash directory hands out the stored hash, so that `basic_auth`
 can spend the same time on an unknown user as on a wrong password, whatever the order of directories. A
-password directory (an LDAP server, PAM, the upstream) keeps its secrets and only says yes or no.
+password directory (an LDAP server, PAM, the upstream) keeps its secrets and only says yes or no. A user directory is
+for look-ups: every hash directory is one, an LDAP server is one too, and a mapping file is nothing else.
 """
 
 from __future__ import annotations
@@ -52,7 +53,10 @@ class PasswordAccepted:
 
 @runtime_checkable
 class UserDirectory(Protocol):
-    """Users who can be looked up by name. Every method may be called from any thread."""
+    """Users who can be looked up by name. Every method may be called from any thread.
+
+    One that never knows the upstream's own key says so by a class attribute `knows_upstream_id = False`.
+    """
 
     name: str
 
@@ -101,7 +105,7 @@ class DirectoryFactory(Protocol):
 
     needs: tuple[str, ...]
 
-    def from_settings(self, settings: Settings) -> Directory:
+    def from_settings(self, settings: Settings) -> Directory | UserDirectory:
         """Return the directory as the configuration wants it.
 
         Raises:

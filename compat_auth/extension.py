@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
@@ -104,8 +105,8 @@ def _guarded(view: View, requirements: Requirements) -> View:
         match answer.outcome:
             case Skip():
                 return Skip(answer.challenges)
-            case Reject(reason, status):
-                return Reject(reason, status, answer.challenges)
+            case Reject() as refusal:
+                return dataclasses.replace(refusal, challenges=answer.challenges)
             case outcome:
                 return outcome
 

@@ -6,7 +6,7 @@ import base64
 import binascii
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
@@ -19,10 +19,20 @@ from jwt.exceptions import InvalidKeyError
 from compat_auth.errors import KeyFileError
 
 KeyAlgorithm = Literal["EdDSA", "RS256"]
-Algorithm = Literal["EdDSA", "RS256", "HS512"]
+PublicAlgorithm = Literal[
+    "EdDSA", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"
+]  # fmt: skip
+Algorithm = PublicAlgorithm | Literal["HS512"]
 PrivateKey = Ed25519PrivateKey | RSAPrivateKey
 PublicKey = Ed25519PublicKey | RSAPublicKey | EllipticCurvePublicKey
+OUR_ALGORITHMS: tuple[PublicAlgorithm, ...] = ("EdDSA", "RS256")
+"""What our own keys sign with."""
 MIN_RSA_BITS = 2048  # RFC 7518 3.3
+# A larger key costs its verifier more than a signature may: nobody publishes one.
+MAX_RSA_BITS = 8192
+# RFC 7518 3.4: each curve has its own algorithm.
+_CURVE_ALGORITHMS: dict[str, PublicAlgorithm] = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
+_RSA_ALGORITHMS: frozenset[PublicAlgorithm] = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 # RFC 7638 3.2 and RFC 8037 2: the members that make up a key, and nothing else; all of them are public.
 _REQUIRED_MEMBERS = {"RSA": ("e", "kty", "n"), "OKP": ("crv", "kty", "x"), "EC": ("crv", "kty", "x", "y")}
 
@@ -60,7 +70,7 @@ class VerifyingKey:
 
     kid: str
     algorithm: Algorithm
-    material: Ed25519PublicKey | RSAPublicKey | bytes = field(repr=False)
+    material: PublicKey | bytes = field(repr=False)
 
 
 def create_private_key(algorithm: KeyAlgorithm) -> PrivateKey:
@@ -133,23 +143,42 @@ def load_public_jwk(jwk: Mapping[str, Any]) -> PublicKey:
     return key.public_key() if isinstance(key, Ed25519PrivateKey | RSAPrivateKey) else key
 
 
-def verifying_key(jwk: Mapping[str, Any]) -> VerifyingKey:
+def verifying_key(jwk: Mapping[str, Any], algorithms: Sequence[PublicAlgorithm] = OUR_ALGORITHMS) -> VerifyingKey:
     """Return the key that verifies what the JWK's owner has signed.
 
+    Args:
+        jwk: One member of a JWKS.
+        algorithms: What is believed; where the JWK names no algorithm, the first that fits the key is its only one.
+
     Raises:
-        KeyFileError: The JWK has no `kid`, or names another algorithm than its key allows.
+        KeyFileError: The JWK has no `kid`, is not for signatures, or names another algorithm than its key allows.
     """
     key = load_public_jwk(jwk)
     kid = jwk.get("kid")
     if not isinstance(kid, str) or not kid:
         raise KeyFileError("kid: missing")
-    if isinstance(key, EllipticCurvePublicKey):
-        raise KeyFileError("kty EC: only Ed25519 and RSA keys verify here")
-    algorithm = algorithm_of(key)
+    operations = jwk.get("key_ops", ["verify"])
+    if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
+        raise KeyFileError("use or key_ops: not for signatures")
+    fitting = [algorithm for algorithm in algorithms if _fits(algorithm, key)]
+    if not fitting:
+        kind = f"kty EC, curve {key.curve.name}" if isinstance(key, EllipticCurvePublicKey) else "this kind"
+        raise KeyFileError(f"a key of {kind} verifies nothing here; believed: {', '.join(algorithms)}")
     # One algorithm per key: what the key allows, not what a token asks for.
-    if jwk.get("alg", algorithm) != algorithm:
-        raise KeyFileError(f"alg: a key of this kind is for {algorithm}")
-    return VerifyingKey(kid, algorithm, key)
+    named = jwk.get("alg", fitting[0])
+    if named not in fitting:
+        raise KeyFileError(f"alg: a key of this kind is for {' or '.join(fitting)}")
+    return VerifyingKey(kid, named, key)
+
+
+def _fits(algorithm: PublicAlgorithm, key: PublicKey) -> bool:
+    match key:
+        case RSAPublicKey():
+            return algorithm in _RSA_ALGORITHMS
+        case Ed25519PublicKey():
+            return algorithm == "EdDSA"
+        case _:
+            return _CURVE_ALGORITHMS.get(key.curve.name) == algorithm
 
 
 def _load(jwk: Mapping[str, Any]) -> PublicKey | PrivateKey:
@@ -168,8 +197,10 @@ def _load(jwk: Mapping[str, Any]) -> PublicKey | PrivateKey:
         # The reason could quote a private member.
         raise KeyFileError(f"kty {kty}: its members do not make up a key") from None
     if isinstance(key, RSAPrivateKey | RSAPublicKey):
-        if key.key_size < MIN_RSA_BITS:
-            raise KeyFileError(f"RSA key of {key.key_size} bits; {MIN_RSA_BITS} is the least (RFC 7518 section 3.3)")
+        if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+            raise KeyFileError(
+                f"RSA key of {key.key_size} bits; {MIN_RSA_BITS} is the least (RFC 7518 section 3.3), {MAX_RSA_BITS} the most"
+            )
         return key
     if isinstance(key, Ed25519PrivateKey | Ed25519PublicKey | EllipticCurvePublicKey):
         return key

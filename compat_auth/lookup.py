@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 
 from compat_auth.config import Settings
-from compat_auth.directory import UserDirectory
-from compat_auth.directory_catalog import load_directories
-from compat_auth.errors import ConfigError, NoSuchUser
+from compat_auth.directory import DirectoryUser, UserDirectory
+from compat_auth.directory_catalog import load_user_directories
+from compat_auth.errors import NoSuchUser
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Reject
 
 
 class Lookup:
     """Completes identities in the configured directories; the first that knows the name decides.
+
+    Where the upstream wants its own key and that directory does not know it (LDAP), the next one is asked for the name
+    that the first has given; what the first has said of roles and e-mail address then stays.
 
     Args:
         directories: None: every identity is kept as it is.
@@ -34,14 +37,13 @@ class Lookup:
         names = settings.lookup.directories
         if not names:
             names = ["airflow_db"] if settings.airflow_db.url.get_secret_value() else []
-        directories: list[UserDirectory] = []
-        for directory in load_directories(names, settings) if names else ():
-            if not isinstance(directory, UserDirectory):
-                raise ConfigError(
-                    f"lookup.directories: {directory.name!r} only checks passwords; it cannot look up names"
-                )
-            directories.append(directory)
-        return cls(tuple(directories), needs_key=settings.upstream.profile == "airflow-fab")
+        directories = load_user_directories(names, settings) if names else ()
+        return cls(directories, needs_key=settings.upstream.profile == "airflow-fab")
+
+    @property
+    def finds_keys(self) -> bool:
+        """Whether one of the directories may know the upstream's own key for a user."""
+        return any(getattr(directory, "knows_upstream_id", True) for directory in self._directories)
 
     def complete(self, identity: Identity) -> Identity:
         """Return the identity with the directory's spelling of the name, key, e-mail address and roles.
@@ -54,20 +56,18 @@ class Lookup:
         known = bool(identity.upstream_id) or (bool(identity.directory) and not self._needs_key)
         if not self._directories or known:
             return identity
+        completed: Identity | None = None
         for directory in self._directories:
-            user = directory.find(identity.username)
+            user = directory.find((completed or identity).username)
             if user is None:
                 continue
             if not user.active:
                 raise NoSuchUser(f"{identity.username!r} (from {identity.backend}) is disabled in {directory.name}")
-            return replace(
-                identity,
-                username=user.username,
-                directory=directory.name,
-                email=user.email or identity.email,
-                roles=user.roles or identity.roles,
-                upstream_id=user.upstream_id,
-            )
+            completed = _add_key(completed, user) if completed else _complete(identity, user, directory.name)
+            if completed.upstream_id or not self._needs_key:
+                return completed
+        if completed is not None:
+            return completed
         names = ", ".join(directory.name for directory in self._directories)
         raise NoSuchUser(f"{identity.username!r} (from {identity.backend}) is unknown to {names}")
 
@@ -80,4 +80,25 @@ class Lookup:
         try:
             return replace(accepted, identity=self.complete(accepted.identity))
         except NoSuchUser as error:
-            return Reject(str(error), status=error.status)
+            return Reject(str(error), status=error.status, vouched=True)
+
+
+def _complete(identity: Identity, user: DirectoryUser, directory: str) -> Identity:
+    return replace(
+        identity,
+        username=user.username,
+        directory=directory,
+        email=user.email or identity.email,
+        roles=user.roles or identity.roles,
+        upstream_id=user.upstream_id,
+    )
+
+
+def _add_key(completed: Identity, user: DirectoryUser) -> Identity:
+    return replace(
+        completed,
+        username=user.username,
+        email=completed.email or user.email,
+        roles=completed.roles or user.roles,
+        upstream_id=user.upstream_id,
+    )

@@ -32,11 +32,14 @@ class Reject:
         reason: For the audit log only; the caller never sees it.
         status: 401, or 403 where the caller is known but not permitted.
         challenges: `WWW-Authenticate` values learnt while asking, for the final 401.
+        vouched: The credential itself is right; only no active user belongs to it. Airflow 2 answers 403 to that, and
+            401 to every other refusal.
     """
 
     reason: str
     status: int = 401
     challenges: tuple[str, ...] = ()
+    vouched: bool = False
 
 
 @dataclass(frozen=True, slots=True)

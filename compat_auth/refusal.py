@@ -42,9 +42,8 @@ class RefusalStyle:
     def word(self, status: int, challenges: tuple[str, ...] = (), detail: str | None = None) -> Wording:
         """Return the refusal of a credential; a 401 carries every challenge (RFC 9110 section 15.5.2)."""
         if self.mode == "airflow2":
-            # Airflow 2's chain forgets a backend's 403. With a public role it lets the caller in as nobody, and
-            # nobody is not permitted.
-            status = _FORBIDDEN if self.public_role else _UNAUTHORIZED
+            # With a public role Airflow 2 lets the caller in as nobody, and nobody is not permitted.
+            status = _FORBIDDEN if self.public_role else status
             body = airflow2_body(status)
         else:
             body = problem_body(status, detail=detail)

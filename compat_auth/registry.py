@@ -61,6 +61,7 @@ def load_chain(settings: Settings) -> tuple[Backend, ...]:
         if not name:
             raise ConfigError(f"{where}: empty name (a comma too many?)")
         backend = _load(name, where, settings)
+        backend.configured_as = name
         if backend.name in [earlier.name for earlier in backends]:
             raise ConfigError(f"{where}: {name!r} is {backend.name!r}, which is in the list already; remove one")
         backends.append(backend)

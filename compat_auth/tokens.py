@@ -9,9 +9,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import jwt
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 from jwt.algorithms import HMACAlgorithm
 
 from compat_auth.errors import ConfigError, InvalidToken
-from compat_auth.jwk import Algorithm, SigningKey, VerifyingKey
+from compat_auth.jwk import Algorithm, PublicAlgorithm, SigningKey, VerifyingKey
 from compat_auth.strict_json import is_list, parse_object
 
 MAX_TOKEN_BYTES = 8192
@@ -34,7 +34,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PEM = re.compile(r"BEGIN[A-Z]{0,40}?(KEY|CERTIFICATE)|\ASSH(RSA|ED)|\AECDSASHA")
 
 # One verifier for each algorithm, and it knows no other: neither header nor default can choose.
-_VERIFIERS: dict[Algorithm, jwt.PyJWS] = {name: jwt.PyJWS([name]) for name in ("EdDSA", "RS256", "HS512")}
+_ALGORITHMS: tuple[Algorithm, ...] = ("HS512", *get_args(PublicAlgorithm))
+_VERIFIERS: dict[Algorithm, jwt.PyJWS] = {name: jwt.PyJWS([name]) for name in _ALGORITHMS}
 _URL_SAFE = str.maketrans("+/", "-_")
 
 
@@ -67,7 +68,7 @@ def verify(
         keys: The keys that are believed, by kid; each for its own algorithm only.
         audience: What `aud` must be, or contain; of several, any one.
         issuer: What `iss` must be; None where the issuer is known by its key alone.
-        types: What the header's `typ` may be, spelled exactly so.
+        types: What the header's `typ` may be, spelled exactly so; "" allows a header without one.
         now: Seconds since the epoch.
         leeway_s: Seconds by which clocks may differ.
         max_lifetime_s: Longest `exp` - `iat` that is believed.
@@ -84,6 +85,41 @@ def verify(
     _check_times(parts.payload, now, leeway_s, max_lifetime_s)
     _check_parties(parts.payload, (audience,) if isinstance(audience, str) else audience, issuer)
     return dict(parts.payload)
+
+
+def kid_of_plausible(
+    token: str,
+    *,
+    algorithms: Container[object],
+    audience: str | tuple[str, ...],
+    issuer: str,
+    types: tuple[str, ...] = ("JWT",),
+    now: float,
+    leeway_s: int = CLOCK_SKEW_S,
+    max_lifetime_s: int = MAX_LIFETIME_S,
+) -> str:
+    """Return the `kid` of a token in which all but the signature is right: only for such a one is a key worth fetching.
+
+    Args:
+        token: As presented.
+        algorithms: What the header's `alg` may be.
+        audience: As for `verify`, like what follows.
+        issuer: What `iss` must be.
+        types: What the header's `typ` may be.
+        now: Seconds since the epoch.
+        leeway_s: Seconds by which clocks may differ.
+        max_lifetime_s: Longest `exp` - `iat` that is believed.
+
+    Raises:
+        InvalidToken: The token is not right; says why, for logs only.
+    """
+    parts = _split(token)
+    _check_header(parts.header, types)
+    if parts.header.get("alg") not in algorithms:
+        raise InvalidToken("header: alg is none of those that the issuer may use")
+    _check_times(parts.payload, now, leeway_s, max_lifetime_s)
+    _check_parties(parts.payload, (audience,) if isinstance(audience, str) else audience, issuer)
+    return _kid(parts.header)
 
 
 def read_unverified(token: str) -> dict[str, Any]:
@@ -174,14 +210,24 @@ def _decode(segment: str) -> bytes:
     return decoded
 
 
-def _select_key(header: Mapping[str, Any], keys: Mapping[str, VerifyingKey], types: tuple[str, ...]) -> VerifyingKey:
+def _check_header(header: Mapping[str, Any], types: tuple[str, ...]) -> None:
     refused = _REFUSED_HEADERS.intersection(header)
     if refused:
         raise InvalidToken(f"header: {min(refused)} is not taken from a token")
-    if header.get("typ") not in types:
+    if header.get("typ", "") not in types:
         raise InvalidToken("header: typ missing or of another kind of token")
+
+
+def _kid(header: Mapping[str, Any]) -> str:
     kid = header.get("kid")
-    key = keys.get(kid) if isinstance(kid, str) else None
+    if not isinstance(kid, str) or not kid:
+        raise InvalidToken("header: kid missing or unknown")
+    return kid
+
+
+def _select_key(header: Mapping[str, Any], keys: Mapping[str, VerifyingKey], types: tuple[str, ...]) -> VerifyingKey:
+    _check_header(header, types)
+    key = keys.get(_kid(header))
     if key is None:
         raise InvalidToken("header: kid missing or unknown")
     if header.get("alg") != key.algorithm:

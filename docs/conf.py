@@ -38,6 +38,8 @@ nitpick_ignore = [
     ("py:class", "collections.abc.Iterable"),
     ("py:class", "collections.abc.Mapping"),
     ("py:class", "collections.abc.MutableMapping"),
+    ("py:class", "contextlib.AbstractContextManager"),
+    ("py:class", "_pytest.monkeypatch.MonkeyPatch"),
     # Seen in signatures, but no part of what is promised to stay.
     ("py:class", "compat_auth.chain.Chain"),
     ("py:class", "compat_auth.refusal.RefusalStyle"),

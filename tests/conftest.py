@@ -4,11 +4,53 @@ from importlib.metadata import PackageNotFoundError, distribution
 
 import pytest
 
-from peers.fixtures import airflow2, airflow_fab, airflow_simple, caddy, nginx, postgres
+from peers.fixtures import (
+    airflow2,
+    airflow_fab,
+    airflow_simple,
+    authority,
+    caddy,
+    kdc,
+    nginx,
+    pam,
+    postgres,
+    second_slapd,
+    slapd,
+)
+from peers.openid_provider import google, oidc_provider
 
 # Asking for one of these makes a test a peer test.
-PEERS = frozenset({"airflow2", "airflow_fab", "airflow_simple", "caddy", "nginx", "postgres"})
-__all__ = ["airflow2", "airflow_fab", "airflow_simple", "caddy", "nginx", "postgres"]
+PEERS = frozenset(
+    (
+        "airflow2",
+        "airflow_fab",
+        "airflow_simple",
+        "caddy",
+        "google",
+        "kdc",
+        "nginx",
+        "oidc_provider",
+        "pam",
+        "postgres",
+        "second_slapd",
+        "slapd",
+    )
+)
+__all__ = [
+    "airflow2",
+    "airflow_fab",
+    "airflow_simple",
+    "authority",
+    "caddy",
+    "google",
+    "kdc",
+    "nginx",
+    "oidc_provider",
+    "pam",
+    "postgres",
+    "second_slapd",
+    "slapd",
+]
 
 
 def pytest_configure() -> None:

@@ -16,7 +16,7 @@ from compat_auth.asgi import ASGIApp, Message, RawHeaders, Scope
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.chain import Chain, Mode
 from compat_auth.config import UpstreamSettings
-from compat_auth.credentials import Basic, Credential
+from compat_auth.credentials import Absent, Basic, Credential
 from compat_auth.decision import Decider, Obtain, Presented
 from compat_auth.forward_auth import forward_auth_pages
 from compat_auth.gate import Gate, GateRules, Page
@@ -43,7 +43,7 @@ class ScriptedBackend(Backend):
     """Answers what the test says and remembers what it was asked."""
 
     def __init__(self, name: str, says: Says, invites: tuple[str, ...]) -> None:
-        self.name = name
+        self.name = self.configured_as = name
         self.says = says
         self.invites = invites
         self.asked: list[Credential] = []
@@ -67,7 +67,11 @@ def scripted(
     alike: bool = True,
 ) -> ScriptedBackend:
     """Return a backend that answers as told about the kinds that it takes."""
-    kind = type("Scripted", (ScriptedBackend,), {"kinds": takes, "depends_on_credential_only": alike})
+    kind = type(
+        "Scripted",
+        (ScriptedBackend,),
+        {"kinds": takes, "depends_on_credential_only": alike, "needs_cookies": takes == frozenset((Absent,))},
+    )
     return cast("ScriptedBackend", kind(name, says, invites))
 
 

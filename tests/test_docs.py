@@ -22,7 +22,7 @@ from compat_auth.cli import commands
 from compat_auth.config import Settings, parse_settings
 from compat_auth.credentials import Bearer
 from compat_auth.outcome import Accept, Reject, Skip
-from compat_auth.registry import load_chain
+from compat_auth.registry import AIRFLOW_NAMES, installed_backends, load_chain
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -64,7 +64,7 @@ def settings_of(model: type[BaseModel] = Settings, section: str = "") -> Iterato
         kinds = typing.get_args(kind) or (kind,)
         # Python 3.10 takes list[str] for a class.
         if isinstance(kinds[0], type) and not typing.get_origin(kinds[0]) and issubclass(kinds[0], BaseModel):
-            yield from settings_of(kinds[0], f"{name}.")
+            yield from settings_of(kinds[0], f"{section}{name}.")
         else:
             yield f"{section}{name}", field.description or ""
 
@@ -116,7 +116,7 @@ def test_every_setting_is_in_the_reference_with_a_description(name: str, descrip
 
     assert description.endswith((".", "…"))
     assert description in entry
-    assert f"COMPAT_AUTH_{name.upper().replace('.', '__')}" in entry or name.startswith("require.")
+    assert f"COMPAT_AUTH_{name.upper().replace('.', '__')}" in entry or name.startswith(("require.", "oidc.issuers."))
     assert ":type: " in entry
     assert ":default: `" in entry
 
@@ -214,8 +214,7 @@ def test_no_page_names_a_backend_or_directory_that_is_not_there(path: Path) -> N
 
     own = {"acme_auth.ticket", "team_key.TeamKeyBackend"}
     names = {name for chain in chains for name in tomllib.loads(f"x = {chain}")["x"]} - own
-    settings = parse_settings({"auth_backends": sorted(names) or ["deny_all"], **UPSTREAM}, origin=str(path))
-    assert len(load_chain(settings)) == max(1, len(names))
+    assert names <= {*installed_backends(), *AIRFLOW_NAMES}
 
 
 def test_the_flask_example_guards_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,7 +23,7 @@ from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Basic, Credential
 from compat_auth.directory import Directory, DirectoryUser, HashDirectory
-from compat_auth.directory_catalog import load_directories
+from compat_auth.directory_catalog import load_password_directories
 from compat_auth.hash_pool import HashPool
 from compat_auth.hashing import check_hash, decoy_like
 from compat_auth.identity import Identity, Token
@@ -40,7 +40,12 @@ class BasicAuthBackend(Backend):
     needs: ClassVar[tuple[str, ...]] = ("[basic_auth] directories",)
 
     def __init__(
-        self, directories: tuple[Directory, ...], *, pool: HashPool, realm: str = "Airflow", reusable_s: float = 60
+        self,
+        directories: tuple[Directory, ...],
+        *,
+        pool: HashPool,
+        realm: str = "Airflow",
+        reusable_s: float = 60,
     ) -> None:
         self.pool = pool
         self._directories = directories
@@ -56,7 +61,7 @@ class BasicAuthBackend(Backend):
             ConfigError: A directory's own setting is missing or wrong.
         """
         return cls(
-            load_directories(settings.basic_auth.directories, settings),
+            load_password_directories(settings.basic_auth.directories, settings),
             pool=HashPool.from_settings(settings),
             realm=settings.basic_auth.realm,
             reusable_s=settings.basic_auth.cache_ttl_s,

@@ -42,6 +42,7 @@ class SessionBackend(Backend):
 
     name = "session"
     kinds: ClassVar[frozenset[CredentialKind]] = frozenset({Absent})
+    needs_cookies: ClassVar[bool] = True
     # The cookie decides, and the app's own session with it.
     depends_on_credential_only: ClassVar[bool] = False
 
@@ -128,13 +129,21 @@ class SessionBackend(Backend):
             if isinstance(outcome, Reject) or outcome.identity.directory or not session.directory:
                 return outcome
             if session.directory not in self._directories:
-                return Reject(f"session: from {session.directory!r}, which is no longer a directory here", status=403)
+                return Reject(
+                    f"session: from {session.directory!r}, which is no longer a directory here",
+                    status=403,
+                    vouched=True,
+                )
             # It only checks passwords: what it said at login stands until the session ends.
             return Accept(replace(outcome.identity, directory=session.directory))
         user = directory.find(session.username)
         # Compared: some directories find a user by another's e-mail address.
         if user is None or user.username != session.username or not user.active:
-            return Reject(f"session: {session.username!r} is unknown to {directory.name} or disabled there", status=403)
+            return Reject(
+                f"session: {session.username!r} is unknown to {directory.name} or disabled there",
+                status=403,
+                vouched=True,
+            )
         known = Identity(
             user.username,
             self.name,

@@ -29,11 +29,24 @@ def settings_text() -> str:
         section, tables = section_of(field), tables_of(field)
         if section:
             parts.append(f"## `[{name}]`\n\n{inspect.getdoc(section)}\n")
-            parts += [_setting((name, key), inner) for key, inner in section.model_fields.items()]
+            parts += _section_text(name, section)
         elif tables:
             parts.append(f"## `[[{name}]]`\n\n{field.description}\n")
             parts += [_setting((name, key), inner, _IN_TABLES) for key, inner in tables.model_fields.items()]
     return "\n".join(parts)
+
+
+def _section_text(name: str, section: type[BaseModel]) -> list[str]:
+    """Return the settings of a section, then those of the tables in it."""
+    plain = {key: field for key, field in section.model_fields.items() if not tables_of(field)}
+    parts = [_setting((name, key), field) for key, field in plain.items()]
+    for key, field in section.model_fields.items():
+        tables = tables_of(field)
+        if tables:
+            parts.append(f"### `[[{name}.{key}]]`\n\n{field.description}\n")
+            how_else = f"In the environment: in `{ENV_PREFIX}{name.upper()}__{key.upper()}`, a JSON list of objects."
+            parts += [_setting((name, key, inner), of, how_else) for inner, of in tables.model_fields.items()]
+    return parts
 
 
 def errors_text() -> str:

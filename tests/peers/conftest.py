@@ -4,5 +4,14 @@ from peers.airflow2_as import airflow2_as
 from peers.echo import echo_upstream
 from peers.fab import keyed_airflow
 from peers.gateway import gateway, gateway_logs, gateways
+from peers.openid_users import airflow_users
 
-__all__ = ["airflow2_as", "echo_upstream", "gateway", "gateway_logs", "gateways", "keyed_airflow"]
+__all__ = [
+    "airflow2_as",
+    "airflow_users",
+    "echo_upstream",
+    "gateway",
+    "gateway_logs",
+    "gateways",
+    "keyed_airflow",
+]

@@ -7,9 +7,13 @@ import pytest
 
 from peers import seed
 from peers.airflows import Airflow2, Airflow3
+from peers.authority import Authority
+from peers.kerberos import Kdc
+from peers.pam import Pam, make_pam
 from peers.postgres import Postgres
 from peers.process import Process
 from peers.proxies import StartProxy, start_caddy, start_nginx
+from peers.slapd import Slapd
 
 
 @pytest.fixture(scope="session")
@@ -49,6 +53,18 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
+def kdc() -> Iterator[Kdc]:
+    """A KDC of the realm LAB.TEST; users as in `PASSWORDS`. This process is a client of it."""
+    server = Kdc()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.env.items():
+            patch.setenv(name, value)
+        server.start()
+        yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
 def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProxy]:
     """Start as many nginx as the tests like; all are stopped at the end of the run."""
     yield from _proxies(start_nginx, tmp_path_factory)
@@ -58,6 +74,37 @@ def nginx(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProxy]:
 def caddy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartProxy]:
     """Start as many Caddy as the tests like; all are stopped at the end of the run."""
     yield from _proxies(start_caddy, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A certificate authority that no system knows."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def slapd(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
+    """An OpenLDAP server with users, groups and password policies."""
+    yield from _slapd(authority, tmp_path_factory.mktemp("slapd"))
+
+
+@pytest.fixture(scope="session")
+def second_slapd(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
+    """Another one with the same users."""
+    yield from _slapd(authority, tmp_path_factory.mktemp("slapd"))
+
+
+@pytest.fixture(scope="session")
+def pam(tmp_path_factory: pytest.TempPathFactory) -> Pam:
+    """Linux-PAM with services in a folder of its own."""
+    return make_pam(tmp_path_factory.mktemp("pam"))
+
+
+def _slapd(authority: Authority, folder: Path) -> Iterator[Slapd]:
+    server = Slapd(folder, authority, authority.sign(folder.name))
+    server.start()
+    yield server
+    server.stop()
 
 
 def _proxies(

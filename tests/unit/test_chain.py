@@ -146,6 +146,15 @@ def test_rule_6_airflow2_appends_a_silent_session_to_a_list_without_one() -> Non
         assert Chain(backends, "airflow2").ask(BASIC).challenges == ()
 
 
+@pytest.mark.parametrize(("vouched", "status"), [(False, 401), (True, 403)])
+def test_rule_6_airflow2_forgets_a_403_unless_the_credential_was_right(vouched: bool, status: int) -> None:
+    refusing = scripted("refusing", Reject("no user", 403, vouched=vouched))
+    for backends in every_order(refusing, scripted("other", Skip())):
+        outcome = Chain(backends, "airflow2").ask(BASIC).outcome
+
+        assert outcome == Reject("no user", status, vouched=vouched)
+
+
 @both_modes
 def test_the_first_refusal_decides_when_nobody_accepts(mode: Mode) -> None:
     for backends in every_order(scripted("first", Reject("one")), scripted("second", Reject("two", 403))):

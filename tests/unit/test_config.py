@@ -335,3 +335,9 @@ def test_an_entry_whose_name_ends_like_a_files_is_an_entry() -> None:
     settings = load_settings(environ={"COMPAT_AUTH_UPSTREAM__ROLES__MY_FILE": "OP"})
 
     assert settings.upstream.roles == {"my_file": "OP"}
+
+
+@pytest.mark.parametrize("prefixes", [[], ["api/"], [""]])
+def test_a_fence_around_nothing_is_refused(prefixes: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"upstream\.protect"):
+        parse_settings({"upstream": {"protect": prefixes}}, origin="test")

@@ -406,6 +406,21 @@ async def test_a_legacy_module_in_the_chain_makes_nothing_reusable() -> None:
     assert len(native.asked) == 2
 
 
+async def test_a_ticket_that_is_good_once_is_not_shown_to_its_backend_again_for_another_token() -> None:
+    tickets = scripted("kerberos", Accept(Identity("alice", "kerberos")), takes=frozenset({Negotiate}), alike=False)
+    decider = make_decider(tickets, obtain=NumberedTokens())
+    ticket = presented("Negotiate dG9rZW4=")
+    refused = await decider.decide(ticket)
+    assert isinstance(refused, Granted)
+    tickets.says = Reject("Request is a replay")
+
+    renewed = await decider.renew(ticket, refused)
+
+    assert renewed is not None
+    assert renewed.bearer != refused.bearer
+    assert len(tickets.asked) == 1
+
+
 async def test_the_token_that_the_check_yielded_is_offered_to_the_strategy() -> None:
     tokens = NumberedTokens()
     yielded = Token("from-upstream", 99)
@@ -488,18 +503,28 @@ async def test_there_is_nothing_to_renew_when_the_credential_is_no_longer_right(
     assert recalled(decider) is None
 
 
-async def test_a_grant_that_was_not_remembered_is_renewed_by_a_check_of_its_own() -> None:
+async def test_a_grant_that_was_not_remembered_gets_another_token_without_showing_its_credential_again() -> None:
     backend = LegacyBackend(cast("LegacyModule", NoOpinion()), "old.module")
     native = accepting()
     decider = make_decider(backend, native, obtain=NumberedTokens())
     refused = await granted_by(decider)
 
     renewed = await decider.renew(presented(), refused)
-    native.says = Reject("disabled meanwhile")
 
     assert renewed is not None
     assert renewed.bearer != refused.bearer
-    assert await decider.renew(presented(), refused) is None
+    assert len(native.asked) == 1
+
+
+async def test_a_native_backend_before_a_legacy_module_is_remembered() -> None:
+    native = accepting()
+    decider = make_decider(native, LegacyBackend(cast("LegacyModule", NoOpinion()), "old.module"))
+
+    await granted_by(decider)
+    again = recalled(decider)
+
+    assert again is not None
+    assert len(native.asked) == 1
 
 
 async def test_a_closed_decider_starts_nothing_new() -> None:

@@ -86,6 +86,61 @@ def test_the_first_directory_that_knows_a_name_decides_even_when_a_later_one_wou
     assert accepted == Accept(Identity("carol", "kerberos", directory="mapping"), reusable_s=5)
 
 
+class Names:
+    """Knows people, but not the upstream's keys."""
+
+    name = "ldap"
+    knows_upstream_id = False
+
+    def find(self, username: str) -> DirectoryUser | None:
+        users = {
+            "zoe@REALM": DirectoryUser("zoë", email="zoe@ldap.example", roles=("Viewer",)),
+            "bob@REALM": DirectoryUser("bob"),
+            "left@REALM": DirectoryUser("zoë", active=False),
+            "new@REALM": DirectoryUser("new"),
+        }
+        return users.get(username)
+
+
+def test_where_the_first_directory_knows_no_key_the_next_is_asked_for_the_name_that_it_gave() -> None:
+    completed = Lookup((Names(), Users()), needs_key=True).complete(Identity("zoe@REALM", "kerberos"))
+
+    assert completed == Identity(
+        "Zoë", "kerberos", directory="ldap", email="zoe@ldap.example", roles=("Viewer",), upstream_id="7"
+    )
+
+
+@pytest.mark.parametrize(
+    ("username", "state"),
+    [
+        ("bob@REALM", "disabled in airflow_db"),
+        ("left@REALM", "disabled in ldap"),
+        ("who@REALM", "unknown to ldap, air"),
+    ],
+)
+def test_each_directory_that_is_asked_can_refuse(username: str, state: str) -> None:
+    with pytest.raises(NoSuchUser, match=state):
+        Lookup((Names(), Users()), needs_key=True).complete(Identity(username, "kerberos"))
+
+
+def test_a_user_whose_key_nobody_knows_stays_without_one() -> None:
+    completed = Lookup((Names(), Users()), needs_key=True).complete(Identity("new@REALM", "kerberos"))
+
+    assert completed == Identity("new", "kerberos", directory="ldap")
+
+
+def test_where_no_key_is_wanted_the_next_directory_is_not_asked() -> None:
+    completed = Lookup((Names(), Users())).complete(Identity("bob@REALM", "kerberos"))
+
+    assert completed == Identity("bob", "kerberos", directory="ldap")
+
+
+def test_a_lookup_tells_whether_it_may_find_keys() -> None:
+    assert Lookup((Names(), Users())).finds_keys
+    assert not Lookup((Names(),)).finds_keys
+    assert not Lookup(()).finds_keys
+
+
 def test_a_directory_that_only_checks_passwords_cannot_be_a_lookup() -> None:
     settings = parse_settings(
         {"lookup": {"directories": ["upstream"]}, "upstream": {"url": "http://127.0.0.1:1"}}, origin="test"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from compat_auth.chain import Chain
 from compat_auth.config import parse_settings
 from compat_auth.errors import BackendNotFound, ConfigError
 from compat_auth.registry import AIRFLOW_NAMES, installed_backends, load_chain
@@ -56,3 +57,22 @@ def test_a_chain_with_a_hole_is_never_served(backends: tuple[str, ...], message:
 def test_an_unknown_name_is_told_apart() -> None:
     with pytest.raises(BackendNotFound):
         names("nowhere")
+
+
+@pytest.mark.parametrize(
+    ("session", "challenges"),
+    [
+        ("session", ("Basic",)),
+        ("airflow.api.auth.backend.session", ("Basic",)),
+        ("airflow.providers.fab.auth_manager.api.auth.backend.session", ()),
+    ],
+)
+def test_mode_airflow2_knows_the_name_of_session_that_airflow_2_looked_for(
+    session: str, challenges: tuple[str, ...]
+) -> None:
+    settings = parse_settings(
+        {"auth_backends": [session, "basic_auth"], "mode": "airflow2", "upstream": {"url": "http://127.0.0.1:1"}},
+        origin="test",
+    )
+
+    assert Chain(load_chain(settings), settings.mode).challenges() == challenges

@@ -11,6 +11,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -129,7 +130,7 @@ class AirflowDatabaseDirectory:
         """Give the connections back; the next question opens new ones."""
         with self._lock:
             if self._engine is not None:
-                self._engine.dispose(close=self._pid == os.getpid())
+                _dispose(self._engine, self._pid)
                 self._engine = None
 
     def _find(self, username: str, matches: tuple[ColumnElement[bool], ...]) -> DirectoryUser | None:
@@ -187,6 +188,8 @@ class AirflowDatabaseDirectory:
                     # Its connections belong to the process that we were forked from.
                     self._engine.dispose(close=False)
                 self._engine, self._pid = _make_engine(self._url), os.getpid()
+                # Connections are closed with the directory that opened them, not when the collector finds them.
+                weakref.finalize(self, _dispose, self._engine, self._pid).atexit = False
             return self._engine.connect()
 
 
@@ -218,6 +221,11 @@ def _postgresql_driver(url: URL) -> str:
         if importlib.util.find_spec(driver):
             return driver
     raise ConfigError("airflow_db.url: no PostgreSQL driver; pip install 'compat_auth[postgresql]'")
+
+
+def _dispose(engine: Engine, pid: int) -> None:
+    # Closing what a forked process has inherited would end it for the one that opened it.
+    engine.dispose(close=pid == os.getpid())
 
 
 def _make_engine(url: URL) -> Engine:

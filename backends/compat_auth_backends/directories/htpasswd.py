@@ -48,6 +48,7 @@ class HtpasswdDirectory:
 
     name = "htpasswd"
     needs = ("[htpasswd] file",)
+    knows_upstream_id = False
 
     def __init__(
         self, path: Path, *, monotonic: Callable[[], float] = time.monotonic, now: Callable[[], float] = time.time

@@ -237,7 +237,7 @@ def test_an_unknown_directory_is_refused_with_its_place_and_the_likely_name() ->
 
     assert "basic_auth.directories[0]" in str(caught.value)
     assert "did you mean 'htpasswd'?" in str(caught.value)
-    assert "airflow_db, htpasswd, upstream" in str(caught.value)
+    assert "installed: airflow_db, htpasswd, " in str(caught.value)
 
 
 @pytest.mark.parametrize("names", [pytest.param([], id="none"), pytest.param(["htpasswd", "htpasswd"], id="twice")])
@@ -283,7 +283,7 @@ def test_an_entry_point_that_is_no_directory_is_refused(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "odd_directory", sys.modules[__name__])
     install(monkeypatch, "odd_directory:Nothing")
 
-    with pytest.raises(ConfigError, match="neither a hash nor a password directory"):
+    with pytest.raises(ConfigError, match="neither a user nor a password directory"):
         load_directories(["odd"], parse_settings({}, origin="test"))
 
 
@@ -316,3 +316,12 @@ def test_checks_count_against_the_address_or_the_ipv6_network_of_the_caller(
 
 def test_another_kind_of_credential_is_left_to_the_next_backend() -> None:
     assert backend_of(Hashes({})).authenticate(Bearer("token")) == Skip()
+
+
+def test_a_directory_that_only_looks_up_names_cannot_check_passwords(tmp_path: Path) -> None:
+    settings = parse_settings(
+        {"basic_auth": {"directories": ["mapping"]}, "mapping": {"file": str(tmp_path / "users.toml")}}, origin="test"
+    )
+
+    with pytest.raises(ConfigError, match=r"'mapping' only looks up names; it belongs in lookup\.directories"):
+        BasicAuthBackend.from_settings(settings)

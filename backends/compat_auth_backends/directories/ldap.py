@@ -1,0 +1,380 @@
+"""The users of an LDAP server, by python-ldap: found by a search, passwords checked by a bind (RFC 4513 section 5.1.3).
+
+Searches and binds never share a connection, because a bind changes who asks. A user's name is always spelled as the
+entry spells it. Where the search yields two entries, neither can log in.
+
+What costs an unknown user as much as a wrong password: a bind to an entry that does not exist. The server's own hash
+is not spent then; list a hash directory as well where that difference matters.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import ldap
+import ldap.dn as ldap_dn
+import ldap.filter as ldap_filter
+from ldap.controls.ppolicy import PasswordPolicyControl
+
+from compat_auth.config import LdapSettings, Settings
+from compat_auth.directory import DirectoryUser, PasswordAccepted
+from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth_backends.directories.connection_pool import ConnectionPool, Lost, Servers
+from compat_auth_backends.directories.ldap_probe import ProbeFailed, probe
+
+# python-ldap has no type stubs.
+_api = cast("Any", ldap)
+_escape = cast("Callable[[str], str]", cast("Any", ldap_filter).escape_filter_chars)
+_parse_dn = cast("Callable[[str], list[list[tuple[str, str, int]]]]", cast("Any", ldap_dn).str2dn)
+_Policy = cast("Any", PasswordPolicyControl)
+# Another server, or the same a moment later, may well answer.
+_LOST = (
+    _api.SERVER_DOWN,
+    _api.CONNECT_ERROR,
+    _api.TIMEOUT,
+    _api.BUSY,
+    _api.UNAVAILABLE,
+)
+# What servers answer to a bind with a wrong password, or by a user who may not log in.
+_REFUSED = (
+    _api.INVALID_CREDENTIALS,
+    _api.NO_SUCH_OBJECT,
+    _api.INVALID_DN_SYNTAX,
+    _api.INAPPROPRIATE_AUTH,  # the entry has no password
+    _api.UNWILLING_TO_PERFORM,
+    _api.CONSTRAINT_VIOLATION,  # 389 Directory Server: too many wrong passwords
+    _api.INSUFFICIENT_ACCESS,
+)
+_TLS_1_2 = 0x303
+_NO_ATTRIBUTES = "1.1"  # RFC 4511 section 4.5.1.8
+_LONGEST_NAME = 256
+_FILTER_PROBE = "ldapi://%2Fnonexistent"
+_DnKey = tuple[tuple[tuple[str, str], ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    dn: str
+    user: DirectoryUser
+    groups: tuple[str, ...]
+
+
+class LdapDirectory:
+    """Users of one LDAP server, or of several that hold the same users."""
+
+    name = "ldap"
+    needs = ("[ldap] url", "[ldap] base")
+    knows_upstream_id = False
+
+    def __init__(self, settings: LdapSettings) -> None:
+        self._settings = settings
+        self._ca_file = _ca_file(settings)
+        self._roles = {_dn_key(dn): tuple(roles) for dn, roles in settings.roles.items()}
+        servers = Servers(tuple(settings.url))
+        self._searches: ConnectionPool[Any] = ConnectionPool(
+            servers,
+            self._connect_to_search,
+            _disconnect,
+            size=settings.search_connections,
+            wait_s=settings.timeout_s,
+            label="ldap search",
+        )
+        self._binds: ConnectionPool[Any] = ConnectionPool(
+            servers,
+            self._connect,
+            _disconnect,
+            size=settings.bind_connections,
+            wait_s=settings.timeout_s,
+            label="ldap bind",
+        )
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> LdapDirectory:
+        """Return the directory of `[ldap]`; connects at first use.
+
+        Raises:
+            ConfigError: A setting is missing or wrong, or passwords would travel unencrypted.
+        """
+        _require_usable(settings.ldap)
+        return cls(settings.ldap)
+
+    def find(self, username: str) -> DirectoryUser | None:
+        """Return the user of that name, active or not; None if unknown.
+
+        Raises:
+            BackendUnavailable: No server could be asked, or it refused the search.
+        """
+        if not _is_name(username):
+            return None
+        found = self._searches.run(lambda connection: self._search(connection, username))
+        if not found:
+            return None
+        if len(found) > 1:
+            # Nobody can say who of the two is meant, so it is neither.
+            return DirectoryUser(username, active=False)
+        return self._searches.run(lambda connection: self._describe(connection, found[0]))
+
+    def check(self, username: str, password: str) -> PasswordAccepted | None:
+        """Return the user when a server accepts the password; None when it does not.
+
+        Raises:
+            BackendUnavailable: No server could be asked, or it refused the search.
+        """
+        # RFC 4513 section 5.1.2: a bind without a password succeeds as nobody, so it must never be sent.
+        if not password or "\0" in password or not _is_name(username):
+            return None
+        found = self._searches.run(lambda connection: self._search(connection, username))
+        if len(found) != 1:
+            self._bind(f"cn=compat-auth-nobody,{self._settings.base}".rstrip(","), password)
+            return None
+        if not self._bind(found[0].dn, password):
+            return None
+        user = self._searches.run(lambda connection: self._describe(connection, found[0]))
+        return PasswordAccepted(user) if user.active else None
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the servers: where, why, and the remedy."""
+        found: list[str] = []
+        if self._settings.allow_plaintext and not self._settings.start_tls:
+            found += [
+                f"{url}: passwords travel unencrypted; set [ldap] start_tls = true"
+                for url in self._settings.url
+                if url.lower().startswith("ldap:")
+            ]
+        return found + [fault for url in self._settings.url if (fault := self._fault_of(url))]
+
+    def _fault_of(self, url: str) -> str:
+        try:
+            _disconnect(self._connect_to_search(url))
+        except Lost as exc:
+            return (
+                f"{url}: {exc}; check that it runs, [ldap] ca_file, that its certificate names this host, and bind_dn"
+            )
+        return ""
+
+    def close(self) -> None:
+        """Give the connections back; the next question opens new ones."""
+        self._searches.close()
+        self._binds.close()
+
+    def _search(self, connection: Any, username: str) -> list[_Entry]:
+        names = (self._settings.username_attribute, self._settings.email_attribute, self._settings.member_of)
+        query = fill_filter(self._settings.user_filter, username=username)
+        try:
+            rows = self._query(connection, self._settings.base, query, [name for name in names if name], limit=2)
+        except _api.SIZELIMIT_EXCEEDED:
+            nobody = _Entry("", DirectoryUser(username, active=False), ())
+            return [nobody, nobody]
+        return [entry for dn, attributes in rows if (entry := self._read(dn, attributes)) is not None]
+
+    def _read(self, dn: str, attributes: dict[str, list[str]]) -> _Entry | None:
+        names = attributes.get(self._settings.username_attribute.lower(), [])
+        # An entry with two names would be two users; one without a DN would bind as nobody.
+        if len(names) != 1 or not _is_name(names[0]) or not dn:
+            return None
+        emails = attributes.get(self._settings.email_attribute.lower(), [])
+        email = next((email for email in emails if email.isprintable()), "")
+        return _Entry(
+            dn,
+            DirectoryUser(names[0], email=email),
+            tuple(attributes.get(self._settings.member_of.lower(), [])),
+        )
+
+    def _describe(self, connection: Any, entry: _Entry) -> DirectoryUser:
+        active = not (self._settings.disabled_filter and self._is_disabled(connection, entry.dn))
+        groups = list(entry.groups)
+        if self._settings.group_base:
+            query = fill_filter(self._settings.group_filter, username=entry.user.username, dn=entry.dn)
+            rows = self._query(connection, self._settings.group_base, query, [_NO_ATTRIBUTES], limit=0)
+            groups += [dn for dn, _ in rows]
+        held = {role for dn in groups for role in self._roles.get(_group_key(dn), ())}
+        return DirectoryUser(entry.user.username, active=active, email=entry.user.email, roles=tuple(sorted(held)))
+
+    def _is_disabled(self, connection: Any, dn: str) -> bool:
+        disabled = self._settings.disabled_filter
+        return bool(self._query(connection, dn, disabled, [_NO_ATTRIBUTES], limit=0, scope=_api.SCOPE_BASE))
+
+    def _query(
+        self, connection: Any, base: str, query: str, names: list[str], *, limit: int, scope: int = _api.SCOPE_SUBTREE
+    ) -> list[tuple[str, dict[str, list[str]]]]:
+        try:
+            rows = connection.search_ext_s(base, scope, query, names, timeout=self._settings.timeout_s, sizelimit=limit)
+        except _LOST as exc:
+            raise Lost(_why(exc)) from exc
+        except _api.SIZELIMIT_EXCEEDED:
+            if limit:
+                raise
+            raise BackendUnavailable(f"ldap: {base}: more groups than the server shows; raise its limit") from None
+        except _api.LDAPError as exc:
+            raise BackendUnavailable(
+                f"ldap: the search below {base!r} failed ({_why(exc)}); check [ldap] base, the filters and bind_dn's rights"
+            ) from exc
+        # A row without a DN refers to another server, which nobody has vouched for.
+        return [(dn, _texts(attributes)) for dn, attributes in rows if dn is not None]
+
+    def _bind(self, dn: str, password: str) -> bool:
+        return self._binds.run(lambda connection: _try_bind(connection, dn, password, self._settings.timeout_s))
+
+    def _connect_to_search(self, url: str) -> Any:
+        connection = self._connect(url)
+        try:
+            connection.simple_bind_s(self._settings.bind_dn, self._settings.bind_password.get_secret_value())
+        except _api.LDAPError as exc:
+            _disconnect(connection)
+            raise Lost(f"the server refused bind_dn: {_why(exc)}") from exc
+        return connection
+
+    def _connect(self, url: str) -> Any:
+        settings = self._settings
+        try:
+            probe(url, start_tls=settings.start_tls, ca_file=self._ca_file, timeout_s=settings.timeout_s)
+            connection = _api.initialize(url)
+            connection.set_option(_api.OPT_PROTOCOL_VERSION, 3)
+            connection.set_option(_api.OPT_REFERRALS, 0)
+            connection.set_option(_api.OPT_DEREF, _api.DEREF_NEVER)
+            connection.set_option(_api.OPT_NETWORK_TIMEOUT, settings.timeout_s)
+            connection.set_option(_api.OPT_TIMEOUT, settings.timeout_s)
+            # Said here, because ldap.conf and LDAPTLS_REQCERT in the environment may say otherwise.
+            connection.set_option(_api.OPT_X_TLS_REQUIRE_CERT, _api.OPT_X_TLS_DEMAND)
+            connection.set_option(_api.OPT_X_TLS_PROTOCOL_MIN, _TLS_1_2)
+            if self._ca_file:
+                connection.set_option(_api.OPT_X_TLS_CACERTFILE, self._ca_file)
+            connection.set_option(_api.OPT_X_TLS_NEWCTX, 0)
+            if url.lower().startswith("ldap:") and settings.start_tls:
+                connection.start_tls_s()
+        except ProbeFailed as exc:
+            raise Lost(str(exc)) from exc
+        except _api.LDAPError as exc:
+            raise Lost(_why(exc)) from exc
+        return connection
+
+
+def fill_filter(template: str, **values: str) -> str:
+    """Return a search filter with each {name} replaced by its value, escaped (RFC 4515 section 3)."""
+    # Not one after the other: a value that contains {dn} is data.
+    for name in values:
+        template = template.replace(f"{{{name}}}", f"\0{name}\0")
+    parts = template.split("\0")
+    return "".join(_escape(values[part]) if odd % 2 else part for odd, part in enumerate(parts))
+
+
+def _try_bind(connection: Any, dn: str, password: str, timeout_s: float) -> bool:
+    try:
+        message = connection.simple_bind(dn, password, serverctrls=[_Policy()])
+        _, _, _, controls = connection.result3(message, timeout=timeout_s)
+    except _LOST as exc:
+        raise Lost(_why(exc)) from exc
+    except _REFUSED:
+        return False
+    except _api.LDAPError as exc:
+        raise BackendUnavailable(f"ldap: the password could not be checked ({_why(exc)})") from exc
+    # The password is right, but expired (also in its grace time), locked, or to be changed first.
+    return not any(
+        isinstance(control, _Policy) and (control.error is not None or control.graceAuthNsRemaining is not None)
+        for control in controls
+    )
+
+
+def _disconnect(connection: Any) -> None:
+    try:
+        connection.unbind_ext_s()
+    except _api.LDAPError:
+        return
+
+
+def _why(exc: Exception) -> str:
+    details = cast("object", exc.args[0]) if exc.args else None
+    texts = cast("dict[str, object]", details) if isinstance(details, dict) else {}
+    info = " ".join(str(texts[key]) for key in ("desc", "info") if texts.get(key))
+    return f"{type(exc).__name__}: {info}"[:200]
+
+
+def _texts(attributes: dict[str, list[bytes]]) -> dict[str, list[str]]:
+    return {
+        # With an option, such as ;lang-de, it is another attribute.
+        name.lower(): [value.decode(errors="replace") for value in values]
+        for name, values in attributes.items()
+    }
+
+
+def _is_name(text: str) -> bool:
+    """Tell whether a text can be a user's name: printable, so encodable, and no longer than any name."""
+    return bool(text.strip()) and text.isprintable() and len(text) <= _LONGEST_NAME and "\ufffd" not in text
+
+
+def _group_key(dn: str) -> _DnKey:
+    try:
+        return _dn_key(dn)
+    except ConfigError:
+        return ()
+
+
+def _dn_key(dn: str) -> _DnKey:
+    """Return what is equal for two spellings of one DN: case, spaces and the kind of escapes do not count."""
+    try:
+        parts = _parse_dn(dn)
+    except _api.LDAPError:
+        raise ConfigError(
+            f"ldap.roles: {dn!r} is not a DN; write it as cn=admins,ou=groups,dc=example,dc=org"
+        ) from None
+    return tuple(
+        tuple(sorted((name.lower(), " ".join(value.lower().split())) for name, value, _ in rdn)) for rdn in parts
+    )
+
+
+def _ca_file(settings: LdapSettings) -> str:
+    default = ssl.get_default_verify_paths()
+    return settings.ca_file or default.cafile or ""
+
+
+def _require_usable(settings: LdapSettings) -> None:
+    if not settings.url:
+        raise ConfigError("ldap.url: empty; write ldaps://host, or several in the order in which to ask them")
+    for url in settings.url:
+        _require_url(url, settings)
+    if not settings.base:
+        raise ConfigError(
+            "ldap.base: empty; write the DN below which the users are, such as ou=people,dc=example,dc=org"
+        )
+    if bool(settings.bind_dn) != bool(settings.bind_password.get_secret_value()):
+        raise ConfigError("ldap.bind_dn: needs bind_password, and the other way round; set both or neither")
+    if settings.ca_file and not Path(settings.ca_file).is_file():
+        raise ConfigError(f"ldap.ca_file: {settings.ca_file}: no such file; name the PEM file of the authority")
+    if "{username}" not in settings.user_filter:
+        raise ConfigError("ldap.user_filter: without {username} everybody would be found; write (uid={username})")
+    if settings.group_base and "{dn}" not in settings.group_filter and "{username}" not in settings.group_filter:
+        raise ConfigError("ldap.group_filter: names neither {dn} nor {username}; write (member={dn})")
+    if settings.roles and not settings.member_of and not settings.group_base:
+        raise ConfigError("ldap.roles: no groups are read; set member_of or group_base")
+    for key in ("user_filter", "group_filter", "disabled_filter"):
+        _require_filter(key, getattr(settings, key))
+
+
+def _require_url(url: str, settings: LdapSettings) -> None:
+    parts = urlsplit(url)
+    where = f"ldap.url: {parts.scheme}://{parts.hostname or ''}"
+    if parts.scheme not in ("ldap", "ldaps", "ldapi"):
+        raise ConfigError(f"{where}: not an LDAP URL; write ldaps://host or ldap://host")
+    if parts.username or parts.password or parts.path.strip("/") or parts.query or parts.fragment:
+        raise ConfigError(f"{where}: only a host and a port belong here; base, filters and bind_dn have their own keys")
+    if parts.scheme == "ldap" and not settings.start_tls and not settings.allow_plaintext:
+        raise ConfigError(f"{where}: passwords would travel unencrypted; set start_tls = true, or write ldaps://")
+
+
+def _require_filter(key: str, template: str) -> None:
+    if not template:
+        return
+    if "\0" in template:
+        raise ConfigError(f"ldap.{key}: contains NUL; write \\00")
+    try:
+        # The library reads the filter before it looks for the server, which is not there.
+        _api.initialize(_FILTER_PROBE).search_ext_s("", _api.SCOPE_BASE, fill_filter(template, username="a", dn="cn=a"))
+    except _api.FILTER_ERROR:
+        raise ConfigError(f"ldap.{key}: {template!r} is not a search filter; mind the parentheses (RFC 4515)") from None
+    except _api.LDAPError:
+        return

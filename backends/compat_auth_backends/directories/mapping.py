@@ -1,0 +1,138 @@
+"""A file that says which user of the upstream a vouched-for name belongs to.
+
+For example::
+
+    [[user]]
+    names = ["alice@EXAMPLE.ORG", "alice@example.org", "110169484474386276334"]
+    username = "alice"
+    id = 3
+    roles = ["Admin"]
+    email = "alice@example.org"
+
+TOML, because the configuration is, because a list of names and a comment have a place in it, and because a key that is
+there twice is an error and not the last one's win. Only `username` is needed; it is itself one of the names. Names
+compare with case. A user with `active = false` is refused, and so is a name that is not there.
+
+A file with a mistake is believed in nothing: an edit that was to lock somebody out must not leave the old file in force.
+"""
+
+from __future__ import annotations
+
+import stat
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from compat_auth.config import Settings
+from compat_auth.directory import DirectoryUser
+from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth_backends.directories.watched_file import WatchedFile
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class _User(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    username: str = Field(min_length=1)
+    names: list[str] = []
+    id: int | str = ""
+    roles: list[str] = []
+    email: str = ""
+    active: bool = True
+
+
+class _Content(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+    user: list[_User] = []
+
+
+@dataclass(frozen=True, slots=True)
+class MappingDirectory:
+    """Names of a file, and the upstream's users whom they belong to; for look-ups."""
+
+    path: Path
+    file: WatchedFile[dict[str, DirectoryUser]]
+
+    name = "mapping"
+    needs = ("[mapping] file",)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> MappingDirectory:
+        """Return the directory of `[mapping] file`.
+
+        Raises:
+            ConfigError: No file is named.
+        """
+        if not settings.mapping.file:
+            raise ConfigError("mapping.file: empty; name a TOML file with one [[user]] for each user")
+        return cls.from_path(Path(settings.mapping.file))
+
+    @classmethod
+    def from_path(cls, path: Path) -> MappingDirectory:
+        """Return the directory of a file, which is read at first use."""
+        return cls(path, WatchedFile(path, parse_mapping, label="mapping"))
+
+    def find(self, username: str) -> DirectoryUser | None:
+        """Return the user to whom exactly that name belongs, active or not; None if nobody.
+
+        Raises:
+            BackendUnavailable: The file cannot be read or has a mistake.
+        """
+        return self.file.current().get(username)
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the file: where, why, and the remedy."""
+        try:
+            mode = self.path.stat().st_mode
+            users = self.file.current()
+        except OSError as exc:
+            return [f"{self.path}: cannot be read ({exc.strerror}); create it"]
+        except BackendUnavailable as exc:
+            return [f"{exc}; nobody is found until it is mended"]
+        found = [] if users else [f"{self.path}: names nobody; add a [[user]]"]
+        if mode & (stat.S_IWGRP | stat.S_IWOTH):
+            found.append(f"{self.path}: others may write to it, and so become anybody; chmod go-w {self.path}")
+        return found
+
+
+def parse_mapping(text: str) -> dict[str, DirectoryUser]:
+    """Return the user of each name.
+
+    Raises:
+        ValueError: Not TOML, an unknown key, a wrong type, or a name that belongs to two users; says where.
+    """
+    try:
+        content = _Content.model_validate(tomllib.loads(text))
+    except ValidationError as exc:
+        raise ValueError("; ".join(_explain(error) for error in exc.errors())) from exc
+    found: dict[str, DirectoryUser] = {}
+    for number, user in enumerate(content.user):
+        entry = DirectoryUser(
+            user.username,
+            active=user.active,
+            email=user.email,
+            roles=tuple(sorted(set(user.roles))),
+            upstream_id=str(user.id),
+        )
+        for name in dict.fromkeys((user.username, *user.names)):
+            if not name or not name.isprintable():
+                raise ValueError(f"user[{number}]: {name!r} cannot be a name")
+            if name in found:
+                raise ValueError(f"user[{number}]: {name!r} belongs to {found[name].username!r} already; delete one")
+            found[name] = entry
+    return found
+
+
+def _explain(error: Any) -> str:
+    path = "".join(
+        f"[{part}]" if isinstance(part, int) else f".{part}" for part in error["loc"] if part not in ("int", "str")
+    )
+    return f"{path.removeprefix('.')}: {error['msg']}"

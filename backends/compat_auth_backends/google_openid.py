@@ -1,0 +1,158 @@
+"""ID tokens of Google accounts, people's and services', as Airflow 2's Google provider took them.
+
+A Bearer is ours only if it is a JWT that says it is Google's; any other, such as Airflow's own, is for the next. Google
+signs ID tokens for anybody and, for a service account, with any audience: the audience says whom a token is meant for,
+and only the look-up or `hosted_domains` says who may come in.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from compat_auth.airflow2_module import airflow2_contract
+from compat_auth.backend import Backend, CredentialKind
+from compat_auth.config import GoogleOpenIdSettings, Settings
+from compat_auth.credentials import Bearer, Credential
+from compat_auth.endpoint import Endpoint
+from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser, NotPermitted
+from compat_auth.identity import Identity
+from compat_auth.jwks_cache import JwksCache
+from compat_auth.lookup import Lookup
+from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.subject_links import ConfiguredLinks, SubjectLinks
+from compat_auth.tokens import read_unverified
+from compat_auth_backends.openid.claims import verified_email
+
+CLIENT_AUTH = None
+ISSUERS = frozenset({"accounts.google.com", "https://accounts.google.com"})
+TYPES = ("JWT", "")  # OpenID Connect gives ID tokens no type of their own; Google says JWT
+MAX_REUSE_S = 300.0
+_SERVICE_ACCOUNT = ".gserviceaccount.com"
+
+
+class GoogleOpenIdBackend(Backend):
+    """Checks Google's ID tokens.
+
+    Args:
+        settings: `[google_openid]`.
+        jwks: Google's keys.
+        lookup: Completes whom Google vouches for, by e-mail address; never creates anybody.
+        links: Which names Google's accounts are linked to; None: the setting `subjects`.
+        realm: Of the challenge.
+        now: Seconds since the epoch.
+    """
+
+    name = "google_openid"
+    kinds: ClassVar[frozenset[CredentialKind]] = frozenset({Bearer})
+    needs: ClassVar[tuple[str, ...]] = ("[google_openid] audience",)
+
+    def __init__(
+        self,
+        settings: GoogleOpenIdSettings,
+        jwks: JwksCache,
+        lookup: Lookup,
+        *,
+        links: SubjectLinks | None = None,
+        realm: str = "Airflow",
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._audience = tuple(settings.audience)
+        self._parties = frozenset((*settings.audience, *settings.authorized_parties))
+        self._domains = frozenset(domain.lower() for domain in settings.hosted_domains)
+        self._service_accounts = frozenset(settings.service_accounts)
+        self._jwks = jwks
+        self._lookup = lookup
+        self._links = links or ConfiguredLinks(settings.subjects)
+        self._realm = realm
+        self._now = now
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> GoogleOpenIdBackend:
+        """Return the backend of `[google_openid]`; nothing is fetched yet.
+
+        Raises:
+            ConfigError: No audience, or nothing that says who may come in.
+        """
+        google = settings.google_openid
+        if not google.audience or "" in google.audience:
+            raise ConfigError(
+                "[google_openid] audience: missing or empty; set it to your OAuth client id, "
+                "such as 1234-abc.apps.googleusercontent.com"
+            )
+        if "" in google.hosted_domains:
+            raise ConfigError("[google_openid] hosted_domains: an empty name; remove it")
+        looks_up = bool(settings.lookup.directories or settings.airflow_db.url.get_secret_value())
+        if not (google.hosted_domains or looks_up):
+            raise ConfigError(
+                "[google_openid] hosted_domains: empty, and there is no look-up either, so that anybody with a Google "
+                "account would come in; set it to your domain, or [lookup] directories"
+            )
+        endpoint = Endpoint.parse(google.jwks_url, where="[google_openid] jwks_url", ca_file=google.ca_file)
+        # Google signs with RS256 alone.
+        jwks = JwksCache(lambda: endpoint, algorithms=("RS256",))
+        return cls(google, jwks, Lookup.from_settings(settings), realm=settings.basic_auth.realm)
+
+    def authenticate(self, credential: Credential) -> Outcome:
+        """Accept the bearer of a good ID token; skip a token that does not say it is Google's.
+
+        Raises:
+            BackendUnavailable: Google or the directory could not be asked.
+        """
+        if not isinstance(credential, Bearer):
+            return Skip()
+        try:
+            issuer = read_unverified(credential.token).get("iss")
+        except InvalidToken:
+            return Skip()
+        if not isinstance(issuer, str) or issuer not in ISSUERS:
+            return Skip()
+        now = self._now()
+        try:
+            claims = self._jwks.verify(credential.token, audience=self._audience, issuer=issuer, types=TYPES, now=now)
+            identity = self._identify(claims)
+        except InvalidToken as error:
+            return Reject(f"google_openid: {error}", challenges=self._refusal())
+        except (NoSuchUser, NotPermitted) as error:
+            return Reject(f"google_openid: {error}", status=error.status)
+        return self._lookup.accept(Accept(identity, reusable_s=max(0, min(MAX_REUSE_S, claims["exp"] - now))))
+
+    def probe(self) -> str:
+        """Return how many keys Google publishes.
+
+        Raises:
+            BackendUnavailable: Google could not be asked.
+        """
+        return f"Google publishes {self._jwks.probe()} keys"
+
+    def challenges(self) -> tuple[str, ...]:
+        """Return the invitation to a bearer token (RFC 6750 section 3)."""
+        return (f'Bearer realm="{self._realm}"',)
+
+    def _refusal(self) -> tuple[str, ...]:
+        return (f'Bearer realm="{self._realm}", error="invalid_token"',)
+
+    def _identify(self, claims: Mapping[str, Any]) -> Identity:
+        if "iat" not in claims:  # OpenID Connect Core 2: required
+            raise InvalidToken("iat: missing")
+        subject: str = claims["sub"]
+        email = verified_email(claims)
+        is_service = email.lower().endswith(_SERVICE_ACCOUNT)
+        azp = claims.get("azp", self._audience[0])
+        # A service account asks for its tokens itself, under its own number.
+        if not isinstance(azp, str) or (azp not in self._parties and not (is_service and azp == subject)):
+            raise InvalidToken("azp: asked for by another application")
+        self._check_domain(claims.get("hd"), email, is_service)
+        name = self._links.name_of(subject, lambda: email)
+        return Identity(name, self.name, subject=subject, email=email, expires_at=claims["exp"])
+
+    def _check_domain(self, hosted_domain: object, email: str, is_service: bool) -> None:
+        if not self._domains or (is_service and email in self._service_accounts):
+            return
+        # `hd`, never the domain of the address: anybody can own a Google account with somebody's address.
+        if not isinstance(hosted_domain, str) or hosted_domain.lower() not in self._domains:
+            raise NotPermitted("hd: missing, or none of [google_openid] hosted_domains")
+
+
+init_app, requires_authentication = airflow2_contract("google_openid", GoogleOpenIdBackend)

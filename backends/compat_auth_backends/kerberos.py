@@ -1,0 +1,104 @@
+"""Kerberos tickets by SPNEGO (RFC 4559): browsers and programs that have a ticket of the realm need no password.
+
+A token is good once: the workers of a host share MIT Kerberos' replay cache, and no verdict about a token is reused. One
+leg is all: a client that wants another (NTLM first, say) is refused and may begin anew. Channel bindings are not asked for,
+because TLS ends in front of us; a token that carries some is taken all the same.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+from typing import Any, ClassVar
+
+from compat_auth.airflow2_module import airflow2_contract
+from compat_auth.backend import Backend, CredentialKind
+from compat_auth.config import Settings
+from compat_auth.credentials import Credential, Negotiate
+from compat_auth.errors import ConfigError
+from compat_auth.identity import Identity
+from compat_auth.lookup import Lookup
+from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth_backends.kerberos_acceptor import Acceptor, TokenRefused
+from compat_auth_backends.kerberos_names import Principals
+
+_NTLM = b"NTLMSSP\x00"  # MS-NLMP section 2.2.1
+
+
+class KerberosBackend(Backend):
+    """Accepts whom a ticket of the realm names, once the user is known and active."""
+
+    name = "kerberos"
+    kinds: ClassVar[frozenset[CredentialKind]] = frozenset({Negotiate})
+    needs: ClassVar[tuple[str, ...]] = ("[kerberos] keytab", "compat_auth[kerberos]")
+    # A second request with the same token is a replay, not the same question: it must be asked on its own.
+    depends_on_credential_only: ClassVar[bool] = False
+
+    def __init__(self, acceptor: Acceptor, principals: Principals, lookup: Lookup) -> None:
+        self._acceptor = acceptor
+        self._principals = principals
+        self._lookup = lookup
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> KerberosBackend:
+        """Return the backend of `[kerberos]`.
+
+        Raises:
+            ConfigError: The keytab, the mapping or a directory of the look-up cannot be used.
+        """
+        return cls(Acceptor.from_settings(settings), Principals.from_settings(settings), Lookup.from_settings(settings))
+
+    def authenticate(self, credential: Credential) -> Outcome:
+        """Accept the user that a fresh ticket names; see `Backend.authenticate`."""
+        if not isinstance(credential, Negotiate):
+            return Skip()
+        if credential.token.startswith(_NTLM):
+            return Reject("kerberos: an NTLM token; the client has no ticket, or does not trust this host with one")
+        try:
+            ticket = self._acceptor.accept(credential.token)
+        except TokenRefused as refused:
+            return Reject(f"kerberos: {refused}")
+        if not self._principals.admit(ticket.principal, own_realm=ticket.service_realm):
+            return Reject(f"kerberos: {ticket.principal!r} is not of an allowed realm")
+        username = self._principals.username(ticket.principal)
+        if username is None:
+            return Reject(f"kerberos: name_mapping has no user name for {ticket.principal!r}", 403, vouched=True)
+        identity = Identity(username, self.name, subject=ticket.principal, expires_at=ticket.ends_at)
+        reply = base64.b64encode(ticket.reply).decode("ascii")
+        headers = (("WWW-Authenticate", f"Negotiate {reply}"),) if reply else ()
+        return self._lookup.accept(Accept(identity, headers))
+
+    def challenges(self) -> tuple[str, ...]:
+        """Return the invitation to a SPNEGO token (RFC 4559 section 4.1)."""
+        return ("Negotiate",)
+
+
+init_app, requires_authentication = airflow2_contract("kerberos", KerberosBackend)
+
+
+def create_client_session() -> Any:
+    """Return a `requests.Session` that shows a ticket of the caller and checks who answers (mutual authentication).
+
+    Raises:
+        ConfigError: requests-kerberos is not installed.
+    """
+    session = importlib.import_module("requests").Session()
+    session.auth = _client_auth()
+    return session
+
+
+def _client_auth() -> Any:
+    # Only a client needs it, and it takes a compiler to install.
+    try:
+        kerberos = importlib.import_module("requests_kerberos")
+    except ImportError as exc:
+        raise ConfigError(
+            "kerberos: a client needs requests-kerberos; run: pip install 'compat_auth[kerberos-client]'"
+        ) from exc
+    return kerberos.HTTPKerberosAuth(mutual_authentication=kerberos.REQUIRED)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "CLIENT_AUTH":
+        return _client_auth()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

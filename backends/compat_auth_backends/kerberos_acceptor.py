@@ -1,0 +1,243 @@
+"""Kerberos tickets, checked against a keytab by GSSAPI (RFC 4120, RFC 4178). Nothing in the environment is changed.
+
+MIT Kerberos reads the keytab anew for every ticket, so keys that are added to the file count at once. It says "no key" for
+a file that is gone or garbled too: whoever is refused is refused only after the file has proved to be in order.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gssapi.raw
+from gssapi.raw.creds import Creds
+from gssapi.raw.misc import GSSError
+from gssapi.raw.names import Name
+from gssapi.raw.oids import OID
+from gssapi.raw.sec_contexts import SecurityContext
+
+from compat_auth.config import Settings
+from compat_auth.errors import BackendUnavailable, ConfigError, KeyFileError
+
+# Typed by hand: pyright cannot follow the way in which gssapi's stubs name each other.
+gss: Any = gssapi.raw
+KRB5: OID = gss.OID.from_int_seq("1.2.840.113554.1.2.2")  # RFC 4121 section 6
+SPNEGO: OID = gss.OID.from_int_seq("1.3.6.1.5.5.2")  # RFC 4178 section 3
+# Named, so that KRB5RCACHENAME=none: in somebody's environment does not let tokens be used twice.
+_DEFAULT_REPLAY_CACHE = "dfl:"
+# How MIT Kerberos words trouble with its file, as opposed to "Request is a replay".
+_NO_REPLAY_CACHE = re.compile(r"replay cache|\(filename: [^)]*\)$", re.IGNORECASE)
+
+
+class TokenRefused(Exception):
+    """A token is not a good one for us; the message says why, for the audit log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a good token says.
+
+    Attributes:
+        principal: Who presents it, such as `alice@EXAMPLE.ORG`, with MIT's backslash escapes.
+        service: Whom it is for, without the realm, such as `HTTP/www.example.org`.
+        service_realm: Realm of the key that opened it.
+        reply: The token that proves to the client who we are; b"" when it did not ask.
+        ends_at: End of the ticket and of the clock difference that Kerberos allows, seconds since the epoch; or None.
+    """
+
+    principal: str
+    service: str
+    service_realm: str
+    reply: bytes = field(repr=False)
+    ends_at: int | None = None
+
+
+class Acceptor:
+    """Accepts tickets for the services of one keytab. Any thread may call; one for a process will do, forked or not.
+
+    Args:
+        keytab: The file.
+        services: First components of the principals that we answer for, such as `HTTP`.
+        replay_cache: File that the workers of a host share; None: MIT's default for this user.
+
+    Raises:
+        ConfigError: The keytab cannot be read or has no key for a service; says what to run.
+        KeyFileError: Others may read or change the keytab.
+    """
+
+    def __init__(self, keytab: Path, services: tuple[str, ...], *, replay_cache: Path | None = None) -> None:
+        self._path = keytab.absolute()
+        self._services = services
+        rcache = f"file2:{replay_cache.absolute()}" if replay_cache else _DEFAULT_REPLAY_CACHE
+        # As bytes: of a str gssapi keeps only the address, and MIT Kerberos falls back to /etc/krb5.keytab.
+        self._store: dict[bytes | str, bytes | str] = {
+            b"keytab": os.fsencode(f"FILE:{self._path}"),
+            b"rcache": os.fsencode(rcache),
+        }
+        self._lock = threading.Lock()
+        if replay_cache and not os.access(replay_cache.absolute().parent, os.W_OK | os.X_OK):
+            raise ConfigError(f"kerberos.replay_cache: {replay_cache}: its folder cannot be written to; create it")
+        try:
+            _require_private(self._path)
+            self._version = _version_of(self._path)
+            self._creds = self._open()
+        except OSError as exc:
+            raise ConfigError(
+                f"kerberos.keytab: {self._path}: cannot be read ({exc.strerror}); make it with `kadmin -q 'ktadd -k"
+                f" {self._path} {services[0]}/HOST'` and let the user that we run as read it"
+            ) from exc
+        except _BadKeytab as exc:
+            raise ConfigError(f"kerberos.keytab: {self._path}: {exc}") from exc
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Acceptor:
+        """Return the acceptor of `[kerberos]`.
+
+        Raises:
+            ConfigError: No keytab is named, or it cannot be used.
+        """
+        kerberos = settings.kerberos
+        if not kerberos.keytab:
+            raise ConfigError("kerberos.keytab: empty; name the file made by `kadmin -q 'ktadd -k FILE HTTP/HOST'`")
+        services = tuple(service for service in kerberos.service if service)
+        if not services or any(mark in service for service in services for mark in "/@\\ "):
+            raise ConfigError(
+                'kerberos.service: name services without host and realm, such as "HTTP" or "HTTP,airflow"'
+            )
+        replay_cache = Path(kerberos.replay_cache) if kerberos.replay_cache else None
+        return cls(Path(kerberos.keytab), services, replay_cache=replay_cache)
+
+    def accept(self, token: bytes) -> Ticket:
+        """Return what a SPNEGO or Kerberos token says; each token is good once.
+
+        Raises:
+            TokenRefused: It is none, is for another service, has expired, was here before, or wants several legs.
+            BackendUnavailable: The keytab or the replay cache cannot be used.
+        """
+        ticket = self.verify(token)
+        if ticket.service.partition("/")[0] not in self._services:
+            raise TokenRefused(f"the ticket is for {ticket.service}, not for {' or '.join(self._services)}")
+        return ticket
+
+    def verify(self, token: bytes) -> Ticket:
+        """Return what a token for any key in the keytab says, whatever the service; otherwise as `accept`."""
+        creds = self._current()
+        try:
+            # The raw call: SecurityContext.step() would return an error token as if it were an answer.
+            result = gss.accept_sec_context(token, creds)
+        except GSSError as exc:
+            reason = explain(exc)
+            if _NO_REPLAY_CACHE.search(reason):
+                raise BackendUnavailable(f"kerberos: the replay cache cannot be used: {reason}") from exc
+            self._require_usable()
+            raise TokenRefused(reason) from exc
+        if result.more_steps:
+            # The context of a second leg would have to outlive the request, and find the same worker.
+            raise TokenRefused("the client wants a second leg, or sent an empty token")
+        if result.mech != KRB5:
+            raise TokenRefused(f"mechanism {result.mech} is not Kerberos")
+        if gss.RequirementFlag.anonymity in result.flags:
+            raise TokenRefused("the client is anonymous")
+        service, _, service_realm = self._service_of(result.context).rpartition("@")
+        ends_at = None if result.lifetime is None else int(time.time()) + result.lifetime
+        return Ticket(_display(result.initiator_name), service, service_realm, result.token or b"", ends_at)
+
+    def target(self) -> Name:
+        """Return the name of a key in the keytab, to ask a KDC for a ticket to ourselves.
+
+        Raises:
+            BackendUnavailable: The keytab cannot be used.
+        """
+        self._current()
+        try:
+            found: Name | None = gss.inquire_cred(
+                gss.acquire_cred_from(self._store, usage="accept", mechs=[KRB5]).creds
+            ).name
+        except GSSError as exc:
+            raise BackendUnavailable(self._unusable(explain(exc))) from exc
+        if found is None:
+            raise BackendUnavailable(self._unusable("names no principal"))
+        return found
+
+    @staticmethod
+    def _service_of(context: SecurityContext | None) -> str:
+        return _display(gss.inquire_context(context).target_name if context is not None else None)
+
+    def _current(self) -> Creds:
+        try:
+            if _version_of(self._path) == self._version:
+                return self._creds
+        except OSError as exc:
+            raise BackendUnavailable(self._unusable(exc.strerror or "error")) from exc
+        self._require_usable()
+        return self._creds
+
+    def _require_usable(self) -> None:
+        """Open the keytab again; what is held changes only for a file in order."""
+        with self._lock:
+            try:
+                version = _version_of(self._path)
+                self._creds = self._open()
+            except OSError as exc:
+                raise BackendUnavailable(self._unusable(exc.strerror or "error")) from exc
+            except _BadKeytab as exc:
+                raise BackendUnavailable(self._unusable(str(exc))) from exc
+            self._version = version
+
+    def _unusable(self, why: str) -> str:
+        return f"kerberos.keytab: {self._path}: {why}; see `compat-auth check`"
+
+    def _open(self) -> Creds:
+        with self._path.open("rb"):
+            pass  # an OSError says more than GSSAPI does
+        for service in self._services:
+            self._require_key(service)
+        creds: Creds = gss.acquire_cred_from(self._store, usage="accept", mechs=[SPNEGO, KRB5]).creds
+        # Else SPNEGO would offer whatever mechanism is installed, NTLM among them.
+        gss.set_neg_mechs(creds, [KRB5])
+        return creds
+
+    def _require_key(self, service: str) -> None:
+        name = gss.import_name(service.encode(), gss.NameType.hostbased_service)
+        try:
+            gss.acquire_cred_from(self._store, name=name, usage="accept", mechs=[KRB5])
+        except GSSError as exc:
+            raise _BadKeytab(
+                f"no usable key for service {service!r} ({explain(exc)}); run `kadmin -q 'ktadd -k {self._path}"
+                f" {service}/HOST'`, or change kerberos.service"
+            ) from exc
+
+
+class _BadKeytab(Exception):
+    """The file is no keytab, or lacks a key."""
+
+
+def explain(error: GSSError) -> str:
+    """Return GSSAPI's own words, on one line; for logs, because they can name principals."""
+    asked: Any = error
+    texts: list[str] = asked.get_all_statuses(asked.min_code, False) if asked.min_code else []
+    return " ".join("; ".join(texts or asked.get_all_statuses(asked.maj_code, True)).split())
+
+
+def _display(name: Name | None) -> str:
+    try:
+        return str(gss.display_name(name, name_type=False).name, "utf-8") if name is not None else ""
+    except UnicodeDecodeError:
+        raise TokenRefused("the name of the principal is not UTF-8") from None
+
+
+def _version_of(path: Path) -> tuple[int, ...]:
+    status = path.stat()
+    return (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
+
+
+def _require_private(path: Path) -> None:
+    # Whoever has the keys can make tickets in any user's name.
+    if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
+        raise KeyFileError(f"kerberos.keytab: {path}: others may read or change the keys; run: chmod o-rwx,g-w {path}")

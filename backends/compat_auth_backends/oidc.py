@@ -1,0 +1,162 @@
+"""Access tokens of OpenID Connect and OAuth issuers: a signed JWT (RFC 9068), or an opaque one that its issuer knows.
+
+A token is ours only if it names one of our issuers (`iss`, not yet believed) or begins like an opaque token of one;
+any other Bearer is for the next backend, and in the end for the upstream. What is ours is then verified in full.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import ClassVar
+
+from compat_auth.airflow2_module import airflow2_contract
+from compat_auth.backend import Backend, CredentialKind
+from compat_auth.config import Settings
+from compat_auth.credentials import Bearer, Credential
+from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser
+from compat_auth.identity import Identity
+from compat_auth.lookup import Lookup
+from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.tokens import read_unverified
+from compat_auth.verdict_cache import MemoryVerdicts
+from compat_auth_backends.openid.issuer import Issuer, NotKnown, Vouched
+
+CLIENT_AUTH = None
+# How soon a user who was disabled in the directory is noticed.
+MAX_REUSE_S = 60.0
+
+
+class OidcBackend(Backend):
+    """Checks Bearer tokens of the configured issuers.
+
+    Args:
+        issuers: Each with a name of its own.
+        lookup: Completes whom an issuer vouches for.
+        realm: Of the challenge.
+        now: Seconds since the epoch.
+    """
+
+    name = "oidc"
+    kinds: ClassVar[frozenset[CredentialKind]] = frozenset({Bearer})
+    needs: ClassVar[tuple[str, ...]] = ("[oidc] issuers",)
+
+    def __init__(
+        self,
+        issuers: tuple[Issuer, ...],
+        lookup: Lookup,
+        *,
+        realm: str = "Airflow",
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._by_name = {issuer.name: issuer for issuer in issuers}
+        # The longest prefix first; "" takes what is left.
+        self._opaque = sorted(
+            (issuer for issuer in issuers if issuer.takes_opaque),
+            key=lambda issuer: len(issuer.opaque_prefix),
+            reverse=True,
+        )
+        self._lookup = lookup
+        self._realm = realm
+        self._now = now
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> OidcBackend:
+        """Return the backend with the issuers of `[oidc] issuers`; nothing is fetched yet.
+
+        Raises:
+            ConfigError: No issuer, two that cannot be told apart, or one whose settings do not fit together.
+        """
+        tables = settings.oidc.issuers
+        if not tables:
+            raise ConfigError(
+                '[oidc] issuers: empty; name one, such as issuers = [{issuer = "https://…", audience = "…"}]'
+            )
+        issuers: list[Issuer] = []
+        for position, table in enumerate(tables):
+            where = f"oidc.issuers[{position}]"
+            issuer = Issuer(
+                table,
+                where,
+                cache_ttl_s=settings.oidc.cache_ttl_s,
+                store=MemoryVerdicts(settings.oidc.cache_entries),
+            )
+            for earlier in issuers:
+                if earlier.name == issuer.name:
+                    raise ConfigError(f"{where}: {issuer.name!r} is there twice; join the two")
+                if earlier.takes_opaque and issuer.takes_opaque and earlier.opaque_prefix == issuer.opaque_prefix:
+                    raise ConfigError(f"{where}.opaque_prefix: the same as another issuer's; their tokens look alike")
+            issuers.append(issuer)
+        return cls(tuple(issuers), Lookup.from_settings(settings), realm=settings.basic_auth.realm)
+
+    def authenticate(self, credential: Credential) -> Outcome:
+        """Accept the bearer of a good token; skip a token of nobody we know.
+
+        Raises:
+            BackendUnavailable: The issuer or the directory could not be asked.
+        """
+        if not isinstance(credential, Bearer):
+            return Skip()
+        try:
+            vouched = self._check(credential.token)
+        except NotKnown:
+            return Skip()
+        except InvalidToken as error:
+            return Reject(f"oidc: {error}", challenges=self._refusal())
+        except NoSuchUser as error:
+            return Reject(str(error), status=error.status)
+        if vouched is None:
+            return Skip()
+        return self._admit(vouched)
+
+    def probe(self) -> str:
+        """Return how many keys each issuer publishes.
+
+        Raises:
+            BackendUnavailable: An issuer could not be asked.
+        """
+        return "; ".join(f"{name} publishes {issuer.probe()} keys" for name, issuer in self._by_name.items())
+
+    def challenges(self) -> tuple[str, ...]:
+        """Return the invitation to a bearer token (RFC 6750 section 3)."""
+        return (f'Bearer realm="{self._realm}"',)
+
+    def _refusal(self) -> tuple[str, ...]:
+        return (f'Bearer realm="{self._realm}", error="invalid_token"',)
+
+    def _admit(self, vouched: Vouched) -> Outcome:
+        identity = Identity(
+            vouched.name,
+            self.name,
+            subject=vouched.subject,
+            email=vouched.email,
+            mfa=vouched.mfa,
+            expires_at=vouched.expires_at,
+        )
+        reusable_s = min(MAX_REUSE_S, vouched.believed_until - self._now())
+        outcome = self._lookup.accept(Accept(identity, reusable_s=max(0, reusable_s)))
+        if isinstance(outcome, Accept) and vouched.is_username:
+            found = outcome.identity.username
+            # Who may choose a user name could choose another's e-mail address, which directories find, too.
+            if found.casefold() != vouched.name.casefold():
+                return Reject(
+                    f"oidc: {vouched.name!r} is {found!r}'s e-mail address, not a user name; "
+                    'set username_claim = "email", or pin the account in subjects',
+                    status=403,
+                )
+        return outcome
+
+    def _check(self, token: str) -> Vouched | None:
+        try:
+            claimed = read_unverified(token).get("iss")
+        except InvalidToken:
+            issuer = next((issuer for issuer in self._opaque if issuer.may_have_issued(token)), None)
+            # A broken JWT is nobody's opaque token.
+            if issuer is None or (not issuer.opaque_prefix and token.count(".") == 2):
+                return None
+            return issuer.check_opaque(token)
+        issuer = self._by_name.get(claimed) if isinstance(claimed, str) else None
+        return None if issuer is None else issuer.check_jwt(token)
+
+
+init_app, requires_authentication = airflow2_contract("oidc", OidcBackend)

@@ -1,0 +1,61 @@
+"""What the claims of a verified token say, read so that there is one reading only."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from typing import Any
+
+from compat_auth.errors import InvalidToken
+from compat_auth.strict_json import is_list
+
+MAX_NAME_CHARS = 256
+# RFC 5321 4.1.2: a dot-string and a domain. No quotes, no address literal, nothing outside ASCII: what looks like
+# another's address, or is folded into it by a database, is not taken.
+_EMAIL = re.compile(
+    r"(?=.{3,254}\Z)(?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9]\Z"
+)
+
+
+def verified_email(claims: Mapping[str, Any]) -> str:
+    """Return the e-mail address, whose owner the issuer has verified.
+
+    Raises:
+        InvalidToken: There is none, it is not a plain one, or it is not verified.
+    """
+    email = claims.get("email")
+    if not isinstance(email, str) or not _EMAIL.match(email):
+        raise InvalidToken("email: missing, or not a plain ASCII address")
+    # Strictly true: the text "false" is true to many a parser.
+    if claims.get("email_verified") is not True:
+        raise InvalidToken("email_verified: not true")
+    return email
+
+
+def name_in(claims: Mapping[str, Any], claim: str) -> str:
+    """Return the user name in a claim; an e-mail address only where it is verified.
+
+    Raises:
+        InvalidToken: There is none, or it is not a plain name.
+    """
+    if claim == "email":
+        return verified_email(claims)
+    name = claims.get(claim)
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME_CHARS:
+        raise InvalidToken(f"{claim}: missing, empty, too long, or not a string")
+    # Compatibility forms (full-width letters, ligatures) become another's name in a database that folds them.
+    if not name.isprintable() or name != name.strip() or not unicodedata.is_normalized("NFKC", name):
+        raise InvalidToken(f"{claim}: not a plain name")
+    return name
+
+
+def scopes_in(claims: Mapping[str, Any]) -> frozenset[str]:
+    """Return the scopes: `scope` (RFC 9068 section 2.2.3), or `scp` where an issuer has only that."""
+    value = claims.get("scope", claims.get("scp"))
+    if isinstance(value, str):
+        return frozenset(value.split(" ")) - {""}
+    if is_list(value) and all(isinstance(item, str) for item in value):
+        return frozenset(value)
+    return frozenset()

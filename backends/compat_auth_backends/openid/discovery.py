@@ -1,0 +1,95 @@
+"""An issuer's own description of where to ask it (OpenID Connect Discovery 1.0)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compat_auth.config import OidcIssuerSettings
+from compat_auth.endpoint import Endpoint
+from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.fetched_document import Fetched, FetchedDocument, ttl_of
+from compat_auth.strict_json import parse_object
+
+WELL_KNOWN = "/.well-known/openid-configuration"
+# Member of the document, and the setting that takes its place.
+_SETTINGS = {"jwks_uri": "jwks_url", "introspection_endpoint": "introspection", "userinfo_endpoint": "userinfo"}
+
+
+class Discovery:
+    """The endpoints of one issuer: configured, else discovered at first use. Any thread may call.
+
+    Args:
+        settings: The issuer's.
+        where: What to call it in an error, such as `oidc.issuers[0]`.
+
+    Raises:
+        ConfigError: A URL is not one that may be asked.
+    """
+
+    def __init__(self, settings: OidcIssuerSettings, where: str) -> None:
+        self._issuer = settings.issuer
+        self._where = where
+        self._ca_file = settings.ca_file
+        configured = {
+            "jwks_uri": settings.jwks_url,
+            "introspection_endpoint": settings.introspection,
+            "userinfo_endpoint": settings.userinfo,
+        }
+        self._configured = {
+            member: Endpoint.parse(url, where=f"{where}.{_SETTINGS[member]}", ca_file=settings.ca_file)
+            for member, url in configured.items()
+            if isinstance(url, str) and url
+        }
+        wanted = {"jwks_uri", *(member for member, value in configured.items() if value)}
+        # An issuer need not be a URL that we can ask, where all of its endpoints are configured.
+        self._well_known: Endpoint | None = None
+        if not wanted <= self._configured.keys():
+            self._well_known = Endpoint.parse(
+                settings.issuer.rstrip("/") + WELL_KNOWN, where=f"{where}.issuer", ca_file=settings.ca_file
+            )
+        self._document: FetchedDocument[Mapping[str, Endpoint]] = FetchedDocument(
+            f"discovery of {settings.issuer}", self._fetch
+        )
+
+    def endpoint(self, member: str) -> Endpoint:
+        """Return the endpoint that a member of the discovery document names.
+
+        Raises:
+            BackendUnavailable: The document could not be had, is another issuer's, or does not name it.
+        """
+        configured = self._configured.get(member)
+        if configured is not None:
+            return configured
+        found = self._document.current().get(member)
+        if found is None:
+            raise BackendUnavailable(
+                f"{self._where}: the discovery document names no {member} on the issuer's own host; "
+                f"set {_SETTINGS[member]} to its URL"
+            )
+        return found
+
+    def _fetch(self) -> Fetched[Mapping[str, Endpoint]]:
+        if self._well_known is None:
+            return Fetched({})
+        answer = self._well_known.get()
+        if answer.status != 200:
+            raise BackendUnavailable(f"{self._well_known.url}: answered {answer.status}")
+        try:
+            document = parse_object(answer.body)
+        except ValueError as exc:
+            raise BackendUnavailable(f"{self._well_known.url}: not JSON that has one reading: {exc}") from None
+        # Discovery 4.3: exactly, or somebody else's keys would vouch for this issuer's tokens.
+        if document.get("issuer") != self._issuer:
+            raise BackendUnavailable(f"{self._well_known.url}: describes another issuer than {self._issuer!r}")
+        found = {member: self._own(document.get(member), member) for member in _SETTINGS}
+        return Fetched({member: own for member, own in found.items() if own is not None}, ttl_of(answer.headers))
+
+    def _own(self, url: object, member: str) -> Endpoint | None:
+        if not isinstance(url, str) or self._well_known is None:
+            return None
+        try:
+            endpoint = Endpoint.parse(url, where=member, ca_file=self._ca_file)
+        except ConfigError:
+            return None
+        # A document that was tampered with must not send our client's secret, or a user's token, elsewhere.
+        return endpoint if endpoint.origin == self._well_known.origin else None

@@ -1,0 +1,267 @@
+"""One issuer of access tokens: what it has signed, and what it says about the tokens that only it can read."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote_plus
+
+from compat_auth.config import OidcIssuerSettings
+from compat_auth.errors import ConfigError, InvalidToken
+from compat_auth.jwks_cache import JwksCache
+from compat_auth.strict_json import is_list
+from compat_auth.subject_links import ConfiguredLinks, SubjectLinks
+from compat_auth.tokens import CLOCK_SKEW_S
+from compat_auth.verdict_cache import MemoryVerdicts, Verdict, VerdictCache, VerdictStore
+from compat_auth_backends.openid.claims import name_in, scopes_in
+from compat_auth_backends.openid.discovery import Discovery
+from compat_auth_backends.openid.remote import RemoteChecks
+
+# Claims of an ID or logout token: where `typ` does not tell the kinds apart, these do (RFC 9068 section 5).
+_NOT_OF_ACCESS_TOKENS = ("at_hash", "c_hash", "s_hash", "events")
+# The token is good only together with a proof of possession, which a Bearer does not bring (RFC 7800, RFC 9449).
+_BOUND = "cnf"
+_MAX_OPAQUE_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Vouched:
+    """What an issuer says about the bearer of a good token.
+
+    Attributes:
+        subject: `sub`.
+        name: The name to look up.
+        is_username: The name counts as a user name only, not as an e-mail address: at many issuers people choose it.
+        email: Verified e-mail address, or "".
+        expires_at: End of the token, in seconds since the epoch; None where the issuer does not tell.
+        believed_until: Seconds since the epoch from when on the issuer must be asked again.
+        mfa: The issuer says that more than one factor was used (`amr`, RFC 8176).
+    """
+
+    subject: str
+    name: str
+    is_username: bool
+    email: str = field(repr=False)
+    expires_at: int | None
+    believed_until: float
+    mfa: bool = False
+
+
+class NotKnown(Exception):  # an answer, not an error
+    """The issuer does not know this opaque token, which may be somebody else's."""
+
+
+class Issuer:
+    """Checks the tokens of one issuer. Any thread may call.
+
+    Args:
+        settings: Its table in `[oidc] issuers`.
+        where: What to call it in an error, such as `oidc.issuers[0]`.
+        cache_ttl_s: Seconds for which its answer about a token is believed.
+        store: Where its answers are kept.
+        links: Which names its accounts are linked to; None: the setting `subjects`.
+        now: Seconds since the epoch.
+
+    Raises:
+        ConfigError: The settings do not fit together.
+    """
+
+    def __init__(
+        self,
+        settings: OidcIssuerSettings,
+        where: str,
+        *,
+        cache_ttl_s: float = 600,
+        store: VerdictStore | None = None,
+        links: SubjectLinks | None = None,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        _check(settings, where)
+        self.name = settings.issuer
+        self._settings = settings
+        self._audience = tuple(settings.audience)
+        self._scopes = frozenset(settings.scope.split())
+        self._ttl_s = cache_ttl_s
+        self._links = links or ConfiguredLinks(settings.subjects)
+        self._now = now
+        self._discovery = discovery = Discovery(settings, where)
+        self._jwks = JwksCache(lambda: discovery.endpoint("jwks_uri"), algorithms=tuple(settings.algorithms))
+        self._remote = RemoteChecks(discovery, _basic(settings, where))
+        source = settings.model_dump_json(exclude={"client_secret"})
+        self._verdicts = VerdictCache(source, store or MemoryVerdicts(10_000), now=now)
+
+    @property
+    def takes_opaque(self) -> bool:
+        """Whether it is asked about tokens that are no JWT."""
+        return bool(self._settings.introspection or (self._settings.userinfo and not self._scopes))
+
+    @property
+    def opaque_prefix(self) -> str:
+        """How its opaque tokens begin; "" where nothing tells them from others'."""
+        return self._settings.opaque_prefix
+
+    def may_have_issued(self, token: str) -> bool:
+        """Return whether the issuer is to be asked about a token that is no JWT."""
+        return self.takes_opaque and len(token) <= _MAX_OPAQUE_BYTES and token.startswith(self.opaque_prefix)
+
+    def probe(self) -> int:
+        """Return how many usable keys the issuer publishes.
+
+        Raises:
+            BackendUnavailable: It could not be asked, or does not name an endpoint that the settings want asked.
+        """
+        for wanted, member in (
+            (self._settings.introspection, "introspection_endpoint"),
+            (self._settings.userinfo, "userinfo_endpoint"),
+        ):
+            if wanted:
+                self._discovery.endpoint(member)
+        return self._jwks.probe()
+
+    def check_jwt(self, token: str) -> Vouched:
+        """Return what a JWT of this issuer says.
+
+        Raises:
+            InvalidToken: It is not right.
+            NoSuchUser: The name in it is linked to another account.
+            BackendUnavailable: The issuer could not be asked.
+        """
+        settings, now = self._settings, self._now()
+        claims = self._jwks.verify(
+            token, audience=self._audience, issuer=settings.issuer, types=tuple(settings.types), now=now
+        )
+        for name in _NOT_OF_ACCESS_TOKENS:
+            if name in claims:
+                raise InvalidToken(f"{name}: this is another kind of token")
+        self._check_grant(claims)
+        believed_until: float = claims["exp"]
+        if settings.liveness:
+            live = self._ask(token, lambda: self._remote.ask_userinfo(token), claims)
+            if live.claims is None:
+                raise InvalidToken(live.reason)
+            if live.claims.get("sub") != claims["sub"]:  # OpenID Connect Core 5.3.2
+                raise InvalidToken("UserInfo tells of another subject")
+            claims = {**live.claims, **claims}
+            believed_until = live.ends_at
+        return self._vouch(claims, believed_until)
+
+    def check_opaque(self, token: str) -> Vouched:
+        """Return what the issuer says about a token that only it can read.
+
+        Raises:
+            NotKnown: It does not know the token, and nothing else says that the token is its own.
+            InvalidToken: The token is not right.
+            NoSuchUser: The name that it tells is linked to another account.
+            BackendUnavailable: The issuer could not be asked.
+        """
+        introspects = bool(self._settings.introspection)
+        ask = self._remote.introspect if introspects else self._remote.ask_userinfo
+        verdict = self._ask(token, lambda: ask(token), {})
+        if verdict.claims is None:
+            if not self.opaque_prefix:
+                raise NotKnown(verdict.reason)
+            raise InvalidToken(verdict.reason)
+        if introspects:
+            self._check_introspected(verdict.claims)
+        return self._vouch(verdict.claims, verdict.ends_at)
+
+    def _ask(self, token: str, ask: Callable[[], Mapping[str, Any] | str], known: Mapping[str, Any]) -> Verdict:
+        def judge() -> Verdict:
+            answer = ask()
+            now = self._now()
+            if isinstance(answer, str):
+                return Verdict(now + min(self._ttl_s / 2, 300), None, answer)
+            ends = [now + self._ttl_s, *(part["exp"] for part in (answer, known) if _is_moment(part.get("exp")))]
+            return Verdict(min(ends), answer)
+
+        return self._verdicts.judge(token, judge)
+
+    def _check_introspected(self, claims: Mapping[str, Any]) -> None:
+        now = self._now()
+        if "exp" in claims and not (_is_moment(claims["exp"]) and claims["exp"] > now):
+            raise InvalidToken("exp: expired, or not a moment")
+        if "nbf" in claims and not (_is_moment(claims["nbf"]) and claims["nbf"] <= now + CLOCK_SKEW_S):
+            raise InvalidToken("nbf: not yet valid")
+        if claims.get("iss", self.name) != self.name:
+            raise InvalidToken("iss: another")
+        aud = claims.get("aud")
+        named: list[Any] = aud if is_list(aud) else [aud]
+        # Without `aud` only a list of clients says that the token was not given to somebody else's application.
+        if aud is None and not self._settings.clients:
+            raise InvalidToken("aud: not told by the issuer; name the clients that are believed in the setting clients")
+        if aud is not None and not any(name in self._audience for name in named):
+            raise InvalidToken("aud: meant for another")
+        self._check_grant(claims)
+
+    def _check_grant(self, claims: Mapping[str, Any]) -> None:
+        if _BOUND in claims:
+            raise InvalidToken("cnf: bound to a key of the client; not a bearer token")
+        clients = self._settings.clients
+        if clients and claims.get("client_id", claims.get("azp")) not in clients:
+            raise InvalidToken("client_id: given to another client")
+        missing = self._scopes - scopes_in(claims)
+        if missing:
+            raise InvalidToken(f"scope: lacks {' '.join(sorted(missing))}")
+
+    def _vouch(self, claims: Mapping[str, Any], believed_until: float) -> Vouched:
+        # A client that acts for itself has no subject of its own in an introspection answer (RFC 9068 section 2.2).
+        told = claims if "sub" in claims else {**claims, "sub": claims.get("client_id")}
+        subject = name_in(told, "sub")
+        taken: list[str] = []
+
+        def claimed() -> str:
+            taken.append(name_in(told, self._settings.username_claim))
+            return taken[-1]
+
+        name = self._links.name_of(subject, claimed)
+        exp, email, amr = told.get("exp"), told.get("email"), told.get("amr")
+        return Vouched(
+            subject,
+            name,
+            name in taken and self._settings.username_claim != "email",
+            email if isinstance(email, str) and told.get("email_verified") is True else "",
+            exp if type(exp) is int and exp > 0 else None,
+            believed_until,
+            is_list(amr) and "mfa" in amr,
+        )
+
+
+def _is_moment(value: Any) -> bool:
+    return type(value) is int and value > 0
+
+
+def _check(settings: OidcIssuerSettings, where: str) -> None:
+    if not any(settings.audience):
+        raise ConfigError(f"{where}.audience: missing; without it a token for any other application would do")
+    if "" in settings.audience or "" in settings.clients:
+        raise ConfigError(f"{where}: an empty name in audience or clients; remove it")
+    if settings.introspection and not settings.client_id:
+        raise ConfigError(f"{where}.client_id: missing; introspection needs our own client at the issuer")
+    if settings.userinfo and settings.scope and not (settings.introspection or settings.liveness):
+        raise ConfigError(f"{where}.scope: UserInfo does not tell it; use introspection instead, or leave scope out")
+    if settings.liveness and not settings.userinfo:
+        raise ConfigError(f"{where}.liveness: needs userinfo = true, or its URL")
+
+
+def _basic(settings: OidcIssuerSettings, where: str) -> str:
+    """Return the Authorization value of our own client (RFC 6749 section 2.3.1), or "" without one."""
+    secret = settings.client_secret.get_secret_value()
+    if settings.client_secret_file:
+        if secret:
+            raise ConfigError(f"{where}: client_secret and client_secret_file are both set; remove one")
+        try:
+            secret = Path(settings.client_secret_file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise ConfigError(
+                f"{where}.client_secret_file: {settings.client_secret_file}: cannot be read ({type(exc).__name__})"
+            ) from None
+    if not settings.client_id:
+        return ""
+    if settings.introspection and not secret:
+        raise ConfigError(f"{where}.client_secret: missing; introspection needs it (or client_secret_file)")
+    pair = f"{quote_plus(settings.client_id)}:{quote_plus(secret)}"
+    return "Basic " + base64.b64encode(pair.encode()).decode()

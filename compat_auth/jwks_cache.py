@@ -1,0 +1,131 @@
+"""An issuer's published keys (RFC 7517), held for as long as they may be believed.
+
+A token can make us fetch them only when everything in it but the signature is right already, and then only once in a
+while: random key ids do not reach the issuer. A JWKS that brings a symmetric key, or one that is too short, or one for
+an algorithm that the issuer may not use, loses that key and keeps the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from compat_auth.endpoint import Endpoint
+from compat_auth.errors import BackendUnavailable, InvalidToken, KeyFileError
+from compat_auth.fetched_document import Fetched, FetchedDocument, ttl_of
+from compat_auth.jwk import PublicAlgorithm, VerifyingKey, verifying_key
+from compat_auth.strict_json import is_list, is_object, parse_object
+from compat_auth.tokens import CLOCK_SKEW_S, kid_of_plausible, verify
+
+ISSUER_ALGORITHMS: tuple[PublicAlgorithm, ...] = (
+    "RS256", "PS256", "ES256", "EdDSA", "RS384", "RS512", "PS384", "PS512", "ES384", "ES512",
+)  # fmt: skip
+"""What an issuer may use; an RSA key that names no algorithm is for the first of RSA's."""
+_log = logging.getLogger(__name__)
+
+
+class JwksCache:
+    """The keys of one issuer. Any thread may call.
+
+    Args:
+        endpoint: Says where the keys are; called for each fetch, and may raise BackendUnavailable.
+        algorithms: What the issuer may use; a key is for one of them only.
+        now: Clock, in seconds, that never goes back.
+    """
+
+    def __init__(
+        self,
+        endpoint: Callable[[], Endpoint],
+        *,
+        algorithms: tuple[PublicAlgorithm, ...] = ISSUER_ALGORITHMS,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._endpoint = endpoint
+        self.algorithms = algorithms
+        self._document: FetchedDocument[Mapping[str, VerifyingKey]] = FetchedDocument("JWKS", self._fetch, now=now)
+
+    def find(self, kid: str) -> VerifyingKey:
+        """Return the issuer's key of that id; an unknown one is looked for at the issuer, at most every few seconds.
+
+        Raises:
+            InvalidToken: The issuer has no such key.
+            BackendUnavailable: The issuer could not be asked, and no key of that id is held.
+        """
+        key = self._document.current().get(kid) or self._document.renewed().get(kid)
+        if key is None:
+            raise InvalidToken("kid: the issuer has no such key")
+        return key
+
+    def probe(self) -> int:
+        """Return how many usable keys the issuer publishes; asks it unless that was done a moment ago.
+
+        Raises:
+            BackendUnavailable: The issuer could not be asked, or publishes no key that is usable here.
+        """
+        keys = self._document.current()
+        if not keys:
+            raise BackendUnavailable(f"JWKS: no key for any of {', '.join(self.algorithms)}")
+        return len(keys)
+
+    def verify(
+        self,
+        token: str,
+        *,
+        audience: tuple[str, ...],
+        issuer: str,
+        types: tuple[str, ...],
+        now: float,
+        leeway_s: int = CLOCK_SKEW_S,
+    ) -> dict[str, Any]:
+        """Return the claims of a token that is right in every respect and signed by the issuer; see `tokens.verify`.
+
+        Raises:
+            InvalidToken: The token is not right; says why, for logs only.
+            BackendUnavailable: It may be right, but the issuer could not be asked for its key.
+        """
+        kid = kid_of_plausible(
+            token,
+            algorithms=self.algorithms,
+            audience=audience,
+            issuer=issuer,
+            types=types,
+            now=now,
+            leeway_s=leeway_s,
+        )
+        return verify(
+            token,
+            {kid: self.find(kid)},
+            audience=audience,
+            issuer=issuer,
+            types=types,
+            now=now,
+            leeway_s=leeway_s,
+        )
+
+    def _fetch(self) -> Fetched[Mapping[str, VerifyingKey]]:
+        endpoint = self._endpoint()
+        answer = endpoint.get({"Accept": "application/jwk-set+json, application/json"})
+        if answer.status != 200:
+            raise BackendUnavailable(f"JWKS {endpoint.url}: answered {answer.status}")
+        return Fetched(_read_keys(answer.body, self.algorithms, endpoint.url), ttl_of(answer.headers))
+
+
+def _read_keys(text: bytes, algorithms: tuple[PublicAlgorithm, ...], where: str) -> Mapping[str, VerifyingKey]:
+    try:
+        entries = parse_object(text).get("keys")
+    except ValueError as exc:
+        raise BackendUnavailable(f"JWKS {where}: not JSON that has one reading: {exc}") from None
+    if not is_list(entries):
+        raise BackendUnavailable(f"JWKS {where}: has no list of keys")
+    keys: dict[str, VerifyingKey] = {}
+    for entry in entries:
+        try:
+            key = verifying_key(entry, algorithms) if is_object(entry) else None
+        except KeyFileError as error:
+            _log.info("JWKS %s: a key is not used: %s", where, error)
+            continue
+        if key is not None:
+            keys.setdefault(key.kid, key)
+    return keys
