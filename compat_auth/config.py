@@ -166,6 +166,21 @@ class HtpasswdSettings(_Section):
     file: str = Field(default="", description="File made by `compat-auth users add` or `htpasswd -B`.")
 
 
+class AirflowSessionSettings(_Section):
+    """The login cookie `session` of Airflow 2's UI, or of Airflow 3's with FabAuthManager, at the backend `session`."""
+
+    secret_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Airflow's [webserver] secret_key (2.x) or [api] secret_key (3.x); empty: the cookie is not looked at.",
+    )
+    cookie_name: str = Field(default="session", min_length=1, description="Name of Airflow's cookie.")
+    lifetime_s: int = Field(
+        default=2592000,
+        ge=60,
+        description="session_backend = securecookie: seconds; Airflow's session_lifetime_minutes.",
+    )
+
+
 class SessionSettings(_Section):
     """Our own login session; without a secret there is none, and no login page."""
 
@@ -408,6 +423,9 @@ class Settings(_Section):
         default_factory=AirflowDatabaseSettings, description="See [airflow_db]."
     )
     htpasswd: HtpasswdSettings = Field(default_factory=HtpasswdSettings, description="See [htpasswd].")
+    airflow_session: AirflowSessionSettings = Field(
+        default_factory=AirflowSessionSettings, description="See [airflow_session]."
+    )
     session: SessionSettings = Field(default_factory=SessionSettings, description="See [session].")
     ldap: LdapSettings = Field(default_factory=LdapSettings, description="See [ldap].")
     pam: PamSettings = Field(default_factory=PamSettings, description="See [pam].")

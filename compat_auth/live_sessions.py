@@ -22,6 +22,7 @@ from compat_auth.store.session_rows import SessionRow, SessionRows, digest_of
 BELIEVED_S = 1.0
 _BELIEVED_ENTRIES = 10_000
 _SWEEP_PAUSE_S = 3600.0
+_TOUCH_PAUSE_S = 60.0
 
 
 _EXTENSION = "compat_auth_sessions"
@@ -46,6 +47,7 @@ class LiveSessions:
         self._rows = rows
         self._lock = threading.Lock()
         self._alive: TTLCache[bytes, str] = TTLCache(_BELIEVED_ENTRIES, BELIEVED_S, timer=monotonic)
+        self._touched: TTLCache[bytes, bool] = TTLCache(_BELIEVED_ENTRIES, _TOUCH_PAUSE_S, timer=monotonic)
         self._monotonic = monotonic
         self._swept = monotonic()
 
@@ -110,7 +112,13 @@ class LiveSessions:
         """Return the session as seen now, and remember that; None while that is not yet worth a new cookie."""
         renewed = self.cookie.renewed(session, idle_s=idle_s)
         if renewed is not None:
-            self._rows.touch(renewed.id, renewed.last_seen)
+            digest = digest_of(renewed.id)
+            with self._lock:
+                # A browser that does not get its new cookie (forward-auth) must not cause a write at each request.
+                is_written = digest in self._touched
+                self._touched[digest] = True
+            if not is_written:
+                self._rows.touch(renewed.id, renewed.last_seen)
         return renewed
 
     def rewritten(self, session: Session, data: Mapping[str, Any]) -> Session:

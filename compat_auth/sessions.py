@@ -181,8 +181,13 @@ def cookie_values(sessions: LiveSessions) -> list[str]:
     return flask.request.cookies.getlist(sessions.cookie.name(secure=flask.request.is_secure))
 
 
-def request_forgery(session: Session) -> str:
-    """Return why Flask's current request could be forged by another site, for logs only; "" when it cannot."""
+def request_forgery(session: Session | None) -> str:
+    """Return why Flask's current request could be forged by another site, for logs only; "" when it cannot.
+
+    Args:
+        session: Whose token may stand for a missing word of where the request comes from; None for a cookie without a
+            token, where the missing word is taken for that of a program, which no other site can steer.
+    """
     request = flask.request
     source = Source(
         request.headers.get("Sec-Fetch-Site"),
@@ -190,7 +195,9 @@ def request_forgery(session: Session) -> str:
         f"{request.scheme}://{request.host}",
         request.headers.get(TOKEN_HEADER, ""),
     )
-    return find_forgery(request.method, source, session.csrf_token)
+    if session is None and source.sec_fetch_site is None and source.origin is None:
+        return ""
+    return find_forgery(request.method, source, session.csrf_token if session is not None else "")
 
 
 def _live() -> LiveSessions:

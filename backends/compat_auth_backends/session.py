@@ -27,6 +27,7 @@ from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.session_cookie import Session
 from compat_auth.sessions import cookie_values, request_forgery
 from compat_auth.user_identity import identity_of, is_disabled
+from compat_auth_backends.airflow_session import AirflowSessions
 
 CLIENT_AUTH = None
 
@@ -50,6 +51,7 @@ class SessionBackend(Backend):
         self._settings = settings
         self._directories: dict[str, UserDirectory | None] = {}
         self._lookup = Lookup(())
+        self._airflow = None if settings is None else AirflowSessions.from_settings(settings)
         if settings is not None and (settings.session.secret.get_secret_value() or settings.session.secrets):
             self._lookup = Lookup.from_settings(settings)
             if any("basic_auth" in name for name in settings.auth_backends):
@@ -86,12 +88,35 @@ class SessionBackend(Backend):
         sessions = live_sessions_of(flask.current_app)
         if sessions is not None and (values := cookie_values(sessions)):
             return self._judge(sessions, values)
+        if self._airflow is not None and (outcome := self._judge_airflow(self._airflow)) is not None:
+            return outcome
         if not hasattr(flask.current_app, "login_manager"):
             return Skip()
         if is_disabled(current_user):
             return Reject("session: user is disabled")
         identity = identity_of(current_user, backend=self.name)
         return Skip() if identity is None else Accept(identity)
+
+    def _judge_airflow(self, airflow: AirflowSessions) -> Accept | Reject | None:
+        """Return what follows from a cookie of Airflow's own; None where it names nobody, which Airflow may judge."""
+        user = airflow.find_user(flask.request.cookies.getlist(airflow.cookie_name))
+        if user is None:
+            return None
+        if not user.active:
+            return Reject(f"session: {user.username!r} is disabled in airflow_db", status=403, vouched=True)
+        # Airflow 2's clients have no token of ours; a browser says where an unsafe request comes from.
+        if forgery := request_forgery(None):
+            return Reject(f"session: {forgery}", status=403)
+        identity = Identity(
+            user.username,
+            self.name,
+            subject=user.username,
+            directory="airflow_db",
+            email=user.email,
+            roles=user.roles,
+            upstream_id=user.upstream_id,
+        )
+        return Accept(identity)
 
     def _judge(self, sessions: LiveSessions, values: list[str]) -> Outcome:
         if len(values) > 1:
