@@ -116,7 +116,8 @@ class LiveSessions:
             with self._lock:
                 # A browser that does not get its new cookie (forward-auth) must not cause a write at each request.
                 is_written = digest in self._touched
-                self._touched[digest] = True
+                if not is_written:
+                    self._touched[digest] = True
             if not is_written:
                 self._rows.touch(renewed.id, renewed.last_seen)
         return renewed

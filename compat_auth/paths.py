@@ -96,11 +96,12 @@ def canonical_query(raw_query: bytes) -> bytes:
 class Prefixes:
     """Path prefixes that match in every reading of a path, so that no spelling leads around the fence."""
 
-    __slots__ = ("_as_written", "_folded")
+    __slots__ = ("_as_written", "_folded", "_longest")
 
     def __init__(self, prefixes: list[str]) -> None:
         self._as_written = tuple(prefix.encode() for prefix in prefixes)
         self._folded = tuple(prefix.lower() for prefix in self._as_written)
+        self._longest = max((len(prefix) for prefix in self._as_written), default=0)
 
     def cover(self, path: bytes) -> bool:
         """Return whether a canonical path, or what a careless parser makes of it, is below one of the prefixes.
@@ -110,6 +111,9 @@ class Prefixes:
         """
         if path.startswith(self._as_written):
             return True
+        if b"%" not in path and b";" not in path:
+            # A canonical path has no empty segment, so only case and the last slash are left to be careless about.
+            return (path[: self._longest] + b"/").lower().startswith(self._folded)
         reading = unquote_to_bytes(path) if b"%" in path else path
         if b";" in reading:
             reading = _MATRIX.sub(b"", reading)

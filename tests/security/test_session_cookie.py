@@ -352,3 +352,19 @@ def test_what_has_idled_out_leaves_the_store(sessions: LiveSessions, clock: Cloc
     sessions.start(Identity("bob", "basic_auth"))
 
     assert sessions._rows.find_live(started.id) is None
+
+
+def test_a_browser_that_keeps_its_old_cookie_causes_one_write_a_minute(sessions: LiveSessions, clock: Clock) -> None:
+    started = sessions.start(Identity("alice", "basic_auth"))
+    clock.time += DAY
+    first = clock.time
+
+    seen: list[int] = []
+    for _ in range(3):
+        assert sessions.renew(started) == replace(started, last_seen=clock.time)
+        row = sessions._rows.find_live(started.id)
+        assert row is not None
+        seen.append(row.last_seen)
+        clock.time += 30
+
+    assert seen == [first, first, first + 60]
