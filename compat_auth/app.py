@@ -15,17 +15,20 @@ from compat_auth.credentials import Credential
 from compat_auth.decision import Decider, Obtain
 from compat_auth.errors import ConfigError
 from compat_auth.extension import CompatAuth, style_of
+from compat_auth.flask_page import flask_page
 from compat_auth.forward_auth import forward_auth_pages
-from compat_auth.gate import Gate, GateRules, PathRequirement
+from compat_auth.gate import Gate, GateRules, Page, PathRequirement
 from compat_auth.identity import Identity, Token
 from compat_auth.lookup import Lookup
 from compat_auth.pages import JWKS_PATH, jwks_page, live, ready_page, whoami
 from compat_auth.paths import Prefixes
 from compat_auth.proxy import ReverseProxy
 from compat_auth.requirements import Requirements
+from compat_auth.session_cookie import SessionCookie
 from compat_auth.strategies import Strategy, build_strategy, open_key_ring
 from compat_auth.trust import TrustedProxies
 from compat_auth.trusted_keys import merge_jwks
+from compat_auth.web.login import BLUEPRINT, MAX_FORM_BYTES, PAGES, own_cookie_names, set_hand_off
 
 
 class Gateway:
@@ -54,6 +57,7 @@ class Gateway:
                 "whoami": whoami,
                 JWKS_PATH: jwks_page(public_keys(settings)),
                 **forward_auth_pages(),
+                **_browser_pages(self._decider.app),
             },
         )
 
@@ -107,10 +111,12 @@ def build_decider(settings: Settings, strategy: Strategy) -> Decider:
     """
     app = create_flask_app(settings)
     chain: Chain = app.extensions["compat_auth"].chain
+    obtain = build_obtain(settings, strategy)
+    set_hand_off(app, lambda identity, credential, yielded: obtain(identity, credential, yielded, False))
     return Decider(
         chain,
         app,
-        build_obtain(settings, strategy),
+        obtain,
         threads=settings.serve.threads,
         max_waiting=settings.serve.max_waiting,
         timeout_s=settings.serve.backend_timeout_s,
@@ -140,12 +146,19 @@ def build_obtain(settings: Settings, strategy: Strategy) -> Obtain:
     return obtain
 
 
+def _browser_pages(app: Flask) -> dict[str, Page]:
+    if BLUEPRINT not in app.blueprints:
+        return {}
+    return dict.fromkeys(PAGES, flask_page(app, max_body_bytes=MAX_FORM_BYTES))
+
+
 def _rules(settings: Settings) -> GateRules:
+    cookie = SessionCookie.from_settings(settings)
     return GateRules(
         protect=Prefixes(settings.upstream.protect),
         prefix=settings.prefix.encode("ascii"),
         identity_cookies=tuple(name.encode("ascii") for name in settings.upstream.identity_cookies),
-        own_cookies=frozenset(),
+        own_cookies=frozenset(name.encode("ascii") for name in own_cookie_names(cookie)) if cookie else frozenset(),
         style=style_of(settings),
         requirements=tuple(
             PathRequirement(

@@ -80,6 +80,7 @@ def _parse_table(value: object) -> object:
 
 Names = Annotated[list[str], BeforeValidator(_split_list)]
 Values = Annotated[list[str], BeforeValidator(_split_values)]
+Secrets = Annotated[list[SecretStr], BeforeValidator(_split_values)]
 Prefixes = Annotated[list[Annotated[str, Field(pattern="^/")]], BeforeValidator(_split_values)]
 Table = Annotated[dict[str, str], BeforeValidator(_parse_table)]
 Network = Annotated[str, AfterValidator(_refuse_everyone)]
@@ -163,6 +164,41 @@ class HtpasswdSettings(_Section):
     """An Apache password file."""
 
     file: str = Field(default="", description="File made by `compat-auth users add` or `htpasswd -B`.")
+
+
+class AirflowSessionSettings(_Section):
+    """The login cookie `session` of Airflow 2's UI, or of Airflow 3's with FabAuthManager, at the backend `session`."""
+
+    secret_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Airflow's [webserver] secret_key (2.x) or [api] secret_key (3.x); empty: the cookie is not looked at.",
+    )
+    cookie_name: str = Field(default="session", min_length=1, description="Name of Airflow's cookie.")
+    lifetime_s: int = Field(
+        default=2592000,
+        ge=60,
+        description="session_backend = securecookie: seconds; Airflow's session_lifetime_minutes.",
+    )
+
+
+class SessionSettings(_Section):
+    """Our own login session; without a secret there is none, and no login page."""
+
+    secret: SecretStr = Field(
+        default=SecretStr(""), description="Seals the session cookie; at least 32 bytes, the same in every replica."
+    )
+    secrets: Secrets = Field(default=[], description="Instead of secret, to rotate: newest first, then the older ones.")
+    idle_s: int = Field(
+        default=604800, ge=60, description="Seconds without a request after which a session ends (a week)."
+    )
+    max_age_s: int = Field(
+        default=2592000, ge=60, description="Seconds after login at which it ends however busy it is (30 days)."
+    )
+    cookie_name: str = Field(
+        default="compat_auth_session",
+        pattern=r"^[A-Za-z][A-Za-z0-9_-]*$",
+        description="Name of the cookie on plain HTTP; on HTTPS `__Host-` stands before it.",
+    )
 
 
 class LdapSettings(_Section):
@@ -369,7 +405,7 @@ class Settings(_Section):
     mode: Literal["strict", "airflow2"] = Field(default="strict", description="How refusals look.")
     database_url: SecretStr = Field(
         default=SecretStr("sqlite:///compat_auth.db"),
-        description="Where our own state will live; nothing is stored yet.",
+        description="Where sessions and what else must outlive a process are kept: sqlite:///FILE or postgresql+psycopg://….",
     )
     redis_url: SecretStr = Field(
         default=SecretStr(""), description="Will hold what several replicas share; nothing is shared yet."
@@ -387,6 +423,10 @@ class Settings(_Section):
         default_factory=AirflowDatabaseSettings, description="See [airflow_db]."
     )
     htpasswd: HtpasswdSettings = Field(default_factory=HtpasswdSettings, description="See [htpasswd].")
+    airflow_session: AirflowSessionSettings = Field(
+        default_factory=AirflowSessionSettings, description="See [airflow_session]."
+    )
+    session: SessionSettings = Field(default_factory=SessionSettings, description="See [session].")
     ldap: LdapSettings = Field(default_factory=LdapSettings, description="See [ldap].")
     pam: PamSettings = Field(default_factory=PamSettings, description="See [pam].")
     mapping: MappingSettings = Field(default_factory=MappingSettings, description="See [mapping].")

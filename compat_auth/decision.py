@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Flask
 
@@ -27,6 +27,7 @@ from compat_auth.outcome import Accept, Challenge, Reject, Skip
 from compat_auth.turns import Turns
 from compat_auth.verified import VerifiedCredentials
 
+T = TypeVar("T")
 _KINDS: tuple[CredentialKind, ...] = (Absent, Basic, Bearer, Negotiate, Unrecognised)
 # A token must outlive the request that carries it and the clock difference to the upstream.
 _TOKEN_MARGIN_S = 10
@@ -114,6 +115,10 @@ class Decider:
         timeout_s: Seconds after which a caller no longer waits for the chain.
         cache_entries: Verified credentials to remember.
         monotonic: Clock, in seconds.
+
+    Attributes:
+        chain: The backends.
+        app: The Flask app in which they were initialised.
     """
 
     def __init__(
@@ -129,7 +134,7 @@ class Decider:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.chain = chain
-        self._app = app
+        self.app = app
         self._obtain = obtain
         self._timeout_s = timeout_s
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="compat-auth-chain")
@@ -190,6 +195,25 @@ class Decider:
         decision = await self._wait(self._fly(refused.digest, presented, fresh=True))
         return decision if isinstance(decision, Granted) and decision.bearer != refused.bearer else None
 
+    async def run(self, client: str, work: Callable[[], T]) -> T:
+        """Do other blocking work of a caller in the same threads and turns as the chain, and return what it returns.
+
+        Raises:
+            Overloaded: Too much is waiting.
+            BackendUnavailable: It takes too long.
+        """
+
+        async def wait() -> T:
+            async with self._turns.take(client):
+                context = contextvars.Context()
+                return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: context.run(work))
+
+        try:
+            # Shielded: the turn is over when the work is, not when its caller has gone.
+            return await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(wait())), self._timeout_s)
+        except asyncio.TimeoutError:
+            raise BackendUnavailable(f"no answer within {self._timeout_s:g} s") from None
+
     async def _exchange_token(self, presented: Presented, refused: Granted) -> Granted:
         credential = parse_authorization(presented.authorization)
         async with self._turns.take(presented.client):
@@ -248,7 +272,7 @@ class Decider:
     def _check_in_thread(self, presented: Presented, fresh: bool) -> tuple[Decision, float]:
         credential = parse_authorization(presented.authorization)
         # An explicit credential beats a cookie: beside one, backends do not even see the cookies.
-        with self._app.request_context(presented.environ(isinstance(credential, Absent))):
+        with self.app.request_context(presented.environ(isinstance(credential, Absent))):
             try:
                 answer = self.chain.ask(credential)
                 decision, for_s = self._conclude(answer, credential, fresh)

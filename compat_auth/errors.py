@@ -12,7 +12,8 @@ The tree, and who must act on each::
     │   ├── BadRequest                 ... its shape                                400
     │   │   ├── AmbiguousCredentials   ... sends one credential, not two            400
     │   │   ├── InvalidPath            ... its path                                 400
-    │   │   └── HeadersTooLarge        ... sends less                               431
+    │   │   ├── HeadersTooLarge        ... sends less                               431
+    │   │   └── BodyTooLarge           ... sends less                               413
     │   ├── MalformedCredentials       ... the form of the credential               401
     │   ├── NotAuthenticated           ... the credential                           401
     │   ├── NotPermitted               nothing helps: known, but not allowed        403
@@ -20,6 +21,8 @@ The tree, and who must act on each::
     │   ├── NoSuchPage                 ... the path                                 404
     │   └── NotImplementedHere         ... uses another protocol                    501
     ├── InvalidToken                   the caller brings another JWT                401
+    ├── InvalidSession                 the caller logs in again                     401
+    ├── SessionTooLarge                an operator stores less in a session         500
     ├── NoActiveKey                    an operator creates a signing key            503, exit 69
     ├── NoSuchUser                     an operator links the identity to a user     403
     └── UpstreamError
@@ -107,6 +110,13 @@ class HeadersTooLarge(BadRequest):
     title = "Request header fields too large"
 
 
+class BodyTooLarge(BadRequest):
+    """The body is larger than one of our pages takes (RFC 9110 section 15.5.14)."""
+
+    status = 413
+    title = "Content too large"
+
+
 class MalformedCredentials(RequestRefused):
     """The Authorization header does not follow the grammar of its scheme."""
 
@@ -151,6 +161,17 @@ class InvalidToken(CompatAuthError):
 
     status = 401
     title = "Unauthorized"
+
+
+class InvalidSession(CompatAuthError):
+    """A session cookie is not one that we accept; the message says why, for logs only."""
+
+    status = 401
+    title = "Unauthorized"
+
+
+class SessionTooLarge(CompatAuthError):
+    """More was stored in a session than fits into a cookie."""
 
 
 class NoActiveKey(CompatAuthError):

@@ -10,6 +10,7 @@ import flask
 from flask import Flask
 from flask_login import LoginManager
 
+from compat_auth import sessions
 from compat_auth.airflow2_module import app_settings
 from compat_auth.chain import Chain
 from compat_auth.config import Settings
@@ -19,6 +20,7 @@ from compat_auth.outcome import Outcome, Reject, Skip
 from compat_auth.refusal import RefusalStyle
 from compat_auth.registry import load_chain
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
+from compat_auth.web.login import register_pages
 
 __all__ = ["CompatAuth", "current_identity", "require", "requires_authentication"]
 
@@ -60,6 +62,8 @@ class CompatAuth:
         self.chain = Chain(load_chain(settings), settings.mode)
         for backend in self.chain.backends:
             backend.init_app(app)
+        sessions.init_app(app, settings)
+        register_pages(app, settings, self.chain)
         app.extensions["compat_auth"] = self
 
 

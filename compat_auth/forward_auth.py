@@ -96,4 +96,5 @@ def _original(dialect: Dialect, request: GateRequest) -> GateRequest:
         canonical_path(path),
         canonical_query(query) if query else b"",
         request.client,
+        request.scheme,
     )

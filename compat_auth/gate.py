@@ -133,7 +133,8 @@ class Gate:
             raise NotImplementedHere(f"method {scope['method']}: not spoken here")
         path = canonical_path(scope["raw_path"])
         query = canonical_query(scope["query_string"]) if scope["query_string"] else b""
-        return GateRequest(scope, intake, scope["method"], path, query, self.trusted.client(scope, intake.forward))
+        client, scheme = self.trusted.client(scope, intake.forward), self.trusted.scheme(scope, intake.forward)
+        return GateRequest(scope, intake, scope["method"], path, query, client, scheme)
 
     async def _answer(self, request: GateRequest, receive: Receive, send: Send) -> None:
         page = self._pages.get(request.path)

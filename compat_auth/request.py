@@ -28,6 +28,7 @@ class GateRequest:
         path: Canonical path.
         query: Canonical query, without "?".
         client: Address of the caller, as far as trusted proxies vouch for it.
+        scheme: "https" or "http", the same way.
     """
 
     scope: Scope = field(repr=False)
@@ -36,6 +37,7 @@ class GateRequest:
     path: bytes
     query: bytes
     client: str
+    scheme: str = "http"
 
     def presented(self) -> Presented:
         """Return what a decision may depend on.
@@ -52,28 +54,27 @@ class GateRequest:
             method=self.method,
             path=self.path.decode("ascii"),
             client=self.client,
-            environ=self._environ,
+            environ=self.environ,
         )
 
-    def _environ(self, with_cookies: bool) -> dict[str, Any]:
+    def environ(self, with_cookies: bool) -> dict[str, Any]:
         """Return the WSGI environment (PEP 3333) that Flask backends see; the body stays with the gate."""
         # The intake has seen to it that this is a host; one in brackets (RFC 3986 3.2.2) has colons of its own.
         host, _, port = self.intake.host.decode("ascii").rpartition("]")[2].partition(":")
         if b"[" in self.intake.host:
             host = self.intake.host.decode("ascii").partition("]")[0].lstrip("[")
-        scheme = str(self.scope.get("scheme", "http"))
         environ: dict[str, Any] = {
             "REQUEST_METHOD": self.method,
             "SCRIPT_NAME": "",
             "PATH_INFO": unquote_to_bytes(self.path).decode("latin-1"),
             "QUERY_STRING": self.query.decode("ascii"),
             "SERVER_NAME": host,
-            "SERVER_PORT": port or {"https": "443"}.get(scheme, "80"),
+            "SERVER_PORT": port or {"https": "443"}.get(self.scheme, "80"),
             "SERVER_PROTOCOL": "HTTP/1.1",
             "REMOTE_ADDR": self.client,
             "HTTP_HOST": self.intake.host.decode("ascii"),
             "wsgi.version": (1, 0),
-            "wsgi.url_scheme": scheme,
+            "wsgi.url_scheme": self.scheme,
             "wsgi.input": BytesIO(),
             "wsgi.errors": sys.stderr,
             "wsgi.multithread": True,

@@ -54,3 +54,11 @@ class TrustedProxies:
             if not self.covers(address):
                 return address
         return address
+
+    def scheme(self, scope: Mapping[str, Any], forward: Mapping[bytes, Sequence[bytes]]) -> str:
+        """Return "https" or "http": how the caller came, as far as a trusted proxy vouches for it."""
+        values = forward.get(b"x-forwarded-proto", ())
+        if values and self.covers(self.peer(scope)):
+            # One word, or it is not the proxy's alone.
+            return "https" if [value.strip().lower() for value in values] == [b"https"] else "http"
+        return "https" if scope.get("scheme") == "https" else "http"

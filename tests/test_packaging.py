@@ -99,6 +99,13 @@ def test_the_wheel_holds_every_module_and_says_that_it_is_typed(package: str, wh
     assert expected - wheel_names == set()
 
 
+def test_the_wheel_holds_the_templates_of_the_pages(wheel_names: frozenset[str]) -> None:
+    templates = {path.relative_to(ROOT).as_posix() for path in (ROOT / "compat_auth").rglob("*.html")}
+
+    assert templates
+    assert templates - wheel_names == set()
+
+
 @pytest.mark.parametrize(
     "name",
     [

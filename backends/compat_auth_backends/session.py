@@ -1,7 +1,13 @@
-"""The signed-in user of the Flask app around us, as its login manager (flask-login) tells: Airflow 2's `session`."""
+"""A login session: our own sealed cookie, or the signed-in user of the Flask app around us (Airflow 2's `session`).
+
+Our cookie says who logged in; whether that user may still come in is asked of the directory at each use. A browser
+sends cookies along with what another site makes it send, so a request that changes something must show where it comes
+from (`compat_auth.csrf`).
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import ClassVar
 
 import flask
@@ -9,17 +15,30 @@ from flask_login import current_user  # pyright: ignore[reportMissingTypeStubs] 
 
 from compat_auth.airflow2_module import airflow2_contract
 from compat_auth.backend import Backend, CredentialKind
+from compat_auth.config import Settings
 from compat_auth.credentials import Absent, Credential
+from compat_auth.directory import UserDirectory
+from compat_auth.directory_catalog import load_directories
+from compat_auth.errors import InvalidSession
+from compat_auth.identity import Identity
+from compat_auth.live_sessions import LiveSessions, live_sessions_of
+from compat_auth.lookup import Lookup
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.session_cookie import Session
+from compat_auth.sessions import cookie_values, request_forgery
 from compat_auth.user_identity import identity_of, is_disabled
+from compat_auth_backends.airflow_session import AirflowSessions
 
 CLIENT_AUTH = None
 
 
 class SessionBackend(Backend):
-    """Vouches for whom the app's login manager knows from the session cookie.
+    """Vouches for whom a sealed cookie of ours, or the app's login manager, knows.
 
     An explicit credential beats a cookie: only a request without one is this backend's business.
+
+    Args:
+        settings: None: only the app's login manager is asked.
     """
 
     name = "session"
@@ -28,14 +47,139 @@ class SessionBackend(Backend):
     # The cookie decides, and the app's own session with it.
     depends_on_credential_only: ClassVar[bool] = False
 
+    def __init__(self, settings: Settings | None = None) -> None:
+        self._settings = settings
+        self._directories: dict[str, UserDirectory | None] = {}
+        self._lookup = Lookup(())
+        self._airflow = None if settings is None else AirflowSessions.from_settings(settings)
+        if settings is not None and (settings.session.secret.get_secret_value() or settings.session.secrets):
+            self._lookup = Lookup.from_settings(settings)
+            if any("basic_auth" in name for name in settings.auth_backends):
+                found = load_directories(settings.basic_auth.directories, settings)
+                self._directories = {
+                    directory.name: directory if isinstance(directory, UserDirectory) else None for directory in found
+                }
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> SessionBackend:
+        """Return the backend; sealed cookies are understood where `[session]` has a secret.
+
+        Raises:
+            ConfigError: A directory that users are looked up in is misconfigured.
+        """
+        return cls(settings)
+
+    def init_app(self, app: flask.Flask) -> None:
+        """Give the app its sessions.
+
+        Raises:
+            ConfigError: The secret is too short, or the database's URL cannot work.
+        """
+        live_sessions_of(app, self._settings)
+
     def authenticate(self, credential: Credential) -> Outcome:
-        """Accept the signed-in user, reject a disabled one, skip where nobody is signed in."""
-        if not isinstance(credential, Absent) or not hasattr(flask.current_app, "login_manager"):
+        """Accept the signed-in user, reject a disabled one or a bad cookie, skip where nobody is signed in.
+
+        Raises:
+            BackendUnavailable: The store or a directory could not be asked.
+        """
+        if not isinstance(credential, Absent):
+            return Skip()
+        sessions = live_sessions_of(flask.current_app)
+        if sessions is not None and (values := cookie_values(sessions)):
+            return self._judge(sessions, values)
+        if self._airflow is not None and (outcome := self._judge_airflow(self._airflow)) is not None:
+            return outcome
+        if not hasattr(flask.current_app, "login_manager"):
             return Skip()
         if is_disabled(current_user):
             return Reject("session: user is disabled")
         identity = identity_of(current_user, backend=self.name)
         return Skip() if identity is None else Accept(identity)
+
+    def _judge_airflow(self, airflow: AirflowSessions) -> Accept | Reject | None:
+        """Return what follows from a cookie of Airflow's own; None where it names nobody, which Airflow may judge."""
+        user = airflow.find_user(flask.request.cookies.getlist(airflow.cookie_name))
+        if user is None:
+            return None
+        if not user.active:
+            return Reject(f"session: {user.username!r} is disabled in airflow_db", status=403, vouched=True)
+        # Airflow 2's clients have no token of ours; a browser says where an unsafe request comes from.
+        if forgery := request_forgery(None):
+            return Reject(f"session: {forgery}", status=403)
+        identity = Identity(
+            user.username,
+            self.name,
+            subject=user.username,
+            directory="airflow_db",
+            email=user.email,
+            roles=user.roles,
+            upstream_id=user.upstream_id,
+        )
+        return Accept(identity)
+
+    def _judge(self, sessions: LiveSessions, values: list[str]) -> Outcome:
+        if len(values) > 1:
+            # One of them was set by another host of the domain, or on another path.
+            return Reject("session: two cookies of that name")
+        secure = flask.request.is_secure
+        try:
+            session = sessions.find(values[0], secure=secure)
+        except InvalidSession as error:
+            return Reject(str(error))
+        if forgery := request_forgery(session):
+            return Reject(f"session: {forgery}", status=403)
+        outcome = self._still_known(session)
+        if isinstance(outcome, Reject):
+            return outcome
+        renewed = sessions.renew(session)
+        if renewed is None:
+            return outcome
+        header = sessions.cookie.header(renewed, secure=secure)
+        # Whatever stood behind may have said that anybody may keep its answer.
+        return Accept(outcome.identity, (("Set-Cookie", header), ("Cache-Control", "no-store")))
+
+    def _still_known(self, session: Session) -> Accept | Reject:
+        """Return the user as the directory knows it now; a Reject for one who must stay out."""
+        identity = Identity(
+            session.username,
+            self.name,
+            subject=session.subject or session.username,
+            email=session.email,
+            mfa=session.mfa,
+        )
+        directory = self._directories.get(session.directory)
+        if directory is None:
+            outcome = self._lookup.accept(Accept(identity))
+            if isinstance(outcome, Reject) or outcome.identity.directory or not session.directory:
+                return outcome
+            if session.directory not in self._directories:
+                return Reject(
+                    f"session: from {session.directory!r}, which is no longer a directory here",
+                    status=403,
+                    vouched=True,
+                )
+            # It only checks passwords: what it said at login stands until the session ends.
+            return Accept(replace(outcome.identity, directory=session.directory))
+        user = directory.find(session.username)
+        # Compared: some directories find a user by another's e-mail address.
+        if user is None or user.username != session.username or not user.active:
+            return Reject(
+                f"session: {session.username!r} is unknown to {directory.name} or disabled there",
+                status=403,
+                vouched=True,
+            )
+        known = Identity(
+            user.username,
+            self.name,
+            subject=session.subject or session.username,
+            directory=directory.name,
+            email=user.email or session.email,
+            roles=user.roles,
+            upstream_id=user.upstream_id,
+            mfa=session.mfa,
+        )
+        return self._lookup.accept(Accept(known))
 
 
 init_app, requires_authentication = airflow2_contract("session", SessionBackend)

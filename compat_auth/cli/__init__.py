@@ -14,6 +14,7 @@ from compat_auth.errors import CompatAuthError
 _COMMANDS = {
     "backends": "compat_auth.cli.backends:backends",
     "check": "compat_auth.cli.check:check",
+    "db": "compat_auth.cli.db:db",
     "demo": "compat_auth.cli.demo:demo",
     "explain": "compat_auth.cli.explain:explain_command",
     "keys": "compat_auth.cli.keys:keys",

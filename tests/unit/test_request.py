@@ -68,7 +68,7 @@ def test_the_server_is_the_host_of_the_request(host: bytes, server: tuple[str, i
 
 def test_over_https_the_port_is_443() -> None:
     request = gate_request([], host=b"gateway.example")
-    request.scope["scheme"] = "https"
+    request.scheme = "https"
 
     assert seen_by_flask(request).server == ("gateway.example", 443)
 

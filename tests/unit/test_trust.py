@@ -63,3 +63,27 @@ def test_what_is_no_address_of_a_proxy_is_not_covered(address: str) -> None:
 
 def test_a_connection_without_an_address_has_none() -> None:
     assert TrustedProxies(["10.0.0.0/8"]).client(scope(None), FORGED) == ""
+
+
+PROXY = TrustedProxies(["192.0.2.0/24"])
+
+
+@pytest.mark.parametrize(
+    ("peer", "values", "scheme"),
+    [
+        pytest.param("192.0.2.1", [b"https"], "https", id="a-trusted-proxy"),
+        pytest.param("192.0.2.1", [b" HTTPS "], "https", id="in-its-own-spelling"),
+        pytest.param("192.0.2.1", [b"http"], "http", id="plain"),
+        pytest.param("192.0.2.1", [b"https", b"http"], "http", id="two-headers"),
+        pytest.param("192.0.2.1", [b"https, http"], "http", id="two-words"),
+        pytest.param("198.51.100.1", [b"https"], "http", id="anybody-else"),
+    ],
+)
+def test_only_a_trusted_proxy_says_that_the_caller_came_by_https(peer: str, values: list[bytes], scheme: str) -> None:
+    scope = {"client": (peer, 1), "scheme": "http"}
+
+    assert PROXY.scheme(scope, {b"x-forwarded-proto": values}) == scheme
+
+
+def test_tls_that_ends_here_is_https() -> None:
+    assert PROXY.scheme({"client": ("198.51.100.1", 1), "scheme": "https"}, {}) == "https"

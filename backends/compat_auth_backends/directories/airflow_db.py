@@ -13,6 +13,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -21,7 +22,9 @@ from sqlalchemy import (
     Boolean,
     Column,
     ColumnElement,
+    DateTime,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -68,6 +71,16 @@ _users = Table(
 _roles = Table("ab_role", _metadata, Column("id", Integer, primary_key=True), Column("name", String))
 _user_roles = Table("ab_user_role", _metadata, Column("user_id", Integer), Column("role_id", Integer))
 
+_sessions = Table(
+    "session",
+    _metadata,
+    Column("session_id", String, primary_key=True),
+    Column("data", LargeBinary),
+    Column("expiry", DateTime),
+)
+# Beyond this PostgreSQL's INTEGER has no number.
+_MAX_ID_DIGITS = 9
+
 
 class AirflowDatabaseDirectory:
     """Users with the hashes that Airflow's FAB stored."""
@@ -111,6 +124,36 @@ class AirflowDatabaseDirectory:
             BackendUnavailable: The database could not be asked.
         """
         return self._find(username, (func.lower(_users.c.username) == func.lower(username),))
+
+    def find_by_id(self, upstream_id: str) -> DirectoryUser | None:
+        """Return the user of that key, active or not; None if unknown.
+
+        Raises:
+            BackendUnavailable: The database could not be asked.
+        """
+        if not (upstream_id.isascii() and upstream_id.isdigit()) or len(upstream_id) > _MAX_ID_DIGITS:
+            return None
+
+        def ask(connection: Connection) -> DirectoryUser | None:
+            row = connection.execute(select(_users).where(_users.c.id == int(upstream_id))).one_or_none()
+            return None if row is None else self._describe(connection, row)
+
+        return self._ask(ask)
+
+    def find_session(self, session_id: str, now: datetime) -> bytes | None:
+        """Return what Airflow's UI has stored for a session; None for one that is unknown or has expired.
+
+        Args:
+            session_id: As it stands in the table.
+            now: UTC, without a time zone, as the table has it.
+
+        Raises:
+            BackendUnavailable: The database could not be asked.
+        """
+        if not session_id or "\0" in session_id:
+            return None
+        alive = select(_sessions.c.data).where(_sessions.c.session_id == session_id, _sessions.c.expiry > now)
+        return self._ask(lambda connection: connection.scalar(alive))
 
     def decoy(self) -> str:
         """Return a hash of no password, as costly to check as the costliest of the newest users'.

@@ -1,0 +1,47 @@
+"""`compat-auth db`: the tables in `database_url`."""
+
+from __future__ import annotations
+
+import click
+
+from compat_auth.cli.options import config_option, start_logging
+from compat_auth.config import load_settings
+from compat_auth.errors import ConfigError
+from compat_auth.store.database import Database
+from compat_auth.store.migration import revisions
+from compat_auth.store.migration import upgrade as upgrade_tables
+
+
+@click.group()
+def db() -> None:
+    """Look after the tables that hold what must outlive a process."""
+
+
+@db.command()
+@config_option
+def upgrade(config_path: str | None) -> None:
+    """Create the tables, or bring them up to date; safe to run twice, or on several machines at once."""
+    start_logging("WARNING")
+    database = Database(load_settings(config_path).database_url.get_secret_value())
+    with database.write() as connection:
+        before, _ = revisions(connection)
+        upgrade_tables(connection)
+        _, newest = revisions(connection)
+    database.close()
+    click.echo(f"{database.label}: revision {newest}, " + ("as before" if before == newest else "now up to date"))
+
+
+@db.command()
+@config_option
+def check(config_path: str | None) -> None:
+    """Exit 0 when the tables are up to date, 78 when they are not, 69 when the database cannot be asked."""
+    start_logging("WARNING")
+    database = Database(load_settings(config_path).database_url.get_secret_value())
+    with database.read() as connection:
+        found, newest = revisions(connection)
+    database.close()
+    if found != newest:
+        raise ConfigError(
+            f"{database.label}: revision {found or 'none'}, and this version needs {newest}; run: compat-auth db upgrade"
+        )
+    click.echo(f"{database.label}: revision {newest}, up to date")

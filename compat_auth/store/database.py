@@ -1,0 +1,214 @@
+"""One database, SQLite or PostgreSQL, opened at first use by the process that uses it.
+
+A connection never crosses a fork. A write is on disk when its block has ended: `kill -9` loses nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.engine import URL, Connection, Engine, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.pool import QueuePool
+
+from compat_auth.errors import BackendUnavailable, ConfigError
+
+CONNECT_TIMEOUT_S = 5
+STATEMENT_TIMEOUT_S = 5
+_WRITES = "compat_auth_writes"
+_OWNER_ONLY = 0o600
+
+
+class Database:
+    """Connections to `database_url`. Any thread may use it.
+
+    Args:
+        url: SQLAlchemy URL.
+        prepare: Called once in each process with a connection that may write, before anything else is done.
+
+    Attributes:
+        label: Which database, without anything secret.
+
+    Raises:
+        ConfigError: The URL is malformed, of another database, or its driver is not installed.
+    """
+
+    def __init__(self, url: str, prepare: Callable[[Connection], None] | None = None) -> None:
+        self._url = _read_url(url)
+        self._prepare = prepare
+        self.label = f"{self._url.get_backend_name()}://{self._url.host or ''}/{self._url.database or ''}"
+        self._lock = threading.Lock()
+        self._engine: Engine | None = None
+        self._pid = 0
+        self._is_prepared = False
+
+    @contextmanager
+    def read(self) -> Generator[Connection]:
+        """Give a connection inside one transaction.
+
+        Raises:
+            BackendUnavailable: The database could not be asked.
+        """
+        with self._transaction(self._ready_engine, writes=False) as connection:
+            yield connection
+
+    @contextmanager
+    def write(self) -> Generator[Connection]:
+        """Give a connection inside one transaction that is committed when the block ends without an error.
+
+        Raises:
+            BackendUnavailable: The database could not be asked.
+        """
+        with self._transaction(self._ready_engine, writes=True) as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Give the connections back; the next use opens new ones."""
+        with self._lock:
+            if self._engine is not None:
+                self._engine.dispose(close=self._pid == os.getpid())
+                self._engine = None
+
+    @contextmanager
+    def _transaction(self, engine: Callable[[], Engine], *, writes: bool) -> Generator[Connection]:
+        try:
+            with engine().connect().execution_options(**{_WRITES: writes}) as connection, connection.begin():
+                _limit(connection)
+                yield connection
+        except (SQLAlchemyError, OSError) as exc:
+            raise BackendUnavailable(
+                f"database_url {self.label}: cannot be asked ({type(exc).__name__}); "
+                "check that the database runs and may be written, and see: compat-auth db check"
+            ) from exc
+
+    def _ready_engine(self) -> Engine:
+        engine = self._engine_of_process()
+        with self._lock:
+            if self._prepare is not None and not self._is_prepared:
+                with engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+                    self._prepare(connection)
+                self._is_prepared = True
+        return engine
+
+    def _engine_of_process(self) -> Engine:
+        with self._lock:
+            if self._engine is None or self._pid != os.getpid():
+                if self._engine is not None:
+                    # Its connections belong to the process that we were forked from.
+                    self._engine.dispose(close=False)
+                is_sqlite = self._url.get_backend_name() == "sqlite"
+                self._engine = _open_sqlite(self._url) if is_sqlite else _open_postgresql(self._url)
+                self._pid, self._is_prepared = os.getpid(), False
+            return self._engine
+
+
+def _read_url(value: str) -> URL:
+    if not value:
+        raise ConfigError(
+            "database_url: empty; write sqlite:////absolute/path/compat_auth.db or postgresql+psycopg://…"
+        )
+    if value.startswith(("postgres://", "postgres+")):
+        value = value.replace("postgres", "postgresql", 1)
+    try:
+        url = make_url(value)
+    except (ArgumentError, ValueError):
+        # Not `from`: the message may repeat the URL, and so the password.
+        raise ConfigError("database_url: not a database URL; write sqlite:///FILE or postgresql+psycopg://…") from None
+    match url.get_backend_name():
+        case "sqlite":
+            if not url.database or url.database == ":memory:":
+                # Every worker would have a store of its own, and forget it.
+                raise ConfigError("database_url: names no file; write sqlite:////absolute/path/compat_auth.db")
+            return url
+        case "postgresql":
+            if importlib.util.find_spec("psycopg") is None:
+                raise ConfigError("database_url: no PostgreSQL driver; pip install 'compat_auth[postgresql]'")
+            return url.set(drivername="postgresql+psycopg")
+        case other:
+            raise ConfigError(f"database_url: {other}: only sqlite and postgresql are supported")
+
+
+def _open_postgresql(url: URL) -> Engine:
+    limits: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT_S,
+        "tcp_user_timeout": 1000 * 2 * STATEMENT_TIMEOUT_S,
+        "prepare_threshold": None,  # a prepared statement does not survive PgBouncer
+    }
+    return create_engine(
+        url,
+        connect_args=limits,
+        hide_parameters=True,
+        pool_recycle=1800,
+        poolclass=QueuePool,
+        pool_size=2,
+        max_overflow=6,
+        pool_timeout=CONNECT_TIMEOUT_S,
+        pool_pre_ping=True,
+    )
+
+
+def _limit(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # Not as a start-up option: PgBouncer refuses those.
+        connection.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_S}s'"))
+
+
+def _open_sqlite(url: URL) -> Engine:
+    path = Path(url.database or "")
+
+    def connect() -> sqlite3.Connection:
+        # Born with this mode; SQLite gives its journal the same.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, _OWNER_ONLY))
+        # Autocommit: the transactions are begun below, by what they are for.
+        raw = sqlite3.connect(path, timeout=CONNECT_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+        try:
+            _switch_to_wal(raw)
+            raw.execute("PRAGMA foreign_keys = ON")
+            # Commits reach the disk, not only the kernel: what was answered stays true after a power cut.
+            raw.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            raw.close()
+            raise
+        return raw
+
+    engine = create_engine(
+        "sqlite://",
+        creator=connect,
+        hide_parameters=True,
+        poolclass=QueuePool,
+        pool_size=2,
+        max_overflow=6,
+        pool_timeout=CONNECT_TIMEOUT_S,
+    )
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _begin(connection: Connection) -> None:
+    # A transaction that reads first and writes later can fail however long it waits: take the lock at once.
+    writes = connection.get_execution_options().get(_WRITES)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _switch_to_wal(raw: sqlite3.Connection) -> None:
+    # The switch needs the file alone and does not always wait for it as SQLite's busy timeout says.
+    deadline = time.monotonic() + CONNECT_TIMEOUT_S
+    while not _is_wal(raw) and time.monotonic() < deadline:
+        with contextlib.suppress(sqlite3.OperationalError):
+            raw.execute("PRAGMA journal_mode = WAL").fetchone()
+            return
+        time.sleep(0.02)
+
+
+def _is_wal(raw: sqlite3.Connection) -> bool:
+    return bool(raw.execute("PRAGMA journal_mode").fetchone() == ("wal",))

@@ -1,0 +1,101 @@
+"""Which sessions are alive: every session has a row, and "log out everywhere" a moment for its user."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from compat_auth.store.database import Database
+from compat_auth.store.schema import NAME_LENGTH, revocations, sessions
+
+
+@dataclass(frozen=True, slots=True)
+class SessionRow:
+    """A session as the store knows it; moments in whole seconds since the epoch."""
+
+    username: str
+    directory: str
+    backend: str
+    created: int
+    last_seen: int
+
+
+def digest_of(session_id: str) -> bytes:
+    """Return under what a session is stored: the id itself would let a reader of the database in."""
+    return hashlib.sha256(session_id.encode("utf-8", "surrogatepass")).digest()
+
+
+class SessionRows:
+    """The sessions in the database. Any thread may use it; every method may raise BackendUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, session_id: str, row: SessionRow) -> None:
+        """Remember a new session.
+
+        Raises:
+            ValueError: A name is empty or longer than the table allows.
+        """
+        names = (row.username, row.directory, row.backend)
+        if not row.username or any(len(name) > NAME_LENGTH or "\0" in name for name in names):
+            raise ValueError(f"a session's names must have 1 to {NAME_LENGTH} characters, none of them NUL")
+        values = {
+            "id_digest": digest_of(session_id),
+            "username": row.username,
+            "directory": row.directory,
+            "backend": row.backend,
+            "created": row.created,
+            "last_seen": row.last_seen,
+        }
+        with self._database.write() as connection:
+            connection.execute(insert(sessions).values(values))
+
+    def find_live(self, session_id: str) -> SessionRow | None:
+        """Return the session, or None when it is unknown, ended, or older than its user's "log out everywhere"."""
+        query = (
+            select(sessions)
+            .outerjoin(revocations, revocations.c.username == sessions.c.username)
+            .where(sessions.c.id_digest == digest_of(session_id), sessions.c.ended.is_(None))
+            .where(or_(revocations.c.not_before.is_(None), sessions.c.created >= revocations.c.not_before))
+        )
+        with self._database.read() as connection:
+            found = connection.execute(query).one_or_none()
+        if found is None:
+            return None
+        return SessionRow(found.username, found.directory, found.backend, found.created, found.last_seen)
+
+    def touch(self, session_id: str, last_seen: int) -> None:
+        """Remember that a session was in use; never back in time."""
+        mine = (sessions.c.id_digest == digest_of(session_id), sessions.c.last_seen < last_seen)
+        with self._database.write() as connection:
+            connection.execute(update(sessions).where(*mine).values(last_seen=last_seen))
+
+    def end(self, session_id: str, now: int) -> None:
+        """End a session for good; an unknown one is none."""
+        mine = (sessions.c.id_digest == digest_of(session_id), sessions.c.ended.is_(None))
+        with self._database.write() as connection:
+            connection.execute(update(sessions).where(*mine).values(ended=now))
+
+    def end_all(self, username: str, now: int) -> None:
+        """End every session of a user that has begun up to now, in whatever directory the user was found."""
+        live = (sessions.c.username == username, sessions.c.ended.is_(None))
+        with self._database.write() as connection:
+            # Those of this very second by their rows: a login in the rest of the second is a new one.
+            connection.execute(update(sessions).where(*live).values(ended=now))
+            try:
+                with connection.begin_nested():
+                    connection.execute(insert(revocations).values(username=username, not_before=now))
+            except IntegrityError:
+                mine = revocations.c.username == username
+                connection.execute(
+                    update(revocations).where(mine, revocations.c.not_before < now).values(not_before=now)
+                )
+
+    def forget_older(self, last_seen: int) -> int:
+        """Delete the sessions last seen before that moment, and return how many there were."""
+        with self._database.write() as connection:
+            return connection.execute(delete(sessions).where(sessions.c.last_seen < last_seen)).rowcount

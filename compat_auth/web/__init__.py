@@ -1,0 +1,1 @@
+"""Our own pages for browsers, which work without JavaScript."""

@@ -1,0 +1,178 @@
+"""The store's database: opened late, migrated once, and nothing lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import text
+
+from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.store.database import Database
+from compat_auth.store.migration import VERSION_TABLE, is_current, open_store, upgrade
+from compat_auth.store.schema import metadata
+from compat_auth.store.session_rows import SessionRow, SessionRows
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path / 'store.db'}"
+
+
+@pytest.fixture
+def database(url: str) -> Iterator[Database]:
+    database = open_store(url)
+    yield database
+    database.close()
+
+
+def run(code: str, *arguments: str) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def test_nothing_is_opened_before_it_is_needed(url: str, tmp_path: Path) -> None:
+    open_store(url)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_migrations_make_what_the_schema_says(database: Database) -> None:
+    with database.write() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
+        differences = compare_metadata(context, metadata)
+
+    assert differences == []
+
+
+def test_sqlite_keeps_a_log_and_its_constraints(database: Database) -> None:
+    with database.read() as connection:
+        mode = connection.scalar(text("PRAGMA journal_mode"))
+        keys = connection.scalar(text("PRAGMA foreign_keys"))
+        wait_ms = connection.scalar(text("PRAGMA busy_timeout"))
+
+    assert (mode, keys, wait_ms) == ("wal", 1, 5000)
+
+
+def test_only_the_owner_can_read_the_file(database: Database, tmp_path: Path) -> None:
+    with database.write():
+        pass
+
+    assert stat.S_IMODE((tmp_path / "store.db").stat().st_mode) == 0o600
+
+
+def test_several_processes_may_migrate_at_once(url: str) -> None:
+    code = """
+        import sys
+        from compat_auth.store.migration import open_store
+        database = open_store(sys.argv[1])
+        with database.read():
+            pass
+        database.close()
+    """
+    processes = [run(code, url) for _ in range(4)]
+
+    results = [(process.communicate(timeout=60)[1], process.returncode) for process in processes]
+
+    assert results == [(b"", 0)] * 4
+
+
+def test_what_was_written_outlives_a_killed_process(url: str, database: Database) -> None:
+    code = """
+        import sys, time
+        from compat_auth.store.migration import open_store
+        from compat_auth.store.session_rows import SessionRow, SessionRows
+        SessionRows(open_store(sys.argv[1])).add("id", SessionRow("alice", "", "session", 1, 1))
+        print("written", flush=True)
+        time.sleep(60)
+    """
+    process = run(code, url)
+    assert process.stdout is not None
+    process.stdout.readline()
+
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=10)
+
+    assert SessionRows(database).find_live("id") == SessionRow("alice", "", "session", 1, 1)
+
+
+def test_a_forked_process_opens_connections_of_its_own(database: Database) -> None:
+    rows = SessionRows(database)
+    rows.add("parent", SessionRow("alice", "", "session", 1, 1))
+
+    child = os.fork()
+    if not child:
+        try:
+            rows.add("child", SessionRow("bob", "", "session", 1, 1))
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+
+    assert rows.find_live("child") is not None
+    assert rows.find_live("parent") is not None
+
+
+def test_an_error_in_the_block_undoes_what_it_wrote(database: Database) -> None:
+    def write_and_fail() -> None:
+        with database.write() as connection:
+            connection.execute(text("INSERT INTO compat_auth_revocations VALUES ('alice', 1)"))
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        write_and_fail()
+
+    with database.read() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM compat_auth_revocations")) == 0
+
+
+def test_upgrading_twice_changes_nothing(database: Database) -> None:
+    with database.write() as connection:
+        upgrade(connection)
+
+        assert is_current(connection)
+
+
+def test_tables_of_a_newer_version_are_left_alone(url: str, database: Database, tmp_path: Path) -> None:
+    with database.write():
+        pass
+    with sqlite3.connect(tmp_path / "store.db") as raw:
+        raw.execute("UPDATE compat_auth_alembic_version SET version_num = '9999'")
+    raw.close()
+    database.close()
+
+    with pytest.raises(ConfigError, match=r"9999.*install"), open_store(url).read():
+        pass
+
+
+def test_a_file_that_is_no_database_is_a_source_that_cannot_be_asked(url: str, tmp_path: Path) -> None:
+    (tmp_path / "store.db").write_bytes(b"not a database, but as long as the header of one" * 100)
+
+    with pytest.raises(BackendUnavailable, match="database_url sqlite"), open_store(url).read():
+        pass
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("", id="empty"),
+        pytest.param("sqlite://", id="no-file"),
+        pytest.param("sqlite:///:memory:", id="memory"),
+        pytest.param("mysql://user:hunter2@host/db", id="another-database"),
+        pytest.param("hunter2", id="no-url"),
+    ],
+)
+def test_a_url_that_cannot_work_is_refused_without_repeating_it(url: str) -> None:
+    with pytest.raises(ConfigError, match="database_url") as caught:
+        Database(url)
+
+    assert "hunter2" not in str(caught.value)
