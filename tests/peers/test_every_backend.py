@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import subprocess
 import time
@@ -10,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-import requests
 import requests_kerberos
 
 from peers.airflows import JWT_SECRET, Airflow3
@@ -88,7 +88,8 @@ def everything(
 
 def basic(everything: Everything) -> dict[str, str]:
     del everything
-    return {"Authorization": requests.auth._basic_auth_str(b"alice", "pässwörd".encode())}
+    pair = base64.b64encode("alice:pässwörd".encode()).decode("ascii")
+    return {"Authorization": f"Basic {pair}"}
 
 
 def bearer(token: str) -> dict[str, str]:
