@@ -11,6 +11,7 @@ import os
 import sqlite3
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,7 +77,7 @@ class Database:
         """Give the connections back; the next use opens new ones."""
         with self._lock:
             if self._engine is not None:
-                self._engine.dispose(close=self._pid == os.getpid())
+                _dispose(self._engine, self._pid)
                 self._engine = None
 
     @contextmanager
@@ -109,7 +110,14 @@ class Database:
                 is_sqlite = self._url.get_backend_name() == "sqlite"
                 self._engine = _open_sqlite(self._url) if is_sqlite else _open_postgresql(self._url)
                 self._pid, self._is_prepared = os.getpid(), False
+                # Connections are closed with the store that opened them, not when the collector finds them.
+                weakref.finalize(self, _dispose, self._engine, self._pid).atexit = False
             return self._engine
+
+
+def _dispose(engine: Engine, pid: int) -> None:
+    # Closing what a forked process has inherited would end it for the one that opened it.
+    engine.dispose(close=pid == os.getpid())
 
 
 def _read_url(value: str) -> URL:
