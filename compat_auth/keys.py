@@ -211,4 +211,7 @@ def retire_key(path: Path, kid: str, *, force: bool = False, now: int) -> None:
 
 def _new_key(algorithm: KeyAlgorithm, *, created: int, signs_from: int) -> StoredKey:
     private = create_private_key(algorithm)
-    return StoredKey(private, created, signs_from, None, thumbprint(private.public_key()))
+    # A kid is pasted behind `compat-auth keys retire`: one that begins with a dash would be read as an option.
+    while (kid := thumbprint(private.public_key())).startswith("-"):
+        private = create_private_key(algorithm)
+    return StoredKey(private, created, signs_from, None, kid)

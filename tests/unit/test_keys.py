@@ -22,7 +22,15 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import ECAlgorithm
 
 from compat_auth.errors import ConfigError, KeyFileError, NoActiveKey
-from compat_auth.jwk import KeyAlgorithm, load_public_jwk, private_jwk, public_members, thumbprint, verifying_key
+from compat_auth.jwk import (
+    KeyAlgorithm,
+    create_private_key,
+    load_public_jwk,
+    private_jwk,
+    public_members,
+    thumbprint,
+    verifying_key,
+)
 from compat_auth.key_file import lock_key_file, read_key_file
 from compat_auth.keys import KeyRing, create_keys, key_state, merge_jwks, retire_key, rotate_keys
 from compat_auth.tokens import sign, verify
@@ -258,6 +266,20 @@ def test_a_rotation_goes_through_next_current_old_and_retired(path: Path) -> Non
         ["old", "current"],
         ["retired", "current"],
     ]
+
+
+def test_no_new_key_has_a_kid_that_a_command_line_would_read_as_an_option(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = [create_private_key("EdDSA") for _ in range(2000)]
+    dashed = next(key for key in made if thumbprint(key.public_key()).startswith("-"))
+    plain = next(key for key in made if not thumbprint(key.public_key()).startswith("-"))
+    ready = iter((dashed, plain))
+    monkeypatch.setattr("compat_auth.keys.create_private_key", lambda _algorithm: next(ready))
+
+    key = create_keys(path, algorithm="EdDSA", now=NOW)
+
+    assert key.kid == thumbprint(plain.public_key())
 
 
 def test_a_new_key_is_published_before_it_signs_and_the_old_one_after(path: Path, clock: Clock) -> None:
