@@ -28,10 +28,14 @@ ROWS = (
             "verified",
         },
     ),
+    ("values of settings", {"config.fields"}),
+    ("sections", {"config.backends", "config.directories", "config.gateway", "config.openid"}),
+    ("all sections", {"config.settings"}),
+    ("from files and environment", {"config.loading"}),
+    ("settings", {"config"}),
     (
         "parsed at the edge",
         {
-            "config",
             "credentials",
             "csrf",
             "headers",

@@ -1,0 +1,50 @@
+"""The settings: one TOML file, each key also in the environment, secrets also as files."""
+
+from compat_auth.config.backends import (
+    AirflowSessionSettings,
+    BasicAuthSettings,
+    KerberosSettings,
+    SessionSettings,
+    TokenHandlerSettings,
+)
+from compat_auth.config.directories import (
+    AirflowDatabaseSettings,
+    HtpasswdSettings,
+    LdapSettings,
+    LookupSettings,
+    MappingSettings,
+    PamSettings,
+)
+from compat_auth.config.fields import Profile
+from compat_auth.config.gateway import Airflow2Settings, RequireSettings, ServeSettings, TokenSettings, UpstreamSettings
+from compat_auth.config.loading import DEFAULT_FILE, ENV_PREFIX, load_settings, parse_settings
+from compat_auth.config.openid import GoogleOpenIdSettings, OidcIssuerSettings, OidcSettings
+from compat_auth.config.settings import Settings
+
+__all__ = [
+    "DEFAULT_FILE",
+    "ENV_PREFIX",
+    "Airflow2Settings",
+    "AirflowDatabaseSettings",
+    "AirflowSessionSettings",
+    "BasicAuthSettings",
+    "GoogleOpenIdSettings",
+    "HtpasswdSettings",
+    "KerberosSettings",
+    "LdapSettings",
+    "LookupSettings",
+    "MappingSettings",
+    "OidcIssuerSettings",
+    "OidcSettings",
+    "PamSettings",
+    "Profile",
+    "RequireSettings",
+    "ServeSettings",
+    "SessionSettings",
+    "Settings",
+    "TokenHandlerSettings",
+    "TokenSettings",
+    "UpstreamSettings",
+    "load_settings",
+    "parse_settings",
+]

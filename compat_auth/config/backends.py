@@ -1,0 +1,84 @@
+"""The settings of the backends that check passwords, tickets, cookies and tokens of a site."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from compat_auth.config.fields import Names, Secrets, Section, Values
+
+
+class BasicAuthSettings(Section):
+    """User names and passwords."""
+
+    directories: Names = Field(default=["upstream"], description="Where passwords are checked, in this order.")
+    cache_ttl_s: float = Field(
+        default=60, ge=0, le=600, description="Seconds for which a checked password is believed."
+    )
+    realm: str = Field(
+        default="Airflow", pattern=r"^[\x20-\x21\x23-\x5b\x5d-\x7e]+$", description="Realm in the challenge."
+    )
+    max_hashes: int = Field(
+        default=0, ge=0, description="Password hashes at once in all workers; 0 means one for each core."
+    )
+    max_waiting: int = Field(default=64, ge=1, description="Password checks that may wait in a worker; beyond: 503.")
+
+
+class AirflowSessionSettings(Section):
+    """The login cookie `session` of Airflow 2's UI, or of Airflow 3's with FabAuthManager, at the backend `session`."""
+
+    secret_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Airflow's [webserver] secret_key (2.x) or [api] secret_key (3.x); empty: the cookie is not looked at.",
+    )
+    cookie_name: str = Field(default="session", min_length=1, description="Name of Airflow's cookie.")
+    lifetime_s: int = Field(
+        default=2592000,
+        ge=60,
+        description="session_backend = securecookie: seconds; Airflow's session_lifetime_minutes.",
+    )
+
+
+class SessionSettings(Section):
+    """Our own login session; without a secret there is none, and no login page."""
+
+    secret: SecretStr = Field(
+        default=SecretStr(""), description="Seals the session cookie; at least 32 bytes, the same in every replica."
+    )
+    secrets: Secrets = Field(default=[], description="Instead of secret, to rotate: newest first, then the older ones.")
+    idle_s: int = Field(
+        default=604800, ge=60, description="Seconds without a request after which a session ends (a week)."
+    )
+    max_age_s: int = Field(
+        default=2592000, ge=60, description="Seconds after login at which it ends however busy it is (30 days)."
+    )
+    cookie_name: str = Field(
+        default="compat_auth_session",
+        pattern=r"^[A-Za-z][A-Za-z0-9_-]*$",
+        description="Name of the cookie on plain HTTP; on HTTPS `__Host-` stands before it.",
+    )
+
+
+class KerberosSettings(Section):
+    """Tickets of a Kerberos realm."""
+
+    keytab: str = Field(default="", description="File with our keys, made by `kadmin -q 'ktadd -k FILE HTTP/HOST'`.")
+    service: Names = Field(
+        default=["HTTP"], description="Services that tickets may be for; Airflow 2's clients ask for airflow."
+    )
+    realms: Values = Field(default=[], description="Realms whose users may come in; empty: the one of our own keys.")
+    name_mapping: str = Field(
+        default="strip_realm",
+        description="From principal to user: strip_realm, full, auth_to_local (krb5.conf), or regex=replacement;….",
+    )
+    replay_cache: str = Field(
+        default="", description="File in which a host's workers remember tokens; empty: MIT's own for this user."
+    )
+    timeout_s: float = Field(default=10, gt=0, description="Directory kinit: seconds that the KDC may take.")
+
+
+class TokenHandlerSettings(Section):
+    """A site's own bearer tokens."""
+
+    handler: str = Field(
+        default="", description='Function that turns a token into a session: "package.module:function".'
+    )

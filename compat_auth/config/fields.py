@@ -1,0 +1,72 @@
+"""The kinds of values in settings: what the file spells as TOML, the environment spells as text."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+Profile = Literal["airflow-fab", "airflow-simple", "generic"]
+Strategy = Literal["exchange", "shared_secret", "key_pair"]
+IssuerAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+
+
+def split_list(value: object) -> object:
+    """Accept Airflow's comma string wherever a list of names is meant."""
+    if isinstance(value, str):
+        return [item.strip() for item in value.split(",")]
+    return value
+
+
+def split_values(value: object) -> object:
+    """Accept a comma string in the environment for any list; an empty one is an empty list."""
+    return [] if value == "" else split_list(value)
+
+
+def read_truth(value: object) -> object:
+    """Accept the environment's spelling of true and false, which would else pass for the name of a file."""
+    return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def read_tables(value: object) -> object:
+    """Accept a JSON list in the environment where the file has an array of tables."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("in the environment this is a JSON list of objects") from None
+
+
+def _refuse_everyone(value: str) -> str:
+    network = ipaddress.ip_network(value, strict=False)
+    if network.prefixlen == 0:
+        raise ValueError(f"{value} trusts every address; name the proxies in front")
+    return str(network)
+
+
+def parse_table(value: object) -> object:
+    """Accept a JSON object where a table is meant: names of variables have no case, names of users have."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        raise ValueError("not a JSON object") from None
+
+
+Names = Annotated[list[str], BeforeValidator(split_list)]
+Values = Annotated[list[str], BeforeValidator(split_values)]
+Secrets = Annotated[list[SecretStr], BeforeValidator(split_values)]
+Prefixes = Annotated[list[Annotated[str, Field(pattern="^/")]], BeforeValidator(split_values)]
+Table = Annotated[dict[str, str], BeforeValidator(parse_table)]
+Network = Annotated[str, AfterValidator(_refuse_everyone)]
+
+
+class Section(BaseModel):
+    """A section of the settings: an unknown key is an error, and nothing changes after it was read."""
+
+    # An error that is shown with its cause must not repeat a secret.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

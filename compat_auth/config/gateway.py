@@ -1,0 +1,85 @@
+"""The settings of the process, of what is behind it, and of the tokens between the two."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr
+
+from compat_auth.config.fields import Names, Prefixes, Profile, Section, Strategy, Table, Values, read_truth
+
+
+class UpstreamSettings(Section):
+    """The newer API behind us."""
+
+    url: str = Field(default="", description="Base URL of the upstream, such as http://127.0.0.1:8080.")
+    profile: Profile = Field(default="airflow-fab", description="What kind of JWT the upstream expects.")
+    protect: Prefixes = Field(
+        default=["/api/"], min_length=1, description="Path prefixes that need a decision; elsewhere requests pass."
+    )
+    identity_cookies: Values = Field(
+        default=["_token", "session"],
+        description="The upstream's own login cookies, dropped once a credential is accepted.",
+    )
+    timeout_s: float = Field(default=60, gt=0, description="Seconds to wait for the first byte of an answer.")
+    connect_timeout_s: float = Field(default=5, gt=0, description="Seconds to wait for a connection.")
+    idle_timeout_s: float = Field(default=300, gt=0, description="Seconds that an answer may pause between two parts.")
+    verify: Annotated[bool | str, BeforeValidator(read_truth)] = Field(
+        default=True, description="Check the upstream's certificate: true, false, or a CA file."
+    )
+    roles: Table = Field(
+        default={}, description="airflow-simple: user name to role (ADMIN, OP, USER, VIEWER); '*' is everybody else."
+    )
+
+
+class TokenSettings(Section):
+    """How an identity becomes a JWT."""
+
+    strategy: Strategy = Field(default="exchange", description="Where the upstream's JWT comes from.")
+    secret: SecretStr = Field(
+        default=SecretStr(""), description="shared_secret: Airflow's [api_auth] jwt_secret, at least 64 bytes."
+    )
+    key_file: str = Field(default="", description="key_pair: file made by `compat-auth keys create`.")
+    algorithm: Literal["", "HS512", "EdDSA", "RS256"] = Field(
+        default="", description="Signature algorithm; empty: HS512 for shared_secret, what the key says for key_pair."
+    )
+    issuer: str = Field(default="", description="`iss`; needed when Airflow's [api_auth] jwt_issuer is set.")
+    audience: str = Field(
+        default="apache-airflow", min_length=1, description="`aud`; never Airflow's execution audience."
+    )
+    ttl_s: int = Field(default=600, ge=10, le=3600, description="Lifetime of a minted token, in seconds.")
+    trusted_jwks: Values = Field(default=[], description="JWKS files whose public keys are published beside ours.")
+    claims: Table = Field(
+        default={},
+        description="generic: claim name to template, with {username}, {email}, {subject}, {backend},"
+        " {directory}, {upstream_id}; a list is {roles} or {groups} alone.",
+    )
+
+
+class RequireSettings(Section):
+    """What some paths ask of an identity."""
+
+    path: str = Field(pattern="^/", description="Path prefix.")
+    methods: Names = Field(default=[], description="Methods in upper case; empty: all.")
+    all_of: Names = Field(default=[], description="All of these must hold: role:NAME, group:NAME, backend:NAME, mfa, …")
+    any_of: Names = Field(default=[], description="At least one of these must hold, unless it is empty.")
+
+
+class Airflow2Settings(Section):
+    """Details of mode = "airflow2"."""
+
+    auth_role_public: str = Field(
+        default="",
+        description="Airflow 2's AUTH_ROLE_PUBLIC: when set, missing or wrong credentials are 403, as in 2.x.",
+    )
+
+
+class ServeSettings(Section):
+    """The process."""
+
+    bind: str = Field(default="127.0.0.1:8088", description="Address and port to listen on.")
+    workers: int = Field(default=1, ge=1, le=64, description="Processes.")
+    threads: int = Field(default=16, ge=1, le=256, description="Backends at work at once, in each worker.")
+    max_waiting: int = Field(default=256, ge=1, description="Requests that may wait for a backend, in each worker.")
+    backend_timeout_s: float = Field(default=30, gt=0, description="Seconds that the chain may take before 503.")
+    cache_entries: int = Field(default=10_000, ge=1, description="Verified credentials remembered, in each worker.")

@@ -1,0 +1,76 @@
+"""Everything that can be configured, section by section."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, SecretStr
+
+from compat_auth.config.backends import (
+    AirflowSessionSettings,
+    BasicAuthSettings,
+    KerberosSettings,
+    SessionSettings,
+    TokenHandlerSettings,
+)
+from compat_auth.config.directories import (
+    AirflowDatabaseSettings,
+    HtpasswdSettings,
+    LdapSettings,
+    LookupSettings,
+    MappingSettings,
+    PamSettings,
+)
+from compat_auth.config.fields import Names, Network, Section, split_values
+from compat_auth.config.gateway import Airflow2Settings, RequireSettings, ServeSettings, TokenSettings, UpstreamSettings
+from compat_auth.config.openid import GoogleOpenIdSettings, OidcSettings
+
+
+class Settings(Section):
+    """Everything that can be configured."""
+
+    auth_backends: Names = Field(
+        default=["session", "basic_auth"], description="The chain, in order; Airflow 2's comma string works as it is."
+    )
+    airflow_cfg: str = Field(default="", description="An airflow.cfg to read [api] or [fab] auth_backends from.")
+    mode: Literal["strict", "airflow2"] = Field(default="strict", description="How refusals look.")
+    database_url: SecretStr = Field(
+        default=SecretStr("sqlite:///compat_auth.db"),
+        description="Where sessions and what else must outlive a process are kept: sqlite:///FILE or postgresql+psycopg://….",
+    )
+    redis_url: SecretStr = Field(
+        default=SecretStr(""), description="Will hold what several replicas share; nothing is shared yet."
+    )
+    trusted_proxies: Annotated[list[Network], BeforeValidator(split_values)] = Field(
+        default=[], description="Networks whose X-Forwarded-* and forward-auth are believed."
+    )
+    prefix: str = Field(
+        default="/compat-auth/", pattern=r"^/([A-Za-z0-9_-]+/)+$", description="Where our own pages live."
+    )
+    upstream: UpstreamSettings = Field(default_factory=UpstreamSettings, description="See [upstream].")
+    token: TokenSettings = Field(default_factory=TokenSettings, description="See [token].")
+    basic_auth: BasicAuthSettings = Field(default_factory=BasicAuthSettings, description="See [basic_auth].")
+    airflow_db: AirflowDatabaseSettings = Field(
+        default_factory=AirflowDatabaseSettings, description="See [airflow_db]."
+    )
+    htpasswd: HtpasswdSettings = Field(default_factory=HtpasswdSettings, description="See [htpasswd].")
+    airflow_session: AirflowSessionSettings = Field(
+        default_factory=AirflowSessionSettings, description="See [airflow_session]."
+    )
+    session: SessionSettings = Field(default_factory=SessionSettings, description="See [session].")
+    ldap: LdapSettings = Field(default_factory=LdapSettings, description="See [ldap].")
+    pam: PamSettings = Field(default_factory=PamSettings, description="See [pam].")
+    mapping: MappingSettings = Field(default_factory=MappingSettings, description="See [mapping].")
+    kerberos: KerberosSettings = Field(default_factory=KerberosSettings, description="See [kerberos].")
+    token_handler: TokenHandlerSettings = Field(
+        default_factory=TokenHandlerSettings, description="See [token_handler]."
+    )
+    require: list[RequireSettings] = Field(default=[], description="What paths ask of an identity; see [[require]].")
+    lookup: LookupSettings = Field(default_factory=LookupSettings, description="See [lookup].")
+    google_openid: GoogleOpenIdSettings = Field(
+        default_factory=GoogleOpenIdSettings, description="See [google_openid]."
+    )
+    oidc: OidcSettings = Field(default_factory=OidcSettings, description="See [oidc].")
+    airflow2: Airflow2Settings = Field(default_factory=Airflow2Settings, description="See [airflow2].")
+    serve: ServeSettings = Field(default_factory=ServeSettings, description="See [serve].")
+    backends: dict[str, dict[str, Any]] = Field(default={}, description="Settings of third-party backends, by name.")
