@@ -9,28 +9,21 @@ is not spent then; list a hash directory as well where that difference matters.
 
 from __future__ import annotations
 
-import ssl
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, cast
-from urllib.parse import urlsplit
 
 import ldap
-import ldap.dn as ldap_dn
-import ldap.filter as ldap_filter
 from ldap.controls.ppolicy import PasswordPolicyControl
 
 from compat_auth.config import LdapSettings, Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted
-from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.errors import BackendUnavailable
 from compat_auth_backends.directories.connection_pool import ConnectionPool, Lost, Servers
 from compat_auth_backends.directories.ldap_probe import ProbeFailed, probe
+from compat_auth_backends.directories.ldap_settings import ca_file_of, dn_key, fill_filter, group_key, require_usable
 
 # python-ldap has no type stubs.
 _api = cast("Any", ldap)
-_escape = cast("Callable[[str], str]", cast("Any", ldap_filter).escape_filter_chars)
-_parse_dn = cast("Callable[[str], list[list[tuple[str, str, int]]]]", cast("Any", ldap_dn).str2dn)
 _Policy = cast("Any", PasswordPolicyControl)
 # Another server, or the same a moment later, may well answer.
 _LOST = (
@@ -53,8 +46,6 @@ _REFUSED = (
 _TLS_1_2 = 0x303
 _NO_ATTRIBUTES = "1.1"  # RFC 4511 section 4.5.1.8
 _LONGEST_NAME = 256
-_FILTER_PROBE = "ldapi://%2Fnonexistent"
-_DnKey = tuple[tuple[tuple[str, str], ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +64,8 @@ class LdapDirectory:
 
     def __init__(self, settings: LdapSettings) -> None:
         self._settings = settings
-        self._ca_file = _ca_file(settings)
-        self._roles = {_dn_key(dn): tuple(roles) for dn, roles in settings.roles.items()}
+        self._ca_file = ca_file_of(settings)
+        self._roles = {dn_key(dn): tuple(roles) for dn, roles in settings.roles.items()}
         servers = Servers(tuple(settings.url))
         self._searches: ConnectionPool[Any] = ConnectionPool(
             servers,
@@ -100,7 +91,7 @@ class LdapDirectory:
         Raises:
             ConfigError: A setting is missing or wrong, or passwords would travel unencrypted.
         """
-        _require_usable(settings.ldap)
+        require_usable(settings.ldap)
         return cls(settings.ldap)
 
     def find(self, username: str) -> DirectoryUser | None:
@@ -192,7 +183,7 @@ class LdapDirectory:
             query = fill_filter(self._settings.group_filter, username=entry.user.username, dn=entry.dn)
             rows = self._query(connection, self._settings.group_base, query, [_NO_ATTRIBUTES], limit=0)
             groups += [dn for dn, _ in rows]
-        held = {role for dn in groups for role in self._roles.get(_group_key(dn), ())}
+        held = {role for dn in groups for role in self._roles.get(group_key(dn), ())}
         return DirectoryUser(entry.user.username, active=active, email=entry.user.email, roles=tuple(sorted(held)))
 
     def _is_disabled(self, connection: Any, dn: str) -> bool:
@@ -254,15 +245,6 @@ class LdapDirectory:
         return connection
 
 
-def fill_filter(template: str, **values: str) -> str:
-    """Return a search filter with each {name} replaced by its value, escaped (RFC 4515 section 3)."""
-    # Not one after the other: a value that contains {dn} is data.
-    for name in values:
-        template = template.replace(f"{{{name}}}", f"\0{name}\0")
-    parts = template.split("\0")
-    return "".join(_escape(values[part]) if odd % 2 else part for odd, part in enumerate(parts))
-
-
 def _try_bind(connection: Any, dn: str, password: str, timeout_s: float) -> bool:
     try:
         message = connection.simple_bind(dn, password, serverctrls=[_Policy()])
@@ -305,76 +287,3 @@ def _texts(attributes: dict[str, list[bytes]]) -> dict[str, list[str]]:
 def _is_name(text: str) -> bool:
     """Tell whether a text can be a user's name: printable, so encodable, and no longer than any name."""
     return bool(text.strip()) and text.isprintable() and len(text) <= _LONGEST_NAME and "\ufffd" not in text
-
-
-def _group_key(dn: str) -> _DnKey:
-    try:
-        return _dn_key(dn)
-    except ConfigError:
-        return ()
-
-
-def _dn_key(dn: str) -> _DnKey:
-    """Return what is equal for two spellings of one DN: case, spaces and the kind of escapes do not count."""
-    try:
-        parts = _parse_dn(dn)
-    except _api.LDAPError:
-        raise ConfigError(
-            f"ldap.roles: {dn!r} is not a DN; write it as cn=admins,ou=groups,dc=example,dc=org"
-        ) from None
-    return tuple(
-        tuple(sorted((name.lower(), " ".join(value.lower().split())) for name, value, _ in rdn)) for rdn in parts
-    )
-
-
-def _ca_file(settings: LdapSettings) -> str:
-    default = ssl.get_default_verify_paths()
-    return settings.ca_file or default.cafile or ""
-
-
-def _require_usable(settings: LdapSettings) -> None:
-    if not settings.url:
-        raise ConfigError("ldap.url: empty; write ldaps://host, or several in the order in which to ask them")
-    for url in settings.url:
-        _require_url(url, settings)
-    if not settings.base:
-        raise ConfigError(
-            "ldap.base: empty; write the DN below which the users are, such as ou=people,dc=example,dc=org"
-        )
-    if bool(settings.bind_dn) != bool(settings.bind_password.get_secret_value()):
-        raise ConfigError("ldap.bind_dn: needs bind_password, and the other way round; set both or neither")
-    if settings.ca_file and not Path(settings.ca_file).is_file():
-        raise ConfigError(f"ldap.ca_file: {settings.ca_file}: no such file; name the PEM file of the authority")
-    if "{username}" not in settings.user_filter:
-        raise ConfigError("ldap.user_filter: without {username} everybody would be found; write (uid={username})")
-    if settings.group_base and "{dn}" not in settings.group_filter and "{username}" not in settings.group_filter:
-        raise ConfigError("ldap.group_filter: names neither {dn} nor {username}; write (member={dn})")
-    if settings.roles and not settings.member_of and not settings.group_base:
-        raise ConfigError("ldap.roles: no groups are read; set member_of or group_base")
-    for key in ("user_filter", "group_filter", "disabled_filter"):
-        _require_filter(key, getattr(settings, key))
-
-
-def _require_url(url: str, settings: LdapSettings) -> None:
-    parts = urlsplit(url)
-    where = f"ldap.url: {parts.scheme}://{parts.hostname or ''}"
-    if parts.scheme not in ("ldap", "ldaps", "ldapi"):
-        raise ConfigError(f"{where}: not an LDAP URL; write ldaps://host or ldap://host")
-    if parts.username or parts.password or parts.path.strip("/") or parts.query or parts.fragment:
-        raise ConfigError(f"{where}: only a host and a port belong here; base, filters and bind_dn have their own keys")
-    if parts.scheme == "ldap" and not settings.start_tls and not settings.allow_plaintext:
-        raise ConfigError(f"{where}: passwords would travel unencrypted; set start_tls = true, or write ldaps://")
-
-
-def _require_filter(key: str, template: str) -> None:
-    if not template:
-        return
-    if "\0" in template:
-        raise ConfigError(f"ldap.{key}: contains NUL; write \\00")
-    try:
-        # The library reads the filter before it looks for the server, which is not there.
-        _api.initialize(_FILTER_PROBE).search_ext_s("", _api.SCOPE_BASE, fill_filter(template, username="a", dn="cn=a"))
-    except _api.FILTER_ERROR:
-        raise ConfigError(f"ldap.{key}: {template!r} is not a search filter; mind the parentheses (RFC 4515)") from None
-    except _api.LDAPError:
-        return
