@@ -18,6 +18,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from compat_auth.asgi import RawHeaders, Receive, Scope, Send
+from compat_auth.client_watch import ClientGone, ClientWatch, body_parts
 from compat_auth.config import UpstreamSettings
 from compat_auth.errors import BadRequest, ConfigError, NotImplementedHere, UpstreamTimeout, UpstreamUnreachable
 from compat_auth.gate import INTAKE, RENEW
@@ -40,16 +41,10 @@ _REPLAYABLE_BYTES = 64 * 1024
 # What Airflow 3 answers to a token that it no longer takes (`airflow.api_fastapi.core_api.security`).
 _TOKEN_REFUSED = b"Invalid JWT token"
 _MAX_REFUSAL_BYTES = 4096
-# Starting a task costs more than most requests take: look for a client that has gone only when an answer is slow.
-_WATCH_AFTER_S = 0.05
 
 Renew = Callable[[], Awaitable["bytes | None"]]
 Body = bytes | AsyncIterator[bytes]
 """A request body: held when small, else a stream that can be read once."""
-
-
-class ClientGone(Exception):
-    """The client closed its connection; there is nobody left to answer."""
 
 
 class ReverseProxy:
@@ -84,7 +79,7 @@ class ReverseProxy:
         headers = self._request_headers(scope, request)
         target = request.path + (b"?" + request.query if request.query else b"")
         url = URL(self._base + target.decode("ascii"), encoded=True)
-        watch = _ClientWatch(receive)
+        watch = ClientWatch(receive)
         try:
             chunked = any(name == b"transfer-encoding" for name, _ in scope["headers"])
             body = await self._take_body(headers.get("Content-Length"), chunked, receive, watch)
@@ -174,17 +169,17 @@ class ReverseProxy:
             headers[name] = _text(vouched[-1]) if vouched else own
         return headers
 
-    async def _take_body(self, length: str | None, chunked: bool, receive: Receive, watch: _ClientWatch) -> Body:
+    async def _take_body(self, length: str | None, chunked: bool, receive: Receive, watch: ClientWatch) -> Body:
         if length is None and not chunked:
             watch.start()
             return b""
         if length is not None and not (length.isascii() and length.isdigit()):
             raise BadRequest("Content-Length: not a number")
         if length is not None and int(length) <= _REPLAYABLE_BYTES:
-            held = b"".join([part async for part in _parts(receive)])
+            held = b"".join([part async for part in body_parts(receive)])
             watch.start()
             return held
-        return _parts(receive, watch.start)
+        return body_parts(receive, watch.start)
 
     async def _call(self, method: str, url: URL, headers: CIMultiDict[str], body: Body) -> aiohttp.ClientResponse:
         if self._session is None:
@@ -252,19 +247,6 @@ def _nominated(value: bytes) -> frozenset[bytes]:
     return frozenset(name.strip().lower() for name in value.split(b",")) - _NOT_NOMINABLE
 
 
-async def _parts(receive: Receive, at_end: Callable[[], None] | None = None) -> AsyncIterator[bytes]:
-    more = True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientGone
-        more = message.get("more_body", False)
-        if message.get("body"):
-            yield message["body"]
-    if at_end is not None:
-        at_end()
-
-
 async def _refuses_token(response: aiohttp.ClientResponse) -> tuple[bool, bytes]:
     """Return whether the upstream has refused the token (not the caller's permission), and what was read to know."""
     if response.status == 401:
@@ -278,35 +260,3 @@ async def _refuses_token(response: aiohttp.ClientResponse) -> tuple[bool, bytes]
     except aiohttp.ClientError as exc:
         raise UpstreamUnreachable("upstream: its refusal broke off") from exc
     return _TOKEN_REFUSED in body, body
-
-
-class _ClientWatch:
-    """Ends the request's task when its client goes while the upstream is slow."""
-
-    def __init__(self, receive: Receive) -> None:
-        self.gone = False
-        self._receive = receive
-        self._task = asyncio.current_task()
-        self._timer: asyncio.TimerHandle | None = None
-        self._watcher: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Start watching; the request's body must have been read."""
-        self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self._look)
-
-    def _look(self) -> None:
-        self._watcher = asyncio.ensure_future(self._wait())
-
-    async def _wait(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        self.gone = True
-        if self._task is not None:
-            self._task.cancel()
-
-    def stop(self) -> None:
-        """Stop watching."""
-        if self._timer is not None:
-            self._timer.cancel()
-        if self._watcher is not None:
-            self._watcher.cancel()

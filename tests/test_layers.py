@@ -66,7 +66,10 @@ ROWS = (
             "trusted_keys",
         },
     ),
-    ("contract", {"backend", "directory_catalog", "fetched_document", "keys", "protocol", "verdict_cache"}),
+    (
+        "contract",
+        {"backend", "client_watch", "directory_catalog", "fetched_document", "keys", "protocol", "verdict_cache"},
+    ),
     ("sealed", {"safe_next", "session_cookie"}),
     ("tables", {"store", "store.schema", "store.database", "store.migrations", "store.migrations.versions"}),
     ("store", {"store.migration", "store.pinned_subjects", "store.session_rows"}),
