@@ -7,6 +7,7 @@ inside a Flask request context of its own, once for each credential however many
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import time
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from compat_auth.errors import BackendUnavailable, CompatAuthError
 from compat_auth.headers import is_header
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Challenge, Reject, Skip
+from compat_auth.revocation import UNHEARD_S, Revocation, revocations_of
 from compat_auth.turns import Turns
 from compat_auth.verified import VerifiedCredentials
 
@@ -99,6 +101,14 @@ class Refused:
     challenges: tuple[str, ...]
 
 
+@dataclass(slots=True, eq=False)
+class _Check:
+    """A check under way: when it began (monotonic seconds), and what has been revoked since."""
+
+    began: float
+    heard: list[Revocation | None] = field(default_factory=list["Revocation | None"])
+
+
 Decision = Granted | Unclaimed | Refused
 Obtain = Callable[[Identity, Credential, Token | None, bool], Token]
 
@@ -108,7 +118,7 @@ class Decider:
 
     Args:
         chain: The backends.
-        app: The Flask app in which they were initialised.
+        app: The Flask app in which they were initialised; what its revocations announce is forgotten.
         obtain: Makes the token for (identity, credential, token that the check yielded, fresh), on any thread.
         threads: Backends at work at once.
         max_waiting: Requests that may wait for a thread; beyond: Overloaded.
@@ -146,6 +156,10 @@ class Decider:
         self._takes = {kind: chain.takes(kind) for kind in _KINDS}
         self._only_cookies_matter = all(backend.needs_cookies for backend in chain.backends if Absent in backend.kinds)
         self._alike = {kind: chain.answers_alike(kind) for kind in _KINDS}
+        self._under_way: set[_Check] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._revocations = revocations_of(app)
+        self._revocations.listen(self._hear)
 
     def recall(self, authorization: bytes, presented: Callable[[], Presented]) -> Granted | None:
         """Return the grant for a credential that was checked a moment ago, or None."""
@@ -239,7 +253,8 @@ class Decider:
         return flight
 
     def _land(self, digest: bytes, flight: asyncio.Task[Decision]) -> None:
-        self._flights.pop(digest, None)
+        if self._flights.get(digest) is flight:
+            del self._flights[digest]
         if flight.cancelled():
             return
         error = flight.exception()
@@ -258,16 +273,48 @@ class Decider:
             raise BackendUnavailable(f"the chain did not answer within {self._timeout_s:g} s") from None
 
     async def _check(self, presented: Presented, digest: bytes, *, fresh: bool) -> Decision:
+        self._loop = asyncio.get_running_loop()
         async with self._turns.take(presented.client):
+            check = _Check(self._monotonic())
+            self._under_way.add(check)
             # A context of its own: what a backend leaves in context variables must not reach another request.
             context = contextvars.Context()
-            decision, for_s = await asyncio.get_running_loop().run_in_executor(
-                self._pool, lambda: context.run(self._check_in_thread, presented, fresh)
-            )
-        if isinstance(decision, Granted) and digest and for_s > 0:
-            decision = replace(decision, digest=digest)
-            self._verified.remember(digest, decision, for_s)
+            try:
+                decision, for_s = await self._loop.run_in_executor(
+                    self._pool, lambda: context.run(self._check_in_thread, presented, fresh)
+                )
+            finally:
+                self._under_way.discard(check)
+        if isinstance(decision, Granted) and digest:
+            for_s = self._rememberable_s(decision.identity, check, for_s)
+            if for_s > 0:
+                decision = replace(decision, digest=digest)
+                self._verified.remember(digest, decision, for_s)
         return decision
+
+    def _rememberable_s(self, identity: Identity, check: _Check, for_s: float) -> float:
+        if any(_concerns(revocation, identity) for revocation in check.heard):
+            return 0
+        if identity.credential_id and not self._revocations.hears_all:
+            # Counted from when the check began: what it read may have changed right after.
+            return min(for_s, UNHEARD_S - (self._monotonic() - check.began))
+        return for_s
+
+    def _hear(self, revocation: Revocation | None) -> None:
+        """Have a revocation forgotten on the event loop; called from any thread."""
+        loop = self._loop
+        # Before the first check there is nothing to forget, and after the loop has ended nobody to let in.
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._forget, revocation)
+
+    def _forget(self, revocation: Revocation | None) -> None:
+        self._verified.forget_those(lambda granted: _concerns(revocation, granted.identity))
+        # Whom a check under way is about is not known yet: who comes from now on does not wait for its answer, and the
+        # answer itself is not remembered where the revocation concerns it.
+        self._flights.clear()
+        for check in self._under_way:
+            check.heard.append(revocation)
 
     def _check_in_thread(self, presented: Presented, fresh: bool) -> tuple[Decision, float]:
         credential = parse_authorization(presented.authorization)
@@ -308,6 +355,10 @@ def _raw_header(backend: str, name: str, value: str) -> tuple[bytes, bytes]:
     if not name.isascii() or not is_header(raw_name, raw_value):
         raise BackendUnavailable(f"backend {backend}: answered with a response header that cannot be sent")
     return raw_name, raw_value
+
+
+def _concerns(revocation: Revocation | None, identity: Identity) -> bool:
+    return revocation is None or revocation.concerns(identity)
 
 
 def _is_refusal(error: BaseException) -> bool:

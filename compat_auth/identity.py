@@ -24,6 +24,7 @@ class Identity:
         role_account: Nobody in person: a script's account.
         scopes: What the credential is limited to; None where it is not limited.
         expires_at: End of the credential itself, in seconds since the epoch; None when it has none.
+        credential_id: Names the credential where it can be revoked by itself (its own id, `jti`), or "".
     """
 
     username: str
@@ -38,6 +39,7 @@ class Identity:
     role_account: bool = False
     scopes: tuple[Scope, ...] | None = None
     expires_at: int | None = None
+    credential_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,12 +14,13 @@ from flask import Flask
 from compat_auth.config import Settings
 from compat_auth.errors import InvalidSession
 from compat_auth.identity import Identity
+from compat_auth.revocation import UNHEARD_S, Revocation, Revocations, revocations_of
 from compat_auth.session_cookie import Session, SessionCookie, new_secret
 from compat_auth.store.migration import open_store
 from compat_auth.store.session_rows import SessionRow, SessionRows, digest_of
 
-# How long a logout elsewhere may go unnoticed here.
-BELIEVED_S = 1.0
+# How long a logout elsewhere that was not announced may go unnoticed here.
+BELIEVED_S = UNHEARD_S
 _BELIEVED_ENTRIES = 10_000
 _SWEEP_PAUSE_S = 3600.0
 _TOUCH_PAUSE_S = 60.0
@@ -34,6 +35,7 @@ class LiveSessions:
     Args:
         cookie: Seals and opens.
         rows: The store.
+        revocations: Where logouts are announced, and heard of; None: nobody else is concerned.
         monotonic: Clock for what is believed without asking, in seconds.
 
     Attributes:
@@ -41,18 +43,26 @@ class LiveSessions:
     """
 
     def __init__(
-        self, cookie: SessionCookie, rows: SessionRows, *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        cookie: SessionCookie,
+        rows: SessionRows,
+        revocations: Revocations | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.cookie = cookie
         self._rows = rows
+        self._revocations = revocations or Revocations()
         self._lock = threading.Lock()
-        self._alive: TTLCache[bytes, str] = TTLCache(_BELIEVED_ENTRIES, BELIEVED_S, timer=monotonic)
+        self._alive: TTLCache[str, str] = TTLCache(_BELIEVED_ENTRIES, BELIEVED_S, timer=monotonic)
         self._touched: TTLCache[bytes, bool] = TTLCache(_BELIEVED_ENTRIES, _TOUCH_PAUSE_S, timer=monotonic)
         self._monotonic = monotonic
         self._swept = monotonic()
+        self._heard = 0
+        self._revocations.listen(self._forget)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> LiveSessions | None:
+    def from_settings(cls, settings: Settings, revocations: Revocations | None = None) -> LiveSessions | None:
         """Return the sessions of `[session]`, or None where no secret is set; opens nothing yet.
 
         Raises:
@@ -61,7 +71,7 @@ class LiveSessions:
         cookie = SessionCookie.from_settings(settings)
         if cookie is None:
             return None
-        return cls(cookie, SessionRows(open_store(settings.database_url.get_secret_value())))
+        return cls(cookie, SessionRows(open_store(settings.database_url.get_secret_value())), revocations)
 
     def start(self, identity: Identity, data: Mapping[str, Any] | None = None) -> Session:
         """Return a new session for somebody who has just logged in: with a new id, whatever the browser had.
@@ -94,16 +104,18 @@ class LiveSessions:
             InvalidSession: The cookie is not one of ours, has expired, or its session was ended.
         """
         session = self.cookie.open(value, secure=secure)
-        digest = digest_of(session.id)
+        credential_id = credential_id_of(session)
         with self._lock:
-            believed = self._alive.get(digest)
+            believed, heard = self._alive.get(credential_id), self._heard
         if believed is None:
             row = self._rows.find_live(session.id)
             if row is None:
                 raise InvalidSession("session: logged out, or not known here")
             believed = row.username
             with self._lock:
-                self._alive[digest] = believed
+                # A logout that was announced while the store was being asked may have been too late for its answer.
+                if self._heard == heard:
+                    self._alive[credential_id] = believed
         if believed != session.username:
             raise InvalidSession("session: of another user")
         return session
@@ -131,14 +143,20 @@ class LiveSessions:
     def end(self, session: Session) -> None:
         """End one session: its cookie is worth nothing from now on."""
         self._rows.end(session.id, self.cookie.now())
-        with self._lock:
-            self._alive.pop(digest_of(session.id), None)
+        self._revocations.announce(Revocation(credential_id=credential_id_of(session)))
 
     def end_all(self, username: str) -> None:
         """Log a user out everywhere."""
         self._rows.end_all(username, self.cookie.now())
+        self._revocations.announce(Revocation(username))
+
+    def _forget(self, revocation: Revocation | None) -> None:
         with self._lock:
-            self._alive.clear()
+            self._heard += 1
+            if revocation is None or revocation.username:
+                self._alive.clear()
+            else:
+                self._alive.pop(revocation.credential_id, None)
 
     def _sweep(self) -> None:
         if self._monotonic() - self._swept < _SWEEP_PAUSE_S:
@@ -146,6 +164,11 @@ class LiveSessions:
         self._swept = self._monotonic()
         # A renewal can still be on its way for as long as its cookie lives.
         self._rows.forget_older(self.cookie.now() - self.cookie.idle_s - int(_SWEEP_PAUSE_S))
+
+
+def credential_id_of(session: Session) -> str:
+    """Return what a session is revoked by; the id itself would let whoever hears it in."""
+    return f"session:{digest_of(session.id).hex()}"
 
 
 def live_sessions_of(app: Flask, settings: Settings | None = None) -> LiveSessions | None:
@@ -159,6 +182,6 @@ def live_sessions_of(app: Flask, settings: Settings | None = None) -> LiveSessio
         ConfigError: See `LiveSessions.from_settings`.
     """
     if settings is not None and _EXTENSION not in app.extensions:
-        app.extensions[_EXTENSION] = LiveSessions.from_settings(settings)
+        app.extensions[_EXTENSION] = LiveSessions.from_settings(settings, revocations_of(app))
     found: LiveSessions | None = app.extensions.get(_EXTENSION)
     return found

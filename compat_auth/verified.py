@@ -84,5 +84,11 @@ class VerifiedCredentials(Generic[Grant]):
         """Drop what is remembered for a credential."""
         self._remembered.pop(digest, None)
 
+    def forget_those(self, concerned: Callable[[Grant], bool]) -> None:
+        """Drop every grant that is concerned, whatever its credential."""
+        gone = [digest for digest, remembered in self._remembered.items() if concerned(remembered.grant)]
+        for digest in gone:
+            del self._remembered[digest]
+
     def __len__(self) -> int:
         return len(self._remembered)

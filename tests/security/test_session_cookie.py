@@ -14,10 +14,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from compat_auth.config import parse_settings
 from compat_auth.errors import ConfigError, InvalidSession, SessionTooLarge
 from compat_auth.identity import Identity
-from compat_auth.live_sessions import LiveSessions
+from compat_auth.live_sessions import LiveSessions, credential_id_of
+from compat_auth.revocation import Revocation
 from compat_auth.session_cookie import CLOCK_SKEW_S, Session, SessionCookie
 from compat_auth.store.migration import open_store
-from compat_auth.store.session_rows import SessionRows
+from compat_auth.store.session_rows import SessionRow, SessionRows
 
 OLD, NEW, OTHER = "o" * 32, "n" * 32, "x" * 32
 START = 1_000_000
@@ -334,6 +335,54 @@ def test_a_logout_in_another_process_is_seen_within_a_second(
 
     with pytest.raises(InvalidSession, match="logged out"):
         sessions.find(value, secure=True)
+
+
+@pytest.mark.parametrize("announced", ["session", "user", "something"])
+def test_a_logout_that_another_process_announces_is_seen_at_once(
+    sessions: LiveSessions, cookie: SessionCookie, clock: Clock, announced: str
+) -> None:
+    started = sessions.start(Identity("alice", "basic_auth"))
+    value = seal(cookie, started)
+    sessions.find(value, secure=True)
+
+    sessions._rows.end(started.id, clock.time)
+    revocations = {"session": Revocation(credential_id=credential_id_of(started)), "user": Revocation("alice")}
+    sessions._revocations._tell(revocations.get(announced))
+
+    with pytest.raises(InvalidSession, match="logged out"):
+        sessions.find(value, secure=True)
+
+
+def test_a_logout_while_the_store_is_being_asked_wins(
+    sessions: LiveSessions, cookie: SessionCookie, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started = sessions.start(Identity("alice", "basic_auth"))
+    value = seal(cookie, started)
+    find_live = sessions._rows.find_live
+
+    def find_and_then_log_out(session_id: str) -> SessionRow | None:
+        row = find_live(session_id)
+        sessions.end(started)
+        return row
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sessions._rows, "find_live", find_and_then_log_out)
+        sessions.find(value, secure=True)
+
+    with pytest.raises(InvalidSession, match="logged out"):
+        sessions.find(value, secure=True)
+
+
+def test_a_logout_is_announced_without_what_opens_the_session(sessions: LiveSessions) -> None:
+    heard: list[Revocation | None] = []
+    sessions._revocations.listen(heard.append)
+    started = sessions.start(Identity("alice", "basic_auth"))
+
+    sessions.end(started)
+    sessions.end_all("alice")
+
+    assert heard == [Revocation(credential_id=credential_id_of(started)), Revocation("alice")]
+    assert started.id not in repr(heard)
 
 
 def test_a_renewed_session_keeps_its_id_its_age_and_its_data(sessions: LiveSessions, clock: Clock) -> None:
