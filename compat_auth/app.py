@@ -73,6 +73,7 @@ class Gateway:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 await self._proxy.open()
+                self._decider.open()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 self._decider.close()

@@ -236,6 +236,10 @@ class Decider:
             )
         return replace(refused, bearer=b"Bearer " + token.value.encode("ascii"))
 
+    def open(self) -> None:
+        """Hear of revocations in this process from now on, not only from its first check."""
+        _ = self._revocations.hears_all
+
     def close(self) -> None:
         """Let nothing new start."""
         self._pool.shutdown(wait=False, cancel_futures=True)
@@ -358,7 +362,8 @@ def _raw_header(backend: str, name: str, value: str) -> tuple[bytes, bytes]:
 
 
 def _concerns(revocation: Revocation | None, identity: Identity) -> bool:
-    return revocation is None or revocation.concerns(identity)
+    # None: some revocation may have been missed. It can only matter to what is believed because they are heard.
+    return bool(identity.credential_id) if revocation is None else revocation.concerns(identity)
 
 
 def _is_refusal(error: BaseException) -> bool:

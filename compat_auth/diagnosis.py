@@ -13,7 +13,9 @@ from compat_auth.directory import Directory, UserDirectory
 from compat_auth.directory_catalog import load_directories
 from compat_auth.errors import CompatAuthError
 from compat_auth.proxy import ReverseProxy
+from compat_auth.redis_connection import RedisConnection
 from compat_auth.registry import load_chain
+from compat_auth.sealed_box import sharing_secrets
 from compat_auth.strategies import build_strategy
 from compat_auth.trust import TrustedProxies
 
@@ -53,6 +55,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
         asked = []
     for name in dict.fromkeys([*asked, *settings.lookup.directories]):
         yield from _directory(name, settings)
+    if url := settings.redis_url.get_secret_value():
+        yield _try("redis_url", lambda: _redis(url, settings))
     yield _try("token", lambda: _token(settings))
     yield _try("gateway", lambda: _gateway(settings))
     yield _try("upstream", lambda: _upstream(settings))
@@ -99,6 +103,14 @@ def _directory(name: str, settings: Settings) -> Iterator[Finding]:
 
 def _describe(directory: Directory | UserDirectory) -> str:
     return "can be asked" if isinstance(directory, UserDirectory) else "checks passwords itself"
+
+
+def _redis(url: str, settings: Settings) -> str:
+    sharing_secrets(settings)
+    connection = RedisConnection(url)
+    connection.ask(lambda redis: redis.ping())
+    connection.close()
+    return f"{connection.label} answers"
 
 
 def _token(settings: Settings) -> str:

@@ -20,6 +20,7 @@ from compat_auth.outcome import Outcome, Reject, Skip
 from compat_auth.refusal import RefusalStyle
 from compat_auth.registry import load_chain
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
+from compat_auth.revocation import revocations_of
 from compat_auth.web.login import register_pages
 
 __all__ = ["CompatAuth", "current_identity", "require", "requires_authentication"]
@@ -59,6 +60,7 @@ class CompatAuth:
             # Views ask flask-login's current_user; an app without sessions of its own has no other user to load.
             cast("Any", LoginManager(app)).user_loader(_no_user)
         self.style = style_of(settings)
+        revocations_of(app, settings)
         self.chain = Chain(load_chain(settings), settings.mode)
         for backend in self.chain.backends:
             backend.init_app(app)

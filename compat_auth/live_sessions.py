@@ -182,6 +182,6 @@ def live_sessions_of(app: Flask, settings: Settings | None = None) -> LiveSessio
         ConfigError: See `LiveSessions.from_settings`.
     """
     if settings is not None and _EXTENSION not in app.extensions:
-        app.extensions[_EXTENSION] = LiveSessions.from_settings(settings, revocations_of(app))
+        app.extensions[_EXTENSION] = LiveSessions.from_settings(settings, revocations_of(app, settings))
     found: LiveSessions | None = app.extensions.get(_EXTENSION)
     return found

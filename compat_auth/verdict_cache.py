@@ -35,7 +35,13 @@ class Verdict:
 
 
 class VerdictStore(Protocol):
-    """Where verdicts are kept; the place to share them between replicas. Every method may be called from any thread."""
+    """Where verdicts are kept; the place to share them between replicas. Every method may be called from any thread.
+
+    Attributes:
+        digest_key: Of the digests; 16 to 64 secret bytes that whoever shares the store shares, too.
+    """
+
+    digest_key: bytes
 
     def load(self, digest: bytes) -> Verdict | None:
         """Return the verdict on the token of that digest, or None; it may have ended."""
@@ -47,9 +53,14 @@ class VerdictStore(Protocol):
 
 
 class MemoryVerdicts:
-    """Verdicts of one process, at most so many of each kind; the one not used for longest goes first."""
+    """Verdicts of one process, at most so many of each kind; the one not used for longest goes first.
+
+    Attributes:
+        digest_key: Of the digests; of this store alone.
+    """
 
     def __init__(self, entries: int) -> None:
+        self.digest_key = secrets.token_bytes(32)
         self._lock = threading.Lock()
         self._yes: LRUCache[bytes, Verdict] = LRUCache(entries)
         self._no: LRUCache[bytes, Verdict] = LRUCache(entries)
@@ -74,7 +85,6 @@ class VerdictCache:
     Args:
         source: Everything that decides beside the token, such as issuer and audience; part of each digest.
         store: Where verdicts are kept.
-        key: Of the digests; replicas that share a store share it. None: one of this process.
         now: Seconds since the epoch.
     """
 
@@ -83,12 +93,10 @@ class VerdictCache:
         source: str,
         store: VerdictStore,
         *,
-        key: bytes | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._source = source.encode()
         self._store = store
-        self._key = key or secrets.token_bytes(32)
         self._now = now
         self._asking: SingleFlight[Verdict] = SingleFlight()
 
@@ -114,7 +122,7 @@ class VerdictCache:
 
     def _digest(self, token: str) -> bytes:
         framed = len(self._source).to_bytes(4, "big") + self._source + token.encode()
-        return blake2b(framed, key=self._key, digest_size=32).digest()
+        return blake2b(framed, key=self._store.digest_key, digest_size=32).digest()
 
     def _load(self, digest: bytes) -> Verdict | None:
         verdict = self._store.load(digest)

@@ -14,6 +14,7 @@ from peers.fixtures import (
     nginx,
     pam,
     postgres,
+    redis_server,
     second_slapd,
     slapd,
 )
@@ -32,6 +33,7 @@ PEERS = frozenset(
         "oidc_provider",
         "pam",
         "postgres",
+        "redis_server",
         "second_slapd",
         "slapd",
     )
@@ -48,6 +50,7 @@ __all__ = [
     "oidc_provider",
     "pam",
     "postgres",
+    "redis_server",
     "second_slapd",
     "slapd",
 ]

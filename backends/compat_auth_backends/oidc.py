@@ -18,8 +18,8 @@ from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser
 from compat_auth.identity import Identity
 from compat_auth.lookup import Lookup
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.shared_verdicts import open_verdicts
 from compat_auth.tokens import read_unverified
-from compat_auth.verdict_cache import MemoryVerdicts
 from compat_auth_backends.openid.issuer import Issuer, NotKnown, Vouched
 
 CLIENT_AUTH = None
@@ -79,7 +79,7 @@ class OidcBackend(Backend):
                 table,
                 where,
                 cache_ttl_s=settings.oidc.cache_ttl_s,
-                store=MemoryVerdicts(settings.oidc.cache_entries),
+                store=open_verdicts(settings, settings.oidc.cache_entries),
             )
             for earlier in issuers:
                 if earlier.name == issuer.name:

@@ -39,7 +39,12 @@ class Settings(Section):
         description="Where sessions and what else must outlive a process are kept: sqlite:///FILE or postgresql+psycopg://….",
     )
     redis_url: SecretStr = Field(
-        default=SecretStr(""), description="Will hold what several replicas share; nothing is shared yet."
+        default=SecretStr(""),
+        description="What several replicas share: rediss://:PASSWORD@HOST:6379 (TLS), redis:// or unix://; empty: nothing.",
+    )
+    redis_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Seals what is shared in Redis; at least 32 bytes, the same in every replica; empty: [session] secret.",
     )
     trusted_proxies: Annotated[list[Network], BeforeValidator(split_values)] = Field(
         default=[], description="Networks whose X-Forwarded-* and forward-auth are believed."

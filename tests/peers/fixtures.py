@@ -13,6 +13,7 @@ from peers.pam import Pam, make_pam
 from peers.postgres import Postgres
 from peers.process import Process
 from peers.proxies import StartProxy, start_caddy, start_nginx
+from peers.redis_server import RedisServer
 from peers.slapd import Slapd
 
 
@@ -50,6 +51,15 @@ def postgres() -> Iterator[Postgres]:
     server.start()
     yield server
     server.remove()
+
+
+@pytest.fixture(scope="session")
+def redis_server(authority: Authority, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
+    """A Redis with a password, plain and over TLS."""
+    server = RedisServer(tmp_path_factory.mktemp("redis"), authority.sign("redis"))
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

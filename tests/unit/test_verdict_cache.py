@@ -87,8 +87,8 @@ def test_guessed_tokens_do_not_push_out_good_ones(clock: Clock) -> None:
 
 
 def test_sources_do_not_share_verdicts(clock: Clock) -> None:
-    store, key = MemoryVerdicts(10), b"k" * 32
-    one, two = (VerdictCache(name, store, key=key, now=clock) for name in ("issuer", "other"))
+    store = MemoryVerdicts(10)
+    one, two = (VerdictCache(name, store, now=clock) for name in ("issuer", "other"))
     one.judge("token", Source(clock))
     source = Source(clock, says=None)
 
@@ -96,11 +96,11 @@ def test_sources_do_not_share_verdicts(clock: Clock) -> None:
     assert source.asked == 1
 
 
-def test_replicas_with_one_store_and_key_share_verdicts(clock: Clock) -> None:
-    store, key, source = MemoryVerdicts(10), b"k" * 32, Source(clock)
+def test_replicas_with_one_store_share_verdicts(clock: Clock) -> None:
+    store, source = MemoryVerdicts(10), Source(clock)
 
     for _ in range(2):
-        VerdictCache("issuer", store, key=key, now=clock).judge("token", source)
+        VerdictCache("issuer", store, now=clock).judge("token", source)
 
     assert source.asked == 1
 
