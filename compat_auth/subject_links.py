@@ -28,6 +28,15 @@ class SubjectLinks(Protocol):
         """
         ...
 
+    def settle(self, subject: str, username: str) -> None:
+        """Take note of which user the account has turned out to be, once the user is known to be active.
+
+        Raises:
+            NoSuchUser: The account is another user's, or the user another account's.
+            BackendUnavailable: The links could not be read or written.
+        """
+        ...
+
 
 class ConfiguredLinks:
     """Links that an operator has written down; an account without one goes by the name that it claims.
@@ -51,6 +60,21 @@ class ConfiguredLinks:
         if linked is not None:
             return linked
         name = claimed()
+        self.require_free(subject, name)
+        return name
+
+    def settle(self, subject: str, username: str) -> None:
+        """Take note of nothing: what an operator has written down holds."""
+
+    def has(self, subject: str) -> bool:
+        """Return whether the account is written down."""
+        return subject in self._names
+
+    def require_free(self, subject: str, name: str) -> None:
+        """Return when no account is written down for a name.
+
+        Raises:
+            NoSuchUser: One is, and it is not this one.
+        """
         if name.casefold() in self._linked:
             raise NoSuchUser(f"{name!r} is linked to another account than {subject!r}; see the setting `subjects`")
-        return name

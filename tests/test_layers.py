@@ -87,6 +87,7 @@ ROWS = (
             "legacy",
             "live_sessions",
             "lookup",
+            "pinned_links",
             "server",
             "testing",
         },
@@ -99,6 +100,7 @@ ROWS = (
     ("what stands behind the gate", {"flask_page", "forward_auth", "pages", "proxy"}),
     ("composition", {"app", "demo"}),
     ("what an operator asks", {"cli.options", "diagnosis", "explanation"}),
+    ("parts of verbs", {"cli.pins"}),
     ("verbs", {f"cli.{verb}" for verb in ("backends", "check", "db", "demo", "explain", "keys", "serve", "users")}),
     ("command", {"cli"}),
 )
@@ -127,6 +129,7 @@ PUBLIC = {
         "lookup",
         "outcome",
         "password_file",
+        "pinned_links",
         "revocation",
         "testing",
         "scopes",

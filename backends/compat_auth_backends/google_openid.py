@@ -21,12 +21,14 @@ from compat_auth.identity import Identity
 from compat_auth.jwks_cache import JwksCache
 from compat_auth.lookup import Lookup
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.pinned_links import PinnedLinks
 from compat_auth.subject_links import ConfiguredLinks, SubjectLinks
 from compat_auth.tokens import read_unverified
 from compat_auth_backends.openid.claims import verified_email
 
 CLIENT_AUTH = None
-ISSUERS = frozenset({"accounts.google.com", "https://accounts.google.com"})
+ISSUER = "https://accounts.google.com"
+ISSUERS = frozenset({"accounts.google.com", ISSUER})
 TYPES = ("JWT", "")  # OpenID Connect gives ID tokens no type of their own; Google says JWT
 MAX_REUSE_S = 300.0
 _SERVICE_ACCOUNT = ".gserviceaccount.com"
@@ -92,13 +94,14 @@ class GoogleOpenIdBackend(Backend):
         endpoint = Endpoint.parse(google.jwks_url, where="[google_openid] jwks_url", ca_file=google.ca_file)
         # Google signs with RS256 alone.
         jwks = JwksCache(lambda: endpoint, algorithms=("RS256",))
-        return cls(google, jwks, Lookup.from_settings(settings), realm=settings.basic_auth.realm)
+        links = PinnedLinks.from_settings(settings, ISSUER, google.subjects)
+        return cls(google, jwks, Lookup.from_settings(settings), links=links, realm=settings.basic_auth.realm)
 
     def authenticate(self, credential: Credential) -> Outcome:
         """Accept the bearer of a good ID token; skip a token that does not say it is Google's.
 
         Raises:
-            BackendUnavailable: Google or the directory could not be asked.
+            BackendUnavailable: Google, the directory or the store could not be asked.
         """
         if not isinstance(credential, Bearer):
             return Skip()
@@ -111,12 +114,13 @@ class GoogleOpenIdBackend(Backend):
         now = self._now()
         try:
             claims = self._jwks.verify(credential.token, audience=self._audience, issuer=issuer, types=TYPES, now=now)
-            identity = self._identify(claims)
+            identity = self._lookup.complete(self._identify(claims))
+            self._links.settle(identity.subject, identity.username)
         except InvalidToken as error:
             return Reject(f"google_openid: {error}", challenges=self._refusal())
         except (NoSuchUser, NotPermitted) as error:
-            return Reject(f"google_openid: {error}", status=error.status)
-        return self._lookup.accept(Accept(identity, reusable_s=max(0, min(MAX_REUSE_S, claims["exp"] - now))))
+            return Reject(f"google_openid: {error}", status=error.status, vouched=isinstance(error, NoSuchUser))
+        return Accept(identity, reusable_s=max(0, min(MAX_REUSE_S, claims["exp"] - now)))
 
     def probe(self) -> str:
         """Return how many keys Google publishes.

@@ -12,13 +12,15 @@ from typing import ClassVar
 
 from compat_auth.airflow2_module import airflow2_contract
 from compat_auth.backend import Backend, CredentialKind
-from compat_auth.config import Settings
+from compat_auth.config import OidcIssuerSettings, Settings
 from compat_auth.credentials import Bearer, Credential
 from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser
 from compat_auth.identity import Identity
 from compat_auth.lookup import Lookup
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.pinned_links import PinnedLinks
 from compat_auth.shared_verdicts import open_verdicts
+from compat_auth.subject_links import ConfiguredLinks, SubjectLinks
 from compat_auth.tokens import read_unverified
 from compat_auth_backends.openid.issuer import Issuer, NotKnown, Vouched
 
@@ -80,6 +82,7 @@ class OidcBackend(Backend):
                 where,
                 cache_ttl_s=settings.oidc.cache_ttl_s,
                 store=open_verdicts(settings, settings.oidc.cache_entries),
+                links=_links(settings, table),
             )
             for earlier in issuers:
                 if earlier.name == issuer.name:
@@ -93,21 +96,19 @@ class OidcBackend(Backend):
         """Accept the bearer of a good token; skip a token of nobody we know.
 
         Raises:
-            BackendUnavailable: The issuer or the directory could not be asked.
+            BackendUnavailable: The issuer, the directory or the store could not be asked.
         """
         if not isinstance(credential, Bearer):
             return Skip()
         try:
-            vouched = self._check(credential.token)
+            checked = self._check(credential.token)
         except NotKnown:
             return Skip()
         except InvalidToken as error:
             return Reject(f"oidc: {error}", challenges=self._refusal())
         except NoSuchUser as error:
             return Reject(str(error), status=error.status)
-        if vouched is None:
-            return Skip()
-        return self._admit(vouched)
+        return Skip() if checked is None else self._admit(*checked)
 
     def probe(self) -> str:
         """Return how many keys each issuer publishes.
@@ -124,7 +125,7 @@ class OidcBackend(Backend):
     def _refusal(self) -> tuple[str, ...]:
         return (f'Bearer realm="{self._realm}", error="invalid_token"',)
 
-    def _admit(self, vouched: Vouched) -> Outcome:
+    def _admit(self, issuer: Issuer, vouched: Vouched) -> Outcome:
         identity = Identity(
             vouched.name,
             self.name,
@@ -134,19 +135,21 @@ class OidcBackend(Backend):
             expires_at=vouched.expires_at,
         )
         reusable_s = min(MAX_REUSE_S, vouched.believed_until - self._now())
-        outcome = self._lookup.accept(Accept(identity, reusable_s=max(0, reusable_s)))
-        if isinstance(outcome, Accept) and vouched.is_username:
-            found = outcome.identity.username
+        try:
+            identity = self._lookup.complete(identity)
             # Who may choose a user name could choose another's e-mail address, which directories find, too.
-            if found.casefold() != vouched.name.casefold():
+            if vouched.is_username and identity.username.casefold() != vouched.name.casefold():
                 return Reject(
-                    f"oidc: {vouched.name!r} is {found!r}'s e-mail address, not a user name; "
+                    f"oidc: {vouched.name!r} is {identity.username!r}'s e-mail address, not a user name; "
                     'set username_claim = "email", or pin the account in subjects',
                     status=403,
                 )
-        return outcome
+            issuer.settle(vouched, identity.username)
+        except NoSuchUser as error:
+            return Reject(str(error), status=error.status, vouched=True)
+        return Accept(identity, reusable_s=max(0, reusable_s))
 
-    def _check(self, token: str) -> Vouched | None:
+    def _check(self, token: str) -> tuple[Issuer, Vouched] | None:
         try:
             claimed = read_unverified(token).get("iss")
         except InvalidToken:
@@ -154,9 +157,16 @@ class OidcBackend(Backend):
             # A broken JWT is nobody's opaque token.
             if issuer is None or (not issuer.opaque_prefix and token.count(".") == 2):
                 return None
-            return issuer.check_opaque(token)
+            return issuer, issuer.check_opaque(token)
         issuer = self._by_name.get(claimed) if isinstance(claimed, str) else None
-        return None if issuer is None else issuer.check_jwt(token)
+        return None if issuer is None else (issuer, issuer.check_jwt(token))
+
+
+def _links(settings: Settings, table: OidcIssuerSettings) -> SubjectLinks:
+    if table.username_claim == "sub":
+        # The name is the account's own, and never another's.
+        return ConfiguredLinks(table.subjects)
+    return PinnedLinks.from_settings(settings, table.issuer, table.subjects)
 
 
 init_app, requires_authentication = airflow2_contract("oidc", OidcBackend)

@@ -1,4 +1,4 @@
-"""`compat-auth users`: the users of an htpasswd file."""
+"""`compat-auth users`: the users of an htpasswd file, and the accounts that users are held to."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from compat_auth import password_file
+from compat_auth.cli.pins import pins, unpin
 from compat_auth.hashing import MAX_PASSWORD_BYTES, new_hasher
 
 SHORT_PASSWORD_CHARS = 15  # NIST SP 800-63B-4 3.1.1.2, for a password that is the only factor
@@ -30,7 +31,11 @@ _stdin = click.option("--password-stdin", is_flag=True, help="Read the password 
 
 @click.group()
 def users() -> None:
-    """Keep the users of an htpasswd file."""
+    """Keep the users of an htpasswd file, and the accounts elsewhere that users are held to."""
+
+
+users.add_command(pins)
+users.add_command(unpin)
 
 
 @users.command()

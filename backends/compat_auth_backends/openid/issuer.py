@@ -169,6 +169,15 @@ class Issuer:
             self._check_introspected(verdict.claims)
         return self._vouch(verdict.claims, verdict.ends_at)
 
+    def settle(self, vouched: Vouched, username: str) -> None:
+        """Hold the account to the user from now on, now that the user is known to be active.
+
+        Raises:
+            NoSuchUser: The account is another user's, or the user another account's.
+            BackendUnavailable: The links could not be read or written.
+        """
+        self._links.settle(vouched.subject, username)
+
     def _ask(self, token: str, ask: Callable[[], Mapping[str, Any] | str], known: Mapping[str, Any]) -> Verdict:
         def judge() -> Verdict:
             answer = ask()

@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import flask
@@ -28,6 +29,12 @@ from compat_auth_backends.google_openid import GoogleOpenIdBackend
 from stub_issuer import EC_KEY, OTHER_RSA_KEY, RSA_KEY, StubIssuer, jwk, running_issuer, sign
 
 ISS = "https://accounts.google.com"
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Be where the database of no other test is."""
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.fixture
