@@ -25,7 +25,7 @@ from compat_auth.errors import BackendUnavailable, CompatAuthError
 from compat_auth.headers import is_header
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Challenge, Reject, Skip
-from compat_auth.revocation import UNHEARD_S, Revocation, revocations_of
+from compat_auth.revocation import HEARD_S, UNHEARD_S, Revocation, revocations_of
 from compat_auth.turns import Turns
 from compat_auth.verified import VerifiedCredentials
 
@@ -299,10 +299,11 @@ class Decider:
     def _rememberable_s(self, identity: Identity, check: _Check, for_s: float) -> float:
         if any(_concerns(revocation, identity) for revocation in check.heard):
             return 0
-        if identity.credential_id and not self._revocations.hears_all:
-            # Counted from when the check began: what it read may have changed right after.
-            return min(for_s, UNHEARD_S - (self._monotonic() - check.began))
-        return for_s
+        if not identity.credential_id:
+            return for_s
+        limit_s = HEARD_S if self._revocations.hears_all else UNHEARD_S
+        # Counted from when the check began: what it read may have changed right after.
+        return min(for_s, limit_s - (self._monotonic() - check.began))
 
     def _hear(self, revocation: Revocation | None) -> None:
         """Have a revocation forgotten on the event loop; called from any thread."""

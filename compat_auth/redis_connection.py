@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -44,7 +45,8 @@ class RedisConnection:
         self._errors: tuple[type[Exception], ...] = (redis.RedisError, OSError)
         self._client: Any = redis.Redis.from_url(url, **_options(url.startswith("rediss:")))
         self._monotonic = monotonic
-        self._away_until = -PAUSE_S
+        self._lock = threading.Lock()
+        self._is_away, self._away_until = False, -PAUSE_S
 
     def ask(self, work: Callable[[Any], T]) -> T:
         """Return what the work does with the client.
@@ -52,13 +54,22 @@ class RedisConnection:
         Raises:
             BackendUnavailable: Redis could not be asked, now or a moment ago.
         """
-        if self._monotonic() < self._away_until:
+        with self._lock:
+            away = self._monotonic() < self._away_until
+            if self._is_away and not away:
+                # One asks whether it is back; the others do not wait for that.
+                self._away_until = self._monotonic() + PAUSE_S
+        if away:
             raise BackendUnavailable(f"redis_url {self.label}: away")
         try:
-            return self.insist(work)
+            answer = self.insist(work)
         except BackendUnavailable:
-            self._away_until = self._monotonic() + PAUSE_S
+            with self._lock:
+                self._is_away, self._away_until = True, self._monotonic() + PAUSE_S
             raise
+        with self._lock:
+            self._is_away, self._away_until = False, -PAUSE_S
+        return answer
 
     def insist(self, work: Callable[[Any], T]) -> T:
         """Return what the work does with the client, asked even where it was away a moment ago.
@@ -81,11 +92,12 @@ class RedisConnection:
 def _options(tls: bool) -> dict[str, Any]:
     retry: Any = importlib.import_module("redis.retry")
     backoff: Any = importlib.import_module("redis.backoff")
-    # Once more, at once: that Redis has closed a pooled connection is found out only by using it.
+    errors: Any = importlib.import_module("redis.exceptions")
+    # Once more, at once: that Redis has closed a pooled connection is found out only by using it. Silence is waited for once.
     options = {
         "socket_timeout": TIMEOUT_S,
         "socket_connect_timeout": TIMEOUT_S,
-        "retry": retry.Retry(backoff.NoBackoff(), 1),
+        "retry": retry.Retry(backoff.NoBackoff(), 1, supported_errors=(errors.ConnectionError,)),
     }
     return {**options, "ssl_cert_reqs": "required", "ssl_check_hostname": True} if tls else options
 

@@ -22,6 +22,8 @@ from compat_auth.sealed_box import SealedBoxes, sharing_secrets
 
 # How long what can be revoked is believed where a revocation elsewhere may not be heard.
 UNHEARD_S = 1.0
+# And where it is heard, unless its sender reaches the store but not the channel.
+HEARD_S = 60.0
 _EXTENSION = "compat_auth_revocations"
 _PURPOSE = "revocations"
 

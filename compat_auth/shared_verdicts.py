@@ -12,6 +12,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
+from typing import Any, cast
 
 from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable
@@ -89,7 +90,7 @@ class SharedVerdicts:
         content = None if box is None else self._boxes.open(box, belongs_to=key.encode())
         if content is None:
             return None
-        ends_at, claims, reason = json.loads(content)
+        ends_at, claims, reason = cast("tuple[float, dict[str, Any] | None, str]", json.loads(content))
         return Verdict(ends_at, claims, reason)
 
 

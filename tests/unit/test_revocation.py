@@ -13,7 +13,7 @@ from compat_auth.credentials import Credential
 from compat_auth.decision import Decider, Granted
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject
-from compat_auth.revocation import UNHEARD_S, Revocation, Revocations, revocations_of
+from compat_auth.revocation import HEARD_S, UNHEARD_S, Revocation, Revocations, revocations_of
 from stand_ins import GOOD, Clock, make_decider, presented, scripted
 
 ALICE = Identity("alice", "first", credential_id="pat:1")
@@ -215,6 +215,28 @@ async def test_what_can_be_revoked_elsewhere_is_believed_for_a_second_where_that
 
     assert just_before is not None
     assert recalled(decider) is None
+
+
+async def test_where_revocations_are_heard_it_is_believed_for_a_minute(app: Flask) -> None:
+    clock = Clock()
+    decider = make_decider(scripted("first", Accept(ALICE, reusable_s=300)), app=app, monotonic=clock)
+    await granted_by(decider)
+
+    clock.time += HEARD_S - 0.01
+    just_before = decider._verified.find(decider._verified.digest(GOOD.encode()))
+    clock.time += 0.01
+
+    assert just_before is not None
+    assert recalled(decider) is None
+
+
+async def test_where_something_may_have_been_missed_what_nobody_revokes_stays(app: Flask) -> None:
+    decider = make_decider(scripted("first", Accept(Identity("alice", "first"), reusable_s=60)), app=app)
+    await granted_by(decider)
+
+    await asyncio.to_thread(revocations_of(app)._tell, EVERYTHING)
+
+    assert recalled(decider) is not None
 
 
 async def test_that_second_is_counted_from_when_the_check_began(check: Check) -> None:
