@@ -49,7 +49,7 @@ class Gateway:
         self._gate = Gate(
             self._proxy,
             self._decider,
-            _rules(settings),
+            gate_rules(settings),
             trusted=trusted,
             pages={
                 "live": live,
@@ -57,7 +57,7 @@ class Gateway:
                 "whoami": whoami,
                 JWKS_PATH: jwks_page(public_keys(settings)),
                 **forward_auth_pages(),
-                **_browser_pages(self._decider.app),
+                **browser_pages(self._decider.app),
             },
         )
 
@@ -92,7 +92,7 @@ def create_app(settings: Settings | None = None) -> ASGIApp:
 
 
 def create_flask_app(settings: Settings) -> Flask:
-    """Return the Flask app in which the backends live.
+    """Return a Flask app in which the backends live.
 
     Raises:
         ConfigError: A backend is missing or misconfigured.
@@ -104,13 +104,18 @@ def create_flask_app(settings: Settings) -> Flask:
     return app
 
 
-def build_decider(settings: Settings, strategy: Strategy) -> Decider:
+def build_decider(settings: Settings, strategy: Strategy, app: Flask | None = None) -> Decider:
     """Return what decides for one process.
+
+    Args:
+        settings: What to build.
+        strategy: Makes the tokens.
+        app: Where the backends live already; None: an app of their own.
 
     Raises:
         ConfigError: A backend is missing or misconfigured.
     """
-    app = create_flask_app(settings)
+    app = app or create_flask_app(settings)
     chain: Chain = app.extensions["compat_auth"].chain
     obtain = build_obtain(settings, strategy)
     set_hand_off(app, lambda identity, credential, yielded: obtain(identity, credential, yielded, False))
@@ -147,13 +152,15 @@ def build_obtain(settings: Settings, strategy: Strategy) -> Obtain:
     return obtain
 
 
-def _browser_pages(app: Flask) -> dict[str, Page]:
+def browser_pages(app: Flask) -> dict[str, Page]:
+    """Return the pages of the Flask app, by path below the prefix."""
     if BLUEPRINT not in app.blueprints:
         return {}
     return dict.fromkeys(PAGES, flask_page(app, max_body_bytes=MAX_FORM_BYTES))
 
 
-def _rules(settings: Settings) -> GateRules:
+def gate_rules(settings: Settings) -> GateRules:
+    """Return what the gate does with which path and cookie."""
     cookie = SessionCookie.from_settings(settings)
     return GateRules(
         protect=Prefixes(settings.upstream.protect),

@@ -105,7 +105,7 @@ class Gate:
         trusted: TrustedProxies,
         pages: Mapping[str, Page],
     ) -> None:
-        self._app = app
+        self.behind = app
         self.decider = decider
         self.rules = rules
         self.trusted = trusted
@@ -125,7 +125,7 @@ class Gate:
         elif scope["type"] == "websocket":
             await _refuse_websocket(scope, receive, send)
         else:
-            await self._app(scope, receive, send)
+            await self.behind(scope, receive, send)
 
     def _take_in(self, scope: Scope) -> GateRequest:
         intake = take_in(scope["headers"])
@@ -151,9 +151,9 @@ class Gate:
         decision = await self.decide(request)
         self.require_permission(decision, request)
         if isinstance(decision, Granted):
-            await self._hand_on_as(decision, request, receive, send)
+            await self.hand_on_as(decision, request, receive, send)
         elif isinstance(decision, Unclaimed) and self.is_for_upstream(decision, request):
-            await self._hand_on(request, receive, send, request.intake.authorization, self.rules.own_cookies)
+            await self.pass_on(decision, request, receive, send)
         else:
             await self.refuse(send, decision)
 
@@ -206,7 +206,14 @@ class Gate:
         cookies = request.intake.cookies
         return bool(cookies and self.rules.identity_cookies and has_cookie(cookies, self.rules.identity_cookies[0]))
 
-    async def _hand_on_as(self, granted: Granted, request: GateRequest, receive: Receive, send: Send) -> None:
+    async def pass_on(self, unclaimed: Unclaimed, request: GateRequest, receive: Receive, send: Send) -> None:
+        """Hand on what the upstream is to judge, with its own credential."""
+        del unclaimed
+        await self._hand_on(request, receive, send, request.intake.authorization, self.rules.own_cookies)
+
+    async def hand_on_as(self, granted: Granted, request: GateRequest, receive: Receive, send: Send) -> None:
+        """Hand a request on as the caller."""
+
         async def renew() -> bytes | None:
             renewed = await self.decider.renew(request.presented(), granted)
             return renewed.bearer if renewed is not None else None
@@ -237,7 +244,7 @@ class Gate:
             scope["path"] = unquote_to_bytes(request.path).decode("utf-8")
         scope["query_string"] = request.query
         scope["extensions"] = {**(scope.get("extensions") or {}), RENEW: renew, INTAKE: request}
-        await self._app(scope, receive, send)
+        await self.behind(scope, receive, send)
 
     async def refuse(self, send: Send, refusal: CompatAuthError | Refused | Unclaimed) -> None:
         """Answer a request that is not let in: every challenge on a 401, nothing that a cache may keep."""

@@ -119,6 +119,8 @@ def build_strategy(settings: Settings, *, now: Callable[[], int] = unix_now) -> 
             return Minted(lambda: secret, profile, cache, now)
         case "key_pair":
             return Minted(open_key_ring(settings, now=now).signing_key, profile, cache, now)
+        case "in_process":
+            raise ConfigError("[token] strategy: in_process works inside Airflow only, as its plugin; use another here")
 
 
 def open_key_ring(settings: Settings, *, now: Callable[[], int] = unix_now) -> KeyRing:

@@ -13,6 +13,8 @@ OURS = "compat_auth_backends"
 # Top to bottom, as a request travels. A new module takes its place here first.
 ROWS = (
     ("limits", {"scopes"}),
+    ("switch inside Airflow", {"airflow", "airflow.closed_door", "airflow.switch"}),
+    ("plugin of Airflow", {"airflow.plugin"}),
     (
         "words",
         {
@@ -93,12 +95,16 @@ ROWS = (
         },
     ),
     ("decision", {"decision", "registry", "sessions", "strategies"}),
+    ("inside Airflow", {"airflow.auth_managers"}),
+    ("tokens inside Airflow", {"airflow.in_process"}),
     ("limits of pages", {"web", "web.attempts"}),
     ("pages for browsers", {"web.login"}),
     ("asking for it", {"extension", "request"}),
     ("gate", {"gate"}),
+    ("gate inside Airflow", {"airflow.door"}),
     ("what stands behind the gate", {"flask_page", "forward_auth", "pages", "proxy"}),
     ("composition", {"app", "demo"}),
+    ("composition inside Airflow", {"airflow.composition"}),
     ("what an operator asks", {"cli.options", "diagnosis", "explanation"}),
     ("parts of verbs", {"cli.pins"}),
     ("verbs", {f"cli.{verb}" for verb in ("backends", "check", "db", "demo", "explain", "keys", "serve", "users")}),

@@ -167,7 +167,7 @@ def test_each_requirement_has_a_floor_and_no_ceiling(metadata: email.message.Mes
 
 
 # What an extra brings; without it, an entry point says so.
-OF_AN_EXTRA = {"kerberos": "gssapi", "kinit": "gssapi", "ldap": "ldap"}
+OF_AN_EXTRA = {"kerberos": "gssapi", "kinit": "gssapi", "ldap": "ldap", "compat_auth": "airflow"}
 
 
 @pytest.mark.parametrize(("group", "name"), entry_points())

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
 Profile = Literal["airflow-fab", "airflow-simple", "generic"]
-Strategy = Literal["exchange", "shared_secret", "key_pair"]
+Strategy = Literal["exchange", "shared_secret", "key_pair", "in_process"]
 IssuerAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
 
 

@@ -42,16 +42,21 @@ def load_settings(path: str | None = None, environ: Mapping[str, str] | None = N
     """
     environ = os.environ if environ is None else environ
     path = path or environ.get(f"{ENV_PREFIX}CONFIG") or (DEFAULT_FILE if Path(DEFAULT_FILE).is_file() else None)
-    content = _read_toml(Path(path)) if path else {}
+    content = read_toml(Path(path)) if path else {}
     origin = path or "defaults"
-    _merge(content, _from_environment(environ))
+    merge(content, read_variables(environ))
     if "auth_backends" not in content:
         _adopt_airflow_list(content, environ)
     return parse_settings(content, origin=origin)
 
 
-def parse_settings(content: Mapping[str, Any], *, origin: str) -> Settings:
+def parse_settings(content: Mapping[str, Any], *, origin: str, prefix: str = ENV_PREFIX) -> Settings:
     """Return the settings that a mapping spells out, sections as mappings in it.
+
+    Args:
+        content: What is set.
+        origin: Where it comes from, for messages.
+        prefix: How the variables begin that set the same, for messages.
 
     Raises:
         ConfigError: A key is unknown or a value is out of range; says where, by the origin's name, and what to do.
@@ -59,10 +64,15 @@ def parse_settings(content: Mapping[str, Any], *, origin: str) -> Settings:
     try:
         return Settings.model_validate(content)
     except ValidationError as exc:
-        raise ConfigError("\n".join(_explain(origin, error) for error in exc.errors())) from exc
+        raise ConfigError("\n".join(_explain(origin, error, prefix) for error in exc.errors())) from exc
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """Return the content of a TOML file.
+
+    Raises:
+        ConfigError: It cannot be read, or is none.
+    """
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as exc:
@@ -71,13 +81,22 @@ def _read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: not TOML: {exc}") from exc
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+def read_variables(environ: Mapping[str, str], *, prefix: str = ENV_PREFIX) -> dict[str, Any]:
+    """Return what variables set, sections as mappings in it.
+
+    Args:
+        environ: The variables, and others.
+        prefix: How ours begin.
+
+    Raises:
+        ConfigError: The file of a secret cannot be read, or a variable sets a section and a text at once.
+    """
     found: dict[str, Any] = {}
     # Files first, so that the plain variable of the same key wins.
     for name, text in sorted(environ.items(), key=lambda item: not item[0].endswith("_FILE")):
-        if not name.startswith(ENV_PREFIX) or name in _NO_SETTINGS:
+        if not name.startswith(prefix) or name in _NO_SETTINGS:
             continue
-        *sections, key = name.removeprefix(ENV_PREFIX).lower().split("__")
+        *sections, key = name.removeprefix(prefix).lower().split("__")
         value = text
         if key.endswith("_file") and _is_secret([*sections, key.removesuffix("_file")]):
             key = key.removesuffix("_file")
@@ -124,10 +143,11 @@ def _is_secret(path: list[str]) -> bool:
     return key in model.model_fields and model.model_fields[key].annotation is SecretStr
 
 
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
+def merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
+    """Put what is set elsewhere over what is set here, key by key, also inside sections."""
     for key, value in over.items():
         if isinstance(value, Mapping) and isinstance(base.get(key), dict):
-            _merge(base[key], cast("Mapping[str, Any]", value))
+            merge(base[key], cast("Mapping[str, Any]", value))
         else:
             base[key] = value
 
@@ -153,10 +173,10 @@ def _adopt_airflow_list(content: dict[str, Any], environ: Mapping[str, str]) -> 
             return
 
 
-def _explain(origin: str, error: Any) -> str:
+def _explain(origin: str, error: Any, prefix: str) -> str:
     path = [str(part) for part in error["loc"]]
     key = ".".join(path)
-    variable = ENV_PREFIX + "__".join(path).upper()
+    variable = prefix + "__".join(path).upper()
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(_known_keys(path[:-1]))}"

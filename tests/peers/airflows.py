@@ -1,5 +1,6 @@
 """Real Airflow servers: 3.x with either auth manager, and 2.11 as the reference for behaviour."""
 
+import os
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
@@ -31,8 +32,9 @@ class Airflow(ABC):
 
     version_path = "/api/v2/version"
 
-    def __init__(self, kind: Kind, folder: Path) -> None:
+    def __init__(self, kind: Kind, folder: Path, python: Path | None = None) -> None:
         self.kind = kind
+        self.python = python or kind.python
         self.home = folder / "home"
         shutil.copytree(seeded_template(kind), self.home)
         self.port = free_port()
@@ -41,17 +43,22 @@ class Airflow(ABC):
         self.process = Process(f"Airflow ({kind.name})", folder / "log")
         self._changes: dict[str, str | None] = {}
 
-    def start(self) -> None:
-        """Start the server with the settings of the last restart."""
-        env = {**base_env(self.kind, self.home), **self._env()}
+    def env(self) -> dict[str, str]:
+        """Return the whole environment of the server, and of commands for its home, after the last restart."""
+        path = f"{self.python.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        env = {**base_env(self.kind, self.home), "PATH": path, **self._env()}
         for name, value in self._changes.items():
             if value is None:
                 env.pop(name, None)
             else:
                 env[name] = value
+        return env
+
+    def start(self) -> None:
+        """Start the server with the settings of the last restart."""
         self.process.start(
-            [str(self.kind.python), "-m", "airflow", *self._command()],
-            env=env,
+            [str(self.python), "-m", "airflow", *self._command()],
+            env=self.env(),
             is_ready=lambda: answers_http(self.url + self.version_path),
             timeout_s=BOOT_S,
         )

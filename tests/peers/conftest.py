@@ -5,6 +5,7 @@ from peers.echo import echo_upstream
 from peers.fab import keyed_airflow
 from peers.gateway import gateway, gateway_logs, gateways
 from peers.openid_users import airflow_users
+from peers.plugin import plugged_airflow, plugged_python
 
 __all__ = [
     "airflow2_as",
@@ -14,4 +15,6 @@ __all__ = [
     "gateway_logs",
     "gateways",
     "keyed_airflow",
+    "plugged_airflow",
+    "plugged_python",
 ]

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from peers.our_requirements import our_requirements
+
 HERE = Path(__file__).parent
 INSTALL = "tests/peers/install"
 
@@ -26,7 +28,8 @@ def environment(name: str) -> Path:
     """
     folder = peers_folder() / name
     stamp = folder / ".complete"
-    if not stamp.is_file() or stamp.read_bytes() != requirements(name).read_bytes():
+    wanted = requirements(name).read_text() + (our_requirements() if name.endswith("-plugin") else "")
+    if not stamp.is_file() or stamp.read_text() != wanted:
         pytest.fail(f"the peer {name} is not installed in {folder}; run {INSTALL}", pytrace=False)
     return folder
 

@@ -237,7 +237,7 @@ def test_an_unknown_directory_is_refused_with_its_place_and_the_likely_name() ->
 
     assert "basic_auth.directories[0]" in str(caught.value)
     assert "did you mean 'htpasswd'?" in str(caught.value)
-    assert "installed: airflow_db, htpasswd, " in str(caught.value)
+    assert "installed: airflow_db, auth_manager, htpasswd, " in str(caught.value)
 
 
 @pytest.mark.parametrize("names", [pytest.param([], id="none"), pytest.param(["htpasswd", "htpasswd"], id="twice")])

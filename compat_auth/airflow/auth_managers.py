@@ -1,0 +1,202 @@
+"""Airflow's active auth manager: a directory of its users and their passwords, and the maker of its tokens.
+
+Everything goes through the manager itself, so its own settings hold: LDAP, a security manager of the site's, any database.
+"""
+
+from __future__ import annotations
+
+import hmac
+import importlib
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from flask import Flask
+from sqlalchemy import func, select
+from sqlalchemy.exc import SQLAlchemyError
+
+from compat_auth.config import Settings
+from compat_auth.directory import DirectoryUser, PasswordAccepted
+from compat_auth.errors import BackendUnavailable, ConfigError, NoSuchUser
+from compat_auth.identity import Identity, Token
+
+
+class AuthManager(ABC):
+    """Users of Airflow's own auth manager, asked in its own process. Any thread may call.
+
+    Attributes:
+        name: As a directory.
+        profile: What its tokens say.
+        flask_app: The manager's own Flask app, or None.
+    """
+
+    name = "auth_manager"
+    needs: tuple[str, ...] = ("the plugin inside Airflow 3",)
+    profile: Literal["airflow-fab", "airflow-simple"]
+    flask_app: Flask | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> AuthManager:
+        """Return the manager that is active in this process.
+
+        Raises:
+            ConfigError: This process is not Airflow's API server, or its manager is of another kind.
+        """
+        del settings
+        return active_auth_manager()
+
+    @abstractmethod
+    def find(self, username: str) -> DirectoryUser | None:
+        """Return the user of that name; see `UserDirectory.find`."""
+
+    @abstractmethod
+    def check(self, username: str, password: str) -> PasswordAccepted | None:
+        """Return the user when the password is right; see `PasswordDirectory.check`."""
+
+    @abstractmethod
+    def mint(self, identity: Identity, lifetime_s: int) -> str:
+        """Return a token of Airflow's own that speaks for the identity.
+
+        Raises:
+            NoSuchUser: The manager has no such user.
+        """
+
+    def token(self, identity: Identity, lifetime_s: int) -> Token:
+        """Return what `mint` makes, with its end."""
+        # Before it is made: by our reckoning it may end sooner, never later.
+        expires_at = int(time.time()) + lifetime_s
+        return Token(self.mint(identity, lifetime_s), expires_at)
+
+
+class FabManager(AuthManager):
+    """FabAuthManager: users in Airflow's database, passwords there or in LDAP."""
+
+    profile = "airflow-fab"
+
+    def __init__(self, manager: Any) -> None:
+        self._manager = manager
+        self.flask_app = manager.flask_app
+
+    def find(self, username: str) -> DirectoryUser | None:
+        """Return the user of that name, else of that e-mail address, active or not; None if unknown.
+
+        Raises:
+            BackendUnavailable: Airflow's database could not be asked.
+        """
+        with self._asking() as security:
+            model = security.user_model
+            for matches in (func.lower(model.username) == func.lower(username), model.email == username):
+                found = security.session.scalars(select(model).where(matches)).all()
+                if len(found) > 1:
+                    # Nobody can say which of them it is, so it is nobody.
+                    return DirectoryUser(username, active=False)
+                if found:
+                    return _describe(found[0])
+        return None
+
+    def check(self, username: str, password: str) -> PasswordAccepted | None:
+        """Return the user when FAB itself accepts the password; None when it does not.
+
+        Raises:
+            BackendUnavailable: Airflow's database could not be asked.
+        """
+        if not username or not password:
+            return None
+        with self._asking() as security:
+            user = self._manager.create_token(headers={}, body={"username": username, "password": password})
+            if user:
+                return PasswordAccepted(_describe(user))
+            # FAB says no, too, where it could not ask.
+            security.session.scalar(select(1))
+        return None
+
+    def mint(self, identity: Identity, lifetime_s: int) -> str:
+        """Return a token for the user of that number; see `AuthManager.mint`."""
+        with self._asking() as security:
+            user = security.session.get(security.user_model, int(identity.upstream_id or 0))
+            if user is None or not user.is_active:
+                raise NoSuchUser(f"{identity.username!r} (from {identity.backend}) is no active user of Airflow")
+            return str(self._manager.generate_jwt(user, expiration_time_in_seconds=lifetime_s))
+
+    @contextmanager
+    def _asking(self) -> Generator[Any]:
+        """Yield FAB's security manager; the block's end gives the database connection back."""
+        assert self.flask_app is not None  # noqa: S101  # for the type checkers
+        try:
+            with self.flask_app.app_context():
+                yield self._manager.security_manager
+        except SQLAlchemyError as exc:
+            raise BackendUnavailable(
+                f"auth_manager: Airflow's database cannot be asked ({type(exc).__name__})"
+            ) from exc
+
+
+class SimpleManager(AuthManager):
+    """SimpleAuthManager: users in `[core] simple_auth_manager_users`, passwords in a file."""
+
+    profile = "airflow-simple"
+
+    def __init__(self, manager: Any) -> None:
+        self._manager = manager
+
+    def find(self, username: str) -> DirectoryUser | None:
+        """Return the user of exactly that name; None if unknown."""
+        user = self._user(username)
+        return None if user is None else DirectoryUser(username, roles=(str(user.role),) if user.role else ())
+
+    def check(self, username: str, password: str) -> PasswordAccepted | None:
+        """Return the user when this is the password in Airflow's file; None when it is not.
+
+        Raises:
+            BackendUnavailable: The file could not be read.
+        """
+        try:
+            expected = self._manager.get_passwords().get(username) or ""
+        except (OSError, ValueError) as exc:
+            raise BackendUnavailable(f"auth_manager: the file of passwords cannot be read ({exc})") from exc
+        same = hmac.compare_digest(expected.encode(), password.encode("utf-8", "surrogatepass"))
+        user = self.find(username)
+        return PasswordAccepted(user) if same and expected and user is not None else None
+
+    def mint(self, identity: Identity, lifetime_s: int) -> str:
+        """Return a token for the user of that name; see `AuthManager.mint`."""
+        user = self._user(identity.username)
+        if user is None:
+            raise NoSuchUser(f"{identity.username!r} (from {identity.backend}) is not in simple_auth_manager_users")
+        return str(self._manager.generate_jwt(user, expiration_time_in_seconds=lifetime_s))
+
+    def _user(self, username: str) -> Any:
+        return next((user for user in self._manager.get_users() if user.username == username), None)
+
+
+def active_auth_manager() -> AuthManager:
+    """Return the manager that Airflow's API server has made in this process.
+
+    Raises:
+        ConfigError: There is none, or it is of another kind.
+    """
+    try:
+        manager = importlib.import_module("airflow.api_fastapi.app").get_auth_manager()
+    except (ImportError, RuntimeError) as exc:
+        raise ConfigError('directory "auth_manager": only inside the API server of Airflow 3') from exc
+    kinds = {kind.__name__ for kind in type(manager).__mro__}
+    if "FabAuthManager" in kinds:
+        return FabManager(manager)
+    if "SimpleAuthManager" in kinds:
+        return SimpleManager(manager)
+    raise ConfigError(
+        f"[core] auth_manager: {type(manager).__name__}: only FabAuthManager and SimpleAuthManager are known; "
+        "put the gateway in front of Airflow instead, or set [compat_auth] enabled = False"
+    )
+
+
+def _describe(user: Any) -> DirectoryUser:
+    return DirectoryUser(
+        user.username,
+        active=user.active is True,
+        email=user.email or "",
+        roles=tuple(sorted(role.name for role in user.roles)),
+        upstream_id=str(user.id),
+    )

@@ -1,0 +1,98 @@
+"""The composition root inside Airflow: the gate, its settings and its backends, around Airflow's application."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from flask import Flask
+
+from compat_auth.airflow.auth_managers import AuthManager, active_auth_manager
+from compat_auth.airflow.door import AirflowGate, Door, behind_root
+from compat_auth.airflow.in_process import InProcess
+from compat_auth.airflow.switch import CONFIG, ENABLED, PREFIX, is_truth, old_list, own_variables
+from compat_auth.app import browser_pages, build_decider, create_flask_app, gate_rules
+from compat_auth.asgi import ASGIApp
+from compat_auth.config import Settings
+from compat_auth.config.loading import merge, parse_settings, read_toml, read_variables
+from compat_auth.errors import ConfigError
+from compat_auth.extension import CompatAuth
+from compat_auth.keys import unix_now
+from compat_auth.pages import live, whoami
+from compat_auth.paths import Prefixes
+from compat_auth.token_cache import TokenCache
+from compat_auth.trust import TrustedProxies
+
+STRATEGY = "in_process"
+# Airflow's API, and that of FAB for users and roles, which Airflow 2 guarded with the same backends.
+_PROTECT = ["/api/", "/auth/fab/v1/"]
+
+
+def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
+    """Return Airflow's application with the gate around it.
+
+    Args:
+        app: Airflow's application.
+        conf: Airflow's configuration.
+        environ: The environment.
+
+    Raises:
+        ConfigError: The settings do not fit together, or not to this Airflow.
+    """
+    manager = active_auth_manager()
+    settings = settings_in(conf, environ, manager)
+    strategy = InProcess(manager, TokenCache(settings.serve.cache_entries, unix_now), settings.token.ttl_s)
+    decider = build_decider(settings, strategy, _flask_app(manager, settings))
+    gate = AirflowGate(
+        behind_root(app),
+        decider,
+        gate_rules(settings),
+        trusted=TrustedProxies(settings.trusted_proxies),
+        pages={"live": live, "ready": live, "whoami": whoami, **browser_pages(decider.app)},
+    )
+    return Door(app, gate, Prefixes([*settings.upstream.protect, settings.prefix]))
+
+
+def settings_in(conf: Any, environ: Mapping[str, str], manager: AuthManager) -> Settings:
+    """Return the settings that Airflow's configuration spells out, with what goes without saying inside Airflow.
+
+    Raises:
+        ConfigError: A setting is unknown, out of range, or cannot hold inside Airflow.
+    """
+    variables = own_variables(conf, environ)
+    enabled = variables.pop(ENABLED, None)
+    if enabled is not None and not is_truth(enabled):
+        raise ConfigError(f"[compat_auth] enabled: {enabled!r}: neither True nor False")
+    content = _defaults(manager)
+    file = variables.pop(CONFIG, None)
+    if file is not None:
+        merge(content, read_toml(Path(file)))
+    merge(content, read_variables(variables, prefix=PREFIX))
+    if "auth_backends" not in content and (names := old_list(conf, environ)) is not None:
+        content["auth_backends"] = names
+    settings = parse_settings(content, origin="[compat_auth]", prefix=PREFIX)
+    if settings.token.strategy != STRATEGY:
+        raise ConfigError(f"[compat_auth] token__strategy: {settings.token.strategy}: Airflow makes its own; remove it")
+    if settings.upstream.profile != manager.profile:
+        raise ConfigError(
+            f"[compat_auth] upstream__profile: {settings.upstream.profile}: this Airflow is {manager.profile}; remove it"
+        )
+    return settings
+
+
+def _defaults(manager: AuthManager) -> dict[str, Any]:
+    return {
+        "upstream": {"profile": manager.profile, "protect": _PROTECT},
+        "token": {"strategy": STRATEGY},
+        "basic_auth": {"directories": [manager.name]},
+        "lookup": {"directories": [manager.name]},
+    }
+
+
+def _flask_app(manager: AuthManager, settings: Settings) -> Flask:
+    """Return the app for the backends: FAB's own, in which modules written for Airflow 2 find what they know."""
+    if manager.flask_app is None:
+        return create_flask_app(settings)
+    CompatAuth(manager.flask_app, settings)
+    return manager.flask_app

@@ -1,0 +1,124 @@
+"""The gate inside Airflow: what needs nothing from us passes by untouched, and Airflow goes on judging what is its own.
+
+Airflow serves some pages to everybody, its health among them, so a request without a credential goes on to it, and a
+refusal that comes back gets our challenges.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compat_auth.asgi import ASGIApp, Receive, Scope, Send
+from compat_auth.credentials import Absent
+from compat_auth.decision import Granted, Unclaimed
+from compat_auth.errors import CompatAuthError, InvalidPath
+from compat_auth.gate import Gate
+from compat_auth.paths import Prefixes, canonical_path
+from compat_auth.request import GateRequest
+
+_ROOT = "compat_auth.airflow.root"
+# What Airflow's own middlewares leave for the views: whom a cookie names, and that they may believe it.
+_USER_STATE = frozenset(("user", "user_authenticated_via"))
+# Only browsers send it, and only with what a page's script asks for it is not "navigate".
+_BY_SCRIPT = b"sec-fetch-mode"
+
+
+class AirflowGate(Gate):
+    """The gate, with Airflow itself behind it."""
+
+    def is_for_upstream(self, unclaimed: Unclaimed, request: GateRequest) -> bool:
+        """Return whether Airflow judges the request: its JWT, its cookie, or none where nothing more is required."""
+        if super().is_for_upstream(unclaimed, request):
+            return True
+        return isinstance(unclaimed.credential, Absent) and next(self.rules.required_of(request), None) is None
+
+    async def pass_on(self, unclaimed: Unclaimed, request: GateRequest, receive: Receive, send: Send) -> None:
+        """Let Airflow answer what it was sent; a refusal for want of a credential says which ones we take."""
+        alone = isinstance(unclaimed.credential, Absent) and not super().is_for_upstream(unclaimed, request)
+        # To a script's request the browser would answer with a dialog of its own over Airflow's login page.
+        if alone and not any(name == _BY_SCRIPT for name, _ in request.intake.kept):
+            send = _inviting(unclaimed.challenges, send)
+        await self.behind(request.scope, receive, send)
+
+    async def hand_on_as(self, granted: Granted, request: GateRequest, receive: Receive, send: Send) -> None:
+        """Hand the request on as the caller and nobody else: 3.1 and 3.2 prefer whom a cookie names to a token."""
+        state = {name: value for name, value in request.scope.get("state", {}).items() if name not in _USER_STATE}
+        request.scope = {**request.scope, "state": state}
+        await super().hand_on_as(granted, request, receive, send)
+
+
+class Door:
+    """The ASGI middleware around Airflow's application.
+
+    Args:
+        app: Airflow's application.
+        gate: With `behind_root(app)` behind it.
+    """
+
+    def __init__(self, app: ASGIApp, gate: AirflowGate, guarded: Prefixes) -> None:
+        self._app = app
+        self._gate = gate
+        self._guarded = guarded
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer or hand on one ASGI connection."""
+        if scope["type"] == "lifespan":
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                self._gate.decider.close()
+        elif self._guarded.cover(route_path(scope).encode("utf-8", "surrogateescape")):
+            try:
+                below = _below_root(scope)
+            except CompatAuthError as error:
+                await self._gate.refuse(send, error)
+            else:
+                await self._gate(below, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def route_path(scope: Scope) -> str:
+    """Return the path by which Airflow finds the route: as decoded, below `[api] base_url`'s own path."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
+
+
+def behind_root(app: ASGIApp) -> ASGIApp:
+    """Return the application as the gate sees it, without the path of `[api] base_url`."""
+
+    async def put_back(scope: Scope, receive: Receive, send: Send) -> None:
+        root: str = scope.get(_ROOT, "")
+        if root:
+            scope = {**scope, "path": root + scope["path"], "raw_path": root.encode("ascii") + scope["raw_path"]}
+        await app(scope, receive, send)
+
+    return put_back
+
+
+def _below_root(scope: Scope) -> Scope:
+    """Return the scope with the path below `[api] base_url`'s, which the gate's own paths are about.
+
+    Raises:
+        InvalidPath: The path has more than one reading.
+    """
+    path = route_path(scope)
+    if path == scope["path"]:
+        return scope
+    root: str = scope["root_path"]
+    raw_root = root.encode("ascii", "replace")
+    raw_path = canonical_path(scope["raw_path"])
+    if not raw_path.startswith(raw_root + b"/"):
+        raise InvalidPath("path: the path of [api] base_url is spelt with escapes")
+    return {**scope, "path": path, "raw_path": raw_path[len(raw_root) :], _ROOT: root}
+
+
+def _inviting(challenges: tuple[str, ...], send: Send) -> Send:
+    async def send_with_challenges(message: Any) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 401:
+            added = [(b"www-authenticate", challenge.encode("latin-1")) for challenge in challenges]
+            message = {**message, "headers": [*message["headers"], *added]}
+        await send(message)
+
+    return send_with_challenges

@@ -1,0 +1,43 @@
+"""The plugin (entry-point group `airflow.plugins`). Every process of Airflow imports it, and only the API server uses it.
+
+So nothing of ours is imported here that is not needed to say whether there is anything to do.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+from typing import Any
+
+from airflow.configuration import conf  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
+from airflow.plugins_manager import AirflowPlugin  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
+
+from compat_auth.airflow.closed_door import ClosedDoor
+from compat_auth.airflow.switch import is_switched_on
+
+logger = logging.getLogger(__name__)
+
+
+def stand_before(app: Any) -> Any:
+    """Return what answers in front of Airflow's application; called by the API server alone, when it starts."""
+    try:
+        return importlib.import_module("compat_auth.airflow.composition").compose(app, conf, os.environ)
+    except Exception as error:  # noqa: BLE001  # whatever it is, an API server that opens without us is open too far
+        logger.critical("compat_auth: the API server does not start: %s", error)
+        return ClosedDoor(str(error))
+
+
+def _middlewares() -> list[dict[str, Any]]:
+    try:
+        switched_on = is_switched_on(conf, os.environ)
+    except Exception:  # noqa: BLE001  # Airflow goes on without a plugin that raises; the API server has to hear of it
+        switched_on = True
+    return [{"middleware": stand_before, "args": [], "kwargs": {}, "name": "compat_auth"}] if switched_on else []
+
+
+class CompatAuthPlugin(AirflowPlugin):  # type: ignore[misc]  # Airflow is not installed where types are checked
+    """The gate around Airflow's application."""
+
+    name = "compat_auth"
+    fastapi_root_middlewares = _middlewares()

@@ -1,0 +1,52 @@
+"""What Airflow's own configuration says about us. Light: every process of Airflow reads it.
+
+A setting is `AIRFLOW__COMPAT_AUTH__SECTION__KEY` in the environment, or `section__key` in `[compat_auth]` of airflow.cfg.
+Where there is none, the list that Airflow 2 had, `[api] auth_backends` or `[fab] auth_backends`, switches us on; Airflow's
+own default for it does not.
+"""
+
+from __future__ import annotations
+
+import configparser
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+SECTION = "compat_auth"
+PREFIX = "AIRFLOW__COMPAT_AUTH__"
+ENABLED = f"{PREFIX}ENABLED"
+CONFIG = f"{PREFIX}CONFIG"
+_TRUTHS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
+
+
+def own_variables(conf: Any, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return our settings as variables, whether they stand in the environment or in airflow.cfg; the environment wins."""
+    in_file = {f"{PREFIX}{key.upper()}": str(conf.get(SECTION, key)) for key in _options(conf, SECTION)}
+    return in_file | {name: text for name, text in environ.items() if name.startswith(PREFIX)}
+
+
+def old_list(conf: Any, environ: Mapping[str, str]) -> str | None:
+    """Return what somebody has written into Airflow 2's list of backends, or None; `[api]` before `[fab]`."""
+    for section in ("api", "fab"):
+        if f"AIRFLOW__{section.upper()}__AUTH_BACKENDS" in environ or "auth_backends" in _options(conf, section):
+            return str(conf.get(section, "auth_backends"))
+    return None
+
+
+def is_switched_on(conf: Any, environ: Mapping[str, str]) -> bool:
+    """Return whether we have anything to do; when in doubt, yes, so that what is wrong is found where it is built."""
+    variables = own_variables(conf, environ)
+    enabled = variables.get(ENABLED)
+    if enabled is not None:
+        return _TRUTHS.get(enabled.strip().lower(), True)
+    return bool(variables) or old_list(conf, environ) is not None
+
+
+def is_truth(text: str) -> bool:
+    """Return whether a text is one of those that Airflow takes for true or false."""
+    return text.strip().lower() in _TRUTHS
+
+
+def _options(conf: Any, section: str) -> Iterator[str]:
+    # The class that Airflow's builds on knows only the file: Airflow's own has_option() counts the defaults, too.
+    if configparser.RawConfigParser.has_section(conf, section):
+        yield from configparser.RawConfigParser.options(conf, section)

@@ -1,0 +1,59 @@
+"""Live Airflow 3.3 with our wheel installed into its own environment."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from peers.airflows import Airflow3
+from peers.place import environment
+from peers.seed import Kind
+
+ROOT: Final = Path(__file__).parents[2]
+BASIC_AUTH: Final = "airflow.providers.fab.auth_manager.api.auth.backend.basic_auth"
+
+StartPlugged = Callable[..., Airflow3]
+"""`plugged_airflow(kind, **env)`: a running Airflow with the plugin in it; one with the same settings is started once."""
+
+
+@pytest.fixture(scope="session")
+def plugged_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Python that has Airflow 3.3, what our wheel asks for, and our wheel as it is now, installed by pip."""
+    folder = tmp_path_factory.mktemp("plugged")
+    _run([sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT])
+    below = environment("airflow3-plugin")
+    overlay = folder / "environment"
+    _run([below / "bin" / "python", "-m", "venv", "--without-pip", overlay])
+    site = next(overlay.glob("lib/python*/site-packages"))
+    (site / "airflow.pth").write_text(f"{next(below.glob('lib/python*/site-packages'))}\n")
+    (wheel,) = folder.glob("*.whl")
+    python = overlay / "bin" / "python"
+    _run([sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel])
+    return python
+
+
+@pytest.fixture(scope="session")
+def plugged_airflow(plugged_python: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartPlugged]:
+    """Start as many as the tests like; all are stopped at the end of the run."""
+    running: dict[str, Airflow3] = {}
+
+    def start(kind: Kind, **env: str | None) -> Airflow3:
+        key = repr((kind.name, sorted(env.items())))
+        if key not in running:
+            airflow = Airflow3(kind, tmp_path_factory.mktemp("plugged_airflow"), plugged_python)
+            running[key] = airflow
+            airflow.restart(**env)
+        return running[key]
+
+    yield start
+    for airflow in running.values():
+        airflow.stop()
+
+
+def _run(command: list[str | Path]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"{' '.join(map(str, command))} ended with {done.returncode}: {done.stderr}", pytrace=False)
