@@ -21,6 +21,9 @@ SIMPLE_USERS: Final = {"admin": "ADMIN", "viewer": "VIEWER", "user": "USER", "op
 SIMPLE_PASSWORDS_FILE: Final = "simple_passwords.json"
 FERNET_KEY: Final = "ZmDfcTF7_60GrrY167zsiPd67pEvs0aGOv2oasOM1Pg="
 RECIPE: Final = HERE / "recipe"  # copied into a new home: its scripts and the DAGs
+RECIPE_V1: Final = (
+    HERE / "recipe_v1"
+)  # beyond that: DAGs with something for every operation of /api/v1, and runs of them
 # Written by Airflow with the template's own paths in it; a copy must write its own.
 TIED_TO_ITS_FOLDER: Final = ("airflow.cfg", "logs")
 
@@ -33,6 +36,7 @@ class Kind:
     environment: str
     auth_manager: str
     commands: tuple[tuple[str, ...], ...]
+    recipes: tuple[Path, ...] = (RECIPE,)
 
     @property
     def python(self) -> Path:
@@ -44,10 +48,14 @@ _AIRFLOW: Final = ("-m", "airflow")
 _MIGRATE: Final = (*_AIRFLOW, "db", "migrate")
 _READ_DAGS: Final = (*_AIRFLOW, "dags", "reserialize")
 _USERS: Final = ("users.py",)
+_RUNS: Final = ("runs.py",)
 
 FAB: Final = Kind("fab", "airflow3", FAB_MANAGER, (_MIGRATE, (*_AIRFLOW, "sync-perm"), _USERS, _READ_DAGS))
 SIMPLE: Final = Kind("simple", "airflow3", SIMPLE_MANAGER, (_MIGRATE, _READ_DAGS))
 AIRFLOW2: Final = Kind("airflow2", "airflow2", FAB_MANAGER, (_MIGRATE, (*_AIRFLOW, "sync-perm"), _USERS, _READ_DAGS))
+_WITH_RUNS: Final = (RECIPE, RECIPE_V1)
+FAB_V1: Final = Kind("fab_v1", FAB.environment, FAB_MANAGER, (*FAB.commands, _RUNS), _WITH_RUNS)
+AIRFLOW2_V1: Final = Kind("airflow2_v1", AIRFLOW2.environment, FAB_MANAGER, (*AIRFLOW2.commands, _RUNS), _WITH_RUNS)
 
 
 def base_env(kind: Kind, home: Path) -> dict[str, str]:
@@ -64,7 +72,7 @@ def base_env(kind: Kind, home: Path) -> dict[str, str]:
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
         "AIRFLOW__CORE__PLUGINS_FOLDER": str(home / "plugins"),
-        "AIRFLOW__CORE__EXECUTOR": "SequentialExecutor" if kind is AIRFLOW2 else "LocalExecutor",
+        "AIRFLOW__CORE__EXECUTOR": "SequentialExecutor" if kind.environment == "airflow2" else "LocalExecutor",
         "AIRFLOW__CORE__FERNET_KEY": FERNET_KEY,
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
@@ -88,7 +96,8 @@ def seeded_template(kind: Kind) -> Path:
             return template
         draft = Path(tempfile.mkdtemp(prefix=f".{kind.name}-", dir=seeds))
         try:
-            shutil.copytree(RECIPE, draft, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+            for recipe in kind.recipes:
+                shutil.copytree(recipe, draft, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
             (draft / SIMPLE_PASSWORDS_FILE).write_text(json.dumps({name: name for name in SIMPLE_USERS}))
             for arguments in kind.commands:
                 run([python, *arguments], env=base_env(kind, draft), folder=draft, log=seeds / f"{kind.name}.log")
@@ -102,7 +111,8 @@ def seeded_template(kind: Kind) -> Path:
 
 def _recipe_digest(kind: Kind) -> str:
     digest = hashlib.sha256(repr(kind).encode())
-    for part in (requirements(kind.environment), *sorted(RECIPE.rglob("*.py")), Path(__file__)):
+    files = sorted(path for recipe in kind.recipes for path in recipe.rglob("*.py"))
+    for part in (requirements(kind.environment), *files, Path(__file__)):
         digest.update(part.read_bytes())
     return digest.hexdigest()[:16]
 
