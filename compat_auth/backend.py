@@ -64,6 +64,22 @@ class Backend(ABC):
             BackendUnavailable: The source could not be asked.
         """
 
+    def refuse(self, credential: Credential, until: float) -> bool:
+        """Refuse a credential that this backend has accepted, whatever its source goes on to say of it.
+
+        Args:
+            credential: As presented.
+            until: Seconds since the epoch.
+
+        Returns:
+            Whether it is refused from now on; False where the backend cannot do that.
+
+        Raises:
+            BackendUnavailable: The source could not be asked.
+        """
+        del credential, until
+        return False
+
     def probe(self) -> str:
         """Ask the source once, for `compat-auth check`, and return what was found; "" where there is nothing to ask.
 

@@ -120,6 +120,11 @@ class VerdictCache:
         """
         self._store.save(self._digest(token), Verdict(until, None, reason))
 
+    def why_refused(self, token: str) -> str:
+        """Return why a token is refused, as far as that is known without asking; "" where it is not."""
+        verdict = self._load(self._digest(token))
+        return verdict.reason if verdict is not None and verdict.claims is None else ""
+
     def _digest(self, token: str) -> bytes:
         framed = len(self._source).to_bytes(4, "big") + self._source + token.encode()
         return blake2b(framed, key=self._store.digest_key, digest_size=32).digest()

@@ -99,6 +99,7 @@ ROWS = (
     ("tokens inside Airflow", {"airflow.in_process"}),
     ("limits of pages", {"web", "web.attempts"}),
     ("pages for browsers", {"web.login"}),
+    ("taking it back", {"credential_revocation"}),
     ("asking for it", {"extension", "request"}),
     ("gate", {"gate"}),
     ("gate inside Airflow", {"airflow.door"}),

@@ -24,7 +24,7 @@ from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.pinned_links import PinnedLinks
 from compat_auth.subject_links import ConfiguredLinks, SubjectLinks
 from compat_auth.tokens import read_unverified
-from compat_auth_backends.openid.claims import verified_email
+from compat_auth_backends.openid.claims import credential_id_of, verified_email
 
 CLIENT_AUTH = None
 ISSUER = "https://accounts.google.com"
@@ -114,7 +114,7 @@ class GoogleOpenIdBackend(Backend):
         now = self._now()
         try:
             claims = self._jwks.verify(credential.token, audience=self._audience, issuer=issuer, types=TYPES, now=now)
-            identity = self._lookup.complete(self._identify(claims))
+            identity = self._lookup.complete(self._identify(claims, credential_id_of(self.name, credential.token)))
             self._links.settle(identity.subject, identity.username)
         except InvalidToken as error:
             return Reject(f"google_openid: {error}", challenges=self._refusal())
@@ -137,7 +137,7 @@ class GoogleOpenIdBackend(Backend):
     def _refusal(self) -> tuple[str, ...]:
         return (f'Bearer realm="{self._realm}", error="invalid_token"',)
 
-    def _identify(self, claims: Mapping[str, Any]) -> Identity:
+    def _identify(self, claims: Mapping[str, Any], credential_id: str) -> Identity:
         if "iat" not in claims:  # OpenID Connect Core 2: required
             raise InvalidToken("iat: missing")
         subject: str = claims["sub"]
@@ -149,7 +149,9 @@ class GoogleOpenIdBackend(Backend):
             raise InvalidToken("azp: asked for by another application")
         self._check_domain(claims.get("hd"), email, is_service)
         name = self._links.name_of(subject, lambda: email)
-        return Identity(name, self.name, subject=subject, email=email, expires_at=claims["exp"])
+        return Identity(
+            name, self.name, subject=subject, email=email, expires_at=claims["exp"], credential_id=credential_id
+        )
 
     def _check_domain(self, hosted_domain: object, email: str, is_service: bool) -> None:
         if not self._domains or (is_service and email in self._service_accounts):

@@ -22,6 +22,7 @@ from compat_auth.pinned_links import PinnedLinks
 from compat_auth.shared_verdicts import open_verdicts
 from compat_auth.subject_links import ConfiguredLinks, SubjectLinks
 from compat_auth.tokens import read_unverified
+from compat_auth_backends.openid.claims import credential_id_of
 from compat_auth_backends.openid.issuer import Issuer, NotKnown, Vouched
 
 CLIENT_AUTH = None
@@ -75,6 +76,7 @@ class OidcBackend(Backend):
                 '[oidc] issuers: empty; name one, such as issuers = [{issuer = "https://…", audience = "…"}]'
             )
         issuers: list[Issuer] = []
+        refusals = open_verdicts(settings, settings.oidc.cache_entries)
         for position, table in enumerate(tables):
             where = f"oidc.issuers[{position}]"
             issuer = Issuer(
@@ -82,6 +84,7 @@ class OidcBackend(Backend):
                 where,
                 cache_ttl_s=settings.oidc.cache_ttl_s,
                 store=open_verdicts(settings, settings.oidc.cache_entries),
+                refusals=refusals,
                 links=_links(settings, table),
             )
             for earlier in issuers:
@@ -108,7 +111,22 @@ class OidcBackend(Backend):
             return Reject(f"oidc: {error}", challenges=self._refusal())
         except NoSuchUser as error:
             return Reject(str(error), status=error.status)
-        return Skip() if checked is None else self._admit(*checked)
+        return Skip() if checked is None else self._admit(*checked, credential_id_of(self.name, credential.token))
+
+    def refuse(self, credential: Credential, until: float) -> bool:
+        """Refuse a good token from now on, in every process where `redis_url` is set.
+
+        Raises:
+            BackendUnavailable: The issuer could not be asked whether it is its own.
+        """
+        try:
+            checked = self._check(credential.token) if isinstance(credential, Bearer) else None
+        except (NotKnown, InvalidToken, NoSuchUser):
+            return False
+        if checked is None or not isinstance(credential, Bearer):
+            return False
+        checked[0].refuse(credential.token, until)
+        return True
 
     def probe(self) -> str:
         """Return how many keys each issuer publishes.
@@ -125,7 +143,7 @@ class OidcBackend(Backend):
     def _refusal(self) -> tuple[str, ...]:
         return (f'Bearer realm="{self._realm}", error="invalid_token"',)
 
-    def _admit(self, issuer: Issuer, vouched: Vouched) -> Outcome:
+    def _admit(self, issuer: Issuer, vouched: Vouched, credential_id: str) -> Outcome:
         identity = Identity(
             vouched.name,
             self.name,
@@ -133,6 +151,7 @@ class OidcBackend(Backend):
             email=vouched.email,
             mfa=vouched.mfa,
             expires_at=vouched.expires_at,
+            credential_id=credential_id,
         )
         reusable_s = min(MAX_REUSE_S, vouched.believed_until - self._now())
         try:

@@ -103,11 +103,13 @@ def test_a_process_that_only_announces_is_heard_and_starts_no_thread(start: Star
 
 def test_who_begins_to_listen_forgets_what_it_may_have_missed_and_only_then_relies_on_hearing(start: Start) -> None:
     process = start()
-    before = process.revocations.hears_all
+    relied_on: list[bool] = []
+    process.revocations.listen(lambda _revocation: relied_on.append(process.channel._is_connected))
+
     process.wait_until(lambda: process.revocations.hears_all)
 
-    assert before is False
     assert process.heard == [None]
+    assert relied_on == [False]
 
 
 def test_without_redis_a_process_knows_that_it_hears_nothing_and_forgets_once(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
 from collections.abc import Mapping
@@ -17,6 +18,19 @@ _EMAIL = re.compile(
     r"(?=.{3,254}\Z)(?=[^@]{1,64}@)[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z][A-Za-z0-9-]{0,61}[A-Za-z0-9]\Z"
 )
+
+
+def identifying_part(token: str) -> str:
+    """Return what of a token stays when its bearer changes what can be changed.
+
+    Of a JWT that is what was signed: an ECDSA signature has a second form that is as good as the first.
+    """
+    return token.rpartition(".")[0] if token.count(".") == 2 else token
+
+
+def credential_id_of(backend: str, token: str) -> str:
+    """Return what a token is revoked by; nobody comes in by it."""
+    return f"{backend}:{hashlib.sha256(identifying_part(token).encode()).hexdigest()}"
 
 
 def verified_email(claims: Mapping[str, Any]) -> str:

@@ -17,7 +17,7 @@ from compat_auth.strict_json import is_list
 from compat_auth.subject_links import ConfiguredLinks, SubjectLinks
 from compat_auth.tokens import CLOCK_SKEW_S
 from compat_auth.verdict_cache import MemoryVerdicts, Verdict, VerdictCache, VerdictStore
-from compat_auth_backends.openid.claims import name_in, scopes_in
+from compat_auth_backends.openid.claims import identifying_part, name_in, scopes_in
 from compat_auth_backends.openid.discovery import Discovery
 from compat_auth_backends.openid.remote import RemoteChecks
 
@@ -26,6 +26,7 @@ _NOT_OF_ACCESS_TOKENS = ("at_hash", "c_hash", "s_hash", "events")
 # The token is good only together with a proof of possession, which a Bearer does not bring (RFC 7800, RFC 9449).
 _BOUND = "cnf"
 _MAX_OPAQUE_BYTES = 4096
+_ENTRIES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +64,8 @@ class Issuer:
         where: What to call it in an error, such as `oidc.issuers[0]`.
         cache_ttl_s: Seconds for which its answer about a token is believed.
         store: Where its answers are kept.
+        refusals: Where it is kept what is refused here whatever it says; not among its answers, for guessed tokens could
+            push it out there.
         links: Which names its accounts are linked to; None: the setting `subjects`.
         now: Seconds since the epoch.
 
@@ -77,6 +80,7 @@ class Issuer:
         *,
         cache_ttl_s: float = 600,
         store: VerdictStore | None = None,
+        refusals: VerdictStore | None = None,
         links: SubjectLinks | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -92,7 +96,9 @@ class Issuer:
         self._jwks = JwksCache(lambda: discovery.endpoint("jwks_uri"), algorithms=tuple(settings.algorithms))
         self._remote = RemoteChecks(discovery, _basic(settings, where))
         source = settings.model_dump_json(exclude={"client_secret"})
-        self._verdicts = VerdictCache(source, store or MemoryVerdicts(10_000), now=now)
+        self._verdicts = VerdictCache(source, store or MemoryVerdicts(_ENTRIES), now=now)
+        # Not what the issuer says: it holds whatever is changed in the settings.
+        self._refusals = VerdictCache(f"refused here: {settings.issuer}", refusals or MemoryVerdicts(_ENTRIES), now=now)
 
     @property
     def takes_opaque(self) -> bool:
@@ -131,6 +137,7 @@ class Issuer:
             BackendUnavailable: The issuer could not be asked.
         """
         settings, now = self._settings, self._now()
+        self._require_not_refused(token)
         claims = self._jwks.verify(
             token, audience=self._audience, issuer=settings.issuer, types=tuple(settings.types), now=now
         )
@@ -158,6 +165,7 @@ class Issuer:
             NoSuchUser: The name that it tells is linked to another account.
             BackendUnavailable: The issuer could not be asked.
         """
+        self._require_not_refused(token)
         introspects = bool(self._settings.introspection)
         ask = self._remote.introspect if introspects else self._remote.ask_userinfo
         verdict = self._ask(token, lambda: ask(token), {})
@@ -168,6 +176,19 @@ class Issuer:
         if introspects:
             self._check_introspected(verdict.claims)
         return self._vouch(verdict.claims, verdict.ends_at)
+
+    def refuse(self, token: str, until: float) -> None:
+        """Refuse a token that was good, whatever the issuer goes on to say of it: a local logout wins.
+
+        Args:
+            token: As presented.
+            until: Seconds since the epoch.
+        """
+        self._refusals.refuse(identifying_part(token), until=until, reason="logged out here")
+
+    def _require_not_refused(self, token: str) -> None:
+        if reason := self._refusals.why_refused(identifying_part(token)):
+            raise InvalidToken(reason)
 
     def settle(self, vouched: Vouched, username: str) -> None:
         """Hold the account to the user from now on, now that the user is known to be active.
