@@ -26,6 +26,7 @@ from compat_auth.proxy import ReverseProxy
 from compat_auth.requirements import Requirements
 from compat_auth.session_cookie import SessionCookie
 from compat_auth.strategies import Strategy, build_strategy, open_key_ring
+from compat_auth.token_door import PATHS, TokenDoor
 from compat_auth.trust import TrustedProxies
 from compat_auth.trusted_keys import merge_jwks
 from compat_auth.web.login import BLUEPRINT, MAX_FORM_BYTES, PAGES, own_cookie_names, set_hand_off
@@ -58,6 +59,7 @@ class Gateway:
                 JWKS_PATH: jwks_page(public_keys(settings)),
                 **forward_auth_pages(),
                 **browser_pages(self._decider.app),
+                **_token_pages(settings, strategy),
             },
         )
 
@@ -130,6 +132,33 @@ def build_decider(settings: Settings, strategy: Strategy, app: Flask | None = No
     )
 
 
+def _token_pages(settings: Settings, strategy: Strategy) -> dict[str, Page]:
+    if not settings.token_endpoint.enabled:
+        return {}
+    lookup = build_lookup(settings)
+    door = TokenDoor.from_settings(
+        settings, lambda identity, credential, kind: strategy.issue(lookup.complete(identity), credential, kind)
+    )
+    return dict.fromkeys(PATHS, door)
+
+
+def build_lookup(settings: Settings) -> Lookup:
+    """Return the look-up that completes an identity for the strategy.
+
+    Raises:
+        ConfigError: The profile needs what the settings do not give.
+    """
+    if settings.token.strategy == "exchange":
+        return Lookup(())
+    lookup = Lookup.from_settings(settings)
+    if settings.upstream.profile == "airflow-fab" and not lookup.finds_keys:
+        raise ConfigError(
+            "token.strategy mints tokens for airflow-fab, which names users by their number in its database: "
+            'set [airflow_db] url, add "mapping" to [lookup] directories, or set token.strategy = "exchange"'
+        )
+    return lookup
+
+
 def build_obtain(settings: Settings, strategy: Strategy) -> Obtain:
     """Return what makes the token for an accepted identity.
 
@@ -137,12 +166,7 @@ def build_obtain(settings: Settings, strategy: Strategy) -> Obtain:
         ConfigError: The profile needs what the settings do not give.
     """
     mints = settings.token.strategy != "exchange"
-    lookup = Lookup.from_settings(settings) if mints else Lookup(())
-    if mints and settings.upstream.profile == "airflow-fab" and not lookup.finds_keys:
-        raise ConfigError(
-            "token.strategy mints tokens for airflow-fab, which names users by their number in its database: "
-            'set [airflow_db] url, add "mapping" to [lookup] directories, or set token.strategy = "exchange"'
-        )
+    lookup = build_lookup(settings)
 
     def obtain(identity: Identity, credential: Credential, yielded: Token | None, fresh: bool) -> Token:
         if not mints and yielded is not None and not fresh:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from compat_auth.errors import BadRequest, BodyTooLarge
 from compat_auth.problem import PROBLEM_JSON
 from compat_auth.refusal import Wording
 
@@ -14,6 +15,26 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
 RawHeaders = list[tuple[bytes, bytes]]
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        BodyTooLarge: It is longer than the limit, in bytes.
+        BadRequest: The client has gone before its end.
+    """
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise BadRequest("the body ended too early")
+        part: bytes = message.get("body", b"")
+        body += part
+        if len(body) > limit:
+            raise BodyTooLarge(f"body: larger than {limit} bytes")
+        if not message.get("more_body", False):
+            return body
 
 
 async def respond(

@@ -13,7 +13,11 @@ The tree, and who must act on each::
     │   │   ├── AmbiguousCredentials   ... sends one credential, not two            400
     │   │   ├── InvalidPath            ... its path                                 400
     │   │   ├── HeadersTooLarge        ... sends less                               431
-    │   │   └── BodyTooLarge           ... sends less                               413
+    │   │   ├── BodyTooLarge           ... sends less                               413
+    │   │   ├── UnsupportedMediaType   ... its media type                           415
+    │   │   ├── IncompleteLogin        ... sends user name and password             400
+    │   │   └── TokenRequestRefused    ... its parameters (RFC 6749 section 5.2)    400
+    │   ├── TooManyRequests            nobody: wait, then try again                 429
     │   ├── MalformedCredentials       ... the form of the credential               401
     │   ├── NotAuthenticated           ... the credential                           401
     │   ├── NotPermitted               nothing helps: known, but not allowed        403
@@ -115,6 +119,49 @@ class BodyTooLarge(BadRequest):
 
     status = 413
     title = "Content too large"
+
+
+class UnsupportedMediaType(BadRequest):
+    """The body is neither JSON nor a form (RFC 9110 section 15.5.16)."""
+
+    status = 415
+    title = "Unsupported media type"
+
+
+class IncompleteLogin(BadRequest):
+    """User name or password is missing, empty, or not a text."""
+
+
+class TokenRequestRefused(BadRequest):
+    """A request for a token asks for what there is not (RFC 6749 section 5.2, RFC 8693 section 2.2.2).
+
+    Args:
+        code: `error`, such as "invalid_scope".
+        message: `error_description`; ASCII without quotes and backslashes.
+
+    Attributes:
+        code: As given.
+    """
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class TooManyRequests(RequestRefused):
+    """The caller has tried too often (RFC 6585 section 4).
+
+    Args:
+        message: What was too much.
+        retry_after_s: When the next try may come.
+    """
+
+    status = 429
+    title = "Too many requests"
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
 
 
 class MalformedCredentials(RequestRefused):

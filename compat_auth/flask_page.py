@@ -8,8 +8,7 @@ from typing import Any
 from flask import Flask
 from werkzeug.test import run_wsgi_app
 
-from compat_auth.asgi import Receive, Send, respond
-from compat_auth.errors import BadRequest, BodyTooLarge
+from compat_auth.asgi import Receive, Send, read_body, respond
 from compat_auth.gate import Gate, Page
 from compat_auth.request import GateRequest
 
@@ -23,7 +22,7 @@ def flask_page(app: Flask, *, max_body_bytes: int) -> Page:
     """
 
     async def answer(gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
-        body = await _read_body(receive, max_body_bytes)
+        body = await read_body(receive, max_body_bytes)
         environ = request.environ(with_cookies=True)
         environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
         environ["CONTENT_LENGTH"] = str(len(body))
@@ -34,20 +33,6 @@ def flask_page(app: Flask, *, max_body_bytes: int) -> Page:
         await respond(send, status, content, content_type=content_type, headers=kept)
 
     return answer
-
-
-async def _read_body(receive: Receive, limit: int) -> bytes:
-    body = b""
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise BadRequest("the body ended too early")
-        part: bytes = message.get("body", b"")
-        body += part
-        if len(body) > limit:
-            raise BodyTooLarge(f"body: larger than {limit} bytes")
-        if not message.get("more_body", False):
-            return body
 
 
 def _run(app: Flask, environ: dict[str, Any]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:

@@ -142,7 +142,12 @@ class Gate:
             await page(self, request, receive, send)
         elif request.path.startswith(self.rules.prefix):
             raise NoSuchPage(f"{request.path.decode('ascii')}: no such page")
-        elif not self.rules.protect.cover(request.path):
+        else:
+            await self.let_through(request, receive, send)
+
+    async def let_through(self, request: GateRequest, receive: Receive, send: Send) -> None:
+        """Answer a request that is for what stands behind, guarded where its path is protected."""
+        if not self.rules.protect.cover(request.path):
             await self._hand_on(request, receive, send, request.intake.authorization, self.rules.own_cookies)
         else:
             await self._guard(request, receive, send)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, Protocol
 
 from compat_auth.config import Settings
 from compat_auth.credentials import Basic, Credential
@@ -19,6 +19,9 @@ from compat_auth.keys import KeyRing, unix_now
 from compat_auth.profiles import ClaimProfile
 from compat_auth.token_cache import TokenCache
 from compat_auth.tokens import shared_secret, sign
+
+Kind = Literal["token", "cli"]
+"""Which of Airflow's two doors a token is asked for at: `/auth/token` or `/auth/token/cli`."""
 
 
 class Strategy(Protocol):
@@ -38,6 +41,20 @@ class Strategy(Protocol):
         """
         ...
 
+    def issue(self, identity: Identity, credential: Credential, kind: Kind) -> Token:
+        """Return a token that the caller keeps: one of its own, that nobody else has and no cache.
+
+        Args:
+            identity: As vouched for by the chain; the token ends with its credential at the latest.
+            credential: What the caller presented for it.
+            kind: How long it is to live.
+
+        Raises:
+            NoSuchUser, NotPermitted, NotAuthenticated: As `obtain`.
+            BackendUnavailable, NoActiveKey: As `obtain`.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -49,24 +66,21 @@ class Exchange:
 
     def obtain(self, identity: Identity, credential: Credential, *, fresh: bool) -> Token:
         """Return the upstream's token for the pair; see `Strategy.obtain`."""
-        if not isinstance(credential, Basic):
+        basic = _password_of(identity, credential)
+        return self.cache.obtain(
+            (identity, self._digest(basic)), lambda: _log_in(self.login, identity, basic), fresh=fresh
+        )
+
+    def issue(self, identity: Identity, credential: Credential, kind: Kind) -> Token:
+        """Return a token of the upstream's own from a login of its own; see `Strategy.issue`."""
+        login = self.login if kind == "token" else replace(self.login, path=f"{self.login.path}/cli")
+        token = _log_in(login, identity, _password_of(identity, credential))
+        if identity.expires_at is not None and token.expires_at > identity.expires_at:
             raise NotPermitted(
-                f"{identity.username!r} came by {identity.backend!r}, but strategy exchange needs a password; "
+                f"{identity.username!r}: the upstream's token would outlive the credential; "
                 "set [token] strategy to shared_secret or key_pair"
             )
-        basic = credential
-
-        def log_in() -> Token:
-            token = self.login.log_in(basic.username, basic.password)
-            if token is None:
-                # Also what happens when a password is changed while it is still remembered here: 401, ask again.
-                raise NotAuthenticated(
-                    f"{identity.username!r}: the upstream refuses the password that {identity.backend!r} accepts; "
-                    'with strategy exchange use [basic_auth] directories = ["upstream"]'
-                )
-            return token
-
-        return self.cache.obtain((identity, self._digest(basic)), log_in, fresh=fresh)
+        return token
 
     def _digest(self, credential: Basic) -> bytes:
         # Length first: ("ab", "c") and ("a", "bc") are two pairs.
@@ -83,21 +97,46 @@ class Minted:
     profile: ClaimProfile
     cache: TokenCache
     now: Callable[[], int] = unix_now
+    ttls_s: Mapping[Kind, int] = field(default_factory=dict[Kind, int])
 
     def obtain(self, identity: Identity, credential: Credential, *, fresh: bool) -> Token:
         """Return a token that we have signed; see `Strategy.obtain`."""
         del credential
         key = self.signing_key()
-
-        def mint() -> Token:
-            now = self.now()
-            claims = self.profile.claims_for(identity, now=now)
-            expires_at = claims["exp"]
-            assert isinstance(expires_at, int)  # noqa: S101  # for the type checkers: the profile has just put it there
-            return Token(sign(claims, key), expires_at)
-
         # The kid is part of the key: once another key signs, what the old one signed is not used again.
-        return self.cache.obtain((key.kid, identity), mint, fresh=fresh)
+        return self.cache.obtain((key.kid, identity), lambda: self._mint(identity, key, self.profile), fresh=fresh)
+
+    def issue(self, identity: Identity, credential: Credential, kind: Kind) -> Token:
+        """Return a token that we have signed for this caller alone; see `Strategy.issue`."""
+        del credential
+        profile = replace(self.profile, ttl_s=self.ttls_s.get(kind, self.profile.ttl_s))
+        return self._mint(identity, self.signing_key(), profile)
+
+    def _mint(self, identity: Identity, key: SigningKey, profile: ClaimProfile) -> Token:
+        claims = profile.claims_for(identity, now=self.now())
+        expires_at = claims["exp"]
+        assert isinstance(expires_at, int)  # noqa: S101  # for the type checkers: the profile has just put it there
+        return Token(sign(claims, key), expires_at)
+
+
+def _password_of(identity: Identity, credential: Credential) -> Basic:
+    if not isinstance(credential, Basic):
+        raise NotPermitted(
+            f"{identity.username!r} came by {identity.backend!r}, but strategy exchange needs a password; "
+            "set [token] strategy to shared_secret or key_pair"
+        )
+    return credential
+
+
+def _log_in(login: UpstreamLogin, identity: Identity, basic: Basic) -> Token:
+    token = login.log_in(basic.username, basic.password)
+    if token is None:
+        # Also what happens when a password is changed while it is still remembered here: 401, ask again.
+        raise NotAuthenticated(
+            f"{identity.username!r}: the upstream refuses the password that {identity.backend!r} accepts; "
+            'with strategy exchange use [basic_auth] directories = ["upstream"]'
+        )
+    return token
 
 
 def build_strategy(settings: Settings, *, now: Callable[[], int] = unix_now) -> Strategy:
@@ -109,6 +148,7 @@ def build_strategy(settings: Settings, *, now: Callable[[], int] = unix_now) -> 
     token = settings.token
     cache = TokenCache(settings.serve.cache_entries, now)
     profile = ClaimProfile.from_settings(settings)
+    ttls_s: dict[Kind, int] = {"token": settings.token_endpoint.ttl_s, "cli": settings.token_endpoint.cli_ttl_s}
     match token.strategy:
         case "exchange":
             return Exchange(UpstreamLogin.from_settings(settings), cache, secrets.token_bytes(32))
@@ -116,9 +156,9 @@ def build_strategy(settings: Settings, *, now: Callable[[], int] = unix_now) -> 
             if token.algorithm not in ("", "HS512"):
                 raise ConfigError(f'[token] algorithm: {token.algorithm} needs strategy = "key_pair"; or set "HS512"')
             secret = shared_secret(token.secret.get_secret_value())
-            return Minted(lambda: secret, profile, cache, now)
+            return Minted(lambda: secret, profile, cache, now, ttls_s)
         case "key_pair":
-            return Minted(open_key_ring(settings, now=now).signing_key, profile, cache, now)
+            return Minted(open_key_ring(settings, now=now).signing_key, profile, cache, now, ttls_s)
         case "in_process":
             raise ConfigError("[token] strategy: in_process works inside Airflow only, as its plugin; use another here")
 

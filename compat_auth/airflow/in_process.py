@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from compat_auth.airflow.auth_managers import AuthManager
 from compat_auth.credentials import Credential
 from compat_auth.errors import NotAuthenticated
 from compat_auth.identity import Identity, Token
 from compat_auth.keys import unix_now
+from compat_auth.strategies import Kind
 from compat_auth.token_cache import TokenCache
 
 
@@ -22,22 +23,28 @@ class InProcess:
         cache: Keeps them.
         ttl_s: Lifetime in seconds, unless the credential ends sooner.
         now: Clock, in seconds since the epoch.
+        ttls_s: Lifetime of what callers keep, in seconds, the same way.
     """
 
     manager: AuthManager
     cache: TokenCache
     ttl_s: int
     now: Callable[[], int] = unix_now
+    ttls_s: Mapping[Kind, int] = field(default_factory=dict[Kind, int])
 
     def obtain(self, identity: Identity, credential: Credential, *, fresh: bool) -> Token:
         """Return a token of Airflow's own; see `Strategy.obtain`."""
         del credential
+        return self.cache.obtain(identity, lambda: self._make(identity, self.ttl_s), fresh=fresh)
 
-        def mint() -> Token:
-            # A token never outlives the credential that it was made for.
-            left_s = self.ttl_s if identity.expires_at is None else min(self.ttl_s, identity.expires_at - self.now())
-            if left_s <= 0:
-                raise NotAuthenticated("the credential has expired")
-            return self.manager.token(identity, left_s)
+    def issue(self, identity: Identity, credential: Credential, kind: Kind) -> Token:
+        """Return a token of Airflow's own for this caller alone; see `Strategy.issue`."""
+        del credential
+        return self._make(identity, self.ttls_s.get(kind, self.ttl_s))
 
-        return self.cache.obtain(identity, mint, fresh=fresh)
+    def _make(self, identity: Identity, ttl_s: int) -> Token:
+        # A token never outlives the credential that it was made for.
+        left_s = ttl_s if identity.expires_at is None else min(ttl_s, identity.expires_at - self.now())
+        if left_s <= 0:
+            raise NotAuthenticated("the credential has expired")
+        return self.manager.token(identity, left_s)

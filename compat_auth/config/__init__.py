@@ -16,7 +16,14 @@ from compat_auth.config.directories import (
     PamSettings,
 )
 from compat_auth.config.fields import Profile
-from compat_auth.config.gateway import Airflow2Settings, RequireSettings, ServeSettings, TokenSettings, UpstreamSettings
+from compat_auth.config.gateway import (
+    Airflow2Settings,
+    RequireSettings,
+    ServeSettings,
+    TokenEndpointSettings,
+    TokenSettings,
+    UpstreamSettings,
+)
 from compat_auth.config.loading import DEFAULT_FILE, ENV_PREFIX, load_settings, parse_settings
 from compat_auth.config.openid import GoogleOpenIdSettings, OidcIssuerSettings, OidcSettings
 from compat_auth.config.settings import Settings
@@ -42,6 +49,7 @@ __all__ = [
     "ServeSettings",
     "SessionSettings",
     "Settings",
+    "TokenEndpointSettings",
     "TokenHandlerSettings",
     "TokenSettings",
     "UpstreamSettings",

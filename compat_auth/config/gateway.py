@@ -56,6 +56,30 @@ class TokenSettings(Section):
     )
 
 
+class TokenEndpointSettings(Section):
+    """`/auth/token`: a JWT for whoever has a credential that a backend accepts."""
+
+    enabled: bool = Field(
+        default=True, description="Answer /auth/token and /auth/token/cli here; false: the upstream does."
+    )
+    ttl_s: int = Field(
+        default=86400,
+        ge=10,
+        le=86400,
+        description="Lifetime of a token minted at /auth/token, in seconds; Airflow's jwt_expiration_time.",
+    )
+    cli_ttl_s: int = Field(
+        default=3600,
+        ge=10,
+        le=86400,
+        description="The same at /auth/token/cli; Airflow's jwt_cli_expiration_time.",
+    )
+    failures_per_minute: int = Field(
+        default=20, ge=1, description="Wrong credentials from one address (IPv6: one /64) before it has to wait."
+    )
+    tokens_per_minute: int = Field(default=120, ge=1, description="Tokens for one user before he has to wait.")
+
+
 class RequireSettings(Section):
     """What some paths ask of an identity."""
 

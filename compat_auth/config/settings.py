@@ -22,7 +22,14 @@ from compat_auth.config.directories import (
     PamSettings,
 )
 from compat_auth.config.fields import Names, Network, Section, split_values
-from compat_auth.config.gateway import Airflow2Settings, RequireSettings, ServeSettings, TokenSettings, UpstreamSettings
+from compat_auth.config.gateway import (
+    Airflow2Settings,
+    RequireSettings,
+    ServeSettings,
+    TokenEndpointSettings,
+    TokenSettings,
+    UpstreamSettings,
+)
 from compat_auth.config.openid import GoogleOpenIdSettings, OidcSettings
 
 
@@ -54,6 +61,9 @@ class Settings(Section):
     )
     upstream: UpstreamSettings = Field(default_factory=UpstreamSettings, description="See [upstream].")
     token: TokenSettings = Field(default_factory=TokenSettings, description="See [token].")
+    token_endpoint: TokenEndpointSettings = Field(
+        default_factory=TokenEndpointSettings, description="See [token_endpoint]."
+    )
     basic_auth: BasicAuthSettings = Field(default_factory=BasicAuthSettings, description="See [basic_auth].")
     airflow_db: AirflowDatabaseSettings = Field(
         default_factory=AirflowDatabaseSettings, description="See [airflow_db]."

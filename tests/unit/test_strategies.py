@@ -16,7 +16,7 @@ from compat_auth.identity import Identity, Token
 from compat_auth.jwk import SigningKey
 from compat_auth.keys import KeyRing, create_keys
 from compat_auth.profiles import ClaimProfile
-from compat_auth.strategies import Exchange, Minted, build_strategy, open_key_ring
+from compat_auth.strategies import Exchange, Kind, Minted, build_strategy, open_key_ring
 from compat_auth.token_cache import TokenCache
 from compat_auth.tokens import shared_secret, shared_secret_verifier, verify
 
@@ -283,6 +283,63 @@ def test_what_an_older_key_has_signed_is_not_reused(clock: Clock) -> None:
     new = strategy.obtain(ANNA, Absent(), fresh=False)
 
     assert new.value != old.value
+
+
+@pytest.mark.parametrize(("kind", "ttl_s"), [("token", 86400), ("cli", 3600)])
+def test_an_issued_token_is_the_callers_alone_and_lives_as_long_as_airflows(
+    clock: Clock, kind: Kind, ttl_s: int
+) -> None:
+    strategy = build_strategy(settings(strategy="shared_secret", secret=SECRET), now=clock)
+    kept = strategy.obtain(ANNA, Absent(), fresh=False)
+
+    first, second = (strategy.issue(ANNA, Absent(), kind) for _ in range(2))
+
+    assert len({kept.value, first.value, second.value}) == 3
+    assert first.expires_at == NOW + ttl_s
+    assert strategy.obtain(ANNA, Absent(), fresh=False) is kept
+
+
+def test_an_issued_token_ends_with_its_credential(clock: Clock) -> None:
+    strategy = build_strategy(settings(strategy="shared_secret", secret=SECRET), now=clock)
+
+    token = strategy.issue(replace(ANNA, expires_at=NOW + 90), Absent(), "token")
+
+    assert token.expires_at == NOW + 90
+
+
+def test_an_issued_token_of_the_upstream_is_from_a_login_of_its_own(exchange: Exchange, login: Login) -> None:
+    kept = exchange.obtain(ANNA, BASIC, fresh=False)
+
+    issued = exchange.issue(ANNA, BASIC, "token")
+
+    assert issued != kept
+    assert len(login.calls) == 2
+
+
+def test_the_upstreams_token_that_would_outlive_the_credential_is_not_given(exchange: Exchange) -> None:
+    with pytest.raises(NotPermitted, match="outlive"):
+        exchange.issue(replace(ANNA, expires_at=NOW + 999), BASIC, "token")
+
+
+def test_the_upstream_is_asked_for_a_password_only(exchange: Exchange) -> None:
+    with pytest.raises(NotPermitted, match="needs a password"):
+        exchange.issue(ANNA, Bearer("ticket"), "token")
+
+
+def test_a_token_for_the_command_line_is_asked_for_at_its_own_door(exchange: Exchange) -> None:
+    asked: list[str] = []
+
+    class Recording(UpstreamLogin):
+        def log_in(self, username: str, password: str) -> Token | None:
+            del username, password
+            asked.append(self.path)
+            return Token("a.b.c", NOW + 3600)
+
+    login = Recording("127.0.0.1", 1, "/base/auth/token", None, 1, 1)
+
+    replace(exchange, login=login).issue(ANNA, BASIC, "cli")
+
+    assert asked == ["/base/auth/token/cli"]
 
 
 # What cannot work is said at the start
