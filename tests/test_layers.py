@@ -96,7 +96,7 @@ ROWS = (
         },
     ),
     ("decision", {"decision", "registry", "sessions", "strategies"}),
-    ("inside Airflow", {"airflow.auth_managers"}),
+    ("inside Airflow", {"airflow.auth_managers", "airflow.keytab"}),
     ("tokens inside Airflow", {"airflow.in_process"}),
     ("limits of pages", {"web", "web.attempts"}),
     ("pages for browsers", {"web.login"}),

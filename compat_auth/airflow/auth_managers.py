@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from flask import Flask
 from sqlalchemy import func, select
@@ -22,6 +22,8 @@ from compat_auth.directory import DirectoryUser, PasswordAccepted
 from compat_auth.errors import BackendUnavailable, ConfigError, NoSuchUser
 from compat_auth.identity import Identity, Token
 
+_FAB_SESSIONS = "airflow.providers.fab.www.extensions.init_session"
+
 
 class AuthManager(ABC):
     """Users of Airflow's own auth manager, asked in its own process. Any thread may call.
@@ -29,13 +31,11 @@ class AuthManager(ABC):
     Attributes:
         name: As a directory.
         profile: What its tokens say.
-        flask_app: The manager's own Flask app, or None.
     """
 
     name = "auth_manager"
     needs: tuple[str, ...] = ("the plugin inside Airflow 3",)
     profile: Literal["airflow-fab", "airflow-simple"]
-    flask_app: Flask | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> AuthManager:
@@ -71,13 +71,17 @@ class AuthManager(ABC):
 
 
 class FabManager(AuthManager):
-    """FabAuthManager: users in Airflow's database, passwords there or in LDAP."""
+    """FabAuthManager: users in Airflow's database, passwords there or in LDAP.
+
+    Attributes:
+        flask_app: The manager's own Flask app.
+    """
 
     profile = "airflow-fab"
 
     def __init__(self, manager: Any) -> None:
         self._manager = manager
-        self.flask_app = manager.flask_app
+        self.flask_app: Flask = manager.flask_app
 
     def find(self, username: str) -> DirectoryUser | None:
         """Return the user of that name, else of that e-mail address, active or not; None if unknown.
@@ -120,10 +124,24 @@ class FabManager(AuthManager):
                 raise NoSuchUser(f"{identity.username!r} (from {identity.backend}) is no active user of Airflow")
             return str(self._manager.generate_jwt(user, expiration_time_in_seconds=lifetime_s))
 
+    def end_old_sessions(self) -> None:
+        """Hold sessions to `[fab] session_max_lifetime_minutes`, which FAB looks at before its own pages only."""
+        try:
+            left_s = importlib.import_module(_FAB_SESSIONS).get_remaining_session_lifetime
+        except (ImportError, AttributeError):
+            return  # an older FAB has no such limit
+        logins = cast("Any", self.flask_app).login_manager
+        load = logins._user_callback  # noqa: SLF001  # flask-login gives no other way to ask the loader in charge
+
+        def load_unless_over(key: str) -> Any:
+            left = left_s()
+            return None if left is not None and left < 0 else load(key)
+
+        logins.user_loader(load_unless_over)
+
     @contextmanager
     def _asking(self) -> Generator[Any]:
         """Yield FAB's security manager; the block's end gives the database connection back."""
-        assert self.flask_app is not None  # noqa: S101  # for the type checkers
         try:
             with self.flask_app.app_context():
                 yield self._manager.security_manager

@@ -8,9 +8,10 @@ from typing import Any
 
 from flask import Flask
 
-from compat_auth.airflow.auth_managers import AuthManager, active_auth_manager
-from compat_auth.airflow.door import AirflowGate, Door, behind_root
+from compat_auth.airflow.auth_managers import AuthManager, FabManager, active_auth_manager
+from compat_auth.airflow.door import AirflowGate, Door, Guarded, behind_root
 from compat_auth.airflow.in_process import InProcess
+from compat_auth.airflow.keytab import services_in
 from compat_auth.airflow.switch import CONFIG, ENABLED, PREFIX, is_truth, old_list, own_variables
 from compat_auth.app import browser_pages, build_decider, create_flask_app, gate_rules
 from compat_auth.asgi import ASGIApp
@@ -20,13 +21,14 @@ from compat_auth.errors import ConfigError
 from compat_auth.extension import CompatAuth
 from compat_auth.keys import unix_now
 from compat_auth.pages import live, whoami
-from compat_auth.paths import Prefixes
 from compat_auth.token_cache import TokenCache
 from compat_auth.trust import TrustedProxies
 
 STRATEGY = "in_process"
 # Airflow's API, and that of FAB for users and roles, which Airflow 2 guarded with the same backends.
 _PROTECT = ["/api/", "/auth/fab/v1/"]
+# What browsers and curl ask for, and what Airflow 2's own client did.
+_SERVICES = ("HTTP", "airflow")
 
 
 def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
@@ -51,7 +53,7 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
         trusted=TrustedProxies(settings.trusted_proxies),
         pages={"live": live, "ready": live, "whoami": whoami, **browser_pages(decider.app)},
     )
-    return Door(app, gate, Prefixes([*settings.upstream.protect, settings.prefix]))
+    return Door(app, gate, Guarded([*settings.upstream.protect, settings.prefix]))
 
 
 def settings_in(conf: Any, environ: Mapping[str, str], manager: AuthManager) -> Settings:
@@ -71,6 +73,8 @@ def settings_in(conf: Any, environ: Mapping[str, str], manager: AuthManager) -> 
     merge(content, read_variables(variables, prefix=PREFIX))
     if "auth_backends" not in content and (names := old_list(conf, environ)) is not None:
         content["auth_backends"] = names
+    if "kerberos" in str(content.get("auth_backends")) and not content.get("kerberos", {}).get("keytab"):
+        merge(content, _kerberos(conf, environ))
     settings = parse_settings(content, origin="[compat_auth]", prefix=PREFIX)
     if settings.token.strategy != STRATEGY:
         raise ConfigError(f"[compat_auth] token__strategy: {settings.token.strategy}: Airflow makes its own; remove it")
@@ -90,9 +94,17 @@ def _defaults(manager: AuthManager) -> dict[str, Any]:
     }
 
 
+def _kerberos(conf: Any, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the keytab that Airflow 2's backend took its key from, and whose keys are in it."""
+    keytab = Path(environ.get("KRB5_KTNAME", "").removeprefix("FILE:") or str(conf.get("kerberos", "keytab")))
+    services = services_in(keytab)
+    return {"kerberos": {"keytab": str(keytab), "service": [name for name in _SERVICES if name in services]}}
+
+
 def _flask_app(manager: AuthManager, settings: Settings) -> Flask:
     """Return the app for the backends: FAB's own, in which modules written for Airflow 2 find what they know."""
-    if manager.flask_app is None:
+    if not isinstance(manager, FabManager):
         return create_flask_app(settings)
+    manager.end_old_sessions()
     CompatAuth(manager.flask_app, settings)
     return manager.flask_app

@@ -6,12 +6,14 @@ refusal that comes back gets our challenges.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from compat_auth.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.credentials import Absent
+from compat_auth.csrf import Source, find_forgery
 from compat_auth.decision import Granted, Unclaimed
-from compat_auth.errors import CompatAuthError, InvalidPath
+from compat_auth.errors import CompatAuthError, InvalidPath, NotPermitted
 from compat_auth.gate import Gate
 from compat_auth.paths import Prefixes, canonical_path
 from compat_auth.request import GateRequest
@@ -21,6 +23,7 @@ _ROOT = "compat_auth.airflow.root"
 _USER_STATE = frozenset(("user", "user_authenticated_via"))
 # Only browsers send it, and only with what a page's script asks for it is not "navigate".
 _BY_SCRIPT = b"sec-fetch-mode"
+_SOURCE = (b"sec-fetch-site", b"origin")
 
 
 class AirflowGate(Gate):
@@ -41,10 +44,34 @@ class AirflowGate(Gate):
         await self.behind(request.scope, receive, send)
 
     async def hand_on_as(self, granted: Granted, request: GateRequest, receive: Receive, send: Send) -> None:
-        """Hand the request on as the caller and nobody else: 3.1 and 3.2 prefer whom a cookie names to a token."""
+        """Hand the request on as the caller and nobody else: 3.1 and 3.2 prefer whom a cookie names to a token.
+
+        Raises:
+            NotPermitted: A cookie says who it is, and another site could have made the browser send the request.
+        """
+        if request.intake.authorization is None and (forgery := _forgery(request)):
+            raise NotPermitted(forgery)
         state = {name: value for name, value in request.scope.get("state", {}).items() if name not in _USER_STATE}
         request.scope = {**request.scope, "state": state}
         await super().hand_on_as(granted, request, receive, send)
+
+
+class Guarded:
+    """The requests that are the gate's business; by the path that Airflow routes by, and by any careless reading of it.
+
+    Args:
+        prefixes: What is protected, and where our own pages are.
+        pages: Pages of ours elsewhere, by whole path.
+    """
+
+    def __init__(self, prefixes: Iterable[str], pages: Iterable[str] = ()) -> None:
+        self._prefixes = Prefixes([*prefixes])
+        self._pages = frozenset(pages)
+
+    def cover(self, scope: Scope) -> bool:
+        """Return whether the gate has to see the request."""
+        path = route_path(scope)
+        return self._prefixes.cover(path.encode("utf-8", "surrogatepass")) or path in self._pages
 
 
 class Door:
@@ -53,9 +80,10 @@ class Door:
     Args:
         app: Airflow's application.
         gate: With `behind_root(app)` behind it.
+        guarded: What it has to see.
     """
 
-    def __init__(self, app: ASGIApp, gate: AirflowGate, guarded: Prefixes) -> None:
+    def __init__(self, app: ASGIApp, gate: AirflowGate, guarded: Guarded) -> None:
         self._app = app
         self._gate = gate
         self._guarded = guarded
@@ -67,7 +95,7 @@ class Door:
                 await self._app(scope, receive, send)
             finally:
                 self._gate.decider.close()
-        elif self._guarded.cover(route_path(scope).encode("utf-8", "surrogateescape")):
+        elif self._guarded.cover(scope):
             try:
                 below = _below_root(scope)
             except CompatAuthError as error:
@@ -112,6 +140,15 @@ def _below_root(scope: Scope) -> Scope:
     if not raw_path.startswith(raw_root + b"/"):
         raise InvalidPath("path: the path of [api] base_url is spelt with escapes")
     return {**scope, "path": path, "raw_path": raw_path[len(raw_root) :], _ROOT: root}
+
+
+def _forgery(request: GateRequest) -> str:
+    said = dict(request.intake.kept)
+    site, origin = (value.decode("latin-1") if (value := said.get(name)) else None for name in _SOURCE)
+    if site is None and origin is None:
+        return ""  # a program, which no other site can steer
+    own = f"{request.scheme}://{request.intake.host.decode('ascii')}"
+    return find_forgery(request.method, Source(site, origin, own), "")
 
 
 def _inviting(challenges: tuple[str, ...], send: Send) -> Send:

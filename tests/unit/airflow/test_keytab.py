@@ -1,0 +1,48 @@
+"""The services of a keytab: what MIT's own tools wrote."""
+
+import struct
+from pathlib import Path
+
+import pytest
+
+from compat_auth.airflow.keytab import services_in
+from compat_auth.errors import ConfigError
+
+
+def entry(realm: str, *components: str) -> bytes:
+    """Return one key of a keytab as `kadmin ktadd` writes it."""
+    texts = b"".join(struct.pack(">H", len(text)) + text.encode() for text in (realm, *components))
+    rest = struct.pack(">IIBHH", 1, 1700000000, 3, 18, 4) + b"keys" + struct.pack(">I", 3)
+    body = struct.pack(">H", len(components)) + texts + rest
+    return struct.pack(">i", len(body)) + body
+
+
+def written(folder: Path, content: bytes) -> Path:
+    path = folder / "keytab"
+    path.write_bytes(content)
+    return path
+
+
+def test_each_service_is_named_once_and_users_are_not(tmp_path: Path) -> None:
+    keys = [entry("LAB", "HTTP", "localhost"), entry("LAB", "HTTP", "other"), entry("LAB", "alice")]
+
+    found = services_in(written(tmp_path, b"\x05\x02" + b"".join([*keys, entry("LAB", "airflow", "localhost")])))
+
+    assert found == ("HTTP", "airflow")
+
+
+def test_a_key_that_was_taken_out_leaves_a_hole(tmp_path: Path) -> None:
+    hole = struct.pack(">i", -12) + bytes(12)
+
+    assert services_in(written(tmp_path, b"\x05\x02" + hole + entry("LAB", "HTTP", "localhost"))) == ("HTTP",)
+
+
+@pytest.mark.parametrize("content", [b"", b"\x05\x01", b"[libdefaults]", b"\x05\x02\x00\x00\x00\x20\x00\x02"])
+def test_what_is_no_keytab_is_refused(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(ConfigError, match="not a keytab"):
+        services_in(written(tmp_path, content))
+
+
+def test_a_keytab_that_is_not_there_is_refused_with_the_setting_to_change(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="set kerberos__keytab"):
+        services_in(tmp_path / "none")
