@@ -213,7 +213,7 @@ async def test_a_session_in_use_is_renewed_on_the_answer_whatever_the_upstream_s
     behind = Behind()
     session = sessions_of(app).start(ALICE)
     cookie = pair(app, session).encode()
-    age(app, DAY)
+    sessions_of(app).cookie.now = lambda: session.last_seen + DAY
 
     sent = await call(at_gate(app, behind), http_scope(headers=[(b"cookie", cookie)]))
 

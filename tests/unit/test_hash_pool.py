@@ -14,7 +14,7 @@ import pytest
 
 from compat_auth.config import parse_settings
 from compat_auth.errors import Overloaded
-from compat_auth.hash_pool import HashPool
+from compat_auth.hash_pool import NICENESS, HashPool
 
 PATIENCE_S = 10
 
@@ -157,7 +157,8 @@ def test_checks_run_at_a_lower_priority_than_the_caller() -> None:
 
     inside = pool.run(lambda: os.getpriority(os.PRIO_PROCESS, 0), client="a")
 
-    assert inside > os.getpriority(os.PRIO_PROCESS, 0)
+    # There is nothing below 19 (nice(2)), where the whole run may be.
+    assert inside == min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
 
 
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")  # forking is what is tested
