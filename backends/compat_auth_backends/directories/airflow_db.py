@@ -1,7 +1,8 @@
 """The users of an existing Airflow 2 or 3 database, as FAB's tables hold them. Reads only, never writes.
 
 A user is found by name, compared without case as Airflow 2 did, or by e-mail address, compared with case. A name wins
-over another user's e-mail address. Where two names differ only in case, neither can log in.
+over another user's e-mail address. Where two names differ only in case, neither can log in. A user's roles are their
+own: Airflow 3.3 does not count those of FAB's groups (`ab_group_role`) either when it judges a request.
 """
 
 from __future__ import annotations
