@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import permutations
+from itertools import permutations, product
 
 import pytest
 
@@ -13,7 +13,7 @@ from compat_auth.credentials import Absent, Basic, Bearer, Negotiate, Unrecognis
 from compat_auth.errors import BackendUnavailable, ConfigError, NotPermitted, Overloaded
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Challenge, Reject, Skip
-from stand_ins import scripted
+from stand_ins import BASIC_ONLY, Says, scripted
 
 BASIC = Basic("alice", "pässwörd")
 MODES: tuple[Mode, ...] = ("strict", "airflow2")
@@ -108,13 +108,19 @@ def test_rule_5_what_a_backend_raises_on_purpose_is_kept(mode: Mode, error: Exce
 
 
 @both_modes
-def test_no_weaker_backend_is_asked_when_a_stronger_one_is_down(mode: Mode) -> None:
-    weaker = scripted("weaker", Accept(Identity("alice", "weaker")))
+def test_a_backend_is_asked_only_when_those_before_it_could_be(mode: Mode) -> None:
+    for first_is_down in (True, False):
+        down = scripted("down", BackendUnavailable("down"))
+        other = scripted("other", Accept(Identity("alice", "other")))
+        backends = (down, other) if first_is_down else (other, down)
+        chain = Chain(backends, mode)
 
-    with pytest.raises(BackendUnavailable):
-        Chain((scripted("stronger", BackendUnavailable("down")), weaker), mode).ask(BASIC)
-
-    assert weaker.asked == []
+        if first_is_down:
+            with pytest.raises(BackendUnavailable):
+                chain.ask(BASIC)
+        else:
+            assert chain.ask(BASIC).backend == "other"
+        assert backends[1].asked == []
 
 
 def test_rule_6_airflow2_asks_on_after_a_refusal_and_strict_does_not() -> None:
@@ -229,3 +235,47 @@ def test_mode_airflow2_passes_on_the_challenge_of_a_third_partys_last_backend() 
     assert chain_with_it_last.ask(Absent()).challenges == ('Custom realm="x"',)
     assert chain_with_it_first.ask(Absent()).challenges == ()
     assert chain_with_it_first.ask(Basic("a", "b")).challenges == ()
+
+
+# What a backend can do with a credential; "foreign" takes another kind.
+BEHAVIOURS: dict[str, Says] = {
+    "accepts": Accept(Identity("alice", "x")),
+    "refuses": Reject("wrong"),
+    "forbids": Reject("no user", 403, vouched=True),
+    "asks on": Challenge("Basic again"),
+    "skips": Skip(),
+    "is down": BackendUnavailable("down"),
+    "foreign": Accept(Identity("mallory", "x")),
+}
+REFUSALS = frozenset(("refuses", "forbids", "asks on"))
+LONGEST = 4
+
+
+def first_of(names: tuple[str, ...], wanted: frozenset[str]) -> int | None:
+    return next((place for place, name in enumerate(names) if name in wanted), None)
+
+
+@both_modes
+@pytest.mark.parametrize("length", range(1, LONGEST + 1))
+def test_every_mix_of_backends_in_every_order_is_decided_by_its_rule(mode: Mode, length: int) -> None:
+    """Strict: the first that speaks. As Airflow 2: the first that accepts or is down, else the first that refuses."""
+    speaking = frozenset(("accepts", "is down"))
+    for names in product(BEHAVIOURS, repeat=length):
+        backends = tuple(
+            scripted(f"{place}", BEHAVIOURS[name], takes=TICKETS if name == "foreign" else BASIC_ONLY)
+            for place, name in enumerate(names)
+        )
+        decides = first_of(names, speaking | REFUSALS if mode == "strict" else speaking)
+        last_asked = length - 1 if decides is None else decides
+        decides = first_of(names, REFUSALS) if decides is None else decides
+
+        if decides is not None and names[decides] == "is down":
+            with pytest.raises(BackendUnavailable):
+                Chain(backends, mode).ask(BASIC)
+        else:
+            answer = Chain(backends, mode).ask(BASIC)
+            assert answer.backend == ("" if decides is None else f"{decides}"), names
+            expected = Skip() if decides is None else BEHAVIOURS[names[decides]]
+            assert answer.outcome == expected, names
+        asked = [place for place, backend in enumerate(backends) if backend.asked]
+        assert asked == [place for place in range(last_asked + 1) if names[place] != "foreign"], names
