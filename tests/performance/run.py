@@ -15,7 +15,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from performance import memory, strain, warm  # found by the line above, wherever this is started
+from performance import (  # found by the line above, wherever this is started
+    many_backends,
+    memory,
+    strain,
+    tickets,
+    warm,
+)
 from performance.programs import Missing  # the same
 from performance.table import Row, markdown  # the same
 
@@ -23,8 +29,10 @@ GROUPS: tuple[tuple[frozenset[str], Callable[..., list[Row]]], ...] = (
     (frozenset(("P1", "P2")), warm.forward_auth),
     (frozenset(("P3",)), warm.fab_check),
     (frozenset(("P4", "P5", "P6", "P10")), warm.full_proxy),
+    (frozenset(("P9",)), tickets.fresh_tickets),
     (frozenset(("P11",)), strain.expiring),
     (frozenset(("P12",)), strain.flooded),
+    (frozenset(("P14",)), many_backends.long_chain),
     (frozenset(("P16",)), memory.streams),
     (frozenset(("P17",)), memory.workers),
     (frozenset(("P18",)), memory.start),

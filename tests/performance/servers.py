@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,12 +20,12 @@ AUTHORIZATION = basic(USERNAME, PASSWORD)
 FORWARD_AUTH = "/compat-auth/forward-auth/nginx"
 API = "/api/v2/dags"
 BODY = "x" * 1024
-_APPLICATIONS = Path(__file__).with_name("applications")
+APPLICATIONS = Path(__file__).with_name("applications")
 _KEPT = "proxy_http_version 1.1; proxy_set_header Connection '';"
 
 
-def make_airflow_database(folder: Path) -> str:
-    """Write the user tables of an Airflow with one user, hashed as FAB does (scrypt); return the SQLAlchemy URL."""
+def make_airflow_database(folder: Path, *, method: str = "scrypt:32768:8:1") -> str:
+    """Write the user tables of an Airflow with one user, hashed as FAB does unless said; return the SQLAlchemy URL."""
     path = folder / "airflow.db"
     with sqlite3.connect(path) as connection:
         connection.executescript(
@@ -34,39 +35,64 @@ def make_airflow_database(folder: Path) -> str:
             "CREATE TABLE ab_user_role (id INTEGER PRIMARY KEY, user_id INTEGER, role_id INTEGER);"
             "INSERT INTO ab_role VALUES (1, 'Viewer'); INSERT INTO ab_user_role VALUES (1, 1, 1);"
         )
-        hashed = generate_password_hash(PASSWORD, "scrypt:32768:8:1")
+        hashed = generate_password_hash(PASSWORD, method)
         connection.execute("INSERT INTO ab_user VALUES (1, ?, ?, 1, 'user@example.org')", (USERNAME, hashed))
     connection.close()
     return f"sqlite:///{path}"
 
 
 def gateway_command(
-    folder: Path, name: str, upstream_port: int, *, cache_ttl_s: float = 600, workers: int = 1
+    folder: Path,
+    name: str,
+    upstream_port: int,
+    *,
+    cache_ttl_s: float = 600,
+    workers: int = 1,
+    auth_backends: Sequence[str] = ("session", "basic_auth"),
+    more: str = "",
 ) -> tuple[list[str], int]:
-    """Write the configuration of a gateway; return its command line and port."""
+    """Write the configuration of a gateway, with `more` lines of it at the end; return its command line and port."""
     port = free_port()
     database = folder / "airflow.db"
     url = f"sqlite:///{database}" if database.exists() else make_airflow_database(folder)
     config = folder / f"{name}.toml"
     config.write_text(
-        'auth_backends = ["session", "basic_auth"]\n'
+        f"auth_backends = {json.dumps(list(auth_backends))}\n"
         'trusted_proxies = ["127.0.0.0/8"]\n'
         f'upstream = {{ url = "http://127.0.0.1:{upstream_port}", profile = "generic" }}\n'
         f'token = {{ strategy = "shared_secret", secret = "{os.urandom(64).hex()}", ttl_s = 3600 }}\n'
         f'basic_auth = {{ directories = ["airflow_db"], cache_ttl_s = {cache_ttl_s} }}\n'
         f'airflow_db = {{ url = "{url}" }}\n'
         f'serve = {{ bind = "127.0.0.1:{port}", workers = {workers} }}\n'
+        f"{more}"
     )
     return [find_program("compat-auth", "run: pip install -e ."), "serve", "--config", str(config)], port
 
 
 @contextmanager
 def gateway(
-    folder: Path, upstream_port: int, *, name: str = "gateway", cache_ttl_s: float = 600, workers: int = 1
+    folder: Path,
+    upstream_port: int,
+    *,
+    name: str = "gateway",
+    cache_ttl_s: float = 600,
+    workers: int = 1,
+    auth_backends: Sequence[str] = ("session", "basic_auth"),
+    more: str = "",
+    env: dict[str, str] | None = None,
 ) -> Generator[Program, None, None]:
     """Run `compat-auth serve`."""
-    command, port = gateway_command(folder, name, upstream_port, cache_ttl_s=cache_ttl_s, workers=workers)
-    with running(name, command, port, folder) as program:
+    command, port = gateway_command(
+        folder,
+        name,
+        upstream_port,
+        cache_ttl_s=cache_ttl_s,
+        workers=workers,
+        auth_backends=auth_backends,
+        more=more,
+    )
+    applications = {"PYTHONPATH": str(APPLICATIONS)}
+    with running(name, command, port, folder, env={**applications, **(env or {})}) as program:
         yield program
 
 
@@ -149,7 +175,7 @@ def bare_starlette(folder: Path) -> Generator[Program, None, None]:
     port = free_port()
     options = "--http httptools --loop uvloop --no-access-log --no-server-header --no-date-header --no-proxy-headers"
     command = [sys.executable, "-m", "uvicorn", "bare_starlette:app", *options.split(), "--port", str(port)]
-    command += ["--app-dir", str(_APPLICATIONS), "--log-level", "warning"]
+    command += ["--app-dir", str(APPLICATIONS), "--log-level", "warning"]
     with running("starlette", command, port, folder) as program:
         yield program
 
@@ -178,6 +204,6 @@ def _gunicorn(
     home = folder / name
     home.mkdir()
     command = [python, "-m", "gunicorn", "-k", "gthread", "--threads", "16", "-w", "1", "--keep-alive", "60"]
-    command += ["-b", f"127.0.0.1:{port}", "--log-level", "warning", "--chdir", str(_APPLICATIONS), app]
+    command += ["-b", f"127.0.0.1:{port}", "--log-level", "warning", "--chdir", str(APPLICATIONS), app]
     with running(name, command, port, home, env=env) as program:
         yield program

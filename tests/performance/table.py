@@ -77,6 +77,14 @@ def rate(samples: Sequence[Sample]) -> str:
     return f"{median(sample.per_s for sample in samples):.0f}/s"
 
 
+def ratios(numerators: Sequence[Sample], denominators: Sequence[Sample], what: str) -> list[float]:
+    """Return the ratio of an attribute of the samples, round by round."""
+    return [
+        getattr(numerator, what) / max(getattr(denominator, what), 1e-9)
+        for numerator, denominator in zip(numerators, denominators, strict=True)
+    ]
+
+
 def wrong_in(*samples: Sequence[Sample]) -> int:
     """Return how many answers were wrong, counting a window without any answer as one."""
     return sum(sample.wrong + (not sample.requests) for several in samples for sample in several)

@@ -9,7 +9,10 @@ import pytest
 
 RUN = Path(__file__).with_name("run.py")
 TARGETS = frozenset(
-    ("P1", "P2", "P3", "P4", "P5", "P6", "P10a", "P10b", "P11", "P12", "P16a", "P16b", "P16c", "P17a", "P17b", "P18")
+    (
+        *("P1", "P2", "P3", "P4", "P5", "P6", "P9", "P10a", "P10b", "P11", "P12", "P14a", "P14b"),
+        *("P16a", "P16b", "P16c", "P17a", "P17b", "P18"),
+    )
 )
 
 

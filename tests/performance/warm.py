@@ -8,7 +8,7 @@ from pathlib import Path
 
 from performance import servers
 from performance.load import Sample, Target, ask, interleave
-from performance.table import Row, at_least, at_most, cpu, rate, wrong_in
+from performance.table import Row, at_least, at_most, cpu, rate, ratios, wrong_in
 
 _LOGIN = {"Authorization": servers.AUTHORIZATION}
 _ASKED = {**_LOGIN, "X-Original-URI": servers.API, "X-Original-Method": "GET"}
@@ -36,7 +36,7 @@ def forward_auth(folder: Path, *, seconds: float, rounds: int) -> list[Row]:
             "P1",
             "warm forward-auth decision, CPU against a bare Starlette answer on the same server",
             1.25,
-            _ratios(ours, starlettes, "cpu_us"),
+            ratios(ours, starlettes, "cpu_us"),
             f"{cpu(ours)} to {cpu(starlettes)}; {rate(ours)} to {rate(starlettes)}",
             wrong_in(ours, starlettes),
         ),
@@ -44,7 +44,7 @@ def forward_auth(folder: Path, *, seconds: float, rounds: int) -> list[Row]:
             "P2",
             "the same against a bare Flask 204 under gunicorn",
             0.15,
-            _ratios(ours, flasks, "cpu_us"),
+            ratios(ours, flasks, "cpu_us"),
             f"{cpu(ours)} to {cpu(flasks)}; {rate(ours)} to {rate(flasks)}",
             wrong_in(ours, flasks),
         ),
@@ -71,7 +71,7 @@ def fab_check(folder: Path, *, seconds: float, rounds: int) -> list[Row]:
             "P3",
             "warm Basic against FAB's own check (scrypt), times cheaper in CPU",
             2000,
-            _ratios(fabs, ours, "cpu_us"),
+            ratios(fabs, ours, "cpu_us"),
             f"{cpu(ours)} to {cpu(fabs)}; {rate(ours)} to {rate(fabs)}",
             wrong_in(ours, fabs),
         )
@@ -106,7 +106,7 @@ def full_proxy(folder: Path, *, seconds: float, rounds: int) -> list[Row]:
             "P4",
             "full proxy, CPU against Caddy's reverse_proxy",
             1.0,
-            _ratios(ours, caddies, "cpu_us"),
+            ratios(ours, caddies, "cpu_us"),
             f"{cpu(ours)} to {cpu(caddies)}; {rate(ours)} to {rate(caddies)}",
             wrong_in(ours, caddies),
         ),
@@ -114,7 +114,7 @@ def full_proxy(folder: Path, *, seconds: float, rounds: int) -> list[Row]:
             "P5",
             "full proxy, throughput against nginx proxy_pass",
             0.20,
-            _ratios(ours, nginxes, "per_s"),
+            ratios(ours, nginxes, "per_s"),
             f"{rate(ours)} to {rate(nginxes)}; {cpu(ours)} to {cpu(nginxes)}",
             wrong_in(ours, nginxes),
         ),
@@ -122,7 +122,7 @@ def full_proxy(folder: Path, *, seconds: float, rounds: int) -> list[Row]:
             "P6",
             "nginx auth_request + gate, throughput against plain nginx proxy_pass",
             0.55,
-            _ratios(both, nginxes, "per_s"),
+            ratios(both, nginxes, "per_s"),
             f"{rate(both)} to {rate(nginxes)}; {cpu(both)} to {cpu(nginxes)}",
             wrong_in(both, nginxes),
         ),
@@ -165,13 +165,6 @@ def expect_token(port: int) -> None:
         AssertionError: It does not.
     """
     expect(port, servers.FORWARD_AUTH, _ASKED, 200, "authorization: Bearer ey")
-
-
-def _ratios(numerators: Sequence[Sample], denominators: Sequence[Sample], what: str) -> list[float]:
-    return [
-        getattr(numerator, what) / max(getattr(denominator, what), 1e-9)
-        for numerator, denominator in zip(numerators, denominators, strict=True)
-    ]
 
 
 def _added_ms(slower: Sequence[Sample], faster: Sequence[Sample]) -> list[float]:
