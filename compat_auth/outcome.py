@@ -32,8 +32,8 @@ class Reject:
         reason: For the audit log only; the caller never sees it.
         status: 401, or 403 where the caller is known but not permitted.
         challenges: `WWW-Authenticate` values learnt while asking, for the final 401.
-        vouched: The credential itself is right; only no active user belongs to it. Airflow 2 answers 403 to that, and
-            401 to every other refusal.
+        vouched: The credential itself is right; only no active user belongs to it. In mode "airflow2" such a 403 stays
+            one, as Airflow 2 had it for tickets; any other refusal is its chain's 401.
     """
 
     reason: str

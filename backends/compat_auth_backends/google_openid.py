@@ -119,7 +119,8 @@ class GoogleOpenIdBackend(Backend):
         except InvalidToken as error:
             return Reject(f"google_openid: {error}", challenges=self._refusal())
         except (NoSuchUser, NotPermitted) as error:
-            return Reject(f"google_openid: {error}", status=error.status, vouched=isinstance(error, NoSuchUser))
+            # Not `vouched`: Airflow 2's chain forgot the 403 of this backend, and answered 401.
+            return Reject(f"google_openid: {error}", status=error.status)
         return Accept(identity, reusable_s=max(0, min(MAX_REUSE_S, claims["exp"] - now)))
 
     def probe(self) -> str:

@@ -103,7 +103,7 @@ class SessionBackend(Backend):
         if user is None:
             return None
         if not user.active:
-            return Reject(f"session: {user.username!r} is disabled in airflow_db", status=403, vouched=True)
+            return Reject(f"session: {user.username!r} is disabled in airflow_db", status=403)
         # Airflow 2's clients have no token of ours; a browser says where an unsafe request comes from.
         if forgery := request_forgery(None):
             return Reject(f"session: {forgery}", status=403)
