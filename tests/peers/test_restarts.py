@@ -157,7 +157,8 @@ def site(
         Client("password in LDAP", "bob", ["database", "slapd"], password("bob", USERS["bob"])),
         Client("Kerberos password", "kim", ["database", "slapd", "KDC"], password("kim", KIM)),
         Client("ticket", "jürgen", [], lambda: negotiate(tickets.token("jürgen"))),
-        Client("opaque token", "alice", ["OpenID provider"], bearer("opaque")),
+        # Its name is not the account's own number: which account the user belongs to stands in the database.
+        Client("opaque token", "alice", ["OpenID provider", "database"], bearer("opaque")),
         Client("signed token", "alice", [], bearer("signed")),
         Client("session", "lena", ["database"], lambda: {"Cookie": cookie}),
         Client("another ticket", "alice", [], lambda: negotiate(tickets.token("alice"))),
