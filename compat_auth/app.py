@@ -29,7 +29,9 @@ from compat_auth.strategies import Strategy, build_strategy, open_key_ring
 from compat_auth.token_door import PATHS, TokenDoor
 from compat_auth.trust import TrustedProxies
 from compat_auth.trusted_keys import merge_jwks
-from compat_auth.web.login import BLUEPRINT, MAX_FORM_BYTES, PAGES, own_cookie_names, set_hand_off
+from compat_auth.web.hand_off import set_hand_off
+from compat_auth.web.page import MAX_FORM_BYTES
+from compat_auth.web.site import own_cookie_names, page_paths
 
 
 class Gateway:
@@ -178,9 +180,7 @@ def build_obtain(settings: Settings, strategy: Strategy) -> Obtain:
 
 def browser_pages(app: Flask) -> dict[str, Page]:
     """Return the pages of the Flask app, by path below the prefix."""
-    if BLUEPRINT not in app.blueprints:
-        return {}
-    return dict.fromkeys(PAGES, flask_page(app, max_body_bytes=MAX_FORM_BYTES))
+    return dict.fromkeys(page_paths(app), flask_page(app, max_body_bytes=MAX_FORM_BYTES))
 
 
 def gate_rules(settings: Settings) -> GateRules:

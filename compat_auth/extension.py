@@ -21,7 +21,7 @@ from compat_auth.refusal import RefusalStyle
 from compat_auth.registry import load_chain
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
 from compat_auth.revocation import revocations_of
-from compat_auth.web.login import register_pages
+from compat_auth.web.site import register_pages
 
 __all__ = ["CompatAuth", "current_identity", "require", "requires_authentication"]
 

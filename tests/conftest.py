@@ -4,6 +4,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 
 import pytest
 
+from peers.chromium import chromium, chromium_process
 from peers.fixtures import (
     airflow2,
     airflow_fab,
@@ -27,6 +28,7 @@ PEERS = frozenset(
         "airflow_fab",
         "airflow_simple",
         "caddy",
+        "chromium_process",
         "google",
         "kdc",
         "nginx",
@@ -44,6 +46,8 @@ __all__ = [
     "airflow_simple",
     "authority",
     "caddy",
+    "chromium",
+    "chromium_process",
     "google",
     "kdc",
     "nginx",

@@ -23,7 +23,7 @@ from compat_auth.outcome import Accept
 from compat_auth.scopes import parse_scope
 from compat_auth.session_cookie import Session
 from compat_auth.web.attempts import PER_CLIENT, PER_USER, LoginAttempts
-from compat_auth.web.login import set_hand_off
+from compat_auth.web.hand_off import set_hand_off
 from security.gateway import parse_answers, running_gateway, write_config
 from security.upstream import recording_upstream
 from stand_ins import call, http_scope, scripted
@@ -284,7 +284,7 @@ def test_what_was_typed_is_shown_as_text(browser: Browser) -> None:
 
 
 def test_nothing_but_our_own_style_may_load_and_nobody_may_frame(browser: Browser) -> None:
-    for path in ("/compat-auth/login", "/compat-auth/logout", "/compat-auth/login.css", "/compat-auth/session"):
+    for path in ("/compat-auth/login", "/compat-auth/logout", "/compat-auth/pages.css", "/compat-auth/session"):
         answer = browser.open(path)
 
         policy = answer.headers["Content-Security-Policy"]
@@ -402,7 +402,7 @@ async def test_the_gate_serves_the_form_with_its_style(settings: Settings) -> No
     gateway = Gateway(settings)
 
     form = await call(gateway, http_scope(b"/compat-auth/login", query=b"next=/dags"))
-    style = await call(gateway, http_scope(b"/compat-auth/login.css"))
+    style = await call(gateway, http_scope(b"/compat-auth/pages.css"))
 
     assert form.status == 200
     assert b'name="next" value="/dags"' in form.body

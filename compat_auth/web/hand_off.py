@@ -1,0 +1,55 @@
+"""Who has just logged in here is logged in at the upstream's own pages too, by the upstream's own cookie."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import flask
+from flask import Flask, Response
+
+from compat_auth.config import Settings
+from compat_auth.credentials import Credential
+from compat_auth.identity import Identity, Token
+from compat_auth.web.page import set_cookie
+
+_EXTENSION = "compat_auth_hand_off"
+# A token that is about to end must not outlive itself in the browser.
+_TOKEN_MARGIN_S = 10
+_TOKEN_MAX_AGE_S = 2592000
+
+HandOff = Callable[[Identity, Credential, Token | None], Token]
+
+
+def set_hand_off(app: Flask, hand_off: HandOff) -> None:
+    """Let a login also give the browser the upstream's own login cookie, made from this token."""
+    app.extensions[_EXTENSION] = hand_off
+
+
+class UpstreamCookie:
+    """The login cookie of the upstream's own pages; without one, nothing happens."""
+
+    def __init__(self, settings: Settings) -> None:
+        airflow = settings.upstream.profile != "generic"
+        # Airflow 3 takes the first of these for an identity by itself: `_token`.
+        self._name = next(iter(settings.upstream.identity_cookies), "") if airflow else ""
+
+    def obtain(self, identity: Identity, credential: Credential, yielded: Token | None) -> Token | None:
+        """Return the token for the cookie; None where there is no cookie.
+
+        Raises:
+            CompatAuthError: The upstream would have no token for this user, or there is none at present.
+        """
+        hand_off: HandOff | None = flask.current_app.extensions.get(_EXTENSION)
+        return None if hand_off is None or not self._name else hand_off(identity, credential, yielded)
+
+    def keep(self, answer: Response, token: Token | None) -> None:
+        """Give the browser the cookie, for as long as its token lasts."""
+        if token is not None:
+            max_age_s = min(max(0, int(token.expires_at - time.time()) - _TOKEN_MARGIN_S), _TOKEN_MAX_AGE_S)
+            set_cookie(answer, self._name, token.value, max_age_s)
+
+    def clear(self, answer: Response) -> None:
+        """Take the cookie from the browser."""
+        if self._name:
+            set_cookie(answer, self._name, "", 0)

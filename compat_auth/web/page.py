@@ -1,0 +1,79 @@
+"""What all pages for browsers share: their look, the headers that protect them, their cookies, their entries in the log."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import flask
+from flask import Response, render_template, request
+
+from compat_auth import audit
+from compat_auth.csrf import Source, find_forgery
+
+MAX_FORM_BYTES = 16384
+MAX_NAME = 512
+STYLE = "pages.css"
+STYLE_FILE = Path(__file__).with_name("static") / STYLE
+_HEADERS = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
+    "frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    # Not no-referrer: with that, browsers send `Origin: null` for a form.
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
+
+
+def protect(response: Response) -> Response:
+    """Return the response with the headers that keep a page from being framed, kept, or made to load anything."""
+    for name, value in _HEADERS.items():
+        response.headers[name] = value
+    return response
+
+
+def render_page(template: str, status: int = 200, **values: object) -> Response:
+    """Return a page made from a template in `templates/compat_auth`."""
+    return flask.make_response(render_template(f"compat_auth/{template}", **values), status)
+
+
+def redirect(target: str) -> Response:
+    """Return a redirect by GET to a target that is safe already."""
+    answer = flask.make_response("", 303)
+    # As it stands: a framework that completes it could complete it to another host.
+    answer.headers["Location"] = target
+    answer.autocorrect_location_header = False
+    return answer
+
+
+def is_too_large() -> bool:
+    """Return whether the body of the request at hand is larger than any form of ours."""
+    return (request.content_length or 0) > MAX_FORM_BYTES
+
+
+def own_cookie(name: str) -> str:
+    """Return the name of a cookie of ours; on HTTPS one that no other host of the domain can set."""
+    return f"__Host-{name}" if request.is_secure else name
+
+
+def set_cookie(answer: Response, name: str, value: str, max_age_s: int, *, http_only: bool = True) -> None:
+    """Give the browser a cookie for the whole host, which another site's requests do not bring; 0 s takes it away."""
+    answer.set_cookie(name, value, max_age=max_age_s, secure=request.is_secure, httponly=http_only, samesite="Lax")
+
+
+def source_forgery(token: str, expected: str) -> str:
+    """Return why the unsafe request at hand could come from another site, for logs only; "" when it cannot."""
+    source = Source(
+        request.headers.get("Sec-Fetch-Site"),
+        request.headers.get("Origin"),
+        f"{request.scheme}://{request.host}",
+        token,
+    )
+    return find_forgery(request.method, source, expected)
+
+
+def record(result: str, username: str, reason: str, *, way: str = "login") -> None:
+    """Leave one entry in the audit log about the request at hand."""
+    client = request.remote_addr or ""
+    audit.record(audit.Verdict(result, way, username[:MAX_NAME], reason, request.method, request.path, client))
