@@ -21,6 +21,10 @@ class UpstreamSettings(Section):
         default=["_token", "session"],
         description="The upstream's own login cookies, dropped once a credential is accepted.",
     )
+    script_reads_cookie: bool = Field(
+        default=False,
+        description="Airflow before 3.1.1: its pages take the login cookie by script, so a login sets it without HttpOnly.",
+    )
     timeout_s: float = Field(default=60, gt=0, description="Seconds to wait for the first byte of an answer.")
     connect_timeout_s: float = Field(default=5, gt=0, description="Seconds to wait for a connection.")
     idle_timeout_s: float = Field(default=300, gt=0, description="Seconds that an answer may pause between two parts.")

@@ -33,6 +33,7 @@ class UpstreamCookie:
         airflow = settings.upstream.profile != "generic"
         # Airflow 3 takes the first of these for an identity by itself: `_token`.
         self._name = next(iter(settings.upstream.identity_cookies), "") if airflow else ""
+        self._is_read_by_script = settings.upstream.script_reads_cookie
 
     def obtain(self, identity: Identity, credential: Credential, yielded: Token | None) -> Token | None:
         """Return the token for the cookie; None where there is no cookie.
@@ -47,7 +48,7 @@ class UpstreamCookie:
         """Give the browser the cookie, for as long as its token lasts."""
         if token is not None:
             max_age_s = min(max(0, int(token.expires_at - time.time()) - _TOKEN_MARGIN_S), _TOKEN_MAX_AGE_S)
-            set_cookie(answer, self._name, token.value, max_age_s)
+            set_cookie(answer, self._name, token.value, max_age_s, http_only=not self._is_read_by_script)
 
     def clear(self, answer: Response) -> None:
         """Take the cookie from the browser."""

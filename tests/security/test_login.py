@@ -8,29 +8,23 @@ from pathlib import Path
 from typing import Any
 
 import bcrypt
-import flask
 import pytest
-from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
 
 from compat_auth.app import Gateway, create_flask_app
 from compat_auth.chain import Chain
 from compat_auth.config import Settings, parse_settings
 from compat_auth.errors import BackendUnavailable, NoSuchUser
 from compat_auth.identity import Identity, Token
-from compat_auth.live_sessions import LiveSessions, live_sessions_of
 from compat_auth.outcome import Accept
 from compat_auth.scopes import parse_scope
-from compat_auth.session_cookie import Session
 from compat_auth.web.attempts import PER_CLIENT, PER_USER, LoginAttempts
 from compat_auth.web.hand_off import set_hand_off
+from security.browser import COOKIE, HOST, Browser
 from security.gateway import parse_answers, running_gateway, write_config
 from security.upstream import recording_upstream
 from stand_ins import call, http_scope, scripted
 
 HASH = bcrypt.hashpw("wonderländ".encode(), bcrypt.gensalt(4)).decode()
-COOKIE = "compat_auth_session"
-HOST = "http://gateway"
 
 
 @pytest.fixture
@@ -48,44 +42,11 @@ def settings(tmp_path: Path) -> Settings:
     return parse_settings(content, origin="test")
 
 
-class Browser:
-    """A browser on one host; it says where its requests come from only when told to."""
-
-    def __init__(self, app: flask.Flask) -> None:
-        self.app = app
-        self.client: FlaskClient = app.test_client()
-
-    @property
-    def sessions(self) -> LiveSessions:
-        found = live_sessions_of(self.app)
-        assert found is not None
-        return found
-
-    def open(self, path: str, form: dict[str, str] | None = None, host: str = HOST, **headers: str) -> TestResponse:
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        method = "GET" if form is None else "POST"
-        return self.client.open(path, base_url=host, method=method, data=form, headers=sent)
-
-    def token(self, path: str = "/compat-auth/login", host: str = HOST) -> str:
-        found = re.search(r'name="token" value="([^"]*)"', self.open(path, host=host).text)
-        assert found
-        return found[1]
-
-    def log_in(self, username: str = "alice", password: str = "wonderländ", **more: str) -> TestResponse:
-        return self.open(
-            "/compat-auth/login", {"token": self.token(), "username": username, "password": password, **more}
-        )
-
-    def session(self) -> Session | None:
-        cookie = self.client.get_cookie(COOKIE, "gateway")
-        return self.sessions.find(cookie.value, secure=False) if cookie else None
-
-
 @pytest.fixture
 def browser(settings: Settings) -> Iterator[Browser]:
     browser = Browser(create_flask_app(settings))
     yield browser
-    browser.sessions._rows._database.close()
+    browser.close()
 
 
 def replace_chain(browser: Browser, says: Any) -> None:
@@ -372,7 +333,7 @@ def test_airflow_gets_its_own_cookie_only_for_a_profile_of_its_own(settings: Set
 
     assert browser.session() is not None
     assert browser.client.get_cookie("_token", "gateway") is None
-    browser.sessions._rows._database.close()
+    browser.close()
 
 
 def test_airflows_cookie_ends_before_its_token(browser: Browser) -> None:
@@ -382,6 +343,22 @@ def test_airflows_cookie_ends_before_its_token(browser: Browser) -> None:
 
     (cookie,) = [value for value in answer.headers.getlist("Set-Cookie") if value.startswith("_token=")]
     assert "Max-Age=0" in cookie
+
+
+@pytest.mark.parametrize("is_read", [False, True])
+def test_a_script_can_read_airflows_cookie_only_where_its_pages_must(settings: Settings, is_read: bool) -> None:
+    """Airflow 3.0's pages take the token from the cookie; ours stays out of reach in any case."""
+    upstream = settings.upstream.model_copy(update={"script_reads_cookie": is_read})
+    browser = Browser(create_flask_app(settings.model_copy(update={"upstream": upstream})))
+    set_hand_off(browser.app, lambda *_: Token("jwt", 2**40))
+
+    answer = browser.log_in()
+
+    cookies = {value.partition("=")[0]: value for value in answer.headers.getlist("Set-Cookie")}
+    assert ("HttpOnly" not in cookies["_token"]) is is_read
+    assert "SameSite=Lax" in cookies["_token"]
+    assert all("HttpOnly" in value for name, value in cookies.items() if name != "_token")
+    browser.close()
 
 
 def test_without_a_secret_there_is_no_login_page() -> None:
