@@ -121,6 +121,11 @@ def build_decider(settings: Settings, strategy: Strategy, app: Flask | None = No
     """
     app = app or create_flask_app(settings)
     chain: Chain = app.extensions["compat_auth"].chain
+    if settings.token.strategy == "exchange" and chain.sign_ins():
+        raise ConfigError(
+            f"token.strategy: exchange needs a password, and {chain.sign_ins()[0].backend.name} lets people log in "
+            "without one (sign_in); set shared_secret or key_pair"
+        )
     obtain = build_obtain(settings, strategy)
     set_hand_off(app, lambda identity, credential, yielded: obtain(identity, credential, yielded, False))
     return Decider(

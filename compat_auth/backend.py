@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar
 from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised
 from compat_auth.guard import View, guard_view
 from compat_auth.outcome import Outcome, Skip
+from compat_auth.sign_in import SignIn
 
 if TYPE_CHECKING:
     from flask import Flask
@@ -91,6 +92,10 @@ class Backend(ABC):
 
     def challenges(self) -> tuple[str, ...]:
         """Return the `WWW-Authenticate` values that invite this backend's credential; () invites nobody."""
+        return ()
+
+    def sign_ins(self) -> tuple[SignIn, ...]:
+        """Return the ways to log in that the backend offers on the login page; () offers none."""
         return ()
 
     def requires_authentication(self, view: View) -> View:

@@ -8,17 +8,20 @@ user, or a cookie beside a wrong explicit credential, stays out.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from compat_auth.accident import describe_accident
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.credentials import Credential
 from compat_auth.errors import BackendUnavailable, CompatAuthError
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
+from compat_auth.sign_in import SignIn
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Mode = Literal["strict", "airflow2"]
 # What Airflow 2 looks for in the list; FAB's own name for the same module is another one to it.
 _CORE_SESSION = frozenset(("session", "airflow.api.auth.backend.session"))
@@ -53,6 +56,14 @@ class Answer:
     reusable: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class OfferedSignIn:
+    """A way to log in, and the backend that offers it."""
+
+    backend: Backend
+    way: SignIn
+
+
 class Chain:
     """The configured, ordered backends. Thread-safe: it keeps no state.
 
@@ -72,6 +83,10 @@ class Chain:
     def answers_alike(self, kind: CredentialKind) -> bool:
         """Return whether two requests with the same credential get the same answer: nobody looks at anything else."""
         return all(backend.depends_on_credential_only for backend in self.backends if kind in backend.kinds)
+
+    def sign_ins(self) -> tuple[OfferedSignIn, ...]:
+        """Return the ways to log in that the backends offer, in the order of the chain."""
+        return tuple(OfferedSignIn(backend, way) for backend in self.backends for way in backend.sign_ins())
 
     def ask(self, credential: Credential) -> Answer:
         """Return the chain's answer, inside a Flask request context.
@@ -141,8 +156,17 @@ class Chain:
 
 
 def _ask_one(backend: Backend, credential: Credential) -> Outcome:
+    return contained(backend, lambda: backend.authenticate(credential))
+
+
+def contained(backend: Backend, ask: Callable[[], T]) -> T:
+    """Return what a backend answers.
+
+    Raises:
+        BackendUnavailable: It could not ask its source, or raised something that it must not.
+    """
     try:
-        return backend.authenticate(credential)
+        return ask()
     except Exception as exc:
         if isinstance(exc, CompatAuthError) and exc.status != _BROKEN:
             raise

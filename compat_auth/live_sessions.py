@@ -93,6 +93,7 @@ class LiveSessions:
             identity.email,
             identity.mfa,
             data or {},
+            identity.expires_at,
         )
         self._rows.add(session.id, SessionRow(session.username, session.directory, session.backend, now, now))
         return session

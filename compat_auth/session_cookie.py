@@ -50,6 +50,7 @@ class Session:
         email: E-mail address, or "".
         mfa: The login had a second factor.
         data: The application's own; JSON.
+        expires_at: End of the credential that began it, which it does not outlive; None where that had none.
     """
 
     id: str = field(repr=False)
@@ -63,6 +64,7 @@ class Session:
     email: str = ""
     mfa: bool = False
     data: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    expires_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +183,8 @@ class SessionCookie:
 
     def ends(self, session: Session) -> int:
         """Return when the session ends however busy it is, in seconds since the epoch."""
-        return session.created + self._max_age_s
+        ends = session.created + self._max_age_s
+        return ends if session.expires_at is None else min(ends, session.expires_at)
 
     def renewed(self, session: Session, *, idle_s: float | None = None) -> Session | None:
         """Return the session as seen now, or None while that is not yet worth a new cookie.
@@ -238,6 +241,7 @@ _NAMES = {
     "e": "email",
     "m": "mfa",
     "x": "data",
+    "n": "expires_at",
 }
 
 
@@ -246,8 +250,9 @@ def _read(content: bytes) -> Session:
     found = cast("dict[str, Any]", json.loads(content))
     texts = [found.get(name, "") for name in "iudbtse"]
     times = [found.get(name) for name in "cl"]
-    data, mfa = found.get("x", {}), found.get("m", False)
-    fits = all(isinstance(text, str) for text in texts) and all(type(moment) is int for moment in times)
+    data, mfa, expires_at = found.get("x", {}), found.get("m", False), found.get("n")
+    known = [*times, *(() if expires_at is None else (expires_at,))]
+    fits = all(isinstance(text, str) for text in texts) and all(type(moment) is int for moment in known)
     if not fits or not all((found.get("i"), found.get("u"), found.get("t"))) or not isinstance(data, dict):
         raise InvalidSession("session: of another shape")
     identifier, username, directory, backend, token, subject, email = cast("list[str]", texts)
@@ -264,6 +269,7 @@ def _read(content: bytes) -> Session:
         email,
         mfa is True,
         cast("dict[str, Any]", data),
+        expires_at,
     )
 
 

@@ -131,6 +131,18 @@ def read_unverified(token: str) -> dict[str, Any]:
     return dict(_split(token).payload)
 
 
+def algorithm_of(token: str) -> str:
+    """Return the algorithm that the header of a verified token names.
+
+    Raises:
+        InvalidToken: The text is not a well-formed JWT, or names none.
+    """
+    algorithm = _split(token).header.get("alg")
+    if not isinstance(algorithm, str):
+        raise InvalidToken("header: alg missing")
+    return algorithm
+
+
 def shared_secret(secret: str) -> SigningKey:
     """Return the HS512 key of a secret that is shared with the upstream.
 

@@ -7,7 +7,8 @@ any other Bearer is for the next backend, and in the end for the upstream. What 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import ClassVar
 
 from compat_auth.airflow2_module import airflow2_contract
@@ -20,9 +21,11 @@ from compat_auth.lookup import Lookup
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.pinned_links import PinnedLinks
 from compat_auth.shared_verdicts import open_verdicts
+from compat_auth.sign_in import SignIn
 from compat_auth.subject_links import ConfiguredLinks, SubjectLinks
 from compat_auth.tokens import read_unverified
 from compat_auth_backends.openid.claims import credential_id_of
+from compat_auth_backends.openid.code_flow import CodeFlow
 from compat_auth_backends.openid.issuer import Issuer, NotKnown, Vouched
 
 CLIENT_AUTH = None
@@ -38,6 +41,7 @@ class OidcBackend(Backend):
         lookup: Completes whom an issuer vouches for.
         realm: Of the challenge.
         now: Seconds since the epoch.
+        logins: Tables of the issuers at which one can log in, by the issuer's name.
     """
 
     name = "oidc"
@@ -51,6 +55,7 @@ class OidcBackend(Backend):
         *,
         realm: str = "Airflow",
         now: Callable[[], float] = time.time,
+        logins: Mapping[str, OidcIssuerSettings] | None = None,
     ) -> None:
         self._by_name = {issuer.name: issuer for issuer in issuers}
         # The longest prefix first; "" takes what is left.
@@ -62,6 +67,10 @@ class OidcBackend(Backend):
         self._lookup = lookup
         self._realm = realm
         self._now = now
+        self._sign_ins = tuple(
+            CodeFlow(table, self._by_name[name], partial(self._admit, self._by_name[name], credential_id=""))
+            for name, table in (logins or {}).items()
+        )
 
     @classmethod
     def from_settings(cls, settings: Settings) -> OidcBackend:
@@ -93,7 +102,12 @@ class OidcBackend(Backend):
                 if earlier.takes_opaque and issuer.takes_opaque and earlier.opaque_prefix == issuer.opaque_prefix:
                     raise ConfigError(f"{where}.opaque_prefix: the same as another issuer's; their tokens look alike")
             issuers.append(issuer)
-        return cls(tuple(issuers), Lookup.from_settings(settings), realm=settings.basic_auth.realm)
+        return cls(
+            tuple(issuers),
+            Lookup.from_settings(settings),
+            realm=settings.basic_auth.realm,
+            logins={table.issuer: table for table in tables if table.sign_in},
+        )
 
     def authenticate(self, credential: Credential) -> Outcome:
         """Accept the bearer of a good token; skip a token of nobody we know.
@@ -135,6 +149,10 @@ class OidcBackend(Backend):
             BackendUnavailable: An issuer could not be asked.
         """
         return "; ".join(f"{name} publishes {issuer.probe()} keys" for name, issuer in self._by_name.items())
+
+    def sign_ins(self) -> tuple[SignIn, ...]:
+        """Return the logins at the issuers that have `sign_in`."""
+        return self._sign_ins
 
     def challenges(self) -> tuple[str, ...]:
         """Return the invitation to a bearer token (RFC 6750 section 3)."""

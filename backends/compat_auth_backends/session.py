@@ -147,6 +147,7 @@ class SessionBackend(Backend):
             subject=session.subject or session.username,
             email=session.email,
             mfa=session.mfa,
+            expires_at=session.expires_at,
         )
         directory = self._directories.get(session.directory)
         if directory is None:
@@ -178,6 +179,7 @@ class SessionBackend(Backend):
             roles=user.roles,
             upstream_id=user.upstream_id,
             mfa=session.mfa,
+            expires_at=session.expires_at,
         )
         return self._lookup.accept(Accept(known))
 

@@ -65,7 +65,20 @@ class OidcIssuerSettings(Section):
         " neither audience nor scope.",
     )
     liveness: bool = Field(default=False, description="Show JWTs to UserInfo too, so that a revoked one is noticed.")
-    client_id: str = Field(default="", description="Our own client id at the issuer, for introspection.")
+    sign_in: str = Field(
+        default="",
+        pattern=r"^([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)?$",
+        description="Name of its button on the login page, part of the address …/sign-in/NAME/callback; empty: none.",
+    )
+    sign_in_label: str = Field(default="", description="Text of the button; empty: one with the issuer's host.")
+    sign_in_scope: str = Field(default="openid profile email", description="What a login asks for.")
+    authorization_url: str = Field(
+        default="", description="Its login page; empty: what its discovery document says, on its own host."
+    )
+    token_url: str = Field(
+        default="", description="Where a login's code is redeemed; empty: what its discovery document says."
+    )
+    client_id: str = Field(default="", description="Our own client id at the issuer, for introspection and logins.")
     client_secret: SecretStr = Field(default=SecretStr(""), description="Our client's secret.")
     client_secret_file: str = Field(default="", description="File with our client's secret.")
     opaque_prefix: str = Field(

@@ -1,20 +1,18 @@
-"""The login form, checked by the same backends as HTTP Basic."""
+"""The login page: a form, checked by the same backends as HTTP Basic, and a button for each other way."""
 
 from __future__ import annotations
 
 from flask import Response, request
 
-from compat_auth import sessions
 from compat_auth.chain import Chain
 from compat_auth.credentials import Basic
 from compat_auth.errors import CompatAuthError
-from compat_auth.identity import Identity, Token
-from compat_auth.outcome import Accept
+from compat_auth.outcome import Accept, Outcome
 from compat_auth.safe_next import safe_next
+from compat_auth.web.arrival import Arrival, is_limited
 from compat_auth.web.attempts import LoginAttempts
 from compat_auth.web.form_token import FormToken
-from compat_auth.web.hand_off import UpstreamCookie
-from compat_auth.web.page import MAX_NAME, is_too_large, record, redirect, render_page
+from compat_auth.web.page import MAX_NAME, is_too_large, record, render_page
 
 _MAX_PASSWORD = 4096
 
@@ -25,13 +23,17 @@ class LoginPage:
     Args:
         chain: Checks the passwords.
         form_token: Ties the form to a browser.
-        upstream_cookie: What a login gives the browser besides our session.
+        arrival: Lets people in.
+        ways: Other ways to log in: path below the prefix, and text of the button.
     """
 
-    def __init__(self, chain: Chain, form_token: FormToken, upstream_cookie: UpstreamCookie) -> None:
+    def __init__(
+        self, chain: Chain, form_token: FormToken, arrival: Arrival, ways: tuple[tuple[str, str], ...]
+    ) -> None:
         self._chain = chain
         self._form_token = form_token
-        self._upstream_cookie = upstream_cookie
+        self._arrival = arrival
+        self._ways = ways
         self._attempts = LoginAttempts()
 
     def show(self) -> Response:
@@ -53,46 +55,50 @@ class LoginPage:
             answer = self.render(429, target, "Too many attempts. Please wait a minute.", username)
             answer.headers["Retry-After"] = str(wait_s)
             return answer
-        try:
-            identity, token = self._check(username, password)
-        except CompatAuthError as error:
-            if error.status >= 500:
-                raise
-            record("reject", username, str(error))
-            identity, token = None, None
-        if identity is None:
+        arrived = self._let_in(username, password, target)
+        if arrived is None:
             return self.render(403, target, "User name or password is wrong.", username)
-        sessions.log_in(identity)
-        record("accept", identity.username, "")
-        answer = redirect(target)
-        self._form_token.clear(answer)
-        self._upstream_cookie.keep(answer, token)
-        return answer
+        self._form_token.clear(arrived)
+        return arrived
 
     def render(self, status: int, target: str, message: str = "", username: str = "") -> Response:
         """Return the form, tied to this browser by a cookie."""
         token = self._form_token.current()
-        name = username[:MAX_NAME]
-        answer = render_page("login.html", status, next=target, token=token, message=message, username=name)
+        answer = render_page(
+            "login.html",
+            status,
+            next=target,
+            token=token,
+            message=message,
+            username=username[:MAX_NAME],
+            ways=self._ways,
+            takes_passwords=self._chain.takes(Basic),
+        )
         self._form_token.keep(answer, token)
         return answer
 
-    def _check(self, username: str, password: str) -> tuple[Identity | None, Token | None]:
-        """Return who it is, with the token for the upstream's own cookie where there is one."""
+    def _let_in(self, username: str, password: str, target: str) -> Response | None:
+        """Let in whom a backend vouches for; None where nobody does, or the upstream does not know the user."""
         if not _could_be(username, password):
             record("reject", username, "not a user name and password")
-            return None, None
+            return None
         credential = Basic(username, password)
-        answer = self._chain.ask(credential)
-        if not isinstance(answer.outcome, Accept):
-            record("reject", username, getattr(answer.outcome, "reason", "no backend takes passwords"))
-            return None, None
-        identity = answer.outcome.identity
-        if identity.scopes is not None or identity.role_account or identity.expires_at is not None:
-            # A session would lend a limited credential what it does not have.
-            record("reject", username, "a limited credential cannot begin a session")
-            return None, None
-        return identity, self._upstream_cookie.obtain(identity, credential, answer.outcome.token)
+        try:
+            return self._conclude(self._chain.ask(credential).outcome, credential, target)
+        except CompatAuthError as error:
+            if error.status >= 500:
+                raise
+            record("reject", username, str(error))
+            return None
+
+    def _conclude(self, outcome: Outcome, credential: Basic, target: str) -> Response | None:
+        if not isinstance(outcome, Accept):
+            record("reject", credential.username, getattr(outcome, "reason", "no backend takes passwords"))
+            return None
+        if is_limited(outcome.identity) or outcome.identity.expires_at is not None:
+            record("reject", credential.username, "a limited credential cannot begin a session")
+            return None
+        return self._arrival.let_in(outcome, credential, target)
 
 
 def _could_be(username: str, password: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import flask
 from flask import Response, render_template, request
@@ -71,6 +72,16 @@ def source_forgery(token: str, expected: str) -> str:
         token,
     )
     return find_forgery(request.method, source, expected)
+
+
+def comes_from_another_site() -> bool:
+    """Return whether another site has led the browser here; browsers that do not tell are believed."""
+    site = request.headers.get("Sec-Fetch-Site")
+    if site is not None:
+        return site not in ("same-origin", "none")
+    # On plain HTTP browsers send no Sec-Fetch-Site.
+    referrer = urlsplit(request.headers.get("Referer", ""))
+    return bool(referrer.netloc) and (referrer.scheme, referrer.netloc) != (request.scheme, request.host)
 
 
 def record(result: str, username: str, reason: str, *, way: str = "login") -> None:

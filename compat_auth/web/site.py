@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, cast
 
 import flask
@@ -12,18 +13,30 @@ from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable, CompatAuthError, ConfigError
 from compat_auth.live_sessions import live_sessions_of
 from compat_auth.session_cookie import SessionCookie
+from compat_auth.sign_in import NAME_PATTERN
+from compat_auth.web.arrival import Arrival
+from compat_auth.web.attempt_cookie import AttemptCookie
 from compat_auth.web.form_token import FormToken
 from compat_auth.web.hand_off import UpstreamCookie
 from compat_auth.web.login import LoginPage
 from compat_auth.web.logout import LogoutPage, show_session
 from compat_auth.web.page import STYLE, STYLE_FILE, protect, record
+from compat_auth.web.sign_in import SignInPages
 
 BLUEPRINT = "compat_auth_web"
 _PATHS = "compat_auth_web_paths"
+_FORM = "_form"
+_ATTEMPT = "_attempt"
+COOKIE_ENDS = (_FORM, _ATTEMPT)
+"""What our other cookies' names end with."""
 
 
 def register_pages(app: Flask, settings: Settings, chain: Chain) -> None:
-    """Serve the pages in the app, where `[session]` has a secret; calling it twice is harmless."""
+    """Serve the pages in the app, where `[session]` has a secret; calling it twice is harmless.
+
+    Raises:
+        ConfigError: Two ways to log in have one name, or one has none that fits.
+    """
     if live_sessions_of(app) is None or BLUEPRINT in app.blueprints:
         return
     site = _Site(settings, chain)
@@ -38,13 +51,17 @@ def page_paths(app: Flask) -> tuple[str, ...]:
 
 def own_cookie_names(cookie: SessionCookie) -> tuple[str, ...]:
     """Return the names of all cookies that the pages set of their own."""
-    return (*cookie.names, *(f"{name}_form" for name in cookie.names))
+    return tuple(f"{name}{end}" for name in cookie.names for end in ("", *COOKIE_ENDS))
 
 
 class _Site:
     def __init__(self, settings: Settings, chain: Chain) -> None:
-        upstream_cookie = UpstreamCookie(settings)
-        self._login = LoginPage(chain, FormToken(f"{settings.session.cookie_name}_form"), upstream_cookie)
+        upstream_cookie, cookie = UpstreamCookie(settings), settings.session.cookie_name
+        arrival, attempts = Arrival(upstream_cookie), AttemptCookie(settings, f"{cookie}{_ATTEMPT}")
+        ways = [SignInPages(offered, settings.prefix, attempts, arrival) for offered in chain.sign_ins()]
+        _require_own_names(ways)
+        buttons = tuple((way.path, way.label) for way in ways)
+        self._login = LoginPage(chain, FormToken(f"{cookie}{_FORM}"), arrival, buttons)
         logout = LogoutPage(f"{settings.prefix}logout", upstream_cookie)
         self._style = STYLE_FILE.read_text(encoding="utf-8")
         self.blueprint = Blueprint(BLUEPRINT, __name__, template_folder="templates", static_folder=None)
@@ -55,6 +72,7 @@ class _Site:
             ("logout", "POST", logout.log_out),
             ("session", "GET", show_session),
             (STYLE, "GET", self._show_style),
+            *(route for way in ways for route in way.routes()),
         )
         for path, method, view in routes:
             # A dot in the name of an endpoint is Flask's.
@@ -78,3 +96,13 @@ class _Site:
             answer.headers["Retry-After"] = str(error.retry_after_s)
         record("unavailable", "", str(error))
         return answer
+
+
+def _require_own_names(ways: list[SignInPages]) -> None:
+    names: set[str] = set()
+    for way in ways:
+        if not re.fullmatch(NAME_PATTERN, way.name):
+            raise ConfigError(f"sign-in {way.name!r}: not a name for an address; up to 32 of a-z, 0-9 and -")
+        if way.name in names:
+            raise ConfigError(f"sign-in: {way.name!r} is there twice; give one of the two another name")
+        names.add(way.name)

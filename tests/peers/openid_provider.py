@@ -24,6 +24,8 @@ MAX_HOPS = 8
 AUDIENCE = "https://api.example.org"
 GATEWAY_CLIENT = "gateway"
 GATEWAY_SECRET = "gateway secret+%"
+LOGIN_CLIENT = "login"
+LOGIN_SECRET = "login secret+%"
 GOOGLE = "https://accounts.google.com"
 _SOURCE = HERE / "oidc"
 _CALLBACK = "http://127.0.0.1:1/callback"
@@ -48,6 +50,7 @@ class OpenIdProvider:
         self.process = Process("oidc-provider", folder / "log")
         self._folder = folder
         self._port = port
+        self._callbacks: list[str] = []
 
     def start(self) -> None:
         """Start it and return once it answers."""
@@ -65,6 +68,8 @@ class OpenIdProvider:
             is_ready=lambda: answers_http(f"{self.url}/test/counts"),
             timeout_s=START_S,
         )
+        for uri in self._callbacks:
+            self._add_callback(uri)
 
     def stop(self) -> None:
         """Stop it; its keys stay, its tokens are forgotten."""
@@ -94,10 +99,19 @@ class OpenIdProvider:
         """Sign with new keys from now on; the old ones stay published unless they are dropped."""
         requests.get(f"{self.url}/test/rotate{'?drop' if drop else ''}", timeout=TIMEOUT_S).raise_for_status()
 
+    def send_logins_to(self, uri: str) -> None:
+        """Let the client `LOGIN_CLIENT` have users sent back to this address, too."""
+        self._callbacks.append(uri)
+        self._add_callback(uri)
+
     def asked(self, path: str) -> int:
         """Return how often a path was asked for since the start."""
         counts: dict[str, int] = requests.get(f"{self.url}/test/counts", timeout=TIMEOUT_S).json()
         return counts.get(path, 0)
+
+    def _add_callback(self, uri: str) -> None:
+        query = urlencode({"uri": uri})
+        requests.get(f"{self.url}/test/callback?{query}", timeout=TIMEOUT_S).raise_for_status()
 
     def _log_in(self, user: str, client: str, *, resource: str = "") -> Mapping[str, Any]:
         verifier = secrets.token_urlsafe(40)

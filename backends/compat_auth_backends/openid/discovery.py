@@ -3,16 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from compat_auth.config import OidcIssuerSettings
 from compat_auth.endpoint import Endpoint
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.fetched_document import Fetched, FetchedDocument, ttl_of
-from compat_auth.strict_json import parse_object
+from compat_auth.strict_json import is_list, parse_object
 
 WELL_KNOWN = "/.well-known/openid-configuration"
 # Member of the document, and the setting that takes its place.
-_SETTINGS = {"jwks_uri": "jwks_url", "introspection_endpoint": "introspection", "userinfo_endpoint": "userinfo"}
+_SETTINGS = {
+    "jwks_uri": "jwks_url",
+    "introspection_endpoint": "introspection",
+    "userinfo_endpoint": "userinfo",
+    "authorization_endpoint": "authorization_url",
+    "token_endpoint": "token_url",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Description:
+    """What is used of a discovery document: endpoints on the issuer's own host, and what it says of itself."""
+
+    endpoints: Mapping[str, Endpoint] = field(default_factory=dict[str, Endpoint])
+    promises: frozenset[str] = frozenset()
+    client_authentication: tuple[str, ...] = ()
 
 
 class Discovery:
@@ -34,6 +50,8 @@ class Discovery:
             "jwks_uri": settings.jwks_url,
             "introspection_endpoint": settings.introspection,
             "userinfo_endpoint": settings.userinfo,
+            "authorization_endpoint": settings.authorization_url or bool(settings.sign_in),
+            "token_endpoint": settings.token_url or bool(settings.sign_in),
         }
         self._configured = {
             member: Endpoint.parse(url, where=f"{where}.{_SETTINGS[member]}", ca_file=settings.ca_file)
@@ -47,9 +65,7 @@ class Discovery:
             self._well_known = Endpoint.parse(
                 settings.issuer.rstrip("/") + WELL_KNOWN, where=f"{where}.issuer", ca_file=settings.ca_file
             )
-        self._document: FetchedDocument[Mapping[str, Endpoint]] = FetchedDocument(
-            f"discovery of {settings.issuer}", self._fetch
-        )
+        self._document: FetchedDocument[_Description] = FetchedDocument(f"discovery of {settings.issuer}", self._fetch)
 
     def endpoint(self, member: str) -> Endpoint:
         """Return the endpoint that a member of the discovery document names.
@@ -60,7 +76,7 @@ class Discovery:
         configured = self._configured.get(member)
         if configured is not None:
             return configured
-        found = self._document.current().get(member)
+        found = self._document.current().endpoints.get(member)
         if found is None:
             raise BackendUnavailable(
                 f"{self._where}: the discovery document names no {member} on the issuer's own host; "
@@ -68,9 +84,26 @@ class Discovery:
             )
         return found
 
-    def _fetch(self) -> Fetched[Mapping[str, Endpoint]]:
+    def promises(self, member: str) -> bool:
+        """Return whether the issuer says of itself that something is so; not where all its endpoints are configured.
+
+        Raises:
+            BackendUnavailable: The document could not be had, or is another issuer's.
+        """
+        return member in self._document.current().promises
+
+    def takes_basic(self) -> bool:
+        """Return whether our client may show its secret by HTTP Basic, as by default (Discovery 1.0 section 3).
+
+        Raises:
+            BackendUnavailable: The document could not be had, or is another issuer's.
+        """
+        ways = self._document.current().client_authentication
+        return not ways or "client_secret_basic" in ways or "client_secret_post" not in ways
+
+    def _fetch(self) -> Fetched[_Description]:
         if self._well_known is None:
-            return Fetched({})
+            return Fetched(_Description())
         answer = self._well_known.get()
         if answer.status != 200:
             raise BackendUnavailable(f"{self._well_known.url}: answered {answer.status}")
@@ -82,7 +115,13 @@ class Discovery:
         if document.get("issuer") != self._issuer:
             raise BackendUnavailable(f"{self._well_known.url}: describes another issuer than {self._issuer!r}")
         found = {member: self._own(document.get(member), member) for member in _SETTINGS}
-        return Fetched({member: own for member, own in found.items() if own is not None}, ttl_of(answer.headers))
+        ways = document.get("token_endpoint_auth_methods_supported")
+        description = _Description(
+            {member: own for member, own in found.items() if own is not None},
+            frozenset(member for member, value in document.items() if value is True),
+            tuple(way for way in ways if isinstance(way, str)) if is_list(ways) else (),
+        )
+        return Fetched(description, ttl_of(answer.headers))
 
     def _own(self, url: object, member: str) -> Endpoint | None:
         if not isinstance(url, str) or self._well_known is None:

@@ -15,8 +15,9 @@ from compat_auth.errors import ConfigError, InvalidToken
 from compat_auth.jwks_cache import JwksCache
 from compat_auth.strict_json import is_list
 from compat_auth.subject_links import ConfiguredLinks, SubjectLinks
-from compat_auth.tokens import CLOCK_SKEW_S
+from compat_auth.tokens import CLOCK_SKEW_S, algorithm_of
 from compat_auth.verdict_cache import MemoryVerdicts, Verdict, VerdictCache, VerdictStore
+from compat_auth_backends.openid import id_token
 from compat_auth_backends.openid.claims import identifying_part, name_in, scopes_in
 from compat_auth_backends.openid.discovery import Discovery
 from compat_auth_backends.openid.remote import RemoteChecks
@@ -92,9 +93,10 @@ class Issuer:
         self._ttl_s = cache_ttl_s
         self._links = links or ConfiguredLinks(settings.subjects)
         self._now = now
-        self._discovery = discovery = Discovery(settings, where)
+        self.discovery = discovery = Discovery(settings, where)
+        self._secret = _secret(settings, where)
         self._jwks = JwksCache(lambda: discovery.endpoint("jwks_uri"), algorithms=tuple(settings.algorithms))
-        self._remote = RemoteChecks(discovery, _basic(settings, where))
+        self._remote = RemoteChecks(discovery, _basic(settings.client_id, self._secret))
         source = settings.model_dump_json(exclude={"client_secret"})
         self._verdicts = VerdictCache(source, store or MemoryVerdicts(_ENTRIES), now=now)
         # Not what the issuer says: it holds whatever is changed in the settings.
@@ -123,9 +125,11 @@ class Issuer:
         for wanted, member in (
             (self._settings.introspection, "introspection_endpoint"),
             (self._settings.userinfo, "userinfo_endpoint"),
+            (self._settings.sign_in, "authorization_endpoint"),
+            (self._settings.sign_in, "token_endpoint"),
         ):
             if wanted:
-                self._discovery.endpoint(member)
+                self.discovery.endpoint(member)
         return self._jwks.probe()
 
     def check_jwt(self, token: str) -> Vouched:
@@ -155,6 +159,44 @@ class Issuer:
             claims = {**live.claims, **claims}
             believed_until = live.ends_at
         return self._vouch(claims, believed_until)
+
+    def check_id_token(self, token: str, *, nonce: str, access_token: str) -> Vouched:
+        """Return whom an ID token of a login logs in; what it does not tell, UserInfo may, where that is set.
+
+        Args:
+            token: The ID token.
+            nonce: The attempt's.
+            access_token: What came with it.
+
+        Raises:
+            InvalidToken: It is not right.
+            NoSuchUser: The name in it is linked to another account.
+            BackendUnavailable: The issuer could not be asked.
+        """
+        settings, now = self._settings, self._now()
+        client_id = settings.client_id
+        claims = self._jwks.verify(token, audience=(client_id,), issuer=settings.issuer, types=id_token.TYPES, now=now)
+        algorithm = algorithm_of(token)
+        id_token.check(claims, algorithm=algorithm, client_id=client_id, nonce=nonce, access_token=access_token)
+        if settings.userinfo and settings.username_claim not in claims:
+            told = self._remote.ask_userinfo(access_token)
+            if isinstance(told, str) or told.get("sub") != claims["sub"]:  # OpenID Connect Core 5.3.2
+                raise InvalidToken("UserInfo refuses the token, or tells of another subject")
+            claims = {**told, **claims}
+        return self._vouch(claims, now)
+
+    def client_credentials(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
+        """Return the headers and the parameters by which our own client names itself (RFC 6749 section 2.3.1).
+
+        Raises:
+            BackendUnavailable: The discovery document could not be had.
+        """
+        client_id = self._settings.client_id
+        if not self._secret:
+            return {}, {"client_id": client_id}
+        if self.discovery.takes_basic():
+            return {"Authorization": _basic(client_id, self._secret)}, {}
+        return {}, {"client_id": client_id, "client_secret": self._secret}
 
     def check_opaque(self, token: str) -> Vouched:
         """Return what the issuer says about a token that only it can read.
@@ -265,20 +307,22 @@ def _is_moment(value: Any) -> bool:
 
 
 def _check(settings: OidcIssuerSettings, where: str) -> None:
-    if not any(settings.audience):
+    if not any(settings.audience) and not settings.sign_in:
         raise ConfigError(f"{where}.audience: missing; without it a token for any other application would do")
     if "" in settings.audience or "" in settings.clients:
         raise ConfigError(f"{where}: an empty name in audience or clients; remove it")
-    if settings.introspection and not settings.client_id:
-        raise ConfigError(f"{where}.client_id: missing; introspection needs our own client at the issuer")
+    if (settings.introspection or settings.sign_in) and not settings.client_id:
+        raise ConfigError(f"{where}.client_id: missing; introspection and sign_in need our own client at the issuer")
+    if settings.sign_in and "openid" not in settings.sign_in_scope.split():
+        raise ConfigError(f"{where}.sign_in_scope: without openid there is no ID token; add it")
     if settings.userinfo and settings.scope and not (settings.introspection or settings.liveness):
         raise ConfigError(f"{where}.scope: UserInfo does not tell it; use introspection instead, or leave scope out")
     if settings.liveness and not settings.userinfo:
         raise ConfigError(f"{where}.liveness: needs userinfo = true, or its URL")
 
 
-def _basic(settings: OidcIssuerSettings, where: str) -> str:
-    """Return the Authorization value of our own client (RFC 6749 section 2.3.1), or "" without one."""
+def _secret(settings: OidcIssuerSettings, where: str) -> str:
+    """Return the secret of our own client, or "" where it has none."""
     secret = settings.client_secret.get_secret_value()
     if settings.client_secret_file:
         if secret:
@@ -289,9 +333,13 @@ def _basic(settings: OidcIssuerSettings, where: str) -> str:
             raise ConfigError(
                 f"{where}.client_secret_file: {settings.client_secret_file}: cannot be read ({type(exc).__name__})"
             ) from None
-    if not settings.client_id:
-        return ""
     if settings.introspection and not secret:
         raise ConfigError(f"{where}.client_secret: missing; introspection needs it (or client_secret_file)")
-    pair = f"{quote_plus(settings.client_id)}:{quote_plus(secret)}"
-    return "Basic " + base64.b64encode(pair.encode()).decode()
+    return secret
+
+
+def _basic(client_id: str, secret: str) -> str:
+    """Return the Authorization value of our own client (RFC 6749 section 2.3.1), or "" without one."""
+    if not client_id:
+        return ""
+    return "Basic " + base64.b64encode(f"{quote_plus(client_id)}:{quote_plus(secret)}".encode()).decode()

@@ -1,4 +1,5 @@
-// A certified OpenID provider (panva's oidc-provider) with an automatic login: `login_hint` says who comes.
+// A certified OpenID provider (panva's oidc-provider) with an automatic login: `login_hint` says who comes. Without one
+// there is a page with a button for each user.
 //   node provider.mjs MODULES FOLDER PORT ISSUER
 // MODULES: where `npm ci` put the packages. FOLDER: keeps the signing keys over a restart.
 import crypto from 'node:crypto';
@@ -11,6 +12,7 @@ const [modules, folder, port, issuer] = process.argv.slice(2);
 const { Provider } = await import(pathToFileURL(path.join(modules, 'oidc-provider', 'lib', 'index.js')).href);
 const here = `http://127.0.0.1:${port}`;
 const callback = 'http://127.0.0.1:1/callback'; // nobody listens: the test reads the code from the redirect
+const callbacks = [callback]; // where the gateway is, is known later than this
 const keysFile = path.join(folder, 'keys.json');
 
 const ALGORITHMS = {
@@ -55,6 +57,10 @@ const configuration = () => ({
   clients: [
     ...Object.keys(ALGORITHMS).map((alg) => web(`web-${alg}`, alg)), web('other', 'RS256'), machine('machine'), machine('other-machine'),
     { client_id: 'gateway', client_secret: 'gateway secret+%', redirect_uris: [], response_types: [], grant_types: [] },
+    {
+      client_id: 'login', client_secret: 'login secret+%', grant_types: ['authorization_code'],
+      redirect_uris: callbacks, response_types: ['code'],
+    },
   ],
   scopes: ['openid', 'email', 'profile'],
   claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['preferred_username', 'hd'] },
@@ -101,10 +107,22 @@ http.createServer(async (request, response) => {
       op = make();
       return response.end();
     }
+    if (url.pathname === '/test/callback') {
+      callbacks.push(url.searchParams.get('uri'));
+      op = make();
+      return response.end();
+    }
     counts[url.pathname] = (counts[url.pathname] ?? 0) + 1;
     if (url.pathname.startsWith('/login/')) {
       const { params } = await op.interactionDetails(request, response);
-      return await op.interactionFinished(request, response, { login: { accountId: users[params.login_hint].sub } }, { mergeWithLastSubmission: false });
+      const name = params.login_hint ?? url.searchParams.get('user');
+      if (name === null) {
+        const buttons = [...Object.keys(users), 'Cancel'].map((user) => `<button name="user" value="${user}">${user}</button>`);
+        response.setHeader('Content-Type', 'text/html; charset=utf-8');
+        return response.end(`<!doctype html><title>Lab</title><h1>The lab's own login</h1><form>${buttons.join(' ')}</form>`);
+      }
+      const result = name === 'Cancel' ? { error: 'access_denied', error_description: 'the user said no' } : { login: { accountId: users[name].sub } };
+      return await op.interactionFinished(request, response, result, { mergeWithLastSubmission: false });
     }
     return op.callback()(request, response);
   } catch (error) {

@@ -1,0 +1,43 @@
+"""The last step of every login: who has been vouched for gets a session and the upstream's own cookie, and goes on."""
+
+from __future__ import annotations
+
+from flask import Response
+
+from compat_auth import sessions
+from compat_auth.credentials import Credential
+from compat_auth.identity import Identity
+from compat_auth.outcome import Accept
+from compat_auth.web.hand_off import UpstreamCookie
+from compat_auth.web.page import record, redirect
+
+
+class Arrival:
+    """Lets people in.
+
+    Args:
+        upstream_cookie: What a login gives the browser besides our session.
+    """
+
+    def __init__(self, upstream_cookie: UpstreamCookie) -> None:
+        self._upstream_cookie = upstream_cookie
+
+    def let_in(self, accepted: Accept, credential: Credential, target: str) -> Response:
+        """Return the redirect that begins a session, with a new id whatever the browser had.
+
+        Raises:
+            CompatAuthError: The upstream would have no token for this user, or there is none at present.
+        """
+        identity = accepted.identity
+        # First: whom the upstream does not know gets no session either.
+        token = self._upstream_cookie.obtain(identity, credential, accepted.token)
+        sessions.log_in(identity)
+        record("accept", identity.username, "")
+        answer = redirect(target)
+        self._upstream_cookie.keep(answer, token)
+        return answer
+
+
+def is_limited(identity: Identity) -> bool:
+    """Return whether a session would lend the credential of an identity what it does not have."""
+    return identity.scopes is not None or identity.role_account

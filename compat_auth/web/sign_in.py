@@ -1,0 +1,124 @@
+"""The ways to log in that backends offer: send the browser there, and take it in when it comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import Response, request
+
+from compat_auth.chain import OfferedSignIn, contained
+from compat_auth.credentials import Absent
+from compat_auth.errors import CompatAuthError, RequestRefused
+from compat_auth.guard import request_credential
+from compat_auth.outcome import Accept, Outcome
+from compat_auth.safe_next import safe_next
+from compat_auth.sign_in import CredentialSignIn, RedirectSignIn
+from compat_auth.web.arrival import Arrival, is_limited
+from compat_auth.web.attempt_cookie import AttemptCookie
+from compat_auth.web.page import comes_from_another_site, record, redirect, render_page
+
+FOLDER = "sign-in"
+_MAX_LOGGED = 200
+
+
+class SignInPages:
+    """The addresses of one way: `sign-in/NAME`, and `sign-in/NAME/callback` where a provider sends the browser back.
+
+    Args:
+        offered: The way, and the backend that offers it.
+        prefix: Where our own pages live.
+        attempts: Binds attempts to browsers.
+        arrival: Lets people in.
+    """
+
+    def __init__(self, offered: OfferedSignIn, prefix: str, attempts: AttemptCookie, arrival: Arrival) -> None:
+        self._backend = offered.backend
+        self._way = offered.way
+        self._prefix = prefix
+        self._attempts = attempts
+        self._arrival = arrival
+        self.name = offered.way.name
+        self.label = offered.way.label
+        self.path = f"{FOLDER}/{self.name}"
+
+    def routes(self) -> tuple[tuple[str, str, Callable[[], Response]], ...]:
+        """Return (path below the prefix, method, view) of each page."""
+        if isinstance(self._way, CredentialSignIn):
+            return ((self.path, "GET", self.show_credential),)
+        return ((self.path, "GET", self.begin), (f"{self.path}/callback", "GET", self.come_back))
+
+    def begin(self) -> Response:
+        """Send the browser to the provider."""
+        assert isinstance(self._way, RedirectSignIn)  # noqa: S101  # routed so
+        way, target = self._way, safe_next(request.args.get("next"))
+        if comes_from_another_site():
+            return self._ask_first(target)
+        begun = self._attempts.begin(self.name, self._redirect_uri(), target)
+        answer = redirect(contained(self._backend, lambda: way.begin(begun.attempt)))
+        self._attempts.keep(answer, begun)
+        return answer
+
+    def come_back(self) -> Response:
+        """Take in whom the provider has sent back."""
+        assert isinstance(self._way, RedirectSignIn)  # noqa: S101  # routed so
+        way, begun = self._way, self._attempts.take(self.name, self._redirect_uri())
+        if begun is None:
+            # Also an attacker's own answer, in a browser that never asked for it (login CSRF).
+            record("reject", "", "an answer to no attempt of this browser", way=self.name)
+            return self._refuse(400, "This attempt to log in is over, or was begun elsewhere. Please try again.")
+        told = request.args
+        if any(len(told.getlist(name)) != 1 for name in told):
+            record("reject", "", "a parameter that is there twice", way=self.name)
+            answer = self._refuse(400, "The answer could not be read. Please try again.")
+        else:
+            outcome = contained(self._backend, lambda: way.finish(begun.attempt, told.to_dict()))
+            answer = self._conclude(outcome, begun.target)
+        self._attempts.clear(answer)
+        return answer
+
+    def show_credential(self) -> Response:
+        """Ask the browser for its credential, and take it in with a good one."""
+        assert isinstance(self._way, CredentialSignIn)  # noqa: S101  # routed so
+        target = safe_next(request.args.get("next"))
+        # Browsers show a ticket whoever makes them ask: a session begins only where the user meant it.
+        if comes_from_another_site():
+            return self._ask_first(target)
+        try:
+            credential = request_credential()
+        except RequestRefused as error:
+            record("reject", "", str(error), way=self.name)
+            return self._refuse(400, "The credential could not be read. Please try again.", target)
+        if isinstance(credential, Absent):
+            answer = self._refuse(401, f"{self.label}: your browser has shown nothing.", target)
+            answer.headers["WWW-Authenticate"] = self._way.challenge
+            return answer
+        backend = self._backend
+        if type(credential) not in backend.kinds:
+            record("reject", "", "another kind of credential", way=self.name)
+            return self._refuse(403, f"{self.label} did not work.", target)
+        return self._conclude(contained(backend, lambda: backend.authenticate(credential)), target)
+
+    def _conclude(self, outcome: Outcome, target: str) -> Response:
+        if not isinstance(outcome, Accept) or is_limited(outcome.identity):
+            reason = getattr(outcome, "reason", "a limited credential, or none")
+            record("reject", "", reason[:_MAX_LOGGED], way=self.name)
+            return self._refuse(403, f"{self.label} did not work, or you may not come in here.", target)
+        try:
+            answer = self._arrival.let_in(outcome, Absent(), target)
+        except CompatAuthError as error:
+            if error.status >= 500:
+                raise
+            record("reject", outcome.identity.username, str(error), way=self.name)
+            return self._refuse(403, f"{self.label} did not work, or you may not come in here.", target)
+        for name, value in outcome.headers:
+            answer.headers.add(name, value)
+        return answer
+
+    def _ask_first(self, target: str) -> Response:
+        return render_page("sign_in.html", 200, path=self.path, label=self.label, next=target, message="")
+
+    def _refuse(self, status: int, message: str, target: str = "/") -> Response:
+        return render_page("sign_in.html", status, path="", label="", next=target, message=message)
+
+    def _redirect_uri(self) -> str:
+        return f"{request.scheme}://{request.host}{self._prefix}{self.path}/callback"
