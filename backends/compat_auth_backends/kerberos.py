@@ -19,6 +19,8 @@ from compat_auth.errors import ConfigError
 from compat_auth.identity import Identity
 from compat_auth.lookup import Lookup
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.sessions import request_forgery
+from compat_auth.sign_in import CredentialSignIn, SignIn
 from compat_auth_backends.kerberos_acceptor import Acceptor, TokenRefused
 from compat_auth_backends.kerberos_names import Principals
 
@@ -34,8 +36,9 @@ class KerberosBackend(Backend):
     # A second request with the same token is a replay, not the same question: it must be asked on its own.
     depends_on_credential_only: ClassVar[bool] = False
 
-    def __init__(self, acceptor: Acceptor, principals: Principals, lookup: Lookup) -> None:
+    def __init__(self, acceptor: Acceptor, principals: Principals, lookup: Lookup, *, sign_in: bool = False) -> None:
         self._acceptor = acceptor
+        self._sign_in = sign_in
         self._principals = principals
         self._lookup = lookup
 
@@ -46,14 +49,19 @@ class KerberosBackend(Backend):
         Raises:
             ConfigError: The keytab, the mapping or a directory of the look-up cannot be used.
         """
-        return cls(Acceptor.from_settings(settings), Principals.from_settings(settings), Lookup.from_settings(settings))
+        return cls(
+            Acceptor.from_settings(settings),
+            Principals.from_settings(settings),
+            Lookup.from_settings(settings),
+            sign_in=settings.kerberos.sign_in,
+        )
 
     def authenticate(self, credential: Credential) -> Outcome:
         """Accept the user that a fresh ticket names; see `Backend.authenticate`."""
         if not isinstance(credential, Negotiate):
             return Skip()
-        if credential.token.startswith(_NTLM):
-            return Reject("kerberos: an NTLM token; the client has no ticket, or does not trust this host with one")
+        if refusal := _unacceptable(credential):
+            return refusal
         try:
             ticket = self._acceptor.accept(credential.token)
         except TokenRefused as refused:
@@ -71,6 +79,19 @@ class KerberosBackend(Backend):
     def challenges(self) -> tuple[str, ...]:
         """Return the invitation to a SPNEGO token (RFC 4559 section 4.1)."""
         return ("Negotiate",)
+
+    def sign_ins(self) -> tuple[SignIn, ...]:
+        """Return the way to begin a session with a ticket, where `sign_in` is set."""
+        return (CredentialSignIn(self.name, "Log in with Kerberos", "Negotiate"),) if self._sign_in else ()
+
+
+def _unacceptable(credential: Negotiate) -> Reject | None:
+    # Browsers show a ticket whoever makes them ask, as they send cookies along; programs do not tell where from.
+    if forgery := request_forgery(None):
+        return Reject(f"kerberos: {forgery}", status=403)
+    if credential.token.startswith(_NTLM):
+        return Reject("kerberos: an NTLM token; the client has no ticket, or does not trust this host with one")
+    return None
 
 
 init_app, requires_authentication = airflow2_contract("kerberos", KerberosBackend)

@@ -73,6 +73,9 @@ class KerberosSettings(Section):
     replay_cache: str = Field(
         default="", description="File in which a host's workers remember tokens; empty: MIT's own for this user."
     )
+    sign_in: bool = Field(
+        default=False, description="Offer on the login page to begin a session with the browser's ticket."
+    )
     timeout_s: float = Field(default=10, gt=0, description="Directory kinit: seconds that the KDC may take.")
 
 

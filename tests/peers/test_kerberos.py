@@ -46,6 +46,13 @@ USERS = ("alice", "jürgen", "admin")
 CURL_S = 30
 
 
+@pytest.fixture(autouse=True)
+def request_at_hand() -> Iterator[None]:
+    """A backend is asked inside a request; where a test asks one by itself, this is it."""
+    with flask.Flask("test").test_request_context():
+        yield
+
+
 @pytest.fixture(scope="session")
 def tickets(kdc: Kdc) -> Tickets:
     return Tickets(kdc)
