@@ -29,6 +29,10 @@ The tree, and who must act on each::
     ├── SessionTooLarge                an operator stores less in a session         500
     ├── NoActiveKey                    an operator creates a signing key            503, exit 69
     ├── NoSuchUser                     an operator links the identity to a user     403
+    ├── ClientError                    whoever runs a client of ours acts
+    │   ├── UnsafeAddress              ... names an address that protects a secret  exit 78
+    │   ├── LoginRefused               ... brings another credential                401, exit 77
+    │   └── LoginUnavailable           ... tries again, or asks an operator       502, exit 69
     └── UpstreamError
         ├── UpstreamUnreachable        an operator starts the upstream              502
         └── UpstreamTimeout            an operator looks at the upstream            504
@@ -235,6 +239,32 @@ class NoSuchUser(CompatAuthError):
 
     status = 403
     title = "Forbidden"
+
+
+class ClientError(CompatAuthError):
+    """Whoever runs a client of ours must act."""
+
+
+class UnsafeAddress(ClientError):
+    """A secret would go to an address that is ambiguous, or unprotected on its way."""
+
+    exit_code = 78
+
+
+class LoginRefused(ClientError):
+    """The server does not want the credential, or there is none to show."""
+
+    status = 401
+    exit_code = 77  # EX_NOPERM
+    title = "Unauthorized"
+
+
+class LoginUnavailable(ClientError):
+    """The server gave no token: not there, not now, or not the server that it should be."""
+
+    status = 502
+    exit_code = 69
+    title = "Bad gateway"
 
 
 class UpstreamError(CompatAuthError):

@@ -40,6 +40,8 @@ nitpick_ignore = [
     ("py:class", "collections.abc.MutableMapping"),
     ("py:class", "contextlib.AbstractContextManager"),
     ("py:class", "_pytest.monkeypatch.MonkeyPatch"),
+    ("py:class", "requests.sessions.Session"),
+    ("py:class", "httpx.Client"),
     # Seen in signatures, but no part of what is promised to stay.
     ("py:class", "compat_auth.chain.Chain"),
     ("py:class", "compat_auth.refusal.RefusalStyle"),

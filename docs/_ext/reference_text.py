@@ -15,7 +15,13 @@ from compat_auth.config import ENV_PREFIX, Settings
 _WORDS = {bool: "true or false", str: "text", int: "whole number", float: "number", SecretStr: "text, secret"}
 # A line of the drawn tree: the name, then what is said, then (after two blanks) status and exit code.
 _BRANCH = re.compile(r"[├└]── (\w+)(?: {2,}(\S.*?)(?= {2,}|$))?", re.MULTILINE)
-_ACTORS = {"an operator": "an operator", "the caller": "the caller", "nobody": "nobody", "nothing helps": "nobody"}
+_ACTORS = {
+    "an operator": "an operator",
+    "the caller": "the caller",
+    "whoever runs a client": "whoever runs the client",
+    "nobody": "nobody",
+    "nothing helps": "nobody",
+}
 _IN_TABLES = "Only in the file: the environment cannot spell a list of tables."
 _BOUNDS = {"gt": "above", "ge": "at least", "le": "at most", "lt": "below"}
 

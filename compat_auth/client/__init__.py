@@ -1,0 +1,11 @@
+"""For scripts: get the API's token by the login one has, keep it, renew it, and show it to one server only.
+
+`compat_auth.client.for_requests` and `compat_auth.client.for_httpx` plug it into the two libraries. Neither is needed
+to import this package.
+"""
+
+from __future__ import annotations
+
+from compat_auth.client.credential import BearerToken, Password
+
+__all__ = ["BearerToken", "Password"]

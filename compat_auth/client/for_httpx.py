@@ -1,0 +1,121 @@
+"""The token for the library httpx: `httpx.Client(auth=HttpxAuth(…))`, and the same for `httpx.AsyncClient`."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncGenerator, Generator
+
+from compat_auth.client.credential import Credential
+from compat_auth.client.keeper import TokenKeeper
+from compat_auth.client.login import LoginAnswer, LoginRequest
+from compat_auth.client.origin import Origin, make_origin, parse_server
+from compat_auth.errors import ConfigError, LoginUnavailable
+
+try:
+    import anyio.to_thread
+    import httpx
+except ModuleNotFoundError as exc:
+    raise ConfigError("httpx is not installed; run: pip install 'compat_auth[client]'") from exc
+
+TIMEOUT_S = 30.0
+
+
+class HttpxAuth(httpx.Auth):
+    """Sends a token that is good for a while with every request to one server, and nothing to any other.
+
+    One object serves all threads, event loops and clients of a program. Logins go by a client of their own: neither the
+    event hooks nor the redirects of yours get to see a credential. A request that is answered with 401 is sent once more
+    with a new token, if its body can be sent again: not where it is streamed.
+
+    Args:
+        url: The server, such as `https://airflow.example.com`.
+        credential: What to log in with.
+        client: Used for logins, for a certificate authority or a proxy of one's own; by default a new one each time.
+        allow_http: Let the credential and the token travel in clear text to another machine.
+
+    Raises:
+        UnsafeAddress: The URL is not one of a single server, or is http to another machine.
+    """
+
+    def __init__(
+        self, url: str, credential: Credential, *, client: httpx.Client | None = None, allow_http: bool = False
+    ) -> None:
+        self._server = parse_server(url, allow_http=allow_http)
+        self._keeper = TokenKeeper(
+            self._server, credential, functools.partial(send, client=client, origin=self._server.origin)
+        )
+
+    def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Yield the request with a token, and once more after a 401."""
+        if not self._is_ours(request):
+            yield request
+            return
+        token = self._keeper.obtain()
+        answer = yield _with(request, token)
+        if self._is_refused(answer, token) and _can_be_sent_again(request):
+            renewed = self._keeper.renew(token)
+            if renewed is not None:
+                yield _with(request, renewed)
+
+    async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
+        """Do the same without holding up the event loop: logins happen in a thread."""
+        if not self._is_ours(request):
+            yield request
+            return
+        kept = self._keeper.peek()
+        token = kept if kept is not None else await anyio.to_thread.run_sync(self._keeper.obtain)
+        answer = yield _with(request, token)
+        if self._is_refused(answer, token) and _can_be_sent_again(request):
+            renewed = await anyio.to_thread.run_sync(self._keeper.renew, token)
+            if renewed is not None:
+                yield _with(request, renewed)
+
+    def _is_ours(self, request: httpx.Request) -> bool:
+        return make_origin(request.url.scheme, request.url.host, request.url.port) == self._server.origin
+
+    def _is_refused(self, answer: httpx.Response, token: str) -> bool:
+        # httpx follows redirects before it shows the answer: it may be that of another server.
+        return (
+            answer.status_code == 401
+            and self._is_ours(answer.request)
+            and answer.request.headers.get("Authorization") == f"Bearer {token}"
+        )
+
+
+def send(request: LoginRequest, *, client: httpx.Client | None, origin: Origin) -> LoginAnswer:
+    """Send a login request, once, to exactly this address.
+
+    Raises:
+        LoginUnavailable: No answer came.
+    """
+    if client is not None:
+        return _post(client, request)
+    # Plain http stays on this machine: not for a proxy of the environment to read.
+    with httpx.Client(trust_env=origin.scheme == "https") as fresh:
+        return _post(fresh, request)
+
+
+def _post(client: httpx.Client, request: LoginRequest) -> LoginAnswer:
+    try:
+        answer = client.post(
+            request.url,
+            content=request.body,
+            headers=dict(request.headers),
+            auth=httpx.Auth(),
+            follow_redirects=False,
+            timeout=TIMEOUT_S,
+        )
+    except httpx.HTTPError as exc:
+        # Not chained: the error of httpx holds the whole request, credential and all.
+        raise LoginUnavailable(f"{request.url}: no answer ({type(exc).__name__})") from None
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    return LoginAnswer(answer.status_code, headers, answer.content)
+
+
+def _with(request: httpx.Request, token: str) -> httpx.Request:
+    request.headers["Authorization"] = f"Bearer {token}"
+    return request
+
+
+def _can_be_sent_again(request: httpx.Request) -> bool:
+    return isinstance(request.stream, httpx.ByteStream)

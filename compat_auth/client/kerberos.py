@@ -1,0 +1,80 @@
+"""A Kerberos ticket to log in with: SPNEGO (RFC 4559), the server proves who it is, too."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+from typing import Any
+
+from compat_auth.client.credential import Presented
+from compat_auth.client.origin import Origin
+from compat_auth.errors import ConfigError, LoginRefused, LoginUnavailable
+
+try:
+    import gssapi
+except ImportError as exc:
+    raise ConfigError("gssapi is not installed; run: pip install 'compat_auth[kerberos]'") from exc
+
+# gssapi's stubs name each other in ways that pyright cannot follow.
+_gss: Any = gssapi
+_SPNEGO = "1.3.6.1.5.5.2"  # RFC 4178 section 3
+
+
+@dataclass(frozen=True, slots=True)
+class Kerberos:
+    """The ticket of the user who runs the program (`kinit`, or the keytab in `KRB5_CLIENT_KTNAME`).
+
+    Attributes:
+        service: First part of the server's principal, `HTTP/host`.
+        hostname: Second part, where it is another name than the URL's.
+    """
+
+    service: str = "HTTP"
+    hostname: str = ""
+
+    def present(self, server: Origin) -> Presented:
+        """Return a token for the server; the answer must prove that the server has the service's key.
+
+        Raises:
+            LoginRefused: No ticket can be had: not logged in at the realm, or the realm does not know the server.
+        """
+        try:
+            name = _gss.Name(f"{self.service}@{self.hostname or server.host}", _gss.NameType.hostbased_service)
+            context = _gss.SecurityContext(
+                name=name,
+                usage="initiate",
+                mech=_gss.OID.from_int_seq(_SPNEGO),
+                # Not delegated: a server that takes a login must not become the user elsewhere.
+                flags=_gss.RequirementFlag.mutual_authentication,
+            )
+            token: bytes = context.step()
+        except _gss.exceptions.GSSError as exc:
+            raise LoginRefused(f"no Kerberos ticket for {self.service}@{server.host}: {_reason(exc)}") from exc
+
+        def confirm(challenge: str) -> None:
+            try:
+                context.step(_answer_of(challenge))
+            except _gss.exceptions.GSSError:
+                raise LoginUnavailable(f"{server}: did not prove that it is {name}") from None
+            if not context.complete:
+                raise LoginUnavailable(f"{server}: did not prove that it is {name}")
+
+        return Presented(headers={"Authorization": f"Negotiate {base64.b64encode(token).decode()}"}, confirm=confirm)
+
+
+def _answer_of(challenge: str) -> bytes:
+    # Several challenges may share the line (RFC 9110 11.6.1); base64 has no comma.
+    for part in challenge.split(","):
+        scheme, _, value = part.strip().partition(" ")
+        if scheme.lower() == "negotiate":
+            try:
+                return base64.b64decode(value.strip(), validate=True)
+            except binascii.Error:
+                break
+    return b""
+
+
+def _reason(error: Any) -> str:
+    # The second line of gssapi's text is the mechanism's own: the one that helps.
+    return " ".join(str(error).split())[:200]
