@@ -10,8 +10,6 @@ import contextlib
 import fcntl
 import json
 import os
-import secrets
-import stat
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,10 +17,11 @@ from typing import Any
 
 from compat_auth.errors import KeyFileError
 from compat_auth.jwk import KeyAlgorithm, PrivateKey, algorithm_of, load_private_jwk, private_jwk, thumbprint
+from compat_auth.private_file import refuse_exposed, written_aside
 from compat_auth.strict_json import is_list, is_object, parse_object
 
 MAX_FILE_BYTES = 1 << 20
-_OTHERS = 0o077
+_MADE_BY = "compat-auth keys create"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +90,7 @@ def read_key_file(path: Path) -> FileContent:
     try:
         # The opened file is judged, not its name: a name can be pointed elsewhere between two looks.
         status = os.fstat(descriptor)
-        _refuse_exposed(path, status)
+        refuse_exposed(path, status, holds="the private keys", made_by=_MADE_BY)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
             text = file.read(MAX_FILE_BYTES + 1)
     finally:
@@ -107,7 +106,7 @@ def create_key_file(path: Path, keys: tuple[StoredKey, ...]) -> None:
     Raises:
         KeyFileError: There is one already, or the folder cannot be written.
     """
-    with _written_aside(path, keys) as temporary:
+    with written_aside(path, _content(keys)) as temporary:
         try:
             # link() fails where rename() would overwrite: a key in use is never lost.
             os.link(temporary, path)
@@ -125,7 +124,7 @@ def replace_key_file(path: Path, keys: tuple[StoredKey, ...]) -> None:
     """
     # A link (as in a mounted secret) stays a link; what it names is replaced.
     target = path.resolve()
-    with _written_aside(target, keys) as temporary:
+    with written_aside(target, _content(keys)) as temporary:
         temporary.replace(target)
 
 
@@ -156,43 +155,8 @@ def _missing(path: Path) -> KeyFileError:
     return KeyFileError(f"{path}: no such key file; make one with: compat-auth keys create --file {path}")
 
 
-def _refuse_exposed(path: Path, status: os.stat_result) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise KeyFileError(f"{path}: not a regular file; name a file made by: compat-auth keys create")
-    if status.st_uid != os.geteuid():
-        raise KeyFileError(
-            f"{path}: belongs to user {status.st_uid}, not to {os.geteuid()}; run: chown {os.geteuid()} {path}"
-        )
-    if status.st_mode & _OTHERS:
-        mode = stat.S_IMODE(status.st_mode)
-        raise KeyFileError(f"{path}: mode {mode:04o} lets others at the private keys; run: chmod 600 {path}")
-
-
-@contextlib.contextmanager
-def _written_aside(path: Path, keys: tuple[StoredKey, ...]) -> Generator[Path]:
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    content = json.dumps({"keys": [_serialise(key) for key in keys]}, indent=2).encode() + b"\n"
-    try:
-        # 0600 from the first moment: a chmod afterwards would leave a gap.
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(descriptor)
-        yield temporary
-        _sync_folder(path.parent)
-    except OSError as exc:
-        raise KeyFileError(f"{path}: cannot be written ({exc.strerror}); make its folder writable") from exc
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _content(keys: tuple[StoredKey, ...]) -> bytes:
+    return json.dumps({"keys": [_serialise(key) for key in keys]}, indent=2).encode() + b"\n"
 
 
 def _serialise(key: StoredKey) -> dict[str, Any]:
