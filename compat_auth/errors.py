@@ -32,6 +32,9 @@ The tree, and who must act on each::
     ├── ClientError                    whoever runs a client of ours acts
     │   ├── UnsafeAddress              ... names an address that protects a secret  exit 78
     │   ├── LoginRefused               ... brings another credential                401, exit 77
+    │   │   └── NotLoggedIn            ... runs compat-auth login                   401, exit 77
+    │   ├── CurlLineRefused            ... changes the command line                 exit 2
+    │   ├── NoKeyring                  ... sets up a keyring, or does without       exit 69
     │   └── LoginUnavailable           ... tries again, or asks an operator       502, exit 69
     └── UpstreamError
         ├── UpstreamUnreachable        an operator starts the upstream              502
@@ -257,6 +260,22 @@ class LoginRefused(ClientError):
     status = 401
     exit_code = 77  # EX_NOPERM
     title = "Unauthorized"
+
+
+class NotLoggedIn(LoginRefused):
+    """No login is kept for this server, or it cannot be told which one is meant."""
+
+
+class CurlLineRefused(ClientError):
+    """A command line of curl would show the token to somebody else, or cannot be read with certainty."""
+
+    exit_code = 2
+
+
+class NoKeyring(ClientError):
+    """The system has no keyring that keeps a secret from others' eyes, or it is locked."""
+
+    exit_code = 69
 
 
 class LoginUnavailable(ClientError):

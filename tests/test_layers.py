@@ -45,6 +45,7 @@ ROWS = (
             "outcome",
             "password_file",
             "paths",
+            "private_file",
             "refusal",
             "requirements",
             "token_cache",
@@ -100,7 +101,9 @@ ROWS = (
     ("a client's credential", {"client.credential"}),
     ("a client's login", {"client", "client.kerberos", "client.login"}),
     ("a client's token", {"client.keeper"}),
-    ("a client's libraries", {"client.for_httpx", "client.for_requests"}),
+    ("a client's libraries", {"client.curl_line", "client.for_httpx", "client.for_requests", "client.system_keyring"}),
+    ("a person's logins", {"client.kept_logins"}),
+    ("logging in from a shell", {"client.shell_login"}),
     ("decision", {"decision", "registry", "sessions", "strategies"}),
     ("inside Airflow", {"airflow.auth_managers", "airflow.keytab"}),
     ("tokens inside Airflow", {"airflow.in_process"}),
@@ -119,7 +122,25 @@ ROWS = (
     ("composition inside Airflow", {"airflow.composition"}),
     ("what an operator asks", {"cli.options", "diagnosis", "explanation"}),
     ("parts of verbs", {"cli.pins"}),
-    ("verbs", {f"cli.{verb}" for verb in ("backends", "check", "db", "demo", "explain", "keys", "serve", "users")}),
+    (
+        "verbs",
+        {
+            f"cli.{verb}"
+            for verb in (
+                "backends",
+                "check",
+                "curl",
+                "db",
+                "demo",
+                "explain",
+                "keys",
+                "login",
+                "logout",
+                "serve",
+                "users",
+            )
+        },
+    ),
     ("command", {"cli"}),
 )
 ROW_OF = {f"{CORE}.{name}": number for number, (_, names) in enumerate(ROWS, start=1) for name in names}

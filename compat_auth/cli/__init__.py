@@ -14,10 +14,13 @@ from compat_auth.errors import CompatAuthError
 _COMMANDS = {
     "backends": "compat_auth.cli.backends:backends",
     "check": "compat_auth.cli.check:check",
+    "curl": "compat_auth.cli.curl:curl",
     "db": "compat_auth.cli.db:db",
     "demo": "compat_auth.cli.demo:demo",
     "explain": "compat_auth.cli.explain:explain_command",
     "keys": "compat_auth.cli.keys:keys",
+    "login": "compat_auth.cli.login:login",
+    "logout": "compat_auth.cli.logout:logout",
     "serve": "compat_auth.cli.serve:serve",
     "users": "compat_auth.cli.users:users",
 }

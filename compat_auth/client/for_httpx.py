@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Generator
 from compat_auth.client.credential import Credential
 from compat_auth.client.keeper import TokenKeeper
 from compat_auth.client.login import LoginAnswer, LoginRequest
-from compat_auth.client.origin import Origin, make_origin, parse_server
+from compat_auth.client.origin import make_origin, parse_server
 from compat_auth.errors import ConfigError, LoginUnavailable
 
 try:
@@ -42,7 +42,7 @@ class HttpxAuth(httpx.Auth):
     ) -> None:
         self._server = parse_server(url, allow_http=allow_http)
         self._keeper = TokenKeeper(
-            self._server, credential, functools.partial(send, client=client, origin=self._server.origin)
+            self._server, credential, _send_once if client is None else functools.partial(_post, client)
         )
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
@@ -82,17 +82,10 @@ class HttpxAuth(httpx.Auth):
         )
 
 
-def send(request: LoginRequest, *, client: httpx.Client | None, origin: Origin) -> LoginAnswer:
-    """Send a login request, once, to exactly this address.
-
-    Raises:
-        LoginUnavailable: No answer came.
-    """
-    if client is not None:
-        return _post(client, request)
+def _send_once(request: LoginRequest) -> LoginAnswer:
     # Plain http stays on this machine: not for a proxy of the environment to read.
-    with httpx.Client(trust_env=origin.scheme == "https") as fresh:
-        return _post(fresh, request)
+    with httpx.Client(trust_env=request.url.startswith("https:")) as client:
+        return _post(client, request)
 
 
 def _post(client: httpx.Client, request: LoginRequest) -> LoginAnswer:

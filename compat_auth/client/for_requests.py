@@ -42,7 +42,7 @@ class RequestsAuth(AuthBase):
     ) -> None:
         self._server = parse_server(url, allow_http=allow_http)
         self._keeper = TokenKeeper(
-            self._server, credential, functools.partial(send, session=session, origin=self._server.origin)
+            self._server, credential, send_once if session is None else functools.partial(_post, session)
         )
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
@@ -79,18 +79,16 @@ class RequestsAuth(AuthBase):
         return second
 
 
-def send(request: LoginRequest, *, session: requests.Session | None, origin: Origin) -> LoginAnswer:
-    """Send a login request, once, to exactly this address.
+def send_once(request: LoginRequest) -> LoginAnswer:
+    """Send a login request in a session of its own, to exactly this address.
 
     Raises:
         LoginUnavailable: No answer came.
     """
-    if session is not None:
-        return _post(session, request)
-    with requests.Session() as fresh:
+    with requests.Session() as session:
         # Plain http stays on this machine: not for a proxy of the environment to read.
-        fresh.trust_env = origin.scheme == "https"
-        return _post(fresh, request)
+        session.trust_env = request.url.startswith("https:")
+        return _post(session, request)
 
 
 def _post(session: requests.Session, request: LoginRequest) -> LoginAnswer:

@@ -7,9 +7,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from math import inf
 
 from compat_auth.client.credential import Credential
-from compat_auth.client.login import Send, make_request, read_answer
+from compat_auth.client.login import Lease, Send, make_request, read_answer
 from compat_auth.client.origin import Server
 from compat_auth.errors import LoginRefused, LoginUnavailable
 from compat_auth.single_flight import SingleFlight
@@ -109,11 +110,27 @@ class TokenKeeper:
         return renewed
 
     def _log_in(self, now: float) -> _Kept:
-        presented = self._credential.present(self.server.origin)
-        answer = self._send(make_request(self.server, presented))
-        lease = read_answer(self.server, answer, now=now)
-        presented.confirm(answer.headers.get("www-authenticate", ""))
-        if lease.lifetime_s is None:
-            return _Kept(lease.value, now, float("inf"), float("inf"))
-        margin_s = min(MARGIN_S, MARGIN_SHARE * lease.lifetime_s)
-        return _Kept(lease.value, now, now + lease.lifetime_s - margin_s, now + lease.lifetime_s)
+        lease = log_in(self.server, self._credential, self._send, now=now)
+        ends_after_s = inf if lease.lifetime_s is None else lease.lifetime_s
+        return _Kept(lease.value, now, now + renew_after_s(lease), now + ends_after_s)
+
+
+def log_in(server: Server, credential: Credential, send: Send, *, now: float) -> Lease:
+    """Return a new token.
+
+    Raises:
+        LoginRefused: The server does not want the credential, or there is none to show.
+        LoginUnavailable: The server gave no token, or did not prove who it is.
+    """
+    presented = credential.present(server.origin)
+    answer = send(make_request(server, presented))
+    lease = read_answer(server, answer, now=now)
+    presented.confirm(answer.headers.get("www-authenticate", ""))
+    return lease
+
+
+def renew_after_s(lease: Lease) -> float:
+    """Return for how many seconds a new token is used before the next one is got."""
+    if lease.lifetime_s is None:
+        return inf
+    return lease.lifetime_s - min(MARGIN_S, MARGIN_SHARE * lease.lifetime_s)

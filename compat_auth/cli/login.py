@@ -1,0 +1,65 @@
+"""`compat-auth login`: log in at a gateway, for `compat-auth curl`."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from compat_auth.client.kept_logins import FILE, KERBEROS, KEYRING, PASSWORD, TOKEN, KeptLogin, KeptLogins
+from compat_auth.client.origin import parse_server
+from compat_auth.client.shell_login import log_in_to
+
+
+@click.command()
+@click.argument("url")
+@click.option("-u", "--user", metavar="NAME", help="User name; asked for where it is not given.")
+@click.option("--token", "with_token", is_flag=True, help="Log in with a personal, ID or access token.")
+@click.option("--kerberos", "with_ticket", is_flag=True, help="Log in with your Kerberos ticket.")
+@click.option("--secret-stdin", is_flag=True, help="Read the password or token from one line of standard input.")
+@click.option(
+    "--keep-in",
+    type=click.Choice([KEYRING, FILE]),
+    default=KEYRING,
+    show_default=True,
+    help="Where the secret is kept: the system's keyring, or a file that only you can read.",
+)
+@click.option("--allow-http", is_flag=True, help="Let secrets cross the network in clear text.")
+def login(
+    url: str,
+    user: str | None,
+    keep_in: str,
+    *,
+    with_token: bool,
+    with_ticket: bool,
+    secret_stdin: bool,
+    allow_http: bool,
+) -> None:
+    """Log in at the gateway or the Airflow 3 at URL, and keep the login for `compat-auth curl`.
+
+    Asks for user name and password, unless --token or --kerberos say otherwise. What is kept is the password or token
+    itself and the last JWT, so that the next one can be got without you.
+    """
+    if with_token + with_ticket + (user is not None) > 1:
+        raise click.UsageError("--user, --token and --kerberos are three ways to log in; choose one")
+    server = parse_server(url, allow_http=allow_http)
+    kind = TOKEN if with_token else KERBEROS if with_ticket else PASSWORD
+    username = ""
+    if kind == PASSWORD:
+        username = user if user is not None else str(click.prompt("User name", err=True))
+    kept = KeptLogin(server.base, kind, username, keep_in, allow_http)
+    secret = log_in_to(kept, "" if kind == KERBEROS else _ask(kind, from_stdin=secret_stdin))
+    KeptLogins().save(kept, secret)
+    click.echo(f"logged in at {server.base}; kept in the {'system keyring' if keep_in == KEYRING else 'file'}")
+
+
+def _ask(kind: str, *, from_stdin: bool) -> str:
+    if from_stdin:
+        secret = sys.stdin.readline().removesuffix("\n").removesuffix("\r")
+    elif sys.stdin.isatty():
+        secret = str(click.prompt("Password" if kind == PASSWORD else "Token", hide_input=True, err=True))
+    else:
+        raise click.UsageError("no terminal to ask; pass --secret-stdin and one line on standard input")
+    if not secret:
+        raise click.UsageError("nothing was given")
+    return secret
