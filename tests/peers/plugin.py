@@ -1,5 +1,6 @@
 """Live Airflow 3.3 with our wheel installed into its own environment."""
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from peers.place import environment
 from peers.seed import Kind
 
 ROOT: Final = Path(__file__).parents[2]
+NOT_SOURCE: Final = shutil.ignore_patterns(".*", "tests", "docs", "build", "dist", "*.egg-info", "__pycache__")
 BASIC_AUTH: Final = "airflow.providers.fab.auth_manager.api.auth.backend.basic_auth"
 
 StartPlugged = Callable[..., Airflow3]
@@ -21,10 +23,21 @@ StartPlugged = Callable[..., Airflow3]
 
 @pytest.fixture(scope="session")
 def plugged_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Python that has Airflow 3.3, what our wheel asks for, and our wheel as it is now, installed by pip."""
-    folder = tmp_path_factory.mktemp("plugged")
-    _run([sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, ROOT])
-    below = environment("airflow3-plugin")
+    """A Python that has Airflow 3.3 and our wheel."""
+    return make_plugged_python(tmp_path_factory.mktemp("plugged"))
+
+
+def make_plugged_python(folder: Path, below_name: str = "airflow3-plugin") -> Path:
+    """Return a Python that has an Airflow, what our wheel asks for, and our wheel as it is now, installed by pip.
+
+    Args:
+        folder: For the wheel and the environment.
+        below_name: The peer's environment that has the Airflow.
+    """
+    # A copy: what setuptools leaves behind would find its way into the next wheel.
+    source = shutil.copytree(ROOT, folder / "source", ignore=NOT_SOURCE)
+    _run([sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source])
+    below = environment(below_name)
     overlay = folder / "environment"
     _run([below / "bin" / "python", "-m", "venv", "--without-pip", overlay])
     site = next(overlay.glob("lib/python*/site-packages"))

@@ -16,6 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from performance import (  # found by the line above, wherever this is started
+    inside,
     many_backends,
     memory,
     strain,
@@ -33,6 +34,7 @@ GROUPS: tuple[tuple[frozenset[str], Callable[..., list[Row]]], ...] = (
     (frozenset(("P11",)), strain.expiring),
     (frozenset(("P12",)), strain.flooded),
     (frozenset(("P14",)), many_backends.long_chain),
+    (frozenset(("P15",)), inside.airflow),
     (frozenset(("P16",)), memory.streams),
     (frozenset(("P17",)), memory.workers),
     (frozenset(("P18",)), memory.start),

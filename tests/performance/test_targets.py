@@ -11,7 +11,7 @@ RUN = Path(__file__).with_name("run.py")
 TARGETS = frozenset(
     (
         *("P1", "P2", "P3", "P4", "P5", "P6", "P9", "P10a", "P10b", "P11", "P12", "P14a", "P14b"),
-        *("P16a", "P16b", "P16c", "P17a", "P17b", "P18"),
+        *("P15a", "P15b", "P16a", "P16b", "P16c", "P17a", "P17b", "P18"),
     )
 )
 
@@ -21,7 +21,7 @@ TARGETS = frozenset(
 def test_every_target_is_measured_with_right_answers_only(tmp_path: Path) -> None:
     command = [sys.executable, str(RUN), "--quick", "--json", str(tmp_path / "rows.json")]
 
-    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
+    finished = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
 
     assert finished.returncode == 0, finished.stdout + finished.stderr
     rows = json.loads((tmp_path / "rows.json").read_text())

@@ -5,16 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from airflow_stand_ins import keytab_entry
 from compat_auth.airflow.keytab import services_in
 from compat_auth.errors import ConfigError
-
-
-def entry(realm: str, *components: str) -> bytes:
-    """Return one key of a keytab as `kadmin ktadd` writes it."""
-    texts = b"".join(struct.pack(">H", len(text)) + text.encode() for text in (realm, *components))
-    rest = struct.pack(">IIBHH", 1, 1700000000, 3, 18, 4) + b"keys" + struct.pack(">I", 3)
-    body = struct.pack(">H", len(components)) + texts + rest
-    return struct.pack(">i", len(body)) + body
 
 
 def written(folder: Path, content: bytes) -> Path:
@@ -24,9 +17,13 @@ def written(folder: Path, content: bytes) -> Path:
 
 
 def test_each_service_is_named_once_and_users_are_not(tmp_path: Path) -> None:
-    keys = [entry("LAB", "HTTP", "localhost"), entry("LAB", "HTTP", "other"), entry("LAB", "alice")]
+    keys = [
+        keytab_entry("LAB", "HTTP", "localhost"),
+        keytab_entry("LAB", "HTTP", "other"),
+        keytab_entry("LAB", "alice"),
+    ]
 
-    found = services_in(written(tmp_path, b"\x05\x02" + b"".join([*keys, entry("LAB", "airflow", "localhost")])))
+    found = services_in(written(tmp_path, b"\x05\x02" + b"".join([*keys, keytab_entry("LAB", "airflow", "localhost")])))
 
     assert found == ("HTTP", "airflow")
 
@@ -34,7 +31,7 @@ def test_each_service_is_named_once_and_users_are_not(tmp_path: Path) -> None:
 def test_a_key_that_was_taken_out_leaves_a_hole(tmp_path: Path) -> None:
     hole = struct.pack(">i", -12) + bytes(12)
 
-    assert services_in(written(tmp_path, b"\x05\x02" + hole + entry("LAB", "HTTP", "localhost"))) == ("HTTP",)
+    assert services_in(written(tmp_path, b"\x05\x02" + hole + keytab_entry("LAB", "HTTP", "localhost"))) == ("HTTP",)
 
 
 @pytest.mark.parametrize("content", [b"", b"\x05\x01", b"[libdefaults]", b"\x05\x02\x00\x00\x00\x20\x00\x02"])

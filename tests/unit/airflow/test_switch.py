@@ -1,27 +1,9 @@
 """What in Airflow's configuration switches us on."""
 
-import configparser
-from typing import Any
-
 import pytest
 
+from airflow_stand_ins import Conf
 from compat_auth.airflow.switch import is_switched_on, old_list, own_variables
-
-
-class Conf(configparser.ConfigParser):
-    """Airflow's parser in two respects: it has defaults of its own, and get() looks into the environment first."""
-
-    def __init__(self, content: str, environ: dict[str, str]) -> None:
-        super().__init__()
-        self.read_string(content)
-        self.environ = environ
-
-    def has_option(self, section: str, option: str) -> bool:
-        return True
-
-    def get(self, section: Any, option: Any, **_: Any) -> Any:  # type: ignore[override]  # as Airflow has it
-        variable = f"AIRFLOW__{section}__{option}".upper()
-        return self.environ.get(variable) or dict(self.items(section, raw=True)).get(option)
 
 
 def on(content: str = "", **environ: str) -> bool:

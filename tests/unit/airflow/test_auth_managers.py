@@ -1,0 +1,233 @@
+"""Airflow's auth managers as directories and makers of tokens; FAB's stand-in has FAB's tables and its way to say no."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask_login import LoginManager
+from sqlalchemy import ForeignKey, create_engine
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
+
+from airflow_stand_ins import SimpleAuthManager, activate
+from compat_auth.airflow.auth_managers import AuthManager, FabManager, SimpleManager, active_auth_manager
+from compat_auth.airflow.in_process import InProcess
+from compat_auth.config import Settings
+from compat_auth.credentials import Absent
+from compat_auth.errors import BackendUnavailable, ConfigError, NoSuchUser, NotAuthenticated
+from compat_auth.identity import Identity
+from compat_auth.token_cache import TokenCache
+
+
+class Base(DeclarativeBase):
+    pass
+
+
+class Role(Base):
+    __tablename__ = "ab_role"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    user_id: Mapped[int] = mapped_column(ForeignKey("ab_user.id"))
+
+
+class User(Base):
+    __tablename__ = "ab_user"
+    id: Mapped[int] = mapped_column(primary_key=True)
+    username: Mapped[str]
+    email: Mapped[str]
+    active: Mapped[bool | None]
+    roles: Mapped[list[Role]] = relationship()
+
+    @property
+    def is_active(self) -> bool:
+        return bool(self.active)
+
+
+class FabAuthManager:
+    """Accepts whose password is the user name, and says no where it cannot ask."""
+
+    def __init__(self, session: Session, app: Flask) -> None:
+        self.flask_app = app
+        self.security_manager = SimpleNamespace(user_model=User, session=session)
+
+    def create_token(self, headers: dict[str, str], body: dict[str, str]) -> User | None:
+        assert headers == {}
+        try:
+            found = self.security_manager.session.query(User).filter_by(username=body["username"]).one_or_none()
+        except Exception:  # noqa: BLE001  # as FAB does
+            return None
+        return found if found is not None and body["password"] == found.username and found.active else None
+
+    def generate_jwt(self, user: User, *, expiration_time_in_seconds: int) -> str:
+        return f"fab-{user.id}-{expiration_time_in_seconds}"
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    engine = create_engine(f"sqlite:///{tmp_path}/airflow.db")
+    Base.metadata.create_all(engine)
+    with Session(engine) as session:
+        for number, (name, active) in enumerate([("admin", True), ("Twin", True), ("twin", True), ("gone", False)], 1):
+            roles = [Role(name="Viewer"), Role(name="Admin")]
+            session.add(User(id=number, username=name, email=f"{name}@example.com", active=active, roles=roles))
+        session.add(User(id=9, username="null", email="", active=None, roles=[]))
+        session.commit()
+        yield session
+    engine.dispose()
+
+
+@pytest.fixture
+def fab(session: Session) -> FabManager:
+    return FabManager(FabAuthManager(session, Flask("fab")))
+
+
+@pytest.fixture
+def simple() -> SimpleManager:
+    return SimpleManager(SimpleAuthManager())
+
+
+@pytest.mark.parametrize("name", ["admin", "ADMIN", "admin@example.com"])
+def test_a_user_of_fab_is_found_by_name_without_case_and_by_address(fab: FabManager, name: str) -> None:
+    user = fab.find(name)
+
+    assert user is not None
+    assert (user.username, user.active, user.upstream_id, user.roles) == ("admin", True, "1", ("Admin", "Viewer"))
+    assert user.password_hash == ""
+
+
+def test_whom_fab_does_not_know_or_two_share_a_name_is_nobody(fab: FabManager) -> None:
+    twin = fab.find("TWIN")
+
+    assert fab.find("nobody") is None
+    assert twin is not None
+    assert not twin.active
+
+
+@pytest.mark.parametrize("name", ["gone", "null"])
+def test_a_user_who_is_not_clearly_active_is_not(fab: FabManager, name: str) -> None:
+    user = fab.find(name)
+
+    assert user is not None
+    assert not user.active
+
+
+def test_fab_itself_judges_a_password(fab: FabManager) -> None:
+    accepted = fab.check("admin", "admin")
+
+    assert accepted is not None
+    assert (accepted.user.username, accepted.user.upstream_id) == ("admin", "1")
+    assert [fab.check(*pair) for pair in (("admin", "x"), ("gone", "gone"), ("", "x"), ("admin", ""))] == [None] * 4
+
+
+@pytest.mark.parametrize(
+    "ask", [lambda fab: fab.find("admin"), lambda fab: fab.check("admin", "admin"), lambda fab: fab.check("x", "x")]
+)
+def test_a_database_that_cannot_be_asked_is_not_a_no(ask: Callable[[FabManager], object]) -> None:
+    with Session(create_engine("sqlite:////nowhere/at/all.db")) as session:
+        fab = FabManager(FabAuthManager(session, Flask("fab")))
+
+        with pytest.raises(BackendUnavailable, match="OperationalError"):
+            ask(fab)
+
+
+def test_a_token_is_made_for_the_active_user_of_that_number(fab: FabManager) -> None:
+    assert fab.mint(Identity("admin", "kerberos", upstream_id="1"), 60) == "fab-1-60"
+    for number in ("4", "9", "77", ""):
+        with pytest.raises(NoSuchUser):
+            fab.mint(Identity("admin", "kerberos", upstream_id=number), 60)
+
+
+def test_the_simple_manager_s_users_and_passwords_are_those_of_its_own_settings(simple: SimpleManager) -> None:
+    accepted = simple.check("op", "öp")
+
+    assert accepted is not None
+    assert accepted.user.roles == ("OP",)
+    assert [simple.check(*pair) for pair in (("op", "x"), ("none", ""), ("ghost", "ghost"), ("x", ""))] == [None] * 4
+    assert simple.find("ghost") is None
+    assert simple.mint(Identity("op", "kerberos"), 60) == "simple-op-60"
+    with pytest.raises(NoSuchUser):
+        simple.mint(Identity("ghost", "kerberos"), 60)
+
+
+def test_a_file_of_passwords_that_cannot_be_read_is_not_a_no(
+    simple: SimpleManager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cannot(_manager: object) -> dict[str, str]:
+        raise FileNotFoundError("passwords")
+
+    monkeypatch.setattr(SimpleAuthManager, "get_passwords", cannot)
+
+    with pytest.raises(BackendUnavailable):
+        simple.check("op", "öp")
+
+
+def test_the_active_manager_is_known_by_its_kind_and_so_is_one_that_builds_on_it(
+    monkeypatch: pytest.MonkeyPatch, session: Session
+) -> None:
+    class OurFab(FabAuthManager):
+        pass
+
+    activate(monkeypatch, OurFab(session, Flask("fab")))
+    assert isinstance(AuthManager.from_settings(Settings()), FabManager)
+
+    activate(monkeypatch, SimpleAuthManager())
+    assert isinstance(active_auth_manager(), SimpleManager)
+
+
+@pytest.mark.parametrize(
+    ("manager", "complaint"),
+    [(None, "only inside the API server"), (object(), "only FabAuthManager and SimpleAuthManager")],
+)
+def test_another_manager_or_none_is_refused(monkeypatch: pytest.MonkeyPatch, manager: object, complaint: str) -> None:
+    activate(monkeypatch, manager)
+
+    with pytest.raises(ConfigError, match=complaint):
+        active_auth_manager()
+
+
+def test_outside_airflow_there_is_no_manager(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "airflow", None)
+
+    with pytest.raises(ConfigError, match="only inside the API server"):
+        active_auth_manager()
+
+
+def test_a_token_is_kept_and_never_outlives_its_credential(fab: FabManager) -> None:
+    now = 1_700_000_000
+    strategy = InProcess(fab, TokenCache(10, lambda: now), 600, now=lambda: now)
+
+    plain = strategy.obtain(Identity("admin", "b", upstream_id="1"), Absent(), fresh=False)
+    short = strategy.obtain(Identity("admin", "b", upstream_id="1", expires_at=now + 30), Absent(), fresh=False)
+
+    assert (plain.value, short.value) == ("fab-1-600", "fab-1-30")
+    with pytest.raises(NotAuthenticated):
+        strategy.obtain(Identity("admin", "b", upstream_id="1", expires_at=now), Absent(), fresh=False)
+
+
+@pytest.mark.parametrize(("left_s", "known"), [(None, True), (1.5, True), (-0.5, False)])
+def test_a_session_past_fab_s_maximum_names_nobody(
+    monkeypatch: pytest.MonkeyPatch, fab: FabManager, left_s: float | None, known: bool
+) -> None:
+    sessions = ModuleType("airflow.providers.fab.www.extensions.init_session")
+    sessions.get_remaining_session_lifetime = lambda: left_s  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, sessions.__name__, sessions)
+    logins = LoginManager(fab.flask_app)
+    logins.user_loader(lambda key: f"user {key}")
+
+    fab.end_old_sessions()
+
+    load: Any = logins._user_callback
+    assert (load("1") == "user 1") is known
+
+
+def test_an_older_fab_has_no_maximum(monkeypatch: pytest.MonkeyPatch, fab: FabManager) -> None:
+    monkeypatch.setitem(sys.modules, "airflow.providers.fab.www.extensions.init_session", None)
+
+    fab.end_old_sessions()
+
+    assert not hasattr(fab.flask_app, "login_manager")
