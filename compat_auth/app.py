@@ -8,6 +8,9 @@ from collections.abc import Callable
 
 from flask import Flask
 
+from compat_auth.airflow.v1.router import V1
+from compat_auth.airflow.v1.translation import V1Translation
+from compat_auth.airflow.v1.translation import public_pages as v1_public_pages
 from compat_auth.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.chain import Chain
 from compat_auth.config import Settings, load_settings
@@ -49,8 +52,11 @@ class Gateway:
         self._proxy = ReverseProxy(settings.upstream, trusted)
         strategy = build_strategy(settings)
         self._decider = build_decider(settings, strategy)
+        translates = translates_v1(settings)
         self._gate = Gate(
-            self._proxy,
+            V1Translation(self._proxy, says_deprecated=settings.upstream.api_v1_deprecation)
+            if translates
+            else self._proxy,
             self._decider,
             gate_rules(settings),
             trusted=trusted,
@@ -60,6 +66,7 @@ class Gateway:
                 "whoami": whoami,
                 JWKS_PATH: jwks_page(public_keys(settings)),
                 **forward_auth_pages(),
+                **(v1_public_pages() if translates else {}),
                 **browser_pages(self._decider.app),
                 **_token_pages(settings, strategy),
             },
@@ -188,11 +195,17 @@ def browser_pages(app: Flask) -> dict[str, Page]:
     return dict.fromkeys(page_paths(app), flask_page(app, max_body_bytes=MAX_FORM_BYTES))
 
 
+def translates_v1(settings: Settings) -> bool:
+    """Return whether `/api/v1` is answered here."""
+    return settings.upstream.api_v1 and settings.upstream.profile != "generic"
+
+
 def gate_rules(settings: Settings) -> GateRules:
     """Return what the gate does with which path and cookie."""
     cookie = SessionCookie.from_settings(settings)
     return GateRules(
-        protect=Prefixes(settings.upstream.protect),
+        # The old API is a door to the new one: it is never open where the new one is closed.
+        protect=Prefixes([*settings.upstream.protect, *([f"{V1}/"] if translates_v1(settings) else [])]),
         prefix=settings.prefix.encode("ascii"),
         identity_cookies=tuple(name.encode("ascii") for name in settings.upstream.identity_cookies),
         own_cookies=frozenset(name.encode("ascii") for name in own_cookie_names(cookie)) if cookie else frozenset(),

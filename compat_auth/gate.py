@@ -7,7 +7,7 @@ on has one identity: a Bearer of ours, the upstream's own Bearer, or the upstrea
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -28,6 +28,8 @@ RENEW = "compat_auth.renew"
 """Key in the ASGI scope's `extensions`: `async () -> bytes | None`, another Authorization value for a refused one."""
 INTAKE = "compat_auth.intake"
 """Key in the ASGI scope's `extensions`: the `GateRequest`, for what stands behind the gate."""
+DEMAND = "compat_auth.demand"
+"""Key in the ASGI scope's `extensions`: a `Demand`; missing when nobody has asked who the caller is."""
 
 _NO_PATHS = Prefixes([])
 # CONNECT asks for a tunnel and TRACE echoes credentials (RFC 9110 9.3.6, 9.3.8).
@@ -35,6 +37,8 @@ REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
 
 
 Page = Callable[["Gate", GateRequest, Receive, Send], Awaitable[None]]
+Demand = Callable[[str, bytes], None]
+"""Return when the caller may also ask this of the upstream: a method and a canonical path; raises NotPermitted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +189,19 @@ class Gate:
             NotPermitted: The identity does not meet what the path requires; nor does one that only the upstream knows.
         """
         if isinstance(decision, Granted):
-            identity = decision.identity
-            path = request.path.decode("ascii")
-            if identity.scopes is not None and not allow(identity.scopes, request.method, path):
+            scopes = decision.identity.scopes
+            if scopes is not None and not allow(scopes, request.method, request.path.decode("ascii")):
                 raise InsufficientScope("the credential's scopes do not cover this request")
-            if not all(required.met_by(identity) for required in self.rules.required_of(request)):
+        self.require_met(decision, request)
+
+    def require_met(self, decision: Decision, request: GateRequest) -> None:
+        """Return when what the path requires of an identity does not stand in the way of the request.
+
+        Raises:
+            NotPermitted: The identity does not meet it; nor does one that only the upstream knows.
+        """
+        if isinstance(decision, Granted):
+            if not all(required.met_by(decision.identity) for required in self.rules.required_of(request)):
                 raise NotPermitted
         elif (
             isinstance(decision, Unclaimed)
@@ -213,8 +225,8 @@ class Gate:
 
     async def pass_on(self, unclaimed: Unclaimed, request: GateRequest, receive: Receive, send: Send) -> None:
         """Hand on what the upstream is to judge, with its own credential."""
-        del unclaimed
-        await self._hand_on(request, receive, send, request.intake.authorization, self.rules.own_cookies)
+        own, demand = request.intake.authorization, self.demand(unclaimed, request)
+        await self._hand_on(request, receive, send, own, self.rules.own_cookies, demand=demand)
 
     async def hand_on_as(self, granted: Granted, request: GateRequest, receive: Receive, send: Send) -> None:
         """Hand a request on as the caller."""
@@ -226,7 +238,19 @@ class Gate:
         if granted.headers:
             send = _adding(granted.headers, send)
         bearer = self.rules.bearer_for(request.path, granted)
-        await self._hand_on(request, receive, send, bearer, self.dropped_cookies, renew if bearer is not None else None)
+        demand = self.demand(granted, request)
+        if bearer is None:
+            await self._hand_on(request, receive, send, None, self.dropped_cookies, demand=demand)
+        else:
+            await self._hand_on(request, receive, send, bearer, self.dropped_cookies, renew, demand)
+
+    def demand(self, decision: Decision, request: GateRequest) -> Demand:
+        """Return what tells whether the same caller may also ask something else of what stands behind."""
+        return lambda method, path: self.require_met(decision, replace(request, method=method, path=path))
+
+    async def hand_on_as_nobody(self, request: GateRequest, receive: Receive, send: Send) -> None:
+        """Hand a request on without any identity: for what the upstream tells everybody."""
+        await self._hand_on(request, receive, send, None, self.dropped_cookies)
 
     async def _hand_on(
         self,
@@ -236,6 +260,7 @@ class Gate:
         authorization: bytes | None,
         dropped: frozenset[bytes],
         renew: Callable[[], Awaitable[bytes | None]] | None = None,
+        demand: Demand | None = None,
     ) -> None:
         headers: RawHeaders = [(b"host", request.intake.host), *request.intake.kept]
         if authorization is not None:
@@ -248,7 +273,7 @@ class Gate:
             scope["raw_path"] = request.path
             scope["path"] = unquote_to_bytes(request.path).decode("utf-8")
         scope["query_string"] = request.query
-        scope["extensions"] = {**(scope.get("extensions") or {}), RENEW: renew, INTAKE: request}
+        scope["extensions"] = {**(scope.get("extensions") or {}), RENEW: renew, INTAKE: request, DEMAND: demand}
         await self.behind(scope, receive, send)
 
     async def refuse(self, send: Send, refusal: CompatAuthError | Refused | Unclaimed) -> None:

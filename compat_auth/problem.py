@@ -8,7 +8,15 @@ from http import HTTPStatus
 PROBLEM_JSON = "application/problem+json"
 # Airflow 2.11's own `type` values: strict 2.x clients show them to their users.
 _AIRFLOW2_ERRORS = "https://airflow.apache.org/docs/apache-airflow/2.11.2/stable-rest-api-ref.html#section/Errors/"
-_AIRFLOW2_TYPES = {401: "Unauthenticated", 403: "PermissionDenied"}
+_AIRFLOW2_TYPES = {
+    400: "BadRequest",
+    401: "Unauthenticated",
+    403: "PermissionDenied",
+    404: "NotFound",
+    405: "MethodNotAllowed",
+    409: "AlreadyExists",
+    500: "Unknown",
+}
 
 
 def problem_body(status: int, *, title: str = "", detail: str | None = None) -> bytes:
@@ -19,12 +27,20 @@ def problem_body(status: int, *, title: str = "", detail: str | None = None) -> 
     return json.dumps(content).encode()
 
 
-def airflow2_body(status: int) -> bytes:
-    """Return the body that Airflow 2.11 sends with 401 and 403 (`airflow.api_connexion.exceptions`)."""
+def airflow2_body(status: int, *, title: str | None = "", detail: str | None = None, routed: bool = True) -> bytes:
+    """Return the body that Airflow 2.11 sends with an error (`airflow.api_connexion.exceptions`).
+
+    Args:
+        status: HTTP status.
+        title: The status phrase when empty; None for none.
+        detail: What went wrong.
+        routed: An operation says so; what is said before one is found has no type of its own.
+    """
+    kind = _AIRFLOW2_TYPES.get(status) if routed else None
     content = {
-        "detail": None,
+        "detail": detail,
         "status": status,
-        "title": HTTPStatus(status).phrase,
-        "type": _AIRFLOW2_ERRORS + _AIRFLOW2_TYPES[status],
+        "title": HTTPStatus(status).phrase if title == "" else title,
+        "type": _AIRFLOW2_ERRORS + kind if kind else "about:blank",
     }
     return json.dumps(content, indent=2).encode() + b"\n"

@@ -117,6 +117,46 @@ ROWS = (
     ("asking for it", {"extension", "request"}),
     ("gate", {"gate"}),
     ("gate inside Airflow", {"airflow.door"}),
+    (
+        "words of Airflow 2's API",
+        {"airflow.v1", "airflow.v1.dates", "airflow.v1.messages", "airflow.v1.negotiation"},
+    ),
+    (
+        "its errors, objects and texts",
+        {"airflow.v1.log_text", "airflow.v1.mapper", "airflow.v1.problems", "airflow.v1.schedule", "airflow.v1.tokens"},
+    ),
+    (
+        "its rules",
+        {"airflow.v1.facts", "airflow.v1.forms", "airflow.v1.objects", "airflow.v1.partial", "airflow.v1.query"},
+    ),
+    ("an operation of it", {"airflow.v1.operation"}),
+    (
+        "families of its operations",
+        {
+            "airflow.v1.families",
+            *(
+                f"airflow.v1.families.{name}"
+                for name in (
+                    "config",
+                    "connections",
+                    "dag_runs",
+                    "dags",
+                    "datasets",
+                    "fab",
+                    "logs",
+                    "pools",
+                    "system",
+                    "task_instances",
+                    "variables",
+                    "xcoms",
+                )
+            ),
+        },
+    ),
+    ("the way to an operation", {"airflow.v1.router"}),
+    ("all its operations", {"airflow.v1.catalog", "airflow.v1.driver"}),
+    ("the way to the upstream", {"airflow.v1.door"}),
+    ("Airflow 2's API as an application", {"airflow.v1.translation"}),
     ("what stands behind the gate", {"flask_page", "forward_auth", "pages", "proxy", "token_door"}),
     ("composition", {"app", "demo"}),
     ("composition inside Airflow", {"airflow.composition"}),

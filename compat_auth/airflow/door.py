@@ -14,7 +14,7 @@ from compat_auth.credentials import Absent
 from compat_auth.csrf import Source, find_forgery
 from compat_auth.decision import Granted, Unclaimed
 from compat_auth.errors import CompatAuthError, InvalidPath, NotPermitted
-from compat_auth.gate import Gate
+from compat_auth.gate import DEMAND, Gate
 from compat_auth.paths import Prefixes, canonical_path
 from compat_auth.request import GateRequest
 
@@ -41,7 +41,11 @@ class AirflowGate(Gate):
         # To a script's request the browser would answer with a dialog of its own over Airflow's login page.
         if alone and not any(name == _BY_SCRIPT for name, _ in request.intake.kept):
             send = _inviting(unclaimed.challenges, send)
-        await self.behind(request.scope, receive, send)
+        scope: Scope = request.scope
+        if not alone:
+            extensions: dict[str, Any] = {**(scope.get("extensions") or {}), DEMAND: self.demand(unclaimed, request)}
+            scope = {**scope, "extensions": extensions}
+        await self.behind(scope, receive, send)
 
     async def hand_on_as(self, granted: Granted, request: GateRequest, receive: Receive, send: Send) -> None:
         """Hand the request on as the caller and nobody else: 3.1 and 3.2 prefer whom a cookie names to a token.

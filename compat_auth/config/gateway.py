@@ -31,6 +31,12 @@ class UpstreamSettings(Section):
     verify: Annotated[bool | str, BeforeValidator(read_truth)] = Field(
         default=True, description="Check the upstream's certificate: true, false, or a CA file."
     )
+    api_v1: Annotated[bool, BeforeValidator(read_truth)] = Field(
+        default=True, description="Airflow: answer Airflow 2's /api/v1 from the upstream's /api/v2."
+    )
+    api_v1_deprecation: Annotated[bool, BeforeValidator(read_truth)] = Field(
+        default=True, description="Answers of /api/v1 say that it is deprecated, and what succeeds it."
+    )
     roles: Table = Field(
         default={}, description="airflow-simple: user name to role (ADMIN, OP, USER, VIEWER); '*' is everybody else."
     )

@@ -10,6 +10,7 @@ from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
 from compat_auth import errors
+from compat_auth.airflow.v1.catalog import OPERATIONS
 from compat_auth.config import ENV_PREFIX, Settings
 
 _WORDS = {bool: "true or false", str: "text", int: "whole number", float: "number", SecretStr: "text, secret"}
@@ -105,7 +106,17 @@ def _as_model(kind: object) -> type[BaseModel] | None:
     return kind if is_class and issubclass(kind, BaseModel) else None
 
 
-PARTS = {"settings": settings_text, "errors": errors_text}
+def airflow_v1_text() -> str:
+    """Return a table of the operations of `/api/v1`, and what each is made of."""
+    lines = ["| Operation | `/api/v1` | Airflow 3 |", "|---|---|---|"]
+    for operation in OPERATIONS:
+        more = "" if operation.code is None else ", and what else it takes"
+        who = " (FAB only)" if operation.fab else " (everybody)" if operation.public else ""
+        lines.append(f"| `{operation.name}`{who} | `{operation.method} {operation.path}` | `{operation.to}`{more} |")
+    return "\n".join(lines)
+
+
+PARTS = {"settings": settings_text, "errors": errors_text, "airflow-v1": airflow_v1_text}
 
 
 def fill_in(source: str) -> str:

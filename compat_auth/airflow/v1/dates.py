@@ -1,0 +1,33 @@
+"""Dates between the two versions: "+00:00" out, RFC 3339 with a zone in. No I/O."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timezone
+
+# What 2.11's `date-time` format takes: RFC 3339, with its zone.
+_RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+\-]\d{2}:?\d{2})\Z")
+
+
+def parse_date(text: str) -> datetime:
+    """Return the moment that a client's text names.
+
+    Raises:
+        ValueError: It is no RFC 3339 date with a zone.
+    """
+    match = _RFC3339.match(text)
+    if match is None:
+        raise ValueError("not a date with a zone")
+    day, clock, fraction, zone = match.groups()
+    offset = "+00:00" if zone in "Zz" else zone if ":" in zone else f"{zone[:3]}:{zone[3:]}"
+    return datetime.fromisoformat(f"{day}T{clock}.{(fraction or '').ljust(6, '0')[:6]}{offset}")
+
+
+def say_date(moment: datetime) -> str:
+    """Return a moment as 2.11 writes it: in UTC, microseconds only where there are any."""
+    return moment.astimezone(timezone.utc).isoformat()
+
+
+def old_date(value: str | None) -> str | None:
+    """Return a date of the upstream as 2.11 writes it: Python before 3.11 cannot read "Z"."""
+    return value[:-1] + "+00:00" if value and value[-1] == "Z" else value

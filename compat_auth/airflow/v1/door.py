@@ -1,0 +1,157 @@
+"""One call of an operation, made of the application behind: the reverse proxy, or Airflow's own.
+
+The call goes out as the caller, with the caller's token and without what describes the body of the caller's request.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from urllib.parse import quote, unquote_to_bytes, urlencode
+
+from compat_auth.airflow.v1.messages import Answer, Call
+from compat_auth.airflow.v1.problems import V1Problem
+from compat_auth.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send
+from compat_auth.client_watch import ClientGone
+from compat_auth.errors import UpstreamError
+from compat_auth.gate import INTAKE, Demand
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+# What describes the body, the wish for one, or a page: none of it is true of the call. Airflow takes a request with a
+# Referer for one of its UI.
+_NOT_PASSED_ON = frozenset(
+    b"content-length content-type content-encoding transfer-encoding expect trailer te connection keep-alive accept "
+    b"accept-encoding range referer origin if-match if-none-match if-modified-since if-unmodified-since if-range".split()
+)
+
+
+@dataclass(slots=True)
+class Door:
+    """The way to the upstream for one request.
+
+    Attributes:
+        app: What stands behind.
+        scope: Of the client's request.
+        receive: The client's; its body has been read.
+        client: Sends to the client.
+        demand: Whether the caller may ask a call of the upstream; None: nobody knows the caller.
+        headers: Of the reply, for what is streamed.
+    """
+
+    app: ASGIApp
+    scope: Scope
+    receive: Receive
+    client: Send
+    demand: Demand | None
+    headers: RawHeaders
+
+    async def send(self, call: Call) -> Answer | None:
+        """Make one call; see `driver.Sender`.
+
+        Raises:
+            NotPermitted: A requirement on the upstream's path stands in the way.
+            ClientGone: Nobody waits any more.
+        """
+        path = call.path.encode("ascii")
+        if self.demand is not None:
+            self.demand(call.method, path)
+        body = json.dumps(call.body).encode() if call.body is not None else b""
+        collector = _Collector(call, self.client, self.headers)
+        try:
+            await self.app(self._scope_of(call, path, body), _Body(body, self.receive).receive, collector.take)
+        except UpstreamError as error:
+            if collector.is_streaming:
+                return None
+            # Told to the operation, which knows what has been done by then.
+            return Answer(error.status)
+        if collector.is_streaming:
+            return None
+        if collector.status == 0:
+            raise ClientGone
+        return collector.answer()
+
+    def _scope_of(self, call: Call, path: bytes, body: bytes) -> Scope:
+        query = urlencode(call.query, quote_via=quote).encode("ascii")
+        headers = [header for header in self.scope["headers"] if header[0] not in _NOT_PASSED_ON]
+        headers += ((b"accept", call.accept.encode("ascii")), (b"accept-encoding", b"identity"))
+        if body:
+            headers += ((b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)))
+        scope = dict(self.scope)
+        scope.update(
+            method=call.method,
+            raw_path=path,
+            path=unquote_to_bytes(path).decode("utf-8"),
+            query_string=query,
+            headers=headers,
+        )
+        extensions = dict(self.scope.get("extensions") or {})
+        if INTAKE in extensions:
+            extensions[INTAKE] = replace(extensions[INTAKE], method=call.method, path=path, query=query)
+        scope["extensions"] = extensions
+        return scope
+
+
+class _Body:
+    """The `receive` of a call: its body, then whatever happens to the client."""
+
+    def __init__(self, body: bytes, client: Receive) -> None:
+        self._body: bytes | None = body
+        self._client = client
+
+    async def receive(self) -> Message:
+        if self._body is not None:
+            body, self._body = self._body, None
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await self._client()
+
+
+class _Collector:
+    """The `send` of a call: holds the answer, or passes it through the call's rewriter."""
+
+    def __init__(self, call: Call, client: Send, headers: RawHeaders) -> None:
+        self.status = 0
+        self.is_streaming = False
+        self._headers: RawHeaders = []
+        self._call = call
+        self._client = client
+        self._client_headers = headers
+        self._parts: list[bytes] = []
+        self._size = 0
+        self._is_whole = False
+
+    async def take(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status, self._headers = message["status"], list(message.get("headers", ()))
+            if self._call.rewriter is not None and self.status == 200:
+                self.is_streaming = True
+                headers = [*self._client_headers, (b"content-type", self._call.content_type.encode("ascii"))]
+                await self._client({"type": "http.response.start", "status": 200, "headers": headers})
+        elif message["type"] == "http.response.body":
+            part, more = message.get("body", b""), message.get("more_body", False)
+            if self.is_streaming:
+                await self._pass_on(part, more)
+            else:
+                self._hold(part)
+            self._is_whole = not more
+
+    async def _pass_on(self, part: bytes, more: bool) -> None:
+        rewriter = self._call.rewriter
+        if rewriter is None:
+            return
+        text = rewriter.feed(part) if part else b""
+        if text and more:
+            await self._client({"type": "http.response.body", "body": text, "more_body": True})
+        elif not more:
+            await self._client({"type": "http.response.body", "body": text + rewriter.end()})
+
+    def _hold(self, part: bytes) -> None:
+        self._size += len(part)
+        if self._size > MAX_ANSWER_BYTES:
+            raise V1Problem(502, f"the upstream's answer is larger than {MAX_ANSWER_BYTES} bytes")
+        self._parts.append(part)
+
+    def answer(self) -> Answer:
+        # A body that broke off has no end; half of it is not an answer.
+        if not self._is_whole:
+            return Answer(502)
+        return Answer(self.status, b"".join(self._parts), tuple(self._headers))

@@ -1,0 +1,187 @@
+"""Users, roles and permissions, which FAB's own API has. No I/O."""
+
+from __future__ import annotations
+
+from compat_auth.airflow.v1.forms import LIST, READ_ONLY, STRING, Form
+from compat_auth.airflow.v1.mapper import Mapper
+from compat_auth.airflow.v1.messages import NO_CONTENT, Json, Steps, json_reply
+from compat_auth.airflow.v1.operation import Asked, Collection, Operation, forward, pages, require
+from compat_auth.airflow.v1.problems import bad_request
+from compat_auth.airflow.v1.query import MASK, PAGE, order
+
+_FAB = "/auth/fab/v1"
+_ROLE = Mapper(same=("name", "actions"))
+# FAB writes these dates without a zone, in both versions.
+_USER = Mapper(
+    same=(
+        "first_name",
+        "last_name",
+        "username",
+        "email",
+        "active",
+        "last_login",
+        "login_count",
+        "fail_login_count",
+        "roles",
+        "created_on",
+        "changed_on",
+    )
+)
+_ROLE_FORM = Form({"name": STRING, "actions": LIST})
+_USER_FIELDS = {
+    **dict.fromkeys(
+        ["active", "last_login", "login_count", "failed_login_count", "fail_login_count", "created_on", "changed_on"],
+        READ_ONLY,
+    ),
+    **dict.fromkeys(["first_name", "last_name", "username", "email", "password"], STRING),
+    "roles": LIST,
+}
+_WHO = ("first_name", "last_name", "username", "email")
+_ROLE_MISSING = ("Role not found", "Role with name '{role_name}' was not found")
+_USER_MISSING = ("User not found", "The User with username `{username}` was not found")
+
+
+def _delete(asked: Asked) -> Steps:
+    answer = yield asked.call()
+    require(asked, answer)
+    return NO_CONTENT
+
+
+def _masked(asked: Asked) -> Steps:
+    mask = asked.query.values("update_mask")
+    # FAB takes one text with commas.
+    return (yield from forward(asked, asked.body, [("update_mask", ",".join(mask))] if mask else []))
+
+
+def _permissions(asked: Asked) -> Steps:
+    """List the distinct actions: FAB 3 lists each with every resource, FAB 2 as 2.x does."""
+    found, _, answer = yield from pages(f"{_FAB}/permissions", [], "actions")
+    require(asked, answer)
+    names: dict[str, None] = {}
+    for permission in found:
+        action: Json = permission.get("action", permission)
+        names[action["name"]] = None
+    listed = [{"name": name} for name in names]
+    offset, limit = asked.query.number("offset", 0), asked.query.number("limit", 100)
+    return json_reply({"actions": listed[offset : offset + limit], "total_entries": len(listed)})
+
+
+def _ascending(asked: Asked) -> Steps:
+    if (asked.query.value("order_by") or "").startswith("-"):
+        raise bad_request(f"Ordering with '{asked.query.value('order_by')}' is disallowed")
+    return (yield from forward(asked))
+
+
+OPERATIONS = (
+    Operation(
+        name="get_roles",
+        method="GET",
+        path="/roles",
+        to=f"GET {_FAB}/roles",
+        query=(*PAGE, order("name", name="", id="")),
+        shape=Collection(_ROLE, "roles"),
+        fab=True,
+    ),
+    Operation(
+        name="post_role",
+        method="POST",
+        path="/roles",
+        to=f"POST {_FAB}/roles",
+        form=_ROLE_FORM,
+        shape=_ROLE,
+        fab=True,
+    ),
+    Operation(
+        name="get_role",
+        method="GET",
+        path="/roles/{role_name}",
+        to=f"GET {_FAB}/roles/{{role_name}}",
+        shape=_ROLE,
+        fab=True,
+        missing=_ROLE_MISSING,
+    ),
+    Operation(
+        name="patch_role",
+        method="PATCH",
+        path="/roles/{role_name}",
+        to=f"PATCH {_FAB}/roles/{{role_name}}",
+        query=(MASK,),
+        form=_ROLE_FORM,
+        shape=_ROLE,
+        code=_masked,
+        fab=True,
+        missing=_ROLE_MISSING,
+    ),
+    Operation(
+        name="delete_role",
+        method="DELETE",
+        path="/roles/{role_name}",
+        to=f"DELETE {_FAB}/roles/{{role_name}}",
+        code=_delete,
+        fab=True,
+        missing=_ROLE_MISSING,
+    ),
+    Operation(
+        name="get_permissions",
+        method="GET",
+        path="/permissions",
+        to=f"GET {_FAB}/permissions",
+        query=PAGE,
+        code=_permissions,
+        fab=True,
+    ),
+    Operation(
+        name="get_users",
+        method="GET",
+        path="/users",
+        to=f"GET {_FAB}/users",
+        query=(
+            *PAGE,
+            order(
+                "id", **dict.fromkeys(["id", "first_name", "last_name", "username", "email", "is_active", "role"], "")
+            ),
+        ),
+        shape=Collection(_USER, "users"),
+        code=_ascending,
+        fab=True,
+    ),
+    Operation(
+        name="post_user",
+        method="POST",
+        path="/users",
+        to=f"POST {_FAB}/users",
+        form=Form(_USER_FIELDS, (*_WHO, "password")),
+        shape=_USER,
+        fab=True,
+    ),
+    Operation(
+        name="get_user",
+        method="GET",
+        path="/users/{username}",
+        to=f"GET {_FAB}/users/{{username}}",
+        shape=_USER,
+        fab=True,
+        missing=_USER_MISSING,
+    ),
+    Operation(
+        name="patch_user",
+        method="PATCH",
+        path="/users/{username}",
+        to=f"PATCH {_FAB}/users/{{username}}",
+        query=(MASK,),
+        form=Form(_USER_FIELDS, _WHO),
+        shape=_USER,
+        code=_masked,
+        fab=True,
+        missing=_USER_MISSING,
+    ),
+    Operation(
+        name="delete_user",
+        method="DELETE",
+        path="/users/{username}",
+        to=f"DELETE {_FAB}/users/{{username}}",
+        code=_delete,
+        fab=True,
+        missing=_USER_MISSING,
+    ),
+)

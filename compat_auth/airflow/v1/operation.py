@@ -1,0 +1,219 @@
+"""The record of an operation of `/api/v1`, and the steps that its record alone says. No I/O."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import quote, unquote
+
+from compat_auth.airflow.v1.facts import Facts
+from compat_auth.airflow.v1.forms import Form
+from compat_auth.airflow.v1.mapper import Mapper, only
+from compat_auth.airflow.v1.messages import NO_CONTENT, Answer, Call, Json, Reply, Steps, json_reply
+from compat_auth.airflow.v1.problems import V1Problem, is_unrouted, not_found, problem_of
+from compat_auth.airflow.v1.query import MAX_PAGE, Parameter, Query
+
+V2 = "/api/v2"
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request to an operation, read by its record.
+
+    Attributes:
+        operation: The record.
+        segments: What stands at the template's places, still percent-encoded: data, never more than one segment.
+        query: Read.
+        body: Read; empty for an operation without a body.
+        accept: Value of `Accept`, empty for none.
+        facts: What is known about the upstream.
+    """
+
+    operation: Operation
+    segments: Mapping[str, str]
+    query: Query
+    body: Json = field(repr=False)
+    accept: str
+    facts: Facts
+
+    def named(self, name: str) -> str:
+        """Return what stands at a place of the template, decoded."""
+        return unquote(self.segments[name])
+
+    def path(self, template: str, **more: str) -> str:
+        """Return a path upstream: the template's places filled, encoded ones as they are, further ones encoded."""
+        filled = {**self.segments, **{name: quote(value, safe="") for name, value in more.items()}}
+        return _PLACE.sub(lambda match: filled[match[1]], template)
+
+    @property
+    def successor(self) -> str:
+        """The path of the operation's successor; what must be looked up for it stays a template (RFC 6570)."""
+        template = self.operation.to.partition(" ")[2]
+        return _PLACE.sub(lambda match: self.segments.get(match[1], f"%7B{match[1]}%7D"), template)
+
+    def call(self, body: object = None, query: list[tuple[str, str]] | None = None) -> Call:
+        """Return the call that the record names."""
+        method, _, template = self.operation.to.partition(" ")
+        return Call(method, self.path(template), tuple(self.query.sent if query is None else query), body)
+
+    def call_of(self, **more: str) -> Call:
+        """Return the call that the record names, with what has been looked up at further places of its template."""
+        method, _, template = self.operation.to.partition(" ")
+        return Call(method, self.path(template, **more), tuple(self.query.sent))
+
+
+Code = Callable[[Asked], Steps]
+
+
+@dataclass(frozen=True, slots=True)
+class Collection:
+    """An answer that lists objects.
+
+    Attributes:
+        mapper: Of each.
+        key: Of the list in 2.x.
+        source: Of the list in 3.x, when it is another.
+        empty_when_missing: 404 upstream is an empty list in 2.x.
+    """
+
+    mapper: Mapper
+    key: str
+    source: str = ""
+    empty_when_missing: bool = False
+
+    def document(self, found: Json, asked: Asked | None = None) -> Json:
+        """Return the document of 2.x."""
+        fields = asked.query.values("fields") if asked is not None else None
+        mapper = self.mapper
+        listed = [mapper(each) for each in found[self.source or self.key]]
+        if fields is not None:
+            listed = [only(fields, each) for each in listed]
+        return {self.key: listed, "total_entries": found.get("total_entries", len(listed))}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One operation of `/api/v1`.
+
+    Attributes:
+        name: Its `operationId`.
+        method: Upper case.
+        path: Template below `/api/v1`.
+        to: Method and template of the operation of 3.x that does most of it.
+        query: Rules of its parameters.
+        form: Of its body.
+        shape: Of a successful answer: objects, a list of them, or nothing (204).
+        code: What the record cannot say; None: one call, one answer.
+        public: Needs no credential.
+        fab: Only where FAB manages the users.
+        missing: 2.11's title and detail when there is no such object; places of the template may stand in the detail.
+    """
+
+    name: str
+    method: str
+    path: str
+    to: str
+    query: tuple[Parameter, ...] = ()
+    form: Form | None = None
+    shape: Mapper | Collection | None = None
+    code: Code | None = None
+    public: bool = False
+    fab: bool = False
+    missing: tuple[str, str | None] | None = None
+
+    def steps(self, asked: Asked) -> Steps:
+        """Return the operation as a generator."""
+        return self.code(asked) if self.code is not None else forward(asked)
+
+
+def forward(asked: Asked, body: object = None, query: list[tuple[str, str]] | None = None) -> Steps:
+    """Make the one call that the record names, and answer in the record's shape."""
+    operation = asked.operation
+    if asked.query.finds_nothing and isinstance(operation.shape, Collection):
+        return json_reply({operation.shape.key: [], "total_entries": 0})
+    answer = yield asked.call(asked.body or None if body is None else body, query)
+    return shaped(asked, answer)
+
+
+def shaped(asked: Asked, answer: Answer) -> Reply:
+    """Return the reply for the operation's last answer.
+
+    Raises:
+        V1Problem: The upstream refuses.
+    """
+    shape = asked.operation.shape
+    if isinstance(shape, Collection) and shape.empty_when_missing and answer.status == 404 and not is_unrouted(answer):
+        return json_reply({shape.key: [], "total_entries": 0})
+    require(asked, answer)
+    if shape is None:
+        return NO_CONTENT
+    found = answer.json()
+    if isinstance(shape, Collection):
+        return json_reply(shape.document(found, asked))
+    return json_reply(only(asked.query.values("fields"), shape(found)))
+
+
+def require(asked: Asked, answer: Answer) -> None:
+    """Return when the upstream has done as told.
+
+    Raises:
+        V1Problem: It has not.
+    """
+    if answer.is_success:
+        return
+    if answer.status == 404 and asked.operation.missing is not None:
+        raise missing(asked)
+    raise problem_of(answer)
+
+
+def missing(asked: Asked) -> V1Problem:
+    """Return the operation's 404, in the words of 2.11."""
+    title, detail = (
+        text if text is None else _PLACE.sub(lambda match: asked.named(match[1]), text)
+        for text in asked.operation.missing or ("", None)
+    )
+    return not_found(title or "", detail)
+
+
+def fetch(asked: Asked, path: str, *query: tuple[str, str]) -> Generator[Call, Answer, Any]:
+    """Get a document that the operation needs.
+
+    Raises:
+        V1Problem: It cannot be had.
+    """
+    answer = yield Call("GET", path, query)
+    require(asked, answer)
+    return answer.json()
+
+
+def pages(
+    path: str, query: list[tuple[str, str]], key: str, *, offset: int = 0, limit: int | None = None
+) -> Generator[Call, Answer, tuple[list[Json], int, Answer]]:
+    """Read a list over as many pages as it takes: the upstream gives a hundred at once, 2.11 gave all.
+
+    Args:
+        path: Of the list.
+        query: Without limit and offset.
+        key: Of the list in the answer.
+        offset: The first wanted.
+        limit: How many at most; None for all.
+
+    Returns:
+        The objects, how many there are in all, and the last answer; a refusal ends the reading.
+    """
+    found: list[Json] = []
+    while True:
+        wanted = MAX_PAGE if limit is None else min(MAX_PAGE, limit - len(found))
+        at = offset + len(found)
+        answer = yield Call("GET", path, (*query, ("limit", str(wanted)), ("offset", str(at))))
+        if not answer.is_success:
+            return found, 0, answer
+        document = answer.json()
+        page: list[Json] = document[key]
+        total = int(document.get("total_entries") or 0)
+        found.extend(page)
+        if not page or wanted == 0 or len(found) == limit or offset + len(found) >= total:
+            return found, total, answer

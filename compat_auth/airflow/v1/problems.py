@@ -1,0 +1,114 @@
+"""Errors as Airflow 2.11 words them, ours and the upstream's. No I/O."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from compat_auth.airflow.v1.messages import Answer, Reply
+from compat_auth.problem import PROBLEM_JSON, airflow2_body
+from compat_auth.strict_json import is_list, is_object
+
+_MAX_DETAIL = 2000
+_UNROUTED = "API route not found"
+# What the upstream says to a token that it does not take, whatever the status (`airflow.api_fastapi.core_api.security`).
+_TOKEN_REFUSED = frozenset(("Invalid JWT token", "Not authenticated", "Token Expired"))
+
+
+class V1Problem(Exception):
+    """An operation ends with an error in the words of Airflow 2.11.
+
+    Args:
+        status: HTTP status.
+        title: The status phrase when empty; None for none.
+        detail: What went wrong.
+        routed: See `airflow2_body`.
+    """
+
+    def __init__(self, status: int, detail: str | None = None, *, title: str | None = "", routed: bool = True) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.title = title
+        self.detail = detail
+        self.routed = routed
+
+    def reply(self) -> Reply:
+        """Return the problem as a reply."""
+        body = airflow2_body(self.status, title=self.title, detail=self.detail, routed=self.routed)
+        return Reply(self.status, body, PROBLEM_JSON)
+
+
+def bad_request(detail: str, title: str | None = "") -> V1Problem:
+    """Return a 400."""
+    return V1Problem(HTTPStatus.BAD_REQUEST, detail, title=title)
+
+
+def not_found(title: str = "", detail: str | None = None) -> V1Problem:
+    """Return a 404."""
+    return V1Problem(HTTPStatus.NOT_FOUND, detail, title=title)
+
+
+def problem_of(answer: Answer) -> V1Problem:
+    """Return the upstream's error in the words of 2.11; nothing of it but its message is passed on."""
+    message = message_of(answer)
+    status = answer.status
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        # 2.x knows one status for every request that does not fit.
+        status = HTTPStatus.BAD_REQUEST
+    elif status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        status = HTTPStatus.UNAUTHORIZED if message in _TOKEN_REFUSED else status
+        return V1Problem(status)
+    elif status < HTTPStatus.BAD_REQUEST or status not in set(HTTPStatus):
+        return V1Problem(HTTPStatus.BAD_GATEWAY, "the upstream answered what its API does not know")
+    elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        # Its message may quote SQL and values.
+        message = None
+    return V1Problem(status, message)
+
+
+def is_unrouted(answer: Answer) -> bool:
+    """Return whether the upstream has no such route at all, as opposed to no such object."""
+    if answer.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+        return False
+    try:
+        document: object = answer.json()
+    except ValueError:
+        return True
+    return is_object(document) and (
+        document.get("error") == _UNROUTED or document.get("detail") in ("Not Found", "Method Not Allowed")
+    )
+
+
+def message_of(answer: Answer) -> str | None:
+    """Return what the upstream says went wrong, on one line."""
+    try:
+        document: object = answer.json()
+    except ValueError:
+        return None
+    detail: object = document.get("detail", document.get("error")) if is_object(document) else None
+    text = _worded(detail)
+    return text[:_MAX_DETAIL] if text is not None else None
+
+
+def reason_of(answer: Answer) -> str:
+    """Return the machine-readable reason of a conflict, such as "Unique constraint violation"."""
+    try:
+        document: object = answer.json()
+    except ValueError:
+        return ""
+    detail: object = document.get("detail") if is_object(document) else None
+    reason: object = detail.get("reason") if is_object(detail) else None
+    return reason if isinstance(reason, str) else ""
+
+
+def _worded(detail: object) -> str | None:
+    if isinstance(detail, str):
+        return detail
+    if is_list(detail):
+        return "; ".join(filter(None, (_worded(part) for part in detail))) or None
+    if is_object(detail):
+        message: object = detail.get("msg", detail.get("reason"))
+        where: object = detail.get("loc")
+        if isinstance(message, str):
+            place = ".".join(str(part) for part in where[1:]) if is_list(where) and len(where) > 1 else ""
+            return f"{message} - '{place}'" if place else message
+    return None

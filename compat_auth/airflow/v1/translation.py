@@ -1,0 +1,127 @@
+"""`/api/v1` in front of an application that knows `/api/v2` only: ASGI middleware between the gate and what is behind.
+
+It runs behind the gate: who the caller is, and whether scopes and requirements allow the `/api/v1` path, is decided
+by then. A requirement on a `/api/v2` path holds for the calls made here as well: the old name is no way around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from compat_auth.airflow.v1.catalog import ROUTER
+from compat_auth.airflow.v1.door import Door
+from compat_auth.airflow.v1.driver import Request, drive, plan
+from compat_auth.airflow.v1.facts import Facts
+from compat_auth.airflow.v1.messages import Reply
+from compat_auth.airflow.v1.operation import Asked, Operation
+from compat_auth.airflow.v1.problems import V1Problem
+from compat_auth.airflow.v1.router import V1
+from compat_auth.asgi import ASGIApp, RawHeaders, Receive, Scope, Send
+from compat_auth.client_watch import ClientGone, body_parts
+from compat_auth.gate import DEMAND, Demand, Gate, Page
+from compat_auth.request import GateRequest
+
+# Larger than any configuration of a run that a scheduler can bear.
+MAX_BODY_BYTES = 4 * 1024 * 1024
+# RFC 9745: the moment since which `/api/v1` is deprecated. Airflow 3.0.0 came out without it on 2025-04-22.
+_DEPRECATION = b"@1745280000"
+_HEALTH = "/health"
+
+
+class V1Translation:
+    """The ASGI application.
+
+    Args:
+        app: What stands behind: the reverse proxy, or Airflow's own application.
+        says_deprecated: Answers name the successor of their operation (RFC 8594, RFC 9745).
+        facts: What is known about the upstream.
+    """
+
+    def __init__(self, app: ASGIApp, *, says_deprecated: bool = True, facts: Facts | None = None) -> None:
+        self._app = app
+        self._says_deprecated = says_deprecated
+        self._facts = facts or Facts()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request below `/api/v1`, and `/health`; hand everything else on."""
+        path = _path_of(scope)
+        if path == _HEALTH:
+            path = V1 + _HEALTH
+        if path != V1 and not path.startswith(f"{V1}/"):
+            await self._app(scope, receive, send)
+            return
+        try:
+            await self._answer(scope, path.removeprefix(V1), receive, send)
+        except ClientGone:
+            return
+
+    async def _answer(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
+        method: str = scope["method"]
+        headers: RawHeaders = []
+        if method == "OPTIONS" and (allowed := ROUTER.methods(path)):
+            headers.append((b"allow", ", ".join(allowed).encode("ascii")))
+            reply: Reply | None = Reply(200)
+        else:
+            try:
+                asked, steps = plan(ROUTER, await _read(scope, method, path, receive), self._facts)
+                headers += self._successor(asked)
+                demand = _demand(scope, asked.operation)
+                reply = await drive(steps, Door(self._app, scope, receive, send, demand, headers).send)
+            except V1Problem as problem:
+                reply = problem.reply()
+        if reply is not None:
+            await _send(send, reply, headers, method)
+
+    def _successor(self, asked: Asked) -> RawHeaders:
+        if not self._says_deprecated:
+            return []
+        link = f'<{asked.successor}>; rel="successor-version"'
+        return [(b"deprecation", _DEPRECATION), (b"link", link.encode("ascii"))]
+
+
+def public_pages() -> Mapping[str, Page]:
+    """Return the pages of the gate that 2.11 answers without asking who it is."""
+
+    async def page(gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
+        await gate.hand_on_as_nobody(request, receive, send)
+
+    return dict.fromkeys((_HEALTH, f"{V1}/health", f"{V1}/version"), page)
+
+
+def _path_of(scope: Scope) -> str:
+    if scope["type"] != "http":
+        return ""
+    path: str = scope["raw_path"].decode("latin-1")
+    return path
+
+
+def _demand(scope: Scope, operation: Operation) -> Demand | None:
+    extensions: Mapping[str, Any] = scope.get("extensions") or {}
+    demand: Demand | None = extensions.get(DEMAND)
+    if demand is None and not operation.public:
+        # Nobody has asked who this is: a mistake in how the parts were joined must not open anything.
+        raise V1Problem(401)
+    return demand
+
+
+async def _read(scope: Scope, method: str, path: str, receive: Receive) -> Request:
+    body = bytearray()
+    if method not in ("GET", "HEAD"):
+        async for part in body_parts(receive):
+            body += part
+            if len(body) > MAX_BODY_BYTES:
+                raise V1Problem(413, f"the body is larger than {MAX_BODY_BYTES} bytes", routed=False)
+    given = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"accept", b"content-type")}
+    query = scope["query_string"].decode("ascii")
+    return Request(method, path, query, bytes(body), given.get(b"content-type", ""), given.get(b"accept", ""))
+
+
+async def _send(send: Send, reply: Reply, headers: RawHeaders, method: str) -> None:
+    headers = [*headers]
+    if reply.content_type:
+        headers.append((b"content-type", reply.content_type.encode("ascii")))
+    if reply.status != 204:
+        headers.append((b"content-length", b"%d" % len(reply.body)))
+    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else reply.body})

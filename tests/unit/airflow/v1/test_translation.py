@@ -1,0 +1,246 @@
+"""`/api/v1` as an ASGI application: what reaches the application behind, and what never does."""
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+
+from compat_auth.airflow.v1.translation import MAX_BODY_BYTES, V1Translation
+from compat_auth.asgi import Message, RawHeaders, Receive, Scope, Send
+from compat_auth.errors import NotPermitted, UpstreamUnreachable
+from compat_auth.gate import DEMAND
+
+PLAIN = {"pools": [], "total_entries": 0}
+
+
+class Behind:
+    """The application behind: answers every call alike, and keeps what it was asked."""
+
+    def __init__(self, document: object = PLAIN, status: int = 200) -> None:
+        self.scopes: list[Scope] = []
+        self.bodies: list[bytes] = []
+        self._answer = json.dumps(document).encode()
+        self._status = status
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scopes.append(scope)
+        self.bodies.append((await receive())["body"])
+        headers = [(b"set-cookie", b"_token=secret"), (b"x-internal", b"yes"), (b"server", b"uvicorn")]
+        await send({"type": "http.response.start", "status": self._status, "headers": headers})
+        half = len(self._answer) // 2
+        await send({"type": "http.response.body", "body": self._answer[:half], "more_body": True})
+        await send({"type": "http.response.body", "body": self._answer[half:]})
+
+
+def permit(_method: str, _path: bytes) -> None:
+    """Let every call through."""
+
+
+class Heard:
+    """What the client heard."""
+
+    def __init__(self, messages: list[Message]) -> None:
+        self.status: int = messages[0]["status"]
+        self.headers: RawHeaders = messages[0]["headers"]
+        self.body = b"".join(message["body"] for message in messages[1:])
+
+    def header(self, name: bytes) -> bytes | None:
+        return dict(self.headers).get(name)
+
+
+def ask(
+    application: V1Translation,
+    path: str,
+    method: str = "GET",
+    *,
+    query: bytes = b"",
+    body: bytes = b"",
+    headers: RawHeaders | None = None,
+    demand: Any = permit,
+) -> Heard:
+    messages: list[Message] = []
+    parts = [body[at : at + 65536] for at in range(0, len(body), 65536)] or [b""]
+
+    async def receive() -> Message:
+        part = parts.pop(0)
+        return {"type": "http.request", "body": part, "more_body": bool(parts)}
+
+    async def send(message: Message) -> None:
+        messages.append(message)
+
+    scope: Scope = {
+        "type": "http",
+        "method": method,
+        "raw_path": path.encode(),
+        "path": path,
+        "query_string": query,
+        "headers": headers or [(b"host", b"h"), (b"authorization", b"Bearer caller")],
+        "extensions": {DEMAND: demand},
+    }
+    asyncio.run(application(scope, receive, send))
+    return Heard(messages)
+
+
+def test_a_call_goes_out_as_the_caller() -> None:
+    behind = Behind()
+
+    heard = ask(V1Translation(behind), "/api/v1/pools", query=b"limit=7")
+
+    assert heard.status == 200
+    assert json.loads(heard.body) == PLAIN
+    assert behind.scopes[0]["raw_path"] == b"/api/v2/pools"
+    assert behind.scopes[0]["query_string"] == b"limit=7&order_by=id"
+    assert (b"authorization", b"Bearer caller") in behind.scopes[0]["headers"]
+
+
+def test_nothing_of_the_upstream_s_headers_reaches_the_client() -> None:
+    heard = ask(V1Translation(Behind()), "/api/v1/pools")
+
+    assert {name for name, _ in heard.headers} == {b"content-type", b"content-length", b"deprecation", b"link"}
+
+
+def test_what_describes_the_client_s_body_is_not_said_of_the_call() -> None:
+    behind = Behind()
+    described = [
+        (b"host", b"h"),
+        (b"content-length", b"3"),
+        (b"transfer-encoding", b"chunked"),
+        (b"accept-encoding", b"gzip"),
+        (b"referer", b"http://ui/"),
+        (b"if-none-match", b"x"),
+        (b"x-request-id", b"7"),
+    ]
+
+    ask(V1Translation(behind), "/api/v1/pools", headers=described)
+
+    names = [name for name, _ in behind.scopes[0]["headers"]]
+    assert names == [b"host", b"x-request-id", b"accept", b"accept-encoding"]
+    assert (b"accept-encoding", b"identity") in behind.scopes[0]["headers"]
+
+
+def test_an_operation_s_answer_names_its_successor_and_an_operator_can_switch_that_off() -> None:
+    loud = ask(V1Translation(Behind()), "/api/v1/pools")
+    silent = ask(V1Translation(Behind(), says_deprecated=False), "/api/v1/pools")
+
+    assert loud.header(b"link") == b'</api/v2/pools>; rel="successor-version"'
+    assert loud.header(b"deprecation") == b"@1745280000"
+    assert silent.header(b"link") is None
+    assert silent.header(b"deprecation") is None
+
+
+def test_without_a_decision_about_the_caller_only_what_is_public_is_answered() -> None:
+    behind = Behind({"version": "3.3.2", "git_version": None})
+
+    closed = ask(V1Translation(behind), "/api/v1/pools", demand=None)
+    asked_before = len(behind.scopes)
+    public = ask(V1Translation(behind), "/api/v1/version", demand=None)
+
+    assert closed.status == 401
+    assert asked_before == 0
+    assert public.status == 200
+
+
+def test_a_requirement_on_a_path_of_3_x_stops_a_call_before_it_is_made() -> None:
+    behind = Behind()
+
+    def demand(method: str, path: bytes) -> None:
+        if (method, path) == ("GET", b"/api/v2/pools"):
+            raise NotPermitted
+
+    with pytest.raises(NotPermitted):
+        ask(V1Translation(behind), "/api/v1/pools", demand=demand)
+
+    assert behind.scopes == []
+
+
+def test_a_body_beyond_the_bound_is_refused_unread() -> None:
+    behind = Behind()
+    headers = [(b"host", b"h"), (b"content-type", b"application/json")]
+
+    heard = ask(V1Translation(behind), "/api/v1/pools", "POST", body=b" " * (MAX_BODY_BYTES + 1), headers=headers)
+
+    assert heard.status == 413
+    assert behind.scopes == []
+
+
+def test_an_upstream_that_is_down_is_502_in_the_shape_of_2_11() -> None:
+    async def down(_scope: Scope, _receive: Receive, _send: Send) -> None:
+        raise UpstreamUnreachable("upstream: refused at 10.0.0.1:8080")
+
+    heard = ask(V1Translation(down), "/api/v1/pools")
+
+    assert heard.status == 502
+    assert heard.header(b"content-type") == b"application/problem+json"
+    assert b"10.0.0.1" not in heard.body
+
+
+def test_half_an_answer_is_none() -> None:
+    async def breaks_off(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b'{"pools": []', "more_body": True})
+
+    heard = ask(V1Translation(breaks_off), "/api/v1/pools")
+
+    assert heard.status == 502
+
+
+def test_a_document_of_another_shape_than_promised_is_502_and_not_quoted() -> None:
+    heard = ask(V1Translation(Behind({"secret": "s3cr3t"})), "/api/v1/pools")
+
+    assert heard.status == 502
+    assert b"s3cr3t" not in heard.body
+
+
+def test_an_error_of_the_upstream_s_own_is_not_quoted() -> None:
+    heard = ask(V1Translation(Behind({"detail": "SELECT password FROM"}, 500)), "/api/v1/pools")
+
+    assert heard.status == 500
+    assert b"SELECT" not in heard.body
+
+
+def test_head_gets_the_length_of_what_get_would_get() -> None:
+    got = ask(V1Translation(Behind()), "/api/v1/pools")
+
+    heard = ask(V1Translation(Behind()), "/api/v1/pools", "HEAD")
+
+    assert heard.status == 200
+    assert heard.body == b""
+    assert heard.header(b"content-length") == got.header(b"content-length")
+
+
+def test_options_names_the_methods_without_a_call() -> None:
+    behind = Behind()
+
+    heard = ask(V1Translation(behind), "/api/v1/pools", "OPTIONS")
+
+    assert heard.status == 200
+    assert heard.header(b"allow") == b"GET, HEAD, OPTIONS, POST"
+    assert behind.scopes == []
+
+
+def test_health_at_the_root_is_that_of_the_api() -> None:
+    behind = Behind({"metadatabase": {"status": "healthy"}, "scheduler": {"status": "healthy"}})
+
+    heard = ask(V1Translation(behind), "/health", demand=None)
+
+    assert heard.status == 200
+    assert behind.scopes[0]["raw_path"] == b"/api/v2/monitor/health"
+    assert json.loads(heard.body)["dag_processor"] == {"status": None, "latest_dag_processor_heartbeat": None}
+
+
+def test_everything_else_is_handed_on_untouched() -> None:
+    behind = Behind()
+
+    ask(V1Translation(behind), "/api/v10/pools")
+    ask(V1Translation(behind), "/API/v1/pools")
+
+    assert [scope["raw_path"] for scope in behind.scopes] == [b"/api/v10/pools", b"/API/v1/pools"]
+
+
+def test_an_encoded_slash_in_a_name_stays_encoded() -> None:
+    behind = Behind({"name": "a/b", "slots": 1})
+
+    ask(V1Translation(behind), "/api/v1/pools/a%2Fb")
+
+    assert behind.scopes[0]["raw_path"] == b"/api/v2/pools/a%2Fb"
