@@ -7,7 +7,10 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from compat_auth.app import build_obtain, create_flask_app
+from compat_auth.airflow.v1.driver import Request
+from compat_auth.airflow.v1.preview import preview
+from compat_auth.airflow.v1.router import V1
+from compat_auth.app import build_obtain, create_flask_app, translates_v1
 from compat_auth.backend import Backend
 from compat_auth.chain import Answer, Chain
 from compat_auth.config import Settings
@@ -28,11 +31,13 @@ class Replay:
         method: Upper case.
         target: Path and query, as in a request line.
         headers: Name and value pairs; Host is added when it is missing.
+        body: As sent; only a translated operation looks at it.
     """
 
     method: str
     target: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
 
     def take_in(self) -> GateRequest:
         """Return the request as the gate would take it in.
@@ -80,6 +85,8 @@ def explain(settings: Settings, replay: Replay) -> Iterator[str]:
         for backend in chain.backends:
             yield f"backend {backend.name}: {_verdict(backend, credential, asked)}"
         yield from _decision(settings, answer, credential, chain)
+        if _goes_on(answer, credential):
+            yield from _translation(settings, request, replay)
 
 
 def _masked(credential: Credential) -> str:
@@ -130,6 +137,27 @@ def _decision(settings: Settings, answer: Answer, credential: Credential, chain:
                 yield "decision: passes unchanged; the upstream judges its own Bearer"
             else:
                 yield f"decision: 401, challenges: {', '.join(chain.challenges()) or 'none'}"
+
+
+def _goes_on(answer: Answer, credential: Credential) -> bool:
+    return isinstance(answer.outcome, Accept) or (isinstance(answer.outcome, Skip) and credential.scheme == "Bearer")
+
+
+def _translation(settings: Settings, request: GateRequest, replay: Replay) -> Iterator[str]:
+    path = request.path.decode("ascii")
+    if not translates_v1(settings) or not path.startswith(f"{V1}/"):
+        return
+    given = {name.lower(): value for name, value in replay.headers}
+    content_type = given.get("content-type", "application/json")
+    asked = Request(
+        request.method,
+        path.removeprefix(V1),
+        request.query.decode("ascii"),
+        replay.body,
+        content_type,
+        given.get("accept", ""),
+    )
+    yield from preview(asked)
 
 
 def _claims(token: str) -> str:

@@ -19,12 +19,15 @@ from compat_auth.explanation import Replay, explain
 @click.option(
     "-H", "--header", "headers", multiple=True, metavar="NAME: VALUE", help="A request header; may be repeated."
 )
+@click.option("-d", "--data", default="", metavar="JSON", help="Body of the request, for what is translated.")
 @click.argument("method", metavar="METHOD")
 @click.argument("target", metavar="PATH")
 def explain_command(
-    config_path: str | None, user: str | None, headers: tuple[str, ...], method: str, target: str
+    config_path: str | None, user: str | None, headers: tuple[str, ...], data: str, method: str, target: str
 ) -> None:
     """Replay a request through the chain: each backend's verdict and why, secrets masked.
+
+    For a path below /api/v1 it also prints the call to /api/v2 that the request begins with.
 
     Nothing is sent to the upstream, unless a directory or strategy of the configuration asks it about a password.
 
@@ -36,7 +39,7 @@ def explain_command(
         name, colon, password = user.partition(":")
         secret = password if colon else click.prompt(f"Password for {name}", hide_input=True, err=True)
         pairs.append(("Authorization", "Basic " + base64.b64encode(f"{name}:{secret}".encode()).decode("ascii")))
-    for line in explain(load_settings(config_path), Replay(method.upper(), target, tuple(pairs))):
+    for line in explain(load_settings(config_path), Replay(method.upper(), target, tuple(pairs), data.encode())):
         click.echo(line)
 
 

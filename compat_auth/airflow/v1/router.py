@@ -12,7 +12,7 @@ from compat_auth.airflow.v1.problems import V1Problem
 V1 = "/api/v1"
 _PLACE = re.compile(r"\{(\w+)\}\Z")
 # As 2.11's own routes: whole numbers, and what may hold a plain slash.
-_NUMBERS = frozenset(("map_index", "task_try_number", "event_log_id", "import_error_id"))
+NUMBERS = frozenset(("map_index", "task_try_number", "event_log_id", "import_error_id"))
 _TO_THE_END = frozenset(("uri", "variable_key"))
 _NOT_FOUND = (
     "The requested URL was not found on the server. If you entered the URL manually please check your spelling and "
@@ -86,6 +86,6 @@ def _matches(node: _Node, segments: list[str]) -> Iterator[tuple[dict[str, Opera
             if all(segments):
                 # A slash inside the name is data: it goes on encoded.
                 yield child.operations, {name: "%2F".join(segments)}
-        elif first and (name not in _NUMBERS or (first.isascii() and first.isdigit())):
+        elif first and (name not in NUMBERS or (first.isascii() and first.isdigit())):
             for operations, found in _matches(child, rest):
                 yield operations, {name: first, **found}

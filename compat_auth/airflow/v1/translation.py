@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from compat_auth.airflow.v1.catalog import ROUTER
+from compat_auth import __version__
+from compat_auth.airflow.v1.catalog import OPERATIONS, ROUTER
 from compat_auth.airflow.v1.door import Door
 from compat_auth.airflow.v1.driver import Request, drive, plan
 from compat_auth.airflow.v1.facts import Facts
-from compat_auth.airflow.v1.messages import Reply
+from compat_auth.airflow.v1.messages import JSON, Reply
+from compat_auth.airflow.v1.openapi import as_bytes, document
+from compat_auth.airflow.v1.openapi import page as operations_page
 from compat_auth.airflow.v1.operation import Asked, Operation
 from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.airflow.v1.router import V1
@@ -86,7 +89,23 @@ def public_pages() -> Mapping[str, Page]:
     async def page(gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
         await gate.hand_on_as_nobody(request, receive, send)
 
-    return dict.fromkeys((_HEALTH, f"{V1}/health", f"{V1}/version"), page)
+    described = as_bytes(document(OPERATIONS, __version__))
+    return {
+        **dict.fromkeys((_HEALTH, f"{V1}/health", f"{V1}/version"), page),
+        f"{V1}/openapi.json": _fixed(described, JSON),
+        f"{V1}/openapi.yaml": _fixed(described, "text/yaml"),
+        f"{V1}/ui/": _fixed(operations_page(OPERATIONS), "text/html; charset=utf-8"),
+    }
+
+
+def _fixed(body: bytes, content_type: str) -> Page:
+    async def page(_gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
+        if request.method in ("GET", "HEAD"):
+            await _send(send, Reply(200, body, content_type), [], request.method)
+        else:
+            await _send(send, V1Problem(405, routed=False).reply(), [(b"allow", b"GET, HEAD")], request.method)
+
+    return page
 
 
 def _path_of(scope: Scope) -> str:

@@ -1,0 +1,94 @@
+"""Fields of both versions, as live servers describe them: none is forgotten, and none is made up."""
+
+from typing import Any
+
+import pytest
+
+from compat_auth.airflow.v1 import objects
+from compat_auth.airflow.v1.mapper import Mapper
+from peers.airflows import Airflow2, Airflow3
+from peers.gateway import call
+
+pytestmark = pytest.mark.peer
+
+# A mapper, the schema of 3.x that it reads, and the schema of 2.x that it writes.
+OBJECTS = [
+    ("DAG", "DAGResponse", "DAG"),
+    ("DAG_DETAILS", "DAGDetailsResponse", "DAGDetail"),
+    ("DAG_RUN", "DAGRunResponse", "DAGRun"),
+    ("TASK_INSTANCE", "TaskInstanceResponse", "TaskInstance"),
+    ("TRY", "TaskInstanceHistoryResponse", "TaskInstanceHistory"),
+    ("TRIGGER", "TriggerResponse", "Trigger"),
+    ("JOB", "JobResponse", "Job"),
+    ("TASK", "TaskResponse", "Task"),
+    ("XCOM", "XComResponse", "XComCollectionItem"),
+    ("XCOM_VALUE", "XComResponseNative", "XCom"),
+    ("CONNECTION", "ConnectionResponse", "Connection"),
+    ("CONNECTION_LISTED", "ConnectionResponse", "ConnectionCollectionItem"),
+    ("VARIABLE", "VariableResponse", "Variable"),
+    ("POOL", "PoolResponse", "Pool"),
+    ("DATASET", "AssetResponse", "Dataset"),
+    ("DATASET_EVENT", "AssetEventResponse", "DatasetEvent"),
+    ("QUEUED_EVENT", "QueuedEventResponse", "QueuedEvent"),
+    ("EVENT_LOG", "EventLogResponse", "EventLog"),
+    ("IMPORT_ERROR", "ImportErrorResponse", "ImportError"),
+    ("DAG_WARNING", "DAGWarningResponse", "DagWarning"),
+    ("PROVIDER", "ProviderResponse", "Provider"),
+    ("PLUGIN", "PluginResponse", "PluginCollectionItem"),
+    ("VERSION", "VersionInfo", "VersionInfo"),
+]
+# Where 2.11's description says other than 2.11 answers: what it answers counts.
+NEVER_ANSWERED = {
+    "Connection": {"password"},
+    "DAGDetail": {"template_search_path"},
+    "Task": {"executor", "sub_dag"},
+}
+NOT_DESCRIBED = {
+    "DAGDetail": {"template_searchpath"},
+    "Dataset": {"aliases"},
+    "DatasetEvent": {"id"},
+    "Task": {"params", "operator_name"},
+}
+
+
+def fields(document: dict[str, Any], schema: dict[str, Any]) -> set[str]:
+    """Return the fields of a schema, with those of what it is made of."""
+    if "$ref" in schema:
+        return fields(document, document["components"]["schemas"][schema["$ref"].rpartition("/")[2]])
+    found = set(schema.get("properties", {}))
+    for part in schema.get("allOf", []):
+        found |= fields(document, part)
+    return found
+
+
+@pytest.fixture(scope="module")
+def new(airflow_fab: Airflow3) -> dict[str, Any]:
+    document: dict[str, Any] = call("GET", f"{airflow_fab.url}/openapi.json").json()
+    return document
+
+
+@pytest.fixture(scope="module")
+def old(airflow2: Airflow2) -> dict[str, Any]:
+    document: dict[str, Any] = call("GET", f"{airflow2.url}/api/v1/openapi.json").json()
+    return document
+
+
+@pytest.mark.parametrize(("name", "schema", "_old"), OBJECTS)
+def test_every_field_of_3_x_is_mapped_or_dropped_by_name(
+    new: dict[str, Any], name: str, schema: str, _old: str
+) -> None:
+    mapper: Mapper = getattr(objects, name)
+
+    described = fields(new, new["components"]["schemas"][schema])
+
+    assert described - mapper.known == set()
+
+
+@pytest.mark.parametrize(("name", "_new", "schema"), OBJECTS)
+def test_every_field_of_2_x_is_made(old: dict[str, Any], name: str, _new: str, schema: str) -> None:
+    mapper: Mapper = getattr(objects, name)
+
+    described = fields(old, old["components"]["schemas"][schema]) - NEVER_ANSWERED.get(schema, set())
+
+    assert described - mapper.fields == set()
+    assert mapper.fields - described == NOT_DESCRIBED.get(schema, set())

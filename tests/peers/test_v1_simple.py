@@ -1,0 +1,62 @@
+"""Clients of Airflow 2's `/api/v1` in front of a live Airflow 3.3 with SimpleAuthManager."""
+
+import pytest
+
+from compat_auth.airflow.v1.catalog import OPERATIONS
+from peers.airflows import Airflow3
+from peers.gateway import Gateway, StartGateway
+
+pytestmark = pytest.mark.peer
+
+ADMIN = ("admin", "admin")
+OF_FAB = [operation for operation in OPERATIONS if operation.fab]
+
+
+@pytest.fixture(scope="module")
+def door(airflow_simple: Airflow3, gateway: StartGateway) -> Gateway:
+    return gateway(
+        {
+            "upstream": {"url": airflow_simple.url, "profile": "airflow-simple"},
+            "token": {"strategy": "exchange"},
+            "basic_auth": {"directories": ["upstream"]},
+        }
+    )
+
+
+def test_there_are_eleven_operations_about_users() -> None:
+    assert len(OF_FAB) == 11
+
+
+@pytest.mark.parametrize("operation", OF_FAB, ids=lambda operation: operation.name)
+def test_without_fab_it_is_refused_as_2_11_refuses_it(door: Gateway, operation) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    path = operation.path.replace("{role_name}", "Admin").replace("{username}", "admin")
+    user = {"first_name": "A", "last_name": "B", "username": "c", "email": "d@e", "password": "p"}
+    body = (user if "user" in path else {"name": "r"}) if operation.form is not None else None
+
+    answer = door.request(operation.method, f"/api/v1{path}", json=body, auth=ADMIN)
+
+    assert answer.status_code == 400
+    assert answer.json()["detail"] == (
+        "This endpoint is only available when using the default auth manager FabAuthManager."
+    )
+
+
+@pytest.mark.parametrize(
+    "path", ["/dags", "/dags/tiny/details", "/pools", "/variables", "/connections", "/dagStats?dag_ids=tiny"]
+)
+def test_everything_else_works_as_with_fab(door: Gateway, path: str) -> None:
+    answer = door.get(f"/api/v1{path}", auth=ADMIN)
+
+    assert answer.status_code == 200, answer.text
+
+
+def test_a_run_is_triggered_twice_and_the_second_time_it_exists(door: Gateway) -> None:
+    body = {"execution_date": "2024-03-04T00:00:00Z"}
+
+    first = door.post("/api/v1/dags/tiny/dagRuns", json=body, auth=ADMIN)
+    second = door.post("/api/v1/dags/tiny/dagRuns", json=body, auth=ADMIN)
+
+    assert first.status_code == 200, first.text
+    assert first.json()["dag_run_id"] == "manual__2024-03-04T00:00:00+00:00"
+    assert second.status_code == 409
+    assert "already exists" in second.json()["detail"]
