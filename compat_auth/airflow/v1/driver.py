@@ -48,7 +48,8 @@ def plan(router: Router, request: Request, facts: Facts) -> tuple[Asked, Steps]:
         V1Problem: There is none, or the request does not fit it.
     """
     operation, segments = router.find(request.method, request.path)
-    query = Query(operation.query, request.query)
+    # 2.11 looks at no query of an operation that has neither parameters nor places.
+    query = Query(operation.query, request.query, is_strict=bool(operation.query or segments))
     body = operation.form.read(request.body, request.content_type) if operation.form is not None else {}
     asked = Asked(operation, segments, query, body, request.accept, facts)
     return asked, _only_with_fab(asked) if operation.fab else operation.steps(asked)

@@ -81,13 +81,15 @@ class Form:
 
     Attributes:
         fields: By name; no other may stand there.
-        required: Must be there.
+        required: Must be there; all that are missing are told at once.
+        described_as_required: Must be there by 2.11's own description, which is checked first and tells one.
         title: Of the refusal.
         may_be_missing: A request without a body counts as one with an empty object.
     """
 
     fields: Mapping[str, Field] = field(default_factory=dict[str, Field])
     required: tuple[str, ...] = ()
+    described_as_required: tuple[str, ...] = ()
     title: str = ""
     may_be_missing: bool = False
 
@@ -105,14 +107,16 @@ class Form:
             detail = f"Invalid Content-type ({content_type}), expected JSON data"
             raise V1Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, detail, routed=False)
         document = _parse(body)
-        for name in self.required:
+        for name in self.described_as_required:
             if name not in document:
-                raise bad_request(f"{{'{name}': ['Missing data for required field.']}}", self.title)
+                raise bad_request(f"'{name}' is a required property")
         for name, value in document.items():
-            known = self.fields.get(name)
-            if known is None:
-                raise bad_request(f"{{'{name}': ['Unknown field.']}}", self.title)
-            known.check(name, value)
+            if name in self.fields:
+                self.fields[name].check(name, value)
+        problems = {name: ["Missing data for required field."] for name in self.required if name not in document}
+        problems.update({name: ["Unknown field."] for name in document if name not in self.fields})
+        if problems:
+            raise bad_request(str(problems), self.title)
         return document
 
 

@@ -58,6 +58,7 @@ class LogRewriter:
     def __init__(self, host: str) -> None:
         self._said = f"{host}\n"
         self._rest = b""
+        self._has_lines = False
         self._text = LogText()
 
     def feed(self, part: bytes) -> bytes:
@@ -68,19 +69,21 @@ class LogRewriter:
         return self._say(lines)
 
     def end(self) -> bytes:
-        """Return what is left."""
-        return self._say([self._rest]) + b"\n"
+        """Return what is left; a log without a line ends with an empty one."""
+        text = self._say([self._rest])
+        return text if self._has_lines else text + b"\n"
 
     def _say(self, lines: Iterable[bytes]) -> bytes:
-        text = self._said + "".join(self._text.lines(_event(line)) for line in lines if line.strip())
-        self._said = ""
+        said = "".join(self._text.lines(_event(line)) for line in lines if line.strip())
+        self._has_lines = self._has_lines or bool(said)
+        text, self._said = self._said + said, ""
         return text.encode("utf-8", "surrogateescape")
 
 
 def whole_text(events: Iterable[object]) -> str:
-    """Return a log of which all events are there."""
+    """Return a log of which all events are there, without the end of its last line."""
     text = LogText()
-    return "".join(text.lines(event) for event in events)
+    return "".join(text.lines(event) for event in events).removesuffix("\n")
 
 
 def _event(line: bytes) -> Any:

@@ -100,8 +100,6 @@ class Reply:
 
 
 Steps = Generator[Call, Answer, Reply]
-Lookup = Generator[Call, Answer, Any]
-"""A part of an operation that finds something out."""
 
 
 def json_reply(document: object, status: int = 200) -> Reply:

@@ -22,6 +22,7 @@ _KINDS: dict[Kind, Json] = {
     Kind.DATE: {"type": "string", "format": "date-time"},
     Kind.ORDER: {"type": "string"},
     Kind.LIMIT: {"type": "integer", "minimum": 0, "default": 100},
+    Kind.OFFSET: {"type": "integer", "minimum": 0},
 }
 
 

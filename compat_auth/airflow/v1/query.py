@@ -15,6 +15,8 @@ MAX_PAGE = 100
 _TRUE = frozenset(("true", "1", "yes", "on", "t", "y"))
 _FALSE = frozenset(("false", "0", "no", "off", "f", "n"))
 _MAX_VALUES = 10_000
+_DATE_SCHEMA = "{'type': 'string', 'format': 'date-time'}"
+_OFFSET_SCHEMA = "{'type': 'integer', 'minimum': 0}"
 
 
 class Kind(Enum):
@@ -28,6 +30,7 @@ class Kind(Enum):
     LIST = "array"
     ORDER = "order"
     LIMIT = "limit"
+    OFFSET = "offset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +113,7 @@ def order(default: str | None = None, /, **names: str) -> Parameter:
 
 
 LIMIT = Parameter("limit", Kind.LIMIT, "limit", str(MAX_PAGE))
-OFFSET = Parameter("offset", Kind.INTEGER, "offset")
+OFFSET = Parameter("offset", Kind.OFFSET, "offset")
 PAGE = (LIMIT, OFFSET)
 # Read by the operation itself: the answer is cut down to these.
 FIELDS = Parameter("fields", Kind.LIST)
@@ -127,18 +130,19 @@ class Query:
     Args:
         parameters: The rules.
         raw: Canonical query, ASCII.
+        is_strict: Refuse a parameter that no rule knows.
 
     Raises:
         V1Problem: 400, in 2.11's words: an unknown parameter, a value of another kind, a missing one.
     """
 
-    def __init__(self, parameters: Sequence[Parameter], raw: str) -> None:
+    def __init__(self, parameters: Sequence[Parameter], raw: str, *, is_strict: bool = True) -> None:
         given: dict[str, list[str]] = {}
         if raw:
             for name, value in parse_qsl(raw, keep_blank_values=True, errors="replace"):
                 given.setdefault(name, []).append(value)
             known = {parameter.name for parameter in parameters}
-            if not known.issuperset(given):
+            if is_strict and not known.issuperset(given):
                 extra = ", ".join(sorted(given.keys() - known))
                 raise bad_request(f"Extra query parameter(s) {extra} not in spec", title=None)
         self._values: dict[str, list[str]] = {}
@@ -204,6 +208,8 @@ def _read(parameter: Parameter, found: list[str]) -> list[str]:
             read = _number(name, value)
         case Kind.LIMIT:
             read = str(_limit(name, value))
+        case Kind.OFFSET:
+            read = str(_offset(name, value))
     return [read]
 
 
@@ -245,12 +251,19 @@ def _limit(name: str, value: str) -> int:
     return min(limit, MAX_PAGE) if limit else MAX_PAGE
 
 
+def _offset(name: str, value: str) -> int:
+    offset = _whole(name, value)
+    if offset < 0:
+        raise bad_request(_failed(f"{offset} is less than the minimum of 0", "minimum", _OFFSET_SCHEMA, offset))
+    return offset
+
+
 def _date(value: str) -> str:
     # A "+" that nobody encoded arrives as a blank (RFC 1866 8.2.1).
     try:
         return parse_date(value.replace(" ", "+")).isoformat()
     except ValueError:
-        raise bad_request(f"{value!r} is not a 'date-time'") from None
+        raise bad_request(_failed(f"{value!r} is not a 'date-time'", "format", _DATE_SCHEMA, value)) from None
 
 
 def _order(parameter: Parameter, value: str) -> str:
@@ -259,6 +272,11 @@ def _order(parameter: Parameter, value: str) -> str:
     if upstream is None:
         raise bad_request(f"Ordering with '{name}' is disallowed or the attribute does not exist on the model")
     return f"-{upstream}" if value.startswith("-") else upstream
+
+
+def _failed(what: str, keyword: str, schema: str, value: object) -> str:
+    """Return what 2.11's validator says of a value."""
+    return f"{what}\n\nFailed validating '{keyword}' in schema:\n    {schema}\n\nOn instance:\n    {value!r}"
 
 
 def _wrong(name: str, kind: str) -> V1Problem:

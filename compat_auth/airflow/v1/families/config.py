@@ -10,6 +10,7 @@ from compat_auth.airflow.v1.query import text
 from compat_auth.strict_json import is_list
 
 _HIDDEN = "Your Airflow administrator chose not to expose the configuration, most likely for security reasons."
+_NOT_ACCEPTABLE = Reply(406, b"", "text/html; charset=utf-8")
 # Options that 3.x has under another name, among those that clients ask for.
 _MOVED = {
     ("webserver", "base_url"): ("api", "base_url"),
@@ -26,14 +27,18 @@ _MOVED = {
 
 
 def _config(asked: Asked) -> Steps:
+    if (kind := accepted(asked.accept, (TEXT, JSON))) is None:
+        return _NOT_ACCEPTABLE
     answer = yield asked.call()
     section = asked.query.value("section")
     if answer.status == 404 and section:
         raise not_found("section not found.", f"section={section} not found.")
-    return _shown(asked, _sections(asked, answer))
+    return _shown(kind, _sections(asked, answer))
 
 
 def _value(asked: Asked) -> Steps:
+    if (kind := accepted(asked.accept, (TEXT, JSON))) is None:
+        return _NOT_ACCEPTABLE
     section, option = asked.named("section"), asked.named("option")
     answer = yield asked.call()
     if answer.status == 404 and (section.lower(), option.lower()) in _MOVED:
@@ -44,7 +49,7 @@ def _value(asked: Asked) -> Steps:
         raise not_found("Config not found.", f"The option [{section}/{option}] is not found in config.")
     sections = _sections(asked, answer)
     value = sections[0]["options"][0]["value"]
-    return _shown(asked, [{"name": section, "options": [{"key": option, "value": value}]}])
+    return _shown(kind, [{"name": section, "options": [{"key": option, "value": value}]}])
 
 
 def _sections(asked: Asked, answer: Answer) -> list[Json]:
@@ -65,12 +70,9 @@ def _value_of(value: object) -> str:
     return str(value[0]) if is_list(value) and value else str(value)
 
 
-def _shown(asked: Asked, sections: list[Json]) -> Reply:
-    kind = accepted(asked.accept, (TEXT, JSON))
+def _shown(kind: str, sections: list[Json]) -> Reply:
     if kind == JSON:
         return json_reply({"sections": sections})
-    if kind is None:
-        return Reply(406)
     return text_reply("\n".join(_as_text(section) for section in sections))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import secrets
 
 from compat_auth.airflow.v1.forms import OPTIONAL, STRING, Field, Form
@@ -26,8 +27,19 @@ _WHOLE = Form(_FIELDS, ("connection_id", "conn_type"))
 _MISSING = ("Connection not found", "The Connection with connection_id: `{connection_id}` was not found")
 # Stands in a body that must name a type, and is not written: the mask leaves it out.
 _ANY_TYPE = "generic"
+_ID = re.compile(r"[\w.-]+\Z")
+_MAX_ID = 200
 _TEST = Mapper(same=("status", "message"))
 _DISABLED = b"Testing connections is disabled in Airflow configuration. Contact your deployment admin to enable it."
+
+
+def _check_id(connection_id: str) -> None:
+    if len(connection_id) > _MAX_ID:
+        raise bad_request(f"The key has to be less than {_MAX_ID} characters")
+    if not _ID.match(connection_id):
+        raise bad_request(
+            f"The key {connection_id!r} has to be made of alphanumeric characters, dashes, dots and underscores exclusively"
+        )
 
 
 def _check_extra(body: Json) -> None:
@@ -43,6 +55,7 @@ def _check_extra(body: Json) -> None:
 
 
 def _post(asked: Asked) -> Steps:
+    _check_id(asked.body["connection_id"])
     _check_extra(asked.body)
     answer = yield asked.call(asked.body)
     if answer.status == 409:

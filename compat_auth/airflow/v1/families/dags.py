@@ -17,7 +17,7 @@ from compat_auth.airflow.v1.operation import (
     require,
     shaped,
 )
-from compat_auth.airflow.v1.problems import V1Problem, bad_request
+from compat_auth.airflow.v1.problems import V1Problem, bad_request, not_found
 from compat_auth.airflow.v1.query import FIELDS, MASK, PAGE, Kind, Parameter, boolean, listed, order, text
 from compat_auth.airflow.v1.tokens import unpack
 
@@ -40,9 +40,11 @@ def _check_fields(asked: Asked) -> None:
     fields = asked.query.values("fields")
     shape = asked.operation.shape
     mapper = shape.mapper if isinstance(shape, Collection) else shape
-    if fields and mapper is not None and not mapper.fields.issuperset(fields):
-        unknown = sorted(set(fields) - mapper.fields)
-        raise bad_request(f"Invalid fields for <DAGSchema(many=False)>: {set(unknown)}.", "DAGSchema init error")
+    unknown = [name for name in fields or () if mapper is not None and name not in mapper.fields]
+    if unknown:
+        name = "DAGSchema" if mapper is DAG else "DAGDetailSchema"
+        title = "DAGCollectionSchema error" if isinstance(shape, Collection) else f"{name} init error"
+        raise bad_request(f"Invalid fields for <{name}(many=False)>: OrderedSet({unknown}).", title)
 
 
 def _show(asked: Asked) -> Steps:
@@ -74,7 +76,7 @@ def _tasks(asked: Asked) -> Steps:
     require(asked, answer)
     tasks = [TASK(task) for task in answer.json()["tasks"]]
     if name not in TASK.fields:
-        raise bad_request(f"'{asked.named('dag_id')}' object has no attribute {name!r}")
+        raise bad_request(f"'SerializedBaseOperator' object has no attribute {name!r}")
     try:
         # What has no value comes first, as nothing else compares with it.
         tasks.sort(key=lambda task: (task[name] is not None, task[name]), reverse=wanted.startswith("-"))
@@ -83,8 +85,16 @@ def _tasks(asked: Asked) -> Steps:
     return json_reply({"tasks": tasks, "total_entries": len(tasks)})
 
 
+def _task(asked: Asked) -> Steps:
+    answer = yield asked.call()
+    if answer.status == 404:
+        dag = yield Call("GET", asked.path(_DAG))
+        raise not_found("DAG not found" if dag.status == 404 else "Task not found")
+    return shaped(asked, answer)
+
+
 def _stats(asked: Asked) -> Steps:
-    wanted = list(dict.fromkeys(asked.query.values("dag_ids") or ()))
+    wanted = list(dict.fromkeys(filter(None, (asked.query.value("dag_ids") or "").split(","))))
     if not wanted:
         return json_reply({"dags": [], "total_entries": 0})
     answer = yield Call("GET", f"{V2}/dagStats", tuple(("dag_ids", dag_id) for dag_id in wanted))
@@ -97,8 +107,8 @@ def _stats(asked: Asked) -> Steps:
             if known.is_success:
                 found[dag_id] = []
     rows: list[Json] = []
-    for dag_id, stats in found.items():
-        counts = {row["state"]: row["count"] for row in stats}
+    for dag_id in filter(found.__contains__, wanted):
+        counts = {row["state"]: row["count"] for row in found[dag_id]}
         rows.append(
             {"dag_id": dag_id, "stats": [{"state": state, "count": counts.get(state, 0)} for state in _RUN_STATES]}
         )
@@ -114,7 +124,7 @@ def _source(asked: Asked) -> Steps:
     require(asked, answer)
     content = answer.json().get("content") or ""
     if kind is None:
-        return text_reply("Not Allowed Accept Header", 406)
+        return Reply(406, b"Not Allowed Accept Header", "text/html; charset=utf-8")
     return text_reply(content) if kind == TEXT else json_reply({"content": content})
 
 
@@ -220,14 +230,14 @@ OPERATIONS = (
         path="/dags/{dag_id}/tasks/{task_id}",
         to=f"GET {_DAG}/tasks/{{task_id}}",
         shape=TASK,
-        missing=("Task not found", None),
+        code=_task,
     ),
     Operation(
         name="get_dag_stats",
         method="GET",
         path="/dagStats",
         to=f"GET {V2}/dagStats",
-        query=(Parameter("dag_ids", Kind.LIST, required=True),),
+        query=(text("dag_ids", "", required=True),),
         code=_stats,
     ),
     Operation(

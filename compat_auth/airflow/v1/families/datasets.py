@@ -9,7 +9,7 @@ from compat_auth.airflow.v1.messages import NO_CONTENT, Answer, Call, Json, Step
 from compat_auth.airflow.v1.objects import DATASET, DATASET_EVENT, QUEUED_EVENT
 from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, forward, missing, pages, require, shaped
 from compat_auth.airflow.v1.partial import require_rest
-from compat_auth.airflow.v1.problems import not_found
+from compat_auth.airflow.v1.problems import bad_request, not_found
 from compat_auth.airflow.v1.query import PAGE, date, integer, listed, order, text
 
 _ALL = f"{V2}/assets"
@@ -41,6 +41,8 @@ def _show(asked: Asked) -> Steps:
 
 def _post_event(asked: Asked) -> Steps:
     uri = asked.body["dataset_uri"]
+    if asked.body.get("extra", "") is None:
+        raise bad_request("{'extra': ['Field may not be null.']}")
     assets = yield from _assets_of(asked, uri)
     if not assets:
         raise not_found("Dataset not found", f"Dataset with uri: '{uri}' not found")
@@ -150,7 +152,7 @@ OPERATIONS = (
         method="POST",
         path="/datasets/events",
         to=f"POST {_ALL}/events",
-        form=Form({"dataset_uri": STRING, "extra": Field("object", null=True)}, ("dataset_uri",)),
+        form=Form({"dataset_uri": STRING, "extra": Field("object", null=True)}, described_as_required=("dataset_uri",)),
         shape=DATASET_EVENT,
         code=_post_event,
     ),

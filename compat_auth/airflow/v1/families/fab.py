@@ -7,7 +7,7 @@ from compat_auth.airflow.v1.mapper import Mapper
 from compat_auth.airflow.v1.messages import NO_CONTENT, Json, Steps, json_reply
 from compat_auth.airflow.v1.operation import Asked, Collection, Operation, forward, pages, require
 from compat_auth.airflow.v1.problems import bad_request
-from compat_auth.airflow.v1.query import MASK, PAGE, order
+from compat_auth.airflow.v1.query import MASK, PAGE, text
 
 _FAB = "/auth/fab/v1"
 _ROLE = Mapper(same=("name", "actions"))
@@ -35,6 +35,15 @@ _USER_FIELDS = {
     ),
     **dict.fromkeys(["first_name", "last_name", "username", "email", "password"], STRING),
     "roles": LIST,
+}
+_ROLE_ORDERS = {"role_id": "role_id", "name": "name"}
+_USER_ORDERS = {
+    "id": "id",
+    "first_name": "first_name",
+    "last_name": "last_name",
+    "user_name": "username",
+    "email": "email",
+    "is_active": "active",
 }
 _WHO = ("first_name", "last_name", "username", "email")
 _ROLE_MISSING = ("Role not found", "Role with name '{role_name}' was not found")
@@ -66,10 +75,14 @@ def _permissions(asked: Asked) -> Steps:
     return json_reply({"actions": listed[offset : offset + limit], "total_entries": len(listed)})
 
 
-def _ascending(asked: Asked) -> Steps:
-    if (asked.query.value("order_by") or "").startswith("-"):
-        raise bad_request(f"Ordering with '{asked.query.value('order_by')}' is disallowed")
-    return (yield from forward(asked))
+def _ordered(asked: Asked) -> Steps:
+    """List in ascending order: 2.x refuses any other."""
+    wanted = asked.query.value("order_by")
+    allowed = _ROLE_ORDERS if asked.operation.name == "get_roles" else _USER_ORDERS
+    if wanted is not None and wanted not in allowed:
+        raise bad_request(f"Ordering with '{wanted}' is disallowed or the attribute does not exist on the model")
+    query = asked.query.sent if wanted is None else [*asked.query.sent, ("order_by", allowed[wanted])]
+    return (yield from forward(asked, query=query))
 
 
 OPERATIONS = (
@@ -78,8 +91,9 @@ OPERATIONS = (
         method="GET",
         path="/roles",
         to=f"GET {_FAB}/roles",
-        query=(*PAGE, order("name", name="", id="")),
+        query=(*PAGE, text("order_by", "")),
         shape=Collection(_ROLE, "roles"),
+        code=_ordered,
         fab=True,
     ),
     Operation(
@@ -87,7 +101,7 @@ OPERATIONS = (
         method="POST",
         path="/roles",
         to=f"POST {_FAB}/roles",
-        form=_ROLE_FORM,
+        form=Form(_ROLE_FORM.fields, ("name",)),
         shape=_ROLE,
         fab=True,
     ),
@@ -135,14 +149,9 @@ OPERATIONS = (
         method="GET",
         path="/users",
         to=f"GET {_FAB}/users",
-        query=(
-            *PAGE,
-            order(
-                "id", **dict.fromkeys(["id", "first_name", "last_name", "username", "email", "is_active", "role"], "")
-            ),
-        ),
+        query=(*PAGE, text("order_by", "")),
         shape=Collection(_USER, "users"),
-        code=_ascending,
+        code=_ordered,
         fab=True,
     ),
     Operation(

@@ -6,7 +6,7 @@ from compat_auth.airflow.v1.log_text import LogRewriter, whole_text
 from compat_auth.airflow.v1.messages import JSON, TEXT, Answer, Call, Reply, Steps, json_reply, text_reply
 from compat_auth.airflow.v1.negotiation import accepted
 from compat_auth.airflow.v1.operation import V2, Asked, Operation, fetch, require
-from compat_auth.airflow.v1.problems import bad_request
+from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.airflow.v1.query import boolean, integer, text
 from compat_auth.airflow.v1.tokens import pack, unpack
 from compat_auth.strict_json import is_list
@@ -29,10 +29,14 @@ def _log(asked: Asked) -> Steps:
     given = asked.query.value("token")
     token = unpack(_TOKEN, given) if given else None
     if given and token is None:
-        raise bad_request("Bad Signature. Please use only the tokens provided by the API.", None)
+        raise V1Problem(400, title="Bad Signature. Please use only the tokens provided by the API.")
     query = [("map_index", map_index), *([("token", token)] if token else [])]
     # Nothing and anything mean text; what neither fits gets JSON.
-    if accepted(asked.accept, (TEXT, JSON)) == TEXT:
+    as_text = accepted(asked.accept, (TEXT, JSON)) == TEXT
+    if asked.named("task_try_number").strip("0") == "":
+        refusal = "Error fetching the logs. Try number 0 is invalid."
+        return text_reply(f"default_host\n{refusal}\n") if as_text else _chunk("default_host", refusal, _END)
+    if as_text:
         return (yield from _as_text(asked, host, query))
     if token == _END and given:
         return _chunk(host, "", _END)
@@ -68,7 +72,7 @@ def _chunk(host: str, content: str, token: str) -> Reply:
 
 
 def _no_such_try(asked: Asked) -> str:
-    return f"*** Could not read the log: try {asked.named('task_try_number')} of the task is not known\n"
+    return f"*** Could not read the log: try {asked.named('task_try_number')} of the task is not known"
 
 
 OPERATIONS = (

@@ -8,7 +8,18 @@ from compat_auth.airflow.v1.dates import parse_date, say_date
 from compat_auth.airflow.v1.forms import BOOLEAN, DATE, INTEGER, LIST, OPTIONAL, STRING, Field, Form
 from compat_auth.airflow.v1.messages import Answer, Call, Json, Steps, json_reply
 from compat_auth.airflow.v1.objects import DEPENDENCIES, REFERENCE, TASK_INSTANCE, TASK_STATES, TRY
-from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, fetch, forward, pages, require, shaped
+from compat_auth.airflow.v1.operation import (
+    V2,
+    Asked,
+    Collection,
+    Operation,
+    fetch,
+    forward,
+    missing,
+    pages,
+    require,
+    shaped,
+)
 from compat_auth.airflow.v1.problems import V1Problem, bad_request, message_of, not_found
 from compat_auth.airflow.v1.query import (
     MAX_PAGE,
@@ -32,7 +43,7 @@ _V1_MAPPED = f"{_V1_ONE}/{{map_index}}"
 _STATES = {**{state: state for state in TASK_STATES}, "none": "none"}
 _NEW_STATE = Field(choices=("success", "failed", "skipped"))
 _ONE_STATE = Form({"dry_run": BOOLEAN, "new_state": _NEW_STATE}, required=("new_state",))
-_NOTE = Form({"note": STRING, "map_index": INTEGER}, required=("note",))
+_NOTE = Form({"note": STRING, "map_index": INTEGER}, described_as_required=("note",))
 _NOT_FOUND = ("Task instance not found", None)
 _NOTE_MISSING = (
     "Task Instance not found for dag_id={dag_id}, run_id={dag_run_id}, task_id={task_id}",
@@ -45,6 +56,8 @@ _RANGES = (
     number("duration_lte"),
 )
 _FILTERS = (listed("state", values=_STATES), listed("pool"), listed("queue"), listed("executor"))
+# What 3.x takes as the length of a page in a body, which it does not cut down.
+MAX_BATCH = 1_000_000
 # 2.x does not cut it down to a page, and nought is nought.
 _ANY_LIMIT = integer("limit", "")
 _LIST_RANGES = ("execution_date", "start_date", "end_date")
@@ -113,11 +126,10 @@ def _list_mapped(asked: Asked) -> Steps:
     return (yield from _read(asked, query))
 
 
-def _limit(asked: Asked) -> int:
+def _limit(asked: Asked) -> int | None:
+    """Return how many at most; none below nought, which 2.11's database takes for all."""
     limit = asked.query.number("limit", MAX_PAGE)
-    if limit < 0:
-        raise V1Problem(400, title="Page limit must be a positive integer")
-    return limit
+    return limit if limit >= 0 else None
 
 
 def _read(asked: Asked, query: list[tuple[str, str]]) -> Steps:
@@ -127,6 +139,8 @@ def _read(asked: Asked, query: list[tuple[str, str]]) -> Steps:
     path = asked.path(asked.operation.to.partition(" ")[2])
     found, total, answer = yield from pages(path, query, "task_instances", offset=offset, limit=limit)
     shape = asked.operation.shape
+    if answer.status == 404 and isinstance(shape, Collection) and not shape.empty_when_missing:
+        raise not_found(message_of(answer) or "")
     if not answer.is_success:
         return shaped(asked, answer)
     if not isinstance(shape, Collection):
@@ -141,7 +155,7 @@ def _list_of_run(asked: Asked) -> Steps:
     body: Json = {
         "dag_run_ids": [asked.named("dag_run_id")],
         "page_offset": asked.query.number("offset", 0),
-        "page_limit": limit or 1,
+        "page_limit": MAX_BATCH if limit is None else limit or 1,
     }
     for name, value in asked.query.without("offset"):
         if name.startswith("updated_at"):
@@ -155,7 +169,7 @@ def _list_of_run(asked: Asked) -> Steps:
     answer = yield Call("POST", _BATCH, body=body)
     require(asked, answer)
     found = answer.json()
-    instances = [TASK_INSTANCE(each) for each in found["task_instances"]] if limit else []
+    instances = [] if limit == 0 else [TASK_INSTANCE(each) for each in found["task_instances"]]
     return json_reply({"task_instances": instances, "total_entries": found["total_entries"]})
 
 
@@ -190,6 +204,8 @@ def _patch(asked: Asked) -> Steps:
     state = asked.body["new_state"]
     answer = yield Call("PATCH", path, (*_one_only(asked), ("update_mask", "new_state")), {"new_state": state})
     found: list[Json] = []
+    if answer.status == 404:
+        raise (yield from what_is_missing(asked, asked.named("task_id")))
     if answer.status != 409:
         require(asked, answer)
         found = answer.json()["task_instances"]
@@ -200,18 +216,27 @@ def _patch(asked: Asked) -> Steps:
     return json_reply(REFERENCE(found[0]))
 
 
+def _show(asked: Asked) -> Steps:
+    answer = yield asked.call()
+    if answer.status == 404 and "mapped" in (message_of(answer) or ""):
+        raise not_found("Task instance not found", "Task instance is mapped, add the map_index value to the URL")
+    return shaped(asked, answer)
+
+
 def _set_states(asked: Asked) -> Steps:
     """Set the state of an instance and its relatives, which 3.x names only when it is asked without doing it."""
     given = asked.body
     task_id = given["task_id"]
     if ("execution_date" in given) == ("dag_run_id" in given):
         raise bad_request("{'_schema': ['Exactly one of execution_date or dag_run_id must be provided']}")
-    yield from _require_task(asked, task_id)
     run_id = given.get("dag_run_id")
     if run_id is None:
         run_id = yield from _run_on(asked, given["execution_date"])
     if run_id is None:
         date = given["execution_date"]
+        problem = yield from _no_such_task(asked, task_id)
+        if problem is not None:
+            raise problem
         raise not_found(detail=f"Task instance not found for task {task_id!r} on execution_date {date}")
     body = {"new_state": given["new_state"], **{name: given[name] for name in _RELATIVES}}
     path = asked.path(_ONE, dag_run_id=run_id, task_id=task_id)
@@ -220,8 +245,9 @@ def _set_states(asked: Asked) -> Steps:
     if answer.status == 409:
         return json_reply({"task_instances": []})
     if answer.status == 404:
+        problem = yield from _no_such_task(asked, task_id)
         detail = f"Task instance not found for task {task_id!r} on DAG run with ID {run_id!r}"
-        raise not_found(detail=detail)
+        raise problem or not_found(detail=detail)
     require(asked, answer)
     references = [REFERENCE(each) for each in answer.json()["task_instances"]]
     if not given.get("dry_run", True):
@@ -231,15 +257,24 @@ def _set_states(asked: Asked) -> Steps:
     return json_reply({"task_instances": references})
 
 
-def _require_task(asked: Asked, task_id: str) -> Generator[Call, Answer, None]:
+def what_is_missing(asked: Asked, task_id: str) -> Generator[Call, Answer, V1Problem]:
+    """Return 2.11's 404: it says whether the DAG, the task or the instance is not there."""
+    dag_id = asked.named("dag_id")
     dag = yield Call("GET", asked.path(_DAG))
     if dag.status == 404:
-        raise not_found(f"Dag ID {asked.named('dag_id')} not found")
-    require(asked, dag)
+        return not_found("DAG not found", f"DAG {dag_id!r} not found")
     task = yield Call("GET", asked.path(f"{_DAG}/tasks/{{task_id}}", task_id=task_id))
     if task.status == 404:
-        raise not_found(f"Task ID {task_id} not found")
-    require(asked, task)
+        return not_found("Task not found", f"Task {task_id!r} not found in DAG {dag_id!r}")
+    return missing(asked)
+
+
+def _no_such_task(asked: Asked, task_id: str) -> Generator[Call, Answer, V1Problem | None]:
+    dag = yield Call("GET", asked.path(_DAG))
+    if dag.status == 404:
+        return not_found(f"Dag ID {asked.named('dag_id')} not found")
+    task = yield Call("GET", asked.path(f"{_DAG}/tasks/{{task_id}}", task_id=task_id))
+    return not_found(f"Task ID {task_id} not found") if task.status == 404 else None
 
 
 def _run_on(asked: Asked, date: str) -> Generator[Call, Answer, str | None]:
@@ -332,6 +367,7 @@ OPERATIONS = (
         path=_V1_ONE,
         to=f"GET {_ONE}",
         shape=TASK_INSTANCE,
+        code=_show,
         missing=_NOT_FOUND,
     ),
     Operation(

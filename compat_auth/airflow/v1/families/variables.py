@@ -20,7 +20,9 @@ from compat_auth.strict_json import is_list, is_object
 MASKED = "***"
 _ALL = f"{V2}/variables"
 _ONE = f"{_ALL}/{{variable_key}}"
-_FORM = Form({"key": STRING, "value": STRING, "description": OPTIONAL}, ("key", "value"), "Invalid Variable schema")
+_FORM = Form(
+    {"key": STRING, "value": STRING, "description": OPTIONAL}, ("key", "value"), title="Invalid Variable schema"
+)
 _MISSING = ("Variable not found", "Variable does not exist")
 # 2.11 knows the value by its column only; its documentation says "value".
 _MASKABLE = {"val": "value", "value": "value", "description": "description"}

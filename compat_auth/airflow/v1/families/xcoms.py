@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
-from compat_auth.airflow.v1.messages import Steps, json_reply
+from collections.abc import Generator
+
+from compat_auth.airflow.v1.messages import Answer, Call, Steps, json_reply
 from compat_auth.airflow.v1.objects import XCOM, XCOM_VALUE
 from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, require
+from compat_auth.airflow.v1.problems import V1Problem, not_found
 from compat_auth.airflow.v1.query import PAGE, boolean, integer, text
 
-_ONE = f"{V2}/dags/{{dag_id}}/dagRuns/{{dag_run_id}}/taskInstances/{{task_id}}"
+_DAG = f"{V2}/dags/{{dag_id}}"
+_ONE = f"{_DAG}/dagRuns/{{dag_run_id}}/taskInstances/{{task_id}}"
 _V1_ONE = "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}"
 
 
 def _links(asked: Asked) -> Steps:
     answer = yield asked.call()
+    if answer.status == 404:
+        raise (yield from _what_is_missing(asked))
     require(asked, answer)
     # 2.11 answers with the bare object, whatever its specification says.
     return json_reply(answer.json()["extra_links"])
+
+
+def _what_is_missing(asked: Asked) -> Generator[Call, Answer, V1Problem]:
+    dag_id, run_id, task_id = (asked.named(name) for name in ("dag_id", "dag_run_id", "task_id"))
+    dag = yield Call("GET", asked.path(_DAG))
+    if dag.status == 404:
+        return not_found("DAG not found", f'DAG with ID = "{dag_id}" not found')
+    task = yield Call("GET", asked.path(f"{_DAG}/tasks/{{task_id}}"))
+    if task.status == 404:
+        return not_found("Task not found", f'Task with ID = "{task_id}" not found')
+    return not_found("DAG Run not found", f'DAG Run with ID = "{run_id}" not found')
 
 
 OPERATIONS = (

@@ -58,8 +58,9 @@ def ask(
     body: bytes = b"",
     headers: RawHeaders | None = None,
     demand: Any = permit,
+    messages: list[Message] | None = None,
 ) -> Heard:
-    messages: list[Message] = []
+    messages = [] if messages is None else messages
     parts = [body[at : at + 65536] for at in range(0, len(body), 65536)] or [b""]
 
     async def receive() -> Message:
@@ -244,3 +245,78 @@ def test_an_encoded_slash_in_a_name_stays_encoded() -> None:
     ask(V1Translation(behind), "/api/v1/pools/a%2Fb")
 
     assert behind.scopes[0]["raw_path"] == b"/api/v2/pools/a%2Fb"
+
+
+class Script:
+    """An application that answers each call by a function of its own, in order."""
+
+    def __init__(self, *answers: Any) -> None:
+        self._answers = list(answers)
+        self.lines: list[str] = []
+
+    async def __call__(self, scope: Scope, _receive: Receive, send: Send) -> None:
+        self.lines.append(f"{scope['method']} {scope['raw_path'].decode()}")
+        answer = self._answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        status, document = answer
+        await send({"type": "http.response.start", "status": status, "headers": []})
+        await send({"type": "http.response.body", "body": json.dumps(document).encode()})
+
+
+def test_an_upstream_that_dies_between_two_calls_is_told_and_a_retry_completes_the_rest() -> None:
+    conflict, run = (409, {"detail": "running"}), (200, {"dag_run_id": "r"})
+    behind = Script(conflict, run, UpstreamUnreachable("gone"), (204, None))
+    application = V1Translation(behind)
+
+    cut = ask(application, "/api/v1/dags/d/dagRuns/r", "DELETE")
+    again = ask(application, "/api/v1/dags/d/dagRuns/r", "DELETE")
+
+    assert cut.status == 502
+    assert "the run's state is failed now; the run is not deleted" in json.loads(cut.body)["detail"]
+    assert again.status == 204
+    assert behind.lines == [
+        "DELETE /api/v2/dags/d/dagRuns/r",
+        "PATCH /api/v2/dags/d/dagRuns/r",
+        "DELETE /api/v2/dags/d/dagRuns/r",
+        "DELETE /api/v2/dags/d/dagRuns/r",
+    ]
+
+
+def test_a_log_reaches_the_client_line_by_line_as_it_is_written() -> None:
+    heard_meanwhile: list[bytes] = []
+    messages: list[Message] = []
+
+    async def behind(scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if b"/logs/" not in scope["raw_path"]:
+            await send({"type": "http.response.body", "body": b'{"hostname": "vm"}'})
+            return
+        for number in range(3):
+            line = json.dumps({"event": f"line {number}"}).encode() + b"\n"
+            await send({"type": "http.response.body", "body": line, "more_body": True})
+            heard_meanwhile.append(messages[-1]["body"])
+        await send({"type": "http.response.body", "body": b""})
+
+    heard = ask(V1Translation(behind), "/api/v1/dags/d/dagRuns/r/taskInstances/t/logs/1", messages=messages)
+
+    assert heard_meanwhile == [b"vm\nline 0\n", b"line 1\n", b"line 2\n"]
+    assert heard.header(b"content-type") == b"text/plain"
+    assert heard.header(b"content-length") is None
+    assert heard.body == b"vm\nline 0\nline 1\nline 2\n"
+
+
+def test_a_log_that_breaks_off_does_not_look_whole() -> None:
+    messages: list[Message] = []
+
+    async def behind(scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        if b"/logs/" not in scope["raw_path"]:
+            await send({"type": "http.response.body", "body": b'{"hostname": "vm"}'})
+            return
+        await send({"type": "http.response.body", "body": b'{"event": "one"}\n', "more_body": True})
+        raise UpstreamUnreachable("gone")
+
+    ask(V1Translation(behind), "/api/v1/dags/d/dagRuns/r/taskInstances/t/logs/1", messages=messages)
+
+    assert messages[-1]["more_body"] is True
