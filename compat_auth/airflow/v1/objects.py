@@ -51,6 +51,9 @@ def run_type(run: Json) -> str:
 
 
 def _external_trigger(run: Json) -> bool:
+    # What `airflow dags test` runs, nobody has triggered.
+    if run.get("triggered_by") == "test":
+        return False
     return run.get("run_type") not in _RUN_TYPES or run.get("run_type") in _EXTERNAL
 
 
@@ -189,7 +192,6 @@ DAG_RUN = Mapper(
         [
             "queued_at",
             "duration",
-            "triggered_by",
             "triggering_user_name",
             "dag_versions",
             "bundle_version",
@@ -198,7 +200,7 @@ DAG_RUN = Mapper(
             "partition_date",
         ]
     ),
-    used=frozenset(("logical_date", "run_after", "run_type", "state", "conf")),
+    used=frozenset(("logical_date", "run_after", "run_type", "state", "conf", "triggered_by")),
 )
 
 _TRY_SAME = [

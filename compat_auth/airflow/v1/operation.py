@@ -16,6 +16,8 @@ from compat_auth.airflow.v1.problems import V1Problem, is_unrouted, not_found, p
 from compat_auth.airflow.v1.query import MAX_PAGE, Parameter, Query
 
 V2 = "/api/v2"
+_LATER_DATES = ("start_date", "end_date")
+_DATE_FILTERS = tuple(f"{name}_{end}" for name in _LATER_DATES for end in ("gte", "lte"))
 _PLACE = re.compile(r"\{(\w+)\}")
 
 
@@ -42,6 +44,11 @@ class Asked:
     def named(self, name: str) -> str:
         """Return what stands at a place of the template, decoded."""
         return unquote(self.segments[name])
+
+    def filtered_dates(self) -> list[str]:
+        """Return the dates that the client filters by and that an object may not have yet."""
+        given = {*self.body, *(name for name in _DATE_FILTERS if self.query.value(name) is not None)}
+        return [name for name in _LATER_DATES if not given.isdisjoint((f"{name}_gte", f"{name}_lte"))]
 
     def path(self, template: str, **more: str) -> str:
         """Return a path upstream: the template's places filled, encoded ones as they are, further ones encoded."""
@@ -86,12 +93,19 @@ class Collection:
 
     def document(self, found: Json, asked: Asked | None = None) -> Json:
         """Return the document of 2.x."""
-        fields = asked.query.values("fields") if asked is not None else None
         mapper = self.mapper
         listed = [mapper(each) for each in found[self.source or self.key]]
-        if fields is not None:
-            listed = [only(fields, each) for each in listed]
-        return {self.key: listed, "total_entries": found.get("total_entries", len(listed))}
+        total = found.get("total_entries", len(listed))
+        if asked is not None:
+            dates = asked.filtered_dates()
+            if dates:
+                # 3.x takes what has not begun or ended for beginning or ending now; 2.x filters it out.
+                kept = [each for each in listed if all(each.get(name) is not None for name in dates)]
+                total, listed = total - len(listed) + len(kept), kept
+            fields = asked.query.values("fields")
+            if fields is not None:
+                listed = [only(fields, each) for each in listed]
+        return {self.key: listed, "total_entries": total}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -145,7 +145,7 @@ def _read(asked: Asked, query: list[tuple[str, str]]) -> Steps:
         return shaped(asked, answer)
     if not isinstance(shape, Collection):
         raise TypeError(asked.operation.name)
-    return json_reply(shape.document({"task_instances": found, "total_entries": total}))
+    return json_reply(shape.document({"task_instances": found, "total_entries": total}, asked))
 
 
 def _list_of_run(asked: Asked) -> Steps:

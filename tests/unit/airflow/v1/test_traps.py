@@ -290,6 +290,22 @@ def test_a_list_of_what_is_not_there_is_empty_because_2_x_does_not_look_for_its_
     assert talk.json() == {key: [], "total_entries": 0}
 
 
+@pytest.mark.parametrize(
+    ("request_line", "body"),
+    [
+        ("GET /dags/d/dagRuns?start_date_gte=2000-01-01T00:00:00Z", None),
+        ("POST /dags/~/dagRuns/list", {"start_date_gte": "2000-01-01T00:00:00Z"}),
+    ],
+)
+def test_what_has_not_begun_is_no_answer_to_when_it_began_because_3_x_says_now(request_line: str, body: object) -> None:
+    begun = {**RUN, "dag_run_id": "begun", "start_date": "2024-01-02T00:00:00Z"}
+
+    talk = Conversation(request_line, says({"dag_runs": [RUN, begun], "total_entries": 2}), body=body)
+
+    assert [run["dag_run_id"] for run in talk.json()["dag_runs"]] == ["begun"]
+    assert talk.json()["total_entries"] == 1
+
+
 def test_a_route_that_is_not_there_is_no_empty_list() -> None:
     talk = Conversation("GET /dags/d/dagRuns", says({"error": "API route not found"}, 404))
 
