@@ -13,7 +13,8 @@ from compat_auth.airflow.door import AirflowGate, Door, Guarded, behind_root
 from compat_auth.airflow.in_process import InProcess
 from compat_auth.airflow.keytab import services_in
 from compat_auth.airflow.switch import CONFIG, ENABLED, PREFIX, is_truth, old_list, own_variables
-from compat_auth.app import browser_pages, build_decider, create_flask_app, gate_rules
+from compat_auth.airflow.v1.translation import V1Translation, public_pages
+from compat_auth.app import browser_pages, build_decider, create_flask_app, gate_rules, translates_v1
 from compat_auth.asgi import ASGIApp
 from compat_auth.config import Settings
 from compat_auth.config.loading import merge, parse_settings, read_toml, read_variables
@@ -46,14 +47,17 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
     settings = settings_in(conf, environ, manager)
     strategy = InProcess(manager, TokenCache(settings.serve.cache_entries, unix_now), settings.token.ttl_s)
     decider = build_decider(settings, strategy, _flask_app(manager, settings))
+    translates = translates_v1(settings)
+    v1_pages = public_pages() if translates else {}
+    behind = behind_root(app)
     gate = AirflowGate(
-        behind_root(app),
+        V1Translation(behind, says_deprecated=settings.upstream.api_v1_deprecation) if translates else behind,
         decider,
         gate_rules(settings),
         trusted=TrustedProxies(settings.trusted_proxies),
-        pages={"live": live, "ready": live, "whoami": whoami, **browser_pages(decider.app)},
+        pages={"live": live, "ready": live, "whoami": whoami, **browser_pages(decider.app), **v1_pages},
     )
-    return Door(app, gate, Guarded([*settings.upstream.protect, settings.prefix]))
+    return Door(app, gate, Guarded([*settings.upstream.protect, settings.prefix, *v1_pages]))
 
 
 def settings_in(conf: Any, environ: Mapping[str, str], manager: AuthManager) -> Settings:
