@@ -20,6 +20,7 @@ from compat_auth.config import Settings
 from compat_auth.config.loading import merge, parse_settings, read_toml, read_variables
 from compat_auth.errors import ConfigError
 from compat_auth.extension import CompatAuth
+from compat_auth.gate import Page
 from compat_auth.keys import unix_now
 from compat_auth.pages import live, whoami
 from compat_auth.token_cache import TokenCache
@@ -48,7 +49,7 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
     strategy = InProcess(manager, TokenCache(settings.serve.cache_entries, unix_now), settings.token.ttl_s)
     decider = build_decider(settings, strategy, _flask_app(manager, settings))
     translates = translates_v1(settings)
-    v1_pages = public_pages() if translates else {}
+    v1_pages: Mapping[str, Page] = public_pages() if translates else {}
     behind = behind_root(app)
     gate = AirflowGate(
         V1Translation(behind, says_deprecated=settings.upstream.api_v1_deprecation) if translates else behind,

@@ -29,11 +29,14 @@ _MOVED = {
 def _config(asked: Asked) -> Steps:
     if (kind := accepted(asked.accept, (TEXT, JSON))) is None:
         return _NOT_ACCEPTABLE
-    answer = yield asked.call()
-    section = asked.query.value("section")
-    if answer.status == 404 and section:
-        raise not_found("section not found.", f"section={section} not found.")
-    return _shown(kind, _sections(asked, answer))
+    # 3.x looks for a section in the file only, where 2.x knows those that have defaults, too: ask for all.
+    answer = yield asked.call(query=[])
+    sections, wanted = _sections(asked, answer), asked.query.value("section")
+    if wanted:
+        sections = [section for section in sections if section["name"] == wanted]
+        if not sections:
+            raise not_found("section not found.", f"section={wanted} not found.")
+    return _shown(kind, sections)
 
 
 def _value(asked: Asked) -> Steps:

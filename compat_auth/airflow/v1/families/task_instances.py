@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from datetime import datetime, timezone
 
 from compat_auth.airflow.v1.dates import parse_date, say_date
 from compat_auth.airflow.v1.forms import BOOLEAN, DATE, INTEGER, LIST, OPTIONAL, STRING, Field, Form
@@ -293,8 +294,10 @@ def _clear(asked: Asked) -> Steps:
         given.pop(name, None)
     body: Json = {"dry_run": True, "only_failed": True, "only_running": False, "reset_dag_runs": False, **given}
     _check_clear(body)
-    if body.get("dag_run_id", "") is None:
-        del body["dag_run_id"]
+    if body.get("dag_run_id") is None:
+        body.pop("dag_run_id", None)
+        # 2.x clears nothing of the future unless it is told to.
+        body["end_date"] = body.get("end_date") or say_date(datetime.now(timezone.utc))
     answer = yield asked.call(body)
     if answer.status == 404:
         run_id = str(body.get("dag_run_id", ""))

@@ -113,6 +113,24 @@ def test_reset_dag_runs_is_said_aloud_because_3_x_resets_unless_told_not_to(body
     assert talk.sent()["dry_run"] is True
 
 
+def test_nothing_of_the_future_is_cleared_because_3_x_would_clear_it() -> None:
+    every = Conversation("POST /dags/d/clearTaskInstances", says({"task_instances": []}), body={})
+    of_a_run = Conversation("POST /dags/d/clearTaskInstances", says({"task_instances": []}), body={"dag_run_id": "r"})
+
+    assert datetime.fromisoformat(every.sent()["end_date"]) <= datetime.now(timezone.utc)
+    assert "end_date" not in of_a_run.sent()
+
+
+def test_a_section_that_has_only_defaults_is_found_because_3_x_looks_in_the_file_alone() -> None:
+    option = {"key": "executor", "value": "LocalExecutor"}
+    whole = says({"sections": [{"name": "core", "options": [option]}, {"name": "api", "options": []}]})
+
+    talk = Conversation("GET /config?section=core", whole, accept="application/json")
+
+    assert talk.query() == ()
+    assert talk.json() == {"sections": [{"name": "core", "options": [option]}]}
+
+
 def test_fields_that_3_x_has_no_more_are_not_sent_because_it_takes_none_that_it_does_not_know() -> None:
     body = {"include_subdags": True, "include_parentdag": True}
 
