@@ -58,7 +58,7 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
         trusted=TrustedProxies(settings.trusted_proxies),
         pages={"live": live, "ready": live, "whoami": whoami, **browser_pages(decider.app), **v1_pages},
     )
-    return Door(app, gate, Guarded([*settings.upstream.protect, settings.prefix, *v1_pages]))
+    return Door(app, gate, Guarded([*settings.upstream.protect, settings.prefix], v1_pages))
 
 
 def settings_in(conf: Any, environ: Mapping[str, str], manager: AuthManager) -> Settings:

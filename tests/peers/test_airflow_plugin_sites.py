@@ -75,6 +75,27 @@ def test_a_password_comes_in_below_the_path_in_front_and_where_a_proxy_has_taken
     assert get(f"{url}/compat-auth/whoami", auth=ADMIN).json()["username"] == "admin"
 
 
+@pytest.mark.parametrize("root", [ROOT, ""], ids=["below", "beside"])
+def test_the_api_of_airflow_2_is_answered_below_the_path_in_front_and_beside_it(url: str, root: str) -> None:
+    start = url.removesuffix(ROOT) + root
+
+    dags = get(f"{start}/api/v1/dags", auth=ADMIN)
+    forbidden = get(f"{start}/api/v1/connections", auth=VIEWER)
+    health = get(f"{start}/api/v1/health")
+
+    assert (dags.status_code, forbidden.status_code, health.status_code) == (200, 403, 200)
+    assert "tiny" in {dag["dag_id"] for dag in dags.json()["dags"]}
+    assert health.json()["metadatabase"]["status"] == "healthy"
+    assert "metadatabase" in get(f"{start}/health").json()
+
+
+def test_what_a_path_requires_holds_for_the_old_name_as_well(url: str) -> None:
+    by_password = call("DELETE", f"{url}/api/v1/pools/x", auth=VIEWER)
+    by_the_right_role = call("DELETE", f"{url}/api/v1/pools/x", auth=ADMIN)
+
+    assert (by_password.status_code, by_the_right_role.status_code) == (403, 404)
+
+
 def test_every_backend_of_the_old_list_invites(url: str) -> None:
     answer = curl(f"{url}/api/v2/dags")
 
