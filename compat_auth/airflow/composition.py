@@ -25,6 +25,7 @@ from compat_auth.keys import unix_now
 from compat_auth.pages import live, whoami
 from compat_auth.token_cache import TokenCache
 from compat_auth.trust import TrustedProxies
+from compat_auth.web.site import BLUEPRINT
 
 STRATEGY = "in_process"
 # Airflow's API, and that of FAB for users and roles, which Airflow 2 guarded with the same backends.
@@ -111,5 +112,9 @@ def _flask_app(manager: AuthManager, settings: Settings) -> Flask:
     if not isinstance(manager, FabManager):
         return create_flask_app(settings)
     manager.end_old_sessions()
-    CompatAuth(manager.flask_app, settings)
-    return manager.flask_app
+    app = manager.flask_app
+    CompatAuth(app, settings)
+    if "csrf" in app.extensions and BLUEPRINT in app.blueprints:
+        # Our forms have a token of their own, which Flask-WTF does not know.
+        app.extensions["csrf"].exempt(app.blueprints[BLUEPRINT])
+    return app

@@ -95,6 +95,7 @@ class Door:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or hand on one ASGI connection."""
         if scope["type"] == "lifespan":
+            self._gate.decider.open()
             try:
                 await self._app(scope, receive, send)
             finally:

@@ -11,10 +11,10 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Blueprint, Flask
 
 from airflow_stand_ins import Conf, SimpleAuthManager, activate, keytab_entry
-from compat_auth.airflow.auth_managers import FabManager, SimpleManager
+from compat_auth.airflow.auth_managers import SimpleManager
 from compat_auth.airflow.closed_door import ClosedDoor
 from compat_auth.airflow.composition import compose, settings_in
 from compat_auth.asgi import Message
@@ -117,18 +117,49 @@ async def test_the_gate_stands_around_airflow_s_application(monkeypatch: pytest.
     assert json.loads(who.body)["roles"] == ["OP"]
 
 
-def test_with_fab_the_backends_live_in_fab_s_own_app(monkeypatch: pytest.MonkeyPatch) -> None:
-    class FabAuthManager:
-        flask_app = Flask("fab")
+class FabAuthManager:
+    """Known by its name."""
 
+    def __init__(self) -> None:
+        self.flask_app = Flask("fab")
+
+
+class Csrf:
+    """Flask-WTF's extension, as far as we ask it."""
+
+    def __init__(self) -> None:
+        self.exempted: list[str] = []
+
+    def exempt(self, blueprint: Blueprint) -> None:
+        self.exempted.append(blueprint.name)
+
+
+@pytest.fixture
+def fab(monkeypatch: pytest.MonkeyPatch) -> FabAuthManager:
     manager = FabAuthManager()
     activate(monkeypatch, manager)
     monkeypatch.setitem(sys.modules, "airflow.providers.fab.www.extensions.init_session", None)
+    return manager
 
+
+def test_with_fab_the_backends_live_in_fab_s_own_app(fab: FabAuthManager) -> None:
     compose(Behind(), Conf(OLD_LIST, {}), {})
 
-    assert [backend.name for backend in manager.flask_app.extensions["compat_auth"].chain.backends] == ["basic_auth"]
-    assert FabManager(manager).flask_app is manager.flask_app
+    assert [backend.name for backend in fab.flask_app.extensions["compat_auth"].chain.backends] == ["basic_auth"]
+
+
+def test_our_login_form_has_its_own_token_and_needs_none_of_flask_wtf(fab: FabAuthManager, tmp_path: Path) -> None:
+    csrf = fab.flask_app.extensions["csrf"] = Csrf()
+    session = f"[compat_auth]\nsession__secret = {'s' * 40}\ndatabase_url = sqlite:///{tmp_path}/state.db\n"
+
+    compose(Behind(), Conf(OLD_LIST, {}), {})
+    without_session = list(csrf.exempted)
+    fab.flask_app = Flask("fab")
+    fab.flask_app.extensions["csrf"] = csrf
+    compose(Behind(), Conf(OLD_LIST + session, {}), {})
+
+    assert without_session == []
+    assert csrf.exempted == ["compat_auth_web"]
 
 
 def scope(path: str, authorization: str) -> Any:
