@@ -6,8 +6,8 @@ One endpoint for each dialect, because what each proxy says about the original r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 from compat_auth.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.decision import Granted, Unclaimed
@@ -16,6 +16,7 @@ from compat_auth.gate import REFUSED_METHODS, Gate, Page
 from compat_auth.headers import without_cookies
 from compat_auth.paths import canonical_path, canonical_query
 from compat_auth.request import GateRequest
+from compat_auth.scopes import METHOD_OVERRIDES
 
 COOKIE_HEADER = b"x-compat-auth-cookie"
 """The Cookie header that the front proxy should send on: without ours and, once somebody is known, the upstream's."""
@@ -56,7 +57,8 @@ def _page(dialect: Dialect) -> Page:
         extra: tuple[tuple[bytes, bytes], ...] = ()
         if gate.rules.protect.cover(original.path):
             decision = await gate.decide(original)
-            gate.require_permission(decision, original)
+            for reading in (original, *_overridden(original)):
+                gate.require_permission(decision, reading)
             if isinstance(decision, Granted):
                 authorization = gate.rules.bearer_for(original.path, decision)
                 extra, dropped = decision.headers, gate.dropped_cookies
@@ -71,6 +73,13 @@ def _page(dialect: Dialect) -> Page:
         await respond(send, 200, headers=headers)
 
     return answer
+
+
+def _overridden(original: GateRequest) -> Iterator[GateRequest]:
+    """Yield the request as an upstream reads it that obeys a method override: the front proxy sends that on."""
+    for name in METHOD_OVERRIDES:
+        for value in original.intake.forward.get(name, ()):
+            yield replace(original, method=value.decode("latin-1").strip().upper())
 
 
 def _original(dialect: Dialect, request: GateRequest) -> GateRequest:

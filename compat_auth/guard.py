@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, cast
+from urllib.parse import quote
 
 import flask
 from werkzeug.local import LocalProxy
@@ -16,7 +17,7 @@ from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from compat_auth.problem import PROBLEM_JSON
 from compat_auth.refusal import RefusalStyle, Wording
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
-from compat_auth.scopes import allow
+from compat_auth.scopes import METHOD_OVERRIDES, Scope, allow
 
 View = Callable[..., Any]
 
@@ -78,11 +79,19 @@ def require_permission(identity: Identity, requirements: Requirements) -> None:
         InsufficientScope: Its credential is limited, and not for this method and path.
         NotPermitted: It does not meet the requirements.
     """
-    # Flask has routed by the decoded path, so the scope is asked about that very path.
-    if identity.scopes is not None and not allow(identity.scopes, flask.request.method, flask.request.path):
+    if identity.scopes is not None and not _is_covered(identity.scopes):
         raise InsufficientScope("the credential's scopes do not cover this request")
     if not requirements.met_by(identity):
         raise NotPermitted
+
+
+def _is_covered(scopes: tuple[Scope, ...]) -> bool:
+    request = flask.request
+    # Flask has routed by the decoded path below the mount point: that very path, spelled as scopes spell it.
+    path = quote(request.root_path.rstrip("/") + request.path, safe="/!$&'()*+,;=:@~")
+    overrides = (request.headers.get(name.decode("ascii")) for name in METHOD_OVERRIDES)
+    methods = (request.method, *(value.strip().upper() for value in overrides if value is not None))
+    return all(allow(scopes, method, path) for method in methods)
 
 
 def guard_view(
@@ -102,11 +111,13 @@ def guard_view(
         except CompatAuthError as error:
             return _send(style().word_error(error, challenges()))
         match outcome:
-            case Accept(identity, headers):
+            case Accept(identity, headers, used=used):
                 try:
                     require_permission(identity, requirements)
                 except NotPermitted as error:
                     return _send(style().word_error(error))
+                if used is not None:
+                    used()
                 sign_in(identity)
                 response = flask.make_response(flask.current_app.ensure_sync(view)(*args, **kwargs))
                 for name, value in headers:

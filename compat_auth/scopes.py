@@ -5,6 +5,8 @@ A scope limits and never grants: the upstream's own permissions still apply. The
 - `GET /a` is that one path; `GET /a/` is everything below it, and not the path itself.
 - A trailing slash of the request does not count, so `GET /a/` is asked as `GET /a`.
 - What allows GET allows HEAD. The query does not count. Methods and paths compare with case.
+- `{name}` in the place of a segment is any one segment: `GET /dags/{dag_id}/tasks`.
+- A path with an encoded slash has two readings, and a scope must cover both: servers differ in whether it parts segments.
 """
 
 from __future__ import annotations
@@ -12,9 +14,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 ALL = "all"
+# What some frameworks take for the method instead: a scope must cover both.
+METHOD_OVERRIDES = (b"x-http-method-override", b"x-http-method", b"x-method-override")
 _FORM = re.compile(r"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[^\s?#\x00-\x1f\x7f]*)\Z")
+
+
+# Braces only around a whole segment: no canonical path has any.
+_SEGMENT = re.compile(r"(?:[^{}]*|\{[A-Za-z_][A-Za-z0-9_]*\})\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +44,36 @@ class Scope:
             return True
         if self.method != method and not (method == "HEAD" and self.method == "GET"):
             return False
-        return path.startswith(self.path) if self.path.endswith("/") else path == self.path
+        return _covers(self.path, path) and ("%" not in path or _covers(unquote(self.path), unquote(path)))
+
+    def includes(self, other: Scope) -> bool:
+        """Return whether the scope covers every request that the other one covers."""
+        if not self.method:
+            return True
+        if not other.method or not self.allows(other.method, other.path):
+            return False
+        # Of what is below a path, only what is below it or further up covers all.
+        return not other.path.endswith("/") or self.path.endswith("/")
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}" if self.method else ALL
+
+
+def _covers(pattern: str, path: str) -> bool:
+    if "{" not in pattern:
+        return path.startswith(pattern) if pattern.endswith("/") else path == pattern
+    wanted, found = pattern.split("/"), path.split("/")
+    is_below = wanted[-1] == ""
+    if len(found) < len(wanted) if is_below else len(found) != len(wanted):
+        return False
+    pairs = zip(wanted[:-1] if is_below else wanted, found, strict=False)
+    return all(segment == want or (want.startswith("{") and segment != "") for want, segment in pairs)
+
+
+def is_subset(scopes: Iterable[Scope], granted: Iterable[Scope]) -> bool:
+    """Return whether each of the scopes is included in one that is granted."""
+    granted = tuple(granted)
+    return all(any(wide.includes(scope) for wide in granted) for scope in scopes)
 
 
 def parse_scope(text: str) -> Scope:
@@ -50,7 +85,7 @@ def parse_scope(text: str) -> Scope:
     if text == ALL:
         return Scope("", "")
     match = _FORM.match(text)
-    if match is None:
+    if match is None or not all(_SEGMENT.match(segment) for segment in match.group(2).split("/")):
         raise ValueError(f"scope {text!r}: neither 'all' nor 'METHOD /path' with an upper-case method")
     return Scope(match.group(1), match.group(2))
 
