@@ -34,6 +34,8 @@ class Backend(ABC):
         needs_cookies: Without any cookie in the request its answer is Skip, so that it need not be asked.
         depends_on_credential_only: The answer follows from the credential and this backend's own source, not from
             the rest of the request, so that a later backend's Accept may be reused.
+        decides_alone: It tells its kind of credential by a prefix: wherever it stands in the list it is asked first, so
+            that no other sees what is its business, and its refusal is final in every mode.
     """
 
     name: str = ""
@@ -42,6 +44,7 @@ class Backend(ABC):
     needs: ClassVar[tuple[str, ...]] = ()
     needs_cookies: ClassVar[bool] = False
     depends_on_credential_only: ClassVar[bool] = True
+    decides_alone: ClassVar[bool] = False
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Backend:

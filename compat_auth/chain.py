@@ -68,13 +68,14 @@ class Chain:
     """The configured, ordered backends. Thread-safe: it keeps no state.
 
     Args:
-        backends: In the order in which they are asked.
+        backends: In the order in which they are asked, but for those that decide alone: they come first.
         mode: See the module.
     """
 
     def __init__(self, backends: tuple[Backend, ...], mode: Mode = "strict") -> None:
         self.backends = backends
         self.mode: Mode = mode
+        self._asked = tuple(sorted(backends, key=lambda backend: not backend.decides_alone))
 
     def takes(self, kind: CredentialKind) -> bool:
         """Return whether any backend would be asked about a credential of this kind."""
@@ -98,7 +99,7 @@ class Chain:
         learnt: list[tuple[str, ...]] = []
         refusal: Step | None = None
         reusable = True
-        for backend in self.backends:
+        for backend in self._asked:
             if type(credential) not in backend.kinds:
                 continue
             reusable = reusable and backend.depends_on_credential_only
@@ -110,7 +111,7 @@ class Chain:
                 case Reject() | Challenge():
                     learnt.append(outcome.challenges if isinstance(outcome, Reject) else ())
                     refusal = refusal or steps[-1]
-                    if self.mode == "strict":
+                    if self.mode == "strict" or backend.decides_alone:
                         break
                 case Skip(challenges):
                     learnt.append(challenges)

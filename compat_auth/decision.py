@@ -67,12 +67,14 @@ class Granted:
         bearer: The Authorization value for the upstream.
         headers: Response headers that belong to the success.
         digest: Where the grant is remembered, or b"" when it is not.
+        used: Called for each request that goes on by it, or None.
     """
 
     identity: Identity
     bearer: bytes = field(repr=False)
     headers: tuple[tuple[bytes, bytes], ...] = ()
     digest: bytes = b""
+    used: Callable[[], None] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -337,11 +339,12 @@ class Decider:
 
     def _conclude(self, answer: Answer, credential: Credential, fresh: bool) -> tuple[Decision, float]:
         match answer.outcome:
-            case Accept(identity, headers, reusable_s, yielded):
+            case Accept(identity, headers, reusable_s, yielded, used):
                 token = self._obtain(identity, credential, yielded, fresh)
                 raw_headers = tuple(_raw_header(answer.backend, name, value) for name, value in headers)
                 for_s = min(reusable_s, token.expires_at - _TOKEN_MARGIN_S - time.time()) if answer.reusable else 0
-                return Granted(identity, b"Bearer " + token.value.encode("ascii"), raw_headers), for_s
+                bearer = b"Bearer " + token.value.encode("ascii")
+                return Granted(identity, bearer, raw_headers, used=used), for_s
             case Reject(_, status):
                 return Refused(status, answer.challenges), 0
             case Challenge():

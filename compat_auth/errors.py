@@ -23,6 +23,9 @@ The tree, and who must act on each::
     │   ├── NotPermitted               nothing helps: known, but not allowed        403
     │   │   └── InsufficientScope      ... brings a credential with a wider scope   403
     │   ├── NoSuchPage                 ... the path                                 404
+    │   ├── NoSuchToken                ... the id                                   404, exit 2
+    │   ├── NameTaken                  ... the name, or deletes what has it         409, exit 2
+    │   ├── InvalidValue               ... what a field says                        422, exit 2
     │   └── NotImplementedHere         ... uses another protocol                    501
     ├── InvalidToken                   the caller brings another JWT                401
     ├── InvalidSession                 the caller logs in again                     401
@@ -201,6 +204,30 @@ class NoSuchPage(RequestRefused):
 
     status = 404
     title = "Not found"
+
+
+class NoSuchToken(RequestRefused):
+    """No personal token of that id is the caller's to know of."""
+
+    status = 404
+    exit_code = 2
+    title = "Not found"
+
+
+class NameTaken(RequestRefused):
+    """What is to be made has a name that another has (RFC 9110 section 15.5.10)."""
+
+    status = 409
+    exit_code = 2
+    title = "Conflict"
+
+
+class InvalidValue(RequestRefused):
+    """A field has a value that makes no sense there (RFC 9110 section 15.5.21)."""
+
+    status = 422
+    exit_code = 2
+    title = "Unprocessable content"
 
 
 class NotImplementedHere(RequestRefused):

@@ -120,7 +120,7 @@ def _verdict(backend: Backend, credential: Credential, asked: dict[str, Outcome]
 
 def _decision(settings: Settings, answer: Answer, credential: Credential, chain: Chain) -> Iterator[str]:
     match answer.outcome:
-        case Accept(identity, _, _, yielded):
+        case Accept(identity, token=yielded):
             try:
                 token = build_obtain(settings, build_strategy(settings))(identity, credential, yielded, False)
             except CompatAuthError as error:

@@ -176,10 +176,10 @@ class Gate:
         if authorization is not None:
             granted = self.decider.recall(authorization, request.presented)
             if granted is not None:
-                return granted
+                return _counted(granted)
         elif self._has_upstream_identity(request):
             return Unclaimed(Absent(), self._challenges)
-        return await self.decider.decide(request.presented())
+        return _counted(await self.decider.decide(request.presented()))
 
     def require_permission(self, decision: Decision, request: GateRequest) -> None:
         """Return when scopes and requirements do not stand in the way of the request.
@@ -285,6 +285,12 @@ class Gate:
             status = refusal.status if isinstance(refusal, Refused) else 401
             wording = style.word(status, refusal.challenges)
         await respond_wording(send, wording)
+
+
+def _counted(decision: Decision) -> Decision:
+    if isinstance(decision, Granted) and decision.used is not None:
+        decision.used()
+    return decision
 
 
 def _adding(extra: tuple[tuple[bytes, bytes], ...], send: Send) -> Send:

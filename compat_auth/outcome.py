@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from compat_auth.identity import Identity, Token
 
@@ -16,12 +17,14 @@ class Accept:
         headers: Response headers that belong to the success, such as the mutual authentication of RFC 4559.
         reusable_s: Seconds for which the same credential need not be checked again; 0 means never reuse.
         token: A token for the upstream that the check itself has yielded, or None.
+        used: Called for each request that gets in by this answer, also where it is reused; must be quick. Or None.
     """
 
     identity: Identity
     headers: tuple[tuple[str, str], ...] = ()
     reusable_s: float = 0
     token: Token | None = None
+    used: Callable[[], None] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

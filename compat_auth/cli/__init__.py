@@ -22,6 +22,7 @@ _COMMANDS = {
     "login": "compat_auth.cli.login:login",
     "logout": "compat_auth.cli.logout:logout",
     "serve": "compat_auth.cli.serve:serve",
+    "tokens": "compat_auth.cli.tokens:tokens",
     "users": "compat_auth.cli.users:users",
 }
 

@@ -26,6 +26,7 @@ from compat_auth.config.gateway import (
 )
 from compat_auth.config.loading import DEFAULT_FILE, ENV_PREFIX, load_settings, parse_settings
 from compat_auth.config.openid import GoogleOpenIdSettings, OidcIssuerSettings, OidcSettings
+from compat_auth.config.personal_tokens import PersonalTokenSettings
 from compat_auth.config.settings import Settings
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "OidcIssuerSettings",
     "OidcSettings",
     "PamSettings",
+    "PersonalTokenSettings",
     "Profile",
     "RequireSettings",
     "ServeSettings",

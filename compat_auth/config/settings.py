@@ -31,6 +31,7 @@ from compat_auth.config.gateway import (
     UpstreamSettings,
 )
 from compat_auth.config.openid import GoogleOpenIdSettings, OidcSettings
+from compat_auth.config.personal_tokens import PersonalTokenSettings
 
 
 class Settings(Section):
@@ -84,6 +85,9 @@ class Settings(Section):
     lookup: LookupSettings = Field(default_factory=LookupSettings, description="See [lookup].")
     google_openid: GoogleOpenIdSettings = Field(
         default_factory=GoogleOpenIdSettings, description="See [google_openid]."
+    )
+    personal_tokens: PersonalTokenSettings = Field(
+        default_factory=PersonalTokenSettings, description="See [personal_tokens]."
     )
     oidc: OidcSettings = Field(default_factory=OidcSettings, description="See [oidc].")
     airflow2: Airflow2Settings = Field(default_factory=Airflow2Settings, description="See [airflow2].")

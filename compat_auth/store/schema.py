@@ -1,11 +1,25 @@
 """The tables, as the newest migration leaves them.
 
-Moments are whole seconds since the epoch. No secret is stored: a session's id only as its SHA-256 digest.
+Moments are whole seconds since the epoch. No secret is stored: a session's id only as its SHA-256 digest, a personal
+token only as an HMAC whose key is not in the database.
 """
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Index, LargeBinary, MetaData, String, Table
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    text,
+)
 
 # A user name as FAB's tables allow it.
 NAME_LENGTH = 512
@@ -15,6 +29,7 @@ metadata = MetaData(
         "pk": "pk_%(table_name)s",
         "ix": "ix_%(table_name)s_%(column_0_name)s",
         "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
     }
 )
 
@@ -47,4 +62,66 @@ pinned_subjects = Table(
     Column("username", String(NAME_LENGTH), CheckConstraint("username <> ''", name="username"), nullable=False),
     Column("pinned", BigInteger, nullable=False),
     Index(None, "issuer", "username", unique=True),
+)
+
+TOKEN_NAME_LENGTH = 64
+ADDRESS_LENGTH = 64
+AGENT_LENGTH = 256
+_ALIVE = text("revoked IS NULL")
+
+personal_tokens = Table(
+    "compat_auth_personal_tokens",
+    metadata,
+    Column("id", String(12), primary_key=True),
+    # Whose it is: a user of that name elsewhere, or a later one of that name, is somebody else.
+    Column("username", String(NAME_LENGTH), CheckConstraint("username <> ''", name="username"), nullable=False),
+    Column("directory", String(NAME_LENGTH), nullable=False),
+    Column("upstream_id", String(NAME_LENGTH), nullable=False),
+    Column("name", String(TOKEN_NAME_LENGTH), CheckConstraint("name <> ''", name="name"), nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("pepper_id", String(16), nullable=False),
+    # After a refresh with an overlap: the secret before, and until when it still works.
+    Column("old_digest", LargeBinary(32), nullable=True),
+    Column("old_pepper_id", String(16), nullable=True),
+    Column("old_until", BigInteger, nullable=True),
+    Column("created", BigInteger, nullable=False),
+    Column("created_by", String(NAME_LENGTH), nullable=False),
+    Column("refreshed", BigInteger, nullable=True),
+    Column("expires", BigInteger, nullable=False),
+    Column("revoked", BigInteger, nullable=True),
+    Column("reason", String(64), nullable=False),
+    Column("owner_missing", BigInteger, nullable=True),
+    Column("last_used", BigInteger, nullable=True),
+    Column("last_address", String(ADDRESS_LENGTH), nullable=False),
+    Column("last_agent", String(AGENT_LENGTH), nullable=False),
+    # Of the notices before the end, the last that was given (days), and who is giving the next one until when.
+    Column("noticed_days", Integer, nullable=True),
+    Column("notice_lease", BigInteger, nullable=False),
+    Index(
+        "ix_compat_auth_personal_tokens_username_name",
+        "username",
+        "name",
+        unique=True,
+        sqlite_where=_ALIVE,
+        postgresql_where=_ALIVE,
+    ),
+    Index(None, "username"),
+    Index(None, "expires"),
+)
+
+personal_token_uses = Table(
+    "compat_auth_personal_token_uses",
+    metadata,
+    Column("token_id", String(12), ForeignKey("compat_auth_personal_tokens.id", ondelete="CASCADE"), primary_key=True),
+    Column("day", Integer, primary_key=True),
+    Column("uses", BigInteger, nullable=False),
+)
+
+role_accounts = Table(
+    "compat_auth_role_accounts",
+    metadata,
+    Column("username", String(NAME_LENGTH), CheckConstraint("username <> ''", name="username"), primary_key=True),
+    Column("owner_group", String(NAME_LENGTH), CheckConstraint("owner_group <> ''", name="group"), nullable=False),
+    Column("created", BigInteger, nullable=False),
 )

@@ -1,0 +1,98 @@
+"""Personal tokens: what a user has made for a script, as a Bearer or as the password of HTTP Basic.
+
+A token is told by its prefix, so it is decided here, before any other backend is asked and with no way on to one. With
+Basic, the user name is the token's owner, or `__token__` where a script does not know whose token it has.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import ClassVar
+
+import flask
+
+from compat_auth.airflow2_module import airflow2_contract
+from compat_auth.backend import Backend, CredentialKind
+from compat_auth.config import Settings
+from compat_auth.credentials import Basic, Bearer, Credential
+from compat_auth.errors import NotAuthenticated
+from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.personal_tokens import PersonalTokens, personal_tokens_of
+from compat_auth.revocation import UNHEARD_S
+from compat_auth.token_format import looks_like_one
+
+CLIENT_AUTH = None
+ANY_USER = "__token__"
+
+
+class PersonalTokenBackend(Backend):
+    """Vouches for the owner of a personal token, limited as the token is.
+
+    Args:
+        settings: With `[personal_tokens]`, and where owners are looked up.
+
+    Raises:
+        ConfigError: No directory can tell whether an owner is active.
+    """
+
+    name = "personal_token"
+    kinds: ClassVar[frozenset[CredentialKind]] = frozenset({Basic, Bearer})
+    needs: ClassVar[tuple[str, ...]] = ("[lookup] directories, or a directory of [basic_auth] that knows users",)
+    decides_alone: ClassVar[bool] = True
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._realm = settings.basic_auth.realm
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> PersonalTokenBackend:
+        """Return the backend."""
+        return cls(settings)
+
+    def init_app(self, app: flask.Flask) -> None:
+        """Give the app its personal tokens.
+
+        Raises:
+            ConfigError: A pepper, a directory or the database's URL cannot work, or owners cannot be looked up.
+        """
+        tokens = personal_tokens_of(app, self._settings)
+        assert tokens is not None  # noqa: S101  # for the type checkers: there are settings
+        tokens.owners.require_some()
+
+    def authenticate(self, credential: Credential) -> Outcome:
+        """Accept the owner of a token that works, reject any other token, skip what is none.
+
+        Raises:
+            BackendUnavailable: The store or a directory could not be asked.
+        """
+        match credential:
+            case Bearer(text):
+                username = ANY_USER
+            case Basic(username, text):
+                pass
+            case _:
+                return Skip()
+        if not looks_like_one(text):
+            return Skip()
+        tokens = personal_tokens_of(flask.current_app)
+        assert tokens is not None  # noqa: S101  # for the type checkers: init_app has seen to it
+        try:
+            return self._accept(tokens, text, username)
+        except NotAuthenticated as error:
+            # RFC 6750 3.1
+            refusal = f'Bearer realm="{self._realm}", error="invalid_token"'
+            return Reject(f"personal token {error}", challenges=(refusal,))
+
+    def challenges(self) -> tuple[str, ...]:
+        """Return the invitation to a bearer token (RFC 6750 section 3)."""
+        return (f'Bearer realm="{self._realm}"',)
+
+    def _accept(self, tokens: PersonalTokens, text: str, username: str) -> Accept:
+        token, owner = tokens.vouch(text)
+        if username not in (ANY_USER, owner.username):
+            raise NotAuthenticated(f"{token.id}: is not {username!r}'s")
+        identity = dataclasses.replace(owner, backend=self.name)
+        return Accept(identity, reusable_s=UNHEARD_S)
+
+
+init_app, requires_authentication = airflow2_contract("personal_token", PersonalTokenBackend)

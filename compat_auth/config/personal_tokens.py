@@ -1,0 +1,26 @@
+"""The settings of personal tokens."""
+
+from __future__ import annotations
+
+from pydantic import Field, SecretStr
+
+from compat_auth.config.fields import Secrets, Section, Values
+
+
+class PersonalTokenSettings(Section):
+    """Tokens that users make for their scripts."""
+
+    enabled: bool = Field(default=True, description="False: no token works, and they can only be listed and deleted.")
+    max_days: int = Field(default=366, ge=1, le=3660, description="The last day of a token is at most so far ahead.")
+    default_days: int = Field(default=90, ge=1, le=3660, description="The same, for a token made without saying so.")
+    per_user_limit: int = Field(default=25, ge=1, description="Tokens that a user may have alive at once.")
+    pepper: SecretStr = Field(
+        default=SecretStr(""),
+        description="Keys the digests in the database; at least 32 bytes, the same in every replica. Empty: with SQLite,"
+        " a file of mode 0600 beside the database that is made at first use.",
+    )
+    peppers: Secrets = Field(default=[], description="Instead of pepper, to rotate: newest first, then the older ones.")
+    admins: Values = Field(
+        default=[],
+        description="Who may list and revoke everybody's tokens: role:NAME, group:NAME, user:NAME, …; any one of them.",
+    )

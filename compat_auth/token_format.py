@@ -1,0 +1,69 @@
+"""How a personal token is spelled: `cat_pat_`, a public id, a secret, a checksum. No I/O, no Flask.
+
+Whoever finds one in a repository or a log can tell that it is one, without asking us: the prefix leads to it, and the
+checksum rules out what merely looks like one.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import zlib
+from dataclasses import dataclass, field
+
+PREFIX = "cat_pat_"
+PATTERN = r"\bcat_pat_[0-9A-Za-z]{50}\b"
+"""For secret scanners; the last six characters are the CRC-32 of all before them, base62, zero padded."""
+ID_LENGTH = 12
+_SECRET_LENGTH = 32  # 190 bits
+_CHECK_LENGTH = 6
+_LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_FORM = re.compile(
+    rf"{PREFIX}(?P<id>[0-9A-Za-z]{{{ID_LENGTH}}})[0-9A-Za-z]{{{_SECRET_LENGTH}}}[0-9A-Za-z]{{{_CHECK_LENGTH}}}\Z"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenText:
+    """A personal token in full.
+
+    Attributes:
+        id: Its public id: names it in lists and logs, and opens nothing.
+        value: The whole text.
+    """
+
+    id: str
+    value: str = field(repr=False)
+
+
+def make_text(token_id: str = "") -> TokenText:
+    """Return a token with a new secret, and with a new id unless one is given."""
+    token_id = token_id or _random(ID_LENGTH)
+    body = f"{PREFIX}{token_id}{_random(_SECRET_LENGTH)}"
+    return TokenText(token_id, body + checksum(body))
+
+
+def looks_like_one(text: str) -> bool:
+    """Return whether a text begins like a personal token; it may still be none."""
+    return text.startswith(PREFIX)
+
+
+def parse_text(text: str) -> TokenText | None:
+    """Return the token that a text spells; None where form or checksum are wrong, so that nobody need be asked."""
+    match = _FORM.match(text)
+    if match is None or checksum(text[:-_CHECK_LENGTH]) != text[-_CHECK_LENGTH:]:
+        return None
+    return TokenText(match["id"], text)
+
+
+def checksum(body: str) -> str:
+    """Return the CRC-32 (as in zlib) of what stands before it, base62, zero padded to six characters."""
+    number, digits = zlib.crc32(body.encode("ascii")), ""
+    while number:
+        number, digit = divmod(number, len(_LETTERS))
+        digits = _LETTERS[digit] + digits
+    return digits.rjust(_CHECK_LENGTH, "0")
+
+
+def _random(length: int) -> str:
+    return "".join(secrets.choice(_LETTERS) for _ in range(length))
