@@ -117,6 +117,17 @@ class Chain:
                     learnt.append(challenges)
         return self._refuse(refusal, steps, learnt)
 
+    def outcome_for(self, credential: Credential) -> Outcome:
+        """Return the deciding answer alone, with the challenges for a 401; see `ask`."""
+        answer = self.ask(credential)
+        match answer.outcome:
+            case Skip():
+                return Skip(answer.challenges)
+            case Reject() as refusal:
+                return replace(refusal, challenges=answer.challenges)
+            case outcome:
+                return outcome
+
     def _refuse(self, refusal: Step | None, steps: list[Step], learnt: list[tuple[str, ...]]) -> Answer:
         challenges = self._challenges_after(steps, learnt)
         if refusal is None:

@@ -100,6 +100,14 @@ class Endpoint:
         content_type = {"Content-Type": "application/x-www-form-urlencoded"}
         return self._ask("POST", urlencode(form).encode("ascii"), {**content_type, **(headers or {})})
 
+    def post(self, body: bytes, headers: Mapping[str, str]) -> EndpointAnswer:
+        """Return the answer to a body that is posted, of the type that the headers say.
+
+        Raises:
+            BackendUnavailable: No whole answer came in time.
+        """
+        return self._ask("POST", body, headers)
+
     def _ask(self, method: str, body: bytes | None, headers: Mapping[str, str]) -> EndpointAnswer:
         _, host, port = self.origin
         if self.tls is None:

@@ -23,6 +23,7 @@ The tree, and who must act on each::
     │   ├── NotPermitted               nothing helps: known, but not allowed        403
     │   │   └── InsufficientScope      ... brings a credential with a wider scope   403
     │   ├── NoSuchPage                 ... the path                                 404
+    │   ├── MethodNotAllowed           ... the method                               405
     │   ├── NoSuchToken                ... the id                                   404, exit 2
     │   ├── NameTaken                  ... the name, or deletes what has it         409, exit 2
     │   ├── InvalidValue               ... what a field says                        422, exit 2
@@ -204,6 +205,13 @@ class NoSuchPage(RequestRefused):
 
     status = 404
     title = "Not found"
+
+
+class MethodNotAllowed(RequestRefused):
+    """The page has no such method (RFC 9110 section 15.5.6)."""
+
+    status = 405
+    title = "Method not allowed"
 
 
 class NoSuchToken(RequestRefused):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Any, cast
 
@@ -12,11 +11,12 @@ from flask_login import LoginManager
 
 from compat_auth import sessions
 from compat_auth.airflow2_module import app_settings
+from compat_auth.api.personal_tokens import register_token_api
 from compat_auth.chain import Chain
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
 from compat_auth.guard import View, current_identity, guard_view
-from compat_auth.outcome import Outcome, Reject, Skip
+from compat_auth.outcome import Outcome
 from compat_auth.refusal import RefusalStyle
 from compat_auth.registry import load_chain
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
@@ -66,6 +66,7 @@ class CompatAuth:
             backend.init_app(app)
         sessions.init_app(app, settings)
         register_pages(app, settings, self.chain)
+        register_token_api(app, settings, self.chain, self.style)
         app.extensions["compat_auth"] = self
 
 
@@ -103,14 +104,7 @@ def require(*, all_of: Iterable[str] = (), any_of: Iterable[str] = ()) -> Callab
 def _guarded(view: View, requirements: Requirements) -> View:
 
     def authenticate(credential: Credential) -> Outcome:
-        answer = _current().chain.ask(credential)
-        match answer.outcome:
-            case Skip():
-                return Skip(answer.challenges)
-            case Reject() as refusal:
-                return dataclasses.replace(refusal, challenges=answer.challenges)
-            case outcome:
-                return outcome
+        return _current().chain.outcome_for(credential)
 
     def challenges() -> tuple[str, ...]:
         return _current().chain.challenges()

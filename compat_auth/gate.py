@@ -97,7 +97,8 @@ class Gate:
         decider: Decides.
         rules: See GateRules.
         trusted: Proxies whose word about the caller is believed.
-        pages: Our own pages, by path below the prefix; a key that begins with "/" is a whole path.
+        pages: Our own pages, by path below the prefix; a key that begins with "/" is a whole path, and one
+            that ends with "/" stands for all below it.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class Gate:
         self._pages = {
             key.encode() if key.startswith("/") else rules.prefix + key.encode(): page for key, page in pages.items()
         }
+        self._trees = tuple((path, page) for path, page in self._pages.items() if path.endswith(b"/"))
         self._challenges = decider.chain.challenges()
         self.dropped_cookies = rules.own_cookies | frozenset(rules.identity_cookies)
 
@@ -141,7 +143,7 @@ class Gate:
         return GateRequest(scope, intake, scope["method"], path, query, client, scheme)
 
     async def _answer(self, request: GateRequest, receive: Receive, send: Send) -> None:
-        page = self._pages.get(request.path)
+        page = self._pages.get(request.path) or self._page_above(request.path)
         if page is not None:
             await page(self, request, receive, send)
         elif request.path.startswith(self.rules.prefix):
@@ -155,6 +157,9 @@ class Gate:
             await self._hand_on(request, receive, send, request.intake.authorization, self.rules.own_cookies)
         else:
             await self._guard(request, receive, send)
+
+    def _page_above(self, path: bytes) -> Page | None:
+        return next((page for tree, page in self._trees if path.startswith(tree)), None)
 
     async def _guard(self, request: GateRequest, receive: Receive, send: Send) -> None:
         decision = await self.decide(request)

@@ -65,7 +65,8 @@ def request_credential() -> Credential:
     return parse_authorization(single_authorization(values))
 
 
-def _send(wording: Wording) -> flask.Response:
+def send_wording(wording: Wording) -> flask.Response:
+    """Return a refusal as Flask sends it."""
     response = flask.Response(wording.body, wording.status, content_type=PROBLEM_JSON)
     for name, value in wording.headers:
         response.headers.add(name, value)
@@ -109,13 +110,13 @@ def guard_view(
         try:
             outcome = authenticate(request_credential())
         except CompatAuthError as error:
-            return _send(style().word_error(error, challenges()))
+            return send_wording(style().word_error(error, challenges()))
         match outcome:
             case Accept(identity, headers, used=used):
                 try:
                     require_permission(identity, requirements)
                 except NotPermitted as error:
-                    return _send(style().word_error(error))
+                    return send_wording(style().word_error(error))
                 if used is not None:
                     used()
                 sign_in(identity)
@@ -124,10 +125,10 @@ def guard_view(
                     response.headers.add(name, value)
                 return response
             case Challenge(header):
-                return _send(style().word(401, (header,)))
+                return send_wording(style().word(401, (header,)))
             case Reject(_, status, learnt):
-                return _send(style().word(status, learnt or challenges()))
+                return send_wording(style().word(status, learnt or challenges()))
             case Skip(learnt):
-                return _send(style().word(401, learnt or challenges()))
+                return send_wording(style().word(401, learnt or challenges()))
 
     return guarded

@@ -52,7 +52,10 @@ async def whoami(gate: Gate, request: GateRequest, _receive: Receive, send: Send
         "email": identity.email,
         "roles": list(identity.roles),
         "groups": list(identity.groups),
+        "role_account": identity.role_account,
+        "scopes": None if identity.scopes is None else [str(scope) for scope in identity.scopes],
         "expires_at": identity.expires_at,
+        "credential_id": identity.credential_id,
     }
     headers = [*_NO_STORE, *decision.headers]
     await respond(send, 200, json.dumps(content).encode(), content_type=_JSON, headers=headers)

@@ -10,7 +10,7 @@ import hmac
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone
 
 from flask import Flask
 
@@ -25,14 +25,19 @@ from compat_auth.scopes import ALL, Scope, is_subset
 from compat_auth.store.migration import open_store
 from compat_auth.store.personal_token_rows import PersonalToken, PersonalTokenRows
 from compat_auth.store.schema import TOKEN_NAME_LENGTH
+from compat_auth.store.token_use_rows import TokenUseRows
 from compat_auth.token_format import TokenText, make_text, parse_text
+from compat_auth.token_notices import TokenNotices
 from compat_auth.token_owners import TokenOwners, UnknownOwner
+from compat_auth.token_uses import DAY_S, TokenUses
+from compat_auth.webhook import Webhook
 
 CREDENTIAL_KIND = "personal_token:"
 """What `Identity.credential_id` begins with for a personal token; its public id follows."""
 MAX_OVERLAP_S = 7 * 86400
 # Whoever is unknown for longer was deleted; a directory that is misconfigured for a while kills no tokens.
 MISSING_GRACE_S = 3600
+_EPOCH = date(1970, 1, 1).toordinal()
 _NO_DIGEST = bytes(32)
 _EXTENSION = "compat_auth_personal_tokens"
 
@@ -76,11 +81,16 @@ class PersonalTokens:
         owners: Who is active.
         revocations: Where a dead token is announced.
         rules: `[personal_tokens]`.
+        webhook: Who is told of what happens to tokens, or None.
         now: Seconds since the epoch.
 
     Attributes:
         rows: The store.
         owners: Who is active.
+        rules: `[personal_tokens]`.
+        uses: Uses of this process, and those that are written down.
+        notices: What is told in time.
+        now: Seconds since the epoch.
     """
 
     def __init__(
@@ -91,14 +101,17 @@ class PersonalTokens:
         *,
         revocations: Revocations,
         rules: PersonalTokenSettings,
+        webhook: Webhook | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.rows = rows
         self.owners = owners
         self.rules = rules
+        self.uses = TokenUses(TokenUseRows(rows.database), now=now)
+        self.notices = TokenNotices(rows, webhook, now=now)
         self._peppers = peppers
         self._revocations = revocations
-        self._now = now
+        self.now = now
 
     @classmethod
     def from_settings(cls, settings: Settings, revocations: Revocations) -> PersonalTokens:
@@ -109,7 +122,14 @@ class PersonalTokens:
         """
         rows = PersonalTokenRows(open_store(settings.database_url.get_secret_value()))
         owners = TokenOwners.from_settings(settings)
-        return cls(rows, load_peppers(settings), owners, revocations=revocations, rules=settings.personal_tokens)
+        return cls(
+            rows,
+            load_peppers(settings),
+            owners,
+            revocations=revocations,
+            rules=settings.personal_tokens,
+            webhook=Webhook.from_settings(settings),
+        )
 
     def create(self, owner: str, wish: Wish, *, by: str, is_role: bool = False) -> NewToken:
         """Return a new token of an active user.
@@ -127,7 +147,7 @@ class PersonalTokens:
             NoSuchUser: The owner is unknown or disabled.
         """
         self._require_enabled()
-        now = int(self._now())
+        now = int(self.now())
         self._check(wish)
         identity = self.owners.find(owner, is_role=is_role)
         text = make_text()
@@ -189,7 +209,7 @@ class PersonalTokens:
         if not 0 <= overlap_s <= MAX_OVERLAP_S:
             raise InvalidValue(f"overlap: 0 to {MAX_OVERLAP_S} seconds")
         self._require_within(token.scopes, within)
-        now = int(self._now())
+        now = int(self.now())
         identity = self.owners.find(token.username, is_role=token.is_role)
         text = make_text(token.id)
         after = replace(
@@ -215,15 +235,21 @@ class PersonalTokens:
         Raises:
             NoSuchToken: It is dead already.
         """
-        if not self.rows.revoke(token.id, now=int(self._now()), reason=reason):
+        if not self.rows.revoke(token.id, now=int(self.now()), reason=reason):
             raise NoSuchToken("no such token")
         self._announce(token)
 
     def revoke_all(self, username: str, *, reason: str = "revoked") -> int:
         """Kill all tokens of a user, and return how many were alive."""
-        killed = self.rows.revoke_all(username, now=int(self._now()), reason=reason)
+        killed = self.rows.revoke_all(username, now=int(self.now()), reason=reason)
         self._revocations.announce(Revocation(username))
         return killed
+
+    def uses_by_day(self, token: PersonalToken) -> dict[str, int]:
+        """Return how often a token was used on each of the last 30 days (UTC) on which it was, oldest first."""
+        today = int(self.now()) // DAY_S
+        found = self.uses.rows.of(token.id, since_day=today - 29)
+        return {date.fromordinal(_EPOCH + day).isoformat(): uses for day, uses in found.items()}
 
     def find(self, text: str) -> PersonalToken:
         """Return the stored token that a text is, dead or alive, whoever its owner is.
@@ -249,7 +275,7 @@ class PersonalTokens:
         if not self.rules.enabled:
             raise NotAuthenticated("personal tokens are switched off")
         token = self.find(text)
-        now = int(self._now())
+        now = int(self.now())
         if token.revoked is not None:
             raise NotAuthenticated(f"{token.id}: {token.reason}")
         if now >= token.expires:
@@ -291,7 +317,7 @@ class PersonalTokens:
         if is_new and token.pepper_id != self._peppers.newest and token.revoked is None:
             digest = self._peppers.digest(self._peppers.newest, text.value)
             self.rows.rekey(token, digest=digest, pepper_id=self._peppers.newest)
-        return is_new or (is_old and self._now() < token.old_until)
+        return is_new or (is_old and self.now() < token.old_until)
 
     def _check(self, wish: Wish) -> None:
         name = wish.name

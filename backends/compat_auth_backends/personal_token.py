@@ -7,6 +7,7 @@ Basic, the user name is the token's owner, or `__token__` where a script does no
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import ClassVar
 
 import flask
@@ -20,6 +21,7 @@ from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.personal_tokens import PersonalTokens, personal_tokens_of
 from compat_auth.revocation import UNHEARD_S
 from compat_auth.token_format import looks_like_one
+from compat_auth.token_notices import expiry_headers
 
 CLIENT_AUTH = None
 ANY_USER = "__token__"
@@ -91,8 +93,17 @@ class PersonalTokenBackend(Backend):
         token, owner = tokens.vouch(text)
         if username not in (ANY_USER, owner.username):
             raise NotAuthenticated(f"{token.id}: is not {username!r}'s")
-        identity = dataclasses.replace(owner, backend=self.name)
-        return Accept(identity, reusable_s=UNHEARD_S)
+        tokens.notices.ensure()
+        request = flask.request
+        tokens.uses.see(
+            token.id, token.last_used, address=request.remote_addr or "", agent=request.headers.get("User-Agent", "")
+        )
+        return Accept(
+            dataclasses.replace(owner, backend=self.name),
+            expiry_headers(token, tokens.now()),
+            reusable_s=UNHEARD_S,
+            used=functools.partial(tokens.uses.count, token.id),
+        )
 
 
 init_app, requires_authentication = airflow2_contract("personal_token", PersonalTokenBackend)

@@ -20,6 +20,18 @@ class PersonalTokenSettings(Section):
         " a file of mode 0600 beside the database that is made at first use.",
     )
     peppers: Secrets = Field(default=[], description="Instead of pepper, to rotate: newest first, then the older ones.")
+    notice_url: str = Field(
+        default="", description="Where we post that a token will end in 14, 7 or 1 days, or has leaked; empty: nowhere."
+    )
+    notice_secret: SecretStr = Field(
+        default=SecretStr(""), description="Signs those posts, as Standard Webhooks says; at least 24 bytes."
+    )
+    leak_keys_url: str = Field(
+        default="",
+        description="Keys of whoever reports leaked tokens, such as"
+        " https://api.github.com/meta/public_keys/secret_scanning; empty: no reports are taken.",
+    )
+    ca_file: str = Field(default="", description="PEM file of the authorities for both URLs; empty: the system's.")
     admins: Values = Field(
         default=[],
         description="Who may list and revoke everybody's tokens: role:NAME, group:NAME, user:NAME, …; any one of them.",

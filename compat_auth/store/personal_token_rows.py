@@ -162,6 +162,25 @@ class PersonalTokenRows:
             gone = or_(_TABLE.c.revoked < before, _TABLE.c.expires < before)
             return connection.execute(delete(_TABLE).where(gone)).rowcount
 
+    def expiring(self, now: int, *, before: int) -> tuple[tuple[PersonalToken, int | None], ...]:
+        """Return the tokens that work and end before that moment, each with the days of its last notice."""
+        query = _select().where(_TABLE.c.revoked.is_(None), _TABLE.c.expires > now, _TABLE.c.expires < before)
+        with self.database.read() as connection:
+            rows = connection.execute(query.order_by(_TABLE.c.expires)).mappings()
+            return tuple((_token(row), row["noticed_days"]) for row in rows)
+
+    def lease_notice(self, token_id: str, now: int, *, until: int) -> bool:
+        """Return whether this process is to give the next notice, until that moment."""
+        mine = (_TABLE.c.id == token_id, _TABLE.c.notice_lease <= now, _TABLE.c.revoked.is_(None))
+        with self.database.write() as connection:
+            return bool(connection.execute(update(_TABLE).where(*mine).values(notice_lease=until)).rowcount)
+
+    def end_notice(self, token_id: str, days: int) -> None:
+        """Remember that the notice of so many days was given."""
+        with self.database.write() as connection:
+            given = update(_TABLE).where(_TABLE.c.id == token_id).values(noticed_days=days, notice_lease=0)
+            connection.execute(given)
+
     def pepper_ids(self, now: int) -> frozenset[str]:
         """Return the ids of the peppers that tokens which are alive need."""
         alive = select(_TABLE.c.pepper_id).where(_TABLE.c.revoked.is_(None), _TABLE.c.expires > now).distinct()

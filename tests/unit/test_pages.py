@@ -65,7 +65,10 @@ async def test_a_known_caller_learns_who_it_is(gate: Gate) -> None:
         "email": "z@example.org",
         "roles": ["Op"],
         "groups": ["g"],
+        "role_account": False,
+        "scopes": None,
         "expires_at": 9,
+        "credential_id": "",
     }
     assert sent.values(b"www-authenticate") == [b"Negotiate oRQw"]
     assert sent.values(b"cache-control") == [b"no-store"]

@@ -1,0 +1,1 @@
+"""JSON endpoints of our own, as Flask blueprints."""

@@ -1,0 +1,72 @@
+"""Role accounts: names of nobody in person, whose tokens a group keeps."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from sqlalchemy import delete, insert, select
+from sqlalchemy.exc import IntegrityError
+
+from compat_auth.errors import InvalidValue, NameTaken
+from compat_auth.store.database import Database
+from compat_auth.store.schema import NAME_LENGTH, role_accounts
+
+_TABLE = role_accounts
+# No colon: it parts name and password in HTTP Basic.
+_NAME = re.compile(r"[^\s:#\x00-\x1f\x7f][^:\x00-\x1f\x7f]*(?<!\s)\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class RoleAccount:
+    """A role account.
+
+    Attributes:
+        username: Its name, which the upstream knows it by, too.
+        owners: Who keeps its tokens, as a requirement: `group:NAME` or `role:NAME`.
+        created: When it was made, in seconds since the epoch.
+    """
+
+    username: str
+    owners: str
+    created: int
+
+
+class RoleAccountRows:
+    """The role accounts in the database. Any thread may use it; every method may raise BackendUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def add(self, account: RoleAccount) -> None:
+        """Store a new role account.
+
+        Raises:
+            InvalidValue: The name cannot be a user's.
+            NameTaken: There is a role account of that name.
+        """
+        if not _NAME.match(account.username) or len(account.username) > NAME_LENGTH:
+            raise InvalidValue(f"{account.username!r}: no user name: no colon, no '#' first, no blanks around it")
+        values = {"username": account.username, "owner_group": account.owners, "created": account.created}
+        with self._database.write() as connection:
+            try:
+                with connection.begin_nested():
+                    connection.execute(insert(_TABLE).values(**values))
+            except IntegrityError:
+                raise NameTaken(f"{account.username!r} is a role account already") from None
+
+    def owners_of(self, username: str) -> str | None:
+        """Return who keeps a role account's tokens, as a requirement; None where the name is none's."""
+        with self._database.read() as connection:
+            return connection.scalar(select(_TABLE.c.owner_group).where(_TABLE.c.username == username))
+
+    def list(self) -> tuple[RoleAccount, ...]:
+        """Return all of them, by name."""
+        with self._database.read() as connection:
+            found = connection.execute(select(_TABLE).order_by(_TABLE.c.username))
+            return tuple(RoleAccount(row.username, row.owner_group, row.created) for row in found)
+
+    def delete(self, username: str) -> bool:
+        """Take a role account out, and return whether there was one."""
+        with self._database.write() as connection:
+            return bool(connection.execute(delete(_TABLE).where(_TABLE.c.username == username)).rowcount)

@@ -1,0 +1,66 @@
+"""How often, and when last, personal tokens were used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import insert, or_, select, update
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+
+from compat_auth.store.database import Database
+from compat_auth.store.schema import personal_token_uses, personal_tokens
+
+_USES = personal_token_uses
+_TOKENS = personal_tokens
+LAST_USED_PAUSE_S = 300
+
+
+@dataclass(frozen=True, slots=True)
+class LastUse:
+    """When a token was used, from where and by what; texts already cut to what the table holds."""
+
+    token_id: str
+    moment: int
+    address: str
+    agent: str
+
+
+class TokenUseRows:
+    """The uses in the database. Any thread may use it; every method may raise BackendUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def write(self, counts: Mapping[tuple[str, int], int], last_uses: Iterable[LastUse]) -> None:
+        """Add to the counts by token and day, and remember last uses, each at most once in five minutes."""
+        with self._database.write() as connection:
+            for use in last_uses:
+                seen = _TOKENS.c.last_used
+                is_due = or_(seen.is_(None), seen <= use.moment - LAST_USED_PAUSE_S)
+                values = {"last_used": use.moment, "last_address": use.address, "last_agent": use.agent}
+                connection.execute(update(_TOKENS).where(_TOKENS.c.id == use.token_id, is_due).values(**values))
+            # In one order everywhere, so that no two writers wait for each other.
+            for (token_id, day), uses in sorted(counts.items()):
+                _add(connection, token_id, day, uses)
+
+    def of(self, token_id: str, *, since_day: int) -> dict[int, int]:
+        """Return how often a token was used on each day, counted from the epoch, since that one."""
+        mine = (_USES.c.token_id == token_id, _USES.c.day >= since_day)
+        with self._database.read() as connection:
+            found = connection.execute(select(_USES.c.day, _USES.c.uses).where(*mine).order_by(_USES.c.day))
+            return {day: uses for day, uses in found}  # noqa: C416  # a row is a pair to us, not to the type checkers
+
+
+def _add(connection: Connection, token_id: str, day: int, uses: int) -> None:
+    mine = (_USES.c.token_id == token_id, _USES.c.day == day)
+    more = update(_USES).where(*mine).values(uses=_USES.c.uses + uses)
+    if connection.execute(more).rowcount:
+        return
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(_USES).values(token_id=token_id, day=day, uses=uses))
+    except IntegrityError:
+        # Another process was first, or the token was deleted.
+        connection.execute(more)
