@@ -11,7 +11,7 @@ from flask import Flask
 from compat_auth.airflow.v1.router import V1
 from compat_auth.airflow.v1.translation import V1Translation
 from compat_auth.airflow.v1.translation import public_pages as v1_public_pages
-from compat_auth.api import personal_tokens
+from compat_auth.api import leaked_tokens, personal_tokens
 from compat_auth.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.chain import Chain
 from compat_auth.config import Settings, load_settings
@@ -197,6 +197,8 @@ def browser_pages(app: Flask) -> dict[str, Page]:
     if personal_tokens.BLUEPRINT in app.blueprints:
         paths = (personal_tokens.PATH, f"{personal_tokens.PATH}/")
         pages.update(dict.fromkeys(paths, flask_page(app, max_body_bytes=personal_tokens.MAX_BODY_BYTES)))
+    if leaked_tokens.BLUEPRINT in app.blueprints:
+        pages[leaked_tokens.PATH] = flask_page(app, max_body_bytes=leaked_tokens.MAX_BODY_BYTES)
     return pages
 
 

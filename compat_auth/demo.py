@@ -29,7 +29,9 @@ from compat_auth.errors import InvalidToken
 from compat_auth.jwk import VerifyingKey, verifying_key
 from compat_auth.keys import create_keys
 from compat_auth.pages import JWKS_PATH
+from compat_auth.personal_tokens import PersonalTokens, Wish
 from compat_auth.refusal import RefusalStyle
+from compat_auth.revocation import Revocations
 from compat_auth.server import uvicorn_config
 from compat_auth.tokens import verify
 
@@ -76,7 +78,8 @@ def write_demo(folder: Path, upstream_url: str) -> tuple[Settings, tuple[DemoUse
     write_database(folder / "airflow.db", users)
     create_keys(folder / "keys.json", algorithm="EdDSA", now=int(time.time()))
     content = {
-        "auth_backends": ["session", "basic_auth"],
+        "auth_backends": ["session", "basic_auth", "personal_token"],
+        "database_url": f"sqlite:///{folder / 'compat_auth.db'}",
         "upstream": {"url": upstream_url, "profile": "generic"},
         "token": {
             "strategy": "key_pair",
@@ -153,9 +156,22 @@ class BackgroundServer:
         self._thread.join(_START_S)
 
 
-def curl_lines(users: tuple[DemoUser, ...], url: str) -> list[str]:
+def make_token(settings: Settings, user: DemoUser) -> str:
+    """Return a personal token of a user, for a day."""
+    tokens = PersonalTokens.from_settings(settings, Revocations())
+    try:
+        return tokens.create(user.name, Wish("demo", days=1), by="demo").text
+    finally:
+        tokens.rows.database.close()
+
+
+def curl_lines(users: tuple[DemoUser, ...], token: str, url: str) -> list[str]:
     """Return a command for each backend, in the order in which they succeed."""
-    return [f"curl -u {users[0].name}:{users[0].password} {url}{WHOAMI_PATH}"]
+    return [
+        f"curl -u {users[0].name}:{users[0].password} {url}{WHOAMI_PATH}",
+        f"curl -H 'Authorization: Bearer {token}' {url}{WHOAMI_PATH}",
+        f"curl -u {users[0].name}:{token} {url}{WHOAMI_PATH}",
+    ]
 
 
 def jwks_url(gateway_url: str) -> str:

@@ -11,6 +11,7 @@ from flask_login import LoginManager
 
 from compat_auth import sessions
 from compat_auth.airflow2_module import app_settings
+from compat_auth.api.leaked_tokens import register_leak_receiver
 from compat_auth.api.personal_tokens import register_token_api
 from compat_auth.chain import Chain
 from compat_auth.config import Settings
@@ -67,6 +68,7 @@ class CompatAuth:
         sessions.init_app(app, settings)
         register_pages(app, settings, self.chain)
         register_token_api(app, settings, self.chain, self.style)
+        register_leak_receiver(app, settings)
         app.extensions["compat_auth"] = self
 
 

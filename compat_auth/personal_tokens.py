@@ -16,7 +16,7 @@ from flask import Flask
 
 from compat_auth.config import Settings
 from compat_auth.config.personal_tokens import PersonalTokenSettings
-from compat_auth.errors import InvalidValue, NoSuchToken, NoSuchUser, NotAuthenticated, NotPermitted
+from compat_auth.errors import ConfigError, InvalidValue, NoSuchToken, NoSuchUser, NotAuthenticated, NotPermitted
 from compat_auth.identity import Identity
 from compat_auth.peppers import Peppers, load_peppers
 from compat_auth.revocation import Revocation, Revocations, revocations_of
@@ -251,6 +251,22 @@ class PersonalTokens:
         found = self.uses.rows.of(token.id, since_day=today - 29)
         return {date.fromordinal(_EPOCH + day).isoformat(): uses for day, uses in found.items()}
 
+    def probe(self) -> str:
+        """Return how many tokens are alive, and whether they may be used.
+
+        Raises:
+            ConfigError: Some of them need a pepper that is not set.
+        """
+        now = int(self.now())
+        alive = self.rows.list(alive_at=now)
+        lost = sum(token.pepper_id not in self._peppers.ids for token in alive)
+        if lost:
+            raise ConfigError(
+                f"personal_tokens.peppers: {lost} tokens need a pepper that is not set; add the one from before, or "
+                "have them refreshed"
+            )
+        return f"{len(alive)} alive" + ("" if self.rules.enabled else "; switched off")
+
     def find(self, text: str) -> PersonalToken:
         """Return the stored token that a text is, dead or alive, whoever its owner is.
 
@@ -284,10 +300,15 @@ class PersonalTokens:
             scopes = parse_scopes(token.scopes)
         except ValueError:
             raise NotAuthenticated(f"{token.id}: its scopes cannot be read") from None
-        owner = self._owner(token, now)
+        owner = self.owner_of(token, now)
         return token, replace(owner, scopes=scopes, expires_at=token.expires, credential_id=CREDENTIAL_KIND + token.id)
 
-    def _owner(self, token: PersonalToken, now: int) -> Identity:
+    def owner_of(self, token: PersonalToken, now: int) -> Identity:
+        """Return the owner of a token, who is active and is the one who made it.
+
+        Raises:
+            NotAuthenticated: There is none; where that has been so for an hour, all tokens of that name are dead now.
+        """
         missing = token.owner_missing
         if missing is not None and now - missing >= MISSING_GRACE_S:
             self.revoke_all(token.username, reason="its owner was deleted")

@@ -60,9 +60,10 @@ class TokenAccess:
         Raises:
             NotPermitted: They are not.
         """
-        if username == identity.username:
+        owners = self._roles.owners_of(username)
+        if owners is None and username == identity.username:
             return False
-        if self.is_role_of(identity, username):
+        if owners is not None and Requirements(any_of=(owners,)).met_by(identity):
             return True
         raise NotPermitted("tokens of others are not yours to make")
 

@@ -99,6 +99,7 @@ ROWS = (
     (
         "store",
         {
+            "store.backup",
             "store.migration",
             "store.personal_token_rows",
             "store.pinned_subjects",
@@ -141,7 +142,7 @@ ROWS = (
     ("decision", {"decision", "personal_tokens", "registry", "sessions", "strategies"}),
     ("inside Airflow", {"airflow.auth_managers", "airflow.keytab"}),
     ("tokens inside Airflow", {"airflow.in_process"}),
-    ("access to tokens", {"token_access"}),
+    ("access to tokens", {"leak_reports", "token_access", "token_pruning"}),
     ("limits of pages", {"web", "web.attempts"}),
     ("look of pages", {"web.page"}),
     ("parts of pages", {"web.attempt_cookie", "web.form_token", "web.hand_off"}),
@@ -149,7 +150,7 @@ ROWS = (
     ("pages for browsers", {"web.login", "web.logout", "web.sign_in"}),
     ("all pages", {"web.site"}),
     ("bodies of endpoints", {"api", "api.token_bodies"}),
-    ("endpoints", {"api.personal_tokens"}),
+    ("endpoints", {"api.leaked_tokens", "api.personal_tokens"}),
     ("taking it back", {"credential_revocation"}),
     ("asking for it", {"extension", "request"}),
     ("gate", {"gate"}),
@@ -198,7 +199,7 @@ ROWS = (
     ("composition", {"app", "demo"}),
     ("composition inside Airflow", {"airflow.composition"}),
     ("what an operator asks", {"cli.options", "diagnosis", "explanation"}),
-    ("parts of verbs", {"cli.pins"}),
+    ("parts of verbs", {"cli.pins", "cli.role_accounts"}),
     (
         "verbs",
         {

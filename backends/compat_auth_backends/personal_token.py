@@ -19,7 +19,7 @@ from compat_auth.credentials import Basic, Bearer, Credential
 from compat_auth.errors import NotAuthenticated
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.personal_tokens import PersonalTokens, personal_tokens_of
-from compat_auth.revocation import UNHEARD_S
+from compat_auth.revocation import UNHEARD_S, Revocations
 from compat_auth.token_format import looks_like_one
 from compat_auth.token_notices import expiry_headers
 
@@ -84,6 +84,20 @@ class PersonalTokenBackend(Backend):
             # RFC 6750 3.1
             refusal = f'Bearer realm="{self._realm}", error="invalid_token"'
             return Reject(f"personal token {error}", challenges=(refusal,))
+
+    def probe(self) -> str:
+        """Return how many tokens are alive.
+
+        Raises:
+            BackendUnavailable: The store could not be asked.
+            ConfigError: Owners cannot be looked up, or tokens that are alive need a pepper that is not set.
+        """
+        tokens = PersonalTokens.from_settings(self._settings, Revocations())
+        tokens.owners.require_some()
+        try:
+            return tokens.probe()
+        finally:
+            tokens.rows.database.close()
 
     def challenges(self) -> tuple[str, ...]:
         """Return the invitation to a bearer token (RFC 6750 section 3)."""

@@ -62,7 +62,7 @@ class _TokenApi:
 
     def _view(self, answers: dict[str, Answer]) -> Callable[..., Response]:
         def answer(token_id: str = "") -> Response:
-            identity = current_identity._get_current_object()  # type: ignore[attr-defined]  # noqa: SLF001  # werkzeug's proxy
+            identity = current_identity
             self._access.require_manager(identity)
             # Browsers send more than cookies by themselves: passwords and tickets, too.
             if forgery := request_forgery(None):

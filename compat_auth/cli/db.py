@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from compat_auth.cli.options import config_option, start_logging
 from compat_auth.config import load_settings
 from compat_auth.errors import ConfigError
+from compat_auth.peppers import pepper_file
+from compat_auth.store.backup import backup_sqlite
 from compat_auth.store.database import Database
 from compat_auth.store.migration import revisions
 from compat_auth.store.migration import upgrade as upgrade_tables
@@ -29,6 +33,25 @@ def upgrade(config_path: str | None) -> None:
         _, newest = revisions(connection)
     database.close()
     click.echo(f"{database.label}: revision {newest}, " + ("as before" if before == newest else "now up to date"))
+
+
+@db.command()
+@config_option
+@click.argument("target", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+def backup(config_path: str | None, target: Path) -> None:
+    """Copy an SQLite database to FILE, whole, while it is in use; PostgreSQL has pg_dump for that."""
+    start_logging("WARNING")
+    settings = load_settings(config_path)
+    source = Database(settings.database_url.get_secret_value()).file
+    if source is None:
+        raise click.UsageError(
+            "database_url is PostgreSQL: run pg_dump --format=custom --table='compat_auth_*' --file=FILE DATABASE"
+        )
+    size = backup_sqlite(source, target)
+    click.echo(f"{target}: {size} bytes")
+    section = settings.personal_tokens
+    if not section.pepper.get_secret_value() and not section.peppers and (beside := pepper_file(settings)).exists():
+        click.echo(f"{beside}: without it the personal tokens in the backup do not work; keep it elsewhere", err=True)
 
 
 @db.command()

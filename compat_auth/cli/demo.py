@@ -14,7 +14,7 @@ import click
 
 from compat_auth.app import create_app
 from compat_auth.cli.options import start_logging
-from compat_auth.demo import BackgroundServer, Upstream, curl_lines, jwks_url, write_demo
+from compat_auth.demo import BackgroundServer, Upstream, curl_lines, jwks_url, make_token, write_demo
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.server import bind_socket, serve_workers
 
@@ -40,7 +40,7 @@ def demo(port: int | None, check: bool) -> None:
         upstream_url = f"http://127.0.0.1:{upstream_listener.getsockname()[1]}"
         upstream.jwks_url = jwks_url(url)
         settings, users = write_demo(Path(folder), upstream_url)
-        lines = curl_lines(users, url)
+        lines = curl_lines(users, make_token(settings, users[0]), url)
         app = create_app(settings)
         with BackgroundServer(upstream, upstream_listener):
             if check:

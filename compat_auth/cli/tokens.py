@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 
 import click
 
-from compat_auth.cli.options import config_option, start_logging
-from compat_auth.config import load_settings
-from compat_auth.personal_tokens import PersonalTokens, Wish
-from compat_auth.revocation import Revocations
+from compat_auth.cli.options import config_option
+from compat_auth.cli.role_accounts import opened_tokens
+from compat_auth.personal_tokens import Wish
 from compat_auth.scopes import ALL
 from compat_auth.store.personal_token_rows import PersonalToken
+from compat_auth.store.role_account_rows import RoleAccountRows
+from compat_auth.token_pruning import prune as prune_tokens
 
 _BY = "compat-auth tokens"
 
@@ -38,9 +37,10 @@ _days = click.option("--days", type=int, help="The last day, counted from today 
 )
 def create(config_path: str | None, user: str, name: str, days: int | None, scopes: tuple[str, ...]) -> None:
     """Make a token and print it: it is shown this once."""
-    with _opened(config_path) as service:
-        owner = service.owners.canonical_name(user)
-        made = service.create(owner, Wish(name, scopes or (ALL,), days), by=_BY)
+    with opened_tokens(config_path) as service:
+        is_role = RoleAccountRows(service.rows.database).owners_of(user) is not None
+        owner = user if is_role else service.owners.canonical_name(user)
+        made = service.create(owner, Wish(name, scopes or (ALL,), days), by=_BY, is_role=is_role)
     click.echo(made.text)
 
 
@@ -50,7 +50,7 @@ def create(config_path: str | None, user: str, name: str, days: int | None, scop
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_tokens(config_path: str | None, user: str | None, as_json: bool) -> None:
     """Show the tokens that are not revoked: whose, what for, until when, last used."""
-    with _opened(config_path) as service:
+    with opened_tokens(config_path) as service:
         found = service.list(user)
     if as_json:
         click.echo(json.dumps([describe(token) for token in found], ensure_ascii=False, indent=2))
@@ -67,7 +67,7 @@ def list_tokens(config_path: str | None, user: str | None, as_json: bool) -> Non
 @click.option("--overlap", "overlap_s", type=int, default=0, help="Seconds for which the old secret works on.")
 def refresh(config_path: str | None, token_id: str, days: int | None, overlap_s: int) -> None:
     """Give the token ID a new secret and a new end, and print it."""
-    with _opened(config_path) as service:
+    with opened_tokens(config_path) as service:
         made = service.refresh(service.get(token_id), days=days, overlap_s=overlap_s)
     click.echo(made.text)
 
@@ -77,10 +77,24 @@ def refresh(config_path: str | None, token_id: str, days: int | None, overlap_s:
 @_id
 def revoke(config_path: str | None, token_id: str) -> None:
     """Kill the token ID for good."""
-    with _opened(config_path) as service:
+    with opened_tokens(config_path) as service:
         token = service.get(token_id)
         service.revoke(token, reason="revoked by an operator")
     click.echo(f"{token_id}: {token.name!r} of {token.username} is revoked")
+
+
+@tokens.command()
+@config_option
+@click.option("--keep-days", type=click.IntRange(0), default=90, show_default=True, help="How long to keep dead ones.")
+def prune(config_path: str | None, keep_days: int) -> None:
+    """Kill the tokens of users who were deleted, and delete those that died long ago; for a daily timer."""
+    with opened_tokens(config_path) as service:
+        service.owners.require_some()
+        done = prune_tokens(service, keep_days=keep_days)
+    click.echo(
+        f"{done.revoked} of deleted users revoked, {done.waiting} of disabled or missing users refused, "
+        f"{done.deleted} dead ones deleted"
+    )
 
 
 def describe(token: PersonalToken) -> dict[str, object]:
@@ -99,17 +113,6 @@ def describe(token: PersonalToken) -> dict[str, object]:
         "last_used_agent": token.last_agent,
         "role_account": token.is_role,
     }
-
-
-@contextmanager
-def _opened(config_path: str | None) -> Generator[PersonalTokens]:
-    start_logging("WARNING")
-    settings = load_settings(config_path)
-    service = PersonalTokens.from_settings(settings, Revocations.from_settings(settings))
-    try:
-        yield service
-    finally:
-        service.rows.database.close()
 
 
 def _utc(moment: int) -> str:

@@ -10,7 +10,9 @@ from pathlib import Path
 import click
 
 from compat_auth import password_file
+from compat_auth.cli.options import config_option
 from compat_auth.cli.pins import pins, unpin
+from compat_auth.cli.role_accounts import add_role_account, delete_role_account, list_role_accounts, revoke_tokens
 from compat_auth.hashing import MAX_PASSWORD_BYTES, new_hasher
 
 SHORT_PASSWORD_CHARS = 15  # NIST SP 800-63B-4 3.1.1.2, for a password that is the only factor
@@ -26,6 +28,12 @@ _name = click.argument("name", callback=_check_name)
 _file = click.option(
     "--file", "path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The htpasswd file."
 )
+_some_file = click.option(
+    "--file", "path", type=click.Path(path_type=Path, dir_okay=False), help="The htpasswd file; none for role accounts."
+)
+_role = click.option(
+    "--role-account", is_flag=True, help="An account of nobody in person, without a password: tokens only."
+)
 _stdin = click.option("--password-stdin", is_flag=True, help="Read the password from one line of standard input.")
 
 
@@ -39,11 +47,30 @@ users.add_command(unpin)
 
 
 @users.command()
+@config_option
 @_name
-@_file
+@_some_file
 @_stdin
-def add(name: str, path: Path, *, password_stdin: bool) -> None:
-    """Add the user NAME; makes the file where there is none."""
+@_role
+@click.option("--group", metavar="GROUP", help="Role accounts: whose members keep its tokens; role:NAME is a role.")
+def add(
+    config_path: str | None,
+    name: str,
+    path: Path | None,
+    *,
+    password_stdin: bool,
+    role_account: bool,
+    group: str | None,
+) -> None:
+    """Add the user NAME to the file, which is made where there is none; or a role account to the store."""
+    if role_account:
+        if path is not None or password_stdin or not group:
+            raise click.UsageError("a role account has a --group, and neither --file nor password")
+        add_role_account(config_path, name, group)
+        return
+    path = _required(path)
+    if group:
+        raise click.UsageError("--group is for role accounts")
     # Before anybody types a password in vain; decided again under the lock.
     password_file.check_absent(path, name)
     password_file.add_user(path, name, _ask_hash(from_stdin=password_stdin))
@@ -79,25 +106,50 @@ def enable(name: str, path: Path) -> None:
 
 
 @users.command()
+@config_option
 @_name
-@_file
-def delete(name: str, path: Path) -> None:
-    """Take the user NAME out of the file."""
+@_some_file
+@_role
+def delete(config_path: str | None, name: str, path: Path | None, *, role_account: bool) -> None:
+    """Take the user NAME out of the file, or a role account out of the store.
+
+    With --config, the user's personal tokens are revoked, too; a role account's always are.
+    """
+    if role_account:
+        if path is not None:
+            raise click.UsageError("a role account is in no --file")
+        delete_role_account(config_path, name)
+        return
+    path = _required(path)
     password_file.delete_user(path, name)
     click.echo(f"{path}: {name} deleted")
+    if config_path is not None:
+        click.echo(f"{revoke_tokens(config_path, name)} personal token(s) of {name} revoked")
 
 
 @users.command("list")
-@_file
+@config_option
+@_some_file
+@click.option("--role-accounts", is_flag=True, help="The role accounts in the store.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of name, state and scheme.")
-def list_users(path: Path, *, as_json: bool) -> None:
-    """List the users: name, state, and the scheme of the hash."""
+def list_users(config_path: str | None, path: Path | None, *, role_accounts: bool, as_json: bool) -> None:
+    """List the users: name, state, and the scheme of the hash; or the role accounts and who keeps their tokens."""
+    if role_accounts:
+        list_role_accounts(config_path, as_json=as_json)
+        return
+    path = _required(path)
     entries = password_file.list_entries(path)
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(entry) for entry in entries], ensure_ascii=False, indent=2))
         return
     for entry in entries:
         click.echo(f"{entry.name}\t{entry.state}\t{entry.scheme or '-'}")
+
+
+def _required(path: Path | None) -> Path:
+    if path is None:
+        raise click.UsageError("missing option '--file'")
+    return path
 
 
 def _ask_hash(*, from_stdin: bool) -> str:

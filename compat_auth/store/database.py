@@ -39,6 +39,7 @@ class Database:
 
     Attributes:
         label: Which database, without anything secret.
+        file: The file of an SQLite database, or None.
 
     Raises:
         ConfigError: The URL is malformed, of another database, or its driver is not installed.
@@ -48,6 +49,7 @@ class Database:
         self._url = _read_url(url)
         self._prepare = prepare
         self.label = f"{self._url.get_backend_name()}://{self._url.host or ''}/{self._url.database or ''}"
+        self.file = Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._pid = 0

@@ -181,12 +181,6 @@ class PersonalTokenRows:
             given = update(_TABLE).where(_TABLE.c.id == token_id).values(noticed_days=days, notice_lease=0)
             connection.execute(given)
 
-    def pepper_ids(self, now: int) -> frozenset[str]:
-        """Return the ids of the peppers that tokens which are alive need."""
-        alive = select(_TABLE.c.pepper_id).where(_TABLE.c.revoked.is_(None), _TABLE.c.expires > now).distinct()
-        with self.database.read() as connection:
-            return frozenset(connection.scalars(alive))
-
 
 def _select() -> Any:
     is_role = role_accounts.c.username.is_not(None).label("is_role")

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import stat
+import threading
+import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from compat_auth.cli import commands
+from compat_auth.config import load_settings
 from compat_auth.errors import ConfigError
+from compat_auth.peppers import load_peppers
+from compat_auth.store.migration import open_store
+from compat_auth.store.session_rows import SessionRow, SessionRows
 
 
 @pytest.fixture
@@ -32,3 +39,71 @@ def test_upgrade_creates_the_tables_and_check_finds_them(config: str) -> None:
 def test_check_says_what_to_run_when_there_are_no_tables(config: str) -> None:
     with pytest.raises(ConfigError, match="run: compat-auth db upgrade"):
         CliRunner().invoke(commands, ["db", "check", "--config", config], catch_exceptions=False)
+
+
+def backup(config: str, target: Path) -> Result:
+    return CliRunner().invoke(commands, ["db", "backup", str(target), "--config", config], catch_exceptions=False)
+
+
+def test_a_backup_is_whole_while_others_write(config: str, tmp_path: Path) -> None:
+    database = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    rows = SessionRows(database)
+    ended = threading.Event()
+    written: list[str] = []
+
+    def write() -> None:
+        while not ended.is_set():
+            rows.add(f"id-{len(written)}", SessionRow("alice", "", "basic_auth", 1, 1))
+            written.append(f"id-{len(written)}")
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while len(written) < 3:
+        time.sleep(0.01)
+    before = list(written)
+    result = backup(config, tmp_path / "copy.db")
+    ended.set()
+    writer.join()
+    database.close()
+
+    copy = open_store(f"sqlite:///{tmp_path / 'copy.db'}")
+    assert result.exit_code == 0
+    assert all(SessionRows(copy).find_live(session_id) for session_id in before)
+    copy.close()
+    assert stat.S_IMODE((tmp_path / "copy.db").stat().st_mode) == 0o600
+    assert not list(tmp_path.glob(".copy*"))
+
+
+def test_a_backup_overwrites_nothing(config: str, tmp_path: Path) -> None:
+    CliRunner().invoke(commands, ["db", "upgrade", "--config", config], catch_exceptions=False)
+    (tmp_path / "copy.db").write_text("older")
+
+    with pytest.raises(ConfigError, match="exists already"):
+        backup(config, tmp_path / "copy.db")
+
+    assert (tmp_path / "copy.db").read_text() == "older"
+
+
+def test_a_backup_says_what_else_is_needed(config: str, tmp_path: Path) -> None:
+    CliRunner().invoke(commands, ["db", "upgrade", "--config", config], catch_exceptions=False)
+    load_peppers(load_settings(config))
+
+    assert "store.db.pepper: without it the personal tokens" in backup(config, tmp_path / "copy.db").stderr
+
+
+def test_there_is_no_backup_of_nothing(config: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no database yet"):
+        backup(config, tmp_path / "copy.db")
+
+    assert not (tmp_path / "copy.db").exists()
+
+
+def test_a_postgresql_is_backed_up_by_its_own_tool(tmp_path: Path) -> None:
+    path = tmp_path / "postgresql.toml"
+    path.write_text('database_url = "postgresql+psycopg://user:secret@127.0.0.1/x"')
+
+    result = backup(str(path), tmp_path / "copy.db")
+
+    assert result.exit_code == 2
+    assert "run pg_dump" in result.output
+    assert "secret" not in result.output

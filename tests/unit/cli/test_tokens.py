@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from compat_auth.cli import commands
 from compat_auth.errors import InvalidValue, NameTaken, NoSuchToken, NoSuchUser
-from compat_auth.password_file import add_user
+from compat_auth.password_file import add_user, delete_user
 from compat_auth.token_format import PATTERN, parse_text
 
 HASH = "$2b$04$" + "a" * 53
@@ -110,3 +112,121 @@ def test_a_token_that_makes_no_sense_is_not_made(
 
 def test_a_wrong_value_is_wrong_usage() -> None:
     assert {error.exit_code for error in (InvalidValue, NameTaken, NoSuchToken)} == {2}
+
+
+def let_pass(tmp_path: Path, column: str, seconds: int) -> None:
+    """Have a moment in the store lie so much further back."""
+    with closing(sqlite3.connect(tmp_path / "store.db")) as store, store:
+        store.execute(f"UPDATE compat_auth_personal_tokens SET {column} = {column} - {seconds}")  # noqa: S608  # ours
+
+
+def test_prune_kills_the_tokens_of_users_who_were_deleted_an_hour_ago(config: str, tmp_path: Path) -> None:
+    add_user(tmp_path / "users", "bob", HASH)
+    create(config)
+    run(config, "create", "--user", "bob", "--name", "etl")
+    delete_user(tmp_path / "users", "bob")
+
+    first = run(config, "prune").stdout
+    let_pass(tmp_path, "owner_missing", 3601)
+    again = run(config, "prune").stdout
+
+    assert first == "0 of deleted users revoked, 1 of disabled or missing users refused, 0 dead ones deleted\n"
+    assert again == "1 of deleted users revoked, 0 of disabled or missing users refused, 0 dead ones deleted\n"
+    assert [one["username"] for one in json.loads(run(config, "list", "--json").stdout)] == ["alice"]
+
+
+def test_prune_deletes_what_has_been_dead_for_long(config: str, tmp_path: Path) -> None:
+    text = create(config)
+    run(config, "revoke", text[8:20])
+    kept = run(config, "prune").stdout
+    let_pass(tmp_path, "revoked", 91 * 86400)
+
+    deleted = run(config, "prune").stdout
+
+    assert kept.endswith(", 0 dead ones deleted\n")
+    assert deleted.endswith(", 1 dead ones deleted\n")
+
+
+def users(config: str, *arguments: str) -> Result:
+    return CliRunner().invoke(commands, ["users", *arguments, "--config", config], catch_exceptions=False)
+
+
+def test_a_role_account_has_tokens_and_no_password(config: str) -> None:
+    added = users(config, "add", "etl-robot", "--role-account", "--group", "ops")
+    text = run(config, "create", "--user", "etl-robot", "--name", "nightly").stdout.strip()
+    listed = json.loads(users(config, "list", "--role-accounts", "--json").stdout)
+    shown = users(config, "list", "--role-accounts").stdout
+    (token,) = json.loads(run(config, "list", "--json").stdout)
+
+    assert added.stdout == "etl-robot: role account added, its tokens are kept by group:ops\n"
+    assert parse_text(text) is not None
+    assert (listed[0]["name"], listed[0]["owners"]) == ("etl-robot", "group:ops")
+    assert shown == "etl-robot\tgroup:ops\n"
+    assert token["role_account"] is True
+
+
+def test_a_role_account_goes_with_its_tokens_for_good(config: str) -> None:
+    users(config, "add", "robot", "--role-account", "--group", "role:Op")
+    run(config, "create", "--user", "robot", "--name", "nightly")
+
+    deleted = users(config, "delete", "robot", "--role-account")
+    users(config, "add", "robot", "--role-account", "--group", "ops")
+
+    assert deleted.stdout == "robot: role account deleted, 1 token(s) revoked\n"
+    assert run(config, "list").stdout == ""
+    users(config, "delete", "robot", "--role-account")
+    with pytest.raises(InvalidValue, match="no such role account"):
+        users(config, "delete", "robot", "--role-account")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("add", "robot", "--role-account"),
+        ("add", "robot", "--role-account", "--group", "ops", "--file", "users"),
+        ("add", "robot", "--role-account", "--group", "ops", "--password-stdin"),
+        ("add", "robot", "--group", "ops", "--file", "users"),
+        ("add", "robot"),
+        ("delete", "robot"),
+        ("delete", "robot", "--role-account", "--file", "users"),
+        ("list",),
+    ],
+)
+def test_what_is_half_a_role_account_is_wrong_usage(config: str, arguments: tuple[str, ...]) -> None:
+    assert users(config, *arguments).exit_code == 2
+
+
+def test_a_role_account_is_there_once(config: str) -> None:
+    users(config, "add", "robot", "--role-account", "--group", "ops")
+
+    with pytest.raises(NameTaken):
+        users(config, "add", "robot", "--role-account", "--group", "other")
+
+
+def test_a_role_account_that_the_upstream_cannot_know_is_not_made(config: str) -> None:
+    path = Path(config)
+    path.write_text(path.read_text().replace('profile = "generic"', 'profile = "airflow-fab"'))
+
+    with pytest.raises(InvalidValue, match="the upstream must know a role account"):
+        users(config, "add", "robot", "--role-account", "--group", "ops")
+
+
+def test_a_deleted_users_tokens_are_revoked_with_the_user(config: str, tmp_path: Path) -> None:
+    create(config)
+
+    deleted = users(config, "delete", "alice", "--file", str(tmp_path / "users"))
+
+    assert deleted.stdout.endswith("1 personal token(s) of alice revoked\n")
+    add_user(tmp_path / "users", "alice", HASH)
+    assert run(config, "list").stdout == ""
+
+
+def test_check_says_how_many_tokens_are_alive_and_which_pepper_is_lost(config: str, tmp_path: Path) -> None:
+    create(config)
+    right = CliRunner().invoke(commands, ["check", "--config", config])
+    (tmp_path / "store.db.pepper").write_text("x" * 64)
+
+    lost = CliRunner().invoke(commands, ["check", "--config", config])
+
+    assert "ok   backend personal_token: 1 alive" in right.output
+    assert "FAIL backend personal_token: personal_tokens.peppers: 1 tokens need a pepper that is not set" in lost.output

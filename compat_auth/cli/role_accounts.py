@@ -1,0 +1,80 @@
+"""What `compat-auth users` does about role accounts: they are in the store, and have tokens instead of a password."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import click
+
+from compat_auth.cli.options import start_logging
+from compat_auth.config import load_settings
+from compat_auth.errors import InvalidValue, NoSuchUser
+from compat_auth.personal_tokens import PersonalTokens
+from compat_auth.requirements import Requirements
+from compat_auth.revocation import Revocations
+from compat_auth.store.role_account_rows import RoleAccount, RoleAccountRows
+
+_KINDS = ("group:", "role:")
+
+
+def add_role_account(config_path: str | None, name: str, group: str) -> None:
+    """Make a role account, after a look at whether its tokens would work."""
+    owners = group if group.startswith(_KINDS) else f"group:{group}"
+    # Raises where it is none.
+    Requirements(any_of=(owners,))
+    with opened_tokens(config_path) as tokens:
+        try:
+            tokens.owners.find(name, is_role=True)
+        except NoSuchUser as error:
+            raise InvalidValue(
+                f"{error}; the upstream must know a role account: add the user there, or to the mapping file, first"
+            ) from None
+        RoleAccountRows(tokens.rows.database).add(RoleAccount(name, owners, int(tokens.now())))
+    click.echo(f"{name}: role account added, its tokens are kept by {owners}")
+
+
+def delete_role_account(config_path: str | None, name: str) -> None:
+    """Take a role account out, with all its tokens."""
+    with opened_tokens(config_path) as tokens:
+        # First: an account that is gone would leave tokens of an ordinary user of that name.
+        revoked = tokens.revoke_all(name, reason="its role account was deleted")
+        if not RoleAccountRows(tokens.rows.database).delete(name):
+            raise InvalidValue(f"{name!r}: no such role account")
+    click.echo(f"{name}: role account deleted, {revoked} token(s) revoked")
+
+
+def list_role_accounts(config_path: str | None, *, as_json: bool) -> None:
+    """Show the role accounts, and who keeps their tokens."""
+    with opened_tokens(config_path) as tokens:
+        accounts = RoleAccountRows(tokens.rows.database).list()
+    if as_json:
+        found = [{"name": one.username, "owners": one.owners, "created_at": _utc(one.created)} for one in accounts]
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        return
+    for account in accounts:
+        click.echo(f"{account.username}\t{account.owners}")
+
+
+def revoke_tokens(config_path: str, name: str) -> int:
+    """Kill all personal tokens of a user, and return how many there were."""
+    with opened_tokens(config_path) as tokens:
+        return tokens.revoke_all(name, reason="its owner was deleted")
+
+
+@contextmanager
+def opened_tokens(config_path: str | None) -> Generator[PersonalTokens]:
+    """Give the personal tokens of a configuration."""
+    start_logging("WARNING")
+    settings = load_settings(config_path)
+    tokens = PersonalTokens.from_settings(settings, Revocations.from_settings(settings))
+    try:
+        yield tokens
+    finally:
+        tokens.rows.database.close()
+
+
+def _utc(moment: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
