@@ -21,6 +21,7 @@ from performance import (  # found by the line above, wherever this is started
     memory,
     strain,
     tickets,
+    token_growth,
     warm,
 )
 from performance.programs import Missing  # the same
@@ -33,6 +34,7 @@ GROUPS: tuple[tuple[frozenset[str], Callable[..., list[Row]]], ...] = (
     (frozenset(("P9",)), tickets.fresh_tickets),
     (frozenset(("P11",)), strain.expiring),
     (frozenset(("P12",)), strain.flooded),
+    (frozenset(("P13",)), token_growth.growth),
     (frozenset(("P14",)), many_backends.long_chain),
     (frozenset(("P15",)), inside.airflow),
     (frozenset(("P16",)), memory.streams),

@@ -10,8 +10,8 @@ import pytest
 RUN = Path(__file__).with_name("run.py")
 TARGETS = frozenset(
     (
-        *("P1", "P2", "P3", "P4", "P5", "P6", "P9", "P10a", "P10b", "P11", "P12", "P14a", "P14b"),
-        *("P15a", "P15b", "P16a", "P16b", "P16c", "P17a", "P17b", "P18"),
+        *("P1", "P2", "P3", "P4", "P5", "P6", "P9", "P10a", "P10b", "P11", "P12", "P13a", "P13b"),
+        *("P14a", "P14b", "P15a", "P15b", "P16a", "P16b", "P16c", "P17a", "P17b", "P18"),
     )
 )
 
