@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from compat_auth.identity import Identity, Token
 from compat_auth.lookup import Lookup
 from compat_auth.pages import JWKS_PATH, jwks_page, live, ready_page, whoami
 from compat_auth.paths import Prefixes
+from compat_auth.personal_tokens import personal_tokens_of
 from compat_auth.proxy import ReverseProxy
 from compat_auth.requirements import Requirements
 from compat_auth.session_cookie import SessionCookie
@@ -53,6 +55,7 @@ class Gateway:
         self._proxy = ReverseProxy(settings.upstream, trusted)
         strategy = build_strategy(settings)
         self._decider = build_decider(settings, strategy)
+        self._tokens = personal_tokens_of(self._decider.app)
         translates = translates_v1(settings)
         self._gate = Gate(
             V1Translation(self._proxy, says_deprecated=settings.upstream.api_v1_deprecation)
@@ -86,10 +89,14 @@ class Gateway:
             if message["type"] == "lifespan.startup":
                 await self._proxy.open()
                 self._decider.open()
+                if self._tokens is not None:
+                    self._tokens.open()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 self._decider.close()
                 await self._proxy.close()
+                if self._tokens is not None:
+                    await asyncio.to_thread(self._tokens.close)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

@@ -131,6 +131,14 @@ class PersonalTokens:
             webhook=Webhook.from_settings(settings),
         )
 
+    def open(self) -> None:
+        """Give notices in this process from now on, not only from a token's first use."""
+        self.notices.ensure()
+
+    def close(self) -> None:
+        """Write down the uses that are still in memory."""
+        self.uses.flush()
+
     def create(self, owner: str, wish: Wish, *, by: str, is_role: bool = False) -> NewToken:
         """Return a new token of an active user.
 

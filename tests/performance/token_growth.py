@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -126,7 +126,7 @@ def _row(token_id: str, digest: bytes, pepper_id: str, number: int) -> dict[str,
 
 
 @contextmanager
-def _postgresql() -> Iterator[Callable[[int], str]]:
+def _postgresql() -> Generator[Callable[[int], str]]:
     if not list(Path("/usr/lib/postgresql").glob("*/bin/initdb")) and shutil.which("initdb") is None:
         raise Missing("PostgreSQL is not installed; run: apt-get install postgresql")
     server = Postgres()

@@ -360,3 +360,25 @@ async def test_the_gateway_serves_the_endpoints(settings: Settings) -> None:
     assert (sent.status, who.status, below.status, again.status) == (201, 200, 204, 401)
     shown = json.loads(who.body)
     assert (shown["username"], shown["backend"], shown["scopes"]) == ("alice", "personal_token", ["all"])
+
+
+async def test_a_gateway_that_is_stopped_writes_down_what_it_has_counted(settings: Settings) -> None:
+    gateway = create_app(settings)
+    headers = [(b"authorization", as_user("alice")["Authorization"].encode()), (b"content-type", b"application/json")]
+    sent = await call(gateway, http_scope(PATH.encode(), headers, method="POST"), body=b'{"name": "etl"}')
+    token = json.loads(sent.body)["token"]
+    for _ in range(3):
+        await call(gateway, http_scope(b"/compat-auth/whoami", [(b"authorization", f"Bearer {token}".encode())]))
+    events = [{"type": "lifespan.shutdown"}, {"type": "lifespan.startup"}]
+
+    async def receive() -> Any:
+        return events.pop()
+
+    async def send(_message: Any) -> None:
+        pass
+
+    await gateway({"type": "lifespan"}, receive, send)
+
+    shown = json.loads((await call(create_app(settings), http_scope(f"{PATH}/{token[8:20]}".encode(), headers))).body)
+    assert sum(shown["uses"].values()) == 3
+    assert shown["last_used_at"] is not None
