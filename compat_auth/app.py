@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from flask import Flask
 
@@ -18,21 +18,28 @@ from compat_auth.chain import Chain
 from compat_auth.config import Settings, load_settings
 from compat_auth.credentials import Credential
 from compat_auth.decision import Decider, Obtain
+from compat_auth.denials import Denials
 from compat_auth.errors import ConfigError
+from compat_auth.exchange import UpstreamLogin
 from compat_auth.extension import CompatAuth, style_of
 from compat_auth.flask_page import flask_page
 from compat_auth.forward_auth import forward_auth_pages
 from compat_auth.gate import Gate, GateRules, Page, PathRequirement
+from compat_auth.given_tokens import GivenTokens
 from compat_auth.identity import Identity, Token
+from compat_auth.jwk import VerifyingKey, verifying_key
 from compat_auth.lookup import Lookup
+from compat_auth.oauth_pages import OAuthPages
 from compat_auth.pages import JWKS_PATH, jwks_page, live, ready_page, whoami
 from compat_auth.paths import Prefixes
 from compat_auth.personal_tokens import personal_tokens_of
 from compat_auth.proxy import ReverseProxy
 from compat_auth.requirements import Requirements
+from compat_auth.revocation import revocations_of
 from compat_auth.session_cookie import SessionCookie
 from compat_auth.strategies import Strategy, build_strategy, open_key_ring
 from compat_auth.token_door import PATHS, TokenDoor
+from compat_auth.tokens import SHARED_SECRET_KID, shared_secret_verifier
 from compat_auth.trust import TrustedProxies
 from compat_auth.trusted_keys import merge_jwks
 from compat_auth.web.hand_off import set_hand_off
@@ -57,6 +64,7 @@ class Gateway:
         self._decider = build_decider(settings, strategy)
         self._tokens = personal_tokens_of(self._decider.app)
         translates = translates_v1(settings)
+        denials = Denials.from_settings(settings, revocations_of(self._decider.app))
         self._gate = Gate(
             V1Translation(self._proxy, says_deprecated=settings.upstream.api_v1_deprecation)
             if translates
@@ -72,8 +80,9 @@ class Gateway:
                 **forward_auth_pages(),
                 **(v1_public_pages() if translates else {}),
                 **browser_pages(self._decider.app),
-                **_token_pages(settings, strategy),
+                **_token_pages(settings, strategy, denials),
             },
+            denials=denials,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,14 +163,49 @@ def build_decider(settings: Settings, strategy: Strategy, app: Flask | None = No
     )
 
 
-def _token_pages(settings: Settings, strategy: Strategy) -> dict[str, Page]:
-    if not settings.token_endpoint.enabled:
-        return {}
-    lookup = build_lookup(settings)
-    door = TokenDoor.from_settings(
-        settings, lambda identity, credential, kind: strategy.issue(lookup.complete(identity), credential, kind)
+def _token_pages(settings: Settings, strategy: Strategy, denials: Denials) -> dict[str, Page]:
+    given = build_given_tokens(settings, strategy, denials)
+    pages = OAuthPages.from_settings(settings, given).pages()
+    if settings.token_endpoint.enabled:
+        pages |= dict.fromkeys(PATHS, TokenDoor.from_settings(settings, given.give))
+    return pages
+
+
+def build_given_tokens(settings: Settings, strategy: Strategy, denials: Denials) -> GivenTokens:
+    """Return what gives tokens to callers and takes them back.
+
+    Raises:
+        ConfigError: A key, a secret, the upstream's URL or a directory cannot work.
+    """
+    profile = settings.upstream.profile
+    return GivenTokens(
+        strategy,
+        build_lookup(settings),
+        denials,
+        upstream_keys(settings),
+        settings.token.audience,
+        settings.token.issuer,
+        sub_is_username=profile == "airflow-simple" or (profile == "generic" and "sub" not in settings.token.claims),
+        login=None if profile == "generic" else UpstreamLogin.from_settings(settings),
     )
-    return dict.fromkeys(PATHS, door)
+
+
+def upstream_keys(settings: Settings) -> Callable[[], Mapping[str, VerifyingKey]]:
+    """Return what verifies the upstream's tokens, whoever of us two has signed them; nothing where only it could.
+
+    Raises:
+        ConfigError: A secret or a key file is missing or cannot be trusted.
+    """
+    match settings.token.strategy:
+        case "shared_secret":
+            secret = {SHARED_SECRET_KID: shared_secret_verifier(settings.token.secret.get_secret_value())}
+            return lambda: secret
+        case "key_pair":
+            ring = open_key_ring(settings)
+            trusted = {jwk["kid"]: verifying_key(jwk) for jwk in merge_jwks([], settings.token.trusted_jwks)}
+            return lambda: {**trusted, **ring.verifying_keys()}
+        case "exchange" | "in_process":
+            return dict
 
 
 def build_lookup(settings: Settings) -> Lookup:

@@ -20,6 +20,15 @@ _SCHEME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
+MAX_TOKEN68_BYTES = 60 * 1024
+"""More than this does not fit into a header section that we take in."""
+
+
+def is_token68(text: str) -> bool:
+    """Return whether a text can stand behind a scheme (RFC 9110 section 11.2)."""
+    return _TOKEN68.match(text) is not None
+
+
 @dataclass(frozen=True, slots=True)
 class Absent:
     """No Authorization header: only a cookie, or nothing at all."""

@@ -7,7 +7,7 @@ import json
 import re
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -24,6 +24,9 @@ ASSUMED_LIFETIME_S = 300
 _ABSURD_LIFETIME_S = 366 * 86_400
 _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z")
 _CREATED = 201
+_FORBIDDEN = 403
+_LOGIN_PATH = "/auth/token"
+_LOGOUT_PATH = "/api/v2/auth/logout"
 # Airflow: 401 wrong password; 400 (FAB) and 422 (simple) a pair it cannot even consider.
 _REFUSALS = frozenset({400, 401, 422})
 
@@ -69,7 +72,7 @@ class UpstreamLogin:
         return cls(
             url.hostname,
             port or (443 if url.scheme == "https" else 80),
-            url.path.rstrip("/") + "/auth/token",
+            url.path.rstrip("/") + _LOGIN_PATH,
             _tls_context(upstream.verify) if url.scheme == "https" else None,
             upstream.connect_timeout_s,
             upstream.timeout_s,
@@ -88,19 +91,34 @@ class UpstreamLogin:
             raise self._unavailable(f"answered {status} to a login, where 201 or 401 was expected")
         return self._read_token(answer)
 
+    def log_out(self, token: str) -> None:
+        """Have Airflow write down that a token of its is revoked (3.2 and later do, in `revoked_token`).
+
+        Raises:
+            BackendUnavailable: Airflow gave no usable answer.
+        """
+        path = self.path.removesuffix(_LOGIN_PATH) + _LOGOUT_PATH
+        status, _ = self._ask("GET", path, None, {"Authorization": f"Bearer {token}"})
+        # A redirect to its login page; and what it does not take for a token need not be revoked.
+        if not 200 <= status < 400 and status not in _REFUSALS and status != _FORBIDDEN:
+            raise self._unavailable(f"answered {status} to a logout")
+
     def _post(self, body: bytes) -> tuple[int, bytes]:
+        return self._ask("POST", self.path, body, {"Content-Type": "application/json"})
+
+    def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
         if self.tls is None:
             connection = http.client.HTTPConnection(self.host, self.port, timeout=self.connect_timeout_s)
         else:
             connection = http.client.HTTPSConnection(
                 self.host, self.port, timeout=self.connect_timeout_s, context=self.tls
             )
-        headers = {"Content-Type": "application/json", "Accept": "application/json", "Connection": "close"}
+        sent = {"Accept": "application/json", "Connection": "close", **headers}
         deadline = time.monotonic() + self.connect_timeout_s + self.timeout_s
         try:
             connection.connect()
             connection.sock.settimeout(self.timeout_s)
-            connection.request("POST", self.path, body, headers)
+            connection.request(method, path, body, sent)
             # The response owns the socket once the peer is to close: closing the connection alone would leak it.
             with connection.getresponse() as response:
                 return response.status, self._read(response, deadline)

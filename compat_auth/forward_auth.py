@@ -53,12 +53,14 @@ def _page(dialect: Dialect) -> Page:
             raise NotPermitted("forward-auth: this address is not in trusted_proxies")
         original = _original(dialect, request)
         authorization, cookies = original.intake.authorization, original.intake.cookies
-        dropped = gate.rules.own_cookies
         extra: tuple[tuple[bytes, bytes], ...] = ()
-        if gate.rules.protect.cover(original.path):
+        if not gate.rules.protect.cover(original.path):
+            dropped = await gate.dropped_from(original)
+        else:
             decision = await gate.decide(original)
             for reading in (original, *_overridden(original)):
                 gate.require_permission(decision, reading)
+            dropped = gate.rules.own_cookies
             if isinstance(decision, Granted):
                 authorization = gate.rules.bearer_for(original.path, decision)
                 extra, dropped = decision.headers, gate.dropped_cookies

@@ -14,8 +14,16 @@ from urllib.parse import unquote_to_bytes
 from compat_auth.asgi import ASGIApp, RawHeaders, Receive, Scope, Send, respond_wording
 from compat_auth.credentials import Absent, Bearer
 from compat_auth.decision import Decider, Decision, Granted, Refused, Unclaimed
-from compat_auth.errors import CompatAuthError, InsufficientScope, NoSuchPage, NotImplementedHere, NotPermitted
-from compat_auth.headers import has_cookie, take_in, without_cookies
+from compat_auth.denials import Denials
+from compat_auth.errors import (
+    CompatAuthError,
+    InsufficientScope,
+    NoSuchPage,
+    NotAuthenticated,
+    NotImplementedHere,
+    NotPermitted,
+)
+from compat_auth.headers import cookie_values, has_cookie, take_in, without_cookies
 from compat_auth.paths import Prefixes, canonical_path, canonical_query
 from compat_auth.problem import PROBLEM_JSON, problem_body
 from compat_auth.refusal import RefusalStyle
@@ -99,6 +107,7 @@ class Gate:
         trusted: Proxies whose word about the caller is believed.
         pages: Our own pages, by path below the prefix; a key that begins with "/" is a whole path, and one
             that ends with "/" stands for all below it.
+        denials: Tokens of the upstream's that are no longer good, and yet look so to it; None: there are none.
     """
 
     def __init__(
@@ -109,6 +118,7 @@ class Gate:
         *,
         trusted: TrustedProxies,
         pages: Mapping[str, Page],
+        denials: Denials | None = None,
     ) -> None:
         self.behind = app
         self.decider = decider
@@ -119,6 +129,7 @@ class Gate:
         }
         self._trees = tuple((path, page) for path, page in self._pages.items() if path.endswith(b"/"))
         self._challenges = decider.chain.challenges()
+        self._denials = denials
         self.dropped_cookies = rules.own_cookies | frozenset(rules.identity_cookies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -154,7 +165,8 @@ class Gate:
     async def let_through(self, request: GateRequest, receive: Receive, send: Send) -> None:
         """Answer a request that is for what stands behind, guarded where its path is protected."""
         if not self.rules.protect.cover(request.path):
-            await self._hand_on(request, receive, send, request.intake.authorization, self.rules.own_cookies)
+            dropped = await self.dropped_from(request)
+            await self._hand_on(request, receive, send, request.intake.authorization, dropped)
         else:
             await self._guard(request, receive, send)
 
@@ -177,6 +189,8 @@ class Gate:
         Raises:
             CompatAuthError: See `Decider.decide`.
         """
+        if self._denials is not None and await self._shows_denied(self._denials, request):
+            raise NotAuthenticated("the token is no longer good")
         authorization = request.intake.authorization
         if authorization is not None:
             granted = self.decider.recall(authorization, request.presented)
@@ -185,6 +199,31 @@ class Gate:
         elif self._has_upstream_identity(request):
             return Unclaimed(Absent(), self._challenges)
         return _counted(await self.decider.decide(request.presented()))
+
+    async def dropped_from(self, request: GateRequest) -> frozenset[bytes]:
+        """Return the cookies that a request for an unprotected path does not carry on.
+
+        Raises:
+            NotAuthenticated: Its Bearer is no longer good.
+            BackendUnavailable: Whether it is could not be asked.
+        """
+        denials = self._denials
+        if denials is None or not await self._shows_denied(denials, request):
+            return self.rules.own_cookies
+        if _bearer_of(request) is not None:
+            raise NotAuthenticated("the token is no longer good")
+        # A browser that has logged out may go to the login page.
+        return self.rules.own_cookies | {self.rules.identity_cookies[0]}
+
+    async def _shows_denied(self, denials: Denials, request: GateRequest) -> bool:
+        bearer, names = _bearer_of(request), self.rules.identity_cookies
+        values = cookie_values(request.intake.cookies, names[0]) if names else []
+        if bearer is None and not values:
+            return False
+        if denials.is_stale:
+            await denials.up_to_date()
+        # Both: some upstreams believe the cookie and not the Bearer beside it.
+        return (bearer is not None and denials.refuses(bearer)) or any(map(denials.refuses_value, values))
 
     def require_permission(self, decision: Decision, request: GateRequest) -> None:
         """Return when scopes and requirements do not stand in the way of the request.
@@ -296,6 +335,13 @@ def _counted(decision: Decision) -> Decision:
     if isinstance(decision, Granted) and decision.used is not None:
         decision.used()
     return decision
+
+
+def _bearer_of(request: GateRequest) -> str | None:
+    authorization = request.intake.authorization
+    if authorization is None or authorization[:7].lower() != b"bearer ":
+        return None
+    return authorization[7:].strip(b" \t").decode("latin-1")
 
 
 def _adding(extra: tuple[tuple[bytes, bytes], ...], send: Send) -> Send:

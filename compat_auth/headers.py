@@ -191,6 +191,12 @@ def _names_in(pair: bytes) -> list[bytes]:
     return [word.partition(b"=")[0] for word in _NO_COOKIE_NAME.split(pair)]
 
 
+def cookie_values(values: list[bytes], name: bytes) -> list[bytes]:
+    """Return what any parser could take for the value of that cookie, without blanks around it."""
+    pairs = (pair for value in values if name in value for pair in value.split(b";") if name in _names_in(pair))
+    return [pair.partition(name + b"=")[2].strip() for pair in pairs]
+
+
 def has_cookie(values: list[bytes], name: bytes) -> bool:
     """Return whether a cookie of that name is among the Cookie values."""
     return any(pair.partition(b"=")[0].strip() == name for value in values for pair in value.split(b";"))

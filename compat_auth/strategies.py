@@ -55,6 +55,16 @@ class Strategy(Protocol):
         """
         ...
 
+    def copy(self, subject: str, jti: str, expires_at: int) -> str | None:
+        """Return a token that has the name of one that was issued, to revoke that one by; None where none can be made.
+
+        Args:
+            subject: Its `sub`.
+            jti: Its name.
+            expires_at: Its end, in seconds since the epoch.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -81,6 +91,9 @@ class Exchange:
                 "set [token] strategy to shared_secret or key_pair"
             )
         return token
+
+    def copy(self, subject: str, jti: str, expires_at: int) -> None:
+        """Return None: only the upstream can sign."""
 
     def _digest(self, credential: Basic) -> bytes:
         # Length first: ("ab", "c") and ("a", "bc") are two pairs.
@@ -111,6 +124,15 @@ class Minted:
         del credential
         profile = replace(self.profile, ttl_s=self.ttls_s.get(kind, self.profile.ttl_s))
         return self._mint(identity, self.signing_key(), profile)
+
+    def copy(self, subject: str, jti: str, expires_at: int) -> str:
+        """Return a token of that name; see `Strategy.copy`."""
+        now = self.now()
+        claims: dict[str, object] = {"sub": subject, "jti": jti, "exp": expires_at, "iat": now, "nbf": now}
+        claims["aud"] = self.profile.audience
+        if self.profile.issuer:
+            claims["iss"] = self.profile.issuer
+        return sign(claims, self.signing_key())
 
     def _mint(self, identity: Identity, key: SigningKey, profile: ClaimProfile) -> Token:
         claims = profile.claims_for(identity, now=self.now())

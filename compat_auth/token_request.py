@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
+from compat_auth.credentials import is_token68
 from compat_auth.errors import BadRequest, IncompleteLogin, TokenRequestRefused, UnsupportedMediaType
 from compat_auth.strict_json import parse_object
 
@@ -20,8 +20,6 @@ MAX_BODY_BYTES = 64 * 1024
 _MAX_FIELDS = 20
 # RFC 8693 2.1: of all parameters only these may stand there more than once.
 _REPEATABLE = frozenset({"audience", "resource"})
-# RFC 9110 11.2: what fits behind `Bearer` or `Negotiate`.
-_TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +151,7 @@ def _exchange(fields: dict[str, list[str]]) -> Exchange:
     subject_token = _one(fields, "subject_token")
     if subject_type not in SUBJECT_TYPES:
         raise TokenRequestRefused("invalid_request", "subject_token_type: missing or unknown")
-    if not _TOKEN68.match(subject_token):
+    if not is_token68(subject_token):
         raise TokenRequestRefused("invalid_request", "subject_token: missing or not a token")
     if "actor_token" in fields or "actor_token_type" in fields:
         raise TokenRequestRefused("invalid_request", "actor_token: nobody acts for another here")

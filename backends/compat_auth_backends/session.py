@@ -21,7 +21,7 @@ from compat_auth.directory import UserDirectory
 from compat_auth.directory_catalog import load_directories
 from compat_auth.errors import InvalidSession
 from compat_auth.identity import Identity
-from compat_auth.live_sessions import LiveSessions, live_sessions_of
+from compat_auth.live_sessions import LiveSessions, credential_id_of, live_sessions_of
 from compat_auth.lookup import Lookup
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.session_cookie import Session
@@ -132,6 +132,10 @@ class SessionBackend(Backend):
         outcome = self._still_known(session)
         if isinstance(outcome, Reject):
             return outcome
+        # What is made from a session ends with it: at its end, and when it is logged out.
+        ends_at, credential_id = sessions.cookie.ends(session), credential_id_of(session)
+        identity = replace(outcome.identity, expires_at=ends_at, credential_id=credential_id)
+        outcome = replace(outcome, identity=identity)
         renewed = sessions.renew(session)
         if renewed is None:
             return outcome

@@ -88,6 +88,15 @@ class TokenEndpointSettings(Section):
         default=20, ge=1, description="Wrong credentials from one address (IPv6: one /64) before it has to wait."
     )
     tokens_per_minute: int = Field(default=120, ge=1, description="Tokens for one user before he has to wait.")
+    introspect_any_of: Values = Field(
+        default=[],
+        description="Who may ask about tokens of others: requirements as in [[require]], any one of them; empty: nobody.",
+    )
+    public_url: str = Field(
+        default="",
+        pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+/?)?$",
+        description="Where callers find us, such as https://airflow.example.org; empty: what each calls us by.",
+    )
 
 
 class RequireSettings(Section):

@@ -55,6 +55,11 @@ class Database:
         self._pid = 0
         self._is_prepared = False
 
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a database to ask; using one of SQLite's that is not there makes it."""
+        return self._url.get_backend_name() != "sqlite" or Path(self._url.database or "").exists()
+
     @contextmanager
     def read(self) -> Generator[Connection]:
         """Give a connection inside one transaction.

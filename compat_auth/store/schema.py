@@ -125,3 +125,42 @@ role_accounts = Table(
     Column("owner_group", String(NAME_LENGTH), CheckConstraint("owner_group <> ''", name="group"), nullable=False),
     Column("created", BigInteger, nullable=False),
 )
+
+JTI_LENGTH = 256
+
+issued_tokens = Table(
+    "compat_auth_issued_tokens",
+    metadata,
+    Column("jti", String(JTI_LENGTH), CheckConstraint("jti <> ''", name="jti"), primary_key=True),
+    # Of the whole token: recognises one that the upstream has signed.
+    Column("digest", LargeBinary(32), nullable=False),
+    Column("username", String(NAME_LENGTH), CheckConstraint("username <> ''", name="username"), nullable=False),
+    Column("subject", String(NAME_LENGTH), nullable=False),
+    Column("credential_id", String(NAME_LENGTH), nullable=False),
+    Column("issued", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Index(None, "username"),
+    Index(None, "credential_id"),
+    Index(None, "expires"),
+)
+
+denials = Table(
+    "compat_auth_denials",
+    metadata,
+    # "jti": one token; "sub": all tokens of a user up to a moment; "digest": one token that has no jti, by what of it was signed.
+    Column("kind", String(8), CheckConstraint("kind in ('jti', 'sub', 'digest')", name="kind"), primary_key=True),
+    Column("key", String(NAME_LENGTH), CheckConstraint("key <> ''", name="key"), primary_key=True),
+    Column("not_before", BigInteger, nullable=False),
+    Column("expires", BigInteger, nullable=False),
+    Column("version", BigInteger, nullable=False),
+    Index(None, "expires"),
+    Index(None, "version"),
+)
+
+# One row. Who denies counts it up first, so versions are committed in their own order and none is read too late.
+denial_version = Table(
+    "compat_auth_denial_version",
+    metadata,
+    Column("id", BigInteger, primary_key=True, autoincrement=False),
+    Column("version", BigInteger, nullable=False),
+)

@@ -18,7 +18,7 @@ from compat_auth.credentials import Absent, Basic
 from compat_auth.errors import BackendUnavailable
 from compat_auth.extension import CompatAuth, current_identity, requires_authentication
 from compat_auth.identity import Identity
-from compat_auth.live_sessions import LiveSessions, live_sessions_of
+from compat_auth.live_sessions import LiveSessions, credential_id_of, live_sessions_of
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.session_cookie import Session
 from compat_auth_backends.directories.htpasswd import CHECK_INTERVAL_S
@@ -70,6 +70,11 @@ def pair(app: flask.Flask, session: Session, *, secure: bool = False) -> str:
     return sessions_of(app).cookie.header(session, secure=secure).partition(";")[0]
 
 
+def ending_with(app: flask.Flask, session: Session, identity: Identity) -> Identity:
+    """Return the identity as a session vouches for it: what is made from it ends with the session."""
+    return replace(identity, expires_at=sessions_of(app).cookie.ends(session), credential_id=credential_id_of(session))
+
+
 def judge(
     app: flask.Flask, cookie: str, *, method: str = "GET", url: str = "http://gateway", **headers: str
 ) -> Outcome:
@@ -84,7 +89,7 @@ def test_a_session_vouches_for_its_user(app: flask.Flask) -> None:
 
     outcome = judge(app, pair(app, session))
 
-    assert outcome == Accept(replace(ALICE, backend="session"))
+    assert outcome == Accept(ending_with(app, session, replace(ALICE, backend="session")))
 
 
 @pytest.mark.parametrize("value", ["", "forged", "1.00000000.AAAA"])
@@ -136,7 +141,8 @@ def test_a_session_from_a_directory_that_is_no_longer_configured_is_refused(app:
 def test_a_session_without_a_directory_goes_by_the_look_up_alone(app: flask.Flask) -> None:
     session = sessions_of(app).start(Identity("carol@REALM", "kerberos", subject="carol@REALM"))
 
-    assert judge(app, pair(app, session)) == Accept(Identity("carol@REALM", "session", subject="carol@REALM"))
+    expected = ending_with(app, session, Identity("carol@REALM", "session", subject="carol@REALM"))
+    assert judge(app, pair(app, session)) == Accept(expected)
 
 
 def test_after_logout_the_cookie_is_worth_nothing(app: flask.Flask) -> None:

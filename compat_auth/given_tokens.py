@@ -1,0 +1,220 @@
+"""Tokens for callers to keep: given, recognised when they are shown again, and taken back."""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import logging
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from compat_auth.credentials import Credential
+from compat_auth.denials import Denials, digest_of, signed_digest
+from compat_auth.errors import BackendUnavailable, CompatAuthError, InvalidToken
+from compat_auth.exchange import UpstreamLogin
+from compat_auth.identity import Identity, Token
+from compat_auth.jwk import VerifyingKey
+from compat_auth.keys import unix_now
+from compat_auth.lookup import Lookup
+from compat_auth.store.denial_rows import Denial, IssuedToken
+from compat_auth.store.schema import JTI_LENGTH
+from compat_auth.strategies import Kind, Strategy
+from compat_auth.tokens import CLOCK_SKEW_S, read_payload, verify
+
+logger = logging.getLogger(__name__)
+
+# The longest life that a token of the upstream's own may have for us to know it.
+_MAX_LIFETIME_S = 366 * 86400
+# "Everything up to now" is told by whole seconds: a token that is made in the same second would be caught by it.
+_NEXT_SECOND_S = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class KnownToken:
+    """A JWT that is good for the upstream, and that we know.
+
+    Attributes:
+        claims: What it says.
+        username: Whose it is; "" where only its `sub` says so.
+    """
+
+    claims: Mapping[str, Any] = field(repr=False)
+    username: str
+
+    @property
+    def subject(self) -> str:
+        """Its `sub`."""
+        return str(self.claims["sub"])
+
+
+@dataclass(frozen=True, slots=True)
+class GivenTokens:
+    """Any thread may call; every method may raise BackendUnavailable.
+
+    Attributes:
+        strategy: Makes them.
+        lookup: Completes identities for it.
+        denials: What was taken back.
+        keys: What the upstream's tokens may be signed with, as far as we know, by kid.
+        audience: Whom they are for.
+        issuer: Their `iss`, or "".
+        sub_is_username: Whether the upstream calls users by their names.
+        login: Airflow's own, which is told what was taken back; None: the upstream has none.
+        now: Seconds since the epoch.
+    """
+
+    strategy: Strategy
+    lookup: Lookup
+    denials: Denials
+    keys: Callable[[], Mapping[str, VerifyingKey]]
+    audience: str
+    issuer: str
+    sub_is_username: bool
+    login: UpstreamLogin | None
+    now: Callable[[], int] = unix_now
+
+    def give(self, identity: Identity, credential: Credential, kind: Kind) -> Token:
+        """Return a new token that can be taken back; see `Strategy.issue` for what it raises, too."""
+        complete = self.lookup.complete(identity)
+        token = self.strategy.issue(complete, credential, kind)
+        if self._is_denied(token.value):
+            time.sleep(_NEXT_SECOND_S)
+            token = self.strategy.issue(complete, credential, kind)
+        claims = read_payload(token.value) or {}
+        self.denials.rows.add(
+            IssuedToken(
+                _name_of(claims, token.value),
+                digest_of(token.value),
+                complete.username,
+                str(claims.get("sub", "")),
+                identity.credential_id,
+                self.now(),
+                token.expires_at,
+            )
+        )
+        return token
+
+    def find(self, token: str) -> KnownToken | None:
+        """Return what is known of a JWT that is good now; None for any other, and for what is no JWT."""
+        claims: Mapping[str, Any] | None
+        try:
+            claims = verify(
+                token,
+                self.keys(),
+                audience=self.audience,
+                issuer=self.issuer or None,
+                now=self.now(),
+                max_lifetime_s=_MAX_LIFETIME_S,
+            )
+        except InvalidToken:
+            claims = None
+        given = self._find_given(token)
+        if claims is None and given is not None:
+            claims = read_payload(token)
+        if claims is None or self._is_denied(token):
+            return None
+        username = str(claims["sub"]) if self.sub_is_username else ""
+        return KnownToken(claims, given.username if given is not None else username)
+
+    def revoke(self, token: str) -> bool:
+        """Take a JWT back, here and at Airflow; return whether it was one that we know.
+
+        What we do not know is none of ours to deny, but Airflow is asked to: it knows its own.
+        """
+        known = self.find(token)
+        if known is not None:
+            self.denials.deny(_denial_of(known.claims, token))
+        if self.login is not None and read_payload(token) is not None:
+            self.login.log_out(token)
+        return known is not None
+
+    def refuse(self, token: str, *, until: int | None) -> None:
+        """Take back a credential that is no JWT of the upstream's: its text is refused from now on.
+
+        Args:
+            token: As presented.
+            until: Its end, in seconds since the epoch; None where it is not known.
+        """
+        end = until if until is not None else self.now() + _MAX_LIFETIME_S
+        self.denials.deny(Denial("digest", signed_digest(token), end + CLOCK_SKEW_S))
+
+    def end(self, *, tokens: Iterable[str], credential_id: str) -> None:
+        """Take back what a session leaves behind: JWTs that the browser holds, and those that were made from it."""
+        for token in tokens:
+            with self._as_far_as_airflow_can_be_asked():
+                self.revoke(token)
+        if credential_id and self.denials.rows.is_there:
+            self._tell_airflow(self.denials.rows.deny_made_from(credential_id, self.now()))
+
+    def end_all(self, identity: Identity) -> None:
+        """Take back every JWT of a user: those that we have given, and all others by the user's `sub`."""
+        now = self.now()
+        given = self.denials.rows.deny_given_to(identity.username, now)
+        subjects = {token.subject for token in given} | self._subjects_of(identity)
+        self.denials.rows.deny(Denial("sub", subject, now + _MAX_LIFETIME_S, now) for subject in subjects if subject)
+        self._tell_airflow(given)
+
+    def is_of(self, known: KnownToken, identity: Identity) -> bool:
+        """Return whether a token speaks for this very caller."""
+        if known.username:
+            return known.username == identity.username
+        return known.subject in self._subjects_of(identity)
+
+    def _subjects_of(self, identity: Identity) -> set[str]:
+        if self.sub_is_username:
+            return {identity.username}
+        try:
+            found = self.lookup.complete(identity).upstream_id
+        except CompatAuthError as error:
+            if error.status >= 500:
+                raise
+            found = identity.upstream_id
+        return {found} if found else set()
+
+    def _tell_airflow(self, given: Iterable[IssuedToken]) -> None:
+        self.denials.announce()
+        for token in given:
+            copy = self.strategy.copy(token.subject, token.jti, token.expires)
+            if self.login is not None and copy is not None:
+                with self._as_far_as_airflow_can_be_asked():
+                    self.login.log_out(copy)
+
+    @contextlib.contextmanager
+    def _as_far_as_airflow_can_be_asked(self) -> Any:
+        try:
+            yield
+        except BackendUnavailable as error:
+            # The gateway refuses the token already; a logout must not fail because Airflow is down.
+            logger.warning("a token that was taken back here is still good at the upstream itself: %s", error)
+
+    def _find_given(self, token: str) -> IssuedToken | None:
+        claims = read_payload(token)
+        if claims is None or not self.denials.rows.is_there:
+            return None
+        given = self.denials.rows.find(_name_of(claims, token))
+        # Anybody can write a jti into a token; only who was given it knows all of it.
+        if given is None or not hmac.compare_digest(given.digest, digest_of(token)) or given.expires <= self.now():
+            return None
+        return given
+
+    def _is_denied(self, token: str) -> bool:
+        if self.denials.is_stale:
+            self.denials.read()
+        return self.denials.refuses(token)
+
+
+def _name_of(claims: Mapping[str, Any], token: str) -> str:
+    jti = claims.get("jti")
+    return jti if isinstance(jti, str) and 0 < len(jti) <= JTI_LENGTH and "\0" not in jti else digest_of(token).hex()
+
+
+def _denial_of(claims: Mapping[str, Any], token: str) -> Denial:
+    end = claims.get("exp")
+    # The upstream's clock may be behind ours.
+    expires = (end if isinstance(end, int) else unix_now() + _MAX_LIFETIME_S) + CLOCK_SKEW_S
+    name = _name_of(claims, token)
+    return (
+        Denial("jti", name, expires) if name == claims.get("jti") else Denial("digest", signed_digest(token), expires)
+    )

@@ -1,0 +1,141 @@
+"""Clients that nobody here wrote, at the doors of OAuth: Authlib exchanges, asks about and takes back tokens of Airflow 3.3."""
+
+from __future__ import annotations
+
+import importlib
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+from peers.airflows import Airflow3
+from peers.echo import EchoUpstream
+from peers.fab import Deployment, deploy
+from peers.gateway import Gateway, StartGateway, call, curl
+from peers.openid_provider import AUDIENCE, OpenIdProvider, resource
+from peers.openid_users import gateway_settings
+from peers.test_gateway_simple import shared_secret as simple_shared_secret
+
+pytestmark = pytest.mark.peer
+
+# Without types of its own.
+OAuth2Session: Any = importlib.import_module("authlib.integrations.requests_client").OAuth2Session
+DAGS = "/api/v2/dags"
+GRANT = "urn:ietf:params:oauth:grant-type:token-exchange"
+ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+
+
+@pytest.fixture(scope="module", params=["exchange", "shared_secret", "key_pair-file"])
+def deployment(
+    request: pytest.FixtureRequest,
+    airflow_fab: Airflow3,
+    keyed_airflow: Airflow3,
+    gateway: StartGateway,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Deployment:
+    """Each strategy in turn, before an Airflow with FabAuthManager."""
+    return deploy(request.param, airflow_fab, keyed_airflow, gateway, tmp_path_factory.mktemp("keys"))
+
+
+def client(door: Gateway, username: str = "", password: str = "") -> Any:
+    """Return a client that calls itself by a user's name, so that its Basic is that user's."""
+    method = "client_secret_basic" if username else "none"
+    session = OAuth2Session(username, password, token_endpoint_auth_method=method)
+    session.trust_env = False
+    session.metadata.update(door.get("/.well-known/oauth-authorization-server").json())
+    return session
+
+
+def log_in(door: Gateway, name: str) -> str:
+    token: str = door.post("/auth/token", json={"username": name, "password": name}).json()["access_token"]
+    return token
+
+
+def status(url: str, token: str) -> int:
+    return call("GET", url + DAGS, headers={"Authorization": f"Bearer {token}"}).status_code
+
+
+def revoked_in(airflow: Airflow3) -> set[str]:
+    with closing(sqlite3.connect(airflow.home / "airflow.db")) as database:
+        return {row[0] for row in database.execute("SELECT jti FROM revoked_token")}
+
+
+def jti_of(token: str) -> str:
+    return str(jwt.decode(token, options={"verify_signature": False})["jti"])
+
+
+def test_a_token_that_authlib_takes_back_is_dead_at_the_gateway_and_in_airflow(deployment: Deployment) -> None:
+    door, airflow = deployment.gateway, deployment.airflow
+    token, other = log_in(door, "viewer"), log_in(door, "viewer")
+    before = [status(url, token) for url in (door.url, airflow.url)]
+    session = client(door)
+
+    answer = session.revoke_token(session.metadata["revocation_endpoint"], token=token)
+
+    assert (before, answer.status_code) == ([200, 200], 200)
+    assert (status(door.url, token), status(airflow.url, token)) == (401, 403)
+    assert jti_of(token) in revoked_in(airflow)
+    assert (status(door.url, other), status(airflow.url, other)) == (200, 200)
+
+
+def test_a_token_of_airflows_own_is_taken_back_there(deployment: Deployment) -> None:
+    airflow = deployment.airflow
+    own = call("POST", f"{airflow.url}/auth/token", json={"username": "viewer", "password": "viewer"})
+    token = own.json()["access_token"]
+    before = status(deployment.gateway.url, token)
+
+    answer = curl("-d", f"token={token}", f"{deployment.gateway.url}/compat-auth/revoke")
+
+    assert (before, answer.status, answer.body) == (200, 200, b"")
+    assert status(deployment.gateway.url, token) in (401, 403)
+    assert status(airflow.url, token) == 403
+
+
+def test_authlib_learns_about_its_own_token_and_nobody_elses(deployment: Deployment) -> None:
+    door = deployment.gateway
+    token = log_in(door, "viewer")
+
+    told = {}
+    for name in ("viewer", "admin"):
+        session = client(door, name, name)
+        told[name] = session.introspect_token(session.metadata["introspection_endpoint"], token=token).json()
+
+    assert told["viewer"]["active"] is True
+    assert (told["viewer"]["username"], told["viewer"]["jti"]) == ("viewer", jti_of(token))
+    assert told["admin"] == {"active": False}
+
+
+def test_authlib_exchanges_a_providers_token_and_takes_that_back_too(
+    gateway: StartGateway, oidc_provider: OpenIdProvider, echo_upstream: EchoUpstream, airflow_users: str
+) -> None:
+    issuer = {"issuer": oidc_provider.issuer, "audience": AUDIENCE, "username_claim": "preferred_username"}
+    settings = gateway_settings(echo_upstream, airflow_users, ["oidc"], oidc={"issuers": [issuer]})
+    settings["upstream"] = {**settings["upstream"], "profile": "generic"}
+    door = gateway(settings)
+    subject = oidc_provider.access_token("alice", resource=resource())
+    session = client(door)
+
+    given = session.fetch_token(
+        session.metadata["token_endpoint"], grant_type=GRANT, subject_token=subject, subject_token_type=ACCESS_TOKEN
+    )
+    before = status(door.url, subject)
+    session.revoke_token(session.metadata["revocation_endpoint"], token=subject)
+
+    assert (given["token_type"], given["issued_token_type"]) == ("Bearer", ACCESS_TOKEN)
+    assert (before, status(door.url, subject)) == (200, 401)
+
+
+def test_the_simple_auth_manager_writes_it_down_as_well(
+    airflow_simple: Airflow3, gateway: StartGateway, tmp_path: Path
+) -> None:
+    door = gateway(simple_shared_secret(airflow_simple, tmp_path))
+    token = log_in(door, "op")
+
+    answer = curl("-d", f"token={token}", f"{door.url}/compat-auth/revoke")
+
+    assert answer.status == 200
+    assert (status(door.url, token), status(airflow_simple.url, token)) == (401, 403)
+    assert jti_of(token) in revoked_in(airflow_simple)

@@ -1,0 +1,239 @@
+"""Tokens that were taken back, and who learns what about whose: a whole gateway, asked from outside."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import bcrypt
+import jwt
+import pytest
+
+from compat_auth.app import Gateway
+from compat_auth.asgi import RawHeaders
+from compat_auth.config import parse_settings
+from compat_auth.keys import create_keys
+from security.upstream import Recorder, recording_upstream
+from stand_ins import Sent, basic, call, http_scope
+
+FORM = (b"content-type", b"application/x-www-form-urlencoded")
+USERS = {"alice": "wonder", "bob": "builder", "seer": "sees"}
+
+
+@dataclass
+class Door:
+    """The gateway and what stands behind it."""
+
+    gateway: Gateway
+    upstream: Recorder
+    folder: Path
+    content: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    async def post(self, path: str, form: dict[str, str], *headers: tuple[bytes, bytes]) -> Sent:
+        body = urlencode(form).encode()
+        return await call(self.gateway, http_scope(path.encode(), [FORM, *headers], method="POST"), body)
+
+    async def get(self, path: str = "/api/v2/dags", *headers: tuple[bytes, bytes]) -> Sent:
+        return await call(self.gateway, http_scope(path.encode(), list(headers)))
+
+    async def token_of(self, username: str) -> str:
+        sent = await self.post("/auth/token", {"username": username, "password": USERS[username]})
+        assert sent.status == 201, sent.body
+        return str(json.loads(sent.body)["access_token"])
+
+    async def revoke(self, token: str) -> int:
+        return (await self.post("/compat-auth/revoke", {"token": token})).status
+
+    async def introspect(self, token: str, username: str) -> dict[str, Any]:
+        sent = await self.post("/compat-auth/introspect", {"token": token}, as_user(username))
+        assert sent.status == 200, sent.body
+        found: dict[str, Any] = json.loads(sent.body)
+        return found
+
+
+def as_user(username: str) -> tuple[bytes, bytes]:
+    return (b"authorization", basic(username, USERS[username]).encode())
+
+
+def bearer(token: str) -> tuple[bytes, bytes]:
+    return (b"authorization", f"Bearer {token}".encode())
+
+
+def cookie(value: str) -> tuple[bytes, bytes]:
+    return (b"cookie", f"theme=dark; _token={value}".encode())
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Recorder]:
+    with recording_upstream() as recorder:
+        yield recorder
+
+
+@pytest.fixture
+async def door(tmp_path: Path, upstream: Recorder) -> AsyncIterator[Door]:
+    lines = [f"{name}:{bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4)).decode()}" for name, secret in USERS.items()]
+    (tmp_path / "htpasswd").write_text("\n".join(lines))
+    (tmp_path / "htpasswd").chmod(0o600)
+    create_keys(tmp_path / "keys.json", algorithm="EdDSA", now=int(time.time()) - 5)
+    content: dict[str, Any] = {
+        "auth_backends": ["basic_auth"],
+        "database_url": f"sqlite:///{tmp_path / 'store.db'}",
+        "basic_auth": {"directories": ["htpasswd"]},
+        "htpasswd": {"file": str(tmp_path / "htpasswd")},
+        "upstream": {"url": f"http://127.0.0.1:{upstream.port}", "profile": "generic"},
+        "token": {"strategy": "key_pair", "key_file": str(tmp_path / "keys.json")},
+        "token_endpoint": {"introspect_any_of": ["user:seer"], "failures_per_minute": 1000},
+    }
+    gateway = Gateway(parse_settings(content, origin="test"))
+    await gateway._proxy.open()
+    upstream.take()
+    yield Door(gateway, upstream, tmp_path, content)
+    gateway._decider.close()
+    await gateway._proxy.close()
+
+
+async def test_a_revoked_token_gets_no_further_than_the_gateway(door: Door) -> None:
+    token, other = await door.token_of("alice"), await door.token_of("alice")
+    before = await door.get("/api/v2/dags", bearer(token))
+
+    status = await door.revoke(token)
+
+    assert (before.status, status) == (200, 200)
+    door.upstream.take()
+    assert (await door.get("/api/v2/dags", bearer(token))).status == 401
+    assert (await door.get("/ui/dags", bearer(token))).status == 401
+    assert door.upstream.take() == []
+    assert (await door.get("/api/v2/dags", bearer(other))).status == 200
+
+
+@pytest.mark.parametrize("spelling", ["{}=", "{}==", "{}.x", " {} "])
+async def test_no_other_spelling_of_a_revoked_token_gets_further(door: Door, spelling: str) -> None:
+    token = await door.token_of("alice")
+    await door.revoke(token)
+    door.upstream.take()
+
+    sent = await door.get("/api/v2/dags", bearer(spelling.format(token)))
+
+    assert sent.status in (400, 401)
+    assert door.upstream.take() == []
+
+
+@pytest.mark.parametrize("spell", ["{}", '"{}"', '"\\145{}"'])
+async def test_a_revoked_token_in_the_upstreams_cookie_is_nobody(door: Door, spell: str) -> None:
+    token = await door.token_of("alice")
+    value = spell.format(token[1:] if "145" in spell else token)
+    await door.revoke(token)
+    door.upstream.take()
+
+    guarded = await door.get("/api/v2/dags", cookie(value))
+    page = await door.get("/ui/", cookie(value))
+
+    assert (guarded.status, page.status) == (401, 200)
+    (arrived,) = door.upstream.take()
+    assert arrived.values(b"cookie") == [b"theme=dark"]
+
+
+async def test_a_good_bearer_lends_nothing_to_a_revoked_cookie(door: Door) -> None:
+    good, revoked = await door.token_of("alice"), await door.token_of("bob")
+    await door.revoke(revoked)
+    door.upstream.take()
+
+    sent = await door.get("/api/v2/dags", bearer(good), cookie(revoked))
+
+    assert sent.status == 401
+    assert door.upstream.take() == []
+
+
+async def test_another_process_refuses_it_within_a_second(door: Door) -> None:
+    token = await door.token_of("alice")
+    other = Gateway(parse_settings(door.content, origin="test"))
+    await other._proxy.open()
+    before = await call(other, http_scope(b"/api/v2/dags", [bearer(token)]))
+    await door.revoke(token)
+    revoked_at = time.monotonic()
+    while (await call(other, http_scope(b"/api/v2/dags", [bearer(token)]))).status != 401:
+        assert time.monotonic() - revoked_at < 1.5
+
+    other._decider.close()
+    await other._proxy.close()
+    assert before.status == 200
+
+
+async def test_a_forged_token_with_the_name_of_anothers_takes_nothing_back(door: Door) -> None:
+    token = await door.token_of("alice")
+    claims = jwt.decode(token, options={"verify_signature": False})
+    header = jwt.get_unverified_header(token)
+    forged = jwt.encode(claims, "x" * 64, algorithm="HS512", headers={"kid": header["kid"]})
+    unsigned = ".".join((base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("="), token.split(".")[1], ""))
+
+    statuses = [await door.revoke(text) for text in (forged, unsigned, "unknown", token[:-4])]
+
+    assert statuses == [200, 200, 200, 200]
+    assert (await door.get("/api/v2/dags", bearer(token))).status == 200
+
+
+async def test_what_is_revoked_says_so_to_its_owner_only_by_being_inactive(door: Door) -> None:
+    token = await door.token_of("alice")
+    before = await door.introspect(token, "alice")
+
+    await door.revoke(token)
+
+    assert before["active"] is True
+    assert (before["username"], before["sub"], before["scope"]) == ("alice", "alice", "all")
+    assert await door.introspect(token, "alice") == {"active": False}
+
+
+async def test_a_token_of_anothers_is_what_a_guess_is(door: Door) -> None:
+    token = await door.token_of("alice")
+
+    told = [await door.introspect(text, "bob") for text in (token, token[:-5], "guess", "a.b.c", "ä", "a b")]
+
+    assert told == [{"active": False}] * 6
+    assert (await door.introspect(token, "seer"))["username"] == "alice"
+
+
+@pytest.mark.parametrize("headers", [[], [(b"authorization", basic("alice", "wrong").encode())]])
+async def test_nobody_in_particular_learns_nothing(door: Door, headers: RawHeaders) -> None:
+    token = await door.token_of("alice")
+
+    sent = await door.post("/compat-auth/introspect", {"token": token}, *headers)
+
+    assert sent.status == 401
+    assert b"alice" not in sent.body
+
+
+@pytest.mark.parametrize("path", ["/compat-auth/introspect", "/compat-auth/revoke"])
+@pytest.mark.parametrize(
+    "body", [b"", b"token=", b"token=a&token=b", b"token_type_hint=x", b"{}", b"token=%ff", b"t" * 70_000]
+)
+async def test_no_body_is_a_server_error(door: Door, path: str, body: bytes) -> None:
+    scope = http_scope(path.encode(), [FORM, as_user("alice")], method="POST")
+
+    sent = await call(door.gateway, scope, body)
+
+    assert sent.status in (400, 413)
+
+
+@pytest.mark.parametrize("path", ["/compat-auth/introspect", "/compat-auth/revoke"])
+async def test_a_token_does_not_belong_into_a_url(door: Door, path: str) -> None:
+    sent = await door.get(path, as_user("alice"))
+
+    assert sent.status == 405
+    assert sent.values(b"allow") == [b"POST"]
+
+
+async def test_the_metadata_names_each_door_by_what_the_caller_calls_us(door: Door) -> None:
+    server = json.loads((await door.get("/.well-known/oauth-authorization-server")).body)
+    resource = json.loads((await door.get("/.well-known/oauth-protected-resource")).body)
+
+    assert server["issuer"] == "http://gateway.example"
+    assert resource["resource"] == server["issuer"]
+    assert resource["authorization_servers"] == [server["issuer"]]
+    for name in ("token_endpoint", "revocation_endpoint", "introspection_endpoint", "jwks_uri"):
+        assert server[name].startswith("http://gateway.example/")

@@ -1,0 +1,128 @@
+"""Tokens that were given, and what is no longer good: nothing is lost, and nothing read too late."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from compat_auth.store.database import Database
+from compat_auth.store.denial_rows import Denial, DenialRows, IssuedToken
+from compat_auth.store.migration import open_store
+
+NOW = 1000
+TOKEN = IssuedToken("a" * 32, b"d" * 32, "alice", "7", "session:1", NOW, NOW + 600)
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    database = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def rows(database: Database) -> DenialRows:
+    return DenialRows(database)
+
+
+def test_nothing_makes_a_database_that_is_not_there(rows: DenialRows, tmp_path: Path) -> None:
+    assert not rows.is_there
+    assert not (tmp_path / "store.db").exists()
+
+
+def test_a_token_is_found_as_it_was_stored(rows: DenialRows) -> None:
+    rows.add(TOKEN)
+
+    assert rows.find(TOKEN.jti) == TOKEN
+    assert rows.find("b" * 32) is None
+    assert rows.is_there
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        replace(TOKEN, jti=""),
+        replace(TOKEN, jti="a" * 257),
+        replace(TOKEN, username=""),
+        replace(TOKEN, username="a\0"),
+        replace(TOKEN, subject="s" * 513),
+    ],
+)
+def test_a_token_that_would_not_come_back_is_refused(rows: DenialRows, token: IssuedToken) -> None:
+    with pytest.raises(ValueError, match=r"jti or username|longer"):
+        rows.add(token)
+
+
+def test_what_is_denied_is_read_once(rows: DenialRows) -> None:
+    rows.deny([Denial("jti", "a", NOW + 60)])
+    version, first = rows.read(-1, NOW)
+    rows.deny([Denial("sub", "7", NOW + 60, NOW)])
+
+    second = rows.read(version, NOW)
+
+    assert first == [Denial("jti", "a", NOW + 60)]
+    assert second == (version + 1, [Denial("sub", "7", NOW + 60, NOW)])
+    assert rows.read(version + 1, NOW) == (version + 1, [])
+
+
+def test_what_is_over_is_not_read_and_in_the_end_forgotten(rows: DenialRows) -> None:
+    rows.deny([Denial("jti", "a", NOW + 60), Denial("jti", "b", NOW + 600)])
+
+    assert [denial.key for denial in rows.read(-1, NOW + 60)[1]] == ["b"]
+    assert rows.forget_older(NOW + 61) == 1
+    assert [denial.key for denial in rows.read(-1, NOW)[1]] == ["b"]
+
+
+def test_a_denial_is_never_taken_back_by_a_shorter_one(rows: DenialRows) -> None:
+    rows.deny([Denial("sub", "7", NOW + 600, NOW)])
+
+    rows.deny([Denial("sub", "7", NOW + 60, NOW - 60)])
+
+    assert rows.read(-1, NOW)[1] == [Denial("sub", "7", NOW + 600, NOW)]
+
+
+def test_what_was_made_from_a_credential_is_denied_with_it(rows: DenialRows) -> None:
+    other = replace(TOKEN, jti="b" * 32, credential_id="session:2")
+    over = replace(TOKEN, jti="c" * 32, expires=NOW)
+    for token in (TOKEN, other, over):
+        rows.add(token)
+
+    denied = rows.deny_made_from("session:1", NOW)
+
+    assert denied == [TOKEN]
+    assert [denial.key for denial in rows.read(-1, NOW)[1]] == [TOKEN.jti]
+
+
+def test_all_that_a_user_was_given_is_denied(rows: DenialRows) -> None:
+    for token in (TOKEN, replace(TOKEN, jti="b" * 32), replace(TOKEN, jti="c" * 32, username="bob")):
+        rows.add(token)
+
+    denied = rows.deny_given_to("alice", NOW)
+
+    assert sorted(token.jti for token in denied) == [TOKEN.jti, "b" * 32]
+
+
+def test_a_reader_misses_nothing_however_many_deny_at_once(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    DenialRows(open_store(url)).deny([Denial("jti", "first", NOW + 60)])
+    seen: set[str] = set()
+
+    def deny(number: int) -> None:
+        mine = DenialRows(open_store(url))
+        for position in range(20):
+            mine.deny([Denial("jti", f"{number}-{position}", NOW + 60)])
+
+    threads = [threading.Thread(target=deny, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    reader, version = DenialRows(open_store(url)), -1
+    while any(thread.is_alive() for thread in threads):
+        version, found = reader.read(version, NOW)
+        seen |= {denial.key for denial in found}
+    seen |= {denial.key for denial in reader.read(version, NOW)[1]}
+
+    assert len(seen) == 1 + 4 * 20
