@@ -43,6 +43,7 @@ from compat_auth.tokens import SHARED_SECRET_KID, shared_secret_verifier
 from compat_auth.trust import TrustedProxies
 from compat_auth.trusted_keys import merge_jwks
 from compat_auth.web.hand_off import set_hand_off
+from compat_auth.web.leftovers import set_leftovers
 from compat_auth.web.page import MAX_FORM_BYTES
 from compat_auth.web.site import own_cookie_names, page_paths
 
@@ -80,7 +81,7 @@ class Gateway:
                 **forward_auth_pages(),
                 **(v1_public_pages() if translates else {}),
                 **browser_pages(self._decider.app),
-                **_token_pages(settings, strategy, denials),
+                **_token_pages(settings, strategy, denials, self._decider.app),
             },
             denials=denials,
         )
@@ -163,8 +164,11 @@ def build_decider(settings: Settings, strategy: Strategy, app: Flask | None = No
     )
 
 
-def _token_pages(settings: Settings, strategy: Strategy, denials: Denials) -> dict[str, Page]:
+def _token_pages(settings: Settings, strategy: Strategy, denials: Denials, app: Flask) -> dict[str, Page]:
     given = build_given_tokens(settings, strategy, denials)
+    set_leftovers(app, given)
+    # One of its own for each browser: what one of them logs out is nobody else's.
+    set_hand_off(app, lambda identity, credential, _yielded: given.give(identity, credential, "session"))
     pages = OAuthPages.from_settings(settings, given).pages()
     if settings.token_endpoint.enabled:
         pages |= dict.fromkeys(PATHS, TokenDoor.from_settings(settings, given.give))

@@ -189,16 +189,21 @@ class Gate:
         Raises:
             CompatAuthError: See `Decider.decide`.
         """
-        if self._denials is not None and await self._shows_denied(self._denials, request):
+        bearer_ended, cookie_ended = await self._ended(request)
+        if bearer_ended:
             raise NotAuthenticated("the token is no longer good")
         authorization = request.intake.authorization
         if authorization is not None:
             granted = self.decider.recall(authorization, request.presented)
             if granted is not None:
                 return _counted(granted)
-        elif self._has_upstream_identity(request):
+        elif not cookie_ended and self._has_upstream_identity(request):
             return Unclaimed(Absent(), self._challenges)
-        return _counted(await self.decider.decide(request.presented()))
+        decision = await self.decider.decide(request.presented())
+        if cookie_ended and isinstance(decision, Unclaimed):
+            # The upstream would judge it, and some upstreams believe the cookie and not the Bearer beside it.
+            raise NotAuthenticated("the token in the cookie is no longer good")
+        return _counted(decision)
 
     async def dropped_from(self, request: GateRequest) -> frozenset[bytes]:
         """Return the cookies that a request for an unprotected path does not carry on.
@@ -207,23 +212,24 @@ class Gate:
             NotAuthenticated: Its Bearer is no longer good.
             BackendUnavailable: Whether it is could not be asked.
         """
-        denials = self._denials
-        if denials is None or not await self._shows_denied(denials, request):
-            return self.rules.own_cookies
-        if _bearer_of(request) is not None:
+        bearer_ended, cookie_ended = await self._ended(request)
+        if bearer_ended:
             raise NotAuthenticated("the token is no longer good")
         # A browser that has logged out may go to the login page.
-        return self.rules.own_cookies | {self.rules.identity_cookies[0]}
+        return self.rules.own_cookies | set(self.rules.identity_cookies[:1] if cookie_ended else ())
 
-    async def _shows_denied(self, denials: Denials, request: GateRequest) -> bool:
-        bearer, names = _bearer_of(request), self.rules.identity_cookies
+    async def _ended(self, request: GateRequest) -> tuple[bool, bool]:
+        """Return whether the Bearer of a request is no longer good, and whether the upstream's cookie is not."""
+        denials, names = self._denials, self.rules.identity_cookies
+        if denials is None:
+            return False, False
+        bearer = _bearer_of(request)
         values = cookie_values(request.intake.cookies, names[0]) if names else []
         if bearer is None and not values:
-            return False
+            return False, False
         if denials.is_stale:
             await denials.up_to_date()
-        # Both: some upstreams believe the cookie and not the Bearer beside it.
-        return (bearer is not None and denials.refuses(bearer)) or any(map(denials.refuses_value, values))
+        return bearer is not None and denials.refuses(bearer), any(map(denials.refuses_value, values))
 
     def require_permission(self, decision: Decision, request: GateRequest) -> None:
         """Return when scopes and requirements do not stand in the way of the request.

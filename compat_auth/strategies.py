@@ -20,8 +20,8 @@ from compat_auth.profiles import ClaimProfile
 from compat_auth.token_cache import TokenCache
 from compat_auth.tokens import shared_secret, sign
 
-Kind = Literal["token", "cli"]
-"""Which of Airflow's two doors a token is asked for at: `/auth/token` or `/auth/token/cli`."""
+Kind = Literal["token", "cli", "session"]
+"""What a caller keeps a token for: `/auth/token`, `/auth/token/cli`, or the login cookie of the upstream's own pages."""
 
 
 class Strategy(Protocol):
@@ -83,7 +83,7 @@ class Exchange:
 
     def issue(self, identity: Identity, credential: Credential, kind: Kind) -> Token:
         """Return a token of the upstream's own from a login of its own; see `Strategy.issue`."""
-        login = self.login if kind == "token" else replace(self.login, path=f"{self.login.path}/cli")
+        login = self.login if kind != "cli" else replace(self.login, path=f"{self.login.path}/cli")
         token = _log_in(login, identity, _password_of(identity, credential))
         if identity.expires_at is not None and token.expires_at > identity.expires_at:
             raise NotPermitted(

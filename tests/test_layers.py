@@ -147,7 +147,7 @@ ROWS = (
     ("tokens inside Airflow", {"airflow.in_process"}),
     ("access to tokens", {"leak_reports", "token_access", "token_pruning"}),
     ("what is given", {"given_tokens"}),
-    ("limits of pages", {"web", "web.attempts"}),
+    ("limits of pages", {"web", "web.attempts", "web.leftovers"}),
     ("look of pages", {"web.page"}),
     ("parts of pages", {"web.attempt_cookie", "web.form_token", "web.hand_off"}),
     ("the end of a login", {"web.arrival"}),

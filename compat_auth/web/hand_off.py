@@ -27,12 +27,16 @@ def set_hand_off(app: Flask, hand_off: HandOff) -> None:
 
 
 class UpstreamCookie:
-    """The login cookie of the upstream's own pages; without one, nothing happens."""
+    """The login cookie of the upstream's own pages; without one, nothing happens.
+
+    Attributes:
+        name: Its name; "" where there is none.
+    """
 
     def __init__(self, settings: Settings) -> None:
         airflow = settings.upstream.profile != "generic"
         # Airflow 3 takes the first of these for an identity by itself: `_token`.
-        self._name = next(iter(settings.upstream.identity_cookies), "") if airflow else ""
+        self.name = next(iter(settings.upstream.identity_cookies), "") if airflow else ""
         self._is_read_by_script = settings.upstream.script_reads_cookie
 
     def obtain(self, identity: Identity, credential: Credential, yielded: Token | None) -> Token | None:
@@ -42,15 +46,15 @@ class UpstreamCookie:
             CompatAuthError: The upstream would have no token for this user, or there is none at present.
         """
         hand_off: HandOff | None = flask.current_app.extensions.get(_EXTENSION)
-        return None if hand_off is None or not self._name else hand_off(identity, credential, yielded)
+        return None if hand_off is None or not self.name else hand_off(identity, credential, yielded)
 
     def keep(self, answer: Response, token: Token | None) -> None:
         """Give the browser the cookie, for as long as its token lasts."""
         if token is not None:
             max_age_s = min(max(0, int(token.expires_at - time.time()) - _TOKEN_MARGIN_S), _TOKEN_MAX_AGE_S)
-            set_cookie(answer, self._name, token.value, max_age_s, http_only=not self._is_read_by_script)
+            set_cookie(answer, self.name, token.value, max_age_s, http_only=not self._is_read_by_script)
 
     def clear(self, answer: Response) -> None:
         """Take the cookie from the browser."""
-        if self._name:
-            set_cookie(answer, self._name, "", 0)
+        if self.name:
+            set_cookie(answer, self.name, "", 0)

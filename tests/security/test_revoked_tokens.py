@@ -237,3 +237,15 @@ async def test_the_metadata_names_each_door_by_what_the_caller_calls_us(door: Do
     assert resource["authorization_servers"] == [server["issuer"]]
     for name in ("token_endpoint", "revocation_endpoint", "introspection_endpoint", "jwks_uri"):
         assert server[name].startswith("http://gateway.example/")
+
+
+async def test_who_comes_by_another_credential_is_not_shut_out_by_a_revoked_cookie(door: Door) -> None:
+    token = await door.token_of("alice")
+    await door.revoke(token)
+    door.upstream.take()
+
+    sent = await door.get("/api/v2/dags", as_user("bob"), cookie(token))
+
+    assert sent.status == 200
+    (arrived,) = door.upstream.take()
+    assert arrived.values(b"cookie") == [b"theme=dark"]
