@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,14 +11,16 @@ from typing import Any
 
 import jwt
 import pytest
+import requests
 
 from peers.airflows import Airflow3
 from peers.echo import EchoUpstream
-from peers.fab import Deployment, deploy
+from peers.fab import Deployment, deploy, shared_secret
 from peers.gateway import Gateway, StartGateway, call, curl
 from peers.openid_provider import AUDIENCE, OpenIdProvider, resource
 from peers.openid_users import gateway_settings
 from peers.test_gateway_simple import shared_secret as simple_shared_secret
+from peers.test_login_fab import log_in as log_in_to_gateway
 
 pytestmark = pytest.mark.peer
 
@@ -139,3 +142,26 @@ def test_the_simple_auth_manager_writes_it_down_as_well(
     assert answer.status == 200
     assert (status(door.url, token), status(airflow_simple.url, token)) == (401, 403)
     assert jti_of(token) in revoked_in(airflow_simple)
+
+
+def test_a_logout_reaches_airflow_and_what_was_made_from_the_session(
+    airflow_fab: Airflow3, gateway: StartGateway
+) -> None:
+    settings = shared_secret(airflow_fab)
+    settings["session"] = {"secret": "a secret for nothing but the test of logging out"}
+    door = gateway(settings)
+    with requests.Session() as browser:
+        browser.trust_env = False
+        log_in_to_gateway(door, browser, "viewer", "viewer")
+        cookie = browser.cookies["_token"]
+        made = browser.post(f"{door.url}/auth/token", headers={"Sec-Fetch-Site": "same-origin"}).json()["access_token"]
+        before = [status(url, token) for url in (door.url, airflow_fab.url) for token in (cookie, made)]
+        page = browser.get(f"{door.url}/compat-auth/logout").text
+        (form_token,) = re.findall(r'name="token" value="([^"]*)"', page)
+
+        answer = browser.post(f"{door.url}/compat-auth/logout", data={"token": form_token}, allow_redirects=False)
+
+    assert (before, answer.status_code) == ([200] * 4, 303)
+    assert [status(door.url, token) for token in (cookie, made)] == [401, 401]
+    assert [status(airflow_fab.url, token) for token in (cookie, made)] == [403, 403]
+    assert door.get(DAGS, auth=("viewer", "viewer")).status_code == 200

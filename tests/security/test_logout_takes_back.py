@@ -159,3 +159,38 @@ async def test_the_upstream_is_told_at_its_own_logout(gateway: Gateway, upstream
     assert told[0].values(b"authorization") == [f"Bearer {cookie}".encode()]
     assert len(told) == 2
     assert token not in repr(told)
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param([(b"origin", b"http://evil.example")], id="another-origin"),
+        pytest.param([(b"origin", b"null")], id="no-origin-of-its-own"),
+        pytest.param([(b"sec-fetch-site", b"cross-site")], id="another-site"),
+        pytest.param([], id="a-client-that-says-nothing"),
+        pytest.param([(b"x-csrf-token", b"guess")], id="a-guessed-token"),
+    ],
+)
+async def test_another_site_gets_no_token_out_of_a_session(
+    gateway: Gateway, headers: list[tuple[bytes, bytes]]
+) -> None:
+    browser = Browser(gateway)
+    await browser.log_in()
+    jar = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+
+    sent = await call(gateway, http_scope(b"/auth/token", [(b"cookie", jar.encode()), *headers], method="POST"))
+
+    assert sent.status == 403
+    assert b"access_token" not in sent.body
+
+
+async def test_a_sessions_own_token_is_enough_where_nothing_says_where_a_request_comes_from(gateway: Gateway) -> None:
+    browser = Browser(gateway)
+    await browser.log_in()
+    jar = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    shown = json.loads((await browser.ask("/compat-auth/session")).body)
+    headers = [(b"cookie", jar.encode()), (b"x-csrf-token", shown["csrf_token"].encode())]
+
+    sent = await call(gateway, http_scope(b"/auth/token", headers, method="POST"))
+
+    assert sent.status == 201

@@ -1,0 +1,53 @@
+"""Airflow's own command line for its API: it logs in at `/auth/token/cli`, and goes on with what that gives."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from peers.airflows import Airflow3
+from peers.fab import exchange, shared_secret
+from peers.gateway import Gateway, StartGateway
+from peers.place import environment
+
+pytestmark = pytest.mark.peer
+
+TIMEOUT_S = 120
+
+
+@pytest.fixture(params=["exchange", "shared_secret"])
+def door(request: pytest.FixtureRequest, airflow_fab: Airflow3, gateway: StartGateway) -> Gateway:
+    return gateway(exchange(airflow_fab) if request.param == "exchange" else shared_secret(airflow_fab))
+
+
+def airflowctl(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it as a user would who has nothing but a home; its keyring is a file there."""
+    environ = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "AIRFLOW_HOME": str(home),
+        "NO_PROXY": "*",
+        "PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring",
+    }
+    command = [str(environment("airflowctl") / "bin" / "airflowctl"), *arguments]
+    return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+
+
+def test_airflowctl_logs_in_and_lists_the_dags(door: Gateway, tmp_path: Path) -> None:
+    login = airflowctl(tmp_path, "auth", "login", "--api-url", door.url, "--username", "admin", "--password", "admin")
+
+    dags = airflowctl(tmp_path, "dags", "list", "--output", "json")
+
+    assert login.returncode == 0, login.stdout + login.stderr
+    assert dags.returncode == 0, dags.stdout + dags.stderr
+    assert "tiny_daily" in dags.stdout
+
+
+def test_airflowctl_says_that_a_password_is_wrong(door: Gateway, tmp_path: Path) -> None:
+    login = airflowctl(tmp_path, "auth", "login", "--api-url", door.url, "--username", "admin", "--password", "wrong")
+
+    assert login.returncode != 0
+    assert "401" in login.stdout + login.stderr or "Invalid credentials" in login.stdout + login.stderr
