@@ -97,6 +97,9 @@ class UpstreamLogin:
         Raises:
             BackendUnavailable: Airflow gave no usable answer.
         """
+        # It becomes a header: nothing but a JWT may get there, and nothing else is Airflow's.
+        if len(token) > MAX_TOKEN_BYTES or not _JWT.match(token):
+            return
         path = self.path.removesuffix(_LOGIN_PATH) + _LOGOUT_PATH
         status, _ = self._ask("GET", path, None, {"Authorization": f"Bearer {token}"})
         # A redirect to its login page; and what it does not take for a token need not be revoked.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hmac
 import logging
 import time
@@ -123,12 +122,10 @@ class GivenTokens:
 
         What we do not know is none of ours to deny, but Airflow is asked to: it knows its own.
         """
-        known = self.find(token)
-        if known is not None:
-            self.denials.deny(_denial_of(known.claims, token))
-        if self.login is not None and read_payload(token) is not None:
+        is_known = self._deny(token)
+        if self.login is not None:
             self.login.log_out(token)
-        return known is not None
+        return is_known
 
     def refuse(self, token: str, *, until: int | None) -> None:
         """Take back a credential that is no JWT of the upstream's: its text is refused from now on.
@@ -143,10 +140,10 @@ class GivenTokens:
     def end(self, *, tokens: Iterable[str], credential_id: str) -> None:
         """Take back what a session leaves behind: JWTs that the browser holds, and those that were made from it."""
         for token in tokens:
-            with self._as_far_as_airflow_can_be_asked():
-                self.revoke(token)
+            self._deny(token)
+            self._tell_airflow(token)
         if credential_id and self.denials.rows.is_there:
-            self._tell_airflow(self.denials.rows.deny_made_from(credential_id, self.now()))
+            self._finish(self.denials.rows.deny_made_from(credential_id, self.now()))
 
     def end_all(self, identity: Identity) -> None:
         """Take back every JWT of a user: those that we have given, and all others by the user's `sub`."""
@@ -154,7 +151,7 @@ class GivenTokens:
         given = self.denials.rows.deny_given_to(identity.username, now)
         subjects = {token.subject for token in given} | self._subjects_of(identity)
         self.denials.rows.deny(Denial("sub", subject, now + _MAX_LIFETIME_S, now) for subject in subjects if subject)
-        self._tell_airflow(given)
+        self._finish(given)
 
     def is_of(self, known: KnownToken, identity: Identity) -> bool:
         """Return whether a token speaks for this very caller."""
@@ -173,18 +170,25 @@ class GivenTokens:
             found = identity.upstream_id
         return {found} if found else set()
 
-    def _tell_airflow(self, given: Iterable[IssuedToken]) -> None:
+    def _deny(self, token: str) -> bool:
+        known = self.find(token)
+        if known is not None:
+            self.denials.deny(_denial_of(known.claims, token))
+        return known is not None
+
+    def _finish(self, given: Iterable[IssuedToken]) -> None:
+        """Let everybody know of tokens that the store denies now, Airflow too."""
         self.denials.announce()
         for token in given:
             copy = self.strategy.copy(token.subject, token.jti, token.expires)
-            if self.login is not None and copy is not None:
-                with self._as_far_as_airflow_can_be_asked():
-                    self.login.log_out(copy)
+            if copy is not None:
+                self._tell_airflow(copy)
 
-    @contextlib.contextmanager
-    def _as_far_as_airflow_can_be_asked(self) -> Any:
+    def _tell_airflow(self, token: str) -> None:
+        if self.login is None:
+            return
         try:
-            yield
+            self.login.log_out(token)
         except BackendUnavailable as error:
             # The gateway refuses the token already; a logout must not fail because Airflow is down.
             logger.warning("a token that was taken back here is still good at the upstream itself: %s", error)

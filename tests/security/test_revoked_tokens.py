@@ -18,6 +18,7 @@ import pytest
 from compat_auth.app import Gateway
 from compat_auth.asgi import RawHeaders
 from compat_auth.config import parse_settings
+from compat_auth.exchange import UpstreamLogin
 from compat_auth.keys import create_keys
 from security.upstream import Recorder, recording_upstream
 from stand_ins import Sent, basic, call, http_scope
@@ -176,6 +177,18 @@ async def test_a_forged_token_with_the_name_of_anothers_takes_nothing_back(door:
 
     assert statuses == [200, 200, 200, 200]
     assert (await door.get("/api/v2/dags", bearer(token))).status == 200
+
+
+@pytest.mark.parametrize("tail", ["\r\nX-User: root", "\nx", " x", "\0", "ä", "\u20ac", "," * 9000])
+async def test_no_token_becomes_another_header_at_the_upstream(door: Door, tail: str) -> None:
+    claims = base64.urlsafe_b64encode(b'{"jti": "a"}').decode().rstrip("=")
+    login = UpstreamLogin("127.0.0.1", door.upstream.port, "/auth/token", None, 1, 1)
+    door.upstream.take()
+
+    login.log_out(f"e30.{claims}.sig{tail}")
+
+    assert await door.revoke(f"e30.{claims}.sig{tail}") == 200
+    assert door.upstream.take() == []
 
 
 async def test_what_is_revoked_says_so_to_its_owner_only_by_being_inactive(door: Door) -> None:

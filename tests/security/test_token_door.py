@@ -323,3 +323,16 @@ async def test_the_upstreams_own_jwt_is_no_credential_here(world: World) -> None
 
     assert sent.status == 401
     assert world.behind.scopes == []
+
+
+async def test_in_airflows_mode_a_refusal_is_airflows_to_the_letter() -> None:
+    world = World()
+    door = TokenDoor(world._issue, TokenAttempts(20, 20), "apache-airflow", 422, words_of_airflow=True)
+    gate = make_gate(world.behind, world.gate.decider, pages=dict.fromkeys(PATHS, door))
+
+    wrong = await call(gate, http_scope(b"/auth/token", JSON, method="POST"), b'{"username":"a","password":"b"}')
+    half = await call(gate, http_scope(b"/auth/token", JSON, method="POST"), b'{"username":"a"}')
+
+    assert (wrong.status, content(wrong)) == (401, {"detail": "Invalid credentials"})
+    assert (half.status, content(half)) == (422, {"detail": "Username and password must be provided"})
+    assert wrong.values(b"content-type") == [b"application/json"]

@@ -33,6 +33,7 @@ class Upstream:
     status: int = 201
     headers: dict[str, str] = field(default_factory=dict[str, str])
     body: bytes = b""
+    logout_status: int = 500
     seen: list[tuple[str, str, dict[str, str], Any]] = field(default_factory=list[tuple[str, str, dict[str, str], Any]])
 
 
@@ -53,7 +54,14 @@ def upstream() -> Generator[Upstream]:
 
         def do_GET(self) -> None:
             told.seen.append((self.command, self.path, dict(self.headers), None))
-            self.send_error(500)
+            if told.logout_status >= 500:
+                self.send_error(told.logout_status)
+                return
+            self.send_response(told.logout_status)
+            # Whoever followed it would show the token there.
+            self.send_header("Location", "/auth/login")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name is the base class's
             pass
@@ -288,3 +296,22 @@ def test_the_certificate_is_checked_unless_that_is_turned_off(verify: bool, chec
     assert context is not None
     assert context.check_hostname is checked
     assert (context.verify_mode.name == "CERT_REQUIRED") is checked
+
+
+@pytest.mark.parametrize("status", [200, 307, 401, 403])
+def test_airflow_is_told_of_a_token_that_was_taken_back(upstream: Upstream, status: int) -> None:
+    upstream.logout_status = status
+    token = jwt_of(exp=int(time.time()) + 1000)
+
+    login(f"{upstream.url}/base").log_out(token)
+
+    ((command, path, headers, _),) = upstream.seen
+    assert (command, path, headers["Authorization"]) == ("GET", "/base/api/v2/auth/logout", f"Bearer {token}")
+
+
+@pytest.mark.parametrize("status", [500, 503])
+def test_an_airflow_that_cannot_take_it_back_is_no_success(upstream: Upstream, status: int) -> None:
+    upstream.logout_status = status
+
+    with pytest.raises(BackendUnavailable, match=f"answered {status} to a logout"):
+        login(upstream.url).log_out(jwt_of(exp=int(time.time()) + 1000))
