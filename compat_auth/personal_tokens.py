@@ -23,7 +23,7 @@ from compat_auth.revocation import Revocation, Revocations, revocations_of
 from compat_auth.scope_bundles import parse_scopes
 from compat_auth.scopes import ALL, Scope, is_subset
 from compat_auth.store.migration import open_store
-from compat_auth.store.personal_token_rows import PersonalToken, PersonalTokenRows
+from compat_auth.store.personal_token_rows import CREDENTIAL_KIND, PersonalToken, PersonalTokenRows
 from compat_auth.store.schema import TOKEN_NAME_LENGTH
 from compat_auth.store.token_use_rows import TokenUseRows
 from compat_auth.token_format import TokenText, make_text, parse_text
@@ -32,8 +32,6 @@ from compat_auth.token_owners import TokenOwners, UnknownOwner
 from compat_auth.token_uses import DAY_S, TokenUses
 from compat_auth.webhook import Webhook
 
-CREDENTIAL_KIND = "personal_token:"
-"""What `Identity.credential_id` begins with for a personal token; its public id follows."""
 MAX_OVERLAP_S = 7 * 86400
 # Whoever is unknown for longer was deleted; a directory that is misconfigured for a while kills no tokens.
 MISSING_GRACE_S = 3600

@@ -5,9 +5,9 @@ from __future__ import annotations
 from compat_auth.config import Settings
 from compat_auth.errors import NoSuchToken, NotPermitted
 from compat_auth.identity import Identity
-from compat_auth.personal_tokens import CREDENTIAL_KIND, PersonalTokens
+from compat_auth.personal_tokens import PersonalTokens
 from compat_auth.requirements import Requirements
-from compat_auth.store.personal_token_rows import PersonalToken
+from compat_auth.store.personal_token_rows import CREDENTIAL_KIND, PersonalToken
 from compat_auth.store.role_account_rows import RoleAccountRows
 
 

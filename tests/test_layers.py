@@ -96,11 +96,11 @@ ROWS = (
     ("what they share", {"redis_channel", "shared_verdicts"}),
     ("what is no longer good", {"revocation"}),
     ("tables", {"store", "store.schema", "store.database", "store.migrations", "store.migrations.versions"}),
+    ("what is denied", {"store.denial_rows"}),
     (
         "store",
         {
             "store.backup",
-            "store.denial_rows",
             "store.migration",
             "store.personal_token_rows",
             "store.pinned_subjects",

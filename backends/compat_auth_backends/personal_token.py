@@ -16,7 +16,7 @@ from compat_auth.airflow2_module import airflow2_contract
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Basic, Bearer, Credential
-from compat_auth.errors import NotAuthenticated
+from compat_auth.errors import NoSuchToken, NotAuthenticated
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.personal_tokens import PersonalTokens, personal_tokens_of
 from compat_auth.revocation import UNHEARD_S, Revocations
@@ -84,6 +84,22 @@ class PersonalTokenBackend(Backend):
             # RFC 6750 3.1
             refusal = f'Bearer realm="{self._realm}", error="invalid_token"'
             return Reject(f"personal token {error}", challenges=(refusal,))
+
+    def refuse(self, credential: Credential, until: float) -> bool:
+        """Revoke a token that works: who has it may say that it is to end.
+
+        Raises:
+            BackendUnavailable: The store could not be asked.
+        """
+        del until
+        tokens = personal_tokens_of(flask.current_app)
+        if tokens is None or not isinstance(credential, Bearer) or not looks_like_one(credential.token):
+            return False
+        try:
+            tokens.revoke(tokens.find(credential.token), reason="revoked by its bearer")
+        except (NotAuthenticated, NoSuchToken):
+            return False
+        return True
 
     def probe(self) -> str:
         """Return how many tokens are alive.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -85,7 +85,8 @@ class DenialRows:
 
     def find(self, jti: str) -> IssuedToken | None:
         """Return the token of that name."""
-        found = self._select(issued_tokens.c.jti == jti)
+        with self._database.read() as connection:
+            found = _issued(connection, issued_tokens.c.jti == jti)
         return found[0] if found else None
 
     def deny(self, what: Iterable[Denial]) -> None:
@@ -95,11 +96,13 @@ class DenialRows:
 
     def deny_made_from(self, credential_id: str, now: int) -> list[IssuedToken]:
         """Deny the tokens that were made from a credential and are still alive, and return them."""
-        return self._deny_issued(issued_tokens.c.credential_id == credential_id, now)
+        with self._database.write() as connection:
+            return deny_made_from(connection, (credential_id,), now)
 
     def deny_given_to(self, username: str, now: int) -> list[IssuedToken]:
         """Deny the tokens that a user was given and that are still alive, and return them."""
-        return self._deny_issued(issued_tokens.c.username == username, now)
+        with self._database.write() as connection:
+            return _deny_issued(connection, issued_tokens.c.username == username, now)
 
     def read(self, after: int, now: int) -> tuple[int, list[Denial]]:
         """Return the newest version, and what was denied after the given one and still counts."""
@@ -118,16 +121,22 @@ class DenialRows:
             connection.execute(delete(issued_tokens).where(issued_tokens.c.expires < now))
             return connection.execute(delete(denials).where(denials.c.expires < now)).rowcount
 
-    def _deny_issued(self, which: ColumnElement[bool], now: int) -> list[IssuedToken]:
-        found = self._select(which & (issued_tokens.c.expires > now))
-        if found:
-            self.deny(Denial("jti", token.jti, token.expires) for token in found)
-        return found
 
-    def _select(self, which: ColumnElement[bool]) -> list[IssuedToken]:
-        with self._database.read() as connection:
-            rows = connection.execute(select(issued_tokens).where(which)).all()
-        return [IssuedToken(*(getattr(row, name) for name in IssuedToken.__slots__)) for row in rows]
+def deny_made_from(connection: Connection, credential_ids: Sequence[str], now: int) -> list[IssuedToken]:
+    """Deny the tokens that were made from credentials and are still alive, in the transaction that ends those."""
+    return _deny_issued(connection, issued_tokens.c.credential_id.in_(credential_ids), now)
+
+
+def _deny_issued(connection: Connection, which: ColumnElement[bool], now: int) -> list[IssuedToken]:
+    found = _issued(connection, which & (issued_tokens.c.expires > now))
+    if found:
+        _deny(connection, (Denial("jti", token.jti, token.expires) for token in found))
+    return found
+
+
+def _issued(connection: Connection, which: ColumnElement[bool]) -> list[IssuedToken]:
+    rows = connection.execute(select(issued_tokens).where(which)).all()
+    return [IssuedToken(*(getattr(row, name) for name in IssuedToken.__slots__)) for row in rows]
 
 
 def _deny(connection: Connection, what: Iterable[Denial]) -> None:

@@ -13,8 +13,11 @@ from sqlalchemy.exc import IntegrityError
 
 from compat_auth.errors import InvalidValue, NameTaken, NoSuchToken
 from compat_auth.store.database import Database
+from compat_auth.store.denial_rows import deny_made_from
 from compat_auth.store.schema import personal_tokens, role_accounts
 
+CREDENTIAL_KIND = "personal_token:"
+"""What `Identity.credential_id` begins with for a personal token; its public id follows."""
 _TABLE = personal_tokens
 _BY_NAME = (_TABLE.c.username, _TABLE.c.name, _TABLE.c.created)
 
@@ -130,6 +133,8 @@ class PersonalTokenRows:
             changed = connection.execute(update(_TABLE).where(*same).values(**_values(after), noticed_days=None))
             if not changed.rowcount:
                 raise NoSuchToken(f"{before.id}: no such token any more")
+            if not after.old_digest:
+                deny_made_from(connection, (CREDENTIAL_KIND + before.id,), after.refreshed or 0)
 
     def rekey(self, before: PersonalToken, *, digest: bytes, pepper_id: str) -> None:
         """Keep the digest of the same token under another pepper."""
@@ -141,12 +146,15 @@ class PersonalTokenRows:
         """Kill a token for good, and return whether it was alive."""
         mine = (_TABLE.c.id == token_id, _TABLE.c.revoked.is_(None))
         with self.database.write() as connection:
+            deny_made_from(connection, (CREDENTIAL_KIND + token_id,), now)
             return bool(connection.execute(update(_TABLE).where(*mine).values(revoked=now, reason=reason)).rowcount)
 
     def revoke_all(self, username: str, *, now: int, reason: str) -> int:
         """Kill all tokens of a user, and return how many were alive."""
         mine = (_TABLE.c.username == username, _TABLE.c.revoked.is_(None))
         with self.database.write() as connection:
+            ids = connection.scalars(select(_TABLE.c.id).where(*mine)).all()
+            deny_made_from(connection, [CREDENTIAL_KIND + token_id for token_id in ids], now)
             return connection.execute(update(_TABLE).where(*mine).values(revoked=now, reason=reason)).rowcount
 
     def mark_owner(self, token: PersonalToken, missing: int | None) -> None:

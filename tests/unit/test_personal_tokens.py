@@ -22,11 +22,11 @@ from compat_auth.errors import (
     NotPermitted,
 )
 from compat_auth.peppers import Peppers
-from compat_auth.personal_tokens import CREDENTIAL_KIND, PersonalTokens, Wish
+from compat_auth.personal_tokens import PersonalTokens, Wish
 from compat_auth.revocation import Revocation, Revocations
 from compat_auth.scopes import parse_scope
 from compat_auth.store.migration import open_store
-from compat_auth.store.personal_token_rows import PersonalTokenRows
+from compat_auth.store.personal_token_rows import CREDENTIAL_KIND, PersonalTokenRows
 from compat_auth.token_format import make_text
 from compat_auth.token_owners import TokenOwners, UnknownOwner
 

@@ -1,0 +1,132 @@
+"""What was made from a personal token ends with it, whoever ends it and wherever."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import bcrypt
+import pytest
+
+from compat_auth.app import Gateway
+from compat_auth.config import Settings, parse_settings
+from compat_auth.personal_tokens import PersonalTokens, Wish
+from compat_auth.revocation import Revocations
+from security.upstream import Recorder, recording_upstream
+from stand_ins import Sent, basic, call, http_scope
+
+PATH = b"/api/v2/dags"
+FORM = (b"content-type", b"application/x-www-form-urlencoded")
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[Recorder]:
+    with recording_upstream() as recorder:
+        yield recorder
+
+
+@pytest.fixture
+def settings(tmp_path: Path, upstream: Recorder) -> Settings:
+    password = bcrypt.hashpw(b"wonder", bcrypt.gensalt(4)).decode()
+    (tmp_path / "htpasswd").write_text(f"alice:{password}\n")
+    (tmp_path / "htpasswd").chmod(0o600)
+    content: dict[str, Any] = {
+        "auth_backends": ["personal_token", "basic_auth"],
+        "database_url": f"sqlite:///{tmp_path / 'store.db'}",
+        "basic_auth": {"directories": ["htpasswd"]},
+        "lookup": {"directories": ["mapping"]},
+        "mapping": {"file": str(tmp_path / "users.toml")},
+        "htpasswd": {"file": str(tmp_path / "htpasswd")},
+        "upstream": {"url": f"http://127.0.0.1:{upstream.port}", "profile": "generic"},
+        "token": {"strategy": "shared_secret", "secret": "t" * 64},
+    }
+    (tmp_path / "users.toml").write_text('[[user]]\nusername = "alice"\n')
+    (tmp_path / "users.toml").chmod(0o600)
+    return parse_settings(content, origin="test")
+
+
+@pytest.fixture
+async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
+    gateway = Gateway(settings)
+    await gateway._proxy.open()
+    yield gateway
+    gateway._decider.close()
+    await gateway._proxy.close()
+
+
+async def post(gateway: Gateway, path: bytes, form: dict[str, str], authorization: str = "") -> Sent:
+    headers = [FORM, *([(b"authorization", authorization.encode())] if authorization else [])]
+    return await call(gateway, http_scope(path, headers, method="POST"), urlencode(form).encode())
+
+
+async def jwt_from(gateway: Gateway, authorization: str) -> str:
+    sent = await call(gateway, http_scope(b"/auth/token", [(b"authorization", authorization.encode())], method="POST"))
+    assert sent.status == 201, sent.body
+    return str(json.loads(sent.body)["access_token"])
+
+
+async def status(gateway: Gateway, token: str) -> int:
+    return (await call(gateway, http_scope(PATH, [(b"authorization", f"Bearer {token}".encode())]))).status
+
+
+async def until(expected: int, gateway: Gateway, token: str) -> int:
+    deadline = time.monotonic() + 1.5
+    while (found := await status(gateway, token)) != expected and time.monotonic() < deadline:
+        pass
+    return found
+
+
+@pytest.mark.parametrize("end", ["revoke", "revoke_all", "refresh"])
+async def test_a_jwt_made_from_a_personal_token_ends_with_it(gateway: Gateway, settings: Settings, end: str) -> None:
+    # As the command line does, in another process without a signal between the two.
+    elsewhere = PersonalTokens.from_settings(settings, Revocations())
+    made = elsewhere.create("alice", Wish("script"), by="alice")
+    jwt, other = await jwt_from(gateway, f"Bearer {made.text}"), await jwt_from(gateway, basic("alice", "wonder"))
+    before = await status(gateway, jwt)
+
+    match end:
+        case "revoke":
+            elsewhere.revoke(made.token)
+        case "revoke_all":
+            elsewhere.revoke_all("alice")
+        case _:
+            elsewhere.refresh(made.token)
+
+    assert (before, await until(401, gateway, jwt), await status(gateway, other)) == (200, 401, 200)
+
+
+async def test_a_refresh_with_an_overlap_leaves_what_was_made_before(gateway: Gateway, settings: Settings) -> None:
+    elsewhere = PersonalTokens.from_settings(settings, Revocations())
+    made = elsewhere.create("alice", Wish("script"), by="alice")
+    jwt = await jwt_from(gateway, f"Bearer {made.text}")
+
+    elsewhere.refresh(made.token, overlap_s=60)
+
+    assert await until(401, gateway, jwt) == 200
+
+
+async def test_who_has_a_personal_token_may_take_it_back(gateway: Gateway, settings: Settings) -> None:
+    elsewhere = PersonalTokens.from_settings(settings, Revocations())
+    made, other = (elsewhere.create("alice", Wish(name), by="alice") for name in ("script", "another"))
+    jwt = await jwt_from(gateway, f"Bearer {made.text}")
+
+    sent = await post(gateway, b"/compat-auth/revoke", {"token": made.text})
+
+    assert (sent.status, sent.body) == (200, b"")
+    assert [await status(gateway, token) for token in (made.text, jwt, other.text)] == [401, 401, 200]
+    assert [token.name for token in elsewhere.list("alice")] == ["another"]
+
+
+async def test_a_personal_token_is_described_to_its_owner_with_its_limits(gateway: Gateway, settings: Settings) -> None:
+    elsewhere = PersonalTokens.from_settings(settings, Revocations())
+    made = elsewhere.create("alice", Wish("script", scopes=("GET /api/",)), by="alice")
+
+    sent = await post(gateway, b"/compat-auth/introspect", {"token": made.text}, basic("alice", "wonder"))
+
+    found = json.loads(sent.body)
+    assert (found["active"], found["username"], found["scope"]) == (True, "alice", "GET:/api/")
+    assert found["exp"] == made.token.expires
