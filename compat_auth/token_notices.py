@@ -79,9 +79,16 @@ class TokenNotices:
 
     def _post_reports(self) -> None:
         while self._webhook is not None and self._reports:
-            token = self._reports[0]
-            self._webhook.post("personal_token.leaked", _about(token), event_id=f"{token.id}.leaked")
-            self._reports.popleft()
+            # Taken before it is given: another sweep may be under way.
+            try:
+                token = self._reports.popleft()
+            except IndexError:
+                return
+            try:
+                self._webhook.post("personal_token.leaked", _about(token), event_id=f"{token.id}.leaked")
+            except CompatAuthError:
+                self._reports.appendleft(token)
+                raise
 
     def _give(self, token: PersonalToken, stage: int, now: int) -> None:
         if not self._rows.lease_notice(token.id, now, until=now + _LEASE_S):
