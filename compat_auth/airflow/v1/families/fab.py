@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compat_auth.airflow.v1.forms import LIST, READ_ONLY, STRING, Form
 from compat_auth.airflow.v1.mapper import Mapper
-from compat_auth.airflow.v1.messages import NO_CONTENT, Json, Steps, json_reply
+from compat_auth.airflow.v1.messages import JSON, Json, Reply, Steps, json_reply
 from compat_auth.airflow.v1.operation import Asked, Collection, Operation, forward, pages, require
 from compat_auth.airflow.v1.problems import bad_request
 from compat_auth.airflow.v1.query import MASK, PAGE, text
@@ -53,7 +53,7 @@ _USER_MISSING = ("User not found", "The User with username `{username}` was not 
 def _delete(asked: Asked) -> Steps:
     answer = yield asked.call()
     require(asked, answer)
-    return NO_CONTENT
+    return Reply(204, b"", JSON)
 
 
 def _masked(asked: Asked) -> Steps:
@@ -159,7 +159,7 @@ OPERATIONS = (
         method="POST",
         path="/users",
         to=f"POST {_FAB}/users",
-        form=Form(_USER_FIELDS, (*_WHO, "password")),
+        form=Form(_USER_FIELDS, _WHO),
         shape=_USER,
         fab=True,
     ),
