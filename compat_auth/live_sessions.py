@@ -146,6 +146,19 @@ class LiveSessions:
         self._rows.end(session.id, self.cookie.now())
         self._revocations.announce(Revocation(credential_id=credential_id_of(session)))
 
+    def list_live(self, username: str) -> dict[bytes, SessionRow]:
+        """Return a user's sessions that are alive by the digests of their ids, the last seen first."""
+        now = self.cookie.now()
+        limits = {"seen_after": now - self.cookie.idle_s, "begun_after": now - self.cookie.max_age_s}
+        return self._rows.list_live(username, **limits)
+
+    def end_by_digest(self, username: str, digest: bytes) -> bool:
+        """End one session of a user, and return whether there was such a one."""
+        is_ended = self._rows.end_by_digest(username, digest, self.cookie.now())
+        if is_ended:
+            self._revocations.announce(Revocation(credential_id=_credential_id(digest)))
+        return is_ended
+
     def end_all(self, username: str) -> None:
         """Log a user out everywhere."""
         self._rows.end_all(username, self.cookie.now())
@@ -169,7 +182,11 @@ class LiveSessions:
 
 def credential_id_of(session: Session) -> str:
     """Return what a session is revoked by; the id itself would let whoever hears it in."""
-    return f"session:{digest_of(session.id).hex()}"
+    return _credential_id(digest_of(session.id))
+
+
+def _credential_id(digest: bytes) -> str:
+    return f"session:{digest.hex()}"
 
 
 def live_sessions_of(app: Flask, settings: Settings | None = None) -> LiveSessions | None:

@@ -90,6 +90,8 @@ class SessionCookie:
 
     Attributes:
         names: Every name that the cookie can have.
+        idle_s: As given.
+        max_age_s: As given.
 
     Raises:
         ConfigError: A secret is empty or too short.
@@ -111,7 +113,7 @@ class SessionCookie:
         self._name = name
         self.names = (name, f"__Host-{name}")
         self.idle_s = idle_s
-        self._max_age_s = max_age_s
+        self.max_age_s = max_age_s
         self.now = now
 
     @classmethod
@@ -183,7 +185,7 @@ class SessionCookie:
 
     def ends(self, session: Session) -> int:
         """Return when the session ends however busy it is, in seconds since the epoch."""
-        ends = session.created + self._max_age_s
+        ends = session.created + self.max_age_s
         return ends if session.expires_at is None else min(ends, session.expires_at)
 
     def renewed(self, session: Session, *, idle_s: float | None = None) -> Session | None:

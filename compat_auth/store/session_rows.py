@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import Row, Select, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from compat_auth.store.database import Database
@@ -56,17 +57,27 @@ class SessionRows:
 
     def find_live(self, session_id: str) -> SessionRow | None:
         """Return the session, or None when it is unknown, ended, or older than its user's "log out everywhere"."""
-        query = (
-            select(sessions)
-            .outerjoin(revocations, revocations.c.username == sessions.c.username)
-            .where(sessions.c.id_digest == digest_of(session_id), sessions.c.ended.is_(None))
-            .where(or_(revocations.c.not_before.is_(None), sessions.c.created >= revocations.c.not_before))
-        )
+        query = _live().where(sessions.c.id_digest == digest_of(session_id))
         with self._database.read() as connection:
             found = connection.execute(query).one_or_none()
-        if found is None:
-            return None
-        return SessionRow(found.username, found.directory, found.backend, found.created, found.last_seen)
+        return None if found is None else _row(found)
+
+    def list_live(self, username: str, *, seen_after: int, begun_after: int) -> dict[bytes, SessionRow]:
+        """Return a user's sessions by their digests, the last seen first.
+
+        Args:
+            username: Whose.
+            seen_after: Whatever was last seen before has ended by itself.
+            begun_after: Whatever is older has ended by itself.
+        """
+        query = (
+            _live()
+            .where(sessions.c.username == username)
+            .where(sessions.c.last_seen > seen_after, sessions.c.created > begun_after)
+            .order_by(sessions.c.last_seen.desc(), sessions.c.created.desc(), sessions.c.id_digest)
+        )
+        with self._database.read() as connection:
+            return {bytes(found.id_digest): _row(found) for found in connection.execute(query)}
 
     def touch(self, session_id: str, last_seen: int) -> None:
         """Remember that a session was in use; never back in time."""
@@ -79,6 +90,12 @@ class SessionRows:
         mine = (sessions.c.id_digest == digest_of(session_id), sessions.c.ended.is_(None))
         with self._database.write() as connection:
             connection.execute(update(sessions).where(*mine).values(ended=now))
+
+    def end_by_digest(self, username: str, digest: bytes, now: int) -> bool:
+        """End a session of a user for good, and return whether there was such a one."""
+        mine = (sessions.c.id_digest == digest, sessions.c.username == username, sessions.c.ended.is_(None))
+        with self._database.write() as connection:
+            return bool(connection.execute(update(sessions).where(*mine).values(ended=now)).rowcount)
 
     def end_all(self, username: str, now: int) -> None:
         """End every session of a user that has begun up to now, in whatever directory the user was found."""
@@ -99,3 +116,17 @@ class SessionRows:
         """Delete the sessions last seen before that moment, and return how many there were."""
         with self._database.write() as connection:
             return connection.execute(delete(sessions).where(sessions.c.last_seen < last_seen)).rowcount
+
+
+def _live() -> Select[Any]:
+    """Return the query for all sessions that were not ended."""
+    return (
+        select(sessions)
+        .outerjoin(revocations, revocations.c.username == sessions.c.username)
+        .where(sessions.c.ended.is_(None))
+        .where(or_(revocations.c.not_before.is_(None), sessions.c.created >= revocations.c.not_before))
+    )
+
+
+def _row(found: Row[Any]) -> SessionRow:
+    return SessionRow(found.username, found.directory, found.backend, found.created, found.last_seen)

@@ -10,11 +10,15 @@ from flask import Response, render_template, request
 
 from compat_auth import audit
 from compat_auth.csrf import Source, find_forgery
+from compat_auth.session_cookie import new_secret
 
 MAX_FORM_BYTES = 16384
 MAX_NAME = 512
 STYLE = "pages.css"
 STYLE_FILE = Path(__file__).with_name("static") / STYLE
+COPY_SCRIPT = "copy.js"
+COPY_SCRIPT_FILE = Path(__file__).with_name("static") / COPY_SCRIPT
+_NONCE = "compat_auth_script_nonce"
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; style-src 'self'; form-action 'self'; base-uri 'none'; "
     "frame-ancestors 'none'",
@@ -31,7 +35,18 @@ def protect(response: Response) -> Response:
     """Return the response with the headers that keep a page from being framed, kept, or made to load anything."""
     for name, value in _HEADERS.items():
         response.headers[name] = value
+    nonce: str | None = flask.g.get(_NONCE)
+    if nonce is not None:
+        response.headers["Content-Security-Policy"] += f"; script-src 'nonce-{nonce}'"
     return response
+
+
+def allow_script() -> str:
+    """Return the nonce with which the page at hand may load a script; no other page of ours may load any."""
+    nonce = new_secret()
+    # Not 'self': that would be every script of the upstream, which has the same origin.
+    setattr(flask.g, _NONCE, nonce)
+    return nonce
 
 
 def render_page(template: str, status: int = 200, **values: object) -> Response:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import flask
@@ -11,17 +13,22 @@ from flask import Blueprint, Flask, Response
 from compat_auth.chain import Chain
 from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable, CompatAuthError, ConfigError
-from compat_auth.live_sessions import live_sessions_of
+from compat_auth.live_sessions import LiveSessions, live_sessions_of
+from compat_auth.personal_tokens import PersonalTokens, personal_tokens_of
 from compat_auth.session_cookie import SessionCookie
 from compat_auth.sign_in import NAME_PATTERN
+from compat_auth.token_access import TokenAccess
+from compat_auth.web.account import Account
 from compat_auth.web.arrival import Arrival
 from compat_auth.web.attempt_cookie import AttemptCookie
 from compat_auth.web.form_token import FormToken
 from compat_auth.web.hand_off import UpstreamCookie
 from compat_auth.web.login import LoginPage
 from compat_auth.web.logout import LogoutPage, show_session
-from compat_auth.web.page import STYLE, STYLE_FILE, protect, record
+from compat_auth.web.page import COPY_SCRIPT, COPY_SCRIPT_FILE, STYLE, STYLE_FILE, protect, record
+from compat_auth.web.session_page import SessionPage
 from compat_auth.web.sign_in import SignInPages
+from compat_auth.web.token_pages import TokenPages, shown_day, shown_moment
 
 BLUEPRINT = "compat_auth_web"
 _PATHS = "compat_auth_web_paths"
@@ -35,11 +42,13 @@ def register_pages(app: Flask, settings: Settings, chain: Chain) -> None:
     """Serve the pages in the app, where `[session]` has a secret; calling it twice is harmless.
 
     Raises:
-        ConfigError: Two ways to log in have one name, or one has none that fits.
+        ConfigError: Two ways to log in have one name, or one has none that fits; `[personal_tokens] admins` has an
+            unknown requirement.
     """
-    if live_sessions_of(app) is None or BLUEPRINT in app.blueprints:
+    live = live_sessions_of(app)
+    if live is None or BLUEPRINT in app.blueprints:
         return
-    site = _Site(settings, chain)
+    site = _Site(settings, chain, live, personal_tokens_of(app))
     app.register_blueprint(site.blueprint, url_prefix=settings.prefix.rstrip("/"))
     app.extensions[_PATHS] = site.paths
 
@@ -55,7 +64,7 @@ def own_cookie_names(cookie: SessionCookie) -> tuple[str, ...]:
 
 
 class _Site:
-    def __init__(self, settings: Settings, chain: Chain) -> None:
+    def __init__(self, settings: Settings, chain: Chain, live: LiveSessions, tokens: PersonalTokens | None) -> None:
         upstream_cookie, cookie = UpstreamCookie(settings), settings.session.cookie_name
         arrival, attempts = Arrival(upstream_cookie), AttemptCookie(settings, f"{cookie}{_ATTEMPT}")
         ways = [SignInPages(offered, settings.prefix, attempts, arrival) for offered in chain.sign_ins()]
@@ -63,7 +72,9 @@ class _Site:
         buttons = tuple((way.path, way.label) for way in ways)
         self._login = LoginPage(chain, FormToken(f"{cookie}{_FORM}"), arrival, buttons)
         logout = LogoutPage(f"{settings.prefix}logout", upstream_cookie)
-        self._style = STYLE_FILE.read_text(encoding="utf-8")
+        account = Account(settings.prefix)
+        session_page = SessionPage(live, account, settings.prefix, upstream_cookie)
+        token_routes = () if tokens is None else _token_pages(tokens, account, settings).routes()
         self.blueprint = Blueprint(BLUEPRINT, __name__, template_folder="templates", static_folder=None)
         routes = (
             ("login", "GET", self._login.show),
@@ -71,7 +82,10 @@ class _Site:
             ("logout", "GET", logout.show),
             ("logout", "POST", logout.log_out),
             ("session", "GET", show_session),
-            (STYLE, "GET", self._show_style),
+            (STYLE, "GET", _static(STYLE_FILE, "text/css")),
+            (COPY_SCRIPT, "GET", _static(COPY_SCRIPT_FILE, "text/javascript")),
+            *session_page.routes(),
+            *token_routes,
             *(route for way in ways for route in way.routes()),
         )
         for path, method, view in routes:
@@ -79,12 +93,10 @@ class _Site:
             endpoint = f"{path}_{method}".replace(".", "_")
             self.blueprint.add_url_rule(f"/{path}", endpoint, view, methods=[method])
         self.paths = tuple(dict.fromkeys(path for path, _, _ in routes))
-        self.blueprint.context_processor(lambda: {"prefix": settings.prefix})
+        shared = {"prefix": settings.prefix, "has_tokens": tokens is not None}
+        self.blueprint.context_processor(lambda: {**shared, "shown_day": shown_day, "shown_moment": shown_moment})
         self.blueprint.after_request(protect)
         self.blueprint.register_error_handler(CompatAuthError, cast("Any", self._show_error))
-
-    def _show_style(self) -> Response:
-        return flask.make_response(self._style, {"Content-Type": "text/css; charset=utf-8"})
 
     def _show_error(self, error: CompatAuthError) -> Response:
         if isinstance(error, ConfigError):
@@ -96,6 +108,15 @@ class _Site:
             answer.headers["Retry-After"] = str(error.retry_after_s)
         record("unavailable", "", str(error))
         return answer
+
+
+def _static(file: Path, media_type: str) -> Callable[[], Response]:
+    content = file.read_text(encoding="utf-8")
+    return lambda: flask.make_response(content, {"Content-Type": f"{media_type}; charset=utf-8"})
+
+
+def _token_pages(tokens: PersonalTokens, account: Account, settings: Settings) -> TokenPages:
+    return TokenPages(tokens, TokenAccess.from_settings(tokens, settings), account, settings.prefix)
 
 
 def _require_own_names(ways: list[SignInPages]) -> None:

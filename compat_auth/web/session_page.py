@@ -1,0 +1,67 @@
+"""The page of one's sessions: which are alive, and an end to each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from flask import Response, request
+
+from compat_auth import sessions
+from compat_auth.live_sessions import LiveSessions
+from compat_auth.session_cookie import RENEWAL_PART, Session
+from compat_auth.store.session_rows import digest_of
+from compat_auth.web.account import Account, render_account, show_message
+from compat_auth.web.hand_off import UpstreamCookie
+from compat_auth.web.page import record, redirect
+
+PATH = "sessions"
+_HOUR_S = 3600
+_DONE = {"ended": "The session is ended. Its browser has to log in again."}
+
+
+class SessionPage:
+    """The page.
+
+    Args:
+        live: The sessions.
+        account: Lets in whoever is logged in.
+        prefix: Where our own pages live.
+        upstream_cookie: What the end of the session at hand takes from the browser besides our own cookie.
+    """
+
+    def __init__(self, live: LiveSessions, account: Account, prefix: str, upstream_cookie: UpstreamCookie) -> None:
+        self._live = live
+        self._account = account
+        self._prefix = prefix
+        self._upstream_cookie = upstream_cookie
+
+    def routes(self) -> tuple[tuple[str, str, Callable[[], Response]], ...]:
+        """Return (path below the prefix, method, view) of each page."""
+        guard = self._account.guard
+        return ((PATH, "GET", guard(self._show, PATH)), (PATH, "POST", guard(self._end, PATH)))
+
+    def _show(self, session: Session) -> Response:
+        mine = digest_of(session.id)
+        found = self._live.list_live(session.username)
+        rows = [(digest.hex(), row, digest == mine) for digest, row in found.items()]
+        # A session in use is written down only now and then.
+        lag_h = max(1, round(self._live.cookie.idle_s * RENEWAL_PART / _HOUR_S))
+        done = _DONE.get(request.args.get("done", ""), "")
+        return render_account("sessions.html", session, rows=rows, lag_h=lag_h, done=done)
+
+    def _end(self, session: Session) -> Response:
+        wanted = request.form.get("id", "")
+        if wanted == digest_of(session.id).hex():
+            sessions.clear()
+            record("logout", session.username, "")
+            answer = redirect(f"{self._prefix}logout")
+            self._upstream_cookie.clear(answer)
+            return answer
+        try:
+            digest = bytes.fromhex(wanted)
+        except ValueError:
+            digest = b""
+        if not self._live.end_by_digest(session.username, digest):
+            return show_message(session, 404, "There is no such session of yours. It may have ended already.")
+        record("logout", session.username, "another session")
+        return redirect(f"{self._prefix}{PATH}?done=ended")

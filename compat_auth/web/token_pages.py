@@ -1,0 +1,199 @@
+"""The pages of personal tokens: one's own, made, refreshed and revoked; a token's text is shown once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from flask import Response, request
+
+from compat_auth.errors import CompatAuthError, NoSuchToken, NoSuchUser
+from compat_auth.identity import Identity
+from compat_auth.personal_tokens import MAX_OVERLAP_S, NewToken, PersonalTokens
+from compat_auth.session_cookie import Session
+from compat_auth.store.personal_token_rows import PersonalToken
+from compat_auth.token_access import TokenAccess
+from compat_auth.token_notices import notice_stage
+from compat_auth.web.account import Account, View, render_account, show_message
+from compat_auth.web.page import allow_script, record, redirect
+from compat_auth.web.token_form import TokenForm, day_ahead, days_until, field_of
+
+PATH = "tokens"
+_OVERLAPS = ((0, "at once"), (3600, "in an hour"), (86400, "in a day"), (MAX_OVERLAP_S, "in 7 days"))
+_DONE = {"revoked": "The token is revoked. It no longer works."}
+
+
+@dataclass(frozen=True, slots=True)
+class TokenRow:
+    """A token as the list shows it.
+
+    Attributes:
+        token: The token.
+        state: "ok", "soon" or "expired".
+        version: Changes with each refresh.
+    """
+
+    token: PersonalToken
+    state: str
+    version: int
+
+
+class TokenPages:
+    """The pages.
+
+    Args:
+        tokens: The tokens.
+        access: Whose they are.
+        account: Lets in whoever is logged in.
+        prefix: Where our own pages live.
+    """
+
+    def __init__(self, tokens: PersonalTokens, access: TokenAccess, account: Account, prefix: str) -> None:
+        self._tokens = tokens
+        self._access = access
+        self._account = account
+        self._list_path = prefix + PATH
+
+    def routes(self) -> tuple[tuple[str, str, Callable[[], Response]], ...]:
+        """Return (path below the prefix, method, view) of each page."""
+        views: tuple[tuple[str, str, View], ...] = (
+            (PATH, "GET", self._show),
+            (PATH, "POST", self._create),
+            (f"{PATH}/refresh", "GET", self._ask_refresh),
+            (f"{PATH}/refresh", "POST", self._refresh),
+            (f"{PATH}/revoke", "GET", self._ask_revoke),
+            (f"{PATH}/revoke", "POST", self._revoke),
+        )
+        return tuple((path, method, self._account.guard(self._for_active(view), PATH)) for path, method, view in views)
+
+    def _for_active(self, view: View) -> View:
+        def answer(session: Session) -> Response:
+            try:
+                # A session outlives its user by up to its own length.
+                self._tokens.owners.find(session.username)
+                return view(session)
+            except NoSuchUser:
+                record("reject", session.username, "unknown, or disabled", way="session")
+                return show_message(session, 403, "Your account is not active here, so it has no tokens.")
+            except NoSuchToken:
+                return show_message(session, 404, "There is no such token of yours. It may be revoked already.")
+
+        return answer
+
+    def _show(self, session: Session) -> Response:
+        return self._list(session, 200, self._empty_form(), done=_DONE.get(request.args.get("done", ""), ""))
+
+    def _create(self, session: Session) -> Response:
+        form = TokenForm.from_request()
+        try:
+            made = self._tokens.create(session.username, form.wish(self._tokens.now()), by=session.username)
+        except NoSuchUser:
+            raise
+        except CompatAuthError as error:
+            if error.status >= 500:
+                raise
+            return self._list(session, error.status, form, error=str(error), field=field_of(error))
+        return self._made(session, made, "created")
+
+    def _ask_refresh(self, session: Session) -> Response:
+        return self._render_refresh(session, 200, self._find(session), self._empty_form().until)
+
+    def _refresh(self, session: Session) -> Response:
+        token, until = self._find(session), request.form.get("until", "")
+        if request.form.get("version") != str(_version(token)):
+            # Sent twice, it would replace the secret that was just shown.
+            return show_message(session, 409, "This token was refreshed a moment ago. Its newest secret works.")
+        overlap = request.form.get("overlap", "0")
+        overlap_s = int(overlap) if overlap in {str(seconds) for seconds, _ in _OVERLAPS} else -1
+        try:
+            days = days_until(until, self._tokens.now())
+            made = self._tokens.refresh(token, days=days, overlap_s=overlap_s)
+        except (NoSuchUser, NoSuchToken):
+            raise
+        except CompatAuthError as error:
+            if error.status >= 500:
+                raise
+            return self._render_refresh(session, error.status, token, until, error)
+        return self._made(session, made, "refreshed")
+
+    def _ask_revoke(self, session: Session) -> Response:
+        return render_account("token_revoke.html", session, found=self._row(self._find(session)))
+
+    def _revoke(self, session: Session) -> Response:
+        token = self._find(session)
+        self._tokens.revoke(token)
+        record("token revoked", session.username, token.id, way="session")
+        return redirect(f"{self._list_path}?done=revoked")
+
+    def _find(self, session: Session) -> PersonalToken:
+        values = request.form if request.method == "POST" else request.args
+        # Without groups and roles: here everybody has only what is one's own.
+        identity = Identity(session.username, "session", subject=session.username)
+        return self._access.find(identity, values.get("id", ""))
+
+    def _list(
+        self, session: Session, status: int, form: TokenForm, *, error: str = "", field: str = "", done: str = ""
+    ) -> Response:
+        rows = [self._row(token) for token in self._tokens.list(session.username) if not token.is_role]
+        return render_account(
+            "tokens.html",
+            session,
+            status,
+            rows=rows,
+            ending=sum(row.state == "soon" for row in rows),
+            form=form,
+            error=error,
+            field=field,
+            done=done,
+            **self._limits(),
+        )
+
+    def _render_refresh(
+        self, session: Session, status: int, token: PersonalToken, until: str, error: CompatAuthError | None = None
+    ) -> Response:
+        return render_account(
+            "token_refresh.html",
+            session,
+            status,
+            found=self._row(token),
+            until=until,
+            overlaps=_OVERLAPS,
+            error=str(error or ""),
+            field=field_of(error) if error else "",
+            **self._limits(),
+        )
+
+    def _made(self, session: Session, made: NewToken, what: str) -> Response:
+        record(f"token {what}", session.username, made.token.id, way="session")
+        nonce = allow_script()
+        row = self._row(made.token)
+        return render_account("token_made.html", session, found=row, text=made.text, what=what, nonce=nonce)
+
+    def _empty_form(self) -> TokenForm:
+        rules = self._tokens.rules
+        return TokenForm(until=day_ahead(self._tokens.now(), min(rules.default_days, rules.max_days)))
+
+    def _limits(self) -> dict[str, object]:
+        now, rules = self._tokens.now(), self._tokens.rules
+        last = day_ahead(now, rules.max_days)
+        return {"enabled": rules.enabled, "first_day": day_ahead(now, 1), "last_day": last}
+
+    def _row(self, token: PersonalToken) -> TokenRow:
+        now = self._tokens.now()
+        ending = "ok" if notice_stage(token, now) is None else "soon"
+        return TokenRow(token, "expired" if now >= token.expires else ending, _version(token))
+
+
+def shown_day(moment: int) -> str:
+    """Return the day of a moment (UTC)."""
+    return time.strftime("%Y-%m-%d", time.gmtime(moment))
+
+
+def shown_moment(moment: int) -> str:
+    """Return a moment to the minute (UTC)."""
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(moment))
+
+
+def _version(token: PersonalToken) -> int:
+    return token.refreshed or token.created
