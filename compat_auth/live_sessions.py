@@ -156,7 +156,7 @@ class LiveSessions:
         """End one session of a user, and return whether there was such a one."""
         is_ended = self._rows.end_by_digest(username, digest, self.cookie.now())
         if is_ended:
-            self._revocations.announce(Revocation(credential_id=_credential_id(digest)))
+            self._revocations.announce(Revocation(credential_id=credential_id_of_digest(digest)))
         return is_ended
 
     def end_all(self, username: str) -> None:
@@ -182,10 +182,11 @@ class LiveSessions:
 
 def credential_id_of(session: Session) -> str:
     """Return what a session is revoked by; the id itself would let whoever hears it in."""
-    return _credential_id(digest_of(session.id))
+    return credential_id_of_digest(digest_of(session.id))
 
 
-def _credential_id(digest: bytes) -> str:
+def credential_id_of_digest(digest: bytes) -> str:
+    """Return what a session is revoked by that is known by its digest only."""
     return f"session:{digest.hex()}"
 
 

@@ -54,3 +54,14 @@ def end_leftovers(cookie_name: str, session: Session | None, *, everywhere: bool
         leftovers.end_all(
             Identity(session.username, session.backend, subject=session.subject, directory=session.directory)
         )
+
+
+def end_made_from(credential_id: str) -> None:
+    """Take back what was made from a session that another browser has.
+
+    Raises:
+        BackendUnavailable: The store could not be asked.
+    """
+    leftovers: Leftovers | None = flask.current_app.extensions.get(_EXTENSION)
+    if leftovers is not None:
+        leftovers.end(tokens=(), credential_id=credential_id)

@@ -6,12 +6,11 @@ from collections.abc import Callable
 
 from flask import Response, request
 
-from compat_auth import sessions
-from compat_auth.live_sessions import LiveSessions
+from compat_auth.live_sessions import LiveSessions, credential_id_of_digest
 from compat_auth.session_cookie import RENEWAL_PART, Session
 from compat_auth.store.session_rows import digest_of
 from compat_auth.web.account import Account, render_account, show_message
-from compat_auth.web.hand_off import UpstreamCookie
+from compat_auth.web.leftovers import end_made_from
 from compat_auth.web.page import record, redirect
 
 PATH = "sessions"
@@ -26,14 +25,12 @@ class SessionPage:
         live: The sessions.
         account: Lets in whoever is logged in.
         prefix: Where our own pages live.
-        upstream_cookie: What the end of the session at hand takes from the browser besides our own cookie.
     """
 
-    def __init__(self, live: LiveSessions, account: Account, prefix: str, upstream_cookie: UpstreamCookie) -> None:
+    def __init__(self, live: LiveSessions, account: Account, prefix: str) -> None:
         self._live = live
         self._account = account
         self._prefix = prefix
-        self._upstream_cookie = upstream_cookie
 
     def routes(self) -> tuple[tuple[str, str, Callable[[], Response]], ...]:
         """Return (path below the prefix, method, view) of each page."""
@@ -50,18 +47,13 @@ class SessionPage:
         return render_account("sessions.html", session, rows=rows, lag_h=lag_h, done=done)
 
     def _end(self, session: Session) -> Response:
-        wanted = request.form.get("id", "")
-        if wanted == digest_of(session.id).hex():
-            sessions.clear()
-            record("logout", session.username, "")
-            answer = redirect(f"{self._prefix}logout")
-            self._upstream_cookie.clear(answer)
-            return answer
         try:
-            digest = bytes.fromhex(wanted)
+            digest = bytes.fromhex(request.form.get("id", ""))
         except ValueError:
             digest = b""
-        if not self._live.end_by_digest(session.username, digest):
+        if digest not in self._live.list_live(session.username):
             return show_message(session, 404, "There is no such session of yours. It may have ended already.")
+        end_made_from(credential_id_of_digest(digest))
+        self._live.end_by_digest(session.username, digest)
         record("logout", session.username, "another session")
         return redirect(f"{self._prefix}{PATH}?done=ended")

@@ -73,7 +73,7 @@ class _Site:
         self._login = LoginPage(chain, FormToken(f"{cookie}{_FORM}"), arrival, buttons)
         logout = LogoutPage(f"{settings.prefix}logout", upstream_cookie)
         account = Account(settings.prefix)
-        session_page = SessionPage(live, account, settings.prefix, upstream_cookie)
+        session_page = SessionPage(live, account, settings.prefix)
         token_routes = () if tokens is None else _token_pages(tokens, account, settings).routes()
         self.blueprint = Blueprint(BLUEPRINT, __name__, template_folder="templates", static_folder=None)
         routes = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ from werkzeug.test import TestResponse
 
 from compat_auth.app import Gateway, create_flask_app
 from compat_auth.config import Settings, parse_settings
+from compat_auth.identity import Identity
 from compat_auth.personal_tokens import NewToken, PersonalTokens, Wish, personal_tokens_of
 from compat_auth.store.session_rows import digest_of
 from compat_auth.token_format import parse_text
+from compat_auth.web.leftovers import set_leftovers
 from compat_auth_backends.directories.htpasswd import CHECK_INTERVAL_S
-from security.browser import COOKIE, HOST, Browser
+from security.browser import HOST, Browser
 from stand_ins import call, http_scope
 
 HASH = bcrypt.hashpw("wonderländ".encode(), bcrypt.gensalt(4)).decode()
@@ -469,11 +471,35 @@ def test_another_session_of_ones_own_is_ended_at_once(browser: Browser) -> None:
     assert "is ended" in browser.open(answer.headers["Location"]).text
 
 
-def test_the_session_at_hand_is_ended_as_by_a_logout(browser: Browser) -> None:
-    answer = browser.open(SESSIONS, {"token": browser.token(SESSIONS), "id": digest(browser)})
+def test_the_session_at_hand_is_ended_by_a_logout(browser: Browser) -> None:
+    row = re.search(rf'<form[^>]*>\s*<input[^>]*>\s*<input[^>]*value="{digest(browser)}"', browser.open(SESSIONS).text)
 
-    assert answer.headers["Location"] == "/compat-auth/logout"
-    assert browser.client.get_cookie(COOKIE, "gateway") is None
+    assert row
+    assert 'action="/compat-auth/logout"' in row[0]
+
+
+def test_what_was_made_from_an_ended_session_is_taken_back(browser: Browser) -> None:
+    ended: list[str] = []
+    set_leftovers(browser.app, Recorder(ended))
+    other, his = other_session(browser), other_session(browser, "bob")
+    expected = f"session:{digest(other)}"
+
+    for session in (his, other):
+        browser.open(SESSIONS, {"token": browser.token(SESSIONS), "id": digest(session)})
+
+    assert ended == [expected]
+
+
+class Recorder:
+    def __init__(self, ended: list[str]) -> None:
+        self._ended = ended
+
+    def end(self, *, tokens: Iterable[str], credential_id: str) -> None:
+        assert list(tokens) == []
+        self._ended.append(credential_id)
+
+    def end_all(self, identity: Identity) -> None:
+        pytest.fail("only one session ends")
 
 
 @pytest.mark.parametrize("wanted", ["", "zz", "00" * 32, "00" * 5000])
