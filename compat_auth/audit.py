@@ -20,7 +20,7 @@ class Verdict:
     """What was decided about one presented credential.
 
     Attributes:
-        result: "accept", "reject", "challenge", "skip", "unavailable", "logout" or "issue".
+        result: "accept", "reject", "challenge", "skip", "unavailable", "logout", "issue" or "create".
         backend: Configured name, or "" when no backend spoke.
         username: As vouched for, or as claimed when refused.
         reason: Why, for the operator.

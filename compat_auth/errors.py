@@ -33,6 +33,7 @@ The tree, and who must act on each::
     ├── SessionTooLarge                an operator stores less in a session         500
     ├── NoActiveKey                    an operator creates a signing key            503, exit 69
     ├── NoSuchUser                     an operator links the identity to a user     403
+    │   └── UnknownUser                ... or adds one: no directory has the name   403
     ├── ClientError                    whoever runs a client of ours acts
     │   ├── UnsafeAddress              ... names an address that protects a secret  exit 78
     │   ├── LoginRefused               ... brings another credential                401, exit 77
@@ -277,6 +278,10 @@ class NoSuchUser(CompatAuthError):
 
     status = 403
     title = "Forbidden"
+
+
+class UnknownUser(NoSuchUser):
+    """The identity is vouched for, but no look-up knows the name, not even as a disabled user's."""
 
 
 class ClientError(CompatAuthError):

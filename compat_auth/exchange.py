@@ -106,6 +106,21 @@ class UpstreamLogin:
         if not 200 <= status < 400 and status not in _REFUSALS and status != _FORBIDDEN:
             raise self._unavailable(f"answered {status} to a logout")
 
+    def add(self, path: str, content: Mapping[str, object], token: str) -> int:
+        """Have the upstream add an object in the name of whom the token speaks for; return the status of its answer.
+
+        Args:
+            path: Where, at the upstream.
+            content: The object.
+            token: A JWT of ours.
+
+        Raises:
+            BackendUnavailable: There was no answer, or one that is too long or too slow.
+        """
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+        status, _ = self._ask("POST", self.path.removesuffix(_LOGIN_PATH) + path, json.dumps(content).encode(), headers)
+        return status
+
     def _post(self, body: bytes) -> tuple[int, bytes]:
         return self._ask("POST", self.path, body, {"Content-Type": "application/json"})
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser, UserDirectory
 from compat_auth.directory_catalog import load_user_directories
-from compat_auth.errors import NoSuchUser
+from compat_auth.errors import NoSuchUser, UnknownUser
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Reject
 
@@ -49,8 +49,8 @@ class Lookup:
         """Return the identity with the directory's spelling of the name, key, e-mail address and roles.
 
         Raises:
-            NoSuchUser: No directory knows the name, or the one that does has disabled the user (rule 4 of the
-                contract: such a user is refused whatever backend vouches).
+            NoSuchUser: No directory knows the name (`UnknownUser`), or the one that does has disabled the user (rule 4
+                of the contract: such a user is refused whatever backend vouches).
             BackendUnavailable: A directory could not be asked.
         """
         known = bool(identity.upstream_id) or (bool(identity.directory) and not self._needs_key)
@@ -69,7 +69,7 @@ class Lookup:
         if completed is not None:
             return completed
         names = ", ".join(directory.name for directory in self._directories)
-        raise NoSuchUser(f"{identity.username!r} (from {identity.backend}) is unknown to {names}")
+        raise UnknownUser(f"{identity.username!r} (from {identity.backend}) is unknown to {names}")
 
     def accept(self, accepted: Accept) -> Accept | Reject:
         """Return a backend's Accept with the identity completed; a Reject with 403 for a user who must stay out.

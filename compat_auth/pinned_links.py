@@ -58,6 +58,20 @@ class PinnedLinks:
                 self._configured.require_free(subject, name)
         return pinned
 
+    def require_new(self, subject: str, username: str) -> None:
+        """Return when neither the account nor the user has ever been linked.
+
+        Raises:
+            NoSuchUser: One of them has.
+            BackendUnavailable: The store could not be asked.
+        """
+        self._configured.require_new(subject, username)
+        pinned = self._pins.find(self._issuer, subject)
+        if pinned is not None:
+            raise NoSuchUser(f"{subject!r} is linked to {pinned!r}, who is gone; see: compat-auth users pins")
+        if any(pin.issuer == self._issuer for pin in self._pins.of_user(username)):
+            raise NoSuchUser(f"{username!r} was another account than {subject!r}; see: compat-auth users pins")
+
     def settle(self, subject: str, username: str) -> None:
         """Hold the account to the user from now on, now that the user is known to be active.
 

@@ -28,6 +28,15 @@ class SubjectLinks(Protocol):
         """
         ...
 
+    def require_new(self, subject: str, username: str) -> None:
+        """Return when neither the account nor the user has ever been linked.
+
+        Raises:
+            NoSuchUser: One of them has.
+            BackendUnavailable: The links could not be read.
+        """
+        ...
+
     def settle(self, subject: str, username: str) -> None:
         """Take note of which user the account has turned out to be, once the user is known to be active.
 
@@ -62,6 +71,18 @@ class ConfiguredLinks:
         name = claimed()
         self.require_free(subject, name)
         return name
+
+    def require_new(self, subject: str, username: str) -> None:
+        """Return when neither the account nor the name is written down.
+
+        Raises:
+            NoSuchUser: One of them is.
+        """
+        if self.has(subject):
+            raise NoSuchUser(
+                f"{subject!r} is linked to {self._names[subject]!r}, who is gone; see the setting `subjects`"
+            )
+        self.require_free(subject, username)
 
     def settle(self, subject: str, username: str) -> None:
         """Take note of nothing: what an operator has written down holds."""

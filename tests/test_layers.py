@@ -143,6 +143,7 @@ ROWS = (
     ("logging in from a shell", {"client.shell_login"}),
     ("owners of tokens", {"token_notices", "token_owners", "token_uses"}),
     ("decision", {"decision", "personal_tokens", "registry", "sessions", "strategies"}),
+    ("users of the upstream", {"upstream_users"}),
     ("inside Airflow", {"airflow.auth_managers", "airflow.keytab"}),
     ("tokens inside Airflow", {"airflow.in_process"}),
     ("access to tokens", {"leak_reports", "token_access", "token_pruning"}),
@@ -265,6 +266,7 @@ PUBLIC = {
         "token_format",
         "token_notices",
         "tokens",
+        "upstream_users",
         "user_identity",
         "verdict_cache",
     )

@@ -16,7 +16,7 @@ from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import GoogleOpenIdSettings, Settings
 from compat_auth.credentials import Bearer, Credential
 from compat_auth.endpoint import Endpoint
-from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser, NotPermitted
+from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser, NotPermitted, UnknownUser
 from compat_auth.identity import Identity
 from compat_auth.jwks_cache import JwksCache
 from compat_auth.lookup import Lookup
@@ -25,6 +25,7 @@ from compat_auth.pinned_links import PinnedLinks
 from compat_auth.subject_links import ConfiguredLinks, SubjectLinks
 from compat_auth.tokens import read_unverified
 from compat_auth_backends.openid.claims import credential_id_of, verified_email
+from compat_auth_backends.openid.newcomers import NewcomersInAirflow, UserCreator
 
 CLIENT_AUTH = None
 ISSUER = "https://accounts.google.com"
@@ -40,7 +41,8 @@ class GoogleOpenIdBackend(Backend):
     Args:
         settings: `[google_openid]`.
         jwks: Google's keys.
-        lookup: Completes whom Google vouches for, by e-mail address; never creates anybody.
+        lookup: Completes whom Google vouches for, by e-mail address.
+        creator: Creates the user of an account in `hosted_domains` that the look-up does not know; None: nobody does.
         links: Which names Google's accounts are linked to; None: the setting `subjects`.
         realm: Of the challenge.
         now: Seconds since the epoch.
@@ -57,6 +59,7 @@ class GoogleOpenIdBackend(Backend):
         lookup: Lookup,
         *,
         links: SubjectLinks | None = None,
+        creator: UserCreator | None = None,
         realm: str = "Airflow",
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -67,6 +70,7 @@ class GoogleOpenIdBackend(Backend):
         self._jwks = jwks
         self._lookup = lookup
         self._links = links or ConfiguredLinks(settings.subjects)
+        self._creator = creator
         self._realm = realm
         self._now = now
 
@@ -75,7 +79,7 @@ class GoogleOpenIdBackend(Backend):
         """Return the backend of `[google_openid]`; nothing is fetched yet.
 
         Raises:
-            ConfigError: No audience, or nothing that says who may come in.
+            ConfigError: No audience, nothing that says who may come in, or users to be created where that cannot be.
         """
         google = settings.google_openid
         if not google.audience or "" in google.audience:
@@ -95,7 +99,14 @@ class GoogleOpenIdBackend(Backend):
         # Google signs with RS256 alone.
         jwks = JwksCache(lambda: endpoint, algorithms=("RS256",))
         links = PinnedLinks.from_settings(settings, ISSUER, google.subjects)
-        return cls(google, jwks, Lookup.from_settings(settings), links=links, realm=settings.basic_auth.realm)
+        return cls(
+            google,
+            jwks,
+            Lookup.from_settings(settings),
+            links=links,
+            creator=NewcomersInAirflow.of_google(settings, links, backend=cls.name),
+            realm=settings.basic_auth.realm,
+        )
 
     def authenticate(self, credential: Credential) -> Outcome:
         """Accept the bearer of a good ID token; skip a token that does not say it is Google's.
@@ -114,7 +125,7 @@ class GoogleOpenIdBackend(Backend):
         now = self._now()
         try:
             claims = self._jwks.verify(credential.token, audience=self._audience, issuer=issuer, types=TYPES, now=now)
-            identity = self._lookup.complete(self._identify(claims, credential_id_of(self.name, credential.token)))
+            identity = self._complete(self._identify(claims, credential_id_of(self.name, credential.token)), claims)
             self._links.settle(identity.subject, identity.username)
         except InvalidToken as error:
             return Reject(f"google_openid: {error}", challenges=self._refusal())
@@ -143,7 +154,7 @@ class GoogleOpenIdBackend(Backend):
             raise InvalidToken("iat: missing")
         subject: str = claims["sub"]
         email = verified_email(claims)
-        is_service = email.lower().endswith(_SERVICE_ACCOUNT)
+        is_service = _is_service(email)
         azp = claims.get("azp", self._audience[0])
         # A service account asks for its tokens itself, under its own number.
         if not isinstance(azp, str) or (azp not in self._parties and not (is_service and azp == subject)):
@@ -154,12 +165,29 @@ class GoogleOpenIdBackend(Backend):
             name, self.name, subject=subject, email=email, expires_at=claims["exp"], credential_id=credential_id
         )
 
+    def _complete(self, identity: Identity, claims: Mapping[str, Any]) -> Identity:
+        try:
+            return self._lookup.complete(identity)
+        except UnknownUser:
+            # A service account may be let in without a domain, but its project can make as many as it likes.
+            if self._creator is None or _is_service(identity.email) or not self._is_at_home(claims.get("hd")):
+                raise
+        self._creator.create(identity, claims)
+        return self._lookup.complete(identity)
+
+    def _is_at_home(self, hosted_domain: object) -> bool:
+        # `hd`, never the domain of the address: anybody can own a Google account with somebody's address.
+        return isinstance(hosted_domain, str) and hosted_domain.lower() in self._domains
+
     def _check_domain(self, hosted_domain: object, email: str, is_service: bool) -> None:
         if not self._domains or (is_service and email in self._service_accounts):
             return
-        # `hd`, never the domain of the address: anybody can own a Google account with somebody's address.
-        if not isinstance(hosted_domain, str) or hosted_domain.lower() not in self._domains:
+        if not self._is_at_home(hosted_domain):
             raise NotPermitted("hd: missing, or none of [google_openid] hosted_domains")
+
+
+def _is_service(email: str) -> bool:
+    return email.lower().endswith(_SERVICE_ACCOUNT)
 
 
 init_app, requires_authentication = airflow2_contract("google_openid", GoogleOpenIdBackend)

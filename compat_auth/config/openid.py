@@ -27,6 +27,14 @@ class GoogleOpenIdSettings(Section):
     subjects: dict[str, str] = Field(
         default={}, description="Pinned accounts: Google's `sub` to the name that is looked up, whatever the e-mail."
     )
+    create_role: str = Field(
+        default="",
+        description="Role of the user that is created in Airflow for an account of hosted_domains that the look-up does"
+        " not know; empty: nobody is created.",
+    )
+    create_as: str = Field(
+        default="", description="Airflow's administrator in whose name they are created; needed with create_role."
+    )
     jwks_url: str = Field(default=GOOGLE_JWKS_URL, description="Where Google publishes its keys.")
     ca_file: str = Field(default="", description="PEM file of the authorities for jwks_url; empty: the system's.")
 

@@ -34,7 +34,8 @@ _CALLBACK = "http://127.0.0.1:1/callback"
 class OpenIdProvider:
     """One oidc-provider; keeps its port and signing keys over a restart, but no token.
 
-    Users: alice, bob (e-mail not verified), carol (no `hd`), disabled, stranger, service (of a Google project).
+    Users: alice, bob (e-mail not verified), carol (no `hd`), disabled, stranger, newcomer (with a full name), service (of
+    a Google project).
 
     Attributes:
         url: Where it listens, without a slash at the end.

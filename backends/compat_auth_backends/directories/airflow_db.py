@@ -126,6 +126,17 @@ class AirflowDatabaseDirectory:
         """
         return self._find(username, (func.lower(_users.c.username) == func.lower(username),))
 
+    def knows(self, address: str) -> bool:
+        """Tell whether anybody, active or not, has this as name or e-mail address, both compared without case.
+
+        Raises:
+            BackendUnavailable: The database could not be asked.
+        """
+        same = (func.lower(column) == func.lower(address) for column in (_users.c.username, _users.c.email))
+        return (
+            self._ask(lambda connection: connection.scalar(select(_users.c.id).where(or_(*same)).limit(1))) is not None
+        )
+
     def find_by_id(self, upstream_id: str) -> DirectoryUser | None:
         """Return the user of that key, active or not; None if unknown.
 

@@ -41,6 +41,10 @@ const users = {
   carol: { sub: '1003', email: 'carol@example.org', email_verified: true, preferred_username: 'carol' },
   disabled: { sub: '1004', email: 'disabled@example.org', email_verified: true, hd: 'example.org', preferred_username: 'disabled' },
   stranger: { sub: '1005', email: 'stranger@example.org', email_verified: true, hd: 'example.org', preferred_username: 'stranger' },
+  newcomer: {
+    sub: '1007', email: 'new.comer@example.org', email_verified: true, hd: 'example.org', preferred_username: 'newcomer',
+    given_name: 'Zoë', family_name: 'Newcomer',
+  },
   service: { sub: '1006', email: 'robot@project.iam.gserviceaccount.com', email_verified: true, preferred_username: 'robot' },
 };
 const bySub = (sub) => Object.values(users).find((user) => user.sub === sub);
@@ -63,7 +67,7 @@ const configuration = () => ({
     },
   ],
   scopes: ['openid', 'email', 'profile'],
-  claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['preferred_username', 'hd'] },
+  claims: { openid: ['sub'], email: ['email', 'email_verified'], profile: ['preferred_username', 'hd', 'given_name', 'family_name'] },
   conformIdTokenClaims: false, // e-mail and profile in the ID token itself, as Google does
   findAccount: async (_, sub) => bySub(sub) && { accountId: sub, claims: async () => bySub(sub) },
   pkce: { required: () => true },

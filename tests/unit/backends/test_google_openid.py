@@ -93,6 +93,44 @@ def test_settings_that_would_let_the_wrong_people_in_are_a_configuration_error(
         GoogleOpenIdBackend.from_settings(settings_of(**google))
 
 
+CREATING = {
+    "google_openid": {"audience": "web", "hosted_domains": "x.org", "create_role": "Viewer", "create_as": "admin"},
+    "airflow_db": {"url": "sqlite:////nowhere/airflow.db"},
+    "upstream": {"url": "http://127.0.0.1:1", "profile": "airflow-fab"},
+    "token": {"strategy": "shared_secret", "secret": "x" * 64},
+}
+
+
+@pytest.mark.parametrize(
+    ("section", "changed", "problem"),
+    [
+        pytest.param("google_openid", {"hosted_domains": []}, "anybody with a Google account", id="no-domain"),
+        pytest.param("google_openid", {"create_as": ""}, "nobody to create users", id="no-administrator"),
+        pytest.param("google_openid", {"create_role": ""}, "create_as: nothing without", id="no-role"),
+        pytest.param("airflow_db", {"url": ""}, "would not be found", id="no-database"),
+        pytest.param("lookup", {"directories": ["mapping"]}, "would not be found", id="looked-up-elsewhere"),
+        pytest.param("upstream", {"profile": "generic"}, "only with .*airflow-fab", id="another-upstream"),
+        pytest.param("token", {"strategy": "exchange"}, "shared_secret or key_pair", id="no-minting"),
+        pytest.param("token", {"strategy": "in_process"}, "shared_secret or key_pair", id="inside-airflow"),
+    ],
+)
+def test_creating_users_is_refused_where_it_cannot_work_or_would_let_strangers_in(
+    tmp_path: Path, section: str, changed: dict[str, Any], problem: str
+) -> None:
+    (tmp_path / "users.toml").write_text("")
+    content: dict[str, Any] = {**CREATING, "mapping": {"file": str(tmp_path / "users.toml")}}
+    content[section] = {**content.get(section, {}), **changed}
+
+    with pytest.raises(ConfigError, match=problem):
+        GoogleOpenIdBackend.from_settings(parse_settings(content, origin="test"))
+
+
+def test_creating_users_is_configured_with_a_role_and_an_administrator() -> None:
+    backend = GoogleOpenIdBackend.from_settings(parse_settings(CREATING, origin="test"))
+
+    assert backend.name == "google_openid"
+
+
 def test_airflows_own_name_for_it_loads_it() -> None:
     settings = parse_settings(
         {
