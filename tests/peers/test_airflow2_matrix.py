@@ -189,7 +189,7 @@ def door(column: Column, airflow: Airflow2, echo_upstream: EchoUpstream, gateway
             "auth_backends": column.auth_backends,
             "mode": "airflow2",
             "airflow2": {"auth_role_public": column.public or ""},
-            "upstream": {"url": echo_upstream.url, "protect": ["/api/", "/ui/"]},
+            "upstream": {"url": echo_upstream.url, "protect": ["/api/", "/ui/"], "api_v1": False},  # it echoes, no more
             "token": {"strategy": "shared_secret", "secret": JWT_SECRET},
             "basic_auth": {"directories": ["airflow_db"]},
             "airflow_db": {"url": airflow.database_url},
@@ -312,7 +312,7 @@ def site(
     settings = {
         "auth_backends": backends,
         "mode": "airflow2",
-        "upstream": {"url": echo_upstream.url, "protect": ["/api/", "/ui/"]},
+        "upstream": {"url": echo_upstream.url, "protect": ["/api/", "/ui/"], "api_v1": False},  # it echoes, no more
         "token": {"strategy": "shared_secret", "secret": JWT_SECRET},
         "basic_auth": {"directories": ["airflow_db"]},
         "airflow_db": {"url": airflow.database_url},
