@@ -19,6 +19,7 @@ from compat_auth.config import Settings, load_settings
 from compat_auth.credentials import Credential
 from compat_auth.decision import Decider, Obtain
 from compat_auth.denials import Denials
+from compat_auth.docs_pages import docs_pages
 from compat_auth.errors import ConfigError
 from compat_auth.exchange import UpstreamLogin
 from compat_auth.extension import CompatAuth, style_of
@@ -80,6 +81,7 @@ class Gateway:
                 JWKS_PATH: jwks_page(public_keys(settings)),
                 **forward_auth_pages(),
                 **(v1_public_pages() if translates else {}),
+                **docs_pages(),
                 **browser_pages(self._decider.app),
                 **_token_pages(settings, strategy, denials, self._decider.app),
             },

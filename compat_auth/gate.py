@@ -128,6 +128,8 @@ class Gate:
             key.encode() if key.startswith("/") else rules.prefix + key.encode(): page for key, page in pages.items()
         }
         self._trees = tuple((path, page) for path, page in self._pages.items() if path.endswith(b"/"))
+        self.paths = frozenset(path.decode("ascii") for path in self._pages)
+        """The paths of our own pages; one that ends with a slash stands for all below it."""
         self._challenges = decider.chain.challenges()
         self._denials = denials
         self.dropped_cookies = rules.own_cookies | frozenset(rules.identity_cookies)

@@ -55,9 +55,11 @@ class Kerberos:
         def confirm(challenge: str) -> None:
             try:
                 context.step(_answer_of(challenge))
+                # Asked here: an error of the step is raised by the next question, too.
+                is_proven = context.complete
             except _gss.exceptions.GSSError:
-                raise LoginUnavailable(f"{server}: did not prove that it is {name}") from None
-            if not context.complete:
+                is_proven = False
+            if not is_proven:
                 raise LoginUnavailable(f"{server}: did not prove that it is {name}")
 
         return Presented(headers={"Authorization": f"Negotiate {base64.b64encode(token).decode()}"}, confirm=confirm)

@@ -37,3 +37,12 @@ def environment(name: str) -> Path:
 def requirements(name: str) -> Path:
     """Return the file that pins a peer."""
     return HERE / "requirements" / f"{name}.txt"
+
+
+def axe_folder() -> Path:
+    """Return the folder of axe-core; a missing or outdated one fails the test."""
+    folder = peers_folder() / "axe"
+    stamp = folder / ".complete"
+    if not stamp.is_file() or stamp.read_text() != (HERE / "axe" / "package-lock.json").read_text():
+        pytest.fail(f"the peer axe is not installed in {folder}; run {INSTALL}", pytrace=False)
+    return folder / "node_modules" / "axe-core"
