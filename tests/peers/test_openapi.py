@@ -43,6 +43,7 @@ CONFIGURED = {
     "auth_backends": ["personal_token", "basic_auth"],
     "basic_auth": {"directories": ["htpasswd"]},
     "htpasswd": {"file": "users"},
+    "personal_tokens": {"pepper": "a pepper, so that no file is made for one"},
 }
 ANSWERED = composed.Gateway(parse_settings(CONFIGURED, origin="test"))._gate.paths
 DOCUMENT = describe("/compat-auth/", ANSWERED)
