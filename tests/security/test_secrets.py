@@ -113,9 +113,14 @@ def test_the_log_says_where_a_backend_broke(legacy_gateway: Gateway) -> None:
     assert "leaky_backend.py:11 in decorated" in legacy_gateway.log.read_text()
 
 
+# Only Airflow imports it; it defines no class that could show a secret.
+NEED_AIRFLOW = {"compat_auth.airflow.plugin"}
+
+
 def _modules(package: ModuleType) -> list[ModuleType]:
     found = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
-    return [importlib.import_module(info.name) for info in found if not info.name.endswith("__main__")]
+    names = {info.name for info in found if not info.name.endswith("__main__")}
+    return [importlib.import_module(name) for name in sorted(names - NEED_AIRFLOW)]
 
 
 DATACLASSES = sorted(
@@ -137,6 +142,9 @@ _HARMLESS = {
     ("Accept", "token"),  # a Token, which hides its value
     ("PasswordAccepted", "token"),  # the same
     ("_Kept", "token"),  # the same
+    ("NewToken", "token"),  # what is stored of it
+    ("TokenRow", "token"),  # the same
+    ("LastUse", "token_id"),  # its public part
 }
 
 
