@@ -37,6 +37,7 @@ class Kind:
     auth_manager: str
     commands: tuple[tuple[str, ...], ...]
     recipes: tuple[Path, ...] = (RECIPE,)
+    settings: tuple[tuple[str, str], ...] = ()
 
     @property
     def python(self) -> Path:
@@ -54,7 +55,13 @@ FAB: Final = Kind("fab", "airflow3", FAB_MANAGER, (_MIGRATE, (*_AIRFLOW, "sync-p
 SIMPLE: Final = Kind("simple", "airflow3", SIMPLE_MANAGER, (_MIGRATE, _READ_DAGS))
 AIRFLOW2: Final = Kind("airflow2", "airflow2", FAB_MANAGER, (_MIGRATE, (*_AIRFLOW, "sync-perm"), _USERS, _READ_DAGS))
 _WITH_RUNS: Final = (RECIPE, RECIPE_V1)
-FAB_V1: Final = Kind("fab_v1", FAB.environment, FAB_MANAGER, (*FAB.commands, _RUNS), _WITH_RUNS)
+# What 2.11 had by default, as the instructions for an upgrade say.
+_AS_IN_2: Final = (
+    ("AIRFLOW__SCHEDULER__CREATE_CRON_DATA_INTERVALS", "True"),
+    ("AIRFLOW__SCHEDULER__CREATE_DELTA_DATA_INTERVALS", "True"),
+    ("AIRFLOW__API__EXPOSE_CONFIG", "True"),
+)
+FAB_V1: Final = Kind("fab_v1", FAB.environment, FAB_MANAGER, (*FAB.commands, _RUNS), _WITH_RUNS, _AS_IN_2)
 AIRFLOW2_V1: Final = Kind("airflow2_v1", AIRFLOW2.environment, FAB_MANAGER, (*AIRFLOW2.commands, _RUNS), _WITH_RUNS)
 
 
@@ -78,6 +85,7 @@ def base_env(kind: Kind, home: Path) -> dict[str, str]:
         "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
     }
+    env.update(kind.settings)
     if kind is SIMPLE:
         users = ",".join(f"{name}:{role}" for name, role in SIMPLE_USERS.items())
         env["AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS"] = users

@@ -403,6 +403,8 @@ def pools() -> Iterator[Pair]:
 def datasets() -> Iterator[Pair]:
     """Datasets, their events, and what waits for them."""
     orders = quote(ORDERS, safe="")
+    # Data is queued for a DAG that is not paused.
+    yield from send("PATCH", "/dags/consumer", {"is_paused": False})
     yield from get("/datasets", "/datasets?limit=1", "/datasets?uri_pattern=bucket", "/datasets?uri_pattern=nosuch")
     yield from get("/datasets?dag_ids=consumer", "/datasets?dag_ids=consumer,producer", "/datasets?dag_ids=nosuch")
     yield from get(

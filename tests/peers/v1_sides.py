@@ -3,7 +3,9 @@
 import json
 import re
 import shutil
+import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -13,6 +15,7 @@ from peers.gateway import call
 from peers.v1_compare import Answer
 from peers.v1_pairs import NO_BODY, RUN, Pair
 
+_NOW: Final = "2026-01-01 00:00:00.000000"
 _LOGGED: Final = {"plain": ("number",), "mapped": ("double", 1)}
 # The line of a log as each server's task writes it; what is said is the same.
 _LINE_2: Final = "[2024-01-02T00:00:01.000+0000] {everyday.py:41} INFO - ä line\n"
@@ -32,7 +35,17 @@ def airflow2_with_runs(folder: Path) -> Airflow2:
     """Return a 2.11, not started, with DAGs for every operation and one run of each that was run."""
     airflow = Airflow2(seed.AIRFLOW2_V1, folder)
     _write_logs(airflow.home, _LINE_2)
+    # What runs tasks in one process leaves out what a scheduler and a caller would have written.
+    with closing(sqlite3.connect(airflow.home / "airflow.db")) as database, database:
+        broken = (str(airflow.home / "dags" / "broken.py"), "RuntimeError: broken on purpose")
+        database.execute("INSERT INTO import_error (timestamp, filename, stacktrace) VALUES (?, ?, ?)", (_NOW, *broken))
+        database.execute("UPDATE task_instance SET start_date = end_date, duration = 0.0 WHERE start_date IS NULL")
     return airflow
+
+
+def start_airflow2(airflow: Airflow2) -> None:
+    """Start a 2.11 at which nobody is nobody: its stock setting gives callers without a credential a role."""
+    airflow.restart(auth_role_public=None)
 
 
 def airflow3_with_runs(folder: Path) -> Airflow3:
@@ -53,9 +66,10 @@ def ask(url: str, pairs: Iterable[Pair]) -> list[Answer]:
     answers: list[Answer] = []
     for pair in pairs:
         path = re.sub(r"\{(\w+)\}", lambda name: str(kept.get(name[1], "unkept")), pair.path)
-        options: dict[str, Any] = {"headers": {"Content-Type": "application/json", **pair.headers}}
+        options: dict[str, Any] = {"headers": dict(pair.headers)}
         if pair.body is not NO_BODY:
             options["data"] = pair.body if isinstance(pair.body, bytes) else json.dumps(pair.body).encode()
+            options["headers"]["Content-Type"] = "application/json"
         if pair.user:
             options["auth"] = (pair.user, pair.user)
         answer = call(pair.method, f"{url}/api/v1{path}", **options)
