@@ -48,6 +48,10 @@ from compat_auth.web.leftovers import set_leftovers
 from compat_auth.web.page import MAX_FORM_BYTES
 from compat_auth.web.site import own_cookie_names, page_paths
 
+# Where Airflow's pages send a browser at which nobody is logged in: a redirect and nothing else
+# (`airflow.api_fastapi.core_api.routes.public.auth`). A 401 there would be a password dialog instead of Airflow's login.
+TO_LOGIN = frozenset((b"/api/v2/auth/login",))
+
 
 class Gateway:
     """The gate in front of a reverse proxy: `compat-auth serve`.
@@ -282,6 +286,7 @@ def gate_rules(settings: Settings) -> GateRules:
         ),
         # A task's own token opens every secret of Airflow: whoever calls there, nobody does so as somebody of ours.
         task_api=Prefixes(["/execution/"] if settings.upstream.profile != "generic" else []),
+        to_login=TO_LOGIN if settings.upstream.profile != "generic" else frozenset(),
     )
 
 

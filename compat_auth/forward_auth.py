@@ -54,7 +54,7 @@ def _page(dialect: Dialect) -> Page:
         original = _original(dialect, request)
         authorization, cookies = original.intake.authorization, original.intake.cookies
         extra: tuple[tuple[bytes, bytes], ...] = ()
-        if not gate.rules.protect.cover(original.path):
+        if not gate.rules.guards(original.path):
             dropped = await gate.dropped_from(original)
         else:
             decision = await gate.decide(original)

@@ -76,6 +76,7 @@ class GateRules:
         style: How refusals look.
         requirements: What paths ask of an identity.
         task_api: Paths that get no identity of ours even where they are protected.
+        to_login: Whole paths at which the upstream sends a browser on to its login; they need no decision.
     """
 
     protect: Prefixes
@@ -85,6 +86,11 @@ class GateRules:
     style: RefusalStyle
     requirements: tuple[PathRequirement, ...] = ()
     task_api: Prefixes = _NO_PATHS
+    to_login: frozenset[bytes] = frozenset()
+
+    def guards(self, path: bytes) -> bool:
+        """Return whether a request for this path needs a decision."""
+        return self.protect.cover(path) and path not in self.to_login
 
     def bearer_for(self, path: bytes, granted: Granted) -> bytes | None:
         """Return the Authorization value with which an accepted request goes on, if any."""
@@ -166,7 +172,7 @@ class Gate:
 
     async def let_through(self, request: GateRequest, receive: Receive, send: Send) -> None:
         """Answer a request that is for what stands behind, guarded where its path is protected."""
-        if not self.rules.protect.cover(request.path):
+        if not self.rules.guards(request.path):
             dropped = await self.dropped_from(request)
             await self._hand_on(request, receive, send, request.intake.authorization, dropped)
         else:

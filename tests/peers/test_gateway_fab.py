@@ -82,6 +82,14 @@ def test_curl_with_user_and_password_gets_the_dags(door: Gateway) -> None:
     assert {dag["dag_id"] for dag in answer.json()["dags"]} == {"tiny", "tiny_daily"}
 
 
+def test_a_browser_without_a_login_finds_the_way_to_that_of_airflow(door: Gateway) -> None:
+    answer = door.get("/api/v2/auth/login?next=/dags")
+
+    assert answer.status_code == 307
+    assert "/auth/login/" in answer.headers["Location"]
+    assert "WWW-Authenticate" not in answer.headers
+
+
 @pytest.mark.parametrize(
     "credential",
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -134,6 +135,17 @@ async def test_an_unprotected_path_passes_as_it_is_but_for_our_own_cookies(
     assert sent.status == 200
     assert behind.values(b"authorization") == [b"Basic !!!"]
     assert behind.values(b"cookie") == [b"_token=t"]
+
+
+async def test_the_way_to_the_upstreams_own_login_needs_no_decision(behind: Behind) -> None:
+    gate = make_gate(behind, make_decider(), gate_rules=replace(rules(), to_login=frozenset((b"/api/v2/auth/login",))))
+
+    statuses = [
+        (await call(gate, http_scope(path))).status
+        for path in (b"/api/v2/auth/login", b"/api/v2/auth/login/", b"/api/v2/auth/logins", b"/api/v2/auth")
+    ]
+
+    assert statuses == [200, 401, 401, 401]
 
 
 @pytest.mark.parametrize("cookie", [b"session=valid", b"_token=valid"])
