@@ -34,6 +34,12 @@ class Answer:
     body: bytes = b"{}"
 
 
+class _Server(ThreadingHTTPServer):
+    """Takes many connections at once; the library's own queue of five makes clients wait for seconds."""
+
+    request_queue_size = 128
+
+
 @dataclass
 class TokenServer:
     """What a test sets before, and looks at after."""
@@ -111,7 +117,7 @@ def serving() -> Generator[TokenServer]:
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # http.server's name
             del format, args
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = _Server(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     state.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
