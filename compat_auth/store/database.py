@@ -28,6 +28,8 @@ CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 5
 _WRITES = "compat_auth_writes"
 _OWNER_ONLY = 0o600
+# A file that is being made is not yet opened by anybody else of this process.
+_OPENING = threading.Lock()
 
 
 class Database:
@@ -179,11 +181,18 @@ def _limit(connection: Connection) -> None:
 
 
 def _open_sqlite(url: URL) -> Engine:
-    path = Path(url.database or "")
+    path = Path(url.database or "").resolve()
 
     def connect() -> sqlite3.Connection:
-        # Born with this mode; SQLite gives its journal the same.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, _OWNER_ONLY))
+        with _OPENING:
+            return open_file()
+
+    def open_file() -> sqlite3.Connection:
+        # Born with this mode; SQLite gives its journal the same. Only where there is no file yet: to close one gives up
+        # every lock that this process has on it (POSIX), and another would then throw away what SQLite has not yet
+        # moved from the journal into the file.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _OWNER_ONLY))
         # Autocommit: the transactions are begun below, by what they are for.
         raw = sqlite3.connect(path, timeout=CONNECT_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:

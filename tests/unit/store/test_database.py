@@ -47,6 +47,30 @@ def test_nothing_is_opened_before_it_is_needed(url: str, tmp_path: Path) -> None
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_written_outlives_another_process_that_comes_and_goes(database: Database, tmp_path: Path) -> None:
+    count = """
+        import sqlite3, sys
+        with sqlite3.connect(sys.argv[1]) as connection:
+            print(connection.execute("SELECT count(*) FROM notes").fetchone()[0])
+        connection.close()
+        """
+
+    def counted_elsewhere() -> bytes:
+        return run(count, str(tmp_path / "store.db")).communicate()[0].strip()
+
+    with database.write() as connection:
+        connection.execute(text("CREATE TABLE notes (note TEXT)"))
+    # A second connection of this process; it must not give up what the first one holds of the file.
+    with database.read(), database.read():
+        pass
+
+    counted_elsewhere()
+    with database.write() as connection:
+        connection.execute(text("INSERT INTO notes VALUES ('kept')"))
+
+    assert (counted_elsewhere(), counted_elsewhere()) == (b"1", b"1")
+
+
 def test_the_migrations_make_what_the_schema_says(database: Database) -> None:
     with database.write() as connection:
         context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
