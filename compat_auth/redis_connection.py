@@ -15,8 +15,8 @@ from compat_auth.errors import BackendUnavailable, ConfigError
 T = TypeVar("T")
 # Redis answers in a millisecond; whoever waits longer than this goes on without it.
 TIMEOUT_S = 0.5
-# While it is away, not every request waits for that to be found out.
-PAUSE_S = 1.0
+# While it is away, not every request waits for that to be found out: far longer than TIMEOUT_S, or many would.
+PAUSE_S = 5.0
 _SCHEMES = ("redis", "rediss", "unix")
 # All others are decided here: what a URL can say in redis-py could switch off timeouts, or the check of certificates.
 _OPTIONS = frozenset({"db", "ssl_ca_certs", "ssl_ca_path", "ssl_certfile", "ssl_keyfile"})

@@ -11,6 +11,7 @@ type of the error with its HTTP status.
 import json
 import sys
 from datetime import datetime, timezone
+from typing import Any
 
 from airflow_client import client
 from airflow_client.client.api import (
@@ -225,7 +226,7 @@ def main(url):
     outcomes = []
     with client.ApiClient(configuration) as connected:
         for function, *arguments in calls(connected):
-            options = arguments.pop() if arguments and isinstance(arguments[-1], dict) else {}
+            options: Any = arguments.pop() if arguments and isinstance(arguments[-1], dict) else {}
             try:
                 outcome = type(function(*arguments, **options, _check_return_type=True)).__name__
             except client.ApiException as error:

@@ -16,6 +16,7 @@ import requests
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
+from compat_auth.redis_connection import PAUSE_S
 from peers.airflows import JWT_SECRET
 from peers.echo import EchoUpstream
 from peers.gateway import Gateway, StartGateway, call
@@ -210,7 +211,7 @@ def test_when_redis_is_back_the_replicas_share_again_without_a_restart(replicas:
     say_yes(replicas)
     with replicas.redis.away():
         as_bearer(replicas.one, f"opaque-{uuid.uuid4().hex}")
-    time.sleep(2)
+    time.sleep(PAUSE_S + 1)
     token = f"opaque-{uuid.uuid4().hex}"
     before = replicas.issuer.asked["/introspect"]
 
