@@ -71,6 +71,8 @@ class Gateway:
         self._tokens = personal_tokens_of(self._decider.app)
         translates = translates_v1(settings)
         denials = Denials.from_settings(settings, revocations_of(self._decider.app))
+        given = build_given_tokens(settings, strategy, denials)
+        oauth = OAuthPages.from_settings(settings, given)
         self._gate = Gate(
             V1Translation(self._proxy, says_deprecated=settings.upstream.api_v1_deprecation)
             if translates
@@ -87,9 +89,11 @@ class Gateway:
                 **(v1_public_pages() if translates else {}),
                 **docs_pages(),
                 **browser_pages(self._decider.app),
-                **_token_pages(settings, strategy, denials, self._decider.app),
+                **oauth.pages(),
+                **_token_doors(settings, given, self._decider.app),
             },
             denials=denials,
+            metadata_url=oauth.metadata_url,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -170,15 +174,13 @@ def build_decider(settings: Settings, strategy: Strategy, app: Flask | None = No
     )
 
 
-def _token_pages(settings: Settings, strategy: Strategy, denials: Denials, app: Flask) -> dict[str, Page]:
-    given = build_given_tokens(settings, strategy, denials)
+def _token_doors(settings: Settings, given: GivenTokens, app: Flask) -> dict[str, Page]:
     set_leftovers(app, given)
     # One of its own for each browser: what one of them logs out is nobody else's.
     set_hand_off(app, lambda identity, credential, _yielded: given.give(identity, credential, "session"))
-    pages = OAuthPages.from_settings(settings, given).pages()
-    if settings.token_endpoint.enabled:
-        pages |= dict.fromkeys(PATHS, TokenDoor.from_settings(settings, given.give))
-    return pages
+    return (
+        dict.fromkeys(PATHS, TokenDoor.from_settings(settings, given.give)) if settings.token_endpoint.enabled else {}
+    )
 
 
 def build_given_tokens(settings: Settings, strategy: Strategy, denials: Denials) -> GivenTokens:

@@ -20,6 +20,7 @@ The tree, and who must act on each::
     │   ├── TooManyRequests            nobody: wait, then try again                 429
     │   ├── MalformedCredentials       ... the form of the credential               401
     │   ├── NotAuthenticated           ... the credential                           401
+    │   │   └── TokenEnded             ... the upstream's token: it was taken back  401
     │   ├── NotPermitted               nothing helps: known, but not allowed        403
     │   │   └── InsufficientScope      ... brings a credential with a wider scope   403
     │   ├── NoSuchPage                 ... the path                                 404
@@ -190,6 +191,10 @@ class NotAuthenticated(RequestRefused):
     title = "Unauthorized"
 
 
+class TokenEnded(NotAuthenticated):
+    """A Bearer of the upstream's is no longer good, though it has not reached its end."""
+
+
 class NotPermitted(RequestRefused):
     """The caller is known but not allowed."""
 
@@ -198,7 +203,19 @@ class NotPermitted(RequestRefused):
 
 
 class InsufficientScope(NotPermitted):
-    """The credential is limited, and not for this (RFC 6750 section 3.1)."""
+    """The credential is limited, and not for this (RFC 6750 section 3.1).
+
+    Args:
+        message: What is refused.
+        needed: The scopes that would do, as OAuth spells them, or "".
+
+    Attributes:
+        needed: As given.
+    """
+
+    def __init__(self, message: str, needed: str) -> None:
+        super().__init__(message)
+        self.needed = needed
 
 
 class NoSuchPage(RequestRefused):

@@ -10,6 +10,7 @@ from werkzeug.test import run_wsgi_app
 
 from compat_auth.asgi import Receive, Send, read_body, respond
 from compat_auth.gate import Gate, Page
+from compat_auth.guard import METADATA_URL
 from compat_auth.request import GateRequest
 
 
@@ -27,6 +28,7 @@ def flask_page(app: Flask, *, max_body_bytes: int) -> Page:
         environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
         environ["CONTENT_LENGTH"] = str(len(body))
         environ["wsgi.input"] = BytesIO(body)
+        environ[METADATA_URL] = gate.occasion(request).metadata_url
         status, headers, content = await gate.decider.run(request.client, lambda: _run(app, environ))
         kept = [(name, value) for name, value in headers if name not in (b"content-length", b"content-type")]
         content_type = dict(headers).get(b"content-type", b"")

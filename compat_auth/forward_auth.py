@@ -58,14 +58,13 @@ def _page(dialect: Dialect) -> Page:
             dropped = await gate.dropped_from(original)
         else:
             decision = await gate.decide(original)
-            for reading in (original, *_overridden(original)):
-                gate.require_permission(decision, reading)
+            gate.require_permission(decision, original, *_overridden(original))
             dropped = gate.rules.own_cookies
             if isinstance(decision, Granted):
                 authorization = gate.rules.bearer_for(original.path, decision)
                 extra, dropped = decision.headers, gate.dropped_cookies
             elif not (isinstance(decision, Unclaimed) and gate.is_for_upstream(decision, original)):
-                await gate.refuse(send, decision)
+                await gate.refuse(send, decision, request)
                 return
         headers: RawHeaders = [(b"cache-control", b"no-store"), *extra]
         if authorization is not None:

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from compat_auth.asgi import ASGIApp, RawHeaders, Receive, Scope, Send, respond_wording
+from compat_auth.bearer import Occasion, is_bearer, with_bearer
 from compat_auth.credentials import Absent, Bearer
 from compat_auth.decision import Decider, Decision, Granted, Refused, Unclaimed
 from compat_auth.denials import Denials
@@ -22,6 +23,7 @@ from compat_auth.errors import (
     NotAuthenticated,
     NotImplementedHere,
     NotPermitted,
+    TokenEnded,
 )
 from compat_auth.headers import cookie_values, has_cookie, take_in, without_cookies
 from compat_auth.paths import Prefixes, canonical_path, canonical_query
@@ -29,7 +31,7 @@ from compat_auth.problem import PROBLEM_JSON, problem_body
 from compat_auth.refusal import RefusalStyle
 from compat_auth.request import GateRequest
 from compat_auth.requirements import Requirements
-from compat_auth.scopes import allow
+from compat_auth.scopes import allow, needed_scopes
 from compat_auth.trust import TrustedProxies
 
 RENEW = "compat_auth.renew"
@@ -114,6 +116,8 @@ class Gate:
         pages: Our own pages, by path below the prefix; a key that begins with "/" is a whole path, and one
             that ends with "/" stands for all below it.
         denials: Tokens of the upstream's that are no longer good, and yet look so to it; None: there are none.
+        metadata_url: Where a caller finds who gives tokens for what stands behind, "" where it cannot be told; None:
+            nowhere.
     """
 
     def __init__(
@@ -125,6 +129,7 @@ class Gate:
         trusted: TrustedProxies,
         pages: Mapping[str, Page],
         denials: Denials | None = None,
+        metadata_url: Callable[[GateRequest], str] | None = None,
     ) -> None:
         self.behind = app
         self.decider = decider
@@ -137,16 +142,22 @@ class Gate:
         self.paths = frozenset(path.decode("ascii") for path in self._pages)
         """The paths of our own pages; one that ends with a slash stands for all below it."""
         self._challenges = decider.chain.challenges()
+        self._challenges_to_bearers = (
+            with_bearer(self._challenges) if rules.style.mode == "strict" else self._challenges
+        )
         self._denials = denials
+        self._metadata_url = metadata_url
         self.dropped_cookies = rules.own_cookies | frozenset(rules.identity_cookies)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or hand on one ASGI connection."""
         if scope["type"] == "http":
+            request: GateRequest | None = None
             try:
-                await self._answer(self._take_in(scope), receive, send)
+                request = self._take_in(scope)
+                await self._answer(request, receive, send)
             except CompatAuthError as error:
-                await self.refuse(send, error)
+                await self.refuse(send, error, request)
         elif scope["type"] == "websocket":
             await _refuse_websocket(scope, receive, send)
         else:
@@ -189,7 +200,7 @@ class Gate:
         elif isinstance(decision, Unclaimed) and self.is_for_upstream(decision, request):
             await self.pass_on(decision, request, receive, send)
         else:
-            await self.refuse(send, decision)
+            await self.refuse(send, decision, request)
 
     async def decide(self, request: GateRequest) -> Decision:
         """Return the decision about a request; a credential that was checked a moment ago costs no await.
@@ -199,7 +210,7 @@ class Gate:
         """
         bearer_ended, cookie_ended = await self._ended(request)
         if bearer_ended:
-            raise NotAuthenticated("the token is no longer good")
+            raise TokenEnded("the token is no longer good")
         authorization = request.intake.authorization
         if authorization is not None:
             granted = self.decider.recall(authorization, request.presented)
@@ -217,12 +228,12 @@ class Gate:
         """Return the cookies that a request for an unprotected path does not carry on.
 
         Raises:
-            NotAuthenticated: Its Bearer is no longer good.
+            TokenEnded: Its Bearer is no longer good.
             BackendUnavailable: Whether it is could not be asked.
         """
         bearer_ended, cookie_ended = await self._ended(request)
         if bearer_ended:
-            raise NotAuthenticated("the token is no longer good")
+            raise TokenEnded("the token is no longer good")
         # A browser that has logged out may go to the login page.
         return self.rules.own_cookies | set(self.rules.identity_cookies[:1] if cookie_ended else ())
 
@@ -239,18 +250,27 @@ class Gate:
             await denials.up_to_date()
         return bearer is not None and denials.refuses(bearer), any(map(denials.refuses_value, values))
 
-    def require_permission(self, decision: Decision, request: GateRequest) -> None:
+    def require_permission(self, decision: Decision, request: GateRequest, *readings: GateRequest) -> None:
         """Return when scopes and requirements do not stand in the way of the request.
+
+        Args:
+            decision: About it.
+            request: As it came.
+            readings: What else it can be taken for: with another method.
 
         Raises:
             InsufficientScope: The credential is limited, and not for this method and path.
             NotPermitted: The identity does not meet what the path requires; nor does one that only the upstream knows.
         """
         if isinstance(decision, Granted):
-            scopes = decision.identity.scopes
-            if scopes is not None and not allow(scopes, request.method, request.path.decode("ascii")):
-                raise InsufficientScope("the credential's scopes do not cover this request")
-        self.require_met(decision, request)
+            scopes, path = decision.identity.scopes, request.path.decode("ascii")
+            methods = [reading.method for reading in (request, *readings)]
+            if scopes is not None and not all(allow(scopes, method, path) for method in methods):
+                raise InsufficientScope(
+                    "the credential's scopes do not cover this request", needed_scopes(methods, path)
+                )
+        for reading in (request, *readings):
+            self.require_met(decision, reading)
 
     def require_met(self, decision: Decision, request: GateRequest) -> None:
         """Return when what the path requires of an identity does not stand in the way of the request.
@@ -334,15 +354,35 @@ class Gate:
         scope["extensions"] = {**(scope.get("extensions") or {}), RENEW: renew, INTAKE: request, DEMAND: demand}
         await self.behind(scope, receive, send)
 
-    async def refuse(self, send: Send, refusal: CompatAuthError | Refused | Unclaimed) -> None:
-        """Answer a request that is not let in: every challenge on a 401, nothing that a cache may keep."""
-        style = self.rules.style
+    async def refuse(
+        self, send: Send, refusal: CompatAuthError | Refused | Unclaimed, request: GateRequest | None
+    ) -> None:
+        """Answer a request that is not let in: every challenge on a 401, nothing that a cache may keep.
+
+        Args:
+            send: To the caller.
+            refusal: Why.
+            request: As it came; None where it could not be taken in.
+        """
+        style, occasion = self.rules.style, self.occasion(request)
         if isinstance(refusal, CompatAuthError):
-            wording = style.word_error(refusal, self._challenges)
+            # What stands behind takes Bearers, whether or not a backend of ours does.
+            invites = self._challenges_to_bearers if isinstance(refusal, TokenEnded) else self._challenges
+            wording = style.word_error(refusal, invites, occasion=occasion)
         else:
             status = refusal.status if isinstance(refusal, Refused) else 401
-            wording = style.word(status, refusal.challenges)
+            wording = style.word(status, refusal.challenges, occasion=occasion)
         await respond_wording(send, wording)
+
+    def occasion(self, request: GateRequest | None) -> Occasion:
+        """Return what a refusal of the request speaks about."""
+        if request is None:
+            return Occasion()
+        authorization = request.intake.authorization
+        return Occasion(
+            is_bearer(None if authorization is None else authorization.decode("latin-1")),
+            "" if self._metadata_url is None else self._metadata_url(request),
+        )
 
 
 def _counted(decision: Decision) -> Decision:

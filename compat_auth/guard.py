@@ -10,6 +10,7 @@ from urllib.parse import quote
 import flask
 from werkzeug.local import LocalProxy
 
+from compat_auth.bearer import Occasion, is_bearer
 from compat_auth.credentials import Credential, parse_authorization, single_authorization
 from compat_auth.errors import CompatAuthError, InsufficientScope, NotPermitted
 from compat_auth.identity import Identity
@@ -17,9 +18,11 @@ from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from compat_auth.problem import PROBLEM_JSON
 from compat_auth.refusal import RefusalStyle, Wording
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
-from compat_auth.scopes import METHOD_OVERRIDES, Scope, allow
+from compat_auth.scopes import METHOD_OVERRIDES, Scope, allow, needed_scopes
 
 View = Callable[..., Any]
+METADATA_URL = "compat_auth.metadata_url"
+"""Key in the WSGI environment under which a gate tells pages of ours that stand behind it `Occasion.metadata_url`."""
 
 
 class IdentityUser:
@@ -80,19 +83,25 @@ def require_permission(identity: Identity, requirements: Requirements) -> None:
         InsufficientScope: Its credential is limited, and not for this method and path.
         NotPermitted: It does not meet the requirements.
     """
-    if identity.scopes is not None and not _is_covered(identity.scopes):
-        raise InsufficientScope("the credential's scopes do not cover this request")
+    if identity.scopes is not None:
+        _require_covered(identity.scopes)
     if not requirements.met_by(identity):
         raise NotPermitted
 
 
-def _is_covered(scopes: tuple[Scope, ...]) -> bool:
+def _require_covered(scopes: tuple[Scope, ...]) -> None:
     request = flask.request
     # Flask has routed by the decoded path below the mount point: that very path, spelled as scopes spell it.
     path = quote(request.root_path.rstrip("/") + request.path, safe="/!$&'()*+,;=:@~")
     overrides = (request.headers.get(name.decode("ascii")) for name in METHOD_OVERRIDES)
     methods = (request.method, *(value.strip().upper() for value in overrides if value is not None))
-    return all(allow(scopes, method, path) for method in methods)
+    if not all(allow(scopes, method, path) for method in methods):
+        raise InsufficientScope("the credential's scopes do not cover this request", needed_scopes(methods, path))
+
+
+def _occasion() -> Occasion:
+    request = flask.request
+    return Occasion(is_bearer(request.headers.get("Authorization")), request.environ.get(METADATA_URL, ""))
 
 
 def guard_view(
@@ -110,13 +119,13 @@ def guard_view(
         try:
             outcome = authenticate(request_credential())
         except CompatAuthError as error:
-            return send_wording(style().word_error(error, challenges()))
+            return send_wording(style().word_error(error, challenges(), occasion=_occasion()))
         match outcome:
             case Accept(identity, headers, used=used):
                 try:
                     require_permission(identity, requirements)
                 except NotPermitted as error:
-                    return send_wording(style().word_error(error))
+                    return send_wording(style().word_error(error, occasion=_occasion()))
                 if used is not None:
                     used()
                 sign_in(identity)
@@ -125,10 +134,10 @@ def guard_view(
                     response.headers.add(name, value)
                 return response
             case Challenge(header):
-                return send_wording(style().word(401, (header,)))
+                return send_wording(style().word(401, (header,), occasion=_occasion()))
             case Reject(_, status, learnt):
-                return send_wording(style().word(status, learnt or challenges()))
+                return send_wording(style().word(status, learnt or challenges(), occasion=_occasion()))
             case Skip(learnt):
-                return send_wording(style().word(401, learnt or challenges()))
+                return send_wording(style().word(401, learnt or challenges(), occasion=_occasion()))
 
     return guarded

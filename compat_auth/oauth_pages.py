@@ -24,7 +24,7 @@ from compat_auth.identity import Identity
 from compat_auth.request import GateRequest
 from compat_auth.requirements import Requirements
 from compat_auth.revocation import revocations_of
-from compat_auth.scopes import ALL
+from compat_auth.scopes import ALL, scope_token
 from compat_auth.token_request import EXCHANGE_GRANT, MAX_BODY_BYTES, parse_form
 from compat_auth.web.attempts import TokenAttempts
 
@@ -73,6 +73,12 @@ class OAuthPages:
             settings.token.strategy == "key_pair",
         )
 
+    def metadata_url(self, request: GateRequest) -> str:
+        """Return where `resource_metadata` answers; "" for a front proxy that only asks: its callers are not ours."""
+        if not self.base_url and request.path.startswith(f"{self.prefix}forward-auth/".encode("ascii")):
+            return ""
+        return f"{self._base(request)}{RESOURCE_METADATA}"
+
     def pages(self) -> dict[str, Page]:
         """Return the pages by path, below the prefix or from the root."""
         return {
@@ -89,7 +95,7 @@ class OAuthPages:
         caller = await self._decide(gate, request)
         if not isinstance(caller, Granted):
             self.attempts.count_failure(request.client)
-            await gate.refuse(send, caller)
+            await gate.refuse(send, caller, request)
             return
         gate.require_permission(caller, request)
         try:
@@ -174,7 +180,7 @@ class OAuthPages:
         found: dict[str, Any] = {
             "active": True,
             "token_type": "Bearer",
-            "scope": " ".join(scope.replace(" ", ":") for scope in scopes),
+            "scope": " ".join(map(scope_token, scopes)),
             "username": identity.username,
             "sub": identity.subject or identity.username,
         }

@@ -42,7 +42,7 @@ async def whoami(gate: Gate, request: GateRequest, _receive: Receive, send: Send
     """Answer with the caller's identity, whatever the path rules say about the caller's rights."""
     decision = await gate.decide(request)
     if not isinstance(decision, Granted):
-        await gate.refuse(send, decision)
+        await gate.refuse(send, decision, request)
         return
     identity = decision.identity
     content = {

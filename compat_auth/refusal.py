@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from compat_auth.errors import CompatAuthError, RequestRefused
+from compat_auth.bearer import Occasion, ask_for_scope, invite
+from compat_auth.errors import CompatAuthError, InsufficientScope, RequestRefused
 from compat_auth.problem import airflow2_body, problem_body
 
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
+_NO_OCCASION = Occasion()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +41,14 @@ class RefusalStyle:
     mode: Literal["strict", "airflow2"] = "strict"
     public_role: bool = False
 
-    def word(self, status: int, challenges: tuple[str, ...] = (), detail: str | None = None) -> Wording:
+    def word(
+        self,
+        status: int,
+        challenges: tuple[str, ...] = (),
+        detail: str | None = None,
+        *,
+        occasion: Occasion = _NO_OCCASION,
+    ) -> Wording:
         """Return the refusal of a credential; a 401 carries every challenge (RFC 9110 section 15.5.2)."""
         if self.mode == "airflow2":
             # With a public role Airflow 2 lets the caller in as nobody, and nobody is not permitted.
@@ -49,17 +58,25 @@ class RefusalStyle:
             body = problem_body(status, detail=detail)
         headers = [("Cache-Control", "no-store")]
         if status == _UNAUTHORIZED:
-            headers.extend(("WWW-Authenticate", challenge) for challenge in challenges)
+            headers.extend(("WWW-Authenticate", challenge) for challenge in self.invite(challenges, occasion))
         return Wording(status, tuple(headers), body)
 
-    def word_error(self, error: CompatAuthError, challenges: tuple[str, ...] = ()) -> Wording:
+    def invite(self, challenges: tuple[str, ...], occasion: Occasion) -> tuple[str, ...]:
+        """Return the challenges of a 401 as they are sent: Airflow 2's say nothing about the token that was shown."""
+        return challenges if self.mode == "airflow2" else invite(challenges, occasion)
+
+    def word_error(
+        self, error: CompatAuthError, challenges: tuple[str, ...] = (), *, occasion: Occasion = _NO_OCCASION
+    ) -> Wording:
         """Return the refusal for an error; only a refused shape tells the caller more than its title."""
         detail = str(error) if isinstance(error, RequestRefused) and str(error) else None
         if error.status == _UNAUTHORIZED:
-            return self.word(error.status, challenges, detail)
+            return self.word(error.status, challenges, detail, occasion=occasion)
         headers = [("Cache-Control", "no-store")]
         if error.retry_after_s is not None:
             headers.append(("Retry-After", str(error.retry_after_s)))
+        if isinstance(error, InsufficientScope):
+            headers.append(("WWW-Authenticate", ask_for_scope(error.needed, occasion)))
         if error.status == _FORBIDDEN and self.mode == "airflow2":
             return Wording(error.status, tuple(headers), airflow2_body(error.status))
         return Wording(error.status, tuple(headers), problem_body(error.status, title=error.title, detail=detail))

@@ -11,10 +11,9 @@ from collections.abc import Iterable
 from functools import lru_cache
 from urllib.parse import quote
 
-from compat_auth.scopes import Scope, parse_scope
+from compat_auth.scopes import MAX_LENGTH, Scope, parse_scope
 
 MAX_SCOPES = 50
-MAX_LENGTH = 512
 _APIS = ("/api/v2", "/api/v1")
 _METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # "~" is Airflow's word for every DAG, dots are no names of one.

@@ -17,9 +17,12 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 
 ALL = "all"
+MAX_LENGTH = 512
+"""Of a scope, in characters."""
 # What some frameworks take for the method instead: a scope must cover both.
 METHOD_OVERRIDES = (b"x-http-method-override", b"x-http-method", b"x-method-override")
-_FORM = re.compile(r"(GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) (/[^\s?#\x00-\x1f\x7f]*)\Z")
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_FORM = re.compile(rf"({'|'.join(_METHODS)}) (/[^\s?#\x00-\x1f\x7f]*)\Z")
 
 
 # Braces only around a whole segment: no canonical path has any.
@@ -88,6 +91,29 @@ def parse_scope(text: str) -> Scope:
     if match is None or not all(_SEGMENT.match(segment) for segment in match.group(2).split("/")):
         raise ValueError(f"scope {text!r}: neither 'all' nor 'METHOD /path' with an upper-case method")
     return Scope(match.group(1), match.group(2))
+
+
+def needed_scopes(methods: Iterable[str], path: str) -> str:
+    """Return the narrowest scopes that would cover a request, as the `scope` of a challenge has them.
+
+    There a blank parts two scopes (RFC 6749 section 3.3), so a colon stands between method and path: `GET:/api/v2/dags`.
+
+    Args:
+        methods: All those that the request can be taken for.
+        path: Canonical path, ASCII.
+
+    Returns:
+        "" where such a scope would be too long to be one.
+    """
+    trimmed = path.rstrip("/") or "/"
+    # Any other method, such as one that a header has made up, is covered by `all` alone.
+    needed = dict.fromkeys(f"{method} {trimmed}" if method in _METHODS else ALL for method in methods)
+    return "" if any(len(scope) > MAX_LENGTH for scope in needed) else " ".join(map(scope_token, needed))
+
+
+def scope_token(scope: str) -> str:
+    """Return a scope as OAuth spells one."""
+    return scope.replace(" ", ":")
 
 
 def allow(scopes: Iterable[Scope], method: str, path: str) -> bool:

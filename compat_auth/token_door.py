@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 
 from compat_auth import audit
 from compat_auth.asgi import RawHeaders, Receive, Send, read_body, respond
+from compat_auth.bearer import ask_for_scope
 from compat_auth.config import Settings
 from compat_auth.credentials import Basic, Credential, parse_authorization
 from compat_auth.decision import Decision, Granted
@@ -117,7 +118,7 @@ class TokenDoor:
         except TokenRequestRefused as error:
             await _refuse_oauth(send, error.code, str(error))
         except CompatAuthError as error:
-            await self._refuse(gate, send, error)
+            await self._refuse(gate, request, send, error)
 
     async def _answer(self, gate: Gate, request: GateRequest, wanted: TokenRequest, send: Send) -> None:
         shown = _with_credential_of(wanted, request)
@@ -129,12 +130,13 @@ class TokenDoor:
                 raise IncompleteLogin("Username and password must be provided")
             detail = "Not authenticated" if shown.intake.authorization is None else "Invalid credentials"
             status = getattr(decision, "status", 401)
-            await self._send_refusal(send, status, detail, _challenges(status, decision.challenges))
+            await self._send_refusal(send, status, detail, _challenges(gate, shown, status, decision.challenges))
             return
         if isinstance(wanted, Exchange):
             self._require_exchangeable(wanted, decision.identity)
-        gate.require_permission(decision, shown)
+        # A scope for this very path would not do.
         _require_whole(decision.identity)
+        gate.require_permission(decision, shown)
         token = await self._issue(gate, shown, decision.identity)
         headers = [*_NO_STORE, *decision.headers]
         if isinstance(wanted, Exchange):
@@ -191,15 +193,17 @@ class TokenDoor:
         audit.record(audit.Verdict("issue", identity.backend, identity.username, "", shown.method, path, shown.client))
         return token
 
-    async def _refuse(self, gate: Gate, send: Send, error: CompatAuthError) -> None:
+    async def _refuse(self, gate: Gate, request: GateRequest, send: Send, error: CompatAuthError) -> None:
         if isinstance(error, IncompleteLogin):
             await self._send_refusal(send, self.incomplete_status, str(error), [])
         elif error.status in (401, 403):
             detail = str(error) if isinstance(error, (InsufficientScope, MalformedCredentials)) else ""
-            challenges = _challenges(error.status, gate.decider.chain.challenges())
-            await self._send_refusal(send, error.status, detail or _DETAILS[error.status], challenges)
+            headers = _challenges(gate, request, error.status, gate.decider.chain.challenges())
+            if isinstance(error, InsufficientScope):
+                headers = [(b"www-authenticate", ask_for_scope(error.needed, gate.occasion(request)).encode("ascii"))]
+            await self._send_refusal(send, error.status, detail or _DETAILS[error.status], headers)
         else:
-            await gate.refuse(send, error)
+            await gate.refuse(send, error, request)
 
     async def _send_refusal(self, send: Send, status: int, detail: str, headers: RawHeaders) -> None:
         if self.words_of_airflow:
@@ -256,15 +260,18 @@ def _require_own_site(request: GateRequest) -> None:
 
 def _require_whole(identity: Identity) -> None:
     if not _is_whole(identity):
-        raise InsufficientScope("the credential is limited, and a token of the upstream's would not be")
+        raise InsufficientScope("the credential is limited, and a token of the upstream's would not be", ALL)
 
 
 def _is_whole(identity: Identity) -> bool:
     return identity.scopes is None or any(str(scope) == ALL for scope in identity.scopes)
 
 
-def _challenges(status: int, challenges: tuple[str, ...]) -> RawHeaders:
-    return [(b"www-authenticate", challenge.encode("latin-1")) for challenge in challenges] if status == 401 else []
+def _challenges(gate: Gate, request: GateRequest, status: int, challenges: tuple[str, ...]) -> RawHeaders:
+    if status != 401:
+        return []
+    sent = gate.rules.style.invite(challenges, gate.occasion(request))
+    return [(b"www-authenticate", challenge.encode("latin-1")) for challenge in sent]
 
 
 def _content_type(request: GateRequest) -> str:

@@ -20,6 +20,7 @@ ROWS = (
         {
             "accident",
             "audit",
+            "bearer",
             "errors",
             "hashing",
             "identity",

@@ -104,7 +104,7 @@ class Door:
             try:
                 below = _below_root(scope)
             except CompatAuthError as error:
-                await self._gate.refuse(send, error)
+                await self._gate.refuse(send, error, None)
             else:
                 await self._gate(below, receive, send)
         else:

@@ -6,16 +6,15 @@ import json
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
-import bcrypt
 import pytest
 
 from compat_auth.app import Gateway
-from compat_auth.config import Settings, parse_settings
+from compat_auth.config import Settings
 from compat_auth.personal_tokens import PersonalTokens, Wish
 from compat_auth.revocation import Revocations
+from security.token_gateway import opened, settings_with_tokens
 from security.upstream import Recorder, recording_upstream
 from stand_ins import Sent, basic, call, http_scope
 
@@ -31,31 +30,13 @@ def upstream() -> Iterator[Recorder]:
 
 @pytest.fixture
 def settings(tmp_path: Path, upstream: Recorder) -> Settings:
-    password = bcrypt.hashpw(b"wonder", bcrypt.gensalt(4)).decode()
-    (tmp_path / "htpasswd").write_text(f"alice:{password}\n")
-    (tmp_path / "htpasswd").chmod(0o600)
-    content: dict[str, Any] = {
-        "auth_backends": ["personal_token", "basic_auth"],
-        "database_url": f"sqlite:///{tmp_path / 'store.db'}",
-        "basic_auth": {"directories": ["htpasswd"]},
-        "lookup": {"directories": ["mapping"]},
-        "mapping": {"file": str(tmp_path / "users.toml")},
-        "htpasswd": {"file": str(tmp_path / "htpasswd")},
-        "upstream": {"url": f"http://127.0.0.1:{upstream.port}", "profile": "generic"},
-        "token": {"strategy": "shared_secret", "secret": "t" * 64},
-    }
-    (tmp_path / "users.toml").write_text('[[user]]\nusername = "alice"\n')
-    (tmp_path / "users.toml").chmod(0o600)
-    return parse_settings(content, origin="test")
+    return settings_with_tokens(tmp_path, upstream.port)
 
 
 @pytest.fixture
 async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
-    gateway = Gateway(settings)
-    await gateway._proxy.open()
-    yield gateway
-    gateway._decider.close()
-    await gateway._proxy.close()
+    async with opened(settings) as gateway:
+        yield gateway
 
 
 async def post(gateway: Gateway, path: bytes, form: dict[str, str], authorization: str = "") -> Sent:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compat_auth.scopes import allow, parse_scope
+from compat_auth.scopes import allow, needed_scopes, parse_scope
 
 # Scopes, request, allowed.
 VECTORS: list[tuple[list[str], str, bool]] = [
@@ -67,3 +67,27 @@ def test_a_scope_that_could_only_be_a_typo_is_refused(text: str) -> None:
 @pytest.mark.parametrize("text", ["all", "GET /a", "POST /a/b/", "GET /"])
 def test_a_scope_is_spelled_as_it_was_read(text: str) -> None:
     assert str(parse_scope(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("methods", "path", "needed"),
+    [
+        (["GET"], "/api/v2/dags", "GET:/api/v2/dags"),
+        (["HEAD"], "/api/v2/dags/", "HEAD:/api/v2/dags"),
+        (["GET"], "/", "GET:/"),
+        (["POST", "DELETE", "POST"], "/a", "POST:/a DELETE:/a"),
+        (["PURGE"], "/a", "all"),
+        (["GET", 'X", realm="'], "/a", "GET:/a all"),
+        (["GET"], "/a%22%2Fb", "GET:/a%22%2Fb"),
+        (["GET"], "/" + "a" * 508, ""),
+    ],
+)
+def test_what_a_request_needs_is_spelled_for_oauth(methods: list[str], path: str, needed: str) -> None:
+    assert needed_scopes(methods, path) == needed
+
+
+@pytest.mark.parametrize("path", ["/a/b", "/", "/a%2Fb", "/a/" + "b" * 400])
+def test_what_a_request_is_told_to_need_covers_it(path: str) -> None:
+    needed = needed_scopes(["PUT"], path).replace(":", " ", 1)
+
+    assert allow([parse_scope(needed)], "PUT", path)
