@@ -29,10 +29,11 @@ from compat_auth.errors import InvalidToken
 from compat_auth.jwk import VerifyingKey, verifying_key
 from compat_auth.keys import create_keys
 from compat_auth.pages import JWKS_PATH
-from compat_auth.personal_tokens import PersonalTokens, Wish
+from compat_auth.personal_tokens import PersonalTokens
 from compat_auth.refusal import RefusalStyle
 from compat_auth.revocation import Revocations
 from compat_auth.server import uvicorn_config
+from compat_auth.token_wishes import Wish
 from compat_auth.tokens import verify
 
 AUDIENCE = "demo-upstream"

@@ -12,6 +12,7 @@ import time
 import weakref
 from collections import Counter
 from collections.abc import Callable
+from datetime import date
 
 from compat_auth.errors import CompatAuthError
 from compat_auth.recurring import Recurring
@@ -22,6 +23,7 @@ FLUSH_S = 10.0
 DAY_S = 86400
 # While the database is down, so many tokens' uses are kept in memory.
 _MAX_PENDING = 10_000
+_EPOCH = date(1970, 1, 1).toordinal()
 _log = logging.getLogger(__name__)
 
 
@@ -74,6 +76,12 @@ class TokenUses:
                 self._written = {one: at for one, at in self._written.items() if now - at < LAST_USED_PAUSE_S}
             shown = "".join(letter for letter in agent if letter.isprintable())
             self._last[token_id] = LastUse(token_id, now, address[:ADDRESS_LENGTH], shown[:AGENT_LENGTH])
+
+    def by_day(self, token_id: str) -> dict[str, int]:
+        """Return how often a token was used on each of the last 30 days (UTC) on which it was, oldest first."""
+        today = int(self._now()) // DAY_S
+        found = self.rows.of(token_id, since_day=today - 29)
+        return {date.fromordinal(_EPOCH + day).isoformat(): uses for day, uses in found.items()}
 
     def flush(self) -> None:
         """Write what is pending; it is kept for the next time where the database cannot be asked."""

@@ -96,7 +96,7 @@ class PersonalTokenBackend(Backend):
         if tokens is None or not isinstance(credential, Bearer) or not looks_like_one(credential.token):
             return False
         try:
-            tokens.revoke(tokens.find(credential.token), reason="revoked by its bearer")
+            tokens.revoke(tokens.recognition.find(credential.token), reason="revoked by its bearer")
         except (NotAuthenticated, NoSuchToken):
             return False
         return True
@@ -111,7 +111,7 @@ class PersonalTokenBackend(Backend):
         tokens = PersonalTokens.from_settings(self._settings, Revocations())
         tokens.owners.require_some()
         try:
-            return tokens.probe()
+            return tokens.recognition.probe()
         finally:
             tokens.rows.database.close()
 
@@ -120,7 +120,7 @@ class PersonalTokenBackend(Backend):
         return (f'Bearer realm="{self._realm}"',)
 
     def _accept(self, tokens: PersonalTokens, text: str, username: str) -> Accept:
-        token, owner = tokens.vouch(text)
+        token, owner = tokens.recognition.vouch(text)
         if username not in (ANY_USER, owner.username):
             raise NotAuthenticated(f"{token.id}: is not {username!r}'s")
         tokens.notices.ensure()

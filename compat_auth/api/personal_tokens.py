@@ -16,10 +16,11 @@ from compat_auth.config import Settings
 from compat_auth.errors import BadRequest, BodyTooLarge, CompatAuthError, MethodNotAllowed, NotPermitted
 from compat_auth.guard import current_identity, guard_view, send_wording
 from compat_auth.identity import Identity
-from compat_auth.personal_tokens import NewToken, PersonalTokens, Wish, personal_tokens_of
+from compat_auth.personal_tokens import PersonalTokens, personal_tokens_of
 from compat_auth.refusal import RefusalStyle
 from compat_auth.sessions import request_forgery
 from compat_auth.token_access import TokenAccess
+from compat_auth.token_wishes import NewToken, Wish
 
 BLUEPRINT = "compat_auth_personal_tokens"
 PATH = "api/personal-tokens"
@@ -105,7 +106,7 @@ class _TokenApi:
     def _show(self, identity: Identity, token_id: str) -> Response:
         token = self._access.find(identity, token_id, to_revoke=True)
         content = view(token, self._tokens.now()).model_dump(mode="json")
-        return flask.make_response({**content, "uses": self._tokens.uses_by_day(token)})
+        return flask.make_response({**content, "uses": self._tokens.uses.by_day(token.id)})
 
     def _refresh(self, identity: Identity, token_id: str) -> Response:
         token = self._access.find(identity, token_id)

@@ -9,11 +9,11 @@ import click
 
 from compat_auth.cli.options import config_option
 from compat_auth.cli.role_accounts import opened_tokens
-from compat_auth.personal_tokens import Wish
 from compat_auth.scopes import ALL
 from compat_auth.store.personal_token_rows import PersonalToken
 from compat_auth.store.role_account_rows import RoleAccountRows
 from compat_auth.token_pruning import prune as prune_tokens
+from compat_auth.token_wishes import Wish
 
 _BY = "compat-auth tokens"
 

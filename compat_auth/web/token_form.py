@@ -8,8 +8,8 @@ from datetime import date, datetime, timedelta, timezone
 from flask import request
 
 from compat_auth.errors import CompatAuthError, InvalidValue, NameTaken
-from compat_auth.personal_tokens import Wish
 from compat_auth.scopes import ALL
+from compat_auth.token_wishes import Wish
 
 _LISTED = "listed"
 

@@ -10,11 +10,12 @@ from flask import Response, request
 
 from compat_auth.errors import CompatAuthError, NoSuchToken, NoSuchUser
 from compat_auth.identity import Identity
-from compat_auth.personal_tokens import MAX_OVERLAP_S, NewToken, PersonalTokens
+from compat_auth.personal_tokens import MAX_OVERLAP_S, PersonalTokens
 from compat_auth.session_cookie import Session
 from compat_auth.store.personal_token_rows import PersonalToken
 from compat_auth.token_access import TokenAccess
 from compat_auth.token_notices import notice_stage
+from compat_auth.token_wishes import NewToken
 from compat_auth.web.account import Account, View, render_account, show_message
 from compat_auth.web.page import allow_script, record, redirect
 from compat_auth.web.token_form import TokenForm, day_ahead, days_until, field_of

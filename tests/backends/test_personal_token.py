@@ -20,11 +20,12 @@ from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.password_file import add_user, disable_user
 from compat_auth.peppers import Peppers
-from compat_auth.personal_tokens import PersonalTokens, Wish
+from compat_auth.personal_tokens import PersonalTokens
 from compat_auth.registry import load_chain
 from compat_auth.revocation import Revocations
 from compat_auth.testing import BackendContract, Headers
 from compat_auth.token_format import make_text
+from compat_auth.token_wishes import Wish
 from compat_auth_backends.personal_token import PersonalTokenBackend
 
 HASH = "$2b$04$" + "a" * 53

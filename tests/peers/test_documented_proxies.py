@@ -17,9 +17,10 @@ from compat_auth.asgi import Receive, Scope, Send, respond
 from compat_auth.cli import commands
 from compat_auth.config import parse_settings
 from compat_auth.demo import BackgroundServer
-from compat_auth.personal_tokens import PersonalTokens, Wish
+from compat_auth.personal_tokens import PersonalTokens
 from compat_auth.revocation import Revocations
 from compat_auth.server import bind_socket
+from compat_auth.token_wishes import Wish
 from peers.proxies import StartProxy
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "forward-auth.md").read_text(encoding="utf-8")

@@ -17,8 +17,9 @@ from axe_playwright_python.sync_playwright import Axe  # pyright: ignore[reportM
 from playwright.sync_api import BrowserContext, Dialog, Page, expect
 
 from compat_auth.config import Settings, parse_settings
-from compat_auth.personal_tokens import PersonalTokens, Wish
+from compat_auth.personal_tokens import PersonalTokens
 from compat_auth.revocation import Revocations
+from compat_auth.token_wishes import Wish
 from peers.airflows import JWT_SECRET
 from peers.chromium import new_window
 from peers.echo import EchoUpstream

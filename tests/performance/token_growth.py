@@ -89,7 +89,7 @@ def _window(service: PersonalTokens, texts: list[str], seconds: float, clock: Ca
     random.shuffle(texts)
     began, end, done, wrong = clock(), time.monotonic() + seconds, 0, 0
     while time.monotonic() < end:
-        _, identity = service.vouch(texts[done % len(texts)])
+        _, identity = service.recognition.vouch(texts[done % len(texts)])
         wrong += not identity.username.startswith("user")
         done += 1
     return (clock() - began) / done, wrong

@@ -22,8 +22,9 @@ from compat_auth.app import create_app, create_flask_app
 from compat_auth.config import Settings, parse_settings
 from compat_auth.errors import NotAuthenticated
 from compat_auth.password_file import add_user
-from compat_auth.personal_tokens import NewToken, PersonalTokens, Wish, personal_tokens_of
+from compat_auth.personal_tokens import PersonalTokens, personal_tokens_of
 from compat_auth.token_format import make_text
+from compat_auth.token_wishes import NewToken, Wish
 from stand_ins import call, http_scope
 
 PATH = "/compat-auth/api/leaked-tokens"
@@ -118,7 +119,7 @@ def service_of(app: flask.Flask) -> PersonalTokens:
 
 def is_alive(app: flask.Flask, text: str) -> bool:
     try:
-        service_of(app).vouch(text)
+        service_of(app).recognition.vouch(text)
     except NotAuthenticated:
         return False
     return True

@@ -17,9 +17,10 @@ from werkzeug.test import TestResponse
 from compat_auth.app import Gateway, create_flask_app
 from compat_auth.config import Settings, parse_settings
 from compat_auth.identity import Identity
-from compat_auth.personal_tokens import NewToken, PersonalTokens, Wish, personal_tokens_of
+from compat_auth.personal_tokens import PersonalTokens, personal_tokens_of
 from compat_auth.store.session_rows import digest_of
 from compat_auth.token_format import parse_text
+from compat_auth.token_wishes import NewToken, Wish
 from compat_auth.web.leftovers import set_leftovers
 from compat_auth_backends.directories.htpasswd import CHECK_INTERVAL_S
 from security.browser import HOST, Browser
@@ -96,7 +97,7 @@ def test_a_token_is_made_and_works_and_is_shown_once(browser: Browser) -> None:
     answer = create(browser, limit="listed", scopes="GET /api/v2/dags/\r\n\r\n trigger ")
 
     text = shown_text(answer)
-    token, _ = service_of(browser).vouch(text)
+    token, _ = service_of(browser).recognition.vouch(text)
     assert answer.status_code == 200
     assert (token.username, token.name, token.scopes) == ("alice", "etl", ("GET /api/v2/dags/", "trigger"))
     assert datetime.fromtimestamp(token.expires - 1, timezone.utc).date().isoformat() == day(30)
@@ -123,9 +124,9 @@ def test_a_refresh_shows_a_new_secret_and_the_old_one_is_dead(browser: Browser) 
 
     answer = browser.open(f"{TOKENS}/refresh", form)
 
-    assert service_of(browser).find(shown_text(answer)).id == before.token.id
+    assert service_of(browser).recognition.find(shown_text(answer)).id == before.token.id
     with pytest.raises(Exception, match="not its secret"):
-        service_of(browser).vouch(before.text)
+        service_of(browser).recognition.vouch(before.text)
 
 
 def refresh_form(browser: Browser, token: NewToken, **more: str) -> dict[str, str]:
@@ -142,7 +143,7 @@ def test_an_overlap_lets_the_old_secret_work_on(browser: Browser) -> None:
     answer = browser.open(f"{TOKENS}/refresh", refresh_form(browser, before, overlap="3600"))
 
     assert shown_text(answer) != before.text
-    assert service_of(browser).vouch(before.text)[0].id == before.token.id
+    assert service_of(browser).recognition.vouch(before.text)[0].id == before.token.id
 
 
 def test_a_refresh_that_is_sent_twice_happens_once(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,7 +156,7 @@ def test_a_refresh_that_is_sent_twice_happens_once(browser: Browser, monkeypatch
     answer = browser.open(f"{TOKENS}/refresh", form)
 
     assert answer.status_code == 409
-    assert service_of(browser).find(text).id == before.token.id
+    assert service_of(browser).recognition.find(text).id == before.token.id
 
 
 @pytest.mark.parametrize("more", [{"overlap": "1"}, {"overlap": "x"}, {"until": "never"}, {"until": "1999-01-01"}])
@@ -166,13 +167,13 @@ def test_a_refresh_that_makes_no_sense_changes_nothing(browser: Browser, more: d
 
     assert answer.status_code == 422
     assert 'role="alert"' in answer.text
-    assert service_of(browser).find(before.text).refreshed is None
+    assert service_of(browser).recognition.find(before.text).refreshed is None
 
 
 def test_a_revocation_asks_first_and_then_kills(browser: Browser) -> None:
     token = made(browser)
     asked = browser.open(f"{TOKENS}/revoke?id={token.token.id}")
-    alive = service_of(browser).vouch(token.text)[0].revoked
+    alive = service_of(browser).recognition.vouch(token.text)[0].revoked
 
     answer = browser.open(f"{TOKENS}/revoke", {"token": browser.token(TOKENS), "id": token.token.id})
 
@@ -181,7 +182,7 @@ def test_a_revocation_asks_first_and_then_kills(browser: Browser) -> None:
     assert (answer.status_code, answer.headers["Location"]) == (303, f"{TOKENS}?done=revoked")
     assert "is revoked" in browser.open(answer.headers["Location"]).text
     with pytest.raises(Exception, match="revoked"):
-        service_of(browser).vouch(token.text)
+        service_of(browser).recognition.vouch(token.text)
 
 
 @pytest.mark.parametrize("path", ["refresh", "revoke"])
@@ -196,7 +197,7 @@ def test_anothers_token_is_as_unknown_as_none(browser: Browser, path: str) -> No
     assert {answer.status_code for answer in answers} == {404}
     assert len({answer.text for answer in answers}) == 1
     assert sent.status_code == 404
-    assert service_of(browser).find(others.text).revoked is None
+    assert service_of(browser).recognition.find(others.text).revoked is None
     assert "his" not in browser.open(TOKENS).text
 
 
@@ -216,7 +217,7 @@ def test_a_form_needs_the_sessions_own_token(
 
     assert answer.status_code == 400
     assert [found.revoked for found in service_of(browser).list("alice")] == [None]
-    assert service_of(browser).vouch(token.text)[0].refreshed is None
+    assert service_of(browser).recognition.vouch(token.text)[0].refreshed is None
 
 
 @pytest.mark.parametrize("path", ACTIONS)

@@ -12,8 +12,9 @@ import pytest
 
 from compat_auth.app import Gateway
 from compat_auth.config import Settings
-from compat_auth.personal_tokens import PersonalTokens, Wish
+from compat_auth.personal_tokens import PersonalTokens
 from compat_auth.revocation import Revocations
+from compat_auth.token_wishes import Wish
 from security.token_gateway import opened, settings_with_tokens
 from security.upstream import Recorder, recording_upstream
 from stand_ins import Sent, basic, call, http_scope
