@@ -175,7 +175,7 @@ ROWS = (
         "its rules",
         {"airflow.v1.facts", "airflow.v1.forms", "airflow.v1.objects", "airflow.v1.partial", "airflow.v1.query"},
     ),
-    ("an operation of it", {"airflow.v1.operation"}),
+    ("an operation of it, and answers to it", {"airflow.v1.imagined", "airflow.v1.operation"}),
     (
         "families of its operations",
         {

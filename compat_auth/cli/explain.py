@@ -27,7 +27,8 @@ def explain_command(
 ) -> None:
     """Replay a request through the chain: each backend's verdict and why, secrets masked.
 
-    For a path below /api/v1 it also prints the call to /api/v2 that the request begins with.
+    For a path below /api/v1 it also prints every call to /api/v2 that the request may make, which of them
+    write, and what those that need not follow depend on.
 
     Nothing is sent to the upstream, unless a directory or strategy of the configuration asks it about a password.
 

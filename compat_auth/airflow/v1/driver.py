@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 
 from compat_auth.airflow.v1.facts import Facts
 from compat_auth.airflow.v1.messages import Answer, Call, Reply, Steps
@@ -41,8 +42,14 @@ class Request:
     accept: str = ""
 
 
-def plan(router: Router, request: Request, facts: Facts) -> tuple[Asked, Steps]:
+def plan(router: Router, request: Request, facts: Facts, moment: datetime | None = None) -> tuple[Asked, Steps]:
     """Return a request, read by the record of its operation, and the operation's steps.
+
+    Args:
+        router: All operations.
+        request: As it came.
+        facts: Known about the upstream.
+        moment: When it came; None for now.
 
     Raises:
         V1Problem: There is none, or the request does not fit it.
@@ -51,8 +58,8 @@ def plan(router: Router, request: Request, facts: Facts) -> tuple[Asked, Steps]:
     # 2.11 looks at no query of an operation that has neither parameters nor places.
     query = Query(operation.query, request.query, is_strict=bool(operation.query or segments))
     body = operation.form.read(request.body, request.content_type) if operation.form is not None else {}
-    asked = Asked(operation, segments, query, body, request.accept, facts)
-    return asked, _only_with_fab(asked) if operation.fab else operation.steps(asked)
+    asked = Asked(operation, segments, query, body, request.accept, facts, moment or datetime.now(timezone.utc))
+    return asked, _fitting(_only_with_fab(asked) if operation.fab else operation.steps(asked))
 
 
 def _only_with_fab(asked: Asked) -> Steps:
@@ -60,6 +67,15 @@ def _only_with_fab(asked: Asked) -> Steps:
     if not has_fab:
         raise V1Problem(400, _FAB_ONLY)
     return (yield from asked.operation.steps(asked))
+
+
+def _fitting(steps: Steps) -> Steps:
+    try:
+        return (yield from steps)
+    except (ValueError, LookupError, TypeError, AttributeError) as exc:
+        # A document of another shape than the upstream's API promises. Not the message: it may quote values.
+        logger.warning("upstream: a document that does not fit its API: %s", type(exc).__name__)
+        raise V1Problem(502, "the upstream's answer does not fit its API") from None
 
 
 async def drive(steps: Steps, send: Sender) -> Reply | None:
@@ -77,7 +93,3 @@ async def drive(steps: Steps, send: Sender) -> Reply | None:
         return reply
     except V1Problem as problem:
         return problem.reply()
-    except (ValueError, LookupError, TypeError, AttributeError) as exc:
-        # A document of another shape than the upstream's API promises. Not the message: it may quote values.
-        logger.warning("upstream: a document that does not fit its API: %s", type(exc).__name__)
-        return V1Problem(502, "the upstream's answer does not fit its API").reply()

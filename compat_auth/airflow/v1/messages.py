@@ -11,6 +11,8 @@ from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from compat_auth.strict_json import is_object
+
 JSON = "application/json"
 TEXT = "text/plain"
 Json = dict[str, Any]
@@ -50,6 +52,13 @@ class Call:
     accept: str = JSON
     rewriter: Rewriter | None = None
     content_type: str = TEXT
+
+    @property
+    def writes(self) -> bool:
+        """Whether it may change something upstream; a list, a test and a trial run are asked for by writing methods."""
+        if self.method == "GET" or self.path.endswith(("/list", "/dry_run", "/connections/test")):
+            return False
+        return not (is_object(self.body) and self.body.get("dry_run") is True)
 
 
 @dataclass(frozen=True, slots=True)

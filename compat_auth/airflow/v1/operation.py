@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -32,6 +33,7 @@ class Asked:
         body: Read; empty for an operation without a body.
         accept: Value of `Accept`, empty for none.
         facts: What is known about the upstream.
+        moment: When it came, UTC.
     """
 
     operation: Operation
@@ -40,6 +42,7 @@ class Asked:
     body: Json = field(repr=False)
     accept: str
     facts: Facts
+    moment: datetime
 
     def named(self, name: str) -> str:
         """Return what stands at a place of the template, decoded."""

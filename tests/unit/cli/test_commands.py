@@ -150,6 +150,21 @@ def test_explain_asks_for_a_password_that_is_not_given(config: Path) -> None:
     assert "accepts 'alice'" in result.output
 
 
+def test_explain_tells_every_call_that_a_request_of_airflow_2_is_made_of(config: Path) -> None:
+    config.write_text(config.read_text().replace('profile = "generic"', 'profile = "airflow-fab"'))
+    bearer = ("-H", "Authorization: Bearer of.the.upstream")
+    body = ("-d", '{"key": "k", "value": "hush"}')
+
+    result = run("explain", "--config", str(config), *bearer, *body, "POST", "/api/v1/variables")
+
+    lines = result.output.splitlines()
+    assert lines[-3:-1] == [
+        "operation: post_variables",
+        'call 1 (writes): POST /api/v2/variables {"description": null, "key": "k", "value": "(hidden)"}',
+    ]
+    assert lines[-1].startswith("call 2 (writes), when call 1 is refused with 409: PATCH /api/v2/variables/k?")
+
+
 def test_a_header_without_a_colon_is_a_usage_error(config: Path) -> None:
     result = run("explain", "--config", str(config), "-H", "nonsense", "GET", "/api/v2/dags")
 

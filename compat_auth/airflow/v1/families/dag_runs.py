@@ -81,8 +81,7 @@ def _show(asked: Asked) -> Steps:
 
 def _trigger(asked: Asked) -> Steps:
     """Trigger a run with all that 2.x decides itself: date, id, and not before its date."""
-    given = asked.body
-    now = datetime.now(timezone.utc)
+    given, now = asked.body, asked.moment
     moment = _logical_date(given, now)
     run_id = given["dag_run_id"] if "dag_run_id" in given else f"manual__{say_date(moment)}"
     if run_id is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from datetime import datetime, timezone
 
 from compat_auth.airflow.v1.dates import parse_date, say_date
 from compat_auth.airflow.v1.forms import BOOLEAN, DATE, INTEGER, LIST, OPTIONAL, STRING, Field, Form
@@ -297,7 +296,7 @@ def _clear(asked: Asked) -> Steps:
     if body.get("dag_run_id") is None:
         body.pop("dag_run_id", None)
         # 2.x clears nothing of the future unless it is told to.
-        body["end_date"] = body.get("end_date") or say_date(datetime.now(timezone.utc))
+        body["end_date"] = body.get("end_date") or say_date(asked.moment)
     answer = yield asked.call(body)
     if answer.status == 404:
         run_id = str(body.get("dag_run_id", ""))
