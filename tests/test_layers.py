@@ -162,6 +162,7 @@ ROWS = (
     ("taking it back", {"credential_revocation"}),
     ("asking for it", {"extension", "request"}),
     ("gate", {"gate"}),
+    ("an API to read and try out", {"swagger_ui"}),
     ("gate inside Airflow", {"airflow.door"}),
     (
         "words of Airflow 2's API",
@@ -199,7 +200,7 @@ ROWS = (
             ),
         },
     ),
-    ("the way to an operation", {"airflow.v1.router"}),
+    ("the way to an operation, and what it answers", {"airflow.v1.router", "airflow.v1.schemas"}),
     ("all its operations", {"airflow.v1.catalog", "airflow.v1.driver", "airflow.v1.openapi"}),
     ("the way to the upstream", {"airflow.v1.door", "airflow.v1.preview"}),
     ("Airflow 2's API as an application", {"airflow.v1.translation"}),

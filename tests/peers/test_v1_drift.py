@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from compat_auth.airflow.v1 import objects
+from compat_auth.airflow.v1.catalog import OPERATIONS
 from compat_auth.airflow.v1.mapper import Mapper
+from compat_auth.airflow.v1.openapi import document
 from peers.airflows import Airflow2, Airflow3
 from peers.gateway import call
 
@@ -92,3 +94,38 @@ def test_every_field_of_2_x_is_made(old: dict[str, Any], name: str, _new: str, s
 
     assert described - mapper.fields == set()
     assert mapper.fields - described == NOT_DESCRIBED.get(schema, set())
+
+
+def test_operations_stand_in_the_groups_of_2_x(old: dict[str, Any]) -> None:
+    ours = document(OPERATIONS, "1")
+
+    assert _groups(ours) == _groups(old)
+
+
+def _groups(description: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the groups of each operation, by its name: clients that are generated have a class for each."""
+    return {
+        operation["operationId"]: operation["tags"]
+        for item in description["paths"].values()
+        for method, operation in item.items()
+        if method != "parameters"
+    }
+
+
+def test_successes_have_the_statuses_and_media_types_of_2_x(old: dict[str, Any]) -> None:
+    ours = document(OPERATIONS, "1")
+
+    assert _successes(ours) == _successes(old)
+
+
+def _successes(description: dict[str, Any]) -> dict[str, dict[str, list[str]]]:
+    return {
+        operation["operationId"]: {
+            status: sorted(answer.get("content", {}))
+            for status, answer in operation["responses"].items()
+            if status.startswith("2")
+        }
+        for item in description["paths"].values()
+        for method, operation in item.items()
+        if method != "parameters"
+    }

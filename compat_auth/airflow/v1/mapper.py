@@ -16,6 +16,7 @@ class Mapper:
     """One kind of object. A field that stands nowhere here is left out: later versions may add what they like.
 
     Attributes:
+        name: What 2.x calls the object.
         same: Fields of the same name and value.
         dates: Fields of the same name that hold dates.
         renamed: Field of 2.x to field of 3.x.
@@ -26,6 +27,7 @@ class Mapper:
         used: Fields of 3.x that only `derived` reads.
     """
 
+    name: str = ""
     same: tuple[str, ...] = ()
     dates: tuple[str, ...] = ()
     renamed: Mapping[str, str] = field(default_factory=dict[str, str])

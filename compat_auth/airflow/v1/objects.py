@@ -18,7 +18,7 @@ from compat_auth.airflow.v1.tokens import pack
 
 DAG_FILE = "dag"
 # 3.0: asset_triggered; 3.2: asset_materialization; 3.3: operator_triggered. Strict clients know no other than these.
-_RUN_TYPES = {
+RUN_TYPES = {
     "backfill": "backfill",
     "manual": "manual",
     "scheduled": "scheduled",
@@ -26,7 +26,7 @@ _RUN_TYPES = {
     "asset_triggered": "dataset_triggered",
 }
 _EXTERNAL = frozenset(("manual", "operator_triggered", "asset_materialization"))
-_RUN_STATES = frozenset(("queued", "running", "success", "failed"))
+RUN_STATES = frozenset(("queued", "running", "success", "failed"))
 TASK_STATES = frozenset(
     [
         "success",
@@ -47,20 +47,20 @@ TASK_STATES = frozenset(
 
 def run_type(run: Json) -> str:
     """Return the kind of a run; what 2.x does not know was started by somebody."""
-    return _RUN_TYPES.get(run.get("run_type") or "", "manual")
+    return RUN_TYPES.get(run.get("run_type") or "", "manual")
 
 
 def _external_trigger(run: Json) -> bool:
     # What `airflow dags test` runs, nobody has triggered.
     if run.get("triggered_by") == "test":
         return False
-    return run.get("run_type") not in _RUN_TYPES or run.get("run_type") in _EXTERNAL
+    return run.get("run_type") not in RUN_TYPES or run.get("run_type") in _EXTERNAL
 
 
 def run_state(run: Json) -> str | None:
     """Return the state of a run; one that 2.x does not know has not ended."""
     state = run.get("state")
-    return state if state is None or state in _RUN_STATES else "running"
+    return state if state is None or state in RUN_STATES else "running"
 
 
 def task_state(instance: Json) -> str | None:
@@ -146,6 +146,7 @@ _DAG_DATES = (
 _DAG_USED = frozenset(("timetable_summary", "timetable_description", "tags", "is_stale"))
 
 DAG = Mapper(
+    name="DAG",
     same=tuple(_DAG_SAME),
     dates=_DAG_DATES,
     renamed_dates=_DAG_RENAMED_DATES,
@@ -156,6 +157,7 @@ DAG = Mapper(
 )
 
 DAG_DETAILS = Mapper(
+    name="DAGDetail",
     same=(*_DAG_SAME, "catchup", "doc_md", "is_paused_upon_creation", "render_template_as_native_obj", "timezone"),
     dates=(*_DAG_DATES, "start_date", "end_date", "last_parsed"),
     renamed={"concurrency": "max_active_tasks", "template_searchpath": "template_search_path"},
@@ -178,6 +180,7 @@ DAG_DETAILS = Mapper(
 )
 
 DAG_RUN = Mapper(
+    name="DAGRun",
     same=("dag_run_id", "dag_id", "note"),
     dates=("start_date", "end_date", "data_interval_start", "data_interval_end", "last_scheduling_decision"),
     derived={
@@ -226,6 +229,7 @@ _TRY_DROPPED = frozenset(("dag_display_name", "operator_name", "scheduled_when",
 _TRY_USED = frozenset(("state", "hostname", "unixname"))
 
 TRY = Mapper(
+    name="TaskInstanceHistory",
     same=tuple(_TRY_SAME),
     dates=("start_date", "end_date", "queued_when"),
     derived=_TRY_DERIVED,
@@ -234,9 +238,13 @@ TRY = Mapper(
 )
 
 TRIGGER = Mapper(
-    same=("id", "classpath", "kwargs", "triggerer_id"), dates=("created_date",), dropped=frozenset(("queue",))
+    name="Trigger",
+    same=("id", "classpath", "kwargs", "triggerer_id"),
+    dates=("created_date",),
+    dropped=frozenset(("queue",)),
 )
 JOB = Mapper(
+    name="Job",
     same=("id", "dag_id", "state", "job_type", "executor_class", "hostname", "unixname"),
     dates=("start_date", "end_date", "latest_heartbeat"),
     dropped=frozenset(("dag_display_name",)),
@@ -250,6 +258,7 @@ def _rendered_map_index(instance: Json) -> str | None:
 
 
 TASK_INSTANCE = Mapper(
+    name="TaskInstance",
     same=(*_TRY_SAME, "note"),
     dates=("start_date", "end_date", "queued_when"),
     constant={"sla_miss": None},
@@ -266,6 +275,7 @@ TASK_INSTANCE = Mapper(
 )
 
 REFERENCE = Mapper(
+    name="TaskInstanceReference",
     same=("task_id", "dag_id", "dag_run_id"),
     derived={"execution_date": execution_date},
     dropped=TASK_INSTANCE.known - {"task_id", "dag_id", "dag_run_id", "logical_date", "run_after"},
@@ -273,6 +283,7 @@ REFERENCE = Mapper(
 )
 
 TASK = Mapper(
+    name="Task",
     same=(
         "task_id",
         "task_display_name",
@@ -309,6 +320,7 @@ TASK = Mapper(
 )
 
 XCOM = Mapper(
+    name="XComCollectionItem",
     same=("key", "map_index", "task_id", "dag_id"),
     dates=("timestamp",),
     derived={"execution_date": execution_date},
@@ -316,14 +328,22 @@ XCOM = Mapper(
     used=frozenset(("logical_date", "run_after")),
 )
 XCOM_VALUE = Mapper(
-    same=(*XCOM.same, "value"), dates=XCOM.dates, derived=XCOM.derived, dropped=XCOM.dropped, used=XCOM.used
+    name="XCom",
+    same=(*XCOM.same, "value"),
+    dates=XCOM.dates,
+    derived=XCOM.derived,
+    dropped=XCOM.dropped,
+    used=XCOM.used,
 )
 
 CONNECTION_LISTED = Mapper(
+    name="ConnectionCollectionItem",
     same=("connection_id", "conn_type", "description", "host", "login", "schema", "port"),
     dropped=frozenset(("password", "extra", "team_name")),
 )
-CONNECTION = Mapper(same=(*CONNECTION_LISTED.same, "extra"), dropped=frozenset(("password", "team_name")))
+CONNECTION = Mapper(
+    name="Connection", same=(*CONNECTION_LISTED.same, "extra"), dropped=frozenset(("password", "team_name"))
+)
 
 
 def _variable_value(found: Json) -> str:
@@ -335,12 +355,14 @@ def _variable_value(found: Json) -> str:
 
 
 VARIABLE = Mapper(
+    name="Variable",
     same=("key", "description"),
     derived={"value": _variable_value},
     dropped=frozenset(("is_encrypted", "team_name")),
     used=frozenset(("value",)),
 )
 POOL = Mapper(
+    name="Pool",
     same=(
         "name",
         "slots",
@@ -356,10 +378,13 @@ POOL = Mapper(
     dropped=frozenset(("team_name",)),
 )
 
-_DAG_REFERENCE = Mapper(same=("dag_id",), dates=("created_at", "updated_at"))
-_TASK_REFERENCE = Mapper(same=("dag_id", "task_id"), dates=("created_at", "updated_at"))
-_ALIAS = Mapper(same=("id", "name"), dropped=frozenset(("group",)))
-_CREATED_RUN = Mapper(
+DAG_REFERENCE = Mapper(name="DagScheduleDatasetReference", same=("dag_id",), dates=("created_at", "updated_at"))
+TASK_REFERENCE = Mapper(
+    name="TaskOutletDatasetReference", same=("dag_id", "task_id"), dates=("created_at", "updated_at")
+)
+ALIAS = Mapper(name="DatasetAlias", same=("id", "name"), dropped=frozenset(("group",)))
+CREATED_RUN = Mapper(
+    name="BasicDAGRun",
     same=("dag_id", "state"),
     renamed={"dag_run_id": "run_id"},
     dates=("start_date", "end_date", "data_interval_start", "data_interval_end"),
@@ -372,31 +397,36 @@ _CREATED_RUN = Mapper(
 def _consuming_dags(asset: Json) -> list[Json]:
     # 3.0 still said consuming_dags.
     found: list[Json] = asset.get("scheduled_dags", asset.get("consuming_dags")) or []
-    return [_DAG_REFERENCE(reference) for reference in found]
+    return [DAG_REFERENCE(reference) for reference in found]
 
 
 DATASET = Mapper(
+    name="Dataset",
     same=("id", "uri"),
     dates=("created_at", "updated_at"),
     derived={
         "extra": _object("extra"),
         "consuming_dags": _consuming_dags,
-        "producing_tasks": _each("producing_tasks", _TASK_REFERENCE),
-        "aliases": _each("aliases", _ALIAS),
+        "producing_tasks": _each("producing_tasks", TASK_REFERENCE),
+        "aliases": _each("aliases", ALIAS),
     },
     dropped=frozenset(("name", "group", "consuming_tasks", "watchers", "last_asset_event")),
     used=frozenset(("extra", "scheduled_dags", "producing_tasks", "aliases")),
 )
 DATASET_EVENT = Mapper(
+    name="DatasetEvent",
     same=("id", "source_task_id", "source_dag_id", "source_run_id", "source_map_index"),
     dates=("timestamp",),
     renamed={"dataset_id": "asset_id", "dataset_uri": "uri"},
-    derived={"extra": _object("extra"), "created_dagruns": _each("created_dagruns", _CREATED_RUN)},
+    derived={"extra": _object("extra"), "created_dagruns": _each("created_dagruns", CREATED_RUN)},
     dropped=frozenset(("name", "group", "partition_key")),
     used=frozenset(("extra", "created_dagruns")),
 )
 QUEUED_EVENT = Mapper(
-    same=("dag_id", "uri"), dates=("created_at",), dropped=frozenset(("asset_id", "dag_display_name"))
+    name="QueuedEvent",
+    same=("dag_id", "uri"),
+    dates=("created_at",),
+    dropped=frozenset(("asset_id", "dag_display_name")),
 )
 
 # What 2.11's decorators call these actions.
@@ -411,6 +441,7 @@ OLD_EVENTS = {
     "delete_connection": "api.connection.delete",
 }
 EVENT_LOG = Mapper(
+    name="EventLog",
     same=("event_log_id", "dag_id", "task_id", "run_id", "map_index", "try_number", "owner", "extra"),
     dates=("when",),
     renamed_dates={"execution_date": "logical_date"},
@@ -419,13 +450,22 @@ EVENT_LOG = Mapper(
     used=frozenset(("event",)),
 )
 IMPORT_ERROR = Mapper(
-    same=("import_error_id", "filename", "stack_trace"), dates=("timestamp",), dropped=frozenset(("bundle_name",))
+    name="ImportError",
+    same=("import_error_id", "filename", "stack_trace"),
+    dates=("timestamp",),
+    dropped=frozenset(("bundle_name",)),
 )
 DAG_WARNING = Mapper(
-    same=("dag_id", "warning_type", "message"), dates=("timestamp",), dropped=frozenset(("dag_display_name",))
+    name="DagWarning",
+    same=("dag_id", "warning_type", "message"),
+    dates=("timestamp",),
+    dropped=frozenset(("dag_display_name",)),
 )
-PROVIDER = Mapper(same=("package_name", "description", "version"), dropped=frozenset(("documentation_url",)))
+PROVIDER = Mapper(
+    name="Provider", same=("package_name", "description", "version"), dropped=frozenset(("documentation_url",))
+)
 PLUGIN = Mapper(
+    name="PluginCollectionItem",
     same=(
         "name",
         "macros",
@@ -441,5 +481,5 @@ PLUGIN = Mapper(
     constant={"hooks": [], "executors": [], "ti_deps": []},
     dropped=frozenset(("fastapi_apps", "fastapi_root_middlewares", "external_views", "react_apps")),
 )
-DEPENDENCIES = Mapper(same=("dependencies",))
-VERSION = Mapper(same=("version", "git_version"))
+DEPENDENCIES = Mapper(name="TaskInstanceDependencyCollection", same=("dependencies",))
+VERSION = Mapper(name="VersionInfo", same=("version", "git_version"))

@@ -1,11 +1,10 @@
-"""The description of `/api/v1`, made from the records of its operations: OpenAPI, and a page for people. No I/O."""
+"""The description of `/api/v1`, made from the records of its operations: OpenAPI 3.0. No I/O."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterable, Iterator
-from html import escape
 from typing import Any
 
 from compat_auth.airflow.v1.forms import Field, Form
@@ -13,7 +12,8 @@ from compat_auth.airflow.v1.mapper import Mapper
 from compat_auth.airflow.v1.messages import JSON, Json
 from compat_auth.airflow.v1.operation import Collection, Operation
 from compat_auth.airflow.v1.query import Kind, Parameter
-from compat_auth.airflow.v1.router import NUMBERS
+from compat_auth.airflow.v1.router import NUMBERS, V1
+from compat_auth.airflow.v1.schemas import ANSWERS, NESTED, PARTS, items_of, list_of, object_of, ref, schema_of
 from compat_auth.problem import PROBLEM_JSON
 
 _PLACE = re.compile(r"\{(\w+)\}")
@@ -24,24 +24,60 @@ _KINDS: dict[Kind, Json] = {
     Kind.LIMIT: {"type": "integer", "minimum": 0, "default": 100},
     Kind.OFFSET: {"type": "integer", "minimum": 0},
 }
+# The last of these segments in a path says which of 2.11's groups an operation belongs to: clients that are generated
+# have a class for each.
+_TAGS = {
+    "config": ("Config",),
+    "connections": ("Connection",),
+    "dagRuns": ("DAGRun",),
+    "dagSources": ("DAG",),
+    "dagStats": ("DagStats",),
+    "dagWarnings": ("DagWarning",),
+    "dags": ("DAG",),
+    "datasets": ("Dataset",),
+    "eventLogs": ("EventLog",),
+    "health": ("Monitoring",),
+    "importErrors": ("ImportError",),
+    "parseDagFile": ("DAG",),
+    "permissions": ("Permission",),
+    "plugins": ("Plugin",),
+    "pools": ("Pool",),
+    "providers": ("Provider",),
+    "roles": ("Role",),
+    "taskInstances": ("TaskInstance",),
+    "upstreamDatasetEvents": ("DAGRun", "Dataset"),
+    "users": ("User",),
+    "variables": ("Variable",),
+    "version": ("Monitoring",),
+    "xcomEntries": ("XCom",),
+}
+_SECURITY: Json = {
+    "Basic": {"type": "http", "scheme": "basic", "description": "User name and password."},
+    "Bearer": {"type": "http", "scheme": "bearer", "description": "A personal token, or a token of Airflow's."},
+}
+
+_PROBLEM: Json = {"description": "It is not done.", "content": {PROBLEM_JSON: {"schema": ref("Error")}}}
 
 
-def document(operations: Iterable[Operation], version: str) -> Json:
-    """Return the OpenAPI 3.0 document.
+def document(operations: Iterable[Operation], version: str, root: str = "") -> Json:
+    """Return the OpenAPI document.
 
     Args:
         operations: All of them.
         version: Of what answers.
+        root: Path below which everything is served, without a slash at the end.
     """
+    operations = tuple(operations)
     paths: dict[str, Json] = {}
     for operation in operations:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation)
     return {
         "openapi": "3.0.3",
         "info": {"title": "Airflow API (v1), answered from /api/v2", "version": version},
-        "servers": [{"url": "/api/v1"}],
+        "servers": [{"url": root + V1}],
+        "tags": [{"name": name} for name in sorted({tag for tags in _TAGS.values() for tag in tags})],
         "paths": paths,
-        "components": {"securitySchemes": {"Basic": {"type": "http", "scheme": "basic"}}},
+        "components": {"securitySchemes": _SECURITY, "schemas": _schemas(operations)},
     }
 
 
@@ -50,32 +86,30 @@ def as_bytes(described: Json) -> bytes:
     return json.dumps(described, separators=(",", ":")).encode()
 
 
-def page(operations: Iterable[Operation]) -> bytes:
-    """Return a page that lists the operations; it loads nothing and runs no script."""
-    rows = "".join(
-        f"<tr><td>{escape(operation.method)}</td><td><code>/api/v1{escape(operation.path)}</code></td>"
-        f"<td>{escape(operation.name)}</td><td><code>{escape(operation.to)}</code></td></tr>"
-        for operation in operations
-    )
-    return (
-        '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Airflow API (v1)</title></head><body>'
-        '<h1>Airflow API (v1)</h1><p>Described in <a href="../openapi.json">openapi.json</a>.</p>'
-        "<table><thead><tr><th>Method</th><th>Path</th><th>Operation</th><th>Airflow 3</th></tr></thead>"
-        f"<tbody>{rows}</tbody></table></body></html>"
-    ).encode()
-
-
 def _described(operation: Operation) -> Json:
     described: Json = {
         "operationId": operation.name,
+        "summary": _sentence(operation.name),
+        "description": f"Answered from `{operation.to}` of Airflow 3.",
+        "tags": [*_tags(operation.path)],
         "deprecated": True,
         "parameters": [*_places(operation), *(_parameter(parameter) for parameter in operation.query)],
-        "responses": {**_success(operation), "default": {"description": "Problem", "content": {PROBLEM_JSON: {}}}},
-        "security": [] if operation.public else [{"Basic": []}],
+        "responses": {**_success(operation), "default": _PROBLEM},
+        "security": [] if operation.public else [{name: []} for name in _SECURITY],
     }
     if operation.form is not None:
-        described["requestBody"] = {"required": True, "content": {JSON: {"schema": _body(operation.form)}}}
+        required = not operation.form.may_be_missing
+        described["requestBody"] = {"required": required, "content": {JSON: {"schema": _body(operation.form)}}}
     return described
+
+
+def _sentence(name: str) -> str:
+    words = name.replace("_", " ").replace("dag", "DAG").replace("xcom", "XCom")
+    return words[0].upper() + words[1:]
+
+
+def _tags(path: str) -> tuple[str, ...]:
+    return [_TAGS[segment] for segment in path.split("/") if segment in _TAGS][-1]
 
 
 def _places(operation: Operation) -> Iterator[Json]:
@@ -86,30 +120,53 @@ def _places(operation: Operation) -> Iterator[Json]:
 
 def _parameter(parameter: Parameter) -> Json:
     schema = _KINDS.get(parameter.kind, {"type": parameter.kind.value})
-    return {"name": parameter.name, "in": "query", "required": parameter.required, "schema": schema}
+    described: Json = {"name": parameter.name, "in": "query", "required": parameter.required, "schema": schema}
+    if parameter.kind is Kind.ORDER and parameter.values:
+        names = ", ".join(parameter.values)
+        described["description"] = f"One of {names}; a minus sign before it turns the order round."
+    return described
 
 
 def _body(form: Form) -> Json:
-    body: Json = {"type": "object", "properties": {name: _field(field) for name, field in form.fields.items()}}
-    return {**body, "required": list(form.required)} if form.required else body
+    body = object_of(**{name: _field(name, field) for name, field in form.fields.items()})
+    required = sorted({*form.required, *form.described_as_required})
+    return {**body, "additionalProperties": False, **({"required": required} if required else {})}
 
 
-def _field(field: Field) -> Json:
-    schema: Json = {"type": "string", "format": "date-time"} if field.type == "date-time" else {"type": field.type}
-    more: dict[str, Any] = {"nullable": field.null, "readOnly": field.read_only, "enum": list(field.choices)}
-    return {**schema, **{name: value for name, value in more.items() if value}}
+def _field(name: str, field: Field) -> Json:
+    if field.read_only:
+        return {"readOnly": True}
+    schema: Json = {"type": field.type}
+    if field.type == "date-time":
+        schema = {"type": "string", "format": "date-time"}
+    elif field.type == "array":
+        schema = list_of(items_of(name))
+    more: dict[str, Any] = {"nullable": field.null or None, "enum": [*field.choices] or None, "minimum": field.minimum}
+    return {**schema, **{name: value for name, value in more.items() if value is not None}}
 
 
 def _success(operation: Operation) -> Json:
-    if operation.shape is None and operation.method == "DELETE":
-        return {"204": {"description": "Done"}}
-    return {"200": {"description": "Success", "content": {JSON: {"schema": _shape(operation.shape)}}}}
+    answers = ANSWERS.get(operation.name)
+    if answers is None and operation.shape is None:
+        return {"204" if operation.method == "DELETE" else "201": {"description": "Done."}}
+    answers = answers or {JSON: ref(_name_of(operation.shape))}
+    return {"200": {"description": "Done.", "content": {kind: {"schema": schema} for kind, schema in answers.items()}}}
 
 
-def _shape(shape: Mapper | Collection | None) -> Json:
-    if shape is None:
-        return {}
+def _name_of(shape: Mapper | Collection | None) -> str:
     if isinstance(shape, Collection):
-        listed = {"type": "array", "items": _shape(shape.mapper)}
-        return {"type": "object", "properties": {shape.key: listed, "total_entries": {"type": "integer"}}}
-    return {"type": "object", "properties": {name: {} for name in sorted(shape.fields)}}
+        return shape.mapper.name.removesuffix("Item").removesuffix("Collection") + "Collection"
+    return shape.name if shape is not None else ""
+
+
+def _schemas(operations: Iterable[Operation]) -> Json:
+    found: Json = {**PARTS, **{mapper.name: schema_of(mapper) for mapper in NESTED}}
+    for operation in operations:
+        shape = operation.shape
+        if isinstance(shape, Collection):
+            listed = {shape.key: list_of(ref(shape.mapper.name)), "total_entries": {"type": "integer"}}
+            found[_name_of(shape)] = object_of(**listed)
+        mapper = shape.mapper if isinstance(shape, Collection) else shape
+        if mapper is not None:
+            found[mapper.name] = schema_of(mapper)
+    return dict(sorted(found.items()))

@@ -7,6 +7,7 @@ by then. A requirement on a `/api/v2` path holds for the calls made here as well
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from compat_auth import __version__
@@ -16,20 +17,22 @@ from compat_auth.airflow.v1.driver import Request, drive, plan
 from compat_auth.airflow.v1.facts import Facts
 from compat_auth.airflow.v1.messages import JSON, Reply
 from compat_auth.airflow.v1.openapi import as_bytes, document
-from compat_auth.airflow.v1.openapi import page as operations_page
 from compat_auth.airflow.v1.operation import Asked, Operation
 from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.airflow.v1.router import V1
 from compat_auth.asgi import ASGIApp, RawHeaders, Receive, Scope, Send
 from compat_auth.client_watch import ClientGone, body_parts
+from compat_auth.errors import NoSuchPage
 from compat_auth.gate import DEMAND, Demand, Gate, Page
 from compat_auth.request import GateRequest
+from compat_auth.swagger_ui import swagger_files, swagger_ui
 
 # Larger than any configuration of a run that a scheduler can bear.
 MAX_BODY_BYTES = 4 * 1024 * 1024
 # RFC 9745: the moment since which `/api/v1` is deprecated. Airflow 3.0.0 came out without it on 2025-04-22.
 _DEPRECATION = b"@1745280000"
 _HEALTH = "/health"
+_UI = f"{V1}/ui/"
 
 
 class V1Translation:
@@ -89,23 +92,54 @@ def public_pages() -> Mapping[str, Page]:
     async def page(gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
         await gate.hand_on_as_nobody(request, receive, send)
 
-    described = as_bytes(document(OPERATIONS, __version__))
     return {
         **dict.fromkeys((_HEALTH, f"{V1}/health", f"{V1}/version"), page),
-        f"{V1}/openapi.json": _fixed(described, JSON),
-        f"{V1}/openapi.yaml": _fixed(described, "text/yaml"),
-        f"{V1}/ui/": _fixed(operations_page(OPERATIONS), "text/html; charset=utf-8"),
+        f"{V1}/openapi.json": _read_only(_document_as(JSON)),
+        f"{V1}/openapi.yaml": _read_only(_document_as("text/yaml")),
+        f"{V1}/ui": _read_only(_to_ui),
+        _UI: _read_only(_only_at(_UI, swagger_ui("Airflow API (v1)", "../openapi.yaml"))),
+        **{f"{_UI}{name}": _read_only(page) for name, page in swagger_files().items()},
     }
 
 
-def _fixed(body: bytes, content_type: str) -> Page:
+def _document_as(content_type: str) -> Page:
     async def page(_gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
+        # As 2.11 said it: below the path of `[api] base_url`, where there is one.
+        root: str = request.scope.get("root_path", "")
+        await _send(send, Reply(200, _described(root), content_type), [], request.method)
+
+    return page
+
+
+@lru_cache(maxsize=4)
+def _described(root: str) -> bytes:
+    return as_bytes(document(OPERATIONS, __version__, root))
+
+
+async def _to_ui(_gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
+    # Seen from the client, so that it holds below any path.
+    await _send(send, Reply(308), [(b"location", b"ui/")], request.method)
+
+
+def _only_at(path: str, page: Page) -> Page:
+    """Return the page at its path alone: to the gate, one that ends with a slash stands for all below it."""
+
+    async def answer(gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
+        if request.path != path.encode("ascii"):
+            raise NoSuchPage(f"{request.path.decode('ascii')}: no such page")
+        await page(gate, request, receive, send)
+
+    return answer
+
+
+def _read_only(page: Page) -> Page:
+    async def answer(gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
         if request.method in ("GET", "HEAD"):
-            await _send(send, Reply(200, body, content_type), [], request.method)
+            await page(gate, request, receive, send)
         else:
             await _send(send, V1Problem(405, routed=False).reply(), [(b"allow", b"GET, HEAD")], request.method)
 
-    return page
+    return answer
 
 
 def _path_of(scope: Scope) -> str:

@@ -29,7 +29,7 @@ _MISSING = ("Connection not found", "The Connection with connection_id: `{connec
 _ANY_TYPE = "generic"
 _ID = re.compile(r"[\w.-]+\Z")
 _MAX_ID = 200
-_TEST = Mapper(same=("status", "message"))
+_TEST = Mapper(name="ConnectionTest", same=("status", "message"))
 _DISABLED = b"Testing connections is disabled in Airflow configuration. Contact your deployment admin to enable it."
 
 

@@ -10,9 +10,10 @@ from compat_auth.airflow.v1.problems import bad_request
 from compat_auth.airflow.v1.query import MASK, PAGE, text
 
 _FAB = "/auth/fab/v1"
-_ROLE = Mapper(same=("name", "actions"))
+_ROLE = Mapper(name="Role", same=("name", "actions"))
 # FAB writes these dates without a zone, in both versions.
 _USER = Mapper(
+    name="UserCollectionItem",
     same=(
         "first_name",
         "last_name",
@@ -25,7 +26,7 @@ _USER = Mapper(
         "roles",
         "created_on",
         "changed_on",
-    )
+    ),
 )
 _ROLE_FORM = Form({"name": STRING, "actions": LIST})
 _USER_FIELDS = {
