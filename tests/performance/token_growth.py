@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import secrets
 import shutil
 import time
 from collections.abc import Callable, Generator
@@ -106,11 +107,12 @@ def _fill(url: str, size: int) -> tuple[PersonalTokens, list[str]]:
     for start in range(0, size, _BATCH):
         rows: list[dict[str, object]] = []
         for number in range(start, min(start + _BATCH, size)):
-            made = make_text()
+            token_id, digest = secrets.token_hex(6), secrets.token_bytes(32)
             if number % max(1, size // _KEPT) == 0:
+                made = make_text()
                 kept.append(made.value)
-            digest = peppers.digest(peppers.newest, made.value)
-            rows.append(_row(made.id, digest, peppers.newest, number))
+                token_id, digest = made.id, peppers.digest(peppers.newest, made.value)
+            rows.append(_row(token_id, digest, peppers.newest, number))
         with database.write() as connection:
             connection.execute(insert(personal_tokens), rows)
     return service, kept
