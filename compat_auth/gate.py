@@ -215,14 +215,14 @@ class Gate:
         if authorization is not None:
             granted = self.decider.recall(authorization, request.presented)
             if granted is not None:
-                return _counted(granted)
+                return _counted(granted, request)
         elif not cookie_ended and self._has_upstream_identity(request):
             return Unclaimed(Absent(), self._challenges)
         decision = await self.decider.decide(request.presented())
         if cookie_ended and isinstance(decision, Unclaimed):
             # The upstream would judge it, and some upstreams believe the cookie and not the Bearer beside it.
             raise NotAuthenticated("the token in the cookie is no longer good")
-        return _counted(decision)
+        return _counted(decision, request)
 
     async def dropped_from(self, request: GateRequest) -> frozenset[bytes]:
         """Return the cookies that a request for an unprotected path does not carry on.
@@ -385,8 +385,8 @@ class Gate:
         )
 
 
-def _counted(decision: Decision) -> Decision:
-    if isinstance(decision, Granted) and decision.used is not None:
+def _counted(decision: Decision, request: GateRequest) -> Decision:
+    if isinstance(decision, Granted) and decision.used is not None and not request.only_asked_about:
         decision.used()
     return decision
 

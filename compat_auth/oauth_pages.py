@@ -220,7 +220,8 @@ def _showing(request: GateRequest, token: str) -> GateRequest | None:
     if len(token) > MAX_TOKEN68_BYTES or not is_token68(token):
         return None
     value = f"Bearer {token}".encode("ascii")
-    return replace(request, intake=replace(request.intake, authorization=value, cookies=[]))
+    intake = replace(request.intake, authorization=value, cookies=[])
+    return replace(request, intake=intake, only_asked_about=True)
 
 
 async def _vouched_for(gate: Gate, shown: GateRequest) -> Identity | None:

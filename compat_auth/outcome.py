@@ -7,6 +7,9 @@ from dataclasses import dataclass, field
 
 from compat_auth.identity import Identity, Token
 
+ONLY_ASKED_ABOUT = "compat_auth.only_asked_about"
+"""Set in the WSGI environment where a credential is only asked about, or taken back, which is no use of it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Accept:

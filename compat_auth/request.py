@@ -12,6 +12,7 @@ from compat_auth.asgi import Scope
 from compat_auth.decision import Presented
 from compat_auth.errors import MalformedCredentials
 from compat_auth.headers import Intake
+from compat_auth.outcome import ONLY_ASKED_ABOUT
 
 # What describes a body: it stays with the gate, so a backend must not wait for it.
 _BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
@@ -29,6 +30,7 @@ class GateRequest:
         query: Canonical query, without "?".
         client: Address of the caller, as far as trusted proxies vouch for it.
         scheme: "https" or "http", the same way.
+        only_asked_about: Nobody uses the credential: it is asked about, or taken back.
     """
 
     scope: Scope = field(repr=False)
@@ -38,6 +40,7 @@ class GateRequest:
     query: bytes
     client: str
     scheme: str = "http"
+    only_asked_about: bool = False
 
     def presented(self) -> Presented:
         """Return what a decision may depend on.
@@ -81,6 +84,8 @@ class GateRequest:
             "wsgi.multiprocess": True,
             "wsgi.run_once": False,
         }
+        if self.only_asked_about:
+            environ[ONLY_ASKED_ABOUT] = True
         for raw_name, raw_value in self.intake.kept:
             if raw_name in _BODY_HEADERS:
                 continue

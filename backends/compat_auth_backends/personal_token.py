@@ -17,7 +17,7 @@ from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Basic, Bearer, Credential
 from compat_auth.errors import NoSuchToken, NotAuthenticated
-from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.outcome import ONLY_ASKED_ABOUT, Accept, Outcome, Reject, Skip
 from compat_auth.personal_tokens import PersonalTokens, personal_tokens_of
 from compat_auth.revocation import UNHEARD_S, Revocations
 from compat_auth.token_format import looks_like_one
@@ -125,9 +125,10 @@ class PersonalTokenBackend(Backend):
             raise NotAuthenticated(f"{token.id}: is not {username!r}'s")
         tokens.notices.ensure()
         request = flask.request
-        tokens.uses.see(
-            token.id, token.last_used, address=request.remote_addr or "", agent=request.headers.get("User-Agent", "")
-        )
+        # Else whoever asks about a token would be its last user, and its owner could not tell a thief from that.
+        if ONLY_ASKED_ABOUT not in request.environ:
+            agent = request.headers.get("User-Agent", "")
+            tokens.uses.see(token.id, token.last_used, address=request.remote_addr or "", agent=agent)
         return Accept(
             dataclasses.replace(owner, backend=self.name),
             expiry_headers(token, tokens.now()),
