@@ -71,7 +71,7 @@ class Gateway:
         self._tokens = personal_tokens_of(self._decider.app)
         translates = translates_v1(settings)
         denials = Denials.from_settings(settings, revocations_of(self._decider.app))
-        given = build_given_tokens(settings, strategy, denials)
+        given = build_given_tokens(settings, strategy, denials, reserves=self._decider.chain.reserves)
         oauth = OAuthPages.from_settings(settings, given)
         self._gate = Gate(
             V1Translation(self._proxy, says_deprecated=settings.upstream.api_v1_deprecation)
@@ -161,7 +161,7 @@ def build_decider(settings: Settings, strategy: Strategy, app: Flask | None = No
             f"token.strategy: exchange needs a password, and {chain.sign_ins()[0].backend.name} lets people log in "
             "without one (sign_in); set shared_secret or key_pair"
         )
-    obtain = build_obtain(settings, strategy)
+    obtain = build_obtain(settings, strategy, reserves=chain.reserves)
     set_hand_off(app, lambda identity, credential, yielded: obtain(identity, credential, yielded, False))
     return Decider(
         chain,
@@ -183,8 +183,20 @@ def _token_doors(settings: Settings, given: GivenTokens, app: Flask) -> dict[str
     )
 
 
-def build_given_tokens(settings: Settings, strategy: Strategy, denials: Denials) -> GivenTokens:
+def build_given_tokens(
+    settings: Settings,
+    strategy: Strategy,
+    denials: Denials,
+    *,
+    reserves: Callable[[Identity], bool] | None = None,
+) -> GivenTokens:
     """Return what gives tokens to callers and takes them back.
+
+    Args:
+        settings: What to build.
+        strategy: Makes them.
+        denials: What was taken back.
+        reserves: See `Lookup`.
 
     Raises:
         ConfigError: A key, a secret, the upstream's URL or a directory cannot work.
@@ -192,7 +204,7 @@ def build_given_tokens(settings: Settings, strategy: Strategy, denials: Denials)
     profile = settings.upstream.profile
     return GivenTokens(
         strategy,
-        build_lookup(settings),
+        build_lookup(settings, reserves=reserves),
         denials,
         upstream_keys(settings),
         settings.token.audience,
@@ -220,15 +232,19 @@ def upstream_keys(settings: Settings) -> Callable[[], Mapping[str, VerifyingKey]
             return dict
 
 
-def build_lookup(settings: Settings) -> Lookup:
+def build_lookup(settings: Settings, *, reserves: Callable[[Identity], bool] | None = None) -> Lookup:
     """Return the look-up that completes an identity for the strategy.
+
+    Args:
+        settings: What to build.
+        reserves: See `Lookup`.
 
     Raises:
         ConfigError: The profile needs what the settings do not give.
     """
     if settings.token.strategy == "exchange":
         return Lookup(())
-    lookup = Lookup.from_settings(settings)
+    lookup = Lookup.from_settings(settings, reserves=reserves)
     if settings.upstream.profile == "airflow-fab" and not lookup.finds_keys:
         raise ConfigError(
             "token.strategy mints tokens for airflow-fab, which names users by their number in its database: "
@@ -237,14 +253,21 @@ def build_lookup(settings: Settings) -> Lookup:
     return lookup
 
 
-def build_obtain(settings: Settings, strategy: Strategy) -> Obtain:
+def build_obtain(
+    settings: Settings, strategy: Strategy, *, reserves: Callable[[Identity], bool] | None = None
+) -> Obtain:
     """Return what makes the token for an accepted identity.
+
+    Args:
+        settings: What to build.
+        strategy: Makes it.
+        reserves: See `Lookup`.
 
     Raises:
         ConfigError: The profile needs what the settings do not give.
     """
     mints = settings.token.strategy != "exchange"
-    lookup = build_lookup(settings)
+    lookup = build_lookup(settings, reserves=reserves)
 
     def obtain(identity: Identity, credential: Credential, yielded: Token | None, fresh: bool) -> Token:
         if not mints and yielded is not None and not fresh:

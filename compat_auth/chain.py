@@ -16,6 +16,7 @@ from compat_auth.accident import describe_accident
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.credentials import Credential
 from compat_auth.errors import BackendUnavailable, CompatAuthError
+from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from compat_auth.sign_in import SignIn
 
@@ -70,10 +71,18 @@ class Chain:
     Args:
         backends: In the order in which they are asked, but for those that decide alone: they come first.
         mode: See the module.
+        reserves: Whether an identity has a name that its backend may not vouch for; None: all names are free.
     """
 
-    def __init__(self, backends: tuple[Backend, ...], mode: Mode = "strict") -> None:
+    def __init__(
+        self,
+        backends: tuple[Backend, ...],
+        mode: Mode = "strict",
+        *,
+        reserves: Callable[[Identity], bool] | None = None,
+    ) -> None:
         self.backends = backends
+        self.reserves = reserves
         self.mode: Mode = mode
         self._asked = tuple(sorted(backends, key=lambda backend: not backend.decides_alone))
 
@@ -103,7 +112,7 @@ class Chain:
             if type(credential) not in backend.kinds:
                 continue
             reusable = reusable and backend.depends_on_credential_only
-            outcome = _ask_one(backend, credential)
+            outcome = self._ask_one(backend, credential)
             steps.append(Step(backend.name, outcome))
             match outcome:
                 case Accept():
@@ -127,6 +136,20 @@ class Chain:
                 return replace(refusal, challenges=answer.challenges)
             case outcome:
                 return outcome
+
+    def may_vouch_for(self, identity: Identity) -> bool:
+        """Return whether the name is not a role account's, or the identity is that account.
+
+        Raises:
+            BackendUnavailable: That could not be asked.
+        """
+        return self.reserves is None or not self.reserves(identity)
+
+    def _ask_one(self, backend: Backend, credential: Credential) -> Outcome:
+        outcome = contained(backend, lambda: backend.authenticate(credential))
+        if isinstance(outcome, Accept) and not self.may_vouch_for(outcome.identity):
+            return Reject(f"{outcome.identity.username!r} is a role account: only its personal tokens get in")
+        return outcome
 
     def _refuse(self, refusal: Step | None, steps: list[Step], learnt: list[tuple[str, ...]]) -> Answer:
         challenges = self._challenges_after(steps, learnt)
@@ -165,10 +188,6 @@ class Chain:
             return ()
         own = self.backends[-1].challenges()
         return tuple(value.split(" ", 1)[0] for value in own) or learnt
-
-
-def _ask_one(backend: Backend, credential: Credential) -> Outcome:
-    return contained(backend, lambda: backend.authenticate(credential))
 
 
 def contained(backend: Backend, ask: Callable[[], T]) -> T:

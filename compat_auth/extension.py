@@ -22,6 +22,7 @@ from compat_auth.refusal import RefusalStyle
 from compat_auth.registry import load_chain
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
 from compat_auth.revocation import revocations_of
+from compat_auth.role_account_names import RoleAccountNames
 from compat_auth.web.site import register_pages
 
 __all__ = ["CompatAuth", "current_identity", "require", "requires_authentication"]
@@ -62,7 +63,9 @@ class CompatAuth:
             cast("Any", LoginManager(app)).user_loader(_no_user)
         self.style = style_of(settings)
         revocations_of(app, settings)
-        self.chain = Chain(load_chain(settings), settings.mode)
+        self.chain = Chain(
+            load_chain(settings), settings.mode, reserves=RoleAccountNames.from_settings(settings).reserves
+        )
         for backend in self.chain.backends:
             backend.init_app(app)
         sessions.init_app(app, settings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from compat_auth.config import Settings
@@ -21,15 +22,27 @@ class Lookup:
     Args:
         directories: None: every identity is kept as it is.
         needs_key: The upstream wants its own key for the user, so one that a directory has vouched for is looked up too.
+        reserves: Whether an identity, as completed, has a name that is another's; None: all names are free.
     """
 
-    def __init__(self, directories: tuple[UserDirectory, ...], *, needs_key: bool = False) -> None:
+    def __init__(
+        self,
+        directories: tuple[UserDirectory, ...],
+        *,
+        needs_key: bool = False,
+        reserves: Callable[[Identity], bool] | None = None,
+    ) -> None:
         self._directories = directories
+        self._reserves = reserves
         self._needs_key = needs_key
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Lookup:
+    def from_settings(cls, settings: Settings, *, reserves: Callable[[Identity], bool] | None = None) -> Lookup:
         """Return the look-up of `[lookup] directories`; without any, Airflow's database where its URL is known.
+
+        Args:
+            settings: With `[lookup]`.
+            reserves: See the class.
 
         Raises:
             ConfigError: A directory cannot look up names, or is misconfigured.
@@ -38,7 +51,7 @@ class Lookup:
         if not names:
             names = ["airflow_db"] if settings.airflow_db.url.get_secret_value() else []
         directories = load_user_directories(names, settings) if names else ()
-        return cls(directories, needs_key=settings.upstream.profile == "airflow-fab")
+        return cls(directories, needs_key=settings.upstream.profile == "airflow-fab", reserves=reserves)
 
     @property
     def finds_keys(self) -> bool:
@@ -50,9 +63,18 @@ class Lookup:
 
         Raises:
             NoSuchUser: No directory knows the name (`UnknownUser`), or the one that does has disabled the user (rule 4
-                of the contract: such a user is refused whatever backend vouches).
+                of the contract: such a user is refused whatever backend vouches), or the name it gives is reserved.
             BackendUnavailable: A directory could not be asked.
         """
+        completed = self._complete(identity)
+        # Directories find users by their e-mail addresses, too: the name that is asked for is not the one that counts.
+        if self._reserves is not None and self._reserves(completed):
+            raise NoSuchUser(
+                f"{completed.username!r} (from {identity.backend}) is a role account: only its tokens get in"
+            )
+        return completed
+
+    def _complete(self, identity: Identity) -> Identity:
         known = bool(identity.upstream_id) or (bool(identity.directory) and not self._needs_key)
         if not self._directories or known:
             return identity

@@ -119,6 +119,7 @@ ROWS = (
             "store.migrations.versions.r0003_denied_tokens",
         },
     ),
+    ("names that are reserved", {"role_account_names"}),
     (
         "kinds of backends",
         {

@@ -10,11 +10,14 @@ from contextlib import contextmanager
 import click
 
 from compat_auth.cli.options import start_logging
-from compat_auth.config import load_settings
+from compat_auth.config import Settings, load_settings
+from compat_auth.directory import HashDirectory, UserDirectory
+from compat_auth.directory_catalog import load_directories
 from compat_auth.errors import InvalidValue, NoSuchUser
 from compat_auth.personal_tokens import PersonalTokens
 from compat_auth.requirements import Requirements
 from compat_auth.revocation import Revocations
+from compat_auth.store.denial_rows import DenialRows
 from compat_auth.store.role_account_rows import RoleAccount, RoleAccountRows
 
 _KINDS = ("group:", "role:")
@@ -25,6 +28,7 @@ def add_role_account(config_path: str | None, name: str, group: str) -> None:
     owners = group if group.startswith(_KINDS) else f"group:{group}"
     # Raises where it is none.
     Requirements(any_of=(owners,))
+    warning = _warn_of_person(load_settings(config_path), name)
     with opened_tokens(config_path) as tokens:
         try:
             tokens.owners.find(name, is_role=True)
@@ -33,6 +37,11 @@ def add_role_account(config_path: str | None, name: str, group: str) -> None:
                 f"{error}; the upstream must know a role account: add the user there, or to the mapping file, first"
             ) from None
         RoleAccountRows(tokens.rows.database).add(RoleAccount(name, owners, int(tokens.now())))
+        # What a person of that name has left, JWTs and personal tokens, would be the role account's.
+        DenialRows(tokens.rows.database).deny_given_to(name, int(tokens.now()))
+        tokens.revoke_all(name, reason="its name is a role account's now")
+    if warning:
+        click.echo(warning, err=True)
     click.echo(f"{name}: role account added, its tokens are kept by {owners}")
 
 
@@ -43,6 +52,7 @@ def delete_role_account(config_path: str | None, name: str) -> None:
         revoked = tokens.revoke_all(name, reason="its role account was deleted")
         if not RoleAccountRows(tokens.rows.database).delete(name):
             raise InvalidValue(f"{name!r}: no such role account")
+        revoked += tokens.revoke_all(name, reason="its role account was deleted")
     click.echo(f"{name}: role account deleted, {revoked} token(s) revoked")
 
 
@@ -74,6 +84,29 @@ def opened_tokens(config_path: str | None) -> Generator[PersonalTokens]:
         yield tokens
     finally:
         tokens.rows.database.close()
+
+
+def _warn_of_person(settings: Settings, name: str) -> str:
+    """Return what to say of a user of that name who has a password; "" where no directory knows one.
+
+    Raises:
+        InvalidValue: The upstream does not need that user, so it is somebody who would be locked out.
+    """
+    names = [directory for directory in settings.basic_auth.directories if directory != "upstream"]
+    for directory in load_directories(names, settings) if names else ():
+        user = directory.find(name) if isinstance(directory, UserDirectory) else None
+        if user is None or (isinstance(directory, HashDirectory) and not user.password_hash):
+            continue
+        if settings.upstream.profile != "airflow-fab" or not user.upstream_id:
+            raise InvalidValue(
+                f"{name!r}: {directory.name} has a user of that name with a password, who would be locked out; choose "
+                "another name, or delete that user first"
+            )
+        return (
+            f"warning: {directory.name} knows {name!r} with a password: it opens nothing here any more, but Airflow's "
+            "own login still takes it; give that user one that nobody knows"
+        )
+    return ""
 
 
 def _utc(moment: int) -> str:

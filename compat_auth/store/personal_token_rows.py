@@ -106,11 +106,15 @@ class PersonalTokenRows:
 
         Raises:
             NameTaken: A token of that user that is alive has that name.
-            InvalidValue: The user has so many alive already.
+            InvalidValue: The user has so many alive already; or the name has become a role account's, or is none's any
+                more, since somebody looked.
         """
         mine = (_TABLE.c.username == token.username, _TABLE.c.revoked.is_(None))
         with self.database.write() as connection:
             _take_turns(connection, token.username)
+            role = connection.scalar(select(role_accounts.c.username).where(role_accounts.c.username == token.username))
+            if (role is not None) != token.is_role:
+                raise InvalidValue(f"{token.username!r} has become a role account, or has just been one; try again")
             # A name is free again when the token that had it has come to its end.
             ended = update(_TABLE).where(*mine, _TABLE.c.expires <= token.created)
             connection.execute(ended.values(revoked=_TABLE.c.expires, reason="expired"))
@@ -153,6 +157,8 @@ class PersonalTokenRows:
         """Kill all tokens of a user, and return how many were alive."""
         mine = (_TABLE.c.username == username, _TABLE.c.revoked.is_(None))
         with self.database.write() as connection:
+            # One that is being made is seen, or sees what its owner has become.
+            _take_turns(connection, username)
             ids = connection.scalars(select(_TABLE.c.id).where(*mine)).all()
             deny_made_from(connection, [CREDENTIAL_KIND + token_id for token_id in ids], now)
             return connection.execute(update(_TABLE).where(*mine).values(revoked=now, reason=reason)).rowcount

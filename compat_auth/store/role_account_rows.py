@@ -62,6 +62,8 @@ class RoleAccountRows:
 
     def list(self) -> tuple[RoleAccount, ...]:
         """Return all of them, by name."""
+        if not self._database.is_there:
+            return ()
         with self._database.read() as connection:
             found = connection.execute(select(_TABLE).order_by(_TABLE.c.username))
             return tuple(RoleAccount(row.username, row.owner_group, row.created) for row in found)

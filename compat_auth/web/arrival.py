@@ -5,7 +5,9 @@ from __future__ import annotations
 from flask import Response
 
 from compat_auth import sessions
+from compat_auth.chain import Chain
 from compat_auth.credentials import Credential
+from compat_auth.errors import NotPermitted
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept
 from compat_auth.web.hand_off import UpstreamCookie
@@ -16,19 +18,24 @@ class Arrival:
     """Lets people in.
 
     Args:
+        chain: Knows whose name is nobody's in person.
         upstream_cookie: What a login gives the browser besides our session.
     """
 
-    def __init__(self, upstream_cookie: UpstreamCookie) -> None:
+    def __init__(self, chain: Chain, upstream_cookie: UpstreamCookie) -> None:
+        self._chain = chain
         self._upstream_cookie = upstream_cookie
 
     def let_in(self, accepted: Accept, credential: Credential, target: str) -> Response:
         """Return the redirect that begins a session, with a new id whatever the browser had.
 
         Raises:
-            CompatAuthError: The upstream would have no token for this user, or there is none at present.
+            CompatAuthError: The upstream would have no token for this user, or there is none at present; or the name
+                is a role account's.
         """
         identity = accepted.identity
+        if not self._chain.may_vouch_for(identity):
+            raise NotPermitted(f"{identity.username!r} is a role account")
         # First: whom the upstream does not know gets no session either.
         token = self._upstream_cookie.obtain(identity, credential, accepted.token)
         sessions.log_in(identity)

@@ -66,7 +66,7 @@ def own_cookie_names(cookie: SessionCookie) -> tuple[str, ...]:
 class _Site:
     def __init__(self, settings: Settings, chain: Chain, live: LiveSessions, tokens: PersonalTokens | None) -> None:
         upstream_cookie, cookie = UpstreamCookie(settings), settings.session.cookie_name
-        arrival, attempts = Arrival(upstream_cookie), AttemptCookie(settings, f"{cookie}{_ATTEMPT}")
+        arrival, attempts = Arrival(chain, upstream_cookie), AttemptCookie(settings, f"{cookie}{_ATTEMPT}")
         ways = [SignInPages(offered, settings.prefix, attempts, arrival) for offered in chain.sign_ins()]
         _require_own_names(ways)
         buttons = tuple((way.path, way.label) for way in ways)

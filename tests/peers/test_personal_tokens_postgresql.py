@@ -7,6 +7,7 @@ import sys
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from alembic import command
@@ -129,8 +130,8 @@ def test_uses_that_several_write_at_once_add_up(rows: PersonalTokenRows) -> None
 
 
 def test_a_token_knows_that_its_owner_is_a_role_account(rows: PersonalTokenRows) -> None:
-    rows.add(token(1, "etl"), limit=9)
     RoleAccountRows(rows.database).add(RoleAccount("zoë", "group:ops", 1))
+    rows.add(replace(token(1, "etl"), is_role=True), limit=9)
 
     found = rows.find(f"{1:012}")
 

@@ -165,6 +165,26 @@ def test_a_role_account_has_tokens_and_no_password(config: str) -> None:
     assert token["role_account"] is True
 
 
+def test_a_person_with_a_password_is_not_made_a_role_account(config: str) -> None:
+    text = create(config)
+
+    with pytest.raises(InvalidValue, match="htpasswd has a user of that name"):
+        users(config, "add", "alice", "--role-account", "--group", "ops")
+
+    assert users(config, "list", "--role-accounts").stdout == ""
+    assert text[8:20] in run(config, "list").stdout
+
+
+def test_what_a_person_of_that_name_has_left_dies(config: str, tmp_path: Path) -> None:
+    create(config)
+    delete_user(tmp_path / "users", "alice")
+
+    added = users(config, "add", "alice", "--role-account", "--group", "ops")
+
+    assert added.exit_code == 0
+    assert run(config, "list").stdout == ""
+
+
 def test_a_role_account_goes_with_its_tokens_for_good(config: str) -> None:
     users(config, "add", "robot", "--role-account", "--group", "role:Op")
     run(config, "create", "--user", "robot", "--name", "nightly")

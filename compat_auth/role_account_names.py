@@ -1,0 +1,67 @@
+"""Names that only a personal token may speak for: those of role accounts, whoever else a directory knows by them."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+
+from compat_auth.config import Settings
+from compat_auth.errors import BackendUnavailable
+from compat_auth.identity import Identity
+from compat_auth.store.migration import open_store
+from compat_auth.store.role_account_rows import RoleAccountRows
+
+# So soon a new role account is known in every process, and so seldom the store is asked.
+BELIEVED_S = 1.0
+_log = logging.getLogger(__name__)
+
+
+class RoleAccountNames:
+    """The names, as they were at most a second ago. Any thread may use it.
+
+    Args:
+        rows: The store.
+        monotonic: Clock, in seconds.
+    """
+
+    def __init__(self, rows: RoleAccountRows, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._rows = rows
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._names: frozenset[str] | None = None
+        self._read_at = float("-inf")
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> RoleAccountNames:
+        """Return the names in `database_url`; it is opened at first use.
+
+        Raises:
+            ConfigError: The URL cannot work.
+        """
+        return cls(RoleAccountRows(open_store(settings.database_url.get_secret_value())))
+
+    def reserves(self, identity: Identity) -> bool:
+        """Return whether an identity has the name of a role account and is none: a password, ticket or session of it.
+
+        Raises:
+            BackendUnavailable: The store could not be asked, and never was before.
+        """
+        # Directories spell one name differently, and the upstream may take two spellings for one user.
+        return not identity.role_account and identity.username.casefold() in self._current()
+
+    def _current(self) -> frozenset[str]:
+        with self._lock:
+            began = self._monotonic()
+            if self._names is not None and began - self._read_at < BELIEVED_S:
+                return self._names
+            try:
+                self._names = frozenset(account.username.casefold() for account in self._rows.list())
+            except BackendUnavailable as error:
+                # What was known stays reserved; a store that is down must not keep everybody else out.
+                if self._names is None:
+                    raise
+                _log.warning("new role accounts are not known yet: %s", error)
+            self._read_at = began
+            return self._names
