@@ -175,7 +175,14 @@ ROWS = (
     ),
     (
         "its rules",
-        {"airflow.v1.facts", "airflow.v1.forms", "airflow.v1.objects", "airflow.v1.partial", "airflow.v1.query"},
+        {
+            "airflow.v1.facts",
+            "airflow.v1.forms",
+            "airflow.v1.objects",
+            *(f"airflow.v1.objects.{name}" for name in ("dags", "datasets", "records", "runs", "stored")),
+            "airflow.v1.partial",
+            "airflow.v1.query",
+        },
     ),
     ("an operation of it, and answers to it", {"airflow.v1.imagined", "airflow.v1.operation"}),
     (
@@ -185,6 +192,7 @@ ROWS = (
             *(
                 f"airflow.v1.families.{name}"
                 for name in (
+                    "clearing",
                     "config",
                     "connections",
                     "dag_runs",
@@ -195,6 +203,8 @@ ROWS = (
                     "pools",
                     "system",
                     "task_instances",
+                    "task_states",
+                    "task_tries",
                     "variables",
                     "xcoms",
                 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compat_auth.airflow.v1.families import (
+    clearing,
     config,
     connections,
     dag_runs,
@@ -13,6 +14,8 @@ from compat_auth.airflow.v1.families import (
     pools,
     system,
     task_instances,
+    task_states,
+    task_tries,
     variables,
     xcoms,
 )
@@ -22,6 +25,9 @@ OPERATIONS = (
     *dags.OPERATIONS,
     *dag_runs.OPERATIONS,
     *task_instances.OPERATIONS,
+    *task_states.OPERATIONS,
+    *task_tries.OPERATIONS,
+    *clearing.OPERATIONS,
     *logs.OPERATIONS,
     *xcoms.OPERATIONS,
     *datasets.OPERATIONS,

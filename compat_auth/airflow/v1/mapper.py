@@ -69,3 +69,23 @@ class Mapper:
 def only(fields: Collection[str] | None, made: Json) -> Json:
     """Return an object cut down to some fields; None for all of them."""
     return made if fields is None else {name: made[name] for name in fields if name in made}
+
+
+def text_or_empty(name: str) -> Derive:
+    """Return what reads a text; none is an empty one."""
+    return lambda found: found.get(name) or ""
+
+
+def object_or_empty(name: str) -> Derive:
+    """Return what reads an object; none is an empty one."""
+    return lambda found: found.get(name) or {}
+
+
+def each(name: str, mapper: Mapper) -> Derive:
+    """Return what reads a list of objects; none is an empty one."""
+    return lambda found: [mapper(part) for part in found.get(name) or ()]
+
+
+def maybe(name: str, mapper: Mapper) -> Derive:
+    """Return what reads an object that need not be there."""
+    return lambda found: mapper(found[name]) if found.get(name) is not None else None

@@ -9,17 +9,8 @@ from collections.abc import Iterable, Mapping
 
 from compat_auth.airflow.v1.mapper import Mapper
 from compat_auth.airflow.v1.messages import JSON, TEXT, Json
-from compat_auth.airflow.v1.objects import (
-    ALIAS,
-    CREATED_RUN,
-    DAG_REFERENCE,
-    JOB,
-    RUN_STATES,
-    RUN_TYPES,
-    TASK_REFERENCE,
-    TASK_STATES,
-    TRIGGER,
-)
+from compat_auth.airflow.v1.objects.datasets import ALIAS, CREATED_RUN, DAG_REFERENCE, TASK_REFERENCE
+from compat_auth.airflow.v1.objects.runs import JOB, RUN_STATES, RUN_TYPES, TASK_STATES, TRIGGER
 
 
 def ref(name: str) -> Json:

@@ -9,7 +9,7 @@ import secrets
 from compat_auth.airflow.v1.forms import OPTIONAL, STRING, Field, Form
 from compat_auth.airflow.v1.mapper import Mapper
 from compat_auth.airflow.v1.messages import Json, Reply, Steps, json_reply
-from compat_auth.airflow.v1.objects import CONNECTION, CONNECTION_LISTED
+from compat_auth.airflow.v1.objects.stored import CONNECTION, CONNECTION_LISTED
 from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, fetch, require, shaped
 from compat_auth.airflow.v1.problems import V1Problem, bad_request
 from compat_auth.airflow.v1.query import MASK, PAGE, order

@@ -8,7 +8,8 @@ from datetime import datetime, timezone
 from compat_auth.airflow.v1.dates import parse_date, say_date
 from compat_auth.airflow.v1.forms import BOOLEAN, DATE, LIST, OPTIONAL, READ_ONLY, STRING, Field, Form
 from compat_auth.airflow.v1.messages import Answer, Call, Json, Steps, json_reply
-from compat_auth.airflow.v1.objects import DAG_RUN, DATASET_EVENT, REFERENCE, execution_date
+from compat_auth.airflow.v1.objects.datasets import DATASET_EVENT
+from compat_auth.airflow.v1.objects.runs import DAG_RUN, REFERENCE, execution_date
 from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, fetch, forward, require, shaped
 from compat_auth.airflow.v1.partial import require_rest
 from compat_auth.airflow.v1.problems import V1Problem, bad_request

@@ -5,7 +5,7 @@ from __future__ import annotations
 from compat_auth.airflow.v1.forms import READ_ONLY, Field, Form
 from compat_auth.airflow.v1.messages import TEXT, Call, Json, Reply, Steps, json_reply, text_reply
 from compat_auth.airflow.v1.negotiation import accepted
-from compat_auth.airflow.v1.objects import DAG, DAG_DETAILS, DAG_FILE, DAG_WARNING, TASK
+from compat_auth.airflow.v1.objects.dags import DAG, DAG_DETAILS, DAG_FILE, DAG_WARNING, TASK
 from compat_auth.airflow.v1.operation import (
     V2,
     Asked,

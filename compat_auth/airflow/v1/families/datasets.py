@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 from compat_auth.airflow.v1.forms import STRING, Field, Form
 from compat_auth.airflow.v1.messages import NO_CONTENT, Answer, Call, Json, Steps, json_reply
-from compat_auth.airflow.v1.objects import DATASET, DATASET_EVENT, QUEUED_EVENT
+from compat_auth.airflow.v1.objects.datasets import DATASET, DATASET_EVENT, QUEUED_EVENT
 from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, forward, missing, pages, require, shaped
 from compat_auth.airflow.v1.partial import require_rest
 from compat_auth.airflow.v1.problems import bad_request, not_found

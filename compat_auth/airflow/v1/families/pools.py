@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compat_auth.airflow.v1.forms import BOOLEAN, INTEGER, OPTIONAL, READ_ONLY, STRING, Form
 from compat_auth.airflow.v1.messages import Call, Json, Steps, json_reply
-from compat_auth.airflow.v1.objects import POOL
+from compat_auth.airflow.v1.objects.stored import POOL
 from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, pages, require, shaped
 from compat_auth.airflow.v1.problems import V1Problem, bad_request
 from compat_auth.airflow.v1.query import LIMIT, MASK, OFFSET, Kind, Parameter

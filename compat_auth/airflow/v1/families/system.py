@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from compat_auth.airflow.v1.messages import Answer, Call, Json, Steps, json_reply
-from compat_auth.airflow.v1.objects import EVENT_LOG, IMPORT_ERROR, OLD_EVENTS, PLUGIN, PROVIDER, VERSION
+from compat_auth.airflow.v1.objects.records import EVENT_LOG, IMPORT_ERROR, OLD_EVENTS, PLUGIN, PROVIDER, VERSION
 from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, forward, pages, require
 from compat_auth.airflow.v1.query import PAGE, date, integer, listed, order, text
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from compat_auth.airflow.v1.forms import OPTIONAL, STRING, Form
 from compat_auth.airflow.v1.messages import Answer, Call, Json, Steps, json_reply
-from compat_auth.airflow.v1.objects import VARIABLE
+from compat_auth.airflow.v1.objects.stored import VARIABLE
 from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, require
 from compat_auth.airflow.v1.problems import bad_request
 from compat_auth.airflow.v1.query import MASK, PAGE, order

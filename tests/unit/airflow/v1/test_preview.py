@@ -8,7 +8,7 @@ import pytest
 
 from compat_auth.airflow.v1.catalog import OPERATIONS
 from compat_auth.airflow.v1.driver import Request
-from compat_auth.airflow.v1.objects import DAG_FILE
+from compat_auth.airflow.v1.objects.dags import DAG_FILE
 from compat_auth.airflow.v1.operation import Operation
 from compat_auth.airflow.v1.preview import preview
 from compat_auth.airflow.v1.tokens import pack

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from compat_auth.airflow.v1.objects import DAG_RUN, TASK_INSTANCE, XCOM
+from compat_auth.airflow.v1.objects.runs import DAG_RUN, TASK_INSTANCE, XCOM
 from compat_auth.airflow.v1.tokens import pack, unpack
 from v1_conversation import Conversation, refuses, says
 
