@@ -223,6 +223,7 @@ ROWS = (
     ("composition inside Airflow", {"airflow.composition"}),
     ("what an operator asks", {"cli.options", "diagnosis", "explanation"}),
     ("parts of verbs", {"cli.pins", "cli.role_accounts"}),
+    ("what ends with a user", {"cli.departures"}),
     (
         "verbs",
         {

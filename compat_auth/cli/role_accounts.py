@@ -68,12 +68,6 @@ def list_role_accounts(config_path: str | None, *, as_json: bool) -> None:
         click.echo(f"{account.username}\t{account.owners}")
 
 
-def revoke_tokens(config_path: str, name: str) -> int:
-    """Kill all personal tokens of a user, and return how many there were."""
-    with opened_tokens(config_path) as tokens:
-        return tokens.revoke_all(name, reason="its owner was deleted")
-
-
 @contextmanager
 def opened_tokens(config_path: str | None) -> Generator[PersonalTokens]:
     """Give the personal tokens of a configuration."""

@@ -74,10 +74,17 @@ def refresh(config_path: str | None, token_id: str, days: int | None, overlap_s:
 
 @tokens.command()
 @config_option
-@_id
-def revoke(config_path: str | None, token_id: str) -> None:
-    """Kill the token ID for good."""
+@click.argument("token_id", metavar="ID", required=False)
+@click.option("--user", metavar="NAME", help="Instead of ID: all tokens of this user.")
+def revoke(config_path: str | None, token_id: str | None, user: str | None) -> None:
+    """Kill the token ID for good, or all tokens of a user."""
+    if (token_id is None) == (user is None):
+        raise click.UsageError("name a token by its ID, or a --user")
     with opened_tokens(config_path) as service:
+        if user is not None:
+            click.echo(f"{service.revoke_all(user, reason='revoked by an operator')} token(s) of {user} revoked")
+            return
+        assert token_id is not None  # noqa: S101  # for the type checkers: it is either
         token = service.get(token_id)
         service.revoke(token, reason="revoked by an operator")
     click.echo(f"{token_id}: {token.name!r} of {token.username} is revoked")

@@ -10,9 +10,10 @@ from pathlib import Path
 import click
 
 from compat_auth import password_file
+from compat_auth.cli.departures import end_of_former_user, end_with_user
 from compat_auth.cli.options import config_option
 from compat_auth.cli.pins import pins, unpin
-from compat_auth.cli.role_accounts import add_role_account, delete_role_account, list_role_accounts, revoke_tokens
+from compat_auth.cli.role_accounts import add_role_account, delete_role_account, list_role_accounts
 from compat_auth.hashing import MAX_PASSWORD_BYTES, new_hasher
 
 SHORT_PASSWORD_CHARS = 15  # NIST SP 800-63B-4 3.1.1.2, for a password that is the only factor
@@ -73,7 +74,9 @@ def add(
         raise click.UsageError("--group is for role accounts")
     # Before anybody types a password in vain; decided again under the lock.
     password_file.check_absent(path, name)
-    password_file.add_user(path, name, _ask_hash(from_stdin=password_stdin))
+    password_hash = _ask_hash(from_stdin=password_stdin)
+    end_of_former_user(config_path, name)
+    password_file.add_user(path, name, password_hash)
     click.echo(f"{path}: {name} added")
 
 
@@ -111,9 +114,9 @@ def enable(name: str, path: Path) -> None:
 @_some_file
 @_role
 def delete(config_path: str | None, name: str, path: Path | None, *, role_account: bool) -> None:
-    """Take the user NAME out of the file, or a role account out of the store.
+    """Take the user NAME out of the file, or a role account out of the store, with all tokens and sessions.
 
-    With --config, the user's personal tokens are revoked, too; a role account's always are.
+    Without a configuration nobody knows where these are: a warning says so.
     """
     if role_account:
         if path is not None:
@@ -123,8 +126,7 @@ def delete(config_path: str | None, name: str, path: Path | None, *, role_accoun
     path = _required(path)
     password_file.delete_user(path, name)
     click.echo(f"{path}: {name} deleted")
-    if config_path is not None:
-        click.echo(f"{revoke_tokens(config_path, name)} personal token(s) of {name} revoked")
+    end_with_user(config_path, name)
 
 
 @users.command("list")

@@ -1,0 +1,73 @@
+"""What ends with a user of an htpasswd file: personal tokens, JWTs and sessions; for `compat-auth users`."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from compat_auth.cli.role_accounts import opened_tokens
+from compat_auth.config import load_settings
+from compat_auth.config.loading import DEFAULT_FILE, ENV_PREFIX
+from compat_auth.errors import BackendUnavailable, NoSuchUser
+from compat_auth.live_sessions import LiveSessions
+from compat_auth.personal_tokens import PersonalTokens
+from compat_auth.revocation import Revocations
+from compat_auth.store.denial_rows import DenialRows
+
+
+def found_config(config_path: str | None) -> str | None:
+    """Return the configuration that is named, or is where one is looked for; None: there is none."""
+    default = DEFAULT_FILE if Path(DEFAULT_FILE).is_file() else None
+    return config_path or os.environ.get(f"{ENV_PREFIX}CONFIG") or default
+
+
+def end_with_user(config_path: str | None, name: str) -> None:
+    """End all that a user who was deleted has left, or say that it lives on."""
+    config = found_config(config_path)
+    if config is None:
+        click.echo(
+            f"warning: the personal tokens and sessions of {name} are not ended, for want of a configuration, and a later "
+            f"user of that name within an hour inherits them; run: compat-auth tokens revoke --user {name} --config FILE",
+            err=True,
+        )
+        return
+    click.echo(f"{end_all(config, name, reason='its owner was deleted')} personal token(s) of {name} revoked")
+
+
+def end_of_former_user(config_path: str | None, name: str) -> None:
+    """End what a former user of a name has left, whom no directory knows any more; before another gets that name."""
+    config = found_config(config_path)
+    if config is None:
+        return
+    with opened_tokens(config) as tokens:
+        is_free = tokens.rows.database.is_there and _is_free(tokens, name)
+    if is_free and (revoked := end_all(config, name, reason="its owner was deleted")):
+        click.echo(f"{revoked} personal token(s) of a former {name} revoked")
+
+
+def end_all(config_path: str, name: str, *, reason: str) -> int:
+    """End a user's sessions, the JWTs that we have given, and the personal tokens; return how many of these there were."""
+    settings = load_settings(config_path)
+    sessions = LiveSessions.from_settings(settings, Revocations.from_settings(settings))
+    if sessions is not None:
+        sessions.end_all(name)
+    with opened_tokens(config_path) as tokens:
+        DenialRows(tokens.rows.database).deny_given_to(name, int(tokens.now()))
+        # Last: it announces the user, and that is heard by whatever remembers a password or a JWT, too.
+        return tokens.revoke_all(name, reason=reason)
+
+
+def _is_free(tokens: PersonalTokens, name: str) -> bool:
+    try:
+        tokens.owners.canonical_name(name)
+    except NoSuchUser:
+        return True
+    except BackendUnavailable as error:
+        click.echo(
+            f"warning: what a former {name} may have left is not ended ({error}); run: compat-auth tokens revoke "
+            f"--user {name}",
+            err=True,
+        )
+    return False
