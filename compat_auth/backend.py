@@ -1,7 +1,7 @@
 """The contract of a backend: two methods of Airflow 2, one of ours.
 
 A backend checks one kind of credential. It answers in exactly one of four ways (`compat_auth.outcome`), and
-raises nothing but `BackendUnavailable`. Inside `authenticate` Flask's `request` is the caller's request.
+raises nothing but `BackendUnavailable` and `TooManyRequests`. Inside `authenticate` Flask's `request` is the caller's request.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ class Backend(ABC):
 
         Raises:
             BackendUnavailable: The source could not be asked.
+            TooManyRequests: The caller has shown too many wrong credentials, so that it was not.
         """
 
     def refuse(self, credential: Credential, until: float) -> bool:

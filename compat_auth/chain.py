@@ -103,6 +103,7 @@ class Chain:
 
         Raises:
             BackendUnavailable: A backend could not ask its source. No later, weaker one is asked instead.
+            TooManyRequests: A backend did not ask it, because the caller guesses; nor is a later one.
         """
         steps: list[Step] = []
         learnt: list[tuple[str, ...]] = []

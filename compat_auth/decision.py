@@ -21,7 +21,7 @@ from compat_auth import audit
 from compat_auth.backend import CredentialKind
 from compat_auth.chain import Answer, Chain
 from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised, parse_authorization
-from compat_auth.errors import BackendUnavailable, CompatAuthError
+from compat_auth.errors import BackendUnavailable, CompatAuthError, TooManyRequests
 from compat_auth.headers import is_header
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Challenge, Reject, Skip
@@ -331,7 +331,7 @@ class Decider:
                 answer = self.chain.ask(credential)
                 decision, for_s = self._conclude(answer, credential, fresh)
             except CompatAuthError as error:
-                result = "reject" if _is_refusal(error) else "unavailable"
+                result = "reject" if error.status < 500 else "unavailable"
                 _record(presented, credential, result, "", str(error))
                 raise
         _record(presented, credential, *_describe(answer), decision.identity if isinstance(decision, Granted) else None)
@@ -371,7 +371,8 @@ def _concerns(revocation: Revocation | None, identity: Identity) -> bool:
 
 
 def _is_refusal(error: BaseException) -> bool:
-    return isinstance(error, CompatAuthError) and error.status < 500
+    # Who has to wait was not looked at.
+    return isinstance(error, CompatAuthError) and error.status < 500 and not isinstance(error, TooManyRequests)
 
 
 def _describe(answer: Answer) -> tuple[str, str, str]:

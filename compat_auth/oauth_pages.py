@@ -17,7 +17,7 @@ from compat_auth.config import Settings
 from compat_auth.credential_revocation import refuse_credential
 from compat_auth.credentials import MAX_TOKEN68_BYTES, Bearer, is_token68
 from compat_auth.decision import Decision, Granted
-from compat_auth.errors import CompatAuthError, TokenRequestRefused
+from compat_auth.errors import CompatAuthError, TokenRequestRefused, TooManyRequests
 from compat_auth.gate import Gate, Page
 from compat_auth.given_tokens import GivenTokens, KnownToken
 from compat_auth.identity import Identity
@@ -229,11 +229,12 @@ async def _vouched_for(gate: Gate, shown: GateRequest) -> Identity | None:
 
     Raises:
         BackendUnavailable: A source could not be asked: "not good" would be a guess.
+        TooManyRequests: So it would where too many guesses were made.
     """
     try:
         decision = await gate.decide(shown)
     except CompatAuthError as error:
-        if error.status >= 500:
+        if error.status >= 500 or isinstance(error, TooManyRequests):
             raise
         return None
     return decision.identity if isinstance(decision, Granted) else None

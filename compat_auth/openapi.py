@@ -59,7 +59,7 @@ def describe(prefix: str, answered: Collection[str]) -> Part:
     paths: dict[str, Part] = {
         f"{prefix}live": {"get": _operation("Is the process alive?", {200: _object(status=_TEXT)})},
         f"{prefix}ready": {"get": _ready()},
-        f"{prefix}whoami": {"get": _operation("Who am I?", {200: _ref("Identity")}, (401, 403, 503), _SOMEBODY)},
+        f"{prefix}whoami": {"get": _operation("Who am I?", {200: _ref("Identity")}, (401, 403, 429, 503), _SOMEBODY)},
         "/.well-known/jwks.json": {"get": _keys()},
         f"{prefix}introspect": {"post": _introspection()},
         f"{prefix}revoke": {"post": _revocation()},
@@ -93,7 +93,7 @@ def _tag(path: str) -> str:
 
 
 def _personal_tokens(path: str) -> Part:
-    refusals = (401, 403, 503)
+    refusals = (401, 403, 429, 503)
     token_id: Part = {"name": "id", "in": "path", "required": True, "schema": _TEXT}
     whose: list[Part] = [
         {

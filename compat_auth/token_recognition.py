@@ -18,6 +18,7 @@ from compat_auth.peppers import Peppers
 from compat_auth.scope_bundles import parse_scopes
 from compat_auth.store.personal_token_rows import CREDENTIAL_KIND, PersonalToken, PersonalTokenRows
 from compat_auth.token_format import TokenText, parse_text
+from compat_auth.token_guesses import TokenGuesses
 from compat_auth.token_owners import TokenOwners, UnknownOwner
 
 # Whoever is unknown for longer was deleted; a directory that is misconfigured for a while kills no tokens.
@@ -53,6 +54,7 @@ class TokenRecognition:
         self._rules = rules
         self._bury = bury
         self._now = now
+        self._guesses = TokenGuesses(rules.failures_per_minute, now)
 
     def find(self, text: str) -> PersonalToken:
         """Return the stored token that a text is, dead or alive, whoever its owner is.
@@ -60,24 +62,44 @@ class TokenRecognition:
         Raises:
             NotAuthenticated: It is none; the message says why, for logs only.
         """
-        parsed = parse_text(text)
-        if parsed is None:
-            raise NotAuthenticated("form or checksum are wrong")
+        return self._find(_parsed(text))
+
+    def _find(self, parsed: TokenText) -> PersonalToken:
         token = self._rows.find(parsed.id)
         if not self._is_text_of(token, parsed):
             raise NotAuthenticated(f"{parsed.id}: no such token, or not its secret")
         assert token is not None  # noqa: S101  # for the type checkers: nothing is the text of none
         return token
 
-    def vouch(self, text: str) -> tuple[PersonalToken, Identity]:
+    def vouch(self, text: str, *, client: str = "") -> tuple[PersonalToken, Identity]:
         """Return the token that a text is, with its owner as an identity that is limited as the token is.
+
+        Args:
+            text: As presented.
+            client: Address of who presents it.
 
         Raises:
             NotAuthenticated: It does not work; the message says why, for logs only.
+            TooManyRequests: Too many that do not work were presented; nobody has been asked about this one.
         """
         if not self._rules.enabled:
             raise NotAuthenticated("personal tokens are switched off")
-        token = self.find(text)
+        parsed = _parsed(text)
+        self._guesses.require_patience(parsed, client)
+        try:
+            token = self._find(parsed)
+        except NotAuthenticated:
+            self._guesses.count_guess(parsed, client)
+            raise
+        try:
+            identity = self._identity(token)
+        except NotAuthenticated:
+            self._guesses.count_dead(parsed, client)
+            raise
+        self._guesses.remember(parsed)
+        return token, identity
+
+    def _identity(self, token: PersonalToken) -> Identity:
         now = int(self._now())
         if token.revoked is not None:
             raise NotAuthenticated(f"{token.id}: {token.reason}")
@@ -88,7 +110,7 @@ class TokenRecognition:
         except ValueError:
             raise NotAuthenticated(f"{token.id}: its scopes cannot be read") from None
         owner = self.owner_of(token, now)
-        return token, replace(owner, scopes=scopes, expires_at=token.expires, credential_id=CREDENTIAL_KIND + token.id)
+        return replace(owner, scopes=scopes, expires_at=token.expires, credential_id=CREDENTIAL_KIND + token.id)
 
     def owner_of(self, token: PersonalToken, now: int) -> Identity:
         """Return the owner of a token, who is active and is the one who made it.
@@ -142,3 +164,11 @@ class TokenRecognition:
             digest = self._peppers.digest(self._peppers.newest, text.value)
             self._rows.rekey(token, digest=digest, pepper_id=self._peppers.newest)
         return is_new or (is_old and self._now() < token.old_until)
+
+
+def _parsed(text: str) -> TokenText:
+    parsed = parse_text(text)
+    if parsed is None:
+        # Nobody need be asked about it, so it is no guess.
+        raise NotAuthenticated("form or checksum are wrong")
+    return parsed

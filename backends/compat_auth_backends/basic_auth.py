@@ -13,7 +13,6 @@ before, until the old one can go.
 
 from __future__ import annotations
 
-import ipaddress
 from typing import ClassVar
 
 import flask
@@ -28,6 +27,7 @@ from compat_auth.hash_pool import HashPool
 from compat_auth.hashing import check_hash, decoy_like
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.tally import network_of
 
 CLIENT_AUTH = None
 
@@ -125,14 +125,7 @@ class BasicAuthBackend(Backend):
 
 def _client() -> str:
     """Return whom the request counts against: the address, or the network that one IPv6 customer has (RFC 6177)."""
-    address = flask.request.remote_addr if flask.has_request_context() else None
-    try:
-        parsed = ipaddress.ip_address(address or "")
-    except ValueError:
-        return address or ""
-    if parsed.version == 4:  # the version of IP
-        return str(parsed)
-    return str(ipaddress.ip_network((int(parsed), 64), strict=False))
+    return network_of((flask.request.remote_addr or "") if flask.has_request_context() else "")
 
 
 init_app, requires_authentication = airflow2_contract("basic_auth", BasicAuthBackend)

@@ -66,6 +66,7 @@ class PersonalTokenBackend(Backend):
 
         Raises:
             BackendUnavailable: The store or a directory could not be asked.
+            TooManyRequests: Too many wrong tokens have come from this address.
         """
         match credential:
             case Bearer(text):
@@ -120,7 +121,7 @@ class PersonalTokenBackend(Backend):
         return (f'Bearer realm="{self._realm}"',)
 
     def _accept(self, tokens: PersonalTokens, text: str, username: str) -> Accept:
-        token, owner = tokens.recognition.vouch(text)
+        token, owner = tokens.recognition.vouch(text, client=flask.request.remote_addr or "")
         if username not in (ANY_USER, owner.username):
             raise NotAuthenticated(f"{token.id}: is not {username!r}'s")
         tokens.notices.ensure()

@@ -14,6 +14,11 @@ class PersonalTokenSettings(Section):
     max_days: int = Field(default=366, ge=1, le=3660, description="The last day of a token is at most so far ahead.")
     default_days: int = Field(default=90, ge=1, le=3660, description="The same, for a token made without saying so.")
     per_user_limit: int = Field(default=25, ge=1, description="Tokens that a user may have alive at once.")
+    failures_per_minute: int = Field(
+        default=60,
+        ge=1,
+        description="Wrong tokens from one address (IPv6: one /64), and for one id, before whoever sent them has to wait.",
+    )
     pepper: SecretStr = Field(
         default=SecretStr(""),
         description="Keys the digests in the database; at least 32 bytes, the same in every replica. Empty: with SQLite,"

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
-import math
-import os
 import time
 from collections.abc import Callable
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
-
 from compat_auth.errors import TooManyRequests
+from compat_auth.tally import Tally, network_of
 
 PER_CLIENT = 20
 # By name, whatever the address: guesses from many hosts. A minute, so that nobody is locked out for long.
@@ -27,22 +21,13 @@ class LoginAttempts:
     """
 
     def __init__(self, now: Callable[[], float] = time.time) -> None:
-        self._now = now
-        self._pid = 0
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._of_client, self._of_user = Tally(PER_CLIENT, now), Tally(PER_USER, now)
 
     def wait_s(self, client: str, username: str) -> int:
         """Count a try; return 0 when it may go on, else the seconds after which another may."""
-        if self._pid != os.getpid():
-            # A timer's thread of the parent does not live on in the child.
-            self._limiter, self._pid = MovingWindowRateLimiter(MemoryStorage()), os.getpid()
-        tries = (
-            (RateLimitItemPerMinute(PER_CLIENT), "client", _network(client)),
-            (RateLimitItemPerMinute(PER_USER), "user", username.casefold()),
-        )
-        for limit, *key in tries:
-            if not self._limiter.hit(limit, *key):
-                return max(1, math.ceil(self._limiter.get_window_stats(limit, *key).reset_time - self._now()))
+        for tally, key in ((self._of_client, network_of(client)), (self._of_user, username.casefold())):
+            if not tally.count(key):
+                return max(1, tally.wait_s(key))
         return 0
 
 
@@ -58,10 +43,7 @@ class TokenAttempts:
     """
 
     def __init__(self, failures: int, tokens: int, now: Callable[[], float] = time.time) -> None:
-        self._failures, self._tokens = RateLimitItemPerMinute(failures), RateLimitItemPerMinute(tokens)
-        self._now = now
-        self._pid = os.getpid()
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._failures, self._tokens = Tally(failures, now), Tally(tokens, now)
 
     def require_patience(self, client: str) -> None:
         """Return when another credential of this address may be looked at.
@@ -69,13 +51,12 @@ class TokenAttempts:
         Raises:
             TooManyRequests: It has shown too many wrong ones.
         """
-        key = ("client", _network(client))
-        if not self._of_process().test(self._failures, *key):
-            raise TooManyRequests("too many wrong credentials from this address", self._wait_s(self._failures, *key))
+        if wait_s := self._failures.wait_s(network_of(client)):
+            raise TooManyRequests("too many wrong credentials from this address", wait_s)
 
     def count_failure(self, client: str) -> None:
         """Remember that a credential was wrong."""
-        self._of_process().hit(self._failures, "client", _network(client))
+        self._failures.count(network_of(client))
 
     def count_token(self, username: str) -> None:
         """Remember that a user is to get a token.
@@ -83,24 +64,5 @@ class TokenAttempts:
         Raises:
             TooManyRequests: The user has had too many.
         """
-        key = ("user", username.casefold())
-        if not self._of_process().hit(self._tokens, *key):
-            raise TooManyRequests("too many tokens for this user", self._wait_s(self._tokens, *key))
-
-    def _wait_s(self, limit: RateLimitItemPerMinute, *key: str) -> int:
-        return max(1, math.ceil(self._limiter.get_window_stats(limit, *key).reset_time - self._now()))
-
-    def _of_process(self) -> MovingWindowRateLimiter:
-        if self._pid != os.getpid():
-            # A timer's thread of the parent does not live on in the child.
-            self._limiter, self._pid = MovingWindowRateLimiter(MemoryStorage()), os.getpid()
-        return self._limiter
-
-
-def _network(client: str) -> str:
-    """Return the address, or the network that one IPv6 customer has (RFC 6177)."""
-    try:
-        address = ipaddress.ip_address(client)
-    except ValueError:
-        return client
-    return str(ipaddress.ip_network((int(address), 64), strict=False)) if address.version == 6 else str(address)
+        if not self._tokens.count(username.casefold()):
+            raise TooManyRequests("too many tokens for this user", max(1, self._tokens.wait_s(username.casefold())))
