@@ -20,6 +20,7 @@ from compat_auth.headers import RawHeaders, take_in
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from compat_auth.paths import Prefixes, canonical_path, canonical_query
 from compat_auth.request import GateRequest
+from compat_auth.scopes import allow, needed_scopes
 from compat_auth.strategies import build_strategy
 
 
@@ -84,9 +85,15 @@ def explain(settings: Settings, replay: Replay) -> Iterator[str]:
         asked = {step.backend: step.outcome for step in answer.steps}
         for backend in chain.backends:
             yield f"backend {backend.name}: {_verdict(backend, credential, asked)}"
+        if needed := _uncovered(answer, request):
+            yield f"decision: 403: the credential's scopes do not cover this request; it needs {needed}"
+            return
         yield from _decision(settings, answer, credential, chain)
         if _goes_on(answer, credential):
             yield from _translation(settings, request, replay)
+        elif isinstance(credential, Absent):
+            # Whoever asks what a request is made of need not log in for it.
+            yield from (f"with a credential, {line}" for line in _translation(settings, request, replay))
 
 
 def _masked(credential: Credential) -> str:
@@ -137,6 +144,16 @@ def _decision(settings: Settings, answer: Answer, credential: Credential, chain:
                 yield "decision: passes unchanged; the upstream judges its own Bearer"
             else:
                 yield f"decision: 401, challenges: {', '.join(chain.challenges()) or 'none'}"
+
+
+def _uncovered(answer: Answer, request: GateRequest) -> str:
+    """Return the scopes that a limited credential lacks for the request; "" where it goes on."""
+    match answer.outcome:
+        case Accept(identity) if identity.scopes is not None:
+            path = request.path.decode("ascii")
+            return "" if allow(identity.scopes, request.method, path) else needed_scopes([request.method], path)
+        case _:
+            return ""
 
 
 def _goes_on(answer: Answer, credential: Credential) -> bool:

@@ -165,6 +165,38 @@ def test_explain_tells_every_call_that_a_request_of_airflow_2_is_made_of(config:
     assert lines[-1].startswith("call 2 (writes), when call 1 is refused with 409: PATCH /api/v2/variables/k?")
 
 
+def test_explain_tells_the_calls_also_without_a_credential(config: Path) -> None:
+    config.write_text(config.read_text().replace('profile = "generic"', 'profile = "airflow-fab"'))
+
+    result = run("explain", "--config", str(config), "GET", "/api/v1/dags/tiny/dagRuns")
+
+    lines = result.output.splitlines()
+    assert any(line.startswith("decision: 401") for line in lines)
+    assert lines[-1].startswith("with a credential, call 1: GET /api/v2/dags/tiny/dagRuns")
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/api/v2/dags", "decision: goes on as 'alice'"),
+        (
+            "/api/v2/pools",
+            "decision: 403: the credential's scopes do not cover this request; it needs GET:/api/v2/pools",
+        ),
+    ],
+)
+def test_explain_tells_what_a_limited_token_may_and_may_not(config: Path, path: str, expected: str) -> None:
+    text = config.read_text().replace("backend.session,", "backend.session,personal_token,")
+    config.write_text(f'database_url = "sqlite:///{config.parent}/state.db"\n{text}')
+    options = ("--user", "alice", "--name", "n", "--scope", "GET /api/v2/dags")
+    (token,) = run("tokens", "create", "--config", str(config), *options).output.split()
+
+    result = run("explain", "--config", str(config), "-H", f"Authorization: Bearer {token}", "GET", path)
+
+    assert expected in result.output
+    assert token not in result.output
+
+
 def test_a_header_without_a_colon_is_a_usage_error(config: Path) -> None:
     result = run("explain", "--config", str(config), "-H", "nonsense", "GET", "/api/v2/dags")
 
