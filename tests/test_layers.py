@@ -160,6 +160,7 @@ ROWS = (
     ("all pages", {"web.site"}),
     ("bodies of endpoints", {"api", "api.token_bodies"}),
     ("endpoints", {"api.leaked_tokens", "api.personal_tokens"}),
+    ("parts of a description", {"openapi_parts"}),
     ("all endpoints, described", {"openapi"}),
     ("taking it back", {"credential_revocation"}),
     ("asking for it", {"extension", "request"}),

@@ -10,7 +10,7 @@ from flask import Blueprint, Flask, Response, request
 from pydantic import BaseModel
 
 from compat_auth import audit
-from compat_auth.api.token_bodies import MadeTokenView, days_of, read_new, read_refresh, view
+from compat_auth.api.token_bodies import CountedTokenView, MadeTokenView, days_of, read_new, read_refresh, view
 from compat_auth.chain import Chain
 from compat_auth.config import Settings
 from compat_auth.errors import BadRequest, BodyTooLarge, CompatAuthError, MethodNotAllowed, NotPermitted
@@ -105,8 +105,9 @@ class _TokenApi:
 
     def _show(self, identity: Identity, token_id: str) -> Response:
         token = self._access.find(identity, token_id, to_revoke=True)
-        content = view(token, self._tokens.now()).model_dump(mode="json")
-        return flask.make_response({**content, "uses": self._tokens.uses.by_day(token.id)})
+        shown = view(token, self._tokens.now())
+        content = CountedTokenView(**shown.model_dump(), uses=self._tokens.uses.by_day(token.id))
+        return flask.make_response(content.model_dump(mode="json"))
 
     def _refresh(self, identity: Identity, token_id: str) -> Response:
         token = self._access.find(identity, token_id)

@@ -62,6 +62,12 @@ class TokenView(_Body):
     role_account: bool
 
 
+class CountedTokenView(TokenView):
+    """A token, and how much it is used."""
+
+    uses: dict[str, int] = Field(description="How often, by day (UTC).")
+
+
 class MadeTokenView(TokenView):
     """A token that was just made, or made anew."""
 

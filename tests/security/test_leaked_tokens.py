@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
-import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import flask
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.hashes import SHA384
 
 from compat_auth.app import create_app, create_flask_app
 from compat_auth.config import Settings, parse_settings
@@ -25,63 +20,17 @@ from compat_auth.password_file import add_user
 from compat_auth.personal_tokens import PersonalTokens, personal_tokens_of
 from compat_auth.token_format import make_text
 from compat_auth.token_wishes import NewToken, Wish
+from leak_reporter import Reporter, pem, publishing
 from stand_ins import call, http_scope
 
 PATH = "/compat-auth/api/leaked-tokens"
 HASH = "$2b$04$" + "a" * 53
 
 
-def pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> str:
-    return key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
-
-
-@dataclass
-class Reporter:
-    """Publishes its keys as GitHub does, and signs."""
-
-    key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
-    published: list[Any] = field(default_factory=list[Any])
-    asked: int = 0
-    url: str = ""
-
-    def __post_init__(self) -> None:
-        self.published.append({"key_identifier": "current", "key": pem(self.key), "is_current": True})
-
-    def headers(
-        self, body: bytes, *, key_id: str = "current", algorithm: HashAlgorithm | None = None
-    ) -> dict[str, str]:
-        signature = self.key.sign(body, ec.ECDSA(algorithm or SHA256()))
-        return {
-            "Github-Public-Key-Identifier": key_id,
-            "Github-Public-Key-Signature": base64.b64encode(signature).decode("ascii"),
-            "Content-Type": "application/json",
-        }
-
-
 @pytest.fixture
 def reporter() -> Iterator[Reporter]:
-    found = Reporter()
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            found.asked += 1
-            body = json.dumps({"public_keys": found.published}).encode()
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # its name there
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    found.url = f"http://127.0.0.1:{server.server_address[1]}/meta/public_keys/secret_scanning"
-    yield found
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with publishing() as found:
+        yield found
 
 
 @pytest.fixture
