@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
+from peers.place import axe_folder
 from peers.process import Process, answers_http, free_port
 
 START_S = 60
@@ -109,6 +111,19 @@ def new_window(browser: Browser, *, javascript: bool = True) -> BrowserContext:
     context = browser.new_context(java_script_enabled=javascript)
     context.set_default_timeout(TIMEOUT_MS)
     return context
+
+
+def barriers(page: Page, *, known: Collection[str] = ()) -> list[str]:
+    """Return what keeps people out of a page, by the rules of axe-core.
+
+    Args:
+        page: As it is shown.
+        known: Rules that are not asked.
+    """
+    page.evaluate((axe_folder() / "axe.min.js").read_text(encoding="utf-8"))
+    off = {rule: {"enabled": False} for rule in known}
+    found: list[dict[str, Any]] = page.evaluate("rules => axe.run({rules}).then(all => all.violations)", off)
+    return [f"{rule['id']}: {node['html']}" for rule in found for node in rule["nodes"]]
 
 
 def _program() -> str:

@@ -13,7 +13,6 @@ from typing import Any
 
 import bcrypt
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # pyright: ignore[reportMissingTypeStubs]  # it has none
 from playwright.sync_api import BrowserContext, Dialog, Page, expect
 
 from compat_auth.config import Settings, parse_settings
@@ -21,7 +20,7 @@ from compat_auth.personal_tokens import PersonalTokens
 from compat_auth.revocation import Revocations
 from compat_auth.token_wishes import Wish
 from peers.airflows import JWT_SECRET
-from peers.chromium import new_window
+from peers.chromium import barriers, new_window
 from peers.echo import EchoUpstream
 from peers.gateway import Gateway, StartGateway
 
@@ -278,8 +277,7 @@ class Shots:
         if f"{name}-{self._suffix}" in DOCUMENTED and os.environ.get("REFRESH_SCREENSHOTS"):
             end = self._page.evaluate("document.querySelector('main').getBoundingClientRect().bottom")
             self._page.screenshot(path=IMAGES / f"{name}.png", clip={"x": 0, "y": 0, "width": 1200, "height": end + 24})
-        found = Axe().run(self._page)
-        assert found.violations_count == 0, f"{name}: {found.generate_report()}"
+        assert barriers(self._page) == [], name
         width = self._page.evaluate("window.innerWidth")
         assert self._page.evaluate("document.documentElement.scrollWidth") <= width, name
 
