@@ -11,7 +11,7 @@ import pytest
 
 from peers.airflows import Airflow3
 from peers.place import environment
-from peers.seed import Kind
+from peers.seed import AIRFLOW3, Kind
 
 ROOT: Final = Path(__file__).parents[2]
 NOT_SOURCE: Final = shutil.ignore_patterns(".*", "tests", "docs", "build", "dist", "*.egg-info", "__pycache__")
@@ -27,7 +27,7 @@ def plugged_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_plugged_python(tmp_path_factory.mktemp("plugged"))
 
 
-def make_plugged_python(folder: Path, below_name: str = "airflow3-plugin") -> Path:
+def make_plugged_python(folder: Path, below_name: str = f"{AIRFLOW3}-plugin") -> Path:
     """Return a Python that has an Airflow, what our wheel asks for, and our wheel as it is now, installed by pip.
 
     Args:

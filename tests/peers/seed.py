@@ -51,8 +51,10 @@ _READ_DAGS: Final = (*_AIRFLOW, "dags", "reserialize")
 _USERS: Final = ("users.py",)
 _RUNS: Final = ("runs.py",)
 
-FAB: Final = Kind("fab", "airflow3", FAB_MANAGER, (_MIGRATE, (*_AIRFLOW, "sync-perm"), _USERS, _READ_DAGS))
-SIMPLE: Final = Kind("simple", "airflow3", SIMPLE_MANAGER, (_MIGRATE, _READ_DAGS))
+# By hand, another minor: `TEST_AIRFLOW3=airflow31`.
+AIRFLOW3: Final = os.environ.get("TEST_AIRFLOW3", "airflow3")
+FAB: Final = Kind("fab", AIRFLOW3, FAB_MANAGER, (_MIGRATE, (*_AIRFLOW, "sync-perm"), _USERS, _READ_DAGS))
+SIMPLE: Final = Kind("simple", AIRFLOW3, SIMPLE_MANAGER, (_MIGRATE, _READ_DAGS))
 AIRFLOW2: Final = Kind("airflow2", "airflow2", FAB_MANAGER, (_MIGRATE, (*_AIRFLOW, "sync-perm"), _USERS, _READ_DAGS))
 _WITH_RUNS: Final = (RECIPE, RECIPE_V1)
 # What 2.11 had by default, as the instructions for an upgrade say.

@@ -56,7 +56,14 @@ def _set_note(asked: Asked) -> Steps:
     query = [*_one_only(asked), ("update_mask", "note")]
     answer = yield asked.call({"note": asked.body["note"]}, query)
     require(asked, answer)
-    return json_reply(TASK_INSTANCE(answer.json()["task_instances"][0]))
+    return json_reply(TASK_INSTANCE(_changed(answer)[0]))
+
+
+def _changed(answer: Answer) -> list[Json]:
+    """Return the instances that a change has met: 3.0 answers with the one instead of a list."""
+    document: Json = answer.json()
+    found: list[Json] = document.get("task_instances", [document])
+    return found
 
 
 def _patch(asked: Asked) -> Steps:
@@ -70,7 +77,7 @@ def _patch(asked: Asked) -> Steps:
         raise (yield from what_is_missing(asked, asked.named("task_id")))
     if answer.status != 409:
         require(asked, answer)
-        found = answer.json()["task_instances"]
+        found = _changed(answer)
     if not found:
         # It is in that state already: 2.x says so by changing nothing.
         shown = yield from fetch(asked, asked.path(template))

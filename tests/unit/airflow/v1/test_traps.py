@@ -155,6 +155,22 @@ def test_a_change_without_an_index_names_the_unmapped_one_because_3_x_changes_ev
     assert ("map_index", "-1") in talk.query()
 
 
+@pytest.mark.parametrize(
+    ("request_line", "body"),
+    [
+        pytest.param("PATCH /dags/d/dagRuns/r/taskInstances/t/setNote", {"note": "n"}, id="note"),
+        pytest.param("PATCH /dags/d/dagRuns/r/taskInstances/t", {"new_state": "failed", "dry_run": False}, id="state"),
+    ],
+)
+def test_a_change_that_has_been_made_is_no_failure_because_3_0_answers_with_the_instance_itself(
+    request_line: str, body: object
+) -> None:
+    talk = Conversation(request_line, says(INSTANCE), body=body)
+
+    assert talk.status == 200
+    assert talk.json()["task_id"] == "t"
+
+
 def test_a_change_of_state_is_only_tried_by_default_as_in_2_x() -> None:
     talk = Conversation(
         "PATCH /dags/d/dagRuns/r/taskInstances/t", says({"task_instances": [INSTANCE]}), body={"new_state": "failed"}
