@@ -187,8 +187,11 @@ class ReverseProxy:
         session = self._session
         if session is None:
             raise UpstreamUnreachable("the pool of connections is closed")
+        only_once = (_only_once,) if method == "DELETE" else None
         try:
-            return await session.request(method, url, headers=headers, data=body or None, allow_redirects=False)
+            return await session.request(
+                method, url, headers=headers, data=body or None, allow_redirects=False, middlewares=only_once
+            )
         except (aiohttp.ConnectionTimeoutError, asyncio.TimeoutError) as exc:
             raise UpstreamTimeout("upstream: no answer in time") from exc
         except aiohttp.ClientError as exc:
@@ -241,6 +244,16 @@ def _reason(error: aiohttp.ClientError) -> str:
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot connect: {error.os_error.strerror or type(error.os_error).__name__}"
     return type(error).__name__
+
+
+async def _only_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Send a DELETE once: the library would send it again when its answer is lost, and 404 would hide that it is done."""
+    try:
+        return await send(request)
+    except aiohttp.ClientConnectorError:
+        raise
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
+        raise aiohttp.ClientConnectionError(str(exc)) from exc
 
 
 def _nominated(value: bytes) -> frozenset[bytes]:

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 from compat_auth.airflow.v1.facts import Facts
 from compat_auth.airflow.v1.messages import Answer, Call, Reply, Steps
 from compat_auth.airflow.v1.operation import Asked
+from compat_auth.airflow.v1.partial import accounted
 from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.airflow.v1.query import Query
 from compat_auth.airflow.v1.router import Router
@@ -59,7 +60,8 @@ def plan(router: Router, request: Request, facts: Facts, moment: datetime | None
     query = Query(operation.query, request.query, is_strict=bool(operation.query or segments))
     body = operation.form.read(request.body, request.content_type) if operation.form is not None else {}
     asked = Asked(operation, segments, query, body, request.accept, facts, moment or datetime.now(timezone.utc))
-    return asked, _fitting(_only_with_fab(asked) if operation.fab else operation.steps(asked))
+    steps = _fitting(_only_with_fab(asked) if operation.fab else operation.steps(asked))
+    return asked, steps if operation.method == "GET" else accounted(steps)
 
 
 def _only_with_fab(asked: Asked) -> Steps:

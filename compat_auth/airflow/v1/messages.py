@@ -43,6 +43,8 @@ class Call:
         accept: Value of `Accept`.
         rewriter: Given, a successful body goes through it to the client as it comes, and the operation ends there.
         content_type: Of what the rewriter makes.
+        does: What carrying it out does, for people, in the imperative; empty for method and path.
+        repeatable: Carrying it out twice leaves what carrying it out once leaves.
     """
 
     method: str
@@ -52,6 +54,13 @@ class Call:
     accept: str = JSON
     rewriter: Rewriter | None = None
     content_type: str = TEXT
+    does: str = ""
+    repeatable: bool = True
+
+    @property
+    def effect(self) -> str:
+        """What carrying it out does, for people."""
+        return self.does or f"{self.method} {self.path}"
 
     @property
     def writes(self) -> bool:

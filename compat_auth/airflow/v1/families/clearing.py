@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from compat_auth.airflow.v1.dates import parse_date, say_date
 from compat_auth.airflow.v1.forms import BOOLEAN, DATE, LIST, OPTIONAL, Form
 from compat_auth.airflow.v1.messages import Json, Steps, json_reply
@@ -51,7 +53,7 @@ def _clear(asked: Asked) -> Steps:
         body.pop("dag_run_id", None)
         # 2.x clears nothing of the future unless it is told to.
         body["end_date"] = body.get("end_date") or say_date(asked.moment)
-    answer = yield asked.call(body)
+    answer = yield replace(asked.call(body), does="clear the task instances")
     if answer.status == 404:
         run_id = str(body.get("dag_run_id", ""))
         # The message names what is missing: the run, or else the DAG.

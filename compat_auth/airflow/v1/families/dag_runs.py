@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 from datetime import datetime, timezone
+from http import HTTPStatus
 
 from compat_auth.airflow.v1.dates import parse_date, say_date
 from compat_auth.airflow.v1.forms import BOOLEAN, DATE, LIST, OPTIONAL, READ_ONLY, STRING, Field, Form
@@ -11,7 +13,6 @@ from compat_auth.airflow.v1.messages import Answer, Call, Json, Steps, json_repl
 from compat_auth.airflow.v1.objects.datasets import DATASET_EVENT
 from compat_auth.airflow.v1.objects.runs import DAG_RUN, REFERENCE, execution_date
 from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, fetch, forward, require, shaped
-from compat_auth.airflow.v1.partial import require_rest
 from compat_auth.airflow.v1.problems import V1Problem, bad_request
 from compat_auth.airflow.v1.query import FIELDS, PAGE, dates, listed, order
 
@@ -100,9 +101,15 @@ def _trigger(asked: Asked) -> Steps:
         body.update(data_interval_start=start, data_interval_end=end)
     # An absent conf is no conf; 3.x fails on a null.
     body.update({name: given[name] for name in ("conf", "note") if given.get(name) is not None})
-    answer = yield asked.call(body)
+    # Whoever names neither date nor id gets others the next time, and so a second run.
+    is_named = "dag_run_id" in given or moment is not now
+    answer = yield replace(asked.call(body), does=f"start run {run_id!r}", repeatable=is_named)
     if answer.status == 409:
         raise (yield from _conflict(asked, run_id, moment))
+    if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not is_named:
+        # Nobody else knows this id: a run that has it was started by this request.
+        there = yield Call("GET", asked.path(_RUN, dag_run_id=run_id))
+        answer = there if there.is_success else answer
     return shaped(asked, answer)
 
 
@@ -168,7 +175,7 @@ def _set_note(asked: Asked) -> Steps:
 
 def _clear(asked: Asked) -> Steps:
     dry_run = asked.body.get("dry_run", True)
-    answer = yield asked.call({"dry_run": dry_run, "only_failed": False})
+    answer = yield replace(asked.call({"dry_run": dry_run, "only_failed": False}), does="clear the run")
     require(asked, answer)
     found = answer.json()
     if not dry_run:
@@ -184,12 +191,14 @@ def _clear(asked: Asked) -> Steps:
 
 def _delete(asked: Asked) -> Steps:
     """Delete a run; one that still runs is ended first, as 2.x deletes it and 3.x does not."""
-    answer = yield asked.call()
+    delete = replace(asked.call(), does="delete the run")
+    answer = yield delete
     if answer.status == 409:
-        ended = yield Call("PATCH", asked.path(_RUN), (("update_mask", "state"),), {"state": "failed"})
+        mask = (("update_mask", "state"),)
+        does = "set the run's state to failed"
+        ended = yield Call("PATCH", asked.path(_RUN), mask, {"state": "failed"}, does=does)
         require(asked, ended)
-        answer = yield asked.call()
-        require_rest(answer, done="the run's state is failed now", left="the run is not deleted")
+        answer = yield delete
     return shaped(asked, answer)
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import replace
 
 from compat_auth.airflow.v1.forms import STRING, Field, Form
 from compat_auth.airflow.v1.messages import NO_CONTENT, Answer, Call, Json, Steps, json_reply
 from compat_auth.airflow.v1.objects.datasets import DATASET, DATASET_EVENT, QUEUED_EVENT
 from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, forward, missing, pages, require, shaped
-from compat_auth.airflow.v1.partial import require_rest
 from compat_auth.airflow.v1.problems import bad_request, not_found
 from compat_auth.airflow.v1.query import PAGE, date, integer, listed, order, text
 
@@ -46,7 +46,9 @@ def _post_event(asked: Asked) -> Steps:
     assets = yield from _assets_of(asked, uri)
     if not assets:
         raise not_found("Dataset not found", f"Dataset with uri: '{uri}' not found")
-    answer = yield asked.call({"asset_id": assets[0]["id"], "extra": asked.body.get("extra") or {}})
+    event = asked.call({"asset_id": assets[0]["id"], "extra": asked.body.get("extra") or {}})
+    does = f"record an event of dataset {assets[0]['id']}"
+    answer = yield replace(event, does=does, repeatable=False)
     return shaped(asked, answer)
 
 
@@ -88,11 +90,10 @@ def _queued_of_uri(asked: Asked) -> Steps:
 def _delete_of_uri(asked: Asked) -> Steps:
     uri, done = asked.named("uri"), 0
     for asset in (yield from _assets_of(asked, uri)):
-        answer = yield asked.call_of(asset_id=str(asset["id"]))
+        delete = asked.call_of(asset_id=str(asset["id"]))
+        answer = yield replace(delete, does=f"delete the events queued for asset {asset['id']}")
         if answer.status == 404:
             continue
-        if done:
-            require_rest(answer, done=f"events of {done} assets are deleted", left="those of others are not")
         require(asked, answer)
         done += 1
     if not done:

@@ -113,7 +113,8 @@ def _set_states(asked: Asked) -> Steps:
     require(asked, answer)
     references = [REFERENCE(each) for each in answer.json()["task_instances"]]
     if not given.get("dry_run", True):
-        answer = yield Call("PATCH", path, query, body)
+        does = f"set {len(references)} task instances to {given['new_state']}"
+        answer = yield Call("PATCH", path, query, body, does=does)
         if answer.status != 409:
             require(asked, answer)
     return json_reply({"task_instances": references})

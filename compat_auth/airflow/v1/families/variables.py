@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Generator
+from dataclasses import replace
 from typing import Any
 
 from compat_auth.airflow.v1.forms import OPTIONAL, STRING, Form
@@ -32,12 +33,16 @@ def _is_kept(asked: Asked, key: str, value: str) -> Generator[Call, Answer, bool
     """Return whether a value to be written is what a reader of a secret was shown: then the secret stays.
 
     Raises:
-        V1Problem: Only a part of it is: what the client means to write cannot be known.
+        V1Problem: Only a part of it is: what the client means to write cannot be known. Or nobody can say what a reader
+            is shown.
     """
     if MASKED not in value:
         return False
     answer = yield Call("GET", asked.path(_ONE, variable_key=key))
-    shown = VARIABLE(answer.json())["value"] if answer.is_success else ""
+    if answer.status == 404:
+        return False
+    require(asked, answer)
+    shown = VARIABLE(answer.json())["value"]
     if MASKED not in shown:
         return False
     if _read(shown) == _read(value):
@@ -69,9 +74,13 @@ def _post(asked: Asked) -> Steps:
     body: Json = {name: asked.body[name] for name in ("key", "value", "description") if name in asked.body}
     whole = {"description": None, **body}
     fields = ["description"] if (yield from _is_kept(asked, body["key"], body["value"])) else ["value", "description"]
-    answer = yield asked.call(whole) if len(fields) > 1 else _change(asked, whole, fields)
-    if answer.status == 409:
-        answer = yield _change(asked, whole, fields)
+    change = _change(asked, whole, fields)
+    if fields == ["description"]:
+        answer = yield change
+    else:
+        answer = yield replace(asked.call(whole), does=f"create variable {body['key']!r}")
+        if answer.status == 409:
+            answer = yield change
     require(asked, answer)
     # 2.11 answers with what was sent; the answer of 3.x is masked.
     return json_reply(body)
@@ -79,7 +88,8 @@ def _post(asked: Asked) -> Steps:
 
 def _change(asked: Asked, body: Json, fields: list[str]) -> Call:
     path = asked.path(_ONE, variable_key=body["key"])
-    return Call("PATCH", path, tuple(("update_mask", name) for name in fields), body)
+    mask = tuple(("update_mask", name) for name in fields)
+    return Call("PATCH", path, mask, body, does=f"change variable {body['key']!r}")
 
 
 def _patch(asked: Asked) -> Steps:
