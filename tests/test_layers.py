@@ -223,7 +223,7 @@ ROWS = (
     ),
     ("composition", {"app", "demo"}),
     ("composition inside Airflow", {"airflow.composition"}),
-    ("what an operator asks", {"cli.options", "diagnosis", "explanation"}),
+    ("what an operator asks", {"cli.operator_log", "cli.options", "diagnosis", "explanation"}),
     ("parts of verbs", {"cli.pins", "cli.role_accounts"}),
     ("what ends with a user", {"cli.departures"}),
     (

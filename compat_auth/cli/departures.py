@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from compat_auth.cli import operator_log
 from compat_auth.cli.role_accounts import opened_tokens
 from compat_auth.config import load_settings
 from compat_auth.config.loading import DEFAULT_FILE, ENV_PREFIX
@@ -56,7 +57,9 @@ def end_all(config_path: str, name: str, *, reason: str) -> int:
     with opened_tokens(config_path) as tokens:
         DenialRows(tokens.rows.database).deny_given_to(name, int(tokens.now()))
         # Last: it announces the user, and that is heard by whatever remembers a password or a JWT, too.
-        return tokens.revoke_all(name, reason=reason)
+        revoked = tokens.revoke_all(name, reason=reason)
+    operator_log.record("user logged out", f"{name}: sessions, JWTs and {revoked} token(s) ended", command="users")
+    return revoked
 
 
 def _is_free(tokens: PersonalTokens, name: str) -> bool:

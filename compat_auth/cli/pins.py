@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 
 import click
 
+from compat_auth.cli import operator_log
 from compat_auth.cli.options import config_option, start_logging
 from compat_auth.config import load_settings
 from compat_auth.errors import NoSuchUser
@@ -48,4 +49,5 @@ def unpin(config_path: str | None, name: str, issuer: str) -> None:
     if not removed:
         raise NoSuchUser(f"{name!r}: held to no account" + (f" of {issuer}" if issuer else ""))
     Revocations.from_settings(settings).announce(Revocation(name))
+    operator_log.record("user unpinned", f"{name}: {removed} account(s)", command="users unpin")
     click.echo(f"{name}: {removed} account(s) unpinned")

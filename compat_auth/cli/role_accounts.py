@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import click
 
+from compat_auth.cli import operator_log
 from compat_auth.cli.options import start_logging
 from compat_auth.config import Settings, load_settings
 from compat_auth.directory import HashDirectory, UserDirectory
@@ -40,6 +41,7 @@ def add_role_account(config_path: str | None, name: str, group: str) -> None:
         # What a person of that name has left, JWTs and personal tokens, would be the role account's.
         DenialRows(tokens.rows.database).deny_given_to(name, int(tokens.now()))
         tokens.revoke_all(name, reason="its name is a role account's now")
+    operator_log.record("role account added", f"{name}, kept by {owners}", command="users add")
     if warning:
         click.echo(warning, err=True)
     click.echo(f"{name}: role account added, its tokens are kept by {owners}")
@@ -53,6 +55,7 @@ def delete_role_account(config_path: str | None, name: str) -> None:
         if not RoleAccountRows(tokens.rows.database).delete(name):
             raise InvalidValue(f"{name!r}: no such role account")
         revoked += tokens.revoke_all(name, reason="its role account was deleted")
+    operator_log.record("role account deleted", f"{name}, with {revoked} token(s)", command="users delete")
     click.echo(f"{name}: role account deleted, {revoked} token(s) revoked")
 
 

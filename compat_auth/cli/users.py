@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from compat_auth import password_file
+from compat_auth.cli import operator_log
 from compat_auth.cli.departures import end_of_former_user, end_with_user
 from compat_auth.cli.options import config_option
 from compat_auth.cli.pins import pins, unpin
@@ -77,6 +78,7 @@ def add(
     password_hash = _ask_hash(from_stdin=password_stdin)
     end_of_former_user(config_path, name)
     password_file.add_user(path, name, password_hash)
+    operator_log.record("user added", f"{path}: {name}", command="users add")
     click.echo(f"{path}: {name} added")
 
 
@@ -87,6 +89,7 @@ def add(
 def set_password(name: str, path: Path, *, password_stdin: bool) -> None:
     """Give the user NAME another password; a disabled user stays disabled."""
     password_file.set_hash(path, name, _ask_hash(from_stdin=password_stdin))
+    operator_log.record("password changed", f"{path}: {name}", command="users set-password")
     click.echo(f"{path}: password of {name} changed")
 
 
@@ -96,6 +99,7 @@ def set_password(name: str, path: Path, *, password_stdin: bool) -> None:
 def disable(name: str, path: Path) -> None:
     """Lock the user NAME out, keeping the password for `enable`."""
     password_file.disable_user(path, name)
+    operator_log.record("user disabled", f"{path}: {name}", command="users disable")
     click.echo(f"{path}: {name} disabled")
 
 
@@ -105,6 +109,7 @@ def disable(name: str, path: Path) -> None:
 def enable(name: str, path: Path) -> None:
     """Let the disabled user NAME in again."""
     password_file.enable_user(path, name)
+    operator_log.record("user enabled", f"{path}: {name}", command="users enable")
     click.echo(f"{path}: {name} enabled")
 
 
@@ -125,6 +130,7 @@ def delete(config_path: str | None, name: str, path: Path | None, *, role_accoun
         return
     path = _required(path)
     password_file.delete_user(path, name)
+    operator_log.record("user deleted", f"{path}: {name}", command="users delete")
     click.echo(f"{path}: {name} deleted")
     end_with_user(config_path, name)
 

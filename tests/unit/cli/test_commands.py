@@ -189,7 +189,7 @@ def test_explain_tells_what_a_limited_token_may_and_may_not(config: Path, path: 
     text = config.read_text().replace("backend.session,", "backend.session,personal_token,")
     config.write_text(f'database_url = "sqlite:///{config.parent}/state.db"\n{text}')
     options = ("--user", "alice", "--name", "n", "--scope", "GET /api/v2/dags")
-    (token,) = run("tokens", "create", "--config", str(config), *options).output.split()
+    (token,) = run("tokens", "create", "--config", str(config), *options).stdout.split()
 
     result = run("explain", "--config", str(config), "-H", f"Authorization: Bearer {token}", "GET", path)
 

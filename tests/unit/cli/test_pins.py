@@ -54,7 +54,7 @@ def test_pins_of_one_user_as_json(config: str) -> None:
 def test_unpin_takes_every_account_of_the_user_and_of_nobody_else(config: str) -> None:
     result = run("unpin", "--config", config, "zoë")
 
-    assert result.output == "zoë: 2 account(s) unpinned\n"
+    assert result.stdout == "zoë: 2 account(s) unpinned\n"
     assert [line.split("\t")[0] for line in run("pins", "--config", config).output.splitlines()] == ["bob"]
 
 
@@ -62,7 +62,7 @@ def test_unpin_of_one_issuer_leaves_the_others(config: str) -> None:
     result = run("unpin", "--config", config, "--issuer", ISSUER, "zoë")
 
     left = json.loads(run("pins", "--config", config, "--user", "zoë", "--json").output)
-    assert result.output == "zoë: 1 account(s) unpinned\n"
+    assert result.stdout == "zoë: 1 account(s) unpinned\n"
     assert [pin["subject"] for pin in left] == ["1001"]
 
 

@@ -52,7 +52,8 @@ def test_create_prints_the_token_alone(config: str) -> None:
 
     assert result.exit_code == 0
     assert re.fullmatch(PATTERN + "\n", result.stdout)
-    assert result.stderr == ""
+    assert '"result": "token created"' in result.stderr
+    assert result.stdout.strip() not in result.stderr
 
 
 def test_list_tells_all_but_the_secret(config: str) -> None:
