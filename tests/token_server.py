@@ -1,4 +1,4 @@
-"""A small server over real sockets: hands out tokens at `/auth/token`, wants them elsewhere, keeps what it got."""
+"""A small server over real sockets: hands out tokens at `/auth/token`, takes them back, wants them elsewhere, keeps what it got."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl
 
 import jwt
 
@@ -52,6 +53,8 @@ class TokenServer:
     requests: list[Got] = field(default_factory=list[Got])
     issued: list[str] = field(default_factory=list[str])
     revoked: set[str] = field(default_factory=set[str])
+    revocations: list[Got] = field(default_factory=list[Got])
+    on_revocation: Callable[[Got], Answer | None] = lambda _got: None
     on_login: Callable[[Got], Answer | None] = lambda _got: None
     on_request: Callable[[Got], Answer | None] = lambda _got: None
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -67,6 +70,11 @@ class TokenServer:
                 self.logins.append(got)
             time.sleep(self.login_takes_s)
             return self.on_login(got) or self._issue()
+        if got.path == "/compat-auth/revoke":
+            with self.lock:
+                self.revocations.append(got)
+                self.revoked.update(dict(parse_qsl(got.body.decode())).values())
+            return self.on_revocation(got) or Answer(200)
         with self.lock:
             self.requests.append(got)
         token = got.headers.get("authorization", "").removeprefix("Bearer ")

@@ -1,4 +1,4 @@
-"""One login: the request that asks for a token, and what the answer means. No I/O."""
+"""One login or logout: the request that asks for a token or takes one back, and what the answer means. No I/O."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 from compat_auth.client.credential import Presented
 from compat_auth.client.origin import Server
@@ -27,7 +28,7 @@ class LoginRequest:
     Attributes:
         url: Where to.
         headers: All that it needs.
-        body: JSON.
+        body: JSON, or a form.
     """
 
     url: str
@@ -48,6 +49,11 @@ class LoginAnswer:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+
+    @classmethod
+    def of(cls, status: int, headers: Mapping[str, str], body: bytes) -> LoginAnswer:
+        """Return the answer that a library has received, whose names may be in any case."""
+        return cls(status, {name.lower(): value for name, value in headers.items()}, body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,25 @@ def make_request(server: Server, presented: Presented) -> LoginRequest:
     """Return the request that shows the credential to the server."""
     headers = {"Content-Type": "application/json", "Accept": "application/json", **presented.headers}
     return LoginRequest(server.token_url, headers, presented.body)
+
+
+def make_revocation(server: Server, token: str) -> LoginRequest:
+    """Return the request that takes a token back (RFC 7009): who has it may, so it needs nothing beside it."""
+    headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
+    return LoginRequest(server.revocation_url, headers, urlencode({"token": token}).encode())
+
+
+def require_revoked(server: Server, answer: LoginAnswer) -> None:
+    """Return where the server has taken a token back.
+
+    Raises:
+        LoginUnavailable: It has not.
+    """
+    where = server.revocation_url
+    if answer.status in _NO_SUCH_DOOR:
+        raise LoginUnavailable(f"{where}: {answer.status}; the server takes no token back")
+    if answer.status != 200:
+        raise LoginUnavailable(f"{where}: answered {answer.status}")
 
 
 def read_answer(server: Server, answer: LoginAnswer, *, now: float) -> Lease:

@@ -59,6 +59,11 @@ class Server:
         """Where a credential is exchanged for a token."""
         return f"{self.base}/auth/token"
 
+    @property
+    def revocation_url(self) -> str:
+        """Where a token is taken back (RFC 7009); an Airflow without a gateway has no such place."""
+        return f"{self.base}/compat-auth/revoke"
+
 
 def make_origin(scheme: str, host: str, port: int | None) -> Origin:
     """Return the origin of a URL that a library has taken apart; an unknown scheme has port 0, which nobody has."""

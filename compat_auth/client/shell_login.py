@@ -9,9 +9,10 @@ from dataclasses import replace
 
 from compat_auth.client.credential import BearerToken, Credential, Password
 from compat_auth.client.keeper import log_in, renew_after_s
-from compat_auth.client.kept_logins import KERBEROS, PASSWORD, KeptLogin, KeptLogins, Secret
-from compat_auth.client.login import Send
+from compat_auth.client.kept_logins import KERBEROS, PASSWORD, TOKEN, KeptLogin, KeptLogins, Secret
+from compat_auth.client.login import Send, make_revocation, require_revoked
 from compat_auth.client.origin import parse_server
+from compat_auth.errors import NotLoggedIn
 
 
 def log_in_to(login: KeptLogin, credential: str, *, now: Callable[[], float] = time.time) -> Secret:
@@ -43,6 +44,35 @@ def token_of(kept: KeptLogins, login: KeptLogin, *, now: Callable[[], float] = t
         secret = log_in_to(login, secret.credential, now=now)
         kept.save(replace(login, secret=""), secret)
     return secret.token
+
+
+def log_out_of(kept: KeptLogins, login: KeptLogin, *, also_credential: bool = False) -> None:
+    """Take back at the server what a login has yielded, and then forget it here, whatever the server says.
+
+    Args:
+        kept: Where it is kept.
+        login: The login.
+        also_credential: Take the token back, too, that one has logged in with: other scripts may use it.
+
+    Raises:
+        LoginUnavailable: The server could not be told, so what it gave is good until it ends; it is forgotten here.
+    """
+    try:
+        secret = kept.secret_of(login)
+        tokens = (secret.token, secret.credential if also_credential and login.kind == TOKEN else "")
+        for token in filter(None, tokens):
+            _revoke(login, token)
+    except NotLoggedIn:
+        # Nothing is there any more that could be taken back.
+        pass
+    finally:
+        kept.forget(login)
+
+
+def _revoke(login: KeptLogin, token: str) -> None:
+    server = parse_server(login.server, allow_http=login.allow_http)
+    send: Send = importlib.import_module("compat_auth.client.for_requests").send_once
+    require_revoked(server, send(make_revocation(server, token)))
 
 
 def _credential(login: KeptLogin, credential: str) -> Credential:

@@ -22,7 +22,15 @@ from click.testing import CliRunner, Result
 from compat_auth.cli import commands
 from compat_auth.client import kept_logins
 from compat_auth.client.kept_logins import KeptLogin, KeptLogins, Secret
-from compat_auth.errors import CurlLineRefused, KeyFileError, LoginRefused, NoKeyring, NotLoggedIn, UnsafeAddress
+from compat_auth.errors import (
+    CurlLineRefused,
+    KeyFileError,
+    LoginRefused,
+    LoginUnavailable,
+    NoKeyring,
+    NotLoggedIn,
+    UnsafeAddress,
+)
 from token_server import Answer, TokenServer, serving
 
 PASSWORD = "correct horse bättery"
@@ -271,6 +279,68 @@ def test_logout_forgets_the_secret(server: TokenServer, config_home: Path, syste
     assert system_keyring.secrets == {}
     assert KeptLogins().all() == ()
     assert isinstance(run("curl", "/api").exception, NotLoggedIn)
+
+
+def test_logout_takes_the_jwt_back_at_the_server_and_no_password_goes_there(logged_in: TokenServer) -> None:
+    result = run("logout")
+
+    (sent,) = logged_in.revocations
+    assert (result.exit_code, logged_in.revoked) == (0, {logged_in.issued[0]})
+    assert (sent.method, sent.headers.get("authorization")) == ("POST", None)
+    assert b"horse" not in sent.body
+
+
+@pytest.mark.parametrize(("options", "revoked"), [((), False), (("--revoke-credential",), True)])
+def test_a_personal_token_is_taken_back_only_where_that_is_asked_for(
+    server: TokenServer, config_home: Path, options: tuple[str, ...], revoked: bool
+) -> None:
+    log_in(server, "--token", "--keep-in", "file", secret="cat_pat_of_mine")
+
+    run("logout", *options)
+
+    assert ("cat_pat_of_mine" in server.revoked) is revoked
+    assert server.issued[0] in server.revoked
+
+
+def test_no_option_sends_a_password_to_be_taken_back(logged_in: TokenServer) -> None:
+    run("logout", "--revoke-credential")
+
+    assert [got for got in logged_in.revocations if b"horse" in got.body] == []
+
+
+@pytest.mark.parametrize("status", [302, 404, 405, 429, 500])
+def test_where_the_server_takes_nothing_back_that_is_said_and_all_is_forgotten_here(
+    logged_in: TokenServer, status: int
+) -> None:
+    logged_in.on_revocation = lambda _got: Answer(status, {"Location": "/elsewhere"})
+
+    result = run("logout")
+
+    assert isinstance(result.exception, LoginUnavailable)
+    assert result.exception.exit_code == 69
+    assert "not taken back" in str(result.exception)
+    assert logged_in.issued[0] not in str(result.exception)
+    assert KeptLogins().all() == ()
+
+
+def test_where_no_server_answers_that_is_said_and_all_is_forgotten_here(config_home: Path) -> None:
+    with serving() as gone:
+        log_in(gone, "--user", "alice", "--keep-in", "file")
+
+    result = run("logout")
+
+    assert isinstance(result.exception, LoginUnavailable)
+    assert "no answer" in str(result.exception)
+    assert KeptLogins().all() == ()
+
+
+def test_a_login_whose_secret_is_gone_is_forgotten(server: TokenServer, config_home: Path, system_keyring: Any) -> None:
+    log_in(server, "--user", "alice")
+    system_keyring.secrets.clear()
+
+    result = run("logout")
+
+    assert (result.exit_code, server.revocations, KeptLogins().all()) == (0, [], ())
 
 
 def test_two_logins_have_to_be_told_apart(
