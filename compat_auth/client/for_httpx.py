@@ -6,9 +6,9 @@ import functools
 from collections.abc import AsyncGenerator, Generator
 
 from compat_auth.client.credential import Credential
-from compat_auth.client.keeper import TokenKeeper
+from compat_auth.client.keeper import LOGIN_TIMEOUT_S, TokenKeeper
 from compat_auth.client.login import LoginAnswer, LoginRequest
-from compat_auth.client.origin import make_origin, parse_server
+from compat_auth.client.origin import make_origin
 from compat_auth.errors import ConfigError, LoginUnavailable
 
 try:
@@ -16,8 +16,6 @@ try:
     import httpx
 except ModuleNotFoundError as exc:
     raise ConfigError("httpx is not installed; run: pip install 'compat_auth[client]'") from exc
-
-TIMEOUT_S = 30.0
 
 
 class HttpxAuth(httpx.Auth):
@@ -40,10 +38,8 @@ class HttpxAuth(httpx.Auth):
     def __init__(
         self, url: str, credential: Credential, *, client: httpx.Client | None = None, allow_http: bool = False
     ) -> None:
-        self._server = parse_server(url, allow_http=allow_http)
-        self._keeper = TokenKeeper(
-            self._server, credential, _send_once if client is None else functools.partial(_post, client)
-        )
+        send = _send_once if client is None else functools.partial(_post, client)
+        self._keeper = TokenKeeper.at(url, credential, send, allow_http=allow_http)
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Yield the request with a token, and once more after a 401."""
@@ -71,7 +67,7 @@ class HttpxAuth(httpx.Auth):
                 yield _with(request, renewed)
 
     def _is_ours(self, request: httpx.Request) -> bool:
-        return make_origin(request.url.scheme, request.url.host, request.url.port) == self._server.origin
+        return make_origin(request.url.scheme, request.url.host, request.url.port) == self._keeper.origin
 
     def _is_refused(self, answer: httpx.Response, token: str) -> bool:
         # httpx follows redirects before it shows the answer: it may be that of another server.
@@ -96,13 +92,12 @@ def _post(client: httpx.Client, request: LoginRequest) -> LoginAnswer:
             headers=dict(request.headers),
             auth=httpx.Auth(),
             follow_redirects=False,
-            timeout=TIMEOUT_S,
+            timeout=LOGIN_TIMEOUT_S,
         )
     except httpx.HTTPError as exc:
         # Not chained: the error of httpx holds the whole request, credential and all.
         raise LoginUnavailable(f"{request.url}: no answer ({type(exc).__name__})") from None
-    headers = {name.lower(): value for name, value in answer.headers.items()}
-    return LoginAnswer(answer.status_code, headers, answer.content)
+    return LoginAnswer.of(answer.status_code, answer.headers, answer.content)
 
 
 def _with(request: httpx.Request, token: str) -> httpx.Request:

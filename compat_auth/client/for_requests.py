@@ -6,9 +6,9 @@ import functools
 from typing import Any, cast
 
 from compat_auth.client.credential import Credential
-from compat_auth.client.keeper import TokenKeeper
+from compat_auth.client.keeper import LOGIN_TIMEOUT_S, TokenKeeper
 from compat_auth.client.login import LoginAnswer, LoginRequest
-from compat_auth.client.origin import Origin, make_origin, parse_server
+from compat_auth.client.origin import Origin, make_origin
 from compat_auth.errors import ConfigError, LoginUnavailable
 
 try:
@@ -17,8 +17,6 @@ try:
     from urllib3.util import parse_url
 except ModuleNotFoundError as exc:
     raise ConfigError("requests is not installed; run: pip install 'compat_auth[client]'") from exc
-
-TIMEOUT_S = 30.0
 
 
 class RequestsAuth(AuthBase):
@@ -40,14 +38,12 @@ class RequestsAuth(AuthBase):
     def __init__(
         self, url: str, credential: Credential, *, session: requests.Session | None = None, allow_http: bool = False
     ) -> None:
-        self._server = parse_server(url, allow_http=allow_http)
-        self._keeper = TokenKeeper(
-            self._server, credential, send_once if session is None else functools.partial(_post, session)
-        )
+        send = send_once if session is None else functools.partial(_post, session)
+        self._keeper = TokenKeeper.at(url, credential, send, allow_http=allow_http)
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
         """Add the token to a request for our server; any other stays as it is."""
-        if _origin(r.url) == self._server.origin:
+        if _origin(r.url) == self._keeper.origin:
             token = self._keeper.obtain()
             r.headers["Authorization"] = f"Bearer {token}"
             r.hooks["response"].append(functools.partial(self._after, used=token))
@@ -58,7 +54,7 @@ class RequestsAuth(AuthBase):
         if (
             answer.status_code != 401
             # requests takes its hooks along to wherever it is redirected.
-            or _origin(request.url) != self._server.origin
+            or _origin(request.url) != self._keeper.origin
             or request.headers.get("Authorization") != f"Bearer {used}"
             or not _can_be_sent_again(request)
         ):
@@ -100,13 +96,12 @@ def _post(session: requests.Session, request: LoginRequest) -> LoginAnswer:
             # Without an `auth`, requests would put the password of a .netrc in the place of ours.
             auth=_as_it_is,
             allow_redirects=False,
-            timeout=TIMEOUT_S,
+            timeout=LOGIN_TIMEOUT_S,
         )
     except requests.RequestException as exc:
         # Not chained: the error of requests holds the whole request, credential and all.
         raise LoginUnavailable(f"{request.url}: no answer ({type(exc).__name__})") from None
-    headers = {name.lower(): value for name, value in answer.headers.items()}
-    return LoginAnswer(answer.status_code, headers, answer.content)
+    return LoginAnswer.of(answer.status_code, answer.headers, answer.content)
 
 
 def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:

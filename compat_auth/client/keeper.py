@@ -11,10 +11,11 @@ from math import inf
 
 from compat_auth.client.credential import Credential
 from compat_auth.client.login import Lease, Send, make_request, read_answer
-from compat_auth.client.origin import Server
+from compat_auth.client.origin import Server, parse_server
 from compat_auth.errors import LoginRefused, LoginUnavailable
 from compat_auth.single_flight import SingleFlight
 
+LOGIN_TIMEOUT_S = 30.0
 # A token must still be good when the request arrives, a short one as well as one of a day.
 MARGIN_S = 60.0
 MARGIN_SHARE = 0.1
@@ -41,12 +42,16 @@ class TokenKeeper:
         credential: What is shown for it.
         send: How a request gets there.
         now: Seconds since the epoch.
+
+    Attributes:
+        origin: Who alone gets to see the token.
     """
 
     def __init__(
         self, server: Server, credential: Credential, send: Send, *, now: Callable[[], float] = time.time
     ) -> None:
-        self.server = server
+        self.origin = server.origin
+        self._server = server
         self._credential = credential
         self._send = send
         self._now = now
@@ -55,6 +60,15 @@ class TokenKeeper:
         self._kept: _Kept | None = None
         self._refusal = ""
         self._ask_again_at = 0.0
+
+    @classmethod
+    def at(cls, url: str, credential: Credential, send: Send, *, allow_http: bool) -> TokenKeeper:
+        """Return the keeper for the server that a URL names; every library's class begins with it.
+
+        Raises:
+            UnsafeAddress: The URL is not one of a single server, or is http to another machine.
+        """
+        return cls(parse_server(url, allow_http=allow_http), credential, send)
 
     def peek(self) -> str | None:
         """Return the kept token where that needs no login, else None."""
@@ -110,7 +124,7 @@ class TokenKeeper:
         return renewed
 
     def _log_in(self, now: float) -> _Kept:
-        lease = log_in(self.server, self._credential, self._send, now=now)
+        lease = log_in(self._server, self._credential, self._send, now=now)
         ends_after_s = inf if lease.lifetime_s is None else lease.lifetime_s
         return _Kept(lease.value, now, now + renew_after_s(lease), now + ends_after_s)
 
