@@ -72,6 +72,8 @@ class Gateway:
         translates = translates_v1(settings)
         denials = Denials.from_settings(settings, revocations_of(self._decider.app))
         given = build_given_tokens(settings, strategy, denials, reserves=self._decider.chain.reserves)
+        if self._tokens is not None:
+            self._tokens.take_back = lambda credential_id: given.end(tokens=(), credential_id=credential_id)
         oauth = OAuthPages.from_settings(settings, given)
         self._gate = Gate(
             V1Translation(self._proxy, says_deprecated=settings.upstream.api_v1_deprecation)

@@ -181,17 +181,21 @@ class GivenTokens:
         self.denials.announce()
         for token in given:
             copy = self.strategy.copy(token.subject, token.jti, token.expires)
-            if copy is not None:
-                self._tell_airflow(copy)
+            # One that does not answer is not waited for again and again.
+            if copy is not None and not self._tell_airflow(copy):
+                return
 
-    def _tell_airflow(self, token: str) -> None:
+    def _tell_airflow(self, token: str) -> bool:
+        """Return whether Airflow knows now that a token is taken back, or need not know."""
         if self.login is None:
-            return
+            return True
         try:
             self.login.log_out(token)
         except BackendUnavailable as error:
             # The gateway refuses the token already; a logout must not fail because Airflow is down.
             logger.warning("a token that was taken back here is still good at the upstream itself: %s", error)
+            return False
+        return True
 
     def _find_given(self, token: str) -> IssuedToken | None:
         claims = read_payload(token)

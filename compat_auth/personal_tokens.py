@@ -50,6 +50,8 @@ class PersonalTokens:
         uses: Uses of this process, and those that are written down.
         notices: What is told in time.
         now: Seconds since the epoch.
+        take_back: Called with the `Identity.credential_id` of a token that has ended, so that the upstream, too, refuses
+            what was made from it; whoever can tell the upstream sets it.
     """
 
     def __init__(
@@ -79,6 +81,7 @@ class PersonalTokens:
         self._peppers = peppers
         self._revocations = revocations
         self.now = now
+        self.take_back: Callable[[str], None] = lambda _credential_id: None
 
     @classmethod
     def from_settings(cls, settings: Settings, revocations: Revocations) -> PersonalTokens:
@@ -202,6 +205,8 @@ class PersonalTokens:
         )
         self.rows.refresh(token, after)
         self._announce(token)
+        if not overlap_s:
+            self.take_back(credential_id_of(token))
         return NewToken(text.value, after)
 
     def revoke(self, token: PersonalToken, *, reason: str = "revoked") -> None:
@@ -213,11 +218,15 @@ class PersonalTokens:
         if not self.rows.revoke(token.id, now=int(self.now()), reason=reason):
             raise NoSuchToken("no such token")
         self._announce(token)
+        self.take_back(credential_id_of(token))
 
     def revoke_all(self, username: str, *, reason: str = "revoked") -> int:
         """Kill all tokens of a user, and return how many were alive."""
+        tokens = self.list(username)
         killed = self.rows.revoke_all(username, now=int(self.now()), reason=reason)
         self._revocations.announce(Revocation(username))
+        for token in tokens:
+            self.take_back(credential_id_of(token))
         return killed
 
     def _require_enabled(self) -> None:
@@ -225,7 +234,12 @@ class PersonalTokens:
             raise NotPermitted("personal tokens are switched off here")
 
     def _announce(self, token: PersonalToken) -> None:
-        self._revocations.announce(Revocation(credential_id=CREDENTIAL_KIND + token.id))
+        self._revocations.announce(Revocation(credential_id=credential_id_of(token)))
+
+
+def credential_id_of(token: PersonalToken) -> str:
+    """Return what a token is revoked by, and known by to what is made from it."""
+    return CREDENTIAL_KIND + token.id
 
 
 def personal_tokens_of(app: Flask, settings: Settings | None = None) -> PersonalTokens | None:

@@ -224,6 +224,7 @@ ROWS = (
     ("composition", {"app", "demo"}),
     ("composition inside Airflow", {"airflow.composition"}),
     ("what an operator asks", {"cli.operator_log", "cli.options", "diagnosis", "explanation"}),
+    ("what an operator opens", {"cli.opened_tokens"}),
     ("parts of verbs", {"cli.pins", "cli.role_accounts"}),
     ("what ends with a user", {"cli.departures"}),
     (

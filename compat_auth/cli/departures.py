@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from compat_auth.cli import operator_log
-from compat_auth.cli.role_accounts import opened_tokens
+from compat_auth.cli.opened_tokens import opened_tokens
 from compat_auth.config import load_settings
 from compat_auth.config.loading import DEFAULT_FILE, ENV_PREFIX
 from compat_auth.errors import BackendUnavailable, NoSuchUser

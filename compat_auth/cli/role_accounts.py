@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 
 import click
 
 from compat_auth.cli import operator_log
-from compat_auth.cli.options import start_logging
+from compat_auth.cli.opened_tokens import opened_tokens
 from compat_auth.config import Settings, load_settings
 from compat_auth.directory import HashDirectory, UserDirectory
 from compat_auth.directory_catalog import load_directories
 from compat_auth.errors import InvalidValue, NoSuchUser
-from compat_auth.personal_tokens import PersonalTokens
 from compat_auth.requirements import Requirements
-from compat_auth.revocation import Revocations
 from compat_auth.store.denial_rows import DenialRows
 from compat_auth.store.role_account_rows import RoleAccount, RoleAccountRows
 
@@ -69,18 +65,6 @@ def list_role_accounts(config_path: str | None, *, as_json: bool) -> None:
         return
     for account in accounts:
         click.echo(f"{account.username}\t{account.owners}")
-
-
-@contextmanager
-def opened_tokens(config_path: str | None) -> Generator[PersonalTokens]:
-    """Give the personal tokens of a configuration."""
-    start_logging("WARNING")
-    settings = load_settings(config_path)
-    tokens = PersonalTokens.from_settings(settings, Revocations.from_settings(settings))
-    try:
-        yield tokens
-    finally:
-        tokens.rows.database.close()
 
 
 def _warn_of_person(settings: Settings, name: str) -> str:

@@ -8,8 +8,8 @@ import time
 import click
 
 from compat_auth.cli import operator_log
+from compat_auth.cli.opened_tokens import opened_tokens
 from compat_auth.cli.options import config_option
-from compat_auth.cli.role_accounts import opened_tokens
 from compat_auth.scopes import ALL
 from compat_auth.store.personal_token_rows import PersonalToken
 from compat_auth.store.role_account_rows import RoleAccountRows

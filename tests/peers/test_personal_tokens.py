@@ -125,6 +125,22 @@ def test_scopes_are_enforced_however_the_request_is_spelled(door: Door) -> None:
     assert door.ask(one, "/api/v2/dags/%2e%2e/dags") == 400
 
 
+@pytest.mark.parametrize("by_command", [False, True], ids=["over HTTP", "by a command"])
+def test_airflow_itself_refuses_a_jwt_that_was_made_from_a_revoked_token(door: Door, by_command: bool) -> None:
+    token, airflow = door.create(f"exchanged {by_command}"), door.airflow.url
+    made = call("POST", f"{door.gateway.url}/auth/token", headers={"Authorization": f"Bearer {token}"}).json()
+    headers = {"Authorization": f"Bearer {made['access_token']}"}
+    before = call("GET", f"{airflow}/api/v2/dags", headers=headers).status_code
+
+    if by_command:
+        run_compat_auth("tokens", "revoke", token[8:20], "--config", door.config)
+    else:
+        assert door.gateway.request("DELETE", f"{TOKENS}/{token[8:20]}", auth=ADMIN).status_code == 204
+
+    assert before == 200
+    assert call("GET", f"{airflow}/api/v2/dags", headers=headers).status_code == 403
+
+
 def test_scopes_are_enforced_where_a_front_proxy_asks(door: Door) -> None:
     token = door.create("front", "read")
 
