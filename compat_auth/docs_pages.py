@@ -20,6 +20,6 @@ def docs_pages() -> dict[str, Page]:
     }
 
 
-async def _show_document(gate: Gate, _request: GateRequest, _receive: Receive, send: Send) -> None:
-    document = describe(gate.rules.prefix.decode("ascii"), gate.paths)
+async def _show_document(gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
+    document = describe(gate.rules.prefix.decode("ascii"), gate.paths, root=request.root)
     await respond(send, 200, json.dumps(document).encode(), content_type=b"application/json", headers=NOT_KEPT)

@@ -212,7 +212,7 @@ class OAuthPages:
         )
 
     def _base(self, request: GateRequest) -> str:
-        return self.base_url or f"{request.scheme}://{request.intake.host.decode('ascii')}"
+        return self.base_url or f"{request.scheme}://{request.intake.host.decode('ascii')}{request.root}"
 
 
 def _showing(request: GateRequest, token: str) -> GateRequest | None:

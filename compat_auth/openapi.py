@@ -35,12 +35,13 @@ _METADATA = {
 _FORWARD_AUTH = {"nginx": "X-Original", "caddy": "X-Forwarded", "traefik": "X-Forwarded"}
 
 
-def describe(prefix: str, answered: Collection[str]) -> Part:
+def describe(prefix: str, answered: Collection[str], *, root: str = "") -> Part:
     """Return the document.
 
     Args:
         prefix: Where our own pages are, with both slashes.
         answered: The paths that a configuration answers; of a path's parameter only what stands before it.
+        root: The path in front of all of them, without a slash at the end.
     """
     paths: dict[str, Part] = {
         f"{prefix}live": {"get": operation("Is the process alive?", {200: object_of(status=TEXT)})},
@@ -69,6 +70,7 @@ def describe(prefix: str, answered: Collection[str]) -> Part:
             "version": __version__,
             "description": "Endpoints of the gateway itself. Everything else is the API behind it.",
         },
+        **({"servers": [{"url": root}]} if root else {}),
         "components": {"securitySchemes": SCHEMES, "schemas": schemas()},
         "paths": paths,
     }

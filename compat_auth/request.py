@@ -42,6 +42,12 @@ class GateRequest:
     scheme: str = "http"
     only_asked_about: bool = False
 
+    @property
+    def root(self) -> str:
+        """The path in front of ours in what the browser asks for, as of Airflow's `[api] base_url`; no slash at the end."""
+        root: str = self.scope.get("root_path", "")
+        return root
+
     def presented(self) -> Presented:
         """Return what a decision may depend on.
 
@@ -68,7 +74,7 @@ class GateRequest:
             host = self.intake.host.decode("ascii").partition("]")[0].lstrip("[")
         environ: dict[str, Any] = {
             "REQUEST_METHOD": self.method,
-            "SCRIPT_NAME": "",
+            "SCRIPT_NAME": self.root,
             "PATH_INFO": unquote_to_bytes(self.path).decode("latin-1"),
             "QUERY_STRING": self.query.decode("ascii"),
             "SERVER_NAME": host,

@@ -10,7 +10,7 @@ from flask import Response, request
 from compat_auth import sessions
 from compat_auth.csrf import is_same_token
 from compat_auth.session_cookie import Session
-from compat_auth.web.page import is_too_large, record, redirect, render_page, source_forgery
+from compat_auth.web.page import here, is_too_large, record, redirect, render_page, source_forgery
 
 View = Callable[[Session], Response]
 
@@ -32,14 +32,13 @@ class Account:
             view: The page, or what its form does.
             page: Where a login leads, below the prefix.
         """
-        login = f"{self._prefix}login?next={quote(self._prefix + page)}"
 
         def answer() -> Response:
             if request.method != "POST":
                 sessions.read()
             session = sessions.current_session()
             if session is None:
-                return redirect(login)
+                return redirect(f"{here(self._prefix)}login?next={quote(here(self._prefix + page))}")
             if request.method == "POST":
                 if is_too_large():
                     return show_message(session, 413, "The form is too large.")

@@ -11,7 +11,7 @@ from flask import Flask, Response
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
 from compat_auth.identity import Identity, Token
-from compat_auth.web.page import set_cookie
+from compat_auth.web.page import here, set_cookie
 
 _EXTENSION = "compat_auth_hand_off"
 # A token that is about to end must not outlive itself in the browser.
@@ -52,9 +52,9 @@ class UpstreamCookie:
         """Give the browser the cookie, for as long as its token lasts."""
         if token is not None:
             max_age_s = min(max(0, int(token.expires_at - time.time()) - _TOKEN_MARGIN_S), _TOKEN_MAX_AGE_S)
-            set_cookie(answer, self.name, token.value, max_age_s, http_only=not self._is_read_by_script)
+            set_cookie(answer, self.name, token.value, max_age_s, path=here("/"), http_only=not self._is_read_by_script)
 
     def clear(self, answer: Response) -> None:
         """Take the cookie from the browser."""
         if self.name:
-            set_cookie(answer, self.name, "", 0)
+            set_cookie(answer, self.name, "", 0, path=here("/"))

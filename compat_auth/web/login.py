@@ -12,7 +12,7 @@ from compat_auth.safe_next import safe_next
 from compat_auth.web.arrival import Arrival, is_limited
 from compat_auth.web.attempts import LoginAttempts
 from compat_auth.web.form_token import FormToken
-from compat_auth.web.page import MAX_NAME, is_too_large, record, render_page
+from compat_auth.web.page import MAX_NAME, here, is_too_large, record, render_page
 
 _MAX_PASSWORD = 4096
 
@@ -38,13 +38,13 @@ class LoginPage:
 
     def show(self) -> Response:
         """Answer a GET."""
-        return self.render(200, safe_next(request.args.get("next")))
+        return self.render(200, safe_next(request.args.get("next"), here("/")))
 
     def log_in(self) -> Response:
         """Answer a POST."""
         if is_too_large():
-            return self.render(413, "/", "The form is too large.")
-        target = safe_next(request.form.get("next"))
+            return self.render(413, here("/"), "The form is too large.")
+        target = safe_next(request.form.get("next"), here("/"))
         username, password = request.form.get("username", ""), request.form.get("password", "")
         if forgery := self._form_token.forgery():
             record("reject", username, forgery)

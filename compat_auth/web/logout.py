@@ -10,7 +10,7 @@ from compat_auth.csrf import is_same_token
 from compat_auth.live_sessions import live_sessions_of
 from compat_auth.web.hand_off import UpstreamCookie
 from compat_auth.web.leftovers import end_leftovers
-from compat_auth.web.page import is_too_large, record, redirect, render_page, source_forgery
+from compat_auth.web.page import here, is_too_large, record, redirect, render_page, source_forgery
 
 
 class LogoutPage:
@@ -45,7 +45,7 @@ class LogoutPage:
             return self._render(400)
         end_leftovers(self._upstream_cookie.name, session, everywhere=bool(request.form.get("everywhere")))
         sessions.clear()
-        answer = redirect(self._path)
+        answer = redirect(here(self._path))
         self._upstream_cookie.clear(answer)
         return answer
 

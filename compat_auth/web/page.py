@@ -63,6 +63,11 @@ def redirect(target: str) -> Response:
     return answer
 
 
+def here(path: str) -> str:
+    """Return a path of this application as the browser asks for it: Airflow may have a path in front."""
+    return request.script_root + path
+
+
 def is_too_large() -> bool:
     """Return whether the body of the request at hand is larger than any form of ours."""
     return (request.content_length or 0) > MAX_FORM_BYTES
@@ -73,9 +78,13 @@ def own_cookie(name: str) -> str:
     return f"__Host-{name}" if request.is_secure else name
 
 
-def set_cookie(answer: Response, name: str, value: str, max_age_s: int, *, http_only: bool = True) -> None:
-    """Give the browser a cookie for the whole host, which another site's requests do not bring; 0 s takes it away."""
-    answer.set_cookie(name, value, max_age=max_age_s, secure=request.is_secure, httponly=http_only, samesite="Lax")
+def set_cookie(
+    answer: Response, name: str, value: str, max_age_s: int, *, path: str = "/", http_only: bool = True
+) -> None:
+    """Give the browser a cookie for a path, which another site's requests do not bring; 0 s takes it away."""
+    answer.set_cookie(
+        name, value, max_age=max_age_s, path=path, secure=request.is_secure, httponly=http_only, samesite="Lax"
+    )
 
 
 def source_forgery(token: str, expected: str) -> str:

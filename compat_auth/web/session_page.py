@@ -11,7 +11,7 @@ from compat_auth.session_cookie import RENEWAL_PART, Session
 from compat_auth.store.session_rows import digest_of
 from compat_auth.web.account import Account, render_account, show_message
 from compat_auth.web.leftovers import end_made_from
-from compat_auth.web.page import record, redirect
+from compat_auth.web.page import here, record, redirect
 
 PATH = "sessions"
 _HOUR_S = 3600
@@ -56,4 +56,4 @@ class SessionPage:
         end_made_from(credential_id_of_digest(digest))
         self._live.end_by_digest(session.username, digest)
         record("logout", session.username, "another session")
-        return redirect(f"{self._prefix}{PATH}?done=ended")
+        return redirect(here(f"{self._prefix}{PATH}?done=ended"))

@@ -15,7 +15,7 @@ from compat_auth.safe_next import safe_next
 from compat_auth.sign_in import CredentialSignIn, RedirectSignIn
 from compat_auth.web.arrival import Arrival, is_limited
 from compat_auth.web.attempt_cookie import AttemptCookie
-from compat_auth.web.page import comes_from_another_site, record, redirect, render_page
+from compat_auth.web.page import comes_from_another_site, here, record, redirect, render_page
 
 FOLDER = "sign-in"
 _MAX_LOGGED = 200
@@ -50,7 +50,7 @@ class SignInPages:
     def begin(self) -> Response:
         """Send the browser to the provider."""
         assert isinstance(self._way, RedirectSignIn)  # noqa: S101  # routed so
-        way, target = self._way, safe_next(request.args.get("next"))
+        way, target = self._way, safe_next(request.args.get("next"), here("/"))
         if comes_from_another_site():
             return self._ask_first(target)
         begun = self._attempts.begin(self.name, self._redirect_uri(), target)
@@ -79,7 +79,7 @@ class SignInPages:
     def show_credential(self) -> Response:
         """Ask the browser for its credential, and take it in with a good one."""
         assert isinstance(self._way, CredentialSignIn)  # noqa: S101  # routed so
-        target = safe_next(request.args.get("next"))
+        target = safe_next(request.args.get("next"), here("/"))
         # Browsers show a ticket whoever makes them ask: a session begins only where the user meant it.
         if comes_from_another_site():
             return self._ask_first(target)
@@ -121,4 +121,4 @@ class SignInPages:
         return render_page("sign_in.html", status, path="", label="", next=target, message=message)
 
     def _redirect_uri(self) -> str:
-        return f"{request.scheme}://{request.host}{self._prefix}{self.path}/callback"
+        return f"{request.scheme}://{request.host}{here(self._prefix + self.path)}/callback"

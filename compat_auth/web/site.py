@@ -25,7 +25,7 @@ from compat_auth.web.form_token import FormToken
 from compat_auth.web.hand_off import UpstreamCookie
 from compat_auth.web.login import LoginPage
 from compat_auth.web.logout import LogoutPage, show_session
-from compat_auth.web.page import COPY_SCRIPT, COPY_SCRIPT_FILE, STYLE, STYLE_FILE, protect, record
+from compat_auth.web.page import COPY_SCRIPT, COPY_SCRIPT_FILE, STYLE, STYLE_FILE, here, protect, record
 from compat_auth.web.session_page import SessionPage
 from compat_auth.web.sign_in import SignInPages
 from compat_auth.web.token_pages import TokenPages, shown_day, shown_moment
@@ -93,8 +93,8 @@ class _Site:
             endpoint = f"{path}_{method}".replace(".", "_")
             self.blueprint.add_url_rule(f"/{path}", endpoint, view, methods=[method])
         self.paths = tuple(dict.fromkeys(path for path, _, _ in routes))
-        shared = {"prefix": settings.prefix, "has_tokens": tokens is not None}
-        self.blueprint.context_processor(lambda: {**shared, "shown_day": shown_day, "shown_moment": shown_moment})
+        shared = {"has_tokens": tokens is not None, "shown_day": shown_day, "shown_moment": shown_moment}
+        self.blueprint.context_processor(lambda: {**shared, "prefix": here(settings.prefix)})
         self.blueprint.after_request(protect)
         self.blueprint.register_error_handler(CompatAuthError, cast("Any", self._show_error))
 
@@ -102,7 +102,7 @@ class _Site:
         if isinstance(error, ConfigError):
             raise error
         answer = self._login.render(
-            error.status, "/", "Logging in is not possible at the moment. Please try again later."
+            error.status, here("/"), "Logging in is not possible at the moment. Please try again later."
         )
         if isinstance(error, BackendUnavailable):
             answer.headers["Retry-After"] = str(error.retry_after_s)

@@ -17,7 +17,7 @@ from compat_auth.token_access import TokenAccess
 from compat_auth.token_notices import notice_stage
 from compat_auth.token_wishes import NewToken
 from compat_auth.web.account import Account, View, render_account, show_message
-from compat_auth.web.page import allow_script, record, redirect
+from compat_auth.web.page import allow_script, here, record, redirect
 from compat_auth.web.token_form import TokenForm, day_ahead, days_until, field_of
 
 PATH = "tokens"
@@ -125,7 +125,7 @@ class TokenPages:
         token = self._find(session)
         self._tokens.revoke(token)
         record("token revoked", session.username, token.id, way="session")
-        return redirect(f"{self._list_path}?done=revoked")
+        return redirect(here(f"{self._list_path}?done=revoked"))
 
     def _find(self, session: Session) -> PersonalToken:
         values = request.form if request.method == "POST" else request.args
