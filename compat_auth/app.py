@@ -6,32 +6,32 @@ import asyncio
 import json
 import os
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from flask import Flask
 
 from compat_auth.airflow.v1.router import V1
 from compat_auth.airflow.v1.translation import V1Translation
 from compat_auth.airflow.v1.translation import public_pages as v1_public_pages
-from compat_auth.api import leaked_tokens, personal_tokens
 from compat_auth.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.chain import Chain
 from compat_auth.config import Settings, load_settings
 from compat_auth.credentials import Credential
 from compat_auth.decision import Decider, Obtain
 from compat_auth.denials import Denials
-from compat_auth.docs_pages import docs_pages
-from compat_auth.errors import ConfigError
+from compat_auth.errors import ConfigError, InvalidToken
 from compat_auth.exchange import UpstreamLogin
 from compat_auth.extension import CompatAuth, style_of
-from compat_auth.flask_page import flask_page
 from compat_auth.forward_auth import forward_auth_pages
-from compat_auth.gate import Gate, GateRules, Page, PathRequirement
-from compat_auth.given_tokens import GivenTokens
+from compat_auth.gate import Gate, GateRules, PathRequirement
+from compat_auth.given_tokens import MAX_LIFETIME_S, GivenTokens, ReadToken
 from compat_auth.identity import Identity, Token
 from compat_auth.jwk import VerifyingKey, verifying_key
+from compat_auth.keys import unix_now
 from compat_auth.lookup import Lookup
 from compat_auth.oauth_pages import OAuthPages
-from compat_auth.pages import JWKS_PATH, jwks_page, live, ready_page, whoami
+from compat_auth.own_pages import own_pages
+from compat_auth.pages import JWKS_PATH, jwks_page, live, ready_page
 from compat_auth.paths import Prefixes
 from compat_auth.personal_tokens import personal_tokens_of
 from compat_auth.proxy import ReverseProxy
@@ -39,14 +39,11 @@ from compat_auth.requirements import Requirements
 from compat_auth.revocation import revocations_of
 from compat_auth.session_cookie import SessionCookie
 from compat_auth.strategies import Strategy, build_strategy, open_key_ring
-from compat_auth.token_door import PATHS, TokenDoor
-from compat_auth.tokens import SHARED_SECRET_KID, shared_secret_verifier
+from compat_auth.tokens import SHARED_SECRET_KID, shared_secret_verifier, verify
 from compat_auth.trust import TrustedProxies
 from compat_auth.trusted_keys import merge_jwks
 from compat_auth.web.hand_off import set_hand_off
-from compat_auth.web.leftovers import set_leftovers
-from compat_auth.web.page import MAX_FORM_BYTES
-from compat_auth.web.site import own_cookie_names, page_paths
+from compat_auth.web.site import own_cookie_names
 
 # Where Airflow's pages send a browser at which nobody is logged in: a redirect and nothing else
 # (`airflow.api_fastapi.core_api.routes.public.auth`). A 401 there would be a password dialog instead of Airflow's login.
@@ -85,14 +82,10 @@ class Gateway:
             pages={
                 "live": live,
                 "ready": ready_page(self._proxy.require_reachable),
-                "whoami": whoami,
                 JWKS_PATH: jwks_page(public_keys(settings)),
                 **forward_auth_pages(),
                 **(v1_public_pages() if translates else {}),
-                **docs_pages(),
-                **browser_pages(self._decider.app),
-                **oauth.pages(),
-                **_token_doors(settings, given, self._decider.app),
+                **own_pages(settings, oauth, self._decider.app),
             },
             denials=denials,
             metadata_url=oauth.metadata_url,
@@ -176,15 +169,6 @@ def build_decider(settings: Settings, strategy: Strategy, app: Flask | None = No
     )
 
 
-def _token_doors(settings: Settings, given: GivenTokens, app: Flask) -> dict[str, Page]:
-    set_leftovers(app, given)
-    # One of its own for each browser: what one of them logs out is nobody else's.
-    set_hand_off(app, lambda identity, credential, _yielded: given.give(identity, credential, "session"))
-    return (
-        dict.fromkeys(PATHS, TokenDoor.from_settings(settings, given.give)) if settings.token_endpoint.enabled else {}
-    )
-
-
 def build_given_tokens(
     settings: Settings,
     strategy: Strategy,
@@ -208,16 +192,34 @@ def build_given_tokens(
         strategy,
         build_lookup(settings, reserves=reserves),
         denials,
-        upstream_keys(settings),
-        settings.token.audience,
-        settings.token.issuer,
+        build_reader(settings),
         sub_is_username=profile == "airflow-simple" or (profile == "generic" and "sub" not in settings.token.claims),
         login=None if profile == "generic" else UpstreamLogin.from_settings(settings),
     )
 
 
-def upstream_keys(settings: Settings) -> Callable[[], Mapping[str, VerifyingKey]]:
-    """Return what verifies the upstream's tokens, whoever of us two has signed them; nothing where only it could.
+def build_reader(settings: Settings) -> ReadToken:
+    """Return what reads the upstream's tokens, whoever of us two has signed them.
+
+    Raises:
+        ConfigError: A secret or a key file is missing or cannot be trusted.
+    """
+    keys, audience, issuer = _upstream_keys(settings), settings.token.audience, settings.token.issuer or None
+
+    def read(token: str) -> Mapping[str, Any] | None:
+        try:
+            return verify(
+                token, keys(), audience=audience, issuer=issuer, now=unix_now(), max_lifetime_s=MAX_LIFETIME_S
+            )
+        except InvalidToken:
+            # It may have been signed with a key that is not there any more, and still be one that we have given.
+            return None
+
+    return read
+
+
+def _upstream_keys(settings: Settings) -> Callable[[], Mapping[str, VerifyingKey]]:
+    """Return what verifies the upstream's tokens; nothing where only the upstream could.
 
     Raises:
         ConfigError: A secret or a key file is missing or cannot be trusted.
@@ -277,17 +279,6 @@ def build_obtain(
         return strategy.obtain(lookup.complete(identity), credential, fresh=fresh)
 
     return obtain
-
-
-def browser_pages(app: Flask) -> dict[str, Page]:
-    """Return the pages of the Flask app, by path below the prefix."""
-    pages = dict.fromkeys(page_paths(app), flask_page(app, max_body_bytes=MAX_FORM_BYTES))
-    if personal_tokens.BLUEPRINT in app.blueprints:
-        paths = (personal_tokens.PATH, f"{personal_tokens.PATH}/")
-        pages.update(dict.fromkeys(paths, flask_page(app, max_body_bytes=personal_tokens.MAX_BODY_BYTES)))
-    if leaked_tokens.BLUEPRINT in app.blueprints:
-        pages[leaked_tokens.PATH] = flask_page(app, max_body_bytes=leaked_tokens.MAX_BODY_BYTES)
-    return pages
 
 
 def translates_v1(settings: Settings) -> bool:

@@ -7,27 +7,42 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from compat_auth.credentials import Credential
 from compat_auth.denials import Denials, digest_of, signed_digest
 from compat_auth.errors import BackendUnavailable, CompatAuthError, InvalidToken
-from compat_auth.exchange import UpstreamLogin
 from compat_auth.identity import Identity, Token
-from compat_auth.jwk import VerifyingKey
 from compat_auth.keys import unix_now
 from compat_auth.lookup import Lookup
 from compat_auth.store.denial_rows import Denial, IssuedToken
 from compat_auth.store.schema import JTI_LENGTH
 from compat_auth.strategies import Kind, Strategy
-from compat_auth.tokens import CLOCK_SKEW_S, read_payload, verify
+from compat_auth.tokens import CLOCK_SKEW_S, read_payload
 
 logger = logging.getLogger(__name__)
 
 # The longest life that a token of the upstream's own may have for us to know it.
-_MAX_LIFETIME_S = 366 * 86400
+MAX_LIFETIME_S = 366 * 86400
 # "Everything up to now" is told by whole seconds: a token that is made in the same second would be caught by it.
 _NEXT_SECOND_S = 1.1
+
+
+ReadToken = Callable[[str], Mapping[str, Any] | None]
+"""Return the claims of a JWT that is good for the upstream, None where that cannot be told; raises InvalidToken for one
+that the upstream itself would refuse, and BackendUnavailable."""
+
+
+class Logout(Protocol):
+    """The upstream's own list of what was taken back."""
+
+    def log_out(self, token: str) -> None:
+        """Have the upstream write down that a token of its is revoked.
+
+        Raises:
+            BackendUnavailable: It gave no usable answer.
+        """
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +71,18 @@ class GivenTokens:
         strategy: Makes them.
         lookup: Completes identities for it.
         denials: What was taken back.
-        keys: What the upstream's tokens may be signed with, as far as we know, by kid.
-        audience: Whom they are for.
-        issuer: Their `iss`, or "".
+        read: Reads the upstream's tokens.
         sub_is_username: Whether the upstream calls users by their names.
-        login: Airflow's own, which is told what was taken back; None: the upstream has none.
+        login: Who is told what was taken back; None: the upstream has no such list.
         now: Seconds since the epoch.
     """
 
     strategy: Strategy
     lookup: Lookup
     denials: Denials
-    keys: Callable[[], Mapping[str, VerifyingKey]]
-    audience: str
-    issuer: str
+    read: ReadToken
     sub_is_username: bool
-    login: UpstreamLogin | None
+    login: Logout | None
     now: Callable[[], int] = unix_now
 
     def give(self, identity: Identity, credential: Credential, kind: Kind) -> Token:
@@ -97,18 +108,10 @@ class GivenTokens:
 
     def find(self, token: str) -> KnownToken | None:
         """Return what is known of a JWT that is good now; None for any other, and for what is no JWT."""
-        claims: Mapping[str, Any] | None
         try:
-            claims = verify(
-                token,
-                self.keys(),
-                audience=self.audience,
-                issuer=self.issuer or None,
-                now=self.now(),
-                max_lifetime_s=_MAX_LIFETIME_S,
-            )
+            claims = self.read(token)
         except InvalidToken:
-            claims = None
+            return None
         given = self._find_given(token)
         if claims is None and given is not None:
             claims = read_payload(token)
@@ -134,7 +137,7 @@ class GivenTokens:
             token: As presented.
             until: Its end, in seconds since the epoch; None where it is not known.
         """
-        end = until if until is not None else self.now() + _MAX_LIFETIME_S
+        end = until if until is not None else self.now() + MAX_LIFETIME_S
         self.denials.deny(Denial("digest", signed_digest(token), end + CLOCK_SKEW_S))
 
     def end(self, *, tokens: Iterable[str], credential_id: str) -> None:
@@ -150,7 +153,7 @@ class GivenTokens:
         now = self.now()
         given = self.denials.rows.deny_given_to(identity.username, now)
         subjects = {token.subject for token in given} | self._subjects_of(identity)
-        self.denials.rows.deny(Denial("sub", subject, now + _MAX_LIFETIME_S, now) for subject in subjects if subject)
+        self.denials.rows.deny(Denial("sub", subject, now + MAX_LIFETIME_S, now) for subject in subjects if subject)
         self._finish(given)
 
     def is_of(self, known: KnownToken, identity: Identity) -> bool:
@@ -221,7 +224,7 @@ def _name_of(claims: Mapping[str, Any], token: str) -> str:
 def _denial_of(claims: Mapping[str, Any], token: str) -> Denial:
     end = claims.get("exp")
     # The upstream's clock may be behind ours.
-    expires = (end if isinstance(end, int) else unix_now() + _MAX_LIFETIME_S) + CLOCK_SKEW_S
+    expires = (end if isinstance(end, int) else unix_now() + MAX_LIFETIME_S) + CLOCK_SKEW_S
     name = _name_of(claims, token)
     return (
         Denial("jti", name, expires) if name == claims.get("jti") else Denial("digest", signed_digest(token), expires)

@@ -221,6 +221,7 @@ ROWS = (
         "what stands behind the gate",
         {"docs_pages", "flask_page", "forward_auth", "oauth_pages", "pages", "proxy", "token_door"},
     ),
+    ("all of our pages", {"own_pages"}),
     ("composition", {"app", "demo"}),
     ("composition inside Airflow", {"airflow.composition"}),
     ("what an operator asks", {"cli.operator_log", "cli.options", "diagnosis", "explanation"}),

@@ -14,7 +14,7 @@ from compat_auth.airflow.in_process import InProcess
 from compat_auth.airflow.keytab import services_in
 from compat_auth.airflow.switch import CONFIG, ENABLED, PREFIX, is_truth, old_list, own_variables
 from compat_auth.airflow.v1.translation import V1Translation, public_pages
-from compat_auth.app import browser_pages, build_decider, create_flask_app, gate_rules, translates_v1
+from compat_auth.app import build_decider, create_flask_app, gate_rules, translates_v1
 from compat_auth.asgi import ASGIApp
 from compat_auth.config import Settings
 from compat_auth.config.loading import merge, parse_settings, read_toml, read_variables
@@ -22,6 +22,7 @@ from compat_auth.errors import ConfigError
 from compat_auth.extension import CompatAuth
 from compat_auth.gate import Page
 from compat_auth.keys import unix_now
+from compat_auth.own_pages import browser_pages
 from compat_auth.pages import live, whoami
 from compat_auth.token_cache import TokenCache
 from compat_auth.trust import TrustedProxies

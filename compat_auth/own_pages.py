@@ -1,0 +1,52 @@
+"""Our own pages, wherever the gate stands: those for browsers, the API for tokens, the doors of tokens, the description."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from compat_auth.api import leaked_tokens, personal_tokens
+from compat_auth.config import Settings
+from compat_auth.docs_pages import docs_pages
+from compat_auth.flask_page import flask_page
+from compat_auth.gate import Page
+from compat_auth.oauth_pages import OAuthPages
+from compat_auth.pages import whoami
+from compat_auth.token_door import PATHS, TokenDoor
+from compat_auth.web.hand_off import set_hand_off
+from compat_auth.web.leftovers import set_leftovers
+from compat_auth.web.page import MAX_FORM_BYTES
+from compat_auth.web.site import page_paths
+
+
+def own_pages(settings: Settings, oauth: OAuthPages, app: Flask) -> dict[str, Page]:
+    """Return the pages, by path below the prefix or from the root; logins and logouts of the app know the tokens now.
+
+    Args:
+        settings: What is wanted.
+        oauth: With the upstream's tokens.
+        app: Where the backends live.
+    """
+    given = oauth.given
+    set_leftovers(app, given)
+    # One of its own for each browser: what one of them logs out is nobody else's.
+    set_hand_off(app, lambda identity, credential, _yielded: given.give(identity, credential, "session"))
+    pages: dict[str, Page] = {
+        "whoami": whoami,
+        **docs_pages(),
+        **browser_pages(app),
+        **oauth.pages(),
+    }
+    if settings.token_endpoint.enabled:
+        pages |= dict.fromkeys(PATHS, TokenDoor.from_settings(settings, given.give))
+    return pages
+
+
+def browser_pages(app: Flask) -> dict[str, Page]:
+    """Return the pages of the Flask app, by path below the prefix."""
+    pages = dict.fromkeys(page_paths(app), flask_page(app, max_body_bytes=MAX_FORM_BYTES))
+    if personal_tokens.BLUEPRINT in app.blueprints:
+        paths = (personal_tokens.PATH, f"{personal_tokens.PATH}/")
+        pages.update(dict.fromkeys(paths, flask_page(app, max_body_bytes=personal_tokens.MAX_BODY_BYTES)))
+    if leaked_tokens.BLUEPRINT in app.blueprints:
+        pages[leaked_tokens.PATH] = flask_page(app, max_body_bytes=leaked_tokens.MAX_BODY_BYTES)
+    return pages
