@@ -237,18 +237,26 @@ class Gate:
         # A browser that has logged out may go to the login page.
         return self.rules.own_cookies | set(self.rules.identity_cookies[:1] if cookie_ended else ())
 
-    async def _ended(self, request: GateRequest) -> tuple[bool, bool]:
-        """Return whether the Bearer of a request is no longer good, and whether the upstream's cookie is not."""
+    async def ended(self, authorizations: list[bytes], cookies: list[bytes]) -> tuple[bool, bool]:
+        """Return whether a Bearer among these values is no longer good, and whether the upstream's cookie is not.
+
+        Raises:
+            BackendUnavailable: It could not be asked.
+        """
         denials, names = self._denials, self.rules.identity_cookies
         if denials is None:
             return False, False
-        bearer = _bearer_of(request)
-        values = cookie_values(request.intake.cookies, names[0]) if names else []
-        if bearer is None and not values:
+        bearers = [bearer for value in authorizations if (bearer := _bearer_in(value)) is not None]
+        values = cookie_values(cookies, names[0]) if names and cookies else []
+        if not bearers and not values:
             return False, False
         if denials.is_stale:
             await denials.up_to_date()
-        return bearer is not None and denials.refuses(bearer), any(map(denials.refuses_value, values))
+        return any(map(denials.refuses, bearers)), any(map(denials.refuses_value, values))
+
+    async def _ended(self, request: GateRequest) -> tuple[bool, bool]:
+        authorization = request.intake.authorization
+        return await self.ended([] if authorization is None else [authorization], request.intake.cookies)
 
     def require_permission(self, decision: Decision, request: GateRequest, *readings: GateRequest) -> None:
         """Return when scopes and requirements do not stand in the way of the request.
@@ -391,9 +399,8 @@ def _counted(decision: Decision, request: GateRequest) -> Decision:
     return decision
 
 
-def _bearer_of(request: GateRequest) -> str | None:
-    authorization = request.intake.authorization
-    if authorization is None or authorization[:7].lower() != b"bearer ":
+def _bearer_in(authorization: bytes) -> str | None:
+    if authorization[:7].lower() != b"bearer ":
         return None
     return authorization[7:].strip(b" \t").decode("latin-1")
 

@@ -18,13 +18,16 @@ from compat_auth.web.page import MAX_FORM_BYTES
 from compat_auth.web.site import page_paths
 
 
-def own_pages(settings: Settings, oauth: OAuthPages, app: Flask) -> dict[str, Page]:
+def own_pages(
+    settings: Settings, oauth: OAuthPages, app: Flask, *, logins_are_upstreams: bool = False
+) -> dict[str, Page]:
     """Return the pages, by path below the prefix or from the root; logins and logouts of the app know the tokens now.
 
     Args:
         settings: What is wanted.
         oauth: With the upstream's tokens.
         app: Where the backends live.
+        logins_are_upstreams: See `TokenDoor`.
     """
     given = oauth.given
     set_leftovers(app, given)
@@ -33,16 +36,16 @@ def own_pages(settings: Settings, oauth: OAuthPages, app: Flask) -> dict[str, Pa
     pages: dict[str, Page] = {
         "whoami": whoami,
         **docs_pages(),
-        **browser_pages(app),
+        **_flask_pages(app),
         **oauth.pages(),
     }
     if settings.token_endpoint.enabled:
-        pages |= dict.fromkeys(PATHS, TokenDoor.from_settings(settings, given.give))
+        door = TokenDoor.from_settings(settings, given.give, logins_are_upstreams=logins_are_upstreams)
+        pages |= dict.fromkeys(PATHS, door)
     return pages
 
 
-def browser_pages(app: Flask) -> dict[str, Page]:
-    """Return the pages of the Flask app, by path below the prefix."""
+def _flask_pages(app: Flask) -> dict[str, Page]:
     pages = dict.fromkeys(page_paths(app), flask_page(app, max_body_bytes=MAX_FORM_BYTES))
     if personal_tokens.BLUEPRINT in app.blueprints:
         paths = (personal_tokens.PATH, f"{personal_tokens.PATH}/")

@@ -1,7 +1,8 @@
 """`/auth/token` and `/auth/token/cli`: a JWT of the upstream's for whoever has a credential that a backend accepts.
 
 The door is Airflow 3's own, and so are its answers: 201 `{"access_token": …}`, and a refusal that says why in `detail`.
-A form with `grant_type` is a token exchange (RFC 8693) and gets OAuth's answers. What the upstream is given it takes
+A form with `grant_type` is a token exchange (RFC 8693) and gets OAuth's answers. Inside Airflow its own door is still
+there: a user name and a password in the body are its to judge, as is what neither of us understands. What the upstream is given it takes
 for the whole user: a credential that is limited gets none.
 """
 
@@ -13,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from compat_auth import audit
-from compat_auth.asgi import RawHeaders, Receive, Send, read_body, respond
+from compat_auth.asgi import Message, RawHeaders, Receive, Send, read_body, respond
 from compat_auth.bearer import ask_for_scope
 from compat_auth.config import Settings
 from compat_auth.credentials import Basic, Credential, parse_authorization
@@ -75,6 +76,8 @@ class TokenDoor:
         audience: Whom our tokens are for.
         incomplete_status: What Airflow's auth manager answers to a body without user name or password.
         words_of_airflow: Refusals are Airflow's to the letter.
+        logins_are_upstreams: What is no request of ours, a user name and a password in the body among it, is answered by
+            what stands behind.
     """
 
     issue: Issue
@@ -82,9 +85,10 @@ class TokenDoor:
     audience: str
     incomplete_status: int
     words_of_airflow: bool
+    logins_are_upstreams: bool = False
 
     @classmethod
-    def from_settings(cls, settings: Settings, issue: Issue) -> TokenDoor:
+    def from_settings(cls, settings: Settings, issue: Issue, *, logins_are_upstreams: bool = False) -> TokenDoor:
         """Return the doors as the configuration wants them."""
         limits = settings.token_endpoint
         return cls(
@@ -93,6 +97,7 @@ class TokenDoor:
             settings.token.audience,
             _UNPROCESSABLE if settings.upstream.profile == "airflow-simple" else IncompleteLogin.status,
             settings.mode == "airflow2",
+            logins_are_upstreams,
         )
 
     async def __call__(self, gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
@@ -104,6 +109,9 @@ class TokenDoor:
             body = b""
         else:
             await gate.let_through(request, receive, send)
+            return
+        if self.logins_are_upstreams and _is_for_upstream(request, body):
+            await gate.let_through(request, _again(body, receive), send)
             return
         try:
             _require_own_site(request)
@@ -214,6 +222,32 @@ class TokenDoor:
 
 
 _DETAILS = {401: "Invalid credentials", 403: "Forbidden"}
+
+
+def _is_for_upstream(request: GateRequest, body: bytes) -> bool:
+    """Return whether the upstream's own door understands a request, or is to say what is wrong with it."""
+    try:
+        wanted = parse_token_request(_content_type(request), body)
+    except TokenRequestRefused:
+        return False
+    except CompatAuthError:
+        return True
+    has_own = request.intake.authorization is not None or bool(request.intake.cookies)
+    return isinstance(wanted, Login) or (isinstance(wanted, Ask) and not has_own)
+
+
+def _again(body: bytes, receive: Receive) -> Receive:
+    """Return what gives a body that has been read already to whoever reads it next."""
+    given = False
+
+    async def give() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return give
 
 
 def _with_credential_of(wanted: TokenRequest, request: GateRequest) -> GateRequest:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import configparser
+import secrets
 import struct
 import sys
+import time
 from types import ModuleType, SimpleNamespace
 from typing import Any
+from uuid import uuid4
 
+import jwt
 import pytest
 
 
@@ -38,6 +42,42 @@ class SimpleAuthManager:
 
     def generate_jwt(self, user: Any, *, expiration_time_in_seconds: int) -> str:
         return f"simple-{user.username}-{expiration_time_in_seconds}"
+
+
+class SigningAuthManager(SimpleAuthManager):
+    """Signs, reads and revokes as Airflow does, with a key that nobody else has.
+
+    Attributes:
+        revoked: Airflow's table.
+        failure: Raised instead of an answer.
+    """
+
+    def __init__(self) -> None:
+        self.revoked: set[str] = set()
+        self.failure: Exception | None = None
+        self._secret = secrets.token_hex(64)
+
+    def generate_jwt(self, user: Any, *, expiration_time_in_seconds: int) -> str:
+        now = int(time.time())
+        claims = {
+            "sub": user.username,
+            "jti": uuid4().hex,
+            "iat": now,
+            "nbf": now,
+            "exp": now + expiration_time_in_seconds,
+        }
+        return jwt.encode({**claims, "aud": "apache-airflow"}, self._secret, algorithm="HS512")
+
+    async def get_user_from_token(self, token: str) -> Any:
+        if self.failure is not None:
+            raise self.failure
+        claims = jwt.decode(token, self._secret, algorithms=["HS512"], audience="apache-airflow")
+        if claims["jti"] in self.revoked:
+            raise jwt.InvalidTokenError("Token has been revoked")
+        return SimpleNamespace(username=claims["sub"])
+
+    def revoke_token(self, token: str) -> None:
+        self.revoked.add(jwt.decode(token, options={"verify_signature": False})["jti"])
 
 
 def activate(monkeypatch: pytest.MonkeyPatch, manager: object) -> None:

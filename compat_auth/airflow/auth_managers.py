@@ -5,23 +5,29 @@ Everything goes through the manager itself, so its own settings hold: LDAP, a se
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import hmac
 import importlib
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, cast
 
 from flask import Flask
+from jwt import InvalidTokenError
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted
-from compat_auth.errors import BackendUnavailable, ConfigError, NoSuchUser
+from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken, NoSuchUser
 from compat_auth.identity import Identity, Token
+from compat_auth.tokens import read_payload
 
+# Airflow asks its database, and where trusted_jwks_url is set, whoever is there.
+_ANSWER_S = 10.0
 _FAB_SESSIONS = "airflow.providers.fab.www.extensions.init_session"
 
 
@@ -36,6 +42,10 @@ class AuthManager(ABC):
     name = "auth_manager"
     needs: tuple[str, ...] = ("the plugin inside Airflow 3",)
     profile: Literal["airflow-fab", "airflow-simple"]
+
+    def __init__(self, manager: Any) -> None:
+        self._manager = manager
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> AuthManager:
@@ -63,6 +73,44 @@ class AuthManager(ABC):
             NoSuchUser: The manager has no such user.
         """
 
+    def open(self) -> None:
+        """Learn which event loop Airflow runs on; called on it."""
+        self._loop = asyncio.get_running_loop()
+
+    def close(self) -> None:
+        """Ask nothing more on the loop."""
+        self._loop = None
+
+    def read(self, token: str) -> Mapping[str, Any]:
+        """Return the claims of a JWT that is good for Airflow now; not to be called on its event loop.
+
+        Raises:
+            InvalidToken: Airflow would refuse it.
+            BackendUnavailable: Airflow gave no answer.
+        """
+        try:
+            self._ask_on_loop(token)
+        except InvalidTokenError as exc:
+            raise InvalidToken(f"Airflow refuses it: {exc}") from None
+        return read_payload(token) or {}
+
+    def log_out(self, token: str) -> None:
+        """Have Airflow write down that a token of its is revoked, in `revoked_token`; before 3.2 there is none."""
+        revoke = getattr(self._manager, "revoke_token", None)
+        if revoke is not None:
+            revoke(token)
+
+    def _ask_on_loop(self, token: str) -> None:
+        if self._loop is None:
+            raise BackendUnavailable("auth_manager: the API server is starting or ending")
+        # On the loop on which Airflow itself asks: its client of a JWKS URL belongs there.
+        asked = asyncio.run_coroutine_threadsafe(self._manager.get_user_from_token(token), self._loop)
+        try:
+            asked.result(_ANSWER_S)
+        except (SQLAlchemyError, concurrent.futures.TimeoutError) as exc:
+            asked.cancel()
+            raise BackendUnavailable(f"auth_manager: no answer about a token ({type(exc).__name__})") from exc
+
     def token(self, identity: Identity, lifetime_s: int) -> Token:
         """Return what `mint` makes, with its end."""
         # Before it is made: by our reckoning it may end sooner, never later.
@@ -80,7 +128,7 @@ class FabManager(AuthManager):
     profile = "airflow-fab"
 
     def __init__(self, manager: Any) -> None:
-        self._manager = manager
+        super().__init__(manager)
         self.flask_app: Flask = manager.flask_app
 
     def find(self, username: str) -> DirectoryUser | None:
@@ -155,9 +203,6 @@ class SimpleManager(AuthManager):
     """SimpleAuthManager: users in `[core] simple_auth_manager_users`, passwords in a file."""
 
     profile = "airflow-simple"
-
-    def __init__(self, manager: Any) -> None:
-        self._manager = manager
 
     def find(self, username: str) -> DirectoryUser | None:
         """Return the user of exactly that name; None if unknown."""

@@ -1,7 +1,8 @@
-"""The composition root inside Airflow: the gate, its settings and its backends, around Airflow's application."""
+"""The composition root inside Airflow: the gate, our pages, the settings and the backends, around Airflow's application."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,22 @@ from compat_auth.airflow.in_process import InProcess
 from compat_auth.airflow.keytab import services_in
 from compat_auth.airflow.switch import CONFIG, ENABLED, PREFIX, is_truth, old_list, own_variables
 from compat_auth.airflow.v1.translation import V1Translation, public_pages
-from compat_auth.app import build_decider, create_flask_app, gate_rules, translates_v1
+from compat_auth.api import leaked_tokens, personal_tokens
+from compat_auth.app import build_decider, build_lookup, create_flask_app, gate_rules, translates_v1
 from compat_auth.asgi import ASGIApp
 from compat_auth.config import Settings
 from compat_auth.config.loading import merge, parse_settings, read_toml, read_variables
+from compat_auth.denials import Denials
 from compat_auth.errors import ConfigError
 from compat_auth.extension import CompatAuth
-from compat_auth.gate import Page
+from compat_auth.given_tokens import GivenTokens
 from compat_auth.keys import unix_now
-from compat_auth.own_pages import browser_pages
-from compat_auth.pages import live, whoami
+from compat_auth.oauth_pages import OAuthPages
+from compat_auth.own_pages import own_pages
+from compat_auth.pages import live
+from compat_auth.personal_tokens import personal_tokens_of
+from compat_auth.revocation import revocations_of
+from compat_auth.strategies import Kind
 from compat_auth.token_cache import TokenCache
 from compat_auth.trust import TrustedProxies
 from compat_auth.web.site import BLUEPRINT
@@ -33,6 +40,9 @@ STRATEGY = "in_process"
 _PROTECT = ["/api/", "/auth/fab/v1/"]
 # What browsers and curl ask for, and what Airflow 2's own client did.
 _SERVICES = ("HTTP", "airflow")
+_DATABASE = "compat_auth.db"
+# With forms and bodies that have a token, or need none, which Flask-WTF does not know.
+_BLUEPRINTS = (BLUEPRINT, personal_tokens.BLUEPRINT, leaked_tokens.BLUEPRINT)
 
 
 def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
@@ -48,19 +58,40 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
     """
     manager = active_auth_manager()
     settings = settings_in(conf, environ, manager)
-    strategy = InProcess(manager, TokenCache(settings.serve.cache_entries, unix_now), settings.token.ttl_s)
+    limits = settings.token_endpoint
+    ttls_s: dict[Kind, int] = {"token": limits.ttl_s, "cli": limits.cli_ttl_s}
+    cache = TokenCache(settings.serve.cache_entries, unix_now)
+    strategy = InProcess(manager, cache, settings.token.ttl_s, ttls_s=ttls_s)
     decider = build_decider(settings, strategy, _flask_app(manager, settings))
+    denials = Denials.from_settings(settings, revocations_of(decider.app))
+    given = GivenTokens(
+        strategy,
+        build_lookup(settings, reserves=decider.chain.reserves),
+        denials,
+        manager.read,
+        sub_is_username=manager.profile == "airflow-simple",
+        login=manager,
+    )
+    oauth = OAuthPages.from_settings(settings, given)
     translates = translates_v1(settings)
-    v1_pages: Mapping[str, Page] = public_pages() if translates else {}
     behind = behind_root(app)
     gate = AirflowGate(
         V1Translation(behind, says_deprecated=settings.upstream.api_v1_deprecation) if translates else behind,
         decider,
         gate_rules(settings),
         trusted=TrustedProxies(settings.trusted_proxies),
-        pages={"live": live, "ready": live, "whoami": whoami, **browser_pages(decider.app), **v1_pages},
+        pages={
+            "live": live,
+            "ready": live,
+            **own_pages(settings, oauth, decider.app, logins_are_upstreams=True),
+            **(public_pages() if translates else {}),
+        },
+        denials=denials,
+        metadata_url=oauth.metadata_url,
     )
-    return Door(app, gate, Guarded([*settings.upstream.protect, settings.prefix], v1_pages))
+    guarded = Guarded([*settings.upstream.protect, settings.prefix], gate.paths)
+    tokens = personal_tokens_of(decider.app)
+    return Door(app, gate, guarded, (manager, *([tokens] if tokens is not None else [])))
 
 
 def settings_in(conf: Any, environ: Mapping[str, str], manager: AuthManager) -> Settings:
@@ -73,7 +104,7 @@ def settings_in(conf: Any, environ: Mapping[str, str], manager: AuthManager) -> 
     enabled = variables.pop(ENABLED, None)
     if enabled is not None and not is_truth(enabled):
         raise ConfigError(f"[compat_auth] enabled: {enabled!r}: neither True nor False")
-    content = _defaults(manager)
+    content = _defaults(manager, environ)
     file = variables.pop(CONFIG, None)
     if file is not None:
         merge(content, read_toml(Path(file)))
@@ -92,8 +123,11 @@ def settings_in(conf: Any, environ: Mapping[str, str], manager: AuthManager) -> 
     return settings
 
 
-def _defaults(manager: AuthManager) -> dict[str, Any]:
+def _defaults(manager: AuthManager, environ: Mapping[str, str]) -> dict[str, Any]:
+    # As Airflow finds its own folder, where its own SQLite file is.
+    home = Path(os.path.expandvars(environ.get("AIRFLOW_HOME") or "~/airflow")).expanduser()
     return {
+        "database_url": f"sqlite:///{home.absolute() / _DATABASE}",
         "upstream": {"profile": manager.profile, "protect": _PROTECT},
         "token": {"strategy": STRATEGY},
         "basic_auth": {"directories": [manager.name]},
@@ -115,7 +149,7 @@ def _flask_app(manager: AuthManager, settings: Settings) -> Flask:
     manager.end_old_sessions()
     app = manager.flask_app
     CompatAuth(app, settings)
-    if "csrf" in app.extensions and BLUEPRINT in app.blueprints:
-        # Our forms have a token of their own, which Flask-WTF does not know.
-        app.extensions["csrf"].exempt(app.blueprints[BLUEPRINT])
+    if "csrf" in app.extensions:
+        for name in app.blueprints.keys() & _BLUEPRINTS:
+            app.extensions["csrf"].exempt(app.blueprints[name])
     return app

@@ -6,8 +6,9 @@ refusal that comes back gets our challenges.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from compat_auth.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.credentials import Absent
@@ -19,6 +20,7 @@ from compat_auth.paths import Prefixes, canonical_path
 from compat_auth.request import GateRequest
 
 _ROOT = "compat_auth.airflow.root"
+_TASK_API = "/execution/"
 # What Airflow's own middlewares leave for the views: whom a cookie names, and that they may believe it.
 _USER_STATE = frozenset(("user", "user_authenticated_via"))
 # Only browsers send it, and only with what a page's script asks for it is not "navigate".
@@ -59,6 +61,16 @@ class AirflowGate(Gate):
         request.scope = {**request.scope, "state": state}
         await super().hand_on_as(granted, request, receive, send)
 
+    async def refuses_token_in(self, scope: Scope) -> bool:
+        """Return whether a request that is none of ours brings a token that is no longer good.
+
+        Raises:
+            BackendUnavailable: Whether it is could not be asked.
+        """
+        authorizations = [value for name, value in scope["headers"] if name == b"authorization"]
+        cookies = [value for name, value in scope["headers"] if name == b"cookie"]
+        return bool(authorizations or cookies) and any(await self.ended(authorizations, cookies))
+
 
 class Guarded:
     """The requests that are the gate's business; by the path that Airflow routes by, and by any careless reading of it.
@@ -78,6 +90,18 @@ class Guarded:
         return self._prefixes.cover(path.encode("utf-8", "surrogatepass")) or path in self._pages
 
 
+class Lasting(Protocol):
+    """What begins and ends with the process."""
+
+    def open(self) -> None:
+        """Begin; called on the event loop."""
+        ...
+
+    def close(self) -> None:
+        """End; may take its time."""
+        ...
+
+
 class Door:
     """The ASGI middleware around Airflow's application.
 
@@ -85,30 +109,44 @@ class Door:
         app: Airflow's application.
         gate: With `behind_root(app)` behind it.
         guarded: What it has to see.
+        lasting: What begins and ends with the process, besides the gate's decider.
     """
 
-    def __init__(self, app: ASGIApp, gate: AirflowGate, guarded: Guarded) -> None:
+    def __init__(self, app: ASGIApp, gate: AirflowGate, guarded: Guarded, lasting: Iterable[Lasting] = ()) -> None:
         self._app = app
         self._gate = gate
         self._guarded = guarded
+        self._lasting = (gate.decider, *lasting)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or hand on one ASGI connection."""
         if scope["type"] == "lifespan":
-            self._gate.decider.open()
-            try:
-                await self._app(scope, receive, send)
-            finally:
-                self._gate.decider.close()
-        elif self._guarded.cover(scope):
-            try:
-                below = _below_root(scope)
-            except CompatAuthError as error:
-                await self._gate.refuse(send, error, None)
-            else:
-                await self._gate(below, receive, send)
-        else:
+            await self._live(scope, receive, send)
+            return
+        try:
+            below = _below_root(scope) if await self._concerns(scope) else None
+        except CompatAuthError as error:
+            await self._gate.refuse(send, error, None)
+            return
+        if below is None:
             await self._app(scope, receive, send)
+        else:
+            await self._gate(below, receive, send)
+
+    async def _concerns(self, scope: Scope) -> bool:
+        if self._guarded.cover(scope):
+            return True
+        # A task's token is Airflow's alone. Everything else takes a user's, which may have been taken back here.
+        return not route_path(scope).startswith(_TASK_API) and await self._gate.refuses_token_in(scope)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        for part in self._lasting:
+            part.open()
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            for part in self._lasting:
+                await asyncio.to_thread(part.close)
 
 
 def route_path(scope: Scope) -> str:

@@ -108,7 +108,8 @@ class Airflow3(Airflow):
             self.restart()
 
     def _command(self) -> tuple[str, ...]:
-        return ("api-server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1")
+        workers = self._changes.get("AIRFLOW__API__WORKERS") or "1"
+        return ("api-server", "--host", "127.0.0.1", "--port", str(self.port), "--workers", workers)
 
     def _env(self) -> Mapping[str, str]:
         return {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,12 +15,13 @@ from flask_login import LoginManager
 from sqlalchemy import ForeignKey, create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
-from airflow_stand_ins import SimpleAuthManager, activate
+from airflow_stand_ins import SigningAuthManager, SimpleAuthManager, activate
+from compat_auth.airflow import auth_managers
 from compat_auth.airflow.auth_managers import AuthManager, FabManager, SimpleManager, active_auth_manager
 from compat_auth.airflow.in_process import InProcess
 from compat_auth.config import Settings
 from compat_auth.credentials import Absent
-from compat_auth.errors import BackendUnavailable, ConfigError, NoSuchUser, NotAuthenticated
+from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken, NoSuchUser, NotAuthenticated
 from compat_auth.identity import Identity
 from compat_auth.token_cache import TokenCache
 
@@ -152,6 +154,40 @@ def test_the_simple_manager_s_users_and_passwords_are_those_of_its_own_settings(
     assert simple.mint(Identity("op", "kerberos"), 60) == "simple-op-60"
     with pytest.raises(NoSuchUser):
         simple.mint(Identity("ghost", "kerberos"), 60)
+
+
+async def test_airflow_itself_says_whether_a_token_is_good_and_writes_down_that_it_is_not() -> None:
+    manager = SimpleManager(SigningAuthManager())
+    manager.open()
+    token = manager.mint(Identity("op", "kerberos"), 60)
+
+    claims = await asyncio.to_thread(manager.read, token)
+    manager.log_out(token)
+
+    assert claims["sub"] == "op"
+    for refused in (token, "no.jwt.atall", ""):
+        with pytest.raises(InvalidToken):
+            await asyncio.to_thread(manager.read, refused)
+    manager.close()
+    with pytest.raises(BackendUnavailable):
+        await asyncio.to_thread(manager.read, token)
+
+
+async def test_an_airflow_that_does_not_answer_in_time_is_not_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Hanging(SigningAuthManager):
+        async def get_user_from_token(self, token: str) -> Any:
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr(auth_managers, "_ANSWER_S", 0.05)
+    manager = SimpleManager(Hanging())
+    manager.open()
+
+    with pytest.raises(BackendUnavailable):
+        await asyncio.to_thread(manager.read, "a.b.c")
+
+
+def test_an_airflow_before_3_2_has_no_list_to_write_into(simple: SimpleManager) -> None:
+    simple.log_out("a.b.c")
 
 
 def test_a_file_of_passwords_that_cannot_be_read_is_not_a_no(

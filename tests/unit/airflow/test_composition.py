@@ -40,6 +40,23 @@ def test_an_old_list_is_enough() -> None:
     assert settings.upstream.protect == ["/api/", "/auth/fab/v1/"]
 
 
+@pytest.mark.parametrize(
+    ("home", "expected"),
+    [("/srv/airflow", "/srv/airflow"), ("$BASE/af", "/base/af"), ("~/af", "/home/of/af"), ("", "/home/of/airflow")],
+)
+def test_what_must_outlive_the_process_is_where_airflow_keeps_its_own(
+    monkeypatch: pytest.MonkeyPatch, home: str, expected: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/of")
+    monkeypatch.setenv("BASE", "/base")
+
+    by_default = settings_of(OLD_LIST, AIRFLOW_HOME=home)
+    said = settings_of(OLD_LIST, AIRFLOW_HOME=home, AIRFLOW__COMPAT_AUTH__DATABASE_URL="sqlite:////other.db")
+
+    assert by_default.database_url.get_secret_value() == f"sqlite:///{expected}/compat_auth.db"
+    assert said.database_url.get_secret_value() == "sqlite:////other.db"
+
+
 def test_a_list_of_ours_goes_before_an_old_one() -> None:
     settings = settings_of(OLD_LIST + "[compat_auth]\nauth_backends = deny_all\n")
 
@@ -148,9 +165,12 @@ def test_with_fab_the_backends_live_in_fab_s_own_app(fab: FabAuthManager) -> Non
     assert [backend.name for backend in fab.flask_app.extensions["compat_auth"].chain.backends] == ["basic_auth"]
 
 
-def test_our_login_form_has_its_own_token_and_needs_none_of_flask_wtf(fab: FabAuthManager, tmp_path: Path) -> None:
+def test_our_forms_and_endpoints_see_to_forgery_themselves_and_need_no_token_of_flask_wtf(
+    fab: FabAuthManager, tmp_path: Path
+) -> None:
     csrf = fab.flask_app.extensions["csrf"] = Csrf()
     session = f"[compat_auth]\nsession__secret = {'s' * 40}\ndatabase_url = sqlite:///{tmp_path}/state.db\n"
+    session += "auth_backends = basic_auth,personal_token\n"
 
     compose(Behind(), Conf(OLD_LIST, {}), {})
     without_session = list(csrf.exempted)
@@ -159,7 +179,7 @@ def test_our_login_form_has_its_own_token_and_needs_none_of_flask_wtf(fab: FabAu
     compose(Behind(), Conf(OLD_LIST + session, {}), {})
 
     assert without_session == []
-    assert csrf.exempted == ["compat_auth_web"]
+    assert sorted(csrf.exempted) == ["compat_auth_personal_tokens", "compat_auth_web"]
 
 
 def scope(path: str, authorization: str) -> Any:
