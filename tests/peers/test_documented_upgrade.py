@@ -1,5 +1,6 @@
 """The page about the upgrade, word for word: its configurations and commands, and what it says of Airflow's linter."""
 
+import configparser
 import re
 import shlex
 import subprocess
@@ -37,6 +38,17 @@ def configured(home: Path) -> Path:
     file = home / "airflow.cfg"
     file.write_text(block("ini", "Inside Airflow"))
     return file
+
+
+def test_the_settings_that_the_page_names_are_those_of_the_servers_that_were_compared() -> None:
+    settings = configparser.ConfigParser()
+
+    settings.read_string(block("ini", "What Airflow has to be told"))
+
+    named = {
+        f"AIRFLOW__{section}__{key}".upper(): value for section in settings for key, value in settings[section].items()
+    }
+    assert named == dict(seed.FAB_V1.settings)
 
 
 def test_the_linter_says_what_the_page_says_it_does(airflow_fab: Airflow3, tmp_path: Path) -> None:
