@@ -52,16 +52,29 @@ class RoleAccountNames:
         return not identity.role_account and identity.username.casefold() in self._current()
 
     def _current(self) -> frozenset[str]:
-        with self._lock:
-            began = self._monotonic()
-            if self._names is not None and began - self._read_at < BELIEVED_S:
-                return self._names
-            try:
-                self._names = frozenset(account.username.casefold() for account in self._rows.list())
-            except BackendUnavailable as error:
-                # What was known stays reserved; a store that is down must not keep everybody else out.
-                if self._names is None:
-                    raise
-                _log.warning("new role accounts are not known yet: %s", error)
-            self._read_at = began
+        names = self._names
+        if names is not None and self._monotonic() - self._read_at < BELIEVED_S:
+            return names
+        # Only who knows no names waits for a store that is slow: nobody else's login depends on it.
+        if not self._lock.acquire(blocking=names is None):
+            assert names is not None  # noqa: S101  # for the type checkers: else the lock is waited for
+            return names
+        try:
+            return self._read()
+        finally:
+            self._lock.release()
+
+    def _read(self) -> frozenset[str]:
+        began = self._monotonic()
+        if self._names is not None and began - self._read_at < BELIEVED_S:
             return self._names
+        try:
+            self._names = frozenset(account.username.casefold() for account in self._rows.list())
+            self._read_at = began
+        except BackendUnavailable as error:
+            # What was known stays reserved; a store that is down must not keep everybody else out.
+            if self._names is None:
+                raise
+            _log.warning("new role accounts are not known yet: %s", error)
+            self._read_at = self._monotonic()
+        return self._names

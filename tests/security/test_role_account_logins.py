@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -208,6 +210,31 @@ def test_a_store_that_goes_away_leaves_reserved_what_was(tmp_path: Path, monkeyp
     clock.now += 60
 
     assert (before, names.reserves(ROBOT), names.reserves(Identity("alice", "any"))) == (True, True, False)
+
+
+def test_a_store_that_hangs_holds_up_one_login_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, clock = RoleAccountRows(open_store(f"sqlite:///{tmp_path / 'store.db'}")), Clock()
+    rows.add(RoleAccount("robot", "group:ops", 0))
+    names = RoleAccountNames(rows, monotonic=clock)
+    names.reserves(ROBOT)
+    asked, answered = threading.Event(), threading.Event()
+
+    def hang(_self: RoleAccountRows) -> tuple[RoleAccount, ...]:
+        asked.set()
+        answered.wait(30)
+        raise BackendUnavailable("the store")
+
+    monkeypatch.setattr(RoleAccountRows, "list", hang)
+    clock.now += 60
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(names.reserves, ROBOT)
+        asked.wait(30)
+
+        meanwhile = names.reserves(ROBOT), names.reserves(Identity("alice", "any"))
+
+        is_waiting = not first.done()
+        answered.set()
+    assert (is_waiting, meanwhile, first.result()) == (True, (True, False), True)
 
 
 def test_a_site_without_a_store_reserves_nothing_and_makes_none(tmp_path: Path) -> None:
