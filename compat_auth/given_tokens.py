@@ -146,7 +146,10 @@ class GivenTokens:
             self._deny(token)
             self._tell_airflow(token)
         if credential_id and self.denials.rows.is_there:
-            self._finish(self.denials.rows.deny_made_from(credential_id, self.now()))
+            made = self.denials.rows.deny_made_from(credential_id, self.now())
+            # Most make none, and each announcement has every process look at the store.
+            if made:
+                self._finish(made)
 
     def end_all(self, identity: Identity) -> None:
         """Take back every JWT of a user: those that we have given, and all others by the user's `sub`."""
