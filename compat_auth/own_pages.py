@@ -15,7 +15,7 @@ from compat_auth.token_door import PATHS, TokenDoor
 from compat_auth.web.hand_off import set_hand_off
 from compat_auth.web.leftovers import set_leftovers
 from compat_auth.web.page import MAX_FORM_BYTES
-from compat_auth.web.site import page_paths
+from compat_auth.web.site import link_docs, page_paths
 
 
 def own_pages(
@@ -31,6 +31,7 @@ def own_pages(
     """
     given = oauth.given
     set_leftovers(app, given)
+    link_docs(app)
     # One of its own for each browser: what one of them logs out is nobody else's.
     set_hand_off(app, lambda identity, credential, _yielded: given.give(identity, credential, "session"))
     pages: dict[str, Page] = {

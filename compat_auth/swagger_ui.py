@@ -6,6 +6,7 @@ import secrets
 from functools import cache
 from html import escape
 from importlib.resources import files
+from posixpath import dirname, relpath
 
 from compat_auth.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.gate import Gate, Page
@@ -19,6 +20,13 @@ _FILES = {
     "swagger-ui.css": ("flask_swagger_ui", "dist/swagger-ui.css", _CSS),
     "swagger-ui.js": ("flask_swagger_ui", "dist/swagger-ui-bundle.js", _SCRIPT),
 }
+# What a page leads to, where it is there: below the prefix, or from the root.
+_BESIDE = (
+    ("tokens", "Tokens"),
+    ("sessions", "Sessions"),
+    ("docs", "Gateway API"),
+    ("/api/v1/ui/", "Airflow API v1"),
+)
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 NOT_KEPT: RawHeaders = [(b"cache-control", b"no-store"), _NOSNIFF]
 """Headers of what is made for each request."""
@@ -36,7 +44,7 @@ def swagger_ui(title: str, document: str) -> Page:
     for name, value in (("title", title), ("document", document)):
         template = template.replace(f"{{{{ {name} }}}}", escape(value))
 
-    async def show(_gate: Gate, _request: GateRequest, _receive: Receive, send: Send) -> None:
+    async def show(gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
         nonce = secrets.token_urlsafe(16)
         # Not 'self': that would be every script of the upstream, which has the same origin.
         policy = (
@@ -50,10 +58,23 @@ def swagger_ui(title: str, document: str) -> Page:
             (b"referrer-policy", b"no-referrer"),
             (b"cross-origin-opener-policy", b"same-origin"),
         ]
-        body = template.replace("{{ nonce }}", nonce).encode()
+        body = template.replace("{{ nonce }}", nonce).replace("{{ links }}", _links(gate, request)).encode()
         await respond(send, 200, body, content_type=b"text/html; charset=utf-8", headers=headers)
 
     return show
+
+
+def _links(gate: Gate, request: GateRequest) -> str:
+    """Return the way to our other pages, seen from the page: it holds below any path in front of us."""
+    here, prefix = request.path.decode("ascii"), gate.rules.prefix.decode("ascii")
+    links = ""
+    for name, text in _BESIDE:
+        path = name if name.startswith("/") else prefix + name
+        if path in gate.paths:
+            way = relpath(path, dirname(here)) + ("/" if path.endswith("/") else "")
+            current = ' aria-current="page"' if path == here else ""
+            links += f'<li><a href="{escape(way)}"{current}>{escape(text)}</a></li>\n'
+    return links
 
 
 def swagger_files() -> dict[str, Page]:

@@ -32,6 +32,7 @@ from compat_auth.web.token_pages import TokenPages, shown_day, shown_moment
 
 BLUEPRINT = "compat_auth_web"
 _PATHS = "compat_auth_web_paths"
+_DOCS = "compat_auth_web_docs"
 _FORM = "_form"
 _ATTEMPT = "_attempt"
 COOKIE_ENDS = (_FORM, _ATTEMPT)
@@ -56,6 +57,11 @@ def register_pages(app: Flask, settings: Settings, chain: Chain) -> None:
 def page_paths(app: Flask) -> tuple[str, ...]:
     """Return the paths of the pages that the app serves, below the prefix."""
     return cast("tuple[str, ...]", app.extensions.get(_PATHS, ()))
+
+
+def link_docs(app: Flask) -> None:
+    """Let the account's pages lead to the documentation of our API, which somebody else serves beside them."""
+    app.extensions[_DOCS] = True
 
 
 def own_cookie_names(cookie: SessionCookie) -> tuple[str, ...]:
@@ -93,7 +99,12 @@ class _Site:
             endpoint = f"{path}_{method}".replace(".", "_")
             self.blueprint.add_url_rule(f"/{path}", endpoint, view, methods=[method])
         self.paths = tuple(dict.fromkeys(path for path, _, _ in routes))
-        shared = {"has_tokens": tokens is not None, "shown_day": shown_day, "shown_moment": shown_moment}
+        shared = {
+            "has_tokens": tokens is not None,
+            "has_docs": _has_docs,
+            "shown_day": shown_day,
+            "shown_moment": shown_moment,
+        }
         self.blueprint.context_processor(lambda: {**shared, "prefix": here(settings.prefix)})
         self.blueprint.after_request(protect)
         self.blueprint.register_error_handler(CompatAuthError, cast("Any", self._show_error))
@@ -108,6 +119,10 @@ class _Site:
             answer.headers["Retry-After"] = str(error.retry_after_s)
         record("unavailable", "", str(error))
         return answer
+
+
+def _has_docs() -> bool:
+    return _DOCS in flask.current_app.extensions
 
 
 def _static(file: Path, media_type: str) -> Callable[[], Response]:

@@ -19,6 +19,7 @@ from peers.gateway import Gateway, StartGateway, run_compat_auth, toml
 pytestmark = pytest.mark.peer
 
 SIZES = [(1200, 800), (360, 640)]
+IMAGES = Path(__file__).parents[2] / "docs/images"
 
 
 @pytest.fixture(scope="module")
@@ -122,17 +123,59 @@ def test_a_script_of_the_upstream_does_not_run_there(page: Page, complaints: lis
     assert [text for text in complaints if "Content Security Policy" in text and "upload.js" in text] != []
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize(
+    ("path", "operation"),
+    [
+        pytest.param(
+            "/compat-auth/docs", "#operations-Personal_tokens-post_compat_auth_api_personal_tokens", id="ours"
+        ),
+        pytest.param("/api/v1/ui/", "#operations-DAGRun-get_dag_runs", id="airflow-2"),
+    ],
+)
 def test_it_keeps_the_rules_of_accessibility_and_fits_the_screen(
-    page: Page, tmp_path: Path, width: int, height: int
+    page: Page, door: Gateway, tmp_path: Path, path: str, operation: str, width: int, height: int, scheme: str
 ) -> None:
-    # For the pictures of the documentation: SCREENSHOTS=docs/images ./test tests/peers/test_docs_chromium.py
-    folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     page.set_viewport_size({"width": width, "height": height})
-    page.screenshot(path=folder / ("api.png" if width > 400 else "api-phone.png"))
+    page.goto(f"{door.url}{path}")
+    block = page.locator(operation)
+    block.wait_for()
+    name = f"{'api' if path.startswith('/compat') else 'api-v1'}-{width}-{scheme}"
+    page.screenshot(path=pictures(tmp_path) / f"{name}.png")
+    if (width, scheme) == (1200, "light") and os.environ.get("REFRESH_SCREENSHOTS"):
+        page.screenshot(path=IMAGES / f"{name.removesuffix('-1200-light')}.png")
 
-    assert barriers(page) == []
+    closed = barriers(page)
+    block.get_by_role("button").first.click()
+    block.get_by_role("button", name="Try it out").click()
+    page.screenshot(path=pictures(tmp_path) / f"{name}-open.png", full_page=True)
+    opened = barriers(page)
+
+    assert closed == []
+    assert opened == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def pictures(folder: Path) -> Path:
+    return Path(os.environ.get("SCREENSHOTS", folder))
+
+
+def test_it_leads_to_the_account_and_back(page: Page, door: Gateway) -> None:
+    page.goto(f"{door.url}/compat-auth/login?next=/compat-auth/tokens")
+    page.get_by_label("User name").fill("alice")
+    page.get_by_label("Password").fill("secret")
+    page.get_by_role("button", name="Log in").click()
+    for link, address in (
+        ("API", "/compat-auth/docs"),
+        ("Airflow API v1", "/api/v1/ui/"),
+        ("Sessions", "/compat-auth/sessions"),
+        ("API", "/compat-auth/docs"),
+        ("Tokens", "/compat-auth/tokens"),
+    ):
+        page.get_by_role("navigation").get_by_role("link", name=link, exact=True).click()
+        page.wait_for_url(f"{door.url}{address}")
 
 
 def test_without_script_the_document_is_named(door: Gateway) -> None:

@@ -73,7 +73,12 @@ def document(operations: Iterable[Operation], version: str, root: str = "") -> J
         paths.setdefault(operation.path, {})[operation.method.lower()] = _described(operation)
     return {
         "openapi": "3.0.3",
-        "info": {"title": "Airflow API (v1), answered from /api/v2", "version": version},
+        "info": {
+            "title": "Airflow API (v1)",
+            "version": version,
+            "description": "Airflow 2's API, answered from Airflow 3's. New clients do better with `/api/v2` itself: each "
+            "operation here names the one that succeeds it.",
+        },
         "servers": [{"url": root + V1}],
         "tags": [{"name": name} for name in sorted({tag for tags in _TAGS.values() for tag in tags})],
         "paths": paths,
@@ -92,7 +97,6 @@ def _described(operation: Operation) -> Json:
         "summary": _sentence(operation.name),
         "description": f"Answered from `{operation.to}` of Airflow 3.",
         "tags": [*_tags(operation.path)],
-        "deprecated": True,
         "parameters": [*_places(operation), *(_parameter(parameter) for parameter in operation.query)],
         "responses": {**_success(operation), "default": _PROBLEM},
         "security": [] if operation.public else [{name: []} for name in _SECURITY],

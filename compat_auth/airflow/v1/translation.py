@@ -105,8 +105,7 @@ def public_pages() -> Mapping[str, Page]:
 def _document_as(content_type: str) -> Page:
     async def page(_gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
         # As 2.11 said it: below the path of `[api] base_url`, where there is one.
-        root: str = request.scope.get("root_path", "")
-        await _send(send, Reply(200, _described(root), content_type), [], request.method)
+        await _send(send, Reply(200, _described(request.root), content_type), [], request.method)
 
     return page
 
