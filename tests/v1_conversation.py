@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from compat_auth.airflow.v1.catalog import ROUTER
@@ -26,10 +27,11 @@ class Conversation:
 
     Args:
         request: Method and target.
-        body: JSON document.
+        body: JSON document; bytes are sent as they are.
         answers: Of the upstream, in order.
         accept: Of the client.
         facts: Known about the upstream.
+        moment: When the request came; None for now.
     """
 
     def __init__(
@@ -39,15 +41,16 @@ class Conversation:
         body: object = None,
         accept: str = "",
         facts: Facts | None = None,
+        moment: datetime | None = None,
     ) -> None:
         method, _, target = request.partition(" ")
         path, _, query = target.partition("?")
-        content = b"" if body is None else json.dumps(body).encode()
+        content = body if isinstance(body, bytes) else b"" if body is None else json.dumps(body).encode()
         asked = Request(method, path.removeprefix("/api/v1"), query, content, "application/json", accept)
         self.calls: list[Call] = []
         left = list(answers)
         try:
-            _, steps = plan(ROUTER, asked, facts or Facts())
+            _, steps = plan(ROUTER, asked, facts or Facts(), moment)
             call = next(steps)
             while True:
                 self.calls.append(call)

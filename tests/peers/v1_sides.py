@@ -4,7 +4,7 @@ import json
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final, cast
@@ -65,7 +65,7 @@ def ask(url: str, pairs: Iterable[Pair]) -> list[Answer]:
     kept: dict[str, object] = {}
     answers: list[Answer] = []
     for pair in pairs:
-        path = re.sub(r"\{(\w+)\}", lambda name: str(kept.get(name[1], "unkept")), pair.path)
+        path = filled(pair, kept)
         options: dict[str, Any] = {"headers": dict(pair.headers)}
         if pair.body is not NO_BODY:
             options["data"] = pair.body if isinstance(pair.body, bytes) else json.dumps(pair.body).encode()
@@ -74,10 +74,20 @@ def ask(url: str, pairs: Iterable[Pair]) -> list[Answer]:
             options["auth"] = (pair.user, pair.user)
         answer = call(pair.method, f"{url}/api/v1{path}", **options)
         content_type = answer.headers.get("Content-Type", "").partition(";")[0]
-        answers.append(Answer(answer.status_code, content_type, answer.content))
-        for name, keys in pair.keep.items():
-            kept[name] = _value_at(answers[-1].content(), keys)
+        answers.append(answered(pair, Answer(answer.status_code, content_type, answer.content), kept))
     return answers
+
+
+def filled(pair: Pair, kept: Mapping[str, object]) -> str:
+    """Return the path of a request, what earlier answers of the same side gave put into it."""
+    return re.sub(r"\{(\w+)\}", lambda name: str(kept.get(name[1], "unkept")), pair.path)
+
+
+def answered(pair: Pair, answer: Answer, kept: dict[str, object]) -> Answer:
+    """Return the answer to a request, after keeping what later requests need of it."""
+    for name, keys in pair.keep.items():
+        kept[name] = _value_at(answer.content(), keys)
+    return answer
 
 
 def operation_of(pair: Pair, operations: Iterable[tuple[str, str]]) -> tuple[str, str] | None:
