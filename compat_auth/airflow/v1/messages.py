@@ -6,10 +6,11 @@ the I/O: the gateway over its pool of connections, the plugin over Airflow's own
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from pydantic_core import from_json, to_json
 
 from compat_auth.strict_json import is_object
 
@@ -95,7 +96,7 @@ class Answer:
         Raises:
             ValueError: It is none.
         """
-        return json.loads(self.body)
+        return from_json(self.body, cache_strings="keys")
 
     def header(self, name: bytes) -> bytes:
         """Return a header's last value, or nothing."""
@@ -122,7 +123,7 @@ Steps = Generator[Call, Answer, Reply]
 
 def json_reply(document: object, status: int = 200) -> Reply:
     """Return a JSON document as a reply."""
-    return Reply(status, json.dumps(document, separators=(",", ":")).encode(), JSON)
+    return Reply(status, to_json(document), JSON)
 
 
 def text_reply(text: str, status: int = 200) -> Reply:
