@@ -42,6 +42,7 @@ from compat_auth.strategies import Strategy, build_strategy, open_key_ring
 from compat_auth.tokens import SHARED_SECRET_KID, shared_secret_verifier, verify
 from compat_auth.trust import TrustedProxies
 from compat_auth.trusted_keys import merge_jwks
+from compat_auth.upstream_logout import UpstreamLogout
 from compat_auth.web.hand_off import set_hand_off
 from compat_auth.web.site import own_cookie_names
 
@@ -69,8 +70,6 @@ class Gateway:
         translates = translates_v1(settings)
         denials = Denials.from_settings(settings, revocations_of(self._decider.app))
         given = build_given_tokens(settings, strategy, denials, reserves=self._decider.chain.reserves)
-        if self._tokens is not None:
-            self._tokens.take_back = lambda credential_id: given.end(tokens=(), credential_id=credential_id)
         oauth = OAuthPages.from_settings(settings, given)
         self._gate = Gate(
             V1Translation(self._proxy, says_deprecated=settings.upstream.api_v1_deprecation)
@@ -194,7 +193,7 @@ def build_given_tokens(
         denials,
         build_reader(settings),
         sub_is_username=profile == "airflow-simple" or (profile == "generic" and "sub" not in settings.token.claims),
-        login=None if profile == "generic" else UpstreamLogin.from_settings(settings),
+        login=None if profile == "generic" else UpstreamLogout(UpstreamLogin.from_settings(settings), strategy),
     )
 
 

@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from compat_auth.credentials import Credential
 from compat_auth.denials import Denials, digest_of, signed_digest
@@ -20,6 +20,7 @@ from compat_auth.store.schema import JTI_LENGTH
 from compat_auth.strategies import Kind, Strategy
 from compat_auth.tokens import CLOCK_SKEW_S, read_payload
 
+T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 # The longest life that a token of the upstream's own may have for us to know it.
@@ -38,6 +39,14 @@ class Logout(Protocol):
 
     def log_out(self, token: str) -> None:
         """Have the upstream write down that a token of its is revoked.
+
+        Raises:
+            BackendUnavailable: It gave no usable answer.
+        """
+        ...
+
+    def log_out_given(self, given: IssuedToken) -> None:
+        """Have the upstream write it down of a token that we have given and not kept, where it can be told by its name.
 
         Raises:
             BackendUnavailable: It gave no usable answer.
@@ -144,7 +153,8 @@ class GivenTokens:
         """Take back what a session leaves behind: JWTs that the browser holds, and those that were made from it."""
         for token in tokens:
             self._deny(token)
-            self._tell_airflow(token)
+            if self.login is not None:
+                _tell(self.login.log_out, token)
         if credential_id and self.denials.rows.is_there:
             made = self.denials.rows.deny_made_from(credential_id, self.now())
             # Most make none, and each announcement has every process look at the store.
@@ -185,23 +195,9 @@ class GivenTokens:
     def _finish(self, given: Iterable[IssuedToken]) -> None:
         """Let everybody know of tokens that the store denies now, Airflow too."""
         self.denials.announce()
-        for token in given:
-            copy = self.strategy.copy(token.subject, token.jti, token.expires)
+        if self.login is not None:
             # One that does not answer is not waited for again and again.
-            if copy is not None and not self._tell_airflow(copy):
-                return
-
-    def _tell_airflow(self, token: str) -> bool:
-        """Return whether Airflow knows now that a token is taken back, or need not know."""
-        if self.login is None:
-            return True
-        try:
-            self.login.log_out(token)
-        except BackendUnavailable as error:
-            # The gateway refuses the token already; a logout must not fail because Airflow is down.
-            logger.warning("a token that was taken back here is still good at the upstream itself: %s", error)
-            return False
-        return True
+            all(_tell(self.login.log_out_given, token) for token in given)
 
     def _find_given(self, token: str) -> IssuedToken | None:
         claims = read_payload(token)
@@ -217,6 +213,17 @@ class GivenTokens:
         if self.denials.is_stale:
             self.denials.read()
         return self.denials.refuses(token)
+
+
+def _tell(log_out: Callable[[T], None], token: T) -> bool:
+    """Return whether the upstream knows now that a token is taken back, or need not know."""
+    try:
+        log_out(token)
+    except BackendUnavailable as error:
+        # The gate refuses the token already; a logout must not fail because Airflow is down.
+        logger.warning("a token that was taken back here is still good at the upstream itself: %s", error)
+        return False
+    return True
 
 
 def _name_of(claims: Mapping[str, Any], token: str) -> str:

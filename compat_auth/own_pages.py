@@ -11,6 +11,7 @@ from compat_auth.flask_page import flask_page
 from compat_auth.gate import Page
 from compat_auth.oauth_pages import OAuthPages
 from compat_auth.pages import whoami
+from compat_auth.personal_tokens import personal_tokens_of
 from compat_auth.token_door import PATHS, TokenDoor
 from compat_auth.web.hand_off import set_hand_off
 from compat_auth.web.leftovers import set_leftovers
@@ -21,7 +22,7 @@ from compat_auth.web.site import link_docs, page_paths
 def own_pages(
     settings: Settings, oauth: OAuthPages, app: Flask, *, logins_are_upstreams: bool = False
 ) -> dict[str, Page]:
-    """Return the pages, by path below the prefix or from the root; logins and logouts of the app know the tokens now.
+    """Return the pages, by path below the prefix or from the root; what ends in the app takes its tokens along now.
 
     Args:
         settings: What is wanted.
@@ -32,6 +33,9 @@ def own_pages(
     given = oauth.given
     set_leftovers(app, given)
     link_docs(app)
+    tokens = personal_tokens_of(app)
+    if tokens is not None:
+        tokens.take_back = lambda credential_id: given.end(tokens=(), credential_id=credential_id)
     # One of its own for each browser: what one of them logs out is nobody else's.
     set_hand_off(app, lambda identity, credential, _yielded: given.give(identity, credential, "session"))
     pages: dict[str, Page] = {

@@ -150,7 +150,7 @@ ROWS = (
     ("users of the upstream", {"upstream_users"}),
     ("inside Airflow", {"airflow.auth_managers", "airflow.keytab"}),
     ("tokens inside Airflow", {"airflow.in_process"}),
-    ("access to tokens", {"leak_reports", "token_access", "token_pruning"}),
+    ("access to tokens", {"leak_reports", "token_access", "token_pruning", "upstream_logout"}),
     ("what is given", {"given_tokens"}),
     ("limits of pages", {"web", "web.attempts", "web.leftovers"}),
     ("look of pages", {"web.page"}),

@@ -13,6 +13,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from typing import Any, Literal, cast
 
 from flask import Flask
@@ -24,10 +25,12 @@ from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted
 from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken, NoSuchUser
 from compat_auth.identity import Identity, Token
+from compat_auth.store.denial_rows import IssuedToken
 from compat_auth.tokens import read_payload
 
 # Airflow asks its database, and where trusted_jwks_url is set, whoever is there.
 _ANSWER_S = 10.0
+_REVOKED_TOKENS = "airflow.models.revoked_token"
 _FAB_SESSIONS = "airflow.providers.fab.www.extensions.init_session"
 
 
@@ -99,6 +102,23 @@ class AuthManager(ABC):
         revoke = getattr(self._manager, "revoke_token", None)
         if revoke is not None:
             revoke(token)
+
+    def log_out_given(self, given: IssuedToken) -> None:
+        """Have Airflow write it down of a token that is not at hand, by its name; see `log_out`.
+
+        Raises:
+            BackendUnavailable: Airflow's database could not be asked.
+        """
+        try:
+            revoked = importlib.import_module(_REVOKED_TOKENS).RevokedToken
+        except ImportError:
+            return
+        try:
+            revoked.revoke(given.jti, datetime.fromtimestamp(given.expires, tz=timezone.utc))
+        except SQLAlchemyError as exc:
+            raise BackendUnavailable(
+                f"auth_manager: Airflow's database cannot be asked ({type(exc).__name__})"
+            ) from exc
 
     def _ask_on_loop(self, token: str) -> None:
         if self._loop is None:

@@ -43,7 +43,7 @@ class InProcess:
         return self._make(identity, self.ttls_s.get(kind, self.ttl_s))
 
     def copy(self, subject: str, jti: str, expires_at: int) -> None:
-        """Return None: Airflow names its tokens itself."""
+        """Return None: Airflow names its tokens itself, and its own list has them by name."""
 
     def _make(self, identity: Identity, ttl_s: int) -> Token:
         # A token never outlives the credential that it was made for.

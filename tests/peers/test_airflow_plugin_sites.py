@@ -133,6 +133,20 @@ def test_a_ticket_is_answered_so_that_the_client_knows_the_server(url: str, tick
     assert answer.headers["WWW-Authenticate"].startswith("Negotiate ")
 
 
+@pytest.mark.parametrize("door", ["/auth/token", "/auth/token/cli"])
+def test_a_ticket_gets_a_token_of_airflow_s(url: str, tickets: Tickets, door: str) -> None:
+    by_ticket = call("POST", url + door, headers=negotiate(tickets.token("jürgen")))
+    of_nobody = call("POST", url + door, headers=negotiate(tickets.token("unknown")))
+
+    token = by_ticket.json()["access_token"]
+    me = get(f"{url}/ui/auth/me", headers={"Authorization": f"Bearer {token}"})
+
+    assert by_ticket.status_code == 201
+    assert by_ticket.headers["WWW-Authenticate"].startswith("Negotiate ")
+    assert me.json()["username"] == "jürgen"
+    assert of_nobody.status_code == 403
+
+
 def test_a_ticket_is_good_once(url: str, tickets: Tickets) -> None:
     headers = negotiate(tickets.token("jürgen"))
 

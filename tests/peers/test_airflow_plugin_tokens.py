@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, NamedTuple
 from uuid import uuid4
 
+import jwt
 import pytest
 import requests
 
@@ -216,6 +219,18 @@ def test_a_revoked_jwt_is_refused_everywhere_and_by_every_worker_within_a_second
     assert after == {key: {401} for key in after}
     assert as_cookie == {401}
     assert call("GET", f"{url}/ui/auth/me", headers=bearer(other)).status_code == 200
+
+
+def test_what_a_revoked_personal_token_has_made_is_in_airflow_s_own_list(simple: Airflow3) -> None:
+    made = make(simple.url, "all")
+    token = get_jwt(simple.url, headers=bearer(made.value))
+    name = jwt.decode(token, options={"verify_signature": False})["jti"]
+
+    call("DELETE", f"{simple.url}/compat-auth/api/personal-tokens/{made.id}", auth=ADMIN)
+
+    with closing(sqlite3.connect(simple.home / "airflow.db")) as database:
+        assert database.execute("SELECT count(*) FROM revoked_token WHERE jti = ?", (name,)).fetchone() == (1,)
+    assert call("GET", f"{simple.url}/ui/auth/me", headers=bearer(token)).status_code == 401
 
 
 def test_introspection_knows_airflow_s_tokens_and_their_end(url: str) -> None:

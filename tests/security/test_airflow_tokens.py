@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import sys
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
+from types import ModuleType
 from typing import Any, cast
 from urllib.parse import quote, urlencode
+from uuid import uuid4
 
 import jwt
 import pytest
@@ -63,8 +67,8 @@ class World:
         sent = await self.ask("/compat-auth/revoke", FORM, urlencode({"token": token}).encode(), method="POST")
         assert sent.status == 200
 
-    async def make_personal_token(self, *scopes: str, name: str = "script") -> dict[str, Any]:
-        body = json.dumps({"name": name, "scopes": scopes}).encode()
+    async def make_personal_token(self, *scopes: str, name: str = "") -> dict[str, Any]:
+        body = json.dumps({"name": name or uuid4().hex, "scopes": scopes}).encode()
         sent = await self.ask("/compat-auth/api/personal-tokens", [*login(), *JSON], body, method="POST")
         assert sent.status == 201, sent.body
         return content(sent)
@@ -204,6 +208,56 @@ async def test_airflow_is_told_what_was_taken_back(world: World) -> None:
     await world.revoke(token)
 
     assert world.manager.revoked == {jwt.decode(token, options={"verify_signature": False})["jti"]}
+
+
+@pytest.fixture
+def airflow_s_list(world: World, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Airflow's table of revoked tokens (3.2 and later), as far as we write into it."""
+    module: Any = ModuleType("airflow.models.revoked_token")
+
+    class RevokedToken:
+        failure: Exception | None = None
+
+        @classmethod
+        def revoke(cls, jti: str, exp: datetime) -> None:
+            if cls.failure is not None:
+                raise cls.failure
+            assert exp.tzinfo is not None
+            world.manager.revoked.add(jti)
+
+    module.RevokedToken = RevokedToken
+    monkeypatch.setitem(sys.modules, "airflow.models", ModuleType("airflow.models"))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return cast("ModuleType", module)
+
+
+async def revoke_what_made_a_token(world: World) -> tuple[str, Sent]:
+    """Return the name of a JWT that a personal token has made, and the answer to that token's end."""
+    made = await world.make_personal_token("all")
+    token = content(await world.ask("/auth/token", bearer(made["token"]), method="POST"))["access_token"]
+    ended = await world.ask(f"/compat-auth/api/personal-tokens/{made['id']}", login(), method="DELETE")
+    assert (await world.ask("/ui/auth/me", bearer(token))).status == 401
+    return jwt.decode(token, options={"verify_signature": False})["jti"], ended
+
+
+@pytest.mark.usefixtures("airflow_s_list")
+async def test_airflow_is_told_what_a_revoked_personal_token_has_made(world: World) -> None:
+    name, ended = await revoke_what_made_a_token(world)
+
+    assert ended.status == 204
+    assert world.manager.revoked == {name}
+
+
+async def test_a_revocation_holds_here_where_airflow_cannot_write_it_down_or_has_no_list(
+    world: World, airflow_s_list: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    airflow_s_list.RevokedToken.failure = OperationalError("INSERT", None, Exception())
+    _, failed = await revoke_what_made_a_token(world)
+    monkeypatch.setitem(sys.modules, "airflow.models.revoked_token", None)
+    _, without = await revoke_what_made_a_token(world)
+
+    assert (failed.status, without.status) == (204, 204)
+    assert world.manager.revoked == set()
 
 
 async def test_a_token_that_airflow_itself_has_taken_back_is_good_for_nothing_more(world: World) -> None:
