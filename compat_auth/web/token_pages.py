@@ -22,6 +22,7 @@ from compat_auth.web.token_form import TokenForm, day_ahead, days_until, field_o
 
 PATH = "tokens"
 _OVERLAPS = ((0, "at once"), (3600, "in an hour"), (86400, "in a day"), (MAX_OVERLAP_S, "in 7 days"))
+_DAY_S = 86400
 _DONE = {"revoked": "The token is revoked. It no longer works."}
 
 
@@ -32,11 +33,13 @@ class TokenRow:
     Attributes:
         token: The token.
         state: "ok", "soon" or "expired".
+        days_left: Whole days until it ends; 0 on its last day.
         version: Changes with each refresh.
     """
 
     token: PersonalToken
     state: str
+    days_left: int
     version: int
 
 
@@ -183,7 +186,8 @@ class TokenPages:
     def _row(self, token: PersonalToken) -> TokenRow:
         now = self._tokens.now()
         ending = "ok" if notice_stage(token, now) is None else "soon"
-        return TokenRow(token, "expired" if now >= token.expires else ending, _version(token))
+        state = "expired" if now >= token.expires else ending
+        return TokenRow(token, state, max(0, int(token.expires - now) // _DAY_S), _version(token))
 
 
 def shown_day(moment: int) -> str:

@@ -158,6 +158,76 @@ def test_the_keyboard_alone_will_do(page: Page, door: Gateway) -> None:
     expect(page.get_by_role("status")).to_contain_text("revoked")
 
 
+def test_making_copying_and_revoking_need_no_mouse(page: Page, chromium: BrowserContext, door: Gateway) -> None:
+    chromium.grant_permissions(["clipboard-read", "clipboard-write"], origin=door.url)
+    page.reload()
+
+    assert tabbed(page, "Create token") == [
+        *("Tokens", "Sessions", "API", "Log out"),
+        *("name", "until", "limit", "scopes", "Create token"),
+    ]
+    tab_back_to(page, "name")
+    page.keyboard.type("by keyboard")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Your token")).to_be_focused()
+    token = page.get_by_label("Your token").input_value()
+    told = page.locator("#copied")
+    # It is there before it has something to say, so that what it says is said aloud.
+    expect(told).to_have_attribute("role", "status")
+    expect(told).to_have_text("")
+    assert tabbed(page, "Done") == ["Copy token", "Done"]
+    tab_back_to(page, "Copy token")
+    page.keyboard.press("Enter")
+    expect(told).to_have_text("Copied.")
+    assert page.evaluate("navigator.clipboard.readText()") == token
+    for link, heading in (("Done", "Personal tokens"), ("Revoke by keyboard", "Revoke by keyboard?")):
+        tab_to_link(page, link)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+    expect(page.get_by_role("main")).to_contain_text(token.removeprefix("cat_pat_")[:12])
+    page.keyboard.press("Escape")
+    assert tabbed(page, "Cancel")[-2:] == ["Revoke token", "Cancel"]
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Personal tokens")
+    assert status(door, token) == 200
+    for link, heading in (("Revoke by keyboard", "Revoke by keyboard?"), ("Revoke token", "Personal tokens")):
+        tab_to_link(page, link)
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+    expect(page.get_by_role("status")).to_contain_text("revoked")
+    assert status(door, token) == 401
+
+
+_FOCUSED = """() => {
+  const at = document.activeElement, style = getComputedStyle(at);
+  return [at.getAttribute("name") || at.textContent.trim(), style.outlineStyle === "solid" && parseFloat(style.outlineWidth) > 1];
+}"""
+
+
+def tabbed(page: Page, last: str) -> list[str]:
+    """Press Tab until the last has the focus, and return what had it on the way; each must be seen to have it."""
+    found: list[str] = []
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        name, is_seen = page.evaluate(_FOCUSED)
+        assert is_seen, f"{name}: nobody sees that it has the focus"
+        # A field for a date has several places to stop at.
+        if name not in found:
+            found.append(name)
+        if name == last:
+            return found
+    pytest.fail(f"Tab does not lead to {last!r} but to {found}")
+
+
+def tab_back_to(page: Page, name: str) -> None:
+    """Press Shift and Tab until that has the focus."""
+    for _ in range(20):
+        page.keyboard.press("Shift+Tab")
+        if page.evaluate(_FOCUSED)[0] == name:
+            return
+    pytest.fail(f"Tab does not lead back to {name!r}")
+
+
 def tab_to(page: Page, name: str) -> None:
     """Press Tab until the field of that name has the focus."""
     for _ in range(20):

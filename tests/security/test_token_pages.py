@@ -363,16 +363,28 @@ def test_a_form_that_is_too_large_is_refused(browser: Browser) -> None:
     assert service_of(browser).list("alice") == ()
 
 
-@pytest.mark.parametrize(("ahead_s", "word"), [(0, "ok"), (86 * 86400, "soon"), (91 * 86400, "expired")])
-def test_a_tokens_end_has_a_word(browser: Browser, monkeypatch: pytest.MonkeyPatch, ahead_s: int, word: str) -> None:
+@pytest.mark.parametrize(
+    ("day", "state", "words"),
+    [
+        (0, "ok", "ok"),
+        (86, "soon", "4 days left"),
+        (89, "soon", "1 day left"),
+        (90, "soon", "ends today"),
+        (91, "expired", "expired"),
+    ],
+)
+def test_a_tokens_end_has_words(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch, day: int, state: str, words: str
+) -> None:
     made(browser)
+    ahead_s = day * 86400
     now = service_of(browser).now
     monkeypatch.setattr(service_of(browser), "now", lambda: now() + ahead_s)
 
     text = browser.open(TOKENS).text
 
-    assert f'<span class="state {word}">{word}</span>' in text
-    assert ("ends within 14 days" in text) is (word == "soon")
+    assert f'<span class="state {state}">{words}</span>' in text
+    assert ("ends within 14 days" in text) is (state == "soon")
 
 
 def test_where_tokens_are_switched_off_they_can_only_be_listed_and_revoked(
