@@ -32,6 +32,7 @@ class RoleAccountNames:
         self._lock = threading.Lock()
         self._names: frozenset[str] | None = None
         self._read_at = float("-inf")
+        self._is_away = False
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RoleAccountNames:
@@ -59,6 +60,12 @@ class RoleAccountNames:
         if not self._lock.acquire(blocking=names is None):
             assert names is not None  # noqa: S101  # for the type checkers: else the lock is waited for
             return names
+        if names is not None and self._is_away:
+            threading.Thread(target=self._read_and_release, name="compat-auth-role-accounts", daemon=True).start()
+            return names
+        return self._read_and_release()
+
+    def _read_and_release(self) -> frozenset[str]:
         try:
             return self._read()
         finally:
@@ -70,11 +77,12 @@ class RoleAccountNames:
             return self._names
         try:
             self._names = frozenset(account.username.casefold() for account in self._rows.list())
-            self._read_at = began
+            self._read_at, self._is_away = began, False
         except BackendUnavailable as error:
             # What was known stays reserved; a store that is down must not keep everybody else out.
             if self._names is None:
                 raise
             _log.warning("new role accounts are not known yet: %s", error)
-            self._read_at = self._monotonic()
+            # From now on nobody waits until it is found out that the store is still away.
+            self._read_at, self._is_away = self._monotonic(), True
         return self._names

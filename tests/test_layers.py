@@ -12,7 +12,7 @@ OURS = "compat_auth_backends"
 
 # Top to bottom, as a request travels. A new module takes its place here first.
 ROWS = (
-    ("limits", {"scopes"}),
+    ("limits, and what is limited", {"scopes", "token_format"}),
     ("switch inside Airflow", {"airflow", "airflow.closed_door", "airflow.switch"}),
     ("plugin of Airflow", {"airflow.plugin"}),
     (
@@ -28,7 +28,6 @@ ROWS = (
             "problem",
             "scope_bundles",
             "strict_json",
-            "token_format",
             "trust",
             "verified",
         },
@@ -69,6 +68,7 @@ ROWS = (
             "guard",
             "hash_pool",
             "key_file",
+            "outage",
             "peppers",
             "profiles",
             "single_flight",

@@ -19,10 +19,11 @@ from typing import Any
 
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.outage import Outage
 
 CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 5
@@ -56,6 +57,7 @@ class Database:
         self._engine: Engine | None = None
         self._pid = 0
         self._is_prepared = False
+        self._outage = Outage()
 
     @property
     def is_there(self) -> bool:
@@ -92,7 +94,7 @@ class Database:
     @contextmanager
     def _transaction(self, engine: Callable[[], Engine], *, writes: bool) -> Generator[Connection]:
         try:
-            with engine().connect().execution_options(**{_WRITES: writes}) as connection, connection.begin():
+            with self._connect(engine(), writes=writes) as connection, connection.begin():
                 _limit(connection)
                 yield connection
         except (SQLAlchemyError, OSError) as exc:
@@ -105,10 +107,20 @@ class Database:
         engine = self._engine_of_process()
         with self._lock:
             if self._prepare is not None and not self._is_prepared:
-                with engine.connect().execution_options(**{_WRITES: True}) as connection, connection.begin():
+                with self._connect(engine, writes=True) as connection, connection.begin():
                     self._prepare(connection)
                 self._is_prepared = True
         return engine
+
+    def _connect(self, engine: Engine, *, writes: bool) -> Connection:
+        if self.file is not None:
+            return engine.connect().execution_options(**{_WRITES: writes})
+        # Opening a connection to a server that is silent takes until its time limit, and a thread of the chain's.
+        with self._outage.trying():
+            try:
+                return engine.connect().execution_options(**{_WRITES: writes})
+            except DBAPIError as exc:
+                raise ConnectionError(type(exc).__name__) from exc
 
     def _engine_of_process(self) -> Engine:
         with self._lock:
