@@ -10,6 +10,8 @@ import logging
 import time
 from dataclasses import dataclass
 
+from compat_auth.token_format import without_secrets
+
 logger = logging.getLogger("compat_auth.audit")
 # A caller chooses the user name: what goes into a line of the log is cut and has no control characters.
 _MAX_TEXT = 256
@@ -47,10 +49,10 @@ def record(verdict: Verdict) -> None:
         "event": "verdict",
         "result": verdict.result,
         "backend": verdict.backend,
-        "username": verdict.username[:_MAX_TEXT],
-        "reason": verdict.reason[:_MAX_TEXT],
+        "username": without_secrets(verdict.username)[:_MAX_TEXT],
+        "reason": without_secrets(verdict.reason)[:_MAX_TEXT],
         "method": verdict.method,
-        "path": verdict.path[:_MAX_TEXT],
+        "path": without_secrets(verdict.path)[:_MAX_TEXT],
         "client": verdict.client,
     }
     # json.dumps escapes control characters: a user name cannot forge a line.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from compat_auth.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.decision import Granted, Unclaimed
 from compat_auth.errors import BadRequest, NotImplementedHere, NotPermitted
-from compat_auth.gate import REFUSED_METHODS, Gate, Page
+from compat_auth.gate import REFUSED_METHODS, Gate, Page, authorization_without_ours
 from compat_auth.headers import without_cookies
 from compat_auth.paths import canonical_path, canonical_query
 from compat_auth.request import GateRequest
@@ -56,6 +56,7 @@ def _page(dialect: Dialect) -> Page:
         extra: tuple[tuple[bytes, bytes], ...] = ()
         if not gate.rules.guards(original.path):
             dropped = await gate.dropped_from(original)
+            authorization = authorization_without_ours(original)
         else:
             decision = await gate.decide(original)
             gate.require_permission(decision, original, *_overridden(original))

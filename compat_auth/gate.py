@@ -6,6 +6,8 @@ on has one identity: a Bearer of ours, the upstream's own Bearer, or the upstrea
 
 from __future__ import annotations
 
+import base64
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,6 +34,7 @@ from compat_auth.refusal import RefusalStyle
 from compat_auth.request import GateRequest
 from compat_auth.requirements import Requirements
 from compat_auth.scopes import allow, needed_scopes
+from compat_auth.token_format import PREFIX, looks_like_one
 from compat_auth.trust import TrustedProxies
 
 RENEW = "compat_auth.renew"
@@ -42,6 +45,7 @@ DEMAND = "compat_auth.demand"
 """Key in the ASGI scope's `extensions`: a `Demand`; missing when nobody has asked who the caller is."""
 
 _NO_PATHS = Prefixes([])
+_TOKEN = PREFIX.encode("ascii")
 # CONNECT asks for a tunnel and TRACE echoes credentials (RFC 9110 9.3.6, 9.3.8).
 REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
 
@@ -185,7 +189,7 @@ class Gate:
         """Answer a request that is for what stands behind, guarded where its path is protected."""
         if not self.rules.guards(request.path):
             dropped = await self.dropped_from(request)
-            await self._hand_on(request, receive, send, request.intake.authorization, dropped)
+            await self._hand_on(request, receive, send, authorization_without_ours(request), dropped)
         else:
             await self._guard(request, receive, send)
 
@@ -270,10 +274,10 @@ class Gate:
             InsufficientScope: The credential is limited, and not for this method and path.
             NotPermitted: The identity does not meet what the path requires; nor does one that only the upstream knows.
         """
-        if isinstance(decision, Granted):
+        if isinstance(decision, Granted) and decision.identity.scopes is not None:
             scopes, path = decision.identity.scopes, request.path.decode("ascii")
             methods = [reading.method for reading in (request, *readings)]
-            if scopes is not None and not all(allow(scopes, method, path) for method in methods):
+            if not all(allow(scopes, method, path) for method in methods):
                 raise InsufficientScope(
                     "the credential's scopes do not cover this request", needed_scopes(methods, path)
                 )
@@ -300,7 +304,8 @@ class Gate:
     def is_for_upstream(self, unclaimed: Unclaimed, request: GateRequest) -> bool:
         """Return whether what no backend takes is the upstream's own to judge: its JWT, or its cookie."""
         if isinstance(unclaimed.credential, Bearer):
-            return True
+            # A personal token is nobody's but ours, also where no backend takes one.
+            return not looks_like_one(unclaimed.credential.token)
         return isinstance(unclaimed.credential, Absent) and any(
             has_cookie(request.intake.cookies, name) for name in self.rules.identity_cookies
         )
@@ -397,6 +402,26 @@ def _counted(decision: Decision, request: GateRequest) -> Decision:
     if isinstance(decision, Granted) and decision.used is not None and not request.only_asked_about:
         decision.used()
     return decision
+
+
+def authorization_without_ours(request: GateRequest) -> bytes | None:
+    """Return the Authorization value with which a request goes on for which nobody has to be known.
+
+    As with our cookies, so with a personal token: it says nothing to the upstream, which might take it for a password.
+    """
+    authorization = request.intake.authorization
+    if authorization is None:
+        return None
+    return None if _holds_token(authorization) else authorization
+
+
+def _holds_token(authorization: bytes) -> bool:
+    if _TOKEN in authorization:
+        return True
+    # However malformed: who reads it next may be less strict than we are.
+    with contextlib.suppress(ValueError):
+        return _TOKEN in base64.b64decode(authorization.partition(b" ")[2] + b"==")
+    return False
 
 
 def _bearer_in(authorization: bytes) -> str | None:

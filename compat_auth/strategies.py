@@ -18,6 +18,7 @@ from compat_auth.jwk import SigningKey
 from compat_auth.keys import KeyRing, unix_now
 from compat_auth.profiles import ClaimProfile
 from compat_auth.token_cache import TokenCache
+from compat_auth.token_format import looks_like_one
 from compat_auth.tokens import shared_secret, sign
 
 Kind = Literal["token", "cli", "session"]
@@ -142,7 +143,7 @@ class Minted:
 
 
 def _password_of(identity: Identity, credential: Credential) -> Basic:
-    if not isinstance(credential, Basic):
+    if not isinstance(credential, Basic) or looks_like_one(credential.password):
         raise NotPermitted(
             f"{identity.username!r} came by {identity.backend!r}, but strategy exchange needs a password; "
             "set [token] strategy to shared_secret or key_pair"

@@ -21,6 +21,7 @@ _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _FORM = re.compile(
     rf"{PREFIX}(?P<id>[0-9A-Za-z]{{{ID_LENGTH}}})[0-9A-Za-z]{{{_SECRET_LENGTH}}}[0-9A-Za-z]{{{_CHECK_LENGTH}}}\Z"
 )
+_IN_TEXT = re.compile(rf"({PREFIX}[0-9A-Za-z]{{{ID_LENGTH}}})[0-9A-Za-z]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,11 @@ def make_text(token_id: str = "") -> TokenText:
 def looks_like_one(text: str) -> bool:
     """Return whether a text begins like a personal token; it may still be none."""
     return text.startswith(PREFIX)
+
+
+def without_secrets(text: str) -> str:
+    """Return a text with every personal token in it cut to its public id, whoever has put it there."""
+    return _IN_TEXT.sub(r"\1…", text) if PREFIX in text else text
 
 
 def parse_text(text: str) -> TokenText | None:

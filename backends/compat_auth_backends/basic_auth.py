@@ -28,6 +28,7 @@ from compat_auth.hashing import check_hash, decoy_like
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.tally import network_of
+from compat_auth.token_format import looks_like_one
 
 CLIENT_AUTH = None
 
@@ -76,6 +77,9 @@ class BasicAuthBackend(Backend):
         """
         if not isinstance(credential, Basic):
             return Skip()
+        if looks_like_one(credential.username) or looks_like_one(credential.password):
+            # Where personal_token is in the list it has decided; a directory may be a server that writes down what it gets.
+            return Reject("a personal token, which no directory is shown")
         for directory in self._directories:
             if isinstance(directory, HashDirectory):
                 user = directory.find(credential.username)

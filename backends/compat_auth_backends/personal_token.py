@@ -75,6 +75,9 @@ class PersonalTokenBackend(Backend):
                 pass
             case _:
                 return Skip()
+        if looks_like_one(username):
+            # Nobody has such a name, and a directory that is asked about it may write it down.
+            return Reject("a personal token stands where the user name belongs")
         if not looks_like_one(text):
             return Skip()
         tokens = personal_tokens_of(flask.current_app)

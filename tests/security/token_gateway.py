@@ -20,7 +20,7 @@ def settings_with_tokens(folder: Path, upstream_port: int, **more: Any) -> Setti
     """Return the settings; alice's password is "wonder", bob's is "builder"."""
     users = {"alice": b"wonder", "bob": b"builder"}
     lines = [f"{name}:{bcrypt.hashpw(password, bcrypt.gensalt(4)).decode()}\n" for name, password in users.items()]
-    mapping = "".join(f'[[user]]\nusername = "{name}"\n' for name in users)
+    mapping = "".join(f'[[user]]\nusername = "{name}"\nroles = ["Admin"]\n' for name in users)
     for name, text in (("htpasswd", "".join(lines)), ("users.toml", mapping)):
         (folder / name).write_text(text)
         (folder / name).chmod(0o600)
