@@ -25,11 +25,13 @@ from compat_auth.credentials import Absent, Basic
 from compat_auth.decision import Decider
 from compat_auth.errors import BackendUnavailable
 from compat_auth.gate import GateRules, PathRequirement
+from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Reject
 from compat_auth.pages import whoami
 from compat_auth.paths import Prefixes
 from compat_auth.refusal import RefusalStyle
 from compat_auth.requirements import Requirements
+from compat_auth.scopes import parse_scope
 from compat_auth.trust import TrustedProxies
 from stand_ins import ALICE, GOOD, Sent, accepting, call, http_scope, make_decider, scripted
 
@@ -385,3 +387,14 @@ async def test_a_stream_passes_part_by_part() -> None:
         seen_when_sent.clear()
         await make_door(make_decider(accepting()), app=app)(scope_of("/api/v2/log", headers), _receive_nothing, send)
         assert seen_when_sent == [1, 2, 3]
+
+
+@pytest.mark.parametrize(("path", "root"), [("/api/v2/b", ""), ("/site/api/v2/b", "/site")])
+async def test_a_missing_scope_is_named_inside_airflow_as_its_paths_are_known_to_scopes(path: str, root: str) -> None:
+    limited = Identity("alice", "first", scopes=(parse_scope("GET /api/v2/a"),))
+    door = make_door(make_decider(scripted("first", Accept(limited))))
+
+    sent = await ask(door, path, [(b"authorization", GOOD.encode())], root=root)
+
+    assert sent.status == 403
+    assert sent.values(b"www-authenticate") == [b'Bearer error="insufficient_scope", scope="GET:/api/v2/b"']
