@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
-import sys
-from types import ModuleType
-from typing import Any
+from typing import cast
 
 import pytest
 
-from compat_auth.config import Settings, parse_settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted, PasswordDirectory
 from compat_auth.errors import BackendUnavailable
+from compat_auth.exchange import UpstreamLogin
 from compat_auth.identity import Token
+from compat_auth_backends.directories.upstream import UpstreamDirectory
 
 TOKEN = Token("header.payload.signature", 2_000_000_000)
 
 
 class LoginDouble:
     """The signature of `compat_auth.exchange.UpstreamLogin`; knows alice, and is down for bob."""
-
-    @classmethod
-    def from_settings(cls, settings: Settings) -> LoginDouble:
-        return cls()
 
     def log_in(self, username: str, password: str) -> Token | None:
         if username == "bob":
@@ -31,15 +25,8 @@ class LoginDouble:
 
 
 @pytest.fixture
-def directory(monkeypatch: pytest.MonkeyPatch) -> PasswordDirectory:
-    double: Any = ModuleType("compat_auth.exchange")
-    double.UpstreamLogin = LoginDouble
-    monkeypatch.setitem(sys.modules, "compat_auth.exchange", double)
-    monkeypatch.delitem(sys.modules, "compat_auth_backends.directories.upstream", raising=False)
-    module: Any = importlib.import_module("compat_auth_backends.directories.upstream")
-    monkeypatch.delitem(sys.modules, "compat_auth_backends.directories.upstream")
-    found: PasswordDirectory = module.UpstreamDirectory.from_settings(parse_settings({}, origin="test"))
-    return found
+def directory() -> PasswordDirectory:
+    return UpstreamDirectory(cast("UpstreamLogin", LoginDouble()))
 
 
 def test_whom_the_upstream_gives_a_token_is_accepted_with_it(directory: PasswordDirectory) -> None:
