@@ -1,13 +1,16 @@
-"""The gateway under attack: one real process for all modules."""
+"""The gateway under attack: one real process for all modules, or one with personal tokens in this process."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from compat_auth.config import Settings
 from security.gateway import Gateway, running_gateway, write_config
-from security.upstream import recording_upstream
+from security.token_gateway import settings_with_tokens
+from security.upstream import Recorder, recording_upstream
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +27,22 @@ def gateway(running: Gateway) -> Gateway:
     """Return the gateway, with nothing arrived at its upstream yet."""
     running.upstream.take()
     return running
+
+
+@pytest.fixture(scope="module")
+def recorder() -> Iterator[Recorder]:
+    with recording_upstream() as recorder:
+        yield recorder
+
+
+@pytest.fixture
+def upstream(recorder: Recorder) -> Recorder:
+    """Return an upstream at which nothing has arrived yet."""
+    recorder.take()
+    return recorder
+
+
+@pytest.fixture
+def settings(tmp_path: Path, upstream: Recorder) -> Settings:
+    """Return those of a gateway with personal tokens, before the upstream."""
+    return settings_with_tokens(tmp_path, upstream.port)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -16,17 +16,11 @@ from compat_auth.asgi import RawHeaders
 from compat_auth.config import parse_settings
 from compat_auth.personal_tokens import PersonalTokens
 from compat_auth.token_wishes import NewToken, Wish
-from security.upstream import Recorder, recording_upstream
+from security.upstream import Recorder
 from stand_ins import Sent, basic, call, http_scope
 
 FORM = (b"content-type", b"application/x-www-form-urlencoded")
 ALICE = (b"authorization", basic("alice", "wonder").encode())
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Recorder]:
-    with recording_upstream() as recorder:
-        yield recorder
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import flask
@@ -15,24 +15,13 @@ from compat_auth.config import Settings
 from compat_auth.extension import CompatAuth, requires_authentication
 from compat_auth.token_format import make_text
 from security.token_gateway import make_token, opened, settings_with_tokens
-from security.upstream import Recorder, recording_upstream
+from security.upstream import Recorder
 from stand_ins import Sent, basic, call, http_scope
 
 METADATA = 'resource_metadata="http://gateway.example/.well-known/oauth-protected-resource"'
 LOGIN = 'Basic realm="Airflow", charset="UTF-8"'
 # RFC 6749 3.3, in the quotes of RFC 9110 5.6.4.
 SCOPE = re.compile(r'scope="((?:[\x21\x23-\x5b\x5d-\x7e]+)(?: [\x21\x23-\x5b\x5d-\x7e]+)*)"')
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Recorder]:
-    with recording_upstream() as recorder:
-        yield recorder
-
-
-@pytest.fixture
-def settings(tmp_path: Path, upstream: Recorder) -> Settings:
-    return settings_with_tokens(tmp_path, upstream.port)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,17 +15,11 @@ import pytest
 
 from compat_auth.app import Gateway
 from compat_auth.config import parse_settings
-from security.upstream import Recorder, recording_upstream
+from security.upstream import Recorder
 from stand_ins import Sent, basic, call, http_scope
 
 HASH = bcrypt.hashpw(b"wonder", bcrypt.gensalt(4)).decode()
 PATH = "/api/v2/dags"
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Recorder]:
-    with recording_upstream() as recorder:
-        yield recorder
 
 
 @pytest.fixture

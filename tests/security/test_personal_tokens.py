@@ -6,7 +6,7 @@ import base64
 import hmac
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
@@ -26,28 +26,10 @@ from compat_auth.token_format import checksum, make_text
 from compat_auth.token_wishes import NewToken
 from compat_auth_backends.basic_auth import BasicAuthBackend
 from security.token_gateway import make_token, opened, settings_with_tokens
-from security.upstream import Recorder, recording_upstream
+from security.upstream import Recorder
 from stand_ins import Sent, call, http_scope
 
 DAGS = b"/api/v2/dags"
-
-
-@pytest.fixture(scope="module")
-def recorder() -> Iterator[Recorder]:
-    with recording_upstream() as recorder:
-        yield recorder
-
-
-@pytest.fixture
-def upstream(recorder: Recorder) -> Recorder:
-    """Return the upstream, at which nothing has arrived yet."""
-    recorder.take()
-    return recorder
-
-
-@pytest.fixture
-def settings(tmp_path: Path, upstream: Recorder) -> Settings:
-    return settings_with_tokens(tmp_path, upstream.port)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from compat_auth.asgi import RawHeaders
 from compat_auth.config import parse_settings
 from compat_auth.exchange import UpstreamLogin
 from compat_auth.keys import create_keys
-from security.upstream import Recorder, recording_upstream
+from security.upstream import Recorder
 from stand_ins import Sent, basic, call, http_scope
 
 FORM = (b"content-type", b"application/x-www-form-urlencoded")
@@ -68,12 +68,6 @@ def bearer(token: str) -> tuple[bytes, bytes]:
 
 def cookie(value: str) -> tuple[bytes, bytes]:
     return (b"cookie", f"theme=dark; _token={value}".encode())
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Recorder]:
-    with recording_upstream() as recorder:
-        yield recorder
 
 
 @pytest.fixture

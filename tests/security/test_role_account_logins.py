@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import AsyncIterator, Generator, Iterator
+from collections.abc import AsyncIterator, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,8 +31,7 @@ from compat_auth.role_account_names import BELIEVED_S, RoleAccountNames
 from compat_auth.store.migration import open_store
 from compat_auth.store.role_account_rows import RoleAccount, RoleAccountRows
 from compat_auth.token_wishes import Wish
-from security.token_gateway import opened, settings_with_tokens
-from security.upstream import Recorder, recording_upstream
+from security.token_gateway import opened
 from stand_ins import basic, call, http_scope, scripted
 
 PATH = b"/api/v2/dags"
@@ -56,17 +55,6 @@ class Users:
 
     def find(self, username: str) -> DirectoryUser | None:
         return self.found.get(username)
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Recorder]:
-    with recording_upstream() as recorder:
-        yield recorder
-
-
-@pytest.fixture
-def settings(tmp_path: Path, upstream: Recorder) -> Settings:
-    return settings_with_tokens(tmp_path, upstream.port)
 
 
 @pytest.fixture

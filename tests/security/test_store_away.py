@@ -17,24 +17,11 @@ from compat_auth.store.database import CONNECT_TIMEOUT_S
 from compat_auth.store.role_account_rows import RoleAccountRows
 from compat_auth.token_format import make_text
 from security.token_gateway import make_token, opened, settings_with_tokens
-from security.upstream import Recorder, recording_upstream
+from security.upstream import Recorder
 from stand_ins import Sent, basic, call, http_scope
 
 ALICE = (b"authorization", basic("alice", "wonder").encode())
 PEPPER = "a-pepper-of-more-than-32-bytes-0123456789"
-
-
-@pytest.fixture(scope="module")
-def recorder() -> Iterator[Recorder]:
-    with recording_upstream() as recorder:
-        yield recorder
-
-
-@pytest.fixture
-def upstream(recorder: Recorder) -> Recorder:
-    """Return the upstream, at which nothing has arrived yet."""
-    recorder.take()
-    return recorder
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -18,17 +18,11 @@ from compat_auth.revocation import Revocations
 from compat_auth.store.personal_token_rows import PersonalToken, PersonalTokenRows
 from compat_auth.token_format import make_text
 from security.token_gateway import make_token, opened, settings_with_tokens
-from security.upstream import Recorder, recording_upstream
+from security.upstream import Recorder
 from stand_ins import Sent, basic, call, http_scope
 
 ENOUGH = 3
 ATTACKER, NEIGHBOUR, STRANGER = "192.0.2.66", "192.0.2.66", "198.51.100.1"
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Recorder]:
-    with recording_upstream() as recorder:
-        yield recorder
 
 
 @pytest.fixture

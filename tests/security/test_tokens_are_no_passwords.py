@@ -30,13 +30,6 @@ def recorder() -> Any:
         yield recorder
 
 
-@pytest.fixture
-def upstream(recorder: Recorder) -> Recorder:
-    """Return the upstream, at which nothing has arrived yet."""
-    recorder.take()
-    return recorder
-
-
 def basic(username: str, password: str) -> tuple[bytes, bytes]:
     return (b"authorization", b"Basic " + base64.b64encode(f"{username}:{password}".encode()))
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator
 from urllib.parse import urlencode
 
 import pytest
@@ -15,25 +14,13 @@ from compat_auth.config import Settings
 from compat_auth.personal_tokens import PersonalTokens
 from compat_auth.revocation import Revocations
 from compat_auth.token_wishes import Wish
-from security.token_gateway import opened, settings_with_tokens
-from security.upstream import Recorder, recording_upstream
+from security.token_gateway import opened
 from stand_ins import Sent, basic, call, http_scope
 
 PATH = b"/api/v2/dags"
 # What a busy machine takes beyond the second that is promised.
 SLACK_S = 3.0
 FORM = (b"content-type", b"application/x-www-form-urlencoded")
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Recorder]:
-    with recording_upstream() as recorder:
-        yield recorder
-
-
-@pytest.fixture
-def settings(tmp_path: Path, upstream: Recorder) -> Settings:
-    return settings_with_tokens(tmp_path, upstream.port)
 
 
 @pytest.fixture

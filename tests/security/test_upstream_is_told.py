@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -24,12 +24,6 @@ from stand_ins import Sent, basic, call, http_scope
 SECRET = "t" * 64
 ALICE = (b"authorization", basic("alice", "wonder").encode())
 LOGOUT = b"/api/v2/auth/logout"
-
-
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[Recorder]:
-    with recording_upstream() as recorder:
-        yield recorder
 
 
 def content(port: int) -> dict[str, Any]:
