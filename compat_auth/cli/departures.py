@@ -11,7 +11,7 @@ from compat_auth.cli import operator_log
 from compat_auth.cli.opened_tokens import opened_tokens
 from compat_auth.config import load_settings
 from compat_auth.config.loading import DEFAULT_FILE, ENV_PREFIX
-from compat_auth.errors import BackendUnavailable, NoSuchUser
+from compat_auth.errors import BackendUnavailable, ConfigError, NoSuchUser
 from compat_auth.live_sessions import LiveSessions
 from compat_auth.personal_tokens import PersonalTokens
 from compat_auth.revocation import Revocations
@@ -22,6 +22,27 @@ def found_config(config_path: str | None) -> str | None:
     """Return the configuration that is named, or is where one is looked for; None: there is none."""
     default = DEFAULT_FILE if Path(DEFAULT_FILE).is_file() else None
     return config_path or os.environ.get(f"{ENV_PREFIX}CONFIG") or default
+
+
+def required_config(config_path: str | None) -> str:
+    """Return the configuration that says where tokens and sessions are.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    config = found_config(config_path)
+    if config is None:
+        raise ConfigError(
+            f"--revoke: no configuration says where tokens and sessions are; pass --config FILE, or set {ENV_PREFIX}CONFIG"
+        )
+    return config
+
+
+def end_of_lost_user(config: str, name: str) -> None:
+    """End all that was made for a user with what somebody else may know."""
+    click.echo(
+        f"{end_all(config, name, reason='its owner was locked out or has another password')} personal token(s) of {name} revoked"
+    )
 
 
 def end_with_user(config_path: str | None, name: str) -> None:

@@ -11,7 +11,7 @@ import click
 
 from compat_auth import password_file
 from compat_auth.cli import operator_log
-from compat_auth.cli.departures import end_of_former_user, end_with_user
+from compat_auth.cli.departures import end_of_former_user, end_of_lost_user, end_with_user, required_config
 from compat_auth.cli.options import config_option
 from compat_auth.cli.pins import pins, unpin
 from compat_auth.cli.role_accounts import add_role_account, delete_role_account, list_role_accounts
@@ -37,6 +37,11 @@ _role = click.option(
     "--role-account", is_flag=True, help="An account of nobody in person, without a password: tokens only."
 )
 _stdin = click.option("--password-stdin", is_flag=True, help="Read the password from one line of standard input.")
+_revoke = click.option(
+    "--revoke",
+    is_flag=True,
+    help="End the user's personal tokens, JWTs and sessions, too: where the password has leaked.",
+)
 
 
 @click.group()
@@ -83,24 +88,35 @@ def add(
 
 
 @users.command("set-password")
+@config_option
 @_name
 @_file
 @_stdin
-def set_password(name: str, path: Path, *, password_stdin: bool) -> None:
+@_revoke
+def set_password(config_path: str | None, name: str, path: Path, *, password_stdin: bool, revoke: bool) -> None:
     """Give the user NAME another password; a disabled user stays disabled."""
+    config = required_config(config_path) if revoke else None
     password_file.set_hash(path, name, _ask_hash(from_stdin=password_stdin))
     operator_log.record("password changed", f"{path}: {name}", command="users set-password")
     click.echo(f"{path}: password of {name} changed")
+    if config is not None:
+        # Afterwards: with the old password nobody makes a token any more.
+        end_of_lost_user(config, name)
 
 
 @users.command()
+@config_option
 @_name
 @_file
-def disable(name: str, path: Path) -> None:
+@_revoke
+def disable(config_path: str | None, name: str, path: Path, *, revoke: bool) -> None:
     """Lock the user NAME out, keeping the password for `enable`."""
+    config = required_config(config_path) if revoke else None
     password_file.disable_user(path, name)
     operator_log.record("user disabled", f"{path}: {name}", command="users disable")
     click.echo(f"{path}: {name} disabled")
+    if config is not None:
+        end_of_lost_user(config, name)
 
 
 @users.command()

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from compat_auth.cli import commands
-from compat_auth.errors import InvalidValue, NameTaken, NoSuchToken, NoSuchUser
+from compat_auth.errors import ConfigError, InvalidValue, NameTaken, NoSuchToken, NoSuchUser
 from compat_auth.password_file import add_user, delete_user
 from compat_auth.token_format import PATTERN, parse_text
 
@@ -240,6 +240,32 @@ def test_a_deleted_users_tokens_are_revoked_with_the_user(config: str, tmp_path:
     assert deleted.stdout.endswith("1 personal token(s) of alice revoked\n")
     add_user(tmp_path / "users", "alice", HASH)
     assert run(config, "list").stdout == ""
+
+
+@pytest.mark.parametrize("command", [("disable",), ("set-password", "--password-stdin")])
+def test_where_a_password_has_leaked_tokens_end_with_it(config: str, tmp_path: Path, command: tuple[str, ...]) -> None:
+    create(config)
+    arguments = ["users", *command, "alice", "--file", str(tmp_path / "users"), "--revoke", "--config", config]
+
+    ended = CliRunner().invoke(commands, arguments, input="a long password of nobody\n", catch_exceptions=False)
+
+    assert ended.stdout.endswith("1 personal token(s) of alice revoked\n")
+    assert run(config, "list").stdout == ""
+
+
+def test_nothing_is_changed_where_nobody_knows_which_tokens_to_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    add_user(tmp_path / "users", "alice", HASH)
+    before = (tmp_path / "users").read_bytes()
+
+    with pytest.raises(ConfigError, match="--revoke: no configuration says where"):
+        CliRunner().invoke(
+            commands, ["users", "disable", "alice", "--file", "users", "--revoke"], catch_exceptions=False
+        )
+
+    assert (tmp_path / "users").read_bytes() == before
 
 
 def test_check_says_how_many_tokens_are_alive_and_which_pepper_is_lost(config: str, tmp_path: Path) -> None:
