@@ -61,8 +61,11 @@ class RedisChannel:
 
     def send(self, message: bytes) -> None:
         """Send a message to everybody who listens; what cannot be sent now is made up for later."""
+        self._publish(self._connection.ask, message)
+
+    def _publish(self, through: Callable[[Callable[[Any], Any]], Any], message: bytes) -> None:
         try:
-            self._connection.ask(lambda redis: redis.publish(CHANNEL, self._boxes.seal(message)))
+            through(lambda redis: redis.publish(CHANNEL, self._boxes.seal(message)))
         except BackendUnavailable as error:
             self._is_undelivered = True
             logger.warning("%s; other processes hear of a revocation late", error)
@@ -142,7 +145,8 @@ class RedisChannel:
     def _make_up(self) -> None:
         if self._is_undelivered:
             self._is_undelivered = False
-            self.send(_SOMETHING_MISSED)
+            # Others rely on hearing us: no pause that spares requests a wait may hold this up, now that Redis is heard.
+            self._publish(self._connection.insist, _SOMETHING_MISSED)
 
 
 def _ignore(_message: bytes | None) -> None:
