@@ -414,7 +414,7 @@ def datasets() -> Iterator[Pair]:
     yield from get("/datasets/nosuch", "/datasets/events", "/datasets/events?source_dag_id=producer&limit=2")
     yield from get("/datasets/events?source_dag_id=nosuch", "/datasets/events?source_task_id=produce")
     yield from get(
-        "/datasets/events?order_by=-timestamp",
+        "/datasets/events?order_by=-timestamp&dataset_id=1",
         "/datasets/events?order_by=nosuch",
         "/datasets/events?source_map_index=0",
     )
