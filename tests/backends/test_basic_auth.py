@@ -43,7 +43,7 @@ class Passwords(BackendContract):
         return BasicAuthBackend((self.directory,), pool=pool)
 
     def make_directory(self) -> Directory:
-        raise NotImplementedError
+        raise NotImplementedError("override make_directory()")
 
     def good(self) -> Headers:
         return {"Authorization": basic("alice", "pässwörd")}

@@ -28,8 +28,6 @@ OWNER = ("zoë".encode(), "pässword".encode())
 WITH_REDIS, WITHOUT_REDIS = 1_000, 40
 # The bound that the docs give, for both.
 BOUND_S = 1.0
-# What it takes to see that a token is refused, and what a busy machine may add once in a while.
-SEEN_S, SLACK_S = 0.2, 5.0
 
 
 class Replica:
@@ -119,14 +117,6 @@ def revoked_at(replicas: list[Replica], number: int) -> Trial:
     return Trial(remembered, last - began, revoked)
 
 
-def assert_in_time(trials: list[Trial]) -> None:
-    """Hold each trial to the bound, but for the odd one in which a busy machine left a process without its turn."""
-    took_s = sorted(trial.took_s for trial in trials)
-    late = [each for each in took_s if each >= BOUND_S + SEEN_S]
-    assert len(late) <= len(trials) // 100, late
-    assert took_s[-1] < BOUND_S + SLACK_S
-
-
 def test_a_thousand_tokens_revoked_at_one_replica_are_each_refused_by_the_others_within_a_second(
     gateway: StartGateway, settings: dict[str, Any], redis_server: RedisServer
 ) -> None:
@@ -137,7 +127,7 @@ def test_a_thousand_tokens_revoked_at_one_replica_are_each_refused_by_the_others
 
     assert {trial.remembered for trial in trials} == {(200, 200)}
     assert {trial.revoked for trial in trials} == {204}
-    assert_in_time(trials)
+    assert max(trial.took_s for trial in trials) < BOUND_S
 
 
 def test_without_redis_they_are_refused_within_the_bound_that_the_docs_give(
@@ -149,4 +139,4 @@ def test_without_redis_they_are_refused_within_the_bound_that_the_docs_give(
 
     assert {trial.remembered for trial in trials} == {(200, 200)}
     assert {trial.revoked for trial in trials} == {204}
-    assert_in_time(trials)
+    assert max(trial.took_s for trial in trials) < BOUND_S
