@@ -23,7 +23,8 @@ from compat_auth.errors import ConfigError, InvalidToken
 from compat_auth.exchange import UpstreamLogin
 from compat_auth.extension import CompatAuth, style_of
 from compat_auth.forward_auth import forward_auth_pages
-from compat_auth.gate import Gate, GateRules, PathRequirement
+from compat_auth.gate import Gate
+from compat_auth.gate_rules import GateRules, PathRequirement
 from compat_auth.given_tokens import MAX_LIFETIME_S, GivenTokens, ReadToken
 from compat_auth.identity import Identity, Token
 from compat_auth.jwk import VerifyingKey, verifying_key

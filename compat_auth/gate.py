@@ -6,10 +6,8 @@ on has one identity: a Bearer of ours, the upstream's own Bearer, or the upstrea
 
 from __future__ import annotations
 
-import base64
-import contextlib
-from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -27,14 +25,13 @@ from compat_auth.errors import (
     NotPermitted,
     TokenEnded,
 )
+from compat_auth.gate_rules import GateRules
 from compat_auth.headers import cookie_values, has_cookie, take_in, without_cookies
-from compat_auth.paths import Prefixes, canonical_path, canonical_query
+from compat_auth.paths import canonical_path, canonical_query
 from compat_auth.problem import PROBLEM_JSON, problem_body
-from compat_auth.refusal import RefusalStyle
 from compat_auth.request import GateRequest
-from compat_auth.requirements import Requirements
 from compat_auth.scopes import allow, needed_scopes
-from compat_auth.token_format import PREFIX, looks_like_one
+from compat_auth.token_format import holds_one, looks_like_one
 from compat_auth.trust import TrustedProxies
 
 RENEW = "compat_auth.renew"
@@ -44,8 +41,6 @@ INTAKE = "compat_auth.intake"
 DEMAND = "compat_auth.demand"
 """Key in the ASGI scope's `extensions`: a `Demand`; missing when nobody has asked who the caller is."""
 
-_NO_PATHS = Prefixes([])
-_TOKEN = PREFIX.encode("ascii")
 # CONNECT asks for a tunnel and TRACE echoes credentials (RFC 9110 9.3.6, 9.3.8).
 REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
 
@@ -53,60 +48,6 @@ REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
 Page = Callable[["Gate", GateRequest, Receive, Send], Awaitable[None]]
 Demand = Callable[[str, bytes], None]
 """Return when the caller may also ask this of the upstream: a method and a canonical path; raises NotPermitted."""
-
-
-@dataclass(frozen=True, slots=True)
-class PathRequirement:
-    """What some paths ask of an identity.
-
-    Attributes:
-        paths: The paths.
-        methods: Upper case; empty for every method.
-        requirements: What must hold.
-    """
-
-    paths: Prefixes
-    methods: frozenset[str]
-    requirements: Requirements
-
-
-@dataclass(frozen=True, slots=True)
-class GateRules:
-    """What a gate does with which path and cookie.
-
-    Attributes:
-        protect: Paths that need a decision.
-        prefix: Where our own pages live, with both slashes.
-        identity_cookies: The upstream's own; the first is the one that the upstream takes for an identity by itself.
-        own_cookies: Ours; the upstream never sees them.
-        style: How refusals look.
-        requirements: What paths ask of an identity.
-        task_api: Paths that get no identity of ours even where they are protected.
-        to_login: Whole paths at which the upstream sends a browser on to its login; they need no decision.
-    """
-
-    protect: Prefixes
-    prefix: bytes
-    identity_cookies: tuple[bytes, ...]
-    own_cookies: frozenset[bytes]
-    style: RefusalStyle
-    requirements: tuple[PathRequirement, ...] = ()
-    task_api: Prefixes = _NO_PATHS
-    to_login: frozenset[bytes] = frozenset()
-
-    def guards(self, path: bytes) -> bool:
-        """Return whether a request for this path needs a decision."""
-        return self.protect.cover(path) and path not in self.to_login
-
-    def bearer_for(self, path: bytes, granted: Granted) -> bytes | None:
-        """Return the Authorization value with which an accepted request goes on, if any."""
-        return None if self.task_api.cover(path) else granted.bearer
-
-    def required_of(self, request: GateRequest) -> Iterator[Requirements]:
-        """Yield what the request's path and method ask of an identity."""
-        for rule in self.requirements:
-            if rule.paths.cover(request.path) and (not rule.methods or request.method in rule.methods):
-                yield rule.requirements
 
 
 class Gate:
@@ -412,16 +353,7 @@ def authorization_without_ours(request: GateRequest) -> bytes | None:
     authorization = request.intake.authorization
     if authorization is None:
         return None
-    return None if _holds_token(authorization) else authorization
-
-
-def _holds_token(authorization: bytes) -> bool:
-    if _TOKEN in authorization:
-        return True
-    # However malformed: who reads it next may be less strict than we are.
-    with contextlib.suppress(ValueError):
-        return _TOKEN in base64.b64decode(authorization.partition(b" ")[2] + b"==")
-    return False
+    return None if holds_one(authorization) else authorization
 
 
 def _bearer_in(authorization: bytes) -> str | None:

@@ -6,6 +6,8 @@ checksum rules out what merely looks like one.
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import re
 import secrets
 import zlib
@@ -15,6 +17,7 @@ PREFIX = "cat_pat_"
 PATTERN = r"\bcat_pat_[0-9A-Za-z]{50}\b"
 """For secret scanners; the last six characters are the CRC-32 of all before them, base62, zero padded."""
 ID_LENGTH = 12
+_PREFIX = PREFIX.encode("ascii")
 _SECRET_LENGTH = 32  # 190 bits
 _CHECK_LENGTH = 6
 _LETTERS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
@@ -52,6 +55,16 @@ def looks_like_one(text: str) -> bool:
 def without_secrets(text: str) -> str:
     """Return a text with every personal token in it cut to its public id, whoever has put it there."""
     return _IN_TEXT.sub(r"\1…", text) if PREFIX in text else text
+
+
+def holds_one(authorization: bytes) -> bool:
+    """Return whether an Authorization value holds a personal token: as it stands, or in base64 as HTTP Basic has it."""
+    if _PREFIX in authorization:
+        return True
+    # However malformed: who reads it next may be less strict than we are.
+    with contextlib.suppress(ValueError):
+        return _PREFIX in base64.b64decode(authorization.partition(b" ")[2] + b"==")
+    return False
 
 
 def parse_text(text: str) -> TokenText | None:

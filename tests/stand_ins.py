@@ -19,7 +19,8 @@ from compat_auth.config import UpstreamSettings
 from compat_auth.credentials import Absent, Basic, Credential
 from compat_auth.decision import Decider, Obtain, Presented
 from compat_auth.forward_auth import forward_auth_pages
-from compat_auth.gate import Gate, GateRules, Page
+from compat_auth.gate import Gate, Page
+from compat_auth.gate_rules import GateRules
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome
 from compat_auth.paths import Prefixes

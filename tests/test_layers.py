@@ -164,6 +164,7 @@ ROWS = (
     ("all endpoints, described", {"openapi"}),
     ("taking it back", {"credential_revocation"}),
     ("asking for it", {"extension", "request"}),
+    ("rules of a gate", {"gate_rules"}),
     ("gate", {"gate"}),
     ("an API to read and try out", {"swagger_ui"}),
     ("gate inside Airflow", {"airflow.door"}),

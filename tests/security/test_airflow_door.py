@@ -24,7 +24,7 @@ from compat_auth.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send
 from compat_auth.credentials import Absent, Basic
 from compat_auth.decision import Decider
 from compat_auth.errors import BackendUnavailable
-from compat_auth.gate import GateRules, PathRequirement
+from compat_auth.gate_rules import GateRules, PathRequirement
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Reject
 from compat_auth.pages import whoami

@@ -19,7 +19,8 @@ from compat_auth.asgi import Message, Receive, Scope, Send
 from compat_auth.config import load_settings
 from compat_auth.credentials import Basic, parse_authorization
 from compat_auth.errors import AmbiguousCredentials, MalformedCredentials
-from compat_auth.gate import Gate, GateRules
+from compat_auth.gate import Gate
+from compat_auth.gate_rules import GateRules
 from compat_auth.paths import Prefixes, canonical_path, canonical_query
 from compat_auth.refusal import RefusalStyle
 from compat_auth.strategies import build_strategy

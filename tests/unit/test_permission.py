@@ -10,7 +10,8 @@ from flask import Flask
 
 from compat_auth.asgi import Scope
 from compat_auth.extension import CompatAuth, current_identity, require, requires_authentication
-from compat_auth.gate import Gate, PathRequirement
+from compat_auth.gate import Gate
+from compat_auth.gate_rules import PathRequirement
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept
 from compat_auth.paths import Prefixes
