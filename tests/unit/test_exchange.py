@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.exchange import UpstreamLogin
 from compat_auth.tokens import shared_secret, sign
+from serving import served
 
 SECRET = "x" * 64
 
@@ -63,17 +64,9 @@ def upstream() -> Generator[Upstream]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the name is the base class's
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    told.url = f"http://127.0.0.1:{server.server_address[1]}"
-    yield told
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(Handler) as url:
+        told.url = url
+        yield told
 
 
 @contextlib.contextmanager

@@ -10,9 +10,8 @@ import logging
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -22,6 +21,7 @@ from compat_auth.store.migration import open_store
 from compat_auth.store.personal_token_rows import PersonalToken, PersonalTokenRows
 from compat_auth.token_notices import TokenNotices, expiry_headers, notice_stage
 from compat_auth.webhook import Webhook
+from serving import served
 
 DAY = 86400
 NOW = 1_800_000_000
@@ -55,17 +55,9 @@ def receiver() -> Iterator[Receiver]:
             self.send_response(found.status)
             self.end_headers()
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # its name there
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    found.url = f"http://127.0.0.1:{server.server_address[1]}/hook"
-    yield found
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with served(Handler) as url:
+        found.url = f"{url}/hook"
+        yield found
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Commands under test leave no entries in the log of the machine that tests them."""
+"""A site to run commands on, which leave no entries in the log of the machine that tests them."""
 
 from __future__ import annotations
 
@@ -12,3 +12,23 @@ from compat_auth.cli import operator_log
 @pytest.fixture(autouse=True)
 def no_system_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operator_log, "SYSTEM_LOG", str(tmp_path / "no system log"))
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> str:
+    """Return the configuration of a gateway with personal tokens, whose users are in `users` beside it."""
+    path = tmp_path / "site.toml"
+    path.write_text(
+        f"""
+        auth_backends = ["personal_token"]
+        database_url = "sqlite:///{tmp_path / "store.db"}"
+        [upstream]
+        profile = "generic"
+        [basic_auth]
+        directories = ["htpasswd"]
+        [htpasswd]
+        file = "{tmp_path / "users"}"
+        """,
+        encoding="utf-8",
+    )
+    return str(path)

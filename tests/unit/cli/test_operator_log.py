@@ -21,23 +21,9 @@ ME = pwd.getpwuid(os.getuid()).pw_name
 
 
 @pytest.fixture
-def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def config(site: str, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.delenv("SUDO_USER", raising=False)
-    path = tmp_path / "site.toml"
-    path.write_text(
-        f"""
-        auth_backends = ["personal_token"]
-        database_url = "sqlite:///{tmp_path / "store.db"}"
-        [upstream]
-        profile = "generic"
-        [basic_auth]
-        directories = ["htpasswd"]
-        [htpasswd]
-        file = "{tmp_path / "users"}"
-        """,
-        encoding="utf-8",
-    )
-    return str(path)
+    return site
 
 
 @pytest.fixture

@@ -20,23 +20,9 @@ HASH = "$2b$04$" + "a" * 53
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> str:
+def config(site: str, tmp_path: Path) -> str:
     add_user(tmp_path / "users", "alice", HASH)
-    path = tmp_path / "compat_auth.toml"
-    path.write_text(
-        f"""
-        auth_backends = ["personal_token"]
-        database_url = "sqlite:///{tmp_path / "store.db"}"
-        [upstream]
-        profile = "generic"
-        [basic_auth]
-        directories = ["htpasswd"]
-        [htpasswd]
-        file = "{tmp_path / "users"}"
-        """,
-        encoding="utf-8",
-    )
-    return str(path)
+    return site
 
 
 def run(config: str, *arguments: str) -> Result:
