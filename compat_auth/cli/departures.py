@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from time import sleep
 
 import click
 
@@ -16,6 +17,9 @@ from compat_auth.live_sessions import LiveSessions
 from compat_auth.personal_tokens import PersonalTokens
 from compat_auth.revocation import Revocations
 from compat_auth.store.denial_rows import DenialRows
+
+# Within this a change of the file is seen.
+_FILE_S = 1.0
 
 
 def found_config(config_path: str | None) -> str | None:
@@ -40,9 +44,7 @@ def required_config(config_path: str | None) -> str:
 
 def end_of_lost_user(config: str, name: str) -> None:
     """End all that was made for a user with what somebody else may know."""
-    click.echo(
-        f"{end_all(config, name, reason='its owner was locked out or has another password')} personal token(s) of {name} revoked"
-    )
+    _end_for_good(config, name, reason="its owner was locked out or has another password")
 
 
 def end_with_user(config_path: str | None, name: str) -> None:
@@ -55,7 +57,21 @@ def end_with_user(config_path: str | None, name: str) -> None:
             err=True,
         )
         return
-    click.echo(f"{end_all(config, name, reason='its owner was deleted')} personal token(s) of {name} revoked")
+    _end_for_good(config, name, reason="its owner was deleted")
+
+
+def _end_for_good(config: str, name: str, *, reason: str) -> None:
+    """End all at once, and again when no process believes a password any more that it has checked before the change."""
+    basic_auth, redis_url = load_settings(config).basic_auth, load_settings(config).redis_url
+    # By Redis every process hears of the first time, and only reads the file late.
+    wait_s = _FILE_S + (0 if redis_url.get_secret_value() else basic_auth.cache_ttl_s)
+    revoked = _end_all(config, name, reason)
+    _record(name, revoked)
+    click.echo(f"waiting {wait_s:g} s, until no process remembers the password of {name}", err=True)
+    sleep(wait_s)
+    if later := _end_all(config, name, reason):
+        _record(name, later)
+    click.echo(f"{revoked + later} personal token(s) of {name} revoked")
 
 
 def end_of_former_user(config_path: str | None, name: str) -> None:
@@ -65,11 +81,18 @@ def end_of_former_user(config_path: str | None, name: str) -> None:
         return
     with opened_tokens(config) as tokens:
         is_free = tokens.rows.database.is_there and _is_free(tokens, name)
-    if is_free and (revoked := end_all(config, name, reason="its owner was deleted")):
-        click.echo(f"{revoked} personal token(s) of a former {name} revoked")
+    if is_free:
+        revoked = _end_all(config, name, "its owner was deleted")
+        _record(name, revoked)
+        if revoked:
+            click.echo(f"{revoked} personal token(s) of a former {name} revoked")
 
 
-def end_all(config_path: str, name: str, *, reason: str) -> int:
+def _record(name: str, revoked: int) -> None:
+    operator_log.record("user logged out", f"{name}: sessions, JWTs and {revoked} token(s) ended", command="users")
+
+
+def _end_all(config_path: str, name: str, reason: str) -> int:
     """End a user's sessions, the JWTs that we have given, and the personal tokens; return how many of these there were."""
     settings = load_settings(config_path)
     sessions = LiveSessions.from_settings(settings, Revocations.from_settings(settings))
@@ -78,9 +101,7 @@ def end_all(config_path: str, name: str, *, reason: str) -> int:
     with opened_tokens(config_path) as tokens:
         DenialRows(tokens.rows.database).deny_given_to(name, int(tokens.now()))
         # Last: it announces the user, and that is heard by whatever remembers a password or a JWT, too.
-        revoked = tokens.revoke_all(name, reason=reason)
-    operator_log.record("user logged out", f"{name}: sessions, JWTs and {revoked} token(s) ended", command="users")
-    return revoked
+        return tokens.revoke_all(name, reason=reason)
 
 
 def _is_free(tokens: PersonalTokens, name: str) -> bool:

@@ -6,12 +6,20 @@ from pathlib import Path
 
 import pytest
 
-from compat_auth.cli import operator_log
+from compat_auth.cli import departures, operator_log
 
 
 @pytest.fixture(autouse=True)
 def no_system_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(operator_log, "SYSTEM_LOG", str(tmp_path / "no system log"))
+
+
+@pytest.fixture(autouse=True)
+def waited(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Return for how many seconds a command would have waited."""
+    waited: list[float] = []
+    monkeypatch.setattr(departures, "sleep", waited.append)
+    return waited
 
 
 @pytest.fixture

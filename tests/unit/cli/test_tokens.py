@@ -239,6 +239,18 @@ def test_where_a_password_has_leaked_tokens_end_with_it(config: str, tmp_path: P
     assert run(config, "list").stdout == ""
 
 
+def test_with_redis_nobody_remembers_a_password_for_longer_than_its_file_is_believed(
+    site: str, waited: list[float], tmp_path: Path
+) -> None:
+    add_user(tmp_path / "users", "alice", HASH)
+    path = Path(site)
+    path.write_text(f'redis_url = "redis://127.0.0.1:1"\nredis_secret = "{"r" * 32}"\n{path.read_text()}')
+
+    users(site, "disable", "alice", "--file", str(tmp_path / "users"), "--revoke")
+
+    assert waited == [1]
+
+
 def test_nothing_is_changed_where_nobody_knows_which_tokens_to_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
