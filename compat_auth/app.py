@@ -89,6 +89,7 @@ class Gateway:
             },
             denials=denials,
             metadata_url=oauth.metadata_url,
+            max_judged_body=settings.airflow2_modules.max_body_bytes,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

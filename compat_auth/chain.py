@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 from compat_auth.accident import describe_accident
 from compat_auth.backend import Backend, CredentialKind
-from compat_auth.credentials import Credential
+from compat_auth.credentials import Absent, Bearer, Credential, Unrecognised
 from compat_auth.errors import BackendUnavailable, CompatAuthError
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
@@ -26,6 +26,8 @@ T = TypeVar("T")
 Mode = Literal["strict", "airflow2"]
 # What Airflow 2 looks for in the list; FAB's own name for the same module is another one to it.
 _CORE_SESSION = frozenset(("session", "airflow.api.auth.backend.session"))
+# Kinds that several backends share, so that one which does not know the credential leaves it to the next.
+_OF_MANY: frozenset[CredentialKind] = frozenset((Absent, Bearer, Unrecognised))
 # The status of an error that nobody may show to a caller, such as a broken configuration.
 _BROKEN = CompatAuthError.status
 
@@ -55,6 +57,31 @@ class Answer:
     challenges: tuple[str, ...]
     steps: tuple[Step, ...]
     reusable: bool = False
+
+
+@dataclass(slots=True)
+class Course:
+    """How far the chain has come: what the backends before `at` have said."""
+
+    at: int = 0
+    steps: list[Step] = field(default_factory=list["Step"])
+    learnt: list[tuple[str, ...]] = field(default_factory=list["tuple[str, ...]"])
+    refusal: Step | None = None
+    reusable: bool = True
+
+
+class BodyWanted(Exception):
+    """The next backend may look at the body, and the body is not at hand.
+
+    Args:
+        backend: Its name.
+        course: What to go on with once the body is at hand.
+    """
+
+    def __init__(self, backend: str, course: Course) -> None:
+        super().__init__(backend)
+        self.backend = backend
+        self.course = course
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,34 +125,55 @@ class Chain:
         """Return the ways to log in that the backends offer, in the order of the chain."""
         return tuple(OfferedSignIn(backend, way) for backend in self.backends for way in backend.sign_ins())
 
-    def ask(self, credential: Credential) -> Answer:
+    def reads_bodies(self) -> bool:
+        """Return whether any backend may look at a request's body."""
+        return any(backend.reads_body for backend in self.backends)
+
+    def waits_for_one(self, kind: CredentialKind) -> bool:
+        """Return whether a credential of this kind may come to a backend that checks one request at a time."""
+        for backend in self._asked:
+            if kind in backend.kinds:
+                if backend.one_at_a_time:
+                    return True
+                if self.mode == "strict" and backend.kinds == frozenset((kind,)) and kind not in _OF_MANY:
+                    return False  # whose only kind it is has the last word
+        return False
+
+    def ask(self, credential: Credential, course: Course | None = None, *, body_at_hand: bool = True) -> Answer:
         """Return the chain's answer, inside a Flask request context.
+
+        Args:
+            credential: As presented.
+            course: Where to go on; None: from the first.
+            body_at_hand: Flask's request has the caller's whole body, or there is none.
 
         Raises:
             BackendUnavailable: A backend could not ask its source. No later, weaker one is asked instead.
             TooManyRequests: A backend did not ask it, because the caller guesses; nor is a later one.
+            BodyWanted: A backend may look at the body; ask again with it.
         """
-        steps: list[Step] = []
-        learnt: list[tuple[str, ...]] = []
-        refusal: Step | None = None
-        reusable = True
-        for backend in self._asked:
+        course = course or Course()
+        for at, backend in enumerate(self._asked[course.at :], course.at):
+            course.at = at
             if type(credential) not in backend.kinds:
                 continue
-            reusable = reusable and backend.depends_on_credential_only
+            if backend.reads_body and not body_at_hand:
+                raise BodyWanted(backend.name, course)
+            course.reusable = course.reusable and backend.depends_on_credential_only
             outcome = self._ask_one(backend, credential)
-            steps.append(Step(backend.name, outcome))
+            step = Step(backend.name, outcome)
+            course.steps.append(step)
             match outcome:
                 case Accept():
-                    return Answer(outcome, backend.name, (), tuple(steps), reusable)
+                    return Answer(outcome, backend.name, (), tuple(course.steps), course.reusable)
                 case Reject() | Challenge():
-                    learnt.append(outcome.challenges if isinstance(outcome, Reject) else ())
-                    refusal = refusal or steps[-1]
+                    course.learnt.append(outcome.challenges if isinstance(outcome, Reject) else ())
+                    course.refusal = course.refusal or step
                     if self.mode == "strict" or backend.decides_alone:
                         break
                 case Skip(challenges):
-                    learnt.append(challenges)
-        return self._refuse(refusal, steps, learnt)
+                    course.learnt.append(challenges)
+        return self._refuse(course.refusal, course.steps, course.learnt)
 
     def outcome_for(self, credential: Credential) -> Outcome:
         """Return the deciding answer alone, with the challenges for a 401; see `ask`."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -19,15 +20,17 @@ from flask import Flask
 
 from compat_auth import audit
 from compat_auth.backend import CredentialKind
-from compat_auth.chain import Answer, Chain
+from compat_auth.chain import Answer, BodyWanted, Chain, Course
 from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised, parse_authorization
-from compat_auth.errors import BackendUnavailable, CompatAuthError, TooManyRequests
+from compat_auth.errors import BackendUnavailable, CompatAuthError, NotPermitted, TooManyRequests
 from compat_auth.headers import is_header
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Challenge, Reject, Skip
 from compat_auth.revocation import HEARD_S, UNHEARD_S, Revocation, revocations_of
 from compat_auth.turns import Turns
 from compat_auth.verified import VerifiedCredentials
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 _KINDS: tuple[CredentialKind, ...] = (Absent, Basic, Bearer, Negotiate, Unrecognised)
@@ -48,6 +51,8 @@ class Presented:
         path: Canonical path, ASCII.
         client: Address of the caller.
         environ: Makes the WSGI environment for the backends; the argument says whether with cookies.
+        body_at_hand: The environment has the whole body, or there is none.
+        hold_body: Reads the body, so that the environment has it from then on; None: it does not come here.
     """
 
     authorization: str | None = field(repr=False)
@@ -56,6 +61,8 @@ class Presented:
     path: str
     client: str
     environ: Callable[[bool], dict[str, Any]] = field(repr=False)
+    body_at_hand: Callable[[], bool] = field(default=lambda: True, repr=False)
+    hold_body: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +138,7 @@ class Decider:
     Attributes:
         chain: The backends.
         app: The Flask app in which they were initialised.
+        timeout_s: As given.
     """
 
     def __init__(
@@ -148,7 +156,7 @@ class Decider:
         self.chain = chain
         self.app = app
         self._obtain = obtain
-        self._timeout_s = timeout_s
+        self.timeout_s = timeout_s
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="compat-auth-chain")
         self._turns = Turns(threads, max_waiting)
         self._verified: VerifiedCredentials[Granted] = VerifiedCredentials(cache_entries, monotonic)
@@ -157,6 +165,9 @@ class Decider:
         self._renewed_at: dict[bytes, float] = {}
         self._takes = {kind: chain.takes(kind) for kind in _KINDS}
         self._only_cookies_matter = all(backend.needs_cookies for backend in chain.backends if Absent in backend.kinds)
+        self._waits_for_one = {kind: chain.waits_for_one(kind) for kind in _KINDS}
+        # Threads that wait for their turn at a backend are threads that the others lack.
+        self._alone = asyncio.Semaphore(max(1, threads // 2))
         self._alike = {kind: chain.answers_alike(kind) for kind in _KINDS}
         self._under_way: set[_Check] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -188,11 +199,11 @@ class Decider:
         if not self._takes[kind] or (kind is Absent and not presented.cookies and self._only_cookies_matter):
             return Unclaimed(credential, self.chain.challenges())
         if presented.authorization is None:
-            return await self._wait(asyncio.ensure_future(self._check(presented, b"", fresh=False)))
+            return await self._check_with_body(presented, credential, b"")
         digest = self._digest_of(presented)
         if self._alike[kind]:
             return await self._wait(self._fly(digest, presented, fresh=False))
-        return await self._wait(asyncio.ensure_future(self._check(presented, digest, fresh=False)))
+        return await self._check_with_body(presented, credential, digest)
 
     async def renew(self, presented: Presented, refused: Granted) -> Granted | None:
         """Return a grant with another token than the one that the upstream has refused, or None."""
@@ -208,7 +219,11 @@ class Decider:
                 return None
             self._renewed_at = {key: at for key, at in self._renewed_at.items() if now - at < _RENEWAL_PAUSE_S}
             self._renewed_at[refused.digest] = now
-        decision = await self._wait(self._fly(refused.digest, presented, fresh=True))
+        try:
+            decision = await self._wait(self._fly(refused.digest, presented, fresh=True))
+        except BodyWanted:
+            # The body has gone on already: nobody can judge it any more.
+            return None
         return decision if isinstance(decision, Granted) and decision.bearer != refused.bearer else None
 
     async def run(self, client: str, work: Callable[[], T]) -> T:
@@ -226,9 +241,9 @@ class Decider:
 
         try:
             # Shielded: the turn is over when the work is, not when its caller has gone.
-            return await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(wait())), self._timeout_s)
+            return await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(wait())), self.timeout_s)
         except asyncio.TimeoutError:
-            raise BackendUnavailable(f"no answer within {self._timeout_s:g} s") from None
+            raise BackendUnavailable(f"no answer within {self.timeout_s:g} s") from None
 
     async def _exchange_token(self, presented: Presented, refused: Granted) -> Granted:
         credential = parse_authorization(presented.authorization)
@@ -274,20 +289,38 @@ class Decider:
     async def _wait(self, flight: asyncio.Task[Decision]) -> Decision:
         # Shielded: the check belongs to everybody who waits, not to the caller who happened to start it.
         try:
-            return await asyncio.wait_for(asyncio.shield(flight), self._timeout_s)
+            return await asyncio.wait_for(asyncio.shield(flight), self.timeout_s)
         except asyncio.TimeoutError:
-            raise BackendUnavailable(f"the chain did not answer within {self._timeout_s:g} s") from None
+            raise BackendUnavailable(f"the chain did not answer within {self.timeout_s:g} s") from None
 
-    async def _check(self, presented: Presented, digest: bytes, *, fresh: bool) -> Decision:
+    async def _check_with_body(self, presented: Presented, credential: Credential, digest: bytes) -> Decision:
+        """Return the decision; the body is read only when a backend is to be asked that may look at it."""
+        try:
+            return await self._wait(asyncio.ensure_future(self._check(presented, digest, fresh=False)))
+        except BodyWanted as wanted:
+            course = wanted.course
+            try:
+                # Neither a thread nor a turn waits for a body that comes slowly.
+                await _hold_body(presented, wanted.backend)
+            except CompatAuthError as error:
+                _record(presented, credential, "reject" if error.status < 500 else "unavailable", "", str(error))
+                raise
+        return await self._wait(asyncio.ensure_future(self._check(presented, digest, fresh=False, course=course)))
+
+    async def _check(
+        self, presented: Presented, digest: bytes, *, fresh: bool, course: Course | None = None
+    ) -> Decision:
         self._loop = asyncio.get_running_loop()
-        async with self._turns.take(presented.client):
+        kind = type(parse_authorization(presented.authorization))
+        alone = self._alone if self._waits_for_one[kind] else contextlib.nullcontext()
+        async with self._turns.take(presented.client), alone:
             check = _Check(self._monotonic())
             self._under_way.add(check)
             # A context of its own: what a backend leaves in context variables must not reach another request.
             context = contextvars.Context()
             try:
                 decision, for_s = await self._loop.run_in_executor(
-                    self._pool, lambda: context.run(self._check_in_thread, presented, fresh)
+                    self._pool, lambda: context.run(self._check_in_thread, presented, fresh, course)
                 )
             finally:
                 self._under_way.discard(check)
@@ -323,12 +356,12 @@ class Decider:
         for check in self._under_way:
             check.heard.append(revocation)
 
-    def _check_in_thread(self, presented: Presented, fresh: bool) -> tuple[Decision, float]:
+    def _check_in_thread(self, presented: Presented, fresh: bool, course: Course | None) -> tuple[Decision, float]:
         credential = parse_authorization(presented.authorization)
         # An explicit credential beats a cookie: beside one, backends do not even see the cookies.
         with self.app.request_context(presented.environ(isinstance(credential, Absent))):
             try:
-                answer = self.chain.ask(credential)
+                answer = self.chain.ask(credential, course, body_at_hand=presented.body_at_hand())
                 decision, for_s = self._conclude(answer, credential, fresh)
             except CompatAuthError as error:
                 result = "reject" if error.status < 500 else "unavailable"
@@ -351,6 +384,17 @@ class Decider:
                 return Refused(401, answer.challenges), 0
             case Skip():
                 return Unclaimed(credential, answer.challenges), 0
+
+
+async def _hold_body(presented: Presented, backend: str) -> None:
+    if presented.hold_body is None:
+        logger.warning(
+            "backend %s may look at the body, which does not come here: refused; if it looks at none, name it in "
+            "[airflow2_modules] ignore_body",
+            backend,
+        )
+        raise NotPermitted("an authentication backend has to see the body, which does not come here")
+    await presented.hold_body()
 
 
 def _raw_header(backend: str, name: str, value: str) -> tuple[bytes, bytes]:

@@ -14,6 +14,7 @@ The tree, and who must act on each::
     │   │   ├── InvalidPath            ... its path                                 400
     │   │   ├── HeadersTooLarge        ... sends less                               431
     │   │   ├── BodyTooLarge           ... sends less                               413
+    │   │   ├── BodyTooSlow            ... sends it sooner                          408
     │   │   ├── UnsupportedMediaType   ... its media type                           415
     │   │   ├── IncompleteLogin        ... sends user name and password             400
     │   │   └── TokenRequestRefused    ... its parameters (RFC 6749 section 5.2)    400
@@ -132,6 +133,13 @@ class BodyTooLarge(BadRequest):
 
     status = 413
     title = "Content too large"
+
+
+class BodyTooSlow(BadRequest):
+    """The body has to be judged before the request goes on, and is not here in time (RFC 9110 section 15.5.9)."""
+
+    status = 408
+    title = "Request timeout"
 
 
 class UnsupportedMediaType(BadRequest):

@@ -32,7 +32,7 @@ class Replay:
         method: Upper case.
         target: Path and query, as in a request line.
         headers: Name and value pairs; Host is added when it is missing.
-        body: As sent; only a translated operation looks at it.
+        body: As sent; a translated operation and modules of Airflow 2 look at it.
     """
 
     method: str
@@ -52,7 +52,9 @@ class Replay:
         path, _, query = self.target.encode("utf-8").partition(b"?")
         intake = take_in(raw)
         scope = {"type": "http", "method": self.method, "scheme": "http", "client": ("127.0.0.1", 0)}
-        return GateRequest(scope, intake, self.method, canonical_path(path), canonical_query(query), "127.0.0.1")
+        return GateRequest(
+            scope, intake, self.method, canonical_path(path), canonical_query(query), "127.0.0.1", body=self.body
+        )
 
 
 def explain(settings: Settings, replay: Replay) -> Iterator[str]:

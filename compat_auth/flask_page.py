@@ -23,9 +23,9 @@ def flask_page(app: Flask, *, max_body_bytes: int) -> Page:
     """
 
     async def answer(gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
-        body = await read_body(receive, max_body_bytes)
+        body = request.body = await read_body(receive, max_body_bytes)
         environ = request.environ(with_cookies=True)
-        environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
+        environ.setdefault("CONTENT_TYPE", "")
         environ["CONTENT_LENGTH"] = str(len(body))
         environ["wsgi.input"] = BytesIO(body)
         environ[METADATA_URL] = gate.occasion(request).metadata_url

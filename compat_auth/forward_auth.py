@@ -13,11 +13,13 @@ from compat_auth.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.decision import Granted, Unclaimed
 from compat_auth.errors import BadRequest, NotImplementedHere, NotPermitted
 from compat_auth.gate import REFUSED_METHODS, Gate, Page, authorization_without_ours
-from compat_auth.headers import without_cookies
+from compat_auth.headers import may_have_body, without_cookies
 from compat_auth.paths import canonical_path, canonical_query
 from compat_auth.request import GateRequest
 from compat_auth.scopes import METHOD_OVERRIDES
 
+# A body that comes with one of these has no meaning (RFC 9110 9.3.1, 9.3.2, 9.3.7).
+_BODILESS = frozenset(("GET", "HEAD", "OPTIONS"))
 COOKIE_HEADER = b"x-compat-auth-cookie"
 """The Cookie header that the front proxy should send on: without ours and, once somebody is known, the upstream's."""
 
@@ -100,7 +102,7 @@ def _original(dialect: Dialect, request: GateRequest) -> GateRequest:
     method = methods[0].decode("ascii").upper()
     if method in REFUSED_METHODS:
         raise NotImplementedHere(f"method {method}: not spoken here")
-    return GateRequest(
+    original = GateRequest(
         request.scope,
         request.intake,
         method,
@@ -109,3 +111,9 @@ def _original(dialect: Dialect, request: GateRequest) -> GateRequest:
         request.client,
         request.scheme,
     )
+    # The front proxy keeps the body, and takes away the headers that would tell of it. Nor are identity headers taken
+    # over: proxies copy the caller's own into this request.
+    readings = (original.method, *(reading.method for reading in _overridden(original)))
+    if not _BODILESS.issuperset(readings) or may_have_body({}, request.intake.kept):
+        original.body = None
+    return original

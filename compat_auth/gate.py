@@ -26,7 +26,8 @@ from compat_auth.errors import (
     TokenEnded,
 )
 from compat_auth.gate_rules import GateRules
-from compat_auth.headers import cookie_values, has_cookie, take_in, without_cookies
+from compat_auth.headers import cookie_values, has_cookie, may_have_body, take_in, without_cookies
+from compat_auth.held_body import BodyBudget, HeldBody
 from compat_auth.paths import canonical_path, canonical_query
 from compat_auth.problem import PROBLEM_JSON, problem_body
 from compat_auth.request import GateRequest
@@ -63,6 +64,7 @@ class Gate:
         denials: Tokens of the upstream's that are no longer good, and yet look so to it; None: there are none.
         metadata_url: Where a caller finds who gives tokens for what stands behind, "" where it cannot be told; None:
             nowhere.
+        max_judged_body: Bytes of a body that a backend has to see before the request goes on; beyond: 413.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class Gate:
         pages: Mapping[str, Page],
         denials: Denials | None = None,
         metadata_url: Callable[[GateRequest], str] | None = None,
+        max_judged_body: int = 1024 * 1024,
     ) -> None:
         self.behind = app
         self.decider = decider
@@ -90,6 +93,7 @@ class Gate:
         self._challenges_to_bearers = (
             with_bearer(self._challenges) if rules.style.mode == "strict" else self._challenges
         )
+        self._bodies = BodyBudget(max_judged_body) if decider.chain.reads_bodies() else None
         self._denials = denials
         self._metadata_url = metadata_url
         self.dropped_cookies = rules.own_cookies | frozenset(rules.identity_cookies)
@@ -100,9 +104,14 @@ class Gate:
             request: GateRequest | None = None
             try:
                 request = self._take_in(scope)
+                if self._bodies is not None and may_have_body(scope, request.intake.kept):
+                    receive = self._hold_if_asked(request, receive, self._bodies)
                 await self._answer(request, receive, send)
             except CompatAuthError as error:
                 await self.refuse(send, error, request)
+            finally:
+                if request is not None and request.held is not None:
+                    request.held.release()
         elif scope["type"] == "websocket":
             await _refuse_websocket(scope, receive, send)
         else:
@@ -115,7 +124,15 @@ class Gate:
         path = canonical_path(scope["raw_path"])
         query = canonical_query(scope["query_string"]) if scope["query_string"] else b""
         client, scheme = self.trusted.client(scope, intake.forward), self.trusted.scheme(scope, intake.forward)
-        return GateRequest(scope, intake, scope["method"], path, query, client, scheme)
+        request = GateRequest(scope, intake, scope["method"], path, query, client, scheme)
+        if intake.identity and self.trusted.covers(self.trusted.peer(scope)):
+            request.identity_headers = intake.identity
+        return request
+
+    def _hold_if_asked(self, request: GateRequest, receive: Receive, bodies: BodyBudget) -> Receive:
+        request.body = None
+        request.held = HeldBody(receive, request.client, bodies, self.decider.timeout_s)
+        return request.held
 
     async def _answer(self, request: GateRequest, receive: Receive, send: Send) -> None:
         page = self._pages.get(request.path) or self._page_above(request.path)

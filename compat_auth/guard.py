@@ -14,6 +14,7 @@ from compat_auth.bearer import Occasion, is_bearer
 from compat_auth.credentials import Credential, parse_authorization, single_authorization
 from compat_auth.errors import CompatAuthError, InsufficientScope, NotPermitted
 from compat_auth.identity import Identity
+from compat_auth.one_at_a_time import until_answered
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from compat_auth.problem import PROBLEM_JSON
 from compat_auth.refusal import RefusalStyle, Wording
@@ -115,6 +116,7 @@ def guard_view(
     """Return the view so wrapped that it runs only for an accepted credential, with the identity signed in."""
 
     @wraps(view)
+    @until_answered()
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
             outcome = authenticate(request_credential())

@@ -7,8 +7,10 @@ Names are compared as servers behind us may compare them: without case, and with
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Any
 
 from compat_auth.errors import AmbiguousCredentials, BadRequest, HeadersTooLarge
 
@@ -83,6 +85,7 @@ class Intake:
         authorization: Authorization values, at most one.
         cookies: Cookie values.
         forward: Forward headers as they came, folded names, for a peer that is a trusted proxy.
+        identity: Identity headers as they came, for a peer that is a trusted proxy; they never go on.
     """
 
     kept: RawHeaders = field(repr=False)
@@ -90,6 +93,7 @@ class Intake:
     authorization: bytes | None = field(repr=False)
     cookies: list[bytes] = field(repr=False)
     forward: dict[bytes, list[bytes]] = field(repr=False)
+    identity: RawHeaders = field(default_factory=list["tuple[bytes, bytes]"], repr=False)
 
 
 def take_in(raw_headers: RawHeaders) -> Intake:
@@ -115,7 +119,9 @@ def take_in(raw_headers: RawHeaders) -> Intake:
             _refuse_alias(name)
             if not name.startswith(_OURS):
                 intake.kept.append(header)
-        elif kind != _Kind.IDENTITY:
+        elif kind == _Kind.IDENTITY:
+            intake.identity.append(header)
+        else:
             _sort(intake, kind, header)
     if _VALUE_FORBIDDEN.search(values):
         raise BadRequest("header section: a control character in a value")
@@ -164,6 +170,19 @@ def _refuse_alias(name: bytes) -> None:
             raise BadRequest("header section: a name with '_' or '.' that some servers take for another header")
     if not _NAME.match(name):
         raise BadRequest("header section: a name that is not a token")
+
+
+def may_have_body(scope: Mapping[str, Any], headers: RawHeaders) -> bool:
+    """Return whether a request with this header section has a body, or may have one.
+
+    Args:
+        scope: Of ASGI: from HTTP/2 on a body needs no header (RFC 9113 section 8.1).
+        headers: Lower-case names.
+    """
+    for name, value in headers:
+        if name in _LENGTHS:
+            return name != b"content-length" or value.strip(b"0") != b""
+    return not str(scope.get("http_version", "1.1")).startswith("1")
 
 
 def is_header(name: bytes, value: bytes) -> bool:

@@ -5,26 +5,31 @@ Airflow 2's contract (`airflow.api_connexion.security.check_authentication`): a 
 a yes. The user was then whoever flask-login's `current_user`, else `g.user`, named.
 
 Where a module cannot say what it means, we read it so that it fails closed: a yes counts only when the module has
-called the function it guards and has named an active user.
+called the function it guards and has named an active user. A module that cannot run, or that has failed to import a
+name of Airflow's and goes on without, lets nobody in: what it would have judged is 503.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any, ClassVar, Protocol, cast
 
 import flask
 from flask import Flask, Response
-from flask_login import current_user
+from flask_login import LoginManager, current_user
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from compat_auth.accident import describe_accident
+from compat_auth.airflow2_notes import failed_import
 from compat_auth.backend import EVERY_KIND, Backend, CredentialKind
 from compat_auth.credentials import Absent, Bearer, Credential
 from compat_auth.errors import BackendUnavailable, ConfigError
-from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.one_at_a_time import Turn, alone
+from compat_auth.outcome import MODULE_ENVIRON, Accept, Outcome, Reject, Skip
 from compat_auth.user_identity import identity_of, is_disabled
 
 logger = logging.getLogger(__name__)
@@ -54,28 +59,108 @@ class LegacyBackend(Backend):
     Args:
         module: The module, or any object with its two functions.
         name: Its dotted name, for messages.
+        thread_safe: Several requests may be in it at once.
+        reads_body: It may look at the request's body.
+        timeout_s: Seconds that a request waits for others to leave it.
+        imported_as: The module that was imported under watch for it; "" where none was.
     """
 
     kinds: ClassVar[frozenset[CredentialKind]] = EVERY_KIND
     # Nobody knows what an old module looks at: nothing that comes after it may be remembered.
     depends_on_credential_only: ClassVar[bool] = False
 
-    def __init__(self, module: ModuleType | LegacyModule, name: str) -> None:
+    def __init__(
+        self,
+        module: ModuleType | LegacyModule,
+        name: str,
+        *,
+        thread_safe: bool = False,
+        reads_body: bool = True,
+        timeout_s: float = 30,
+        imported_as: str = "",
+    ) -> None:
         for function in ("init_app", "requires_authentication"):
             if not callable(getattr(module, function, None)):
                 raise ConfigError(f"auth_backends: {name}: has no {function}(); Airflow 2's contract needs it")
         self._module = cast("LegacyModule", module)
         self.name = name
+        self.one_at_a_time = not thread_safe
+        self.reads_body = reads_body
+        self._timeout_s = timeout_s
+        self._imported_as = imported_as
+        self._failed_start = ""
+        self._is_said = False
 
     def init_app(self, app: Flask) -> None:
-        """Call the module's own `init_app`, once for each app."""
+        """Call the module's own `init_app`, once for each app; a module that cannot start never stops the app."""
         seen: set[str] = app.extensions.setdefault("compat_auth_legacy", set())
-        if self.name not in seen:
-            self._module.init_app(app)
-            seen.add(self.name)
+        if self.name in seen:
+            return
+        seen.add(self.name)
+        try:
+            with self._turn():
+                self._module.init_app(app)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # noqa: BLE001  # sys.exit() in a module must not end Airflow's API server
+            self._failed_start = f"init_app() raised {type(exc).__name__}"
+            logger.error("backend %s: init_app() raised: %s", self.name, describe_accident(exc))  # noqa: TRY400  # not its message
+        self._say_problem()
+
+    def probe(self) -> str:
+        """Start the module in an app of its own; see `Backend.probe`."""
+        app = Flask("compat_auth check")
+        app.secret_key = "compat_auth check"  # noqa: S105  # signs nothing that leaves here
+        cast("Any", LoginManager(app)).user_loader(_no_user)
+        self._is_said = True
+        self.init_app(app)
+        if problem := self._problem():
+            raise ConfigError(problem)
+        threads = "one request at a time" if self.one_at_a_time else "several requests at once"
+        return f"module of Airflow 2, {threads}, {'may look at' if self.reads_body else 'ignores'} bodies"
+
+    def _problem(self) -> str:
+        """Return why the module lets nobody in and what to do, or ""."""
+        if failed := self._imported_as and failed_import(self._imported_as):
+            return (
+                f"auth_backends: {self.name}: {failed}; install what has the name here, or take the import out: "
+                "what an old module does without Airflow cannot be trusted"
+            )
+        if self._failed_start:
+            return f"auth_backends: {self.name}: {self._failed_start}; mend the module and restart"
+        return ""
+
+    def _say_problem(self) -> str:
+        problem = self._problem()
+        if problem and not self._is_said:
+            self._is_said = True
+            logger.error("%s; until then requests that come to it are answered 503; see compat-auth check", problem)
+        return problem
+
+    def _require_sound(self) -> None:
+        if self._say_problem():
+            raise BackendUnavailable(f"backend {self.name}: cannot run; compat-auth check says why")
+
+    def _turn(self) -> AbstractContextManager[Turn]:
+        return alone(f"backend {self.name}", self._timeout_s) if self.one_at_a_time else nullcontext(Turn())
 
     def authenticate(self, credential: Credential) -> Outcome:
         """Run the module on the current request; see `Backend.authenticate`."""
+        self._require_sound()
+        make: Callable[[], dict[str, Any]] | None = flask.request.environ.get(MODULE_ENVIRON)
+        with self._turn() as turn:
+            if make is None:
+                outcome = self._run_here(credential)
+            else:
+                # A request of its own: what one module has read of the body, the next one still has to see.
+                with flask.current_app.request_context(make()):
+                    outcome = self._run_here(credential)
+            self._require_sound()
+            if isinstance(outcome, Accept):
+                turn.keep()
+        return outcome
+
+    def _run_here(self, credential: Credential) -> Outcome:
         session, modified = dict(flask.session), flask.session.modified
         named = {name: flask.g.get(name) for name in _NAMES_A_USER if name in flask.g}
         accepted = False
@@ -114,8 +199,10 @@ class LegacyBackend(Backend):
             response, user = exc.get_response(flask.request.environ), None
         except BackendUnavailable:
             raise
-        except Exception as exc:
-            # Third-party code may raise anything; whatever it is, the source could not be asked.
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:
+            # sys.exit() among it, which must not end a worker. Third-party code may raise anything; whatever it is, the source could not be asked.
             logger.error("backend %s raised; the request is answered 503: %s", self.name, describe_accident(exc))  # noqa: TRY400  # not its message
             raise BackendUnavailable(f"backend {self.name}: raised {type(exc).__name__}") from exc
         if called and 200 <= response.status_code < 300:
@@ -148,6 +235,40 @@ class LegacyBackend(Backend):
         if any(challenge.split(" ", 1)[0].lower() == credential.scheme.lower() for challenge in challenges):
             return Reject(f"refused with {response.status_code}", challenges=challenges)
         return Skip(challenges)
+
+
+class BrokenModule(Backend):
+    """An Airflow 2 module that cannot run: whatever comes to it is 503, and the rest of the chain stays behind it.
+
+    Args:
+        name: Its dotted name.
+        problem: Why it cannot run, and what to do.
+    """
+
+    kinds: ClassVar[frozenset[CredentialKind]] = EVERY_KIND
+    depends_on_credential_only: ClassVar[bool] = False
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name = name
+        self.problem = problem
+
+    def init_app(self, app: Flask) -> None:
+        """Say in the log what is wrong."""
+        del app
+        logger.error("%s; until then requests that come to it are answered 503; see compat-auth check", self.problem)
+
+    def probe(self) -> str:
+        """Say what is wrong; see `Backend.probe`."""
+        raise ConfigError(self.problem)
+
+    def authenticate(self, credential: Credential) -> Outcome:
+        """Raise BackendUnavailable."""
+        del credential
+        raise BackendUnavailable(f"backend {self.name}: cannot run; compat-auth check says why")
+
+
+def _no_user(_user_id: str) -> None:
+    return None
 
 
 def _login_manager() -> Any:

@@ -10,6 +10,9 @@ from compat_auth.identity import Identity, Token
 ONLY_ASKED_ABOUT = "compat_auth.only_asked_about"
 """Set in the WSGI environment where a credential is only asked about, or taken back, which is no use of it."""
 
+MODULE_ENVIRON = "compat_auth.module_environ"
+"""Key in the WSGI environment: makes the environment that a module of Airflow 2 sees, with the body of the request."""
+
 
 @dataclass(frozen=True, slots=True)
 class Accept:

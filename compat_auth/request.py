@@ -8,11 +8,12 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from compat_auth.asgi import Scope
+from compat_auth.asgi import RawHeaders, Scope
 from compat_auth.decision import Presented
 from compat_auth.errors import MalformedCredentials
 from compat_auth.headers import Intake
-from compat_auth.outcome import ONLY_ASKED_ABOUT
+from compat_auth.held_body import HeldBody
+from compat_auth.outcome import MODULE_ENVIRON, ONLY_ASKED_ABOUT
 
 # What describes a body: it stays with the gate, so a backend must not wait for it.
 _BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
@@ -31,6 +32,9 @@ class GateRequest:
         client: Address of the caller, as far as trusted proxies vouch for it.
         scheme: "https" or "http", the same way.
         only_asked_about: Nobody uses the credential: it is asked about, or taken back.
+        body: The whole body, b"" where there is none; None: there is one, or may be one, and it has not been read.
+        held: Reads the body, and replays it to what stands behind; None: it does not come here.
+        identity_headers: What a trusted proxy says about the caller; for modules of Airflow 2 alone.
     """
 
     scope: Scope = field(repr=False)
@@ -41,6 +45,9 @@ class GateRequest:
     client: str
     scheme: str = "http"
     only_asked_about: bool = False
+    body: bytes | None = field(default=b"", repr=False)
+    held: HeldBody | None = field(default=None, repr=False)
+    identity_headers: RawHeaders = field(default_factory=list["tuple[bytes, bytes]"], repr=False)
 
     @property
     def root(self) -> str:
@@ -64,7 +71,27 @@ class GateRequest:
             path=self.path.decode("ascii"),
             client=self.client,
             environ=self.environ,
+            body_at_hand=lambda: self.body is not None,
+            hold_body=None if self.held is None else self._hold_body,
         )
+
+    async def _hold_body(self) -> None:
+        if self.held is not None:
+            self.body = await self.held.hold()
+
+    def module_environ(self, with_cookies: bool) -> dict[str, Any]:
+        """Return the WSGI environment that a module of Airflow 2 sees: with the body and the proxy's word on the caller."""
+        environ = self.environ(with_cookies)
+        del environ[MODULE_ENVIRON]
+        if self.body is not None:
+            environ["wsgi.input"] = BytesIO(self.body)
+            if self.body or any(name in _BODY_HEADERS for name, _ in self.intake.kept):
+                environ["CONTENT_LENGTH"] = str(len(self.body))
+        for name, values in _by_name(self.identity_headers).items():
+            # Of two values one may be the caller's own.
+            if len(values) == 1:
+                environ[name] = values[0]
+        return environ
 
     def environ(self, with_cookies: bool) -> dict[str, Any]:
         """Return the WSGI environment (PEP 3333) that Flask backends see; the body stays with the gate."""
@@ -90,6 +117,7 @@ class GateRequest:
             "wsgi.multiprocess": True,
             "wsgi.run_once": False,
         }
+        environ[MODULE_ENVIRON] = lambda: self.module_environ(with_cookies)
         if self.only_asked_about:
             environ[ONLY_ASKED_ABOUT] = True
         for raw_name, raw_value in self.intake.kept:
@@ -102,4 +130,14 @@ class GateRequest:
             environ["HTTP_AUTHORIZATION"] = self.intake.authorization.decode("latin-1")
         if with_cookies and self.intake.cookies:
             environ["HTTP_COOKIE"] = b"; ".join(self.intake.cookies).decode("latin-1")
+        if "HTTP_CONTENT_TYPE" in environ:
+            # PEP 3333 has a name of its own for it.
+            environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE")
         return environ
+
+
+def _by_name(headers: RawHeaders) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in headers:
+        found.setdefault("HTTP_" + name.decode("ascii").upper().replace("-", "_"), []).append(value.decode("latin-1"))
+    return found

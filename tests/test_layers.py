@@ -19,6 +19,7 @@ ROWS = (
         "words",
         {
             "accident",
+            "airflow2_notes",
             "audit",
             "bearer",
             "errors",
@@ -32,6 +33,8 @@ ROWS = (
             "verified",
         },
     ),
+    ("sources of a site's modules", {"airflow2_source"}),
+    ("imports of a site's modules", {"airflow2_imports"}),
     ("values of settings", {"config.fields"}),
     (
         "sections",
@@ -47,6 +50,7 @@ ROWS = (
             "csrf",
             "headers",
             "jwk",
+            "one_at_a_time",
             "outcome",
             "password_file",
             "paths",
@@ -87,6 +91,7 @@ ROWS = (
             "client_watch",
             "directory_catalog",
             "fetched_document",
+            "held_body",
             "keys",
             "protocol",
             "verdict_cache",

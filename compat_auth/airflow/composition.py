@@ -88,6 +88,7 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
         },
         denials=denials,
         metadata_url=oauth.metadata_url,
+        max_judged_body=settings.airflow2_modules.max_body_bytes,
     )
     guarded = Guarded([*settings.upstream.protect, settings.prefix], gate.paths)
     tokens = personal_tokens_of(decider.app)

@@ -85,3 +85,19 @@ class TokenHandlerSettings(Section):
     handler: str = Field(
         default="", description='Function that turns a token into a session: "package.module:function".'
     )
+
+
+class Airflow2ModuleSettings(Section):
+    """Modules that were written for Airflow 2, by the names that `auth_backends` has for them."""
+
+    thread_safe: Values = Field(
+        default=[],
+        description="Modules that several requests may be in at once; any other has one request at a time in a process.",
+    )
+    ignore_body: Values = Field(
+        default=[],
+        description="Modules that never look at a request's body, so that it need not be read before they are asked.",
+    )
+    max_body_bytes: int = Field(
+        default=1048576, ge=1024, le=67108864, description="The largest body that a module is asked about; beyond: 413."
+    )

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, SecretStr
 
 from compat_auth.config.backends import (
+    Airflow2ModuleSettings,
     AirflowSessionSettings,
     BasicAuthSettings,
     KerberosSettings,
@@ -90,6 +91,9 @@ class Settings(Section):
         default_factory=PersonalTokenSettings, description="See [personal_tokens]."
     )
     oidc: OidcSettings = Field(default_factory=OidcSettings, description="See [oidc].")
+    airflow2_modules: Airflow2ModuleSettings = Field(
+        default_factory=Airflow2ModuleSettings, description="See [airflow2_modules]."
+    )
     airflow2: Airflow2Settings = Field(default_factory=Airflow2Settings, description="See [airflow2].")
     serve: ServeSettings = Field(default_factory=ServeSettings, description="See [serve].")
     backends: dict[str, dict[str, Any]] = Field(default={}, description="Settings of third-party backends, by name.")

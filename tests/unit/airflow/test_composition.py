@@ -134,6 +134,24 @@ async def test_the_gate_stands_around_airflow_s_application(monkeypatch: pytest.
     assert json.loads(who.body)["roles"] == ["OP"]
 
 
+@pytest.mark.parametrize("name", ["no_such_module", "json"])
+async def test_a_module_that_cannot_run_never_stops_airflow_and_lets_nobody_in(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    activate(monkeypatch, SimpleAuthManager())
+    behind = Behind()
+    door = compose(behind, Conf(f"[api]\nauth_backends = airflow.api.auth.backend.basic_auth,{name}\n", {}), {})
+
+    anonymous = {**scope("/api/v2/dags", ""), "headers": [(b"host", b"gateway.example"), (b"x-ticket", b"alice")]}
+    health = {**anonymous, "path": "/api/v2/monitor/health", "raw_path": b"/api/v2/monitor/health"}
+    password = await call(door, scope("/api/v2/dags", basic("op", "öp")))
+    ticket = await call(door, anonymous)
+    alive = await call(door, health)
+
+    assert (password.status, ticket.status, alive.status) == (200, 503, 200)
+    assert len(behind.scopes) == 2
+
+
 class FabAuthManager:
     """Known by its name."""
 

@@ -1,0 +1,103 @@
+"""A body that is held until it was judged, bounded in size, time and number."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from compat_auth.asgi import Message
+from compat_auth.errors import BackendUnavailable, BadRequest, BodyTooLarge, BodyTooSlow, Overloaded
+from compat_auth.held_body import BodyBudget, HeldBody
+
+
+def part(body: bytes, more: bool = True) -> Message:
+    return {"type": "http.request", "body": body, "more_body": more}
+
+
+GONE: Message = {"type": "http.disconnect"}
+
+
+def held(parts: Sequence[Message], *, budget: BodyBudget | None = None, timeout_s: float = 5) -> HeldBody:
+    incoming = list(parts)
+
+    async def receive() -> Message:
+        if incoming:
+            return incoming.pop(0)
+        stays: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        return await stays
+
+    return HeldBody(receive, "192.0.2.1", budget or BodyBudget(100), timeout_s)
+
+
+async def test_what_was_held_goes_on_and_then_the_connection_is_watched() -> None:
+    body = held([part(b"a"), part(b""), part(b"b", more=False), GONE])
+
+    judged = await body.hold()
+
+    assert judged == b"ab"
+    assert await body() == part(b"ab", more=False)
+    assert await body() == GONE
+    assert await body.hold() == b"ab"
+
+
+async def test_a_body_that_nobody_holds_passes_part_by_part() -> None:
+    body = held([part(b"a"), part(b"b", more=False)])
+
+    assert [await body(), await body()] == [part(b"a"), part(b"b", more=False)]
+
+
+async def test_a_small_body_that_a_page_has_read_can_still_be_judged() -> None:
+    body = held([part(b"a"), part(b"b", more=False)])
+    await body()
+    await body()
+
+    assert await body.hold() == b"ab"
+
+
+@pytest.mark.parametrize(
+    "parts", [[part(b"a"), part(b"b", more=False)], [part(b"x" * 70_000, more=False)]], ids=["in-the-middle", "large"]
+)
+async def test_a_body_that_has_gone_on_is_not_judged(parts: list[Message]) -> None:
+    body = held(parts)
+    await body()
+
+    with pytest.raises(BackendUnavailable):
+        await body.hold()
+
+
+@pytest.mark.parametrize(
+    ("parts", "error"),
+    [
+        ([part(b"a" * 60), part(b"a" * 41, more=False)], BodyTooLarge),
+        ([part(b"a"), GONE], BadRequest),
+        ([part(b"a")], BodyTooSlow),
+    ],
+)
+async def test_a_body_that_cannot_be_held_is_refused_and_counts_no_longer(
+    parts: list[Message], error: type[Exception]
+) -> None:
+    budget = BodyBudget(100)
+    body = held(parts, budget=budget, timeout_s=0.05)
+
+    with pytest.raises(error):
+        await body.hold()
+    body.release()
+
+    assert budget._held == {}
+
+
+async def test_no_more_is_held_than_a_process_may_hold_and_no_client_fills_it() -> None:
+    budget = BodyBudget(10, total=40)
+    budget.take("192.0.2.1", 10)
+
+    with pytest.raises(Overloaded):
+        await held([part(b"a", more=False)], budget=budget).hold()
+    for number in range(2, 5):
+        budget.take(f"192.0.2.{number}", 10)
+    with pytest.raises(Overloaded):
+        budget.take("192.0.2.9", 1)
+
+    budget.give_back("192.0.2.1", 10)
+    budget.take("192.0.2.9", 10)
