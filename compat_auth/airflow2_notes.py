@@ -46,8 +46,11 @@ def is_watched(name: str) -> bool:
 
 def note_failure(importer: str, wanted: str) -> None:
     """Note that a module cannot import a name."""
+    failure = f"{importer} cannot import {wanted}"
     with _lock:
-        _failures.setdefault(importer, f"{importer} cannot import {wanted}")
+        # Of "airflow" and "airflow.www" the second says more.
+        if importer not in _failures or failure.startswith(f"{_failures[importer]}."):
+            _failures[importer] = failure
 
 
 def note_use(importer: str, *used: str) -> None:

@@ -23,7 +23,7 @@ from flask_login import LoginManager, current_user
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
-from compat_auth.accident import describe_accident
+from compat_auth.accident import describe_accident, where_raised
 from compat_auth.airflow2_notes import failed_import
 from compat_auth.backend import EVERY_KIND, Backend, CredentialKind
 from compat_auth.credentials import Absent, Bearer, Credential
@@ -39,6 +39,8 @@ _SUCCESS_HEADERS = frozenset(("www-authenticate", "authentication-info"))
 
 # Where a module, or flask-login for it, leaves the user.
 _NAMES_A_USER = ("user", "_login_user")
+# What the log, or `compat-auth check`, has said of modules that cannot run: once in a process.
+_said: set[str] = set()
 
 
 class LegacyModule(Protocol):
@@ -89,9 +91,8 @@ class LegacyBackend(Backend):
         self._timeout_s = timeout_s
         self._imported_as = imported_as
         self._failed_start = ""
-        self._is_said = False
 
-    def init_app(self, app: Flask) -> None:
+    def init_app(self, app: Flask, *, quiet: bool = False) -> None:
         """Call the module's own `init_app`, once for each app; a module that cannot start never stops the app."""
         seen: set[str] = app.extensions.setdefault("compat_auth_legacy", set())
         if self.name in seen:
@@ -103,18 +104,18 @@ class LegacyBackend(Backend):
         except KeyboardInterrupt:
             raise
         except BaseException as exc:  # noqa: BLE001  # sys.exit() in a module must not end Airflow's API server
-            self._failed_start = f"init_app() raised {type(exc).__name__}"
-            logger.error("backend %s: init_app() raised: %s", self.name, describe_accident(exc))  # noqa: TRY400  # not its message
-        self._say_problem()
+            self._failed_start = f"init_app() raised {type(exc).__name__} at {where_raised(exc)}"
+        if not quiet:
+            self._say_problem()
 
     def probe(self) -> str:
         """Start the module in an app of its own; see `Backend.probe`."""
         app = Flask("compat_auth check")
         app.secret_key = "compat_auth check"  # noqa: S105  # signs nothing that leaves here
         cast("Any", LoginManager(app)).user_loader(_no_user)
-        self._is_said = True
-        self.init_app(app)
+        self.init_app(app, quiet=True)
         if problem := self._problem():
+            _said.add(problem)
             raise ConfigError(problem)
         threads = "one request at a time" if self.one_at_a_time else "several requests at once"
         return f"module of Airflow 2, {threads}, {'may look at' if self.reads_body else 'ignores'} bodies"
@@ -132,9 +133,8 @@ class LegacyBackend(Backend):
 
     def _say_problem(self) -> str:
         problem = self._problem()
-        if problem and not self._is_said:
-            self._is_said = True
-            logger.error("%s; until then requests that come to it are answered 503; see compat-auth check", problem)
+        if problem:
+            _say_once(problem)
         return problem
 
     def _require_sound(self) -> None:
@@ -255,16 +255,23 @@ class BrokenModule(Backend):
     def init_app(self, app: Flask) -> None:
         """Say in the log what is wrong."""
         del app
-        logger.error("%s; until then requests that come to it are answered 503; see compat-auth check", self.problem)
+        _say_once(self.problem)
 
     def probe(self) -> str:
         """Say what is wrong; see `Backend.probe`."""
+        _said.add(self.problem)
         raise ConfigError(self.problem)
 
     def authenticate(self, credential: Credential) -> Outcome:
         """Raise BackendUnavailable."""
         del credential
         raise BackendUnavailable(f"backend {self.name}: cannot run; compat-auth check says why")
+
+
+def _say_once(problem: str) -> None:
+    if problem not in _said:
+        _said.add(problem)
+        logger.error("%s; until then requests that come to it are answered 503; see compat-auth check", problem)
 
 
 def _no_user(_user_id: str) -> None:

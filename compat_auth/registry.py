@@ -10,20 +10,17 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-import logging
 import sys
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import cast
 
-from compat_auth.accident import describe_accident
+from compat_auth.accident import where_raised
 from compat_auth.airflow2_imports import import_watched
 from compat_auth.backend import Backend
 from compat_auth.config import Settings
 from compat_auth.errors import BackendNotFound, ConfigError
 from compat_auth.legacy import BrokenModule, LegacyBackend, LegacyModule
-
-logger = logging.getLogger(__name__)
 
 GROUP = "compat_auth.backends"
 
@@ -182,8 +179,8 @@ def _import(path: str, where: str) -> ModuleType:
         raise
     except BaseException as exc:
         # Not its message: it may hold what the module has read.
-        logger.error("%s: %s: %s", where, path, describe_accident(exc))  # noqa: TRY400
-        raise _CannotRun(f"{where}: {path}: raised {type(exc).__name__} when it was imported; mend the module") from exc
+        problem = f"raised {type(exc).__name__} at {where_raised(exc)} when it was imported; mend the module"
+        raise _CannotRun(f"{where}: {path}: {problem}") from exc
 
 
 def _lacking(path: str, where: str, problem: str) -> ConfigError:
