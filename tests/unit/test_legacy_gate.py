@@ -219,6 +219,18 @@ async def test_an_earlier_backend_is_not_asked_again_once_the_body_is_there(upst
     assert len(earlier.asked) == 1
 
 
+@PARTS
+async def test_what_a_module_leaves_to_the_upstream_goes_on_with_its_body(
+    upstream: Upstream, parts: list[bytes]
+) -> None:
+    gate = gate_of(upstream, LegacyBackend(signed(read_stream), "signed"))
+
+    sent = await post(gate, parts, (b"authorization", b"Bearer a.b.c"), digest(b"another"))
+
+    assert sent.status == 200
+    assert upstream.bodies == [[b"".join(parts)]]
+
+
 async def test_what_a_module_has_granted_is_not_remembered(upstream: Upstream) -> None:
     gate = gate_of(upstream, LegacyBackend(signed(get_data), "signed"), accepting())
 
