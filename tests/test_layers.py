@@ -46,6 +46,7 @@ ROWS = (
             "credentials",
             "csrf",
             "headers",
+            "http_question",
             "jwk",
             "outcome",
             "password_file",
