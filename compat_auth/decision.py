@@ -20,7 +20,16 @@ from flask import Flask
 from compat_auth import audit
 from compat_auth.backend import CredentialKind
 from compat_auth.chain import Answer, Chain
-from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised, parse_authorization
+from compat_auth.credentials import (
+    Absent,
+    Basic,
+    Bearer,
+    Credential,
+    Negotiate,
+    Unrecognised,
+    credential_key,
+    parse_authorization,
+)
 from compat_auth.errors import BackendUnavailable, CompatAuthError, TooManyRequests
 from compat_auth.headers import is_header
 from compat_auth.identity import Identity, Token
@@ -165,7 +174,12 @@ class Decider:
 
     def recall(self, authorization: bytes, presented: Callable[[], Presented]) -> Granted | None:
         """Return the grant for a credential that was checked a moment ago, or None."""
-        remembered = self._verified.find(self._verified.digest(authorization))
+        try:
+            digest = self._verified.digest(credential_key(authorization.decode("ascii")))
+        except (CompatAuthError, UnicodeDecodeError):
+            # What is wrong with it is said where it is decided.
+            return None
+        remembered = self._verified.find(digest)
         if remembered is None:
             return None
         if self._verified.is_stale(remembered):
@@ -247,7 +261,7 @@ class Decider:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _digest_of(self, presented: Presented) -> bytes:
-        return self._verified.digest((presented.authorization or "").encode("ascii"))
+        return self._verified.digest(credential_key(presented.authorization or ""))
 
     def _fly(self, digest: bytes, presented: Presented, *, fresh: bool) -> asyncio.Task[Decision]:
         """Return the check in flight for this credential, started now unless there is one."""
@@ -295,7 +309,7 @@ class Decider:
             for_s = self._rememberable_s(decision.identity, check, for_s)
             if for_s > 0:
                 decision = replace(decision, digest=digest)
-                self._verified.remember(digest, decision, for_s)
+                self._verified.remember(digest, decision, for_s, owner=decision.identity.username)
         return decision
 
     def _rememberable_s(self, identity: Identity, check: _Check, for_s: float) -> float:
