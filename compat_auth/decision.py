@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from flask import Flask
 
@@ -35,6 +35,7 @@ from compat_auth.headers import is_header
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Challenge, Reject, Skip
 from compat_auth.revocation import HEARD_S, UNHEARD_S, Revocation, revocations_of
+from compat_auth.tally import network_of
 from compat_auth.turns import Turns
 from compat_auth.verified import VerifiedCredentials
 
@@ -120,7 +121,16 @@ class _Check:
     heard: list[Revocation | None] = field(default_factory=list["Revocation | None"])
 
 
+class _Lane:
+    """Threads, and whose turn it is for one of them."""
+
+    def __init__(self, name: str, threads: int, max_waiting: int) -> None:
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=f"compat-auth-{name}")
+        self.turns = Turns(threads, max_waiting)
+
+
 Decision = Granted | Unclaimed | Refused
+Lane = Literal["chain", "aside", "outward"]
 Obtain = Callable[[Identity, Credential, Token | None, bool], Token]
 
 
@@ -158,8 +168,15 @@ class Decider:
         self.app = app
         self._obtain = obtain
         self._timeout_s = timeout_s
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="compat-auth-chain")
-        self._turns = Turns(threads, max_waiting)
+        self._lanes = {
+            name: _Lane(name, threads_there, max_waiting)
+            for name, threads_there in (
+                ("chain", threads),
+                ("aside", max(2, threads // 2)),
+                ("outward", max(2, threads // 4)),
+            )
+        }
+        self._pool, self._turns = self._lanes["chain"].pool, self._lanes["chain"].turns
         self._verified: VerifiedCredentials[Granted] = VerifiedCredentials(cache_entries, monotonic)
         self._monotonic = monotonic
         self._flights: dict[bytes, asyncio.Task[Decision]] = {}
@@ -225,18 +242,25 @@ class Decider:
         decision = await self._wait(self._fly(refused.digest, presented, fresh=True))
         return decision if isinstance(decision, Granted) and decision.bearer != refused.bearer else None
 
-    async def run(self, client: str, work: Callable[[], T]) -> T:
-        """Do other blocking work of a caller in the same threads and turns as the chain, and return what it returns.
+    async def run(self, client: str, work: Callable[[], T], *, lane: Lane = "chain") -> T:
+        """Do other blocking work of a caller and return what it returns.
+
+        Args:
+            client: Address of the caller.
+            work: On a thread.
+            lane: Whose threads and turns: those of the chain; "aside" for work that anybody can ask for; "outward" for
+                such work that waits for another server. None of them can hold up the others.
 
         Raises:
             Overloaded: Too much is waiting.
             BackendUnavailable: It takes too long.
         """
+        place = self._lanes[lane]
 
         async def wait() -> T:
-            async with self._turns.take(client):
+            async with place.turns.take(network_of(client)):
                 context = contextvars.Context()
-                return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: context.run(work))
+                return await asyncio.get_running_loop().run_in_executor(place.pool, lambda: context.run(work))
 
         try:
             # Shielded: the turn is over when the work is, not when its caller has gone.
@@ -246,7 +270,7 @@ class Decider:
 
     async def _exchange_token(self, presented: Presented, refused: Granted) -> Granted:
         credential = parse_authorization(presented.authorization)
-        async with self._turns.take(presented.client):
+        async with self._turns.take(network_of(presented.client)):
             token = await asyncio.get_running_loop().run_in_executor(
                 self._pool, lambda: self._obtain(refused.identity, credential, None, True)
             )
@@ -258,7 +282,8 @@ class Decider:
 
     def close(self) -> None:
         """Let nothing new start."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for lane in self._lanes.values():
+            lane.pool.shutdown(wait=False, cancel_futures=True)
 
     def _digest_of(self, presented: Presented) -> bytes:
         return self._verified.digest(credential_key(presented.authorization or ""))
@@ -294,7 +319,7 @@ class Decider:
 
     async def _check(self, presented: Presented, digest: bytes, *, fresh: bool) -> Decision:
         self._loop = asyncio.get_running_loop()
-        async with self._turns.take(presented.client):
+        async with self._turns.take(network_of(presented.client)):
             check = _Check(self._monotonic())
             self._under_way.add(check)
             # A context of its own: what a backend leaves in context variables must not reach another request.

@@ -9,17 +9,19 @@ from flask import Flask
 from werkzeug.test import run_wsgi_app
 
 from compat_auth.asgi import Receive, Send, read_body, respond
+from compat_auth.decision import Lane
 from compat_auth.gate import Gate, Page
 from compat_auth.guard import METADATA_URL
 from compat_auth.request import GateRequest
 
 
-def flask_page(app: Flask, *, max_body_bytes: int) -> Page:
+def flask_page(app: Flask, *, max_body_bytes: int, lane: Lane = "aside") -> Page:
     """Return the page that answers as the app does.
 
     Args:
         app: Routes by the whole path.
         max_body_bytes: More than this is 413.
+        lane: Whose threads; see `Decider.run`.
     """
 
     async def answer(gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
@@ -29,7 +31,7 @@ def flask_page(app: Flask, *, max_body_bytes: int) -> Page:
         environ["CONTENT_LENGTH"] = str(len(body))
         environ["wsgi.input"] = BytesIO(body)
         environ[METADATA_URL] = gate.occasion(request).metadata_url
-        status, headers, content = await gate.decider.run(request.client, lambda: _run(app, environ))
+        status, headers, content = await gate.decider.run(request.client, lambda: _run(app, environ), lane=lane)
         kept = [(name, value) for name, value in headers if name not in (b"content-length", b"content-type")]
         content_type = dict(headers).get(b"content-type", b"")
         await respond(send, status, content, content_type=content_type, headers=kept)
