@@ -31,6 +31,7 @@ from compat_auth.credentials import (
     parse_authorization,
 )
 from compat_auth.errors import BackendUnavailable, CompatAuthError, TooManyRequests
+from compat_auth.guard import describe
 from compat_auth.headers import is_header
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Challenge, Reject, Skip
@@ -74,7 +75,7 @@ class Granted:
 
     Attributes:
         identity: Who it is.
-        bearer: The Authorization value for the upstream.
+        bearer: The Authorization value for the upstream; b"" where none was asked for.
         headers: Response headers that belong to the success.
         digest: Where the grant is remembered, or b"" when it is not.
         used: Called for each request that goes on by it, or None.
@@ -225,6 +226,29 @@ class Decider:
             return await self._wait(self._fly(digest, presented, fresh=False))
         return await self._wait(asyncio.ensure_future(self._check(presented, digest, fresh=False)))
 
+    async def identify(self, presented: Presented) -> Decision:
+        """Return who the caller is, without a token for the upstream: for pages of ours.
+
+        Raises:
+            CompatAuthError: See `decide`.
+        """
+        try:
+            key = credential_key(presented.authorization or "")
+        except CompatAuthError as error:
+            _record(presented, Absent(), "reject", "", str(error))
+            raise
+        credential = parse_authorization(presented.authorization)
+        if not self._takes[type(credential)]:
+            return Unclaimed(credential, self.chain.challenges())
+        digest = self._verified.digest(b"identity", key)
+        known = self._verified.find(self._verified.digest(key)) or self._verified.find(digest)
+        if known is not None and not self._verified.is_stale(known):
+            return known.grant
+        if self._alike[type(credential)]:
+            return await self._wait(self._fly(digest, presented, fresh=False, for_upstream=False))
+        check = self._check(presented, digest, fresh=False, for_upstream=False)
+        return await self._wait(asyncio.ensure_future(check))
+
     async def renew(self, presented: Presented, refused: Granted) -> Granted | None:
         """Return a grant with another token than the one that the upstream has refused, or None."""
         if not refused.digest:
@@ -288,11 +312,13 @@ class Decider:
     def _digest_of(self, presented: Presented) -> bytes:
         return self._verified.digest(credential_key(presented.authorization or ""))
 
-    def _fly(self, digest: bytes, presented: Presented, *, fresh: bool) -> asyncio.Task[Decision]:
+    def _fly(
+        self, digest: bytes, presented: Presented, *, fresh: bool, for_upstream: bool = True
+    ) -> asyncio.Task[Decision]:
         """Return the check in flight for this credential, started now unless there is one."""
         flight = self._flights.get(digest)
         if flight is None:
-            flight = asyncio.ensure_future(self._check(presented, digest, fresh=fresh))
+            flight = asyncio.ensure_future(self._check(presented, digest, fresh=fresh, for_upstream=for_upstream))
             self._flights[digest] = flight
             flight.add_done_callback(lambda done: self._land(digest, done))
         return flight
@@ -317,7 +343,7 @@ class Decider:
         except asyncio.TimeoutError:
             raise BackendUnavailable(f"the chain did not answer within {self._timeout_s:g} s") from None
 
-    async def _check(self, presented: Presented, digest: bytes, *, fresh: bool) -> Decision:
+    async def _check(self, presented: Presented, digest: bytes, *, fresh: bool, for_upstream: bool = True) -> Decision:
         self._loop = asyncio.get_running_loop()
         async with self._turns.take(network_of(presented.client)):
             check = _Check(self._monotonic())
@@ -326,7 +352,7 @@ class Decider:
             context = contextvars.Context()
             try:
                 decision, for_s = await self._loop.run_in_executor(
-                    self._pool, lambda: context.run(self._check_in_thread, presented, fresh)
+                    self._pool, lambda: context.run(self._check_in_thread, presented, fresh, for_upstream)
                 )
             finally:
                 self._under_way.discard(check)
@@ -362,25 +388,37 @@ class Decider:
         for check in self._under_way:
             check.heard.append(revocation)
 
-    def _check_in_thread(self, presented: Presented, fresh: bool) -> tuple[Decision, float]:
+    def _check_in_thread(self, presented: Presented, fresh: bool, for_upstream: bool) -> tuple[Decision, float]:
         credential = parse_authorization(presented.authorization)
         # An explicit credential beats a cookie: beside one, backends do not even see the cookies.
         with self.app.request_context(presented.environ(isinstance(credential, Absent))):
             try:
                 answer = self.chain.ask(credential)
-                decision, for_s = self._conclude(answer, credential, fresh)
+                decision, for_s = self._conclude(answer, credential, fresh, for_upstream)
             except CompatAuthError as error:
                 result = "reject" if error.status < 500 else "unavailable"
                 _record(presented, credential, result, "", str(error))
                 raise
-        _record(presented, credential, *_describe(answer), decision.identity if isinstance(decision, Granted) else None)
+        result, reason = describe(answer.outcome)
+        _record(
+            presented,
+            credential,
+            result,
+            answer.backend,
+            reason,
+            decision.identity if isinstance(decision, Granted) else None,
+        )
         return decision, for_s
 
-    def _conclude(self, answer: Answer, credential: Credential, fresh: bool) -> tuple[Decision, float]:
+    def _conclude(
+        self, answer: Answer, credential: Credential, fresh: bool, for_upstream: bool
+    ) -> tuple[Decision, float]:
         match answer.outcome:
             case Accept(identity, headers, reusable_s, yielded, used):
-                token = self._obtain(identity, credential, yielded, fresh)
                 raw_headers = tuple(_raw_header(answer.backend, name, value) for name, value in headers)
+                if not for_upstream:
+                    return Granted(identity, b"", raw_headers, used=used), reusable_s if answer.reusable else 0
+                token = self._obtain(identity, credential, yielded, fresh)
                 for_s = min(reusable_s, token.expires_at - _TOKEN_MARGIN_S - time.time()) if answer.reusable else 0
                 bearer = b"Bearer " + token.value.encode("ascii")
                 return Granted(identity, bearer, raw_headers, used=used), for_s
@@ -412,18 +450,6 @@ def _concerns(revocation: Revocation | None, identity: Identity) -> bool:
 def _is_refusal(error: BaseException) -> bool:
     # Who has to wait was not looked at.
     return isinstance(error, CompatAuthError) and error.status < 500 and not isinstance(error, TooManyRequests)
-
-
-def _describe(answer: Answer) -> tuple[str, str, str]:
-    match answer.outcome:
-        case Accept():
-            return "accept", answer.backend, ""
-        case Reject(reason):
-            return "reject", answer.backend, reason
-        case Challenge():
-            return "challenge", answer.backend, ""
-        case Skip():
-            return "skip", "", "no backend takes this kind of credential"
 
 
 def _record(

@@ -169,6 +169,17 @@ class Gate:
             raise NotAuthenticated("the token in the cookie is no longer good")
         return _counted(decision, request)
 
+    async def identify(self, request: GateRequest) -> Decision:
+        """Return who the caller is by the Authorization value, for a page of ours that needs no token for the upstream.
+
+        Raises:
+            CompatAuthError: See `Decider.decide`.
+        """
+        bearer_ended, _ = await self._ended(request)
+        if bearer_ended:
+            raise TokenEnded("the token is no longer good")
+        return await self.decider.identify(request.presented())
+
     async def dropped_from(self, request: GateRequest) -> frozenset[bytes]:
         """Return the cookies that a request for an unprotected path does not carry on.
 

@@ -138,6 +138,7 @@ ROWS = (
             "testing",
         },
     ),
+    ("asking them", {"judgement"}),
     ("a client's server", {"client.origin"}),
     ("a client's credential", {"client.credential"}),
     ("a client's login", {"client", "client.kerberos", "client.login"}),
