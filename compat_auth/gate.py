@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from compat_auth.asgi import ASGIApp, RawHeaders, Receive, Scope, Send, respond_wording
+from compat_auth.audit_losses import LOSSES
 from compat_auth.bearer import Occasion, is_bearer, with_bearer
 from compat_auth.credentials import Absent, Bearer
 from compat_auth.decision import Decider, Decision, Granted, Refused, Unclaimed
@@ -83,6 +84,8 @@ class Gate:
         self._pages = {
             key.encode() if key.startswith("/") else rules.prefix + key.encode(): page for key, page in pages.items()
         }
+        # They say how the process is, and nothing that belongs into the audit log.
+        self._about_itself = frozenset(rules.prefix + name for name in (b"live", b"ready"))
         self._trees = tuple((path, page) for path, page in self._pages.items() if path.endswith(b"/"))
         self.paths = frozenset(path.decode("ascii") for path in self._pages)
         """The paths of our own pages; one that ends with a slash stands for all below it."""
@@ -119,6 +122,8 @@ class Gate:
 
     async def _answer(self, request: GateRequest, receive: Receive, send: Send) -> None:
         page = self._pages.get(request.path) or self._page_above(request.path)
+        if LOSSES.is_failing and request.path not in self._about_itself:
+            LOSSES.require_log()
         if page is not None:
             await page(self, request, receive, send)
         elif request.path.startswith(self.rules.prefix):

@@ -64,6 +64,7 @@ ROWS = (
         "parts",
         {
             "asgi",
+            "audit_losses",
             "directory",
             "endpoint",
             "guard",
