@@ -14,6 +14,7 @@ from compat_auth.airflow.v1.router import V1
 from compat_auth.airflow.v1.translation import V1Translation
 from compat_auth.airflow.v1.translation import public_pages as v1_public_pages
 from compat_auth.asgi import ASGIApp, Receive, Scope, Send
+from compat_auth.audit_losses import refuse_without_log
 from compat_auth.chain import Chain
 from compat_auth.config import Settings, load_settings
 from compat_auth.credentials import Credential
@@ -63,6 +64,7 @@ class Gateway:
     """
 
     def __init__(self, settings: Settings) -> None:
+        refuse_without_log(settings.audit.when_full == "refuse")
         trusted = TrustedProxies(settings.trusted_proxies)
         self._proxy = ReverseProxy(settings.upstream, trusted)
         strategy = build_strategy(settings)

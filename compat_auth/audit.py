@@ -8,11 +8,14 @@ from __future__ import annotations
 import json
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from compat_auth.token_format import without_secrets
 
 logger = logging.getLogger("compat_auth.audit")
+checks: list[Callable[[], None]] = []
+"""Called after each line; they raise where nothing is to happen without one. See `compat_auth.audit_losses`."""
 # A caller chooses the user name: what goes into a line of the log is cut and has no control characters.
 _MAX_TEXT = 256
 
@@ -41,7 +44,11 @@ class Verdict:
 
 
 def record(verdict: Verdict) -> None:
-    """Write the verdict to the audit log."""
+    """Write the verdict to the audit log.
+
+    Raises:
+        BackendUnavailable: It could not be written, and the operator wants that to be refused.
+    """
     if not logger.isEnabledFor(logging.INFO):
         return
     event = {
@@ -57,3 +64,5 @@ def record(verdict: Verdict) -> None:
     }
     # json.dumps escapes control characters: a user name cannot forge a line.
     logger.info("%s", json.dumps(event))
+    for check in checks:
+        check()

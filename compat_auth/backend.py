@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
 from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised
-from compat_auth.guard import View, guard_view
+from compat_auth.guard import View, guard_view, recorded
 from compat_auth.outcome import Outcome, Skip
 from compat_auth.sign_in import SignIn
 
@@ -110,6 +110,8 @@ class Backend(ABC):
         """Return the view, guarded by this backend alone, as Airflow 2's backends did."""
 
         def authenticate(credential: Credential) -> Outcome:
-            return self.authenticate(credential) if type(credential) in self.kinds else Skip()
+            if type(credential) not in self.kinds:
+                return Skip()
+            return recorded(lambda: (self.authenticate(credential), self.name), credential)
 
         return guard_view(authenticate, self.challenges, view)

@@ -175,17 +175,6 @@ class Chain:
                     course.learnt.append(challenges)
         return self._refuse(course.refusal, course.steps, course.learnt)
 
-    def outcome_for(self, credential: Credential) -> Outcome:
-        """Return the deciding answer alone, with the challenges for a 401; see `ask`."""
-        answer = self.ask(credential)
-        match answer.outcome:
-            case Skip():
-                return Skip(answer.challenges)
-            case Reject() as refusal:
-                return replace(refusal, challenges=answer.challenges)
-            case outcome:
-                return outcome
-
     def may_vouch_for(self, identity: Identity) -> bool:
         """Return whether the name is not a role account's, or the identity is that account.
 

@@ -112,6 +112,26 @@ def parse_authorization(value: str | None) -> Credential:
             return Unrecognised(scheme)
 
 
+def credential_key(authorization: str) -> bytes:
+    """Return what is the same for every spelling of the credential in one Authorization value, and for nothing else.
+
+    The case of the scheme, the blanks around the credential and the padding bits of base64 are spelling.
+
+    Raises:
+        MalformedCredentials, AmbiguousCredentials: See `parse_authorization`.
+    """
+    match parse_authorization(authorization):
+        case Basic(username, password):
+            return b"basic %s:%s" % (username.encode(), password.encode())
+        case Bearer(token):
+            return b"bearer " + token.encode()
+        case Negotiate(token):
+            return b"negotiate " + token
+        case _:
+            # What follows the scheme is its backend's to read, so nothing is known to be spelling.
+            return b"as it is " + authorization.encode()
+
+
 def _token68(scheme: str, rest: str) -> str:
     # Servers join repeated headers with a comma: two credentials, of which only one can be meant.
     if "," in rest:

@@ -14,19 +14,30 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from flask import Flask
 
 from compat_auth import audit
 from compat_auth.backend import CredentialKind
 from compat_auth.chain import Answer, BodyWanted, Chain, Course
-from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised, parse_authorization
+from compat_auth.credentials import (
+    Absent,
+    Basic,
+    Bearer,
+    Credential,
+    Negotiate,
+    Unrecognised,
+    credential_key,
+    parse_authorization,
+)
 from compat_auth.errors import BackendUnavailable, CompatAuthError, NotPermitted, TooManyRequests
+from compat_auth.guard import describe
 from compat_auth.headers import is_header
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Challenge, Reject, Skip
 from compat_auth.revocation import HEARD_S, UNHEARD_S, Revocation, revocations_of
+from compat_auth.tally import network_of
 from compat_auth.turns import Turns
 from compat_auth.verified import VerifiedCredentials
 
@@ -71,7 +82,7 @@ class Granted:
 
     Attributes:
         identity: Who it is.
-        bearer: The Authorization value for the upstream.
+        bearer: The Authorization value for the upstream; b"" where none was asked for.
         headers: Response headers that belong to the success.
         digest: Where the grant is remembered, or b"" when it is not.
         used: Called for each request that goes on by it, or None.
@@ -118,7 +129,16 @@ class _Check:
     heard: list[Revocation | None] = field(default_factory=list["Revocation | None"])
 
 
+class _Lane:
+    """Threads, and whose turn it is for one of them."""
+
+    def __init__(self, name: str, threads: int, max_waiting: int) -> None:
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=f"compat-auth-{name}")
+        self.turns = Turns(threads, max_waiting)
+
+
 Decision = Granted | Unclaimed | Refused
+Lane = Literal["chain", "aside", "outward"]
 Obtain = Callable[[Identity, Credential, Token | None, bool], Token]
 
 
@@ -157,8 +177,15 @@ class Decider:
         self.app = app
         self._obtain = obtain
         self.timeout_s = timeout_s
-        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="compat-auth-chain")
-        self._turns = Turns(threads, max_waiting)
+        self._lanes = {
+            name: _Lane(name, threads_there, max_waiting)
+            for name, threads_there in (
+                ("chain", threads),
+                ("aside", max(2, threads // 2)),
+                ("outward", max(2, threads // 4)),
+            )
+        }
+        self._pool, self._turns = self._lanes["chain"].pool, self._lanes["chain"].turns
         self._verified: VerifiedCredentials[Granted] = VerifiedCredentials(cache_entries, monotonic)
         self._monotonic = monotonic
         self._flights: dict[bytes, asyncio.Task[Decision]] = {}
@@ -176,7 +203,12 @@ class Decider:
 
     def recall(self, authorization: bytes, presented: Callable[[], Presented]) -> Granted | None:
         """Return the grant for a credential that was checked a moment ago, or None."""
-        remembered = self._verified.find(self._verified.digest(authorization))
+        try:
+            digest = self._verified.digest(credential_key(authorization.decode("ascii")))
+        except (CompatAuthError, UnicodeDecodeError):
+            # What is wrong with it is said where it is decided.
+            return None
+        remembered = self._verified.find(digest)
         if remembered is None:
             return None
         if self._verified.is_stale(remembered):
@@ -205,6 +237,28 @@ class Decider:
             return await self._wait(self._fly(digest, presented, fresh=False))
         return await self._check_with_body(presented, credential, digest)
 
+    async def identify(self, presented: Presented) -> Decision:
+        """Return who the caller is, without a token for the upstream: for pages of ours.
+
+        Raises:
+            CompatAuthError: See `decide`.
+        """
+        try:
+            key = credential_key(presented.authorization or "")
+        except CompatAuthError as error:
+            _record(presented, Absent(), "reject", "", str(error))
+            raise
+        credential = parse_authorization(presented.authorization)
+        if not self._takes[type(credential)]:
+            return Unclaimed(credential, self.chain.challenges())
+        digest = self._verified.digest(b"identity", key)
+        known = self._verified.find(self._verified.digest(key)) or self._verified.find(digest)
+        if known is not None and not self._verified.is_stale(known):
+            return known.grant
+        if self._alike[type(credential)]:
+            return await self._wait(self._fly(digest, presented, fresh=False, for_upstream=False))
+        return await self._check_with_body(presented, credential, digest, for_upstream=False)
+
     async def renew(self, presented: Presented, refused: Granted) -> Granted | None:
         """Return a grant with another token than the one that the upstream has refused, or None."""
         if not refused.digest:
@@ -226,18 +280,25 @@ class Decider:
             return None
         return decision if isinstance(decision, Granted) and decision.bearer != refused.bearer else None
 
-    async def run(self, client: str, work: Callable[[], T]) -> T:
-        """Do other blocking work of a caller in the same threads and turns as the chain, and return what it returns.
+    async def run(self, client: str, work: Callable[[], T], *, lane: Lane = "chain") -> T:
+        """Do other blocking work of a caller and return what it returns.
+
+        Args:
+            client: Address of the caller.
+            work: On a thread.
+            lane: Whose threads and turns: those of the chain; "aside" for work that anybody can ask for; "outward" for
+                such work that waits for another server. None of them can hold up the others.
 
         Raises:
             Overloaded: Too much is waiting.
             BackendUnavailable: It takes too long.
         """
+        place = self._lanes[lane]
 
         async def wait() -> T:
-            async with self._turns.take(client):
+            async with place.turns.take(network_of(client)):
                 context = contextvars.Context()
-                return await asyncio.get_running_loop().run_in_executor(self._pool, lambda: context.run(work))
+                return await asyncio.get_running_loop().run_in_executor(place.pool, lambda: context.run(work))
 
         try:
             # Shielded: the turn is over when the work is, not when its caller has gone.
@@ -247,7 +308,7 @@ class Decider:
 
     async def _exchange_token(self, presented: Presented, refused: Granted) -> Granted:
         credential = parse_authorization(presented.authorization)
-        async with self._turns.take(presented.client):
+        async with self._turns.take(network_of(presented.client)):
             token = await asyncio.get_running_loop().run_in_executor(
                 self._pool, lambda: self._obtain(refused.identity, credential, None, True)
             )
@@ -259,16 +320,19 @@ class Decider:
 
     def close(self) -> None:
         """Let nothing new start."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        for lane in self._lanes.values():
+            lane.pool.shutdown(wait=False, cancel_futures=True)
 
     def _digest_of(self, presented: Presented) -> bytes:
-        return self._verified.digest((presented.authorization or "").encode("ascii"))
+        return self._verified.digest(credential_key(presented.authorization or ""))
 
-    def _fly(self, digest: bytes, presented: Presented, *, fresh: bool) -> asyncio.Task[Decision]:
+    def _fly(
+        self, digest: bytes, presented: Presented, *, fresh: bool, for_upstream: bool = True
+    ) -> asyncio.Task[Decision]:
         """Return the check in flight for this credential, started now unless there is one."""
         flight = self._flights.get(digest)
         if flight is None:
-            flight = asyncio.ensure_future(self._check(presented, digest, fresh=fresh))
+            flight = asyncio.ensure_future(self._check(presented, digest, fresh=fresh, for_upstream=for_upstream))
             self._flights[digest] = flight
             flight.add_done_callback(lambda done: self._land(digest, done))
         return flight
@@ -293,10 +357,13 @@ class Decider:
         except asyncio.TimeoutError:
             raise BackendUnavailable(f"the chain did not answer within {self.timeout_s:g} s") from None
 
-    async def _check_with_body(self, presented: Presented, credential: Credential, digest: bytes) -> Decision:
+    async def _check_with_body(
+        self, presented: Presented, credential: Credential, digest: bytes, *, for_upstream: bool = True
+    ) -> Decision:
         """Return the decision; the body is read only when a backend is to be asked that may look at it."""
+        check = self._check(presented, digest, fresh=False, for_upstream=for_upstream)
         try:
-            return await self._wait(asyncio.ensure_future(self._check(presented, digest, fresh=False)))
+            return await self._wait(asyncio.ensure_future(check))
         except BodyWanted as wanted:
             course = wanted.course
             try:
@@ -305,22 +372,29 @@ class Decider:
             except CompatAuthError as error:
                 _record(presented, credential, "reject" if error.status < 500 else "unavailable", "", str(error))
                 raise
-        return await self._wait(asyncio.ensure_future(self._check(presented, digest, fresh=False, course=course)))
+        check = self._check(presented, digest, fresh=False, for_upstream=for_upstream, course=course)
+        return await self._wait(asyncio.ensure_future(check))
 
     async def _check(
-        self, presented: Presented, digest: bytes, *, fresh: bool, course: Course | None = None
+        self,
+        presented: Presented,
+        digest: bytes,
+        *,
+        fresh: bool,
+        for_upstream: bool = True,
+        course: Course | None = None,
     ) -> Decision:
         self._loop = asyncio.get_running_loop()
         kind = type(parse_authorization(presented.authorization))
         alone = self._alone if self._waits_for_one[kind] else contextlib.nullcontext()
-        async with self._turns.take(presented.client), alone:
+        async with self._turns.take(network_of(presented.client)), alone:
             check = _Check(self._monotonic())
             self._under_way.add(check)
             # A context of its own: what a backend leaves in context variables must not reach another request.
             context = contextvars.Context()
             try:
                 decision, for_s = await self._loop.run_in_executor(
-                    self._pool, lambda: context.run(self._check_in_thread, presented, fresh, course)
+                    self._pool, lambda: context.run(self._check_in_thread, presented, fresh, for_upstream, course)
                 )
             finally:
                 self._under_way.discard(check)
@@ -328,7 +402,7 @@ class Decider:
             for_s = self._rememberable_s(decision.identity, check, for_s)
             if for_s > 0:
                 decision = replace(decision, digest=digest)
-                self._verified.remember(digest, decision, for_s)
+                self._verified.remember(digest, decision, for_s, owner=decision.identity.username)
         return decision
 
     def _rememberable_s(self, identity: Identity, check: _Check, for_s: float) -> float:
@@ -356,25 +430,39 @@ class Decider:
         for check in self._under_way:
             check.heard.append(revocation)
 
-    def _check_in_thread(self, presented: Presented, fresh: bool, course: Course | None) -> tuple[Decision, float]:
+    def _check_in_thread(
+        self, presented: Presented, fresh: bool, for_upstream: bool, course: Course | None
+    ) -> tuple[Decision, float]:
         credential = parse_authorization(presented.authorization)
         # An explicit credential beats a cookie: beside one, backends do not even see the cookies.
         with self.app.request_context(presented.environ(isinstance(credential, Absent))):
             try:
                 answer = self.chain.ask(credential, course, body_at_hand=presented.body_at_hand())
-                decision, for_s = self._conclude(answer, credential, fresh)
+                decision, for_s = self._conclude(answer, credential, fresh, for_upstream)
             except CompatAuthError as error:
                 result = "reject" if error.status < 500 else "unavailable"
                 _record(presented, credential, result, "", str(error))
                 raise
-        _record(presented, credential, *_describe(answer), decision.identity if isinstance(decision, Granted) else None)
+        result, reason = describe(answer.outcome)
+        _record(
+            presented,
+            credential,
+            result,
+            answer.backend,
+            reason,
+            decision.identity if isinstance(decision, Granted) else None,
+        )
         return decision, for_s
 
-    def _conclude(self, answer: Answer, credential: Credential, fresh: bool) -> tuple[Decision, float]:
+    def _conclude(
+        self, answer: Answer, credential: Credential, fresh: bool, for_upstream: bool
+    ) -> tuple[Decision, float]:
         match answer.outcome:
             case Accept(identity, headers, reusable_s, yielded, used):
-                token = self._obtain(identity, credential, yielded, fresh)
                 raw_headers = tuple(_raw_header(answer.backend, name, value) for name, value in headers)
+                if not for_upstream:
+                    return Granted(identity, b"", raw_headers, used=used), reusable_s if answer.reusable else 0
+                token = self._obtain(identity, credential, yielded, fresh)
                 for_s = min(reusable_s, token.expires_at - _TOKEN_MARGIN_S - time.time()) if answer.reusable else 0
                 bearer = b"Bearer " + token.value.encode("ascii")
                 return Granted(identity, bearer, raw_headers, used=used), for_s
@@ -417,18 +505,6 @@ def _concerns(revocation: Revocation | None, identity: Identity) -> bool:
 def _is_refusal(error: BaseException) -> bool:
     # Who has to wait was not looked at.
     return isinstance(error, CompatAuthError) and error.status < 500 and not isinstance(error, TooManyRequests)
-
-
-def _describe(answer: Answer) -> tuple[str, str, str]:
-    match answer.outcome:
-        case Accept():
-            return "accept", answer.backend, ""
-        case Reject(reason):
-            return "reject", answer.backend, reason
-        case Challenge():
-            return "challenge", answer.backend, ""
-        case Skip():
-            return "skip", "", "no backend takes this kind of credential"
 
 
 def _record(

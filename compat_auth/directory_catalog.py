@@ -3,14 +3,47 @@
 from __future__ import annotations
 
 import difflib
+import threading
+import weakref
 from importlib.metadata import EntryPoint, entry_points
-from typing import cast
+from typing import Protocol, TypeVar, cast
 
 from compat_auth.config import Settings
 from compat_auth.directory import Directory, DirectoryFactory, HashDirectory, PasswordDirectory, UserDirectory
 from compat_auth.errors import BackendNotFound, ConfigError
 
 GROUP = "compat_auth.directories"
+
+Found_co = TypeVar("Found_co", covariant=True)
+_lock = threading.RLock()
+_shared: dict[int, dict[object, object]] = {}
+
+
+class Factory(Protocol[Found_co]):
+    """What makes a directory from the settings."""
+
+    def from_settings(self, settings: Settings) -> Found_co:
+        """Return the directory."""
+        ...
+
+
+def shared_directory(factory: Factory[Found_co], settings: Settings) -> Found_co:
+    """Return the one directory that everybody has who was built from the same settings.
+
+    A directory has a pool of connections: one for each of its users would be many times what the operator allows.
+
+    Raises:
+        ConfigError: It is misconfigured; nothing is kept then.
+    """
+    # A directory may look up names in others, hence a lock that the same thread may take twice.
+    with _lock:
+        made = _shared.get(id(settings))
+        if made is None:
+            made = _shared[id(settings)] = {}
+            weakref.finalize(settings, _shared.pop, id(settings), None)
+        if factory not in made:
+            made[factory] = factory.from_settings(settings)
+        return cast("Found_co", made[factory])
 
 
 def load_password_directories(names: list[str], settings: Settings) -> tuple[Directory, ...]:
@@ -83,7 +116,7 @@ def _load(name: str, where: str, settings: Settings) -> Directory | UserDirector
     if len(found) > 1:
         # Which of them came first in sys.path must not decide who checks passwords.
         raise ConfigError(f"{where}: {name!r} is provided twice ({', '.join(sorted(found))}); uninstall one")
-    directory = _import(next(iter(found.values())), where).from_settings(settings)
+    directory = shared_directory(_import(next(iter(found.values())), where), settings)
     if not isinstance(cast("object", directory), (UserDirectory, PasswordDirectory)):
         raise ConfigError(f"{where}: {name!r} is neither a user nor a password directory; see compat_auth.directory")
     return directory

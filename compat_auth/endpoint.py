@@ -1,23 +1,19 @@
-"""One URL of an identity provider, asked as carefully as a password is sent.
+"""One URL of an identity provider, asked as carefully as a password is sent: see `http_question`.
 
-http.client, because it follows no redirect (a redirect chooses whom we believe), reads no proxy from the environment,
-keeps no cookie and has no opinion on status codes.
+No redirect is followed: a redirect chooses whom we believe.
 """
 
 from __future__ import annotations
 
-import http.client
 import ipaddress
 import re
-import socket
 import ssl
-import threading
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from urllib.parse import urlencode, urlsplit
 
 from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.http_question import HttpPeer, NoAnswer
 
 MAX_ANSWER_BYTES = 256 * 1024
 CONNECT_TIMEOUT_S = 3.0
@@ -110,39 +106,14 @@ class Endpoint:
 
     def _ask(self, method: str, body: bytes | None, headers: Mapping[str, str]) -> EndpointAnswer:
         _, host, port = self.origin
-        if self.tls is None:
-            connection = http.client.HTTPConnection(host, port, timeout=self.connect_timeout_s)
-        else:
-            connection = http.client.HTTPSConnection(host, port, timeout=self.connect_timeout_s, context=self.tls)
-        watchdog: threading.Timer | None = None
+        peer = HttpPeer(
+            host, port, self.tls, self.connect_timeout_s, self.answer_timeout_s, max_body_bytes=MAX_ANSWER_BYTES
+        )
         try:
-            connection.connect()
-            connection.sock.settimeout(self.answer_timeout_s)
-            # A socket's time limit is for one part; a peer that sends a byte at a time would never meet it.
-            watchdog = threading.Timer(self.answer_timeout_s, _cut, (connection.sock,))
-            watchdog.daemon = True
-            watchdog.start()
-            connection.request(
-                method, self.target, body, {"Accept": "application/json", "Connection": "close", **headers}
-            )
-            with connection.getresponse() as response:
-                content = response.read(MAX_ANSWER_BYTES + 1)
-                received = {name.lower(): value for name, value in response.getheaders()}
-                is_whole = response.length in (None, 0) or len(content) > MAX_ANSWER_BYTES
-                status = response.status
-        # ValueError: http.client raises it for a malformed chunk size or content length.
-        except (OSError, http.client.HTTPException, ValueError) as exc:
-            # Only the class: a message may quote what was sent or received.
-            raise BackendUnavailable(f"{self.url}: could not be asked ({type(exc).__name__})") from None
-        finally:
-            if watchdog is not None:
-                watchdog.cancel()
-            connection.close()
-        if len(content) > MAX_ANSWER_BYTES:
-            raise BackendUnavailable(f"{self.url}: answered with more than {MAX_ANSWER_BYTES} bytes")
-        if not is_whole:
-            raise BackendUnavailable(f"{self.url}: the answer ended too early")
-        return EndpointAnswer(status, received, content)
+            answer = peer.ask(method, self.target, body, headers)
+        except NoAnswer as exc:
+            raise BackendUnavailable(f"{self.url}: {exc}") from None
+        return EndpointAnswer(answer.status, answer.headers, answer.body)
 
 
 def is_loopback(host: str) -> bool:
@@ -151,12 +122,6 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
-
-
-def _cut(sock: socket.socket) -> None:
-    # The plain socket's own method: TLS state belongs to the thread that reads.
-    with suppress(OSError):
-        socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
 
 def _tls(ca_file: str, where: str) -> ssl.SSLContext:

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import http.client
 import json
 import re
 import ssl
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken
+from compat_auth.http_question import HttpPeer, NoAnswer
 from compat_auth.identity import Token
 from compat_auth.keys import unix_now
 from compat_auth.strict_json import parse_object
@@ -35,8 +34,7 @@ _REFUSALS = frozenset({400, 401, 422})
 class UpstreamLogin:
     """A client of `POST {upstream}/auth/token`. Any thread may call; a call has a connection of its own.
 
-    http.client, because it follows no redirect, reads no proxy from the environment, keeps no cookie and has no
-    opinion on status codes: a password goes to the configured host or nowhere.
+    No redirect is followed and no proxy is used: a password goes to the configured host or nowhere.
     """
 
     host: str
@@ -125,38 +123,14 @@ class UpstreamLogin:
         return self._ask("POST", self.path, body, {"Content-Type": "application/json"})
 
     def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        if self.tls is None:
-            connection = http.client.HTTPConnection(self.host, self.port, timeout=self.connect_timeout_s)
-        else:
-            connection = http.client.HTTPSConnection(
-                self.host, self.port, timeout=self.connect_timeout_s, context=self.tls
-            )
-        sent = {"Accept": "application/json", "Connection": "close", **headers}
-        deadline = time.monotonic() + self.connect_timeout_s + self.timeout_s
+        peer = HttpPeer(
+            self.host, self.port, self.tls, self.connect_timeout_s, self.timeout_s, max_body_bytes=MAX_ANSWER_BYTES
+        )
         try:
-            connection.connect()
-            connection.sock.settimeout(self.timeout_s)
-            connection.request(method, path, body, sent)
-            # The response owns the socket once the peer is to close: closing the connection alone would leak it.
-            with connection.getresponse() as response:
-                return response.status, self._read(response, deadline)
-        # ValueError: http.client raises it for a malformed chunk size or content length.
-        except (OSError, http.client.HTTPException, ValueError) as exc:
-            # Only the class: a message may quote what was sent or received.
-            raise self._unavailable(f"could not be asked ({type(exc).__name__})") from None
-        finally:
-            connection.close()
-
-    def _read(self, response: http.client.HTTPResponse, deadline: float) -> bytes:
-        answer = b""
-        while part := response.read1(MAX_ANSWER_BYTES):
-            answer += part
-            if len(answer) > MAX_ANSWER_BYTES:
-                raise self._unavailable(f"answered with more than {MAX_ANSWER_BYTES} bytes")
-            # The socket's time limit is for one part; a peer that sends a byte at a time would never meet it.
-            if time.monotonic() > deadline:
-                raise self._unavailable("answered too slowly")
-        return answer
+            answer = peer.ask(method, path, body, headers)
+        except NoAnswer as exc:
+            raise self._unavailable(str(exc)) from None
+        return answer.status, answer.body
 
     def _read_token(self, answer: bytes) -> Token:
         try:

@@ -17,6 +17,7 @@ from compat_auth.chain import Chain
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
 from compat_auth.guard import View, current_identity, guard_view
+from compat_auth.judgement import judge
 from compat_auth.outcome import Outcome
 from compat_auth.refusal import RefusalStyle
 from compat_auth.registry import load_chain
@@ -109,7 +110,7 @@ def require(*, all_of: Iterable[str] = (), any_of: Iterable[str] = ()) -> Callab
 def _guarded(view: View, requirements: Requirements) -> View:
 
     def authenticate(credential: Credential) -> Outcome:
-        return _current().chain.outcome_for(credential)
+        return judge(_current().chain, credential)
 
     def challenges() -> tuple[str, ...]:
         return _current().chain.challenges()

@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from compat_auth.asgi import ASGIApp, RawHeaders, Receive, Scope, Send, respond_wording
+from compat_auth.audit_losses import LOSSES
 from compat_auth.bearer import Occasion, is_bearer, with_bearer
 from compat_auth.credentials import Absent, Bearer
 from compat_auth.decision import Decider, Decision, Granted, Refused, Unclaimed
@@ -86,6 +87,8 @@ class Gate:
         self._pages = {
             key.encode() if key.startswith("/") else rules.prefix + key.encode(): page for key, page in pages.items()
         }
+        # They say how the process is, and nothing that belongs into the audit log.
+        self._about_itself = frozenset(rules.prefix + name for name in (b"live", b"ready"))
         self._trees = tuple((path, page) for path, page in self._pages.items() if path.endswith(b"/"))
         self.paths = frozenset(path.decode("ascii") for path in self._pages)
         """The paths of our own pages; one that ends with a slash stands for all below it."""
@@ -136,6 +139,8 @@ class Gate:
 
     async def _answer(self, request: GateRequest, receive: Receive, send: Send) -> None:
         page = self._pages.get(request.path) or self._page_above(request.path)
+        if LOSSES.is_failing and request.path not in self._about_itself:
+            LOSSES.require_log()
         if page is not None:
             await page(self, request, receive, send)
         elif request.path.startswith(self.rules.prefix):
@@ -185,6 +190,17 @@ class Gate:
             # The upstream would judge it, and some upstreams believe the cookie and not the Bearer beside it.
             raise NotAuthenticated("the token in the cookie is no longer good")
         return _counted(decision, request)
+
+    async def identify(self, request: GateRequest) -> Decision:
+        """Return who the caller is by the Authorization value, for a page of ours that needs no token for the upstream.
+
+        Raises:
+            CompatAuthError: See `Decider.decide`.
+        """
+        bearer_ended, _ = await self._ended(request)
+        if bearer_ended:
+            raise TokenEnded("the token is no longer good")
+        return await self.decider.identify(request.presented())
 
     async def dropped_from(self, request: GateRequest) -> frozenset[bytes]:
         """Return the cookies that a request for an unprotected path does not carry on.

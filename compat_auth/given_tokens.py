@@ -129,15 +129,17 @@ class GivenTokens:
         username = str(claims["sub"]) if self.sub_is_username else ""
         return KnownToken(claims, given.username if given is not None else username)
 
-    def revoke(self, token: str) -> bool:
-        """Take a JWT back, here and at Airflow; return whether it was one that we know.
+    def deny(self, token: str) -> bool:
+        """Take a JWT back here; return whether it was one that we know: what we do not is none of ours to deny."""
+        known = self.find(token)
+        if known is not None:
+            self.denials.deny(_denial_of(known.claims, token))
+        return known is not None
 
-        What we do not know is none of ours to deny, but Airflow is asked to: it knows its own.
-        """
-        is_known = self._deny(token)
+    def tell(self, token: str) -> None:
+        """Have Airflow take a JWT back, also one that we do not know: it knows its own."""
         if self.login is not None:
             self.login.log_out(token)
-        return is_known
 
     def refuse(self, token: str, *, until: int | None) -> None:
         """Take back a credential that is no JWT of the upstream's: its text is refused from now on.
@@ -152,7 +154,7 @@ class GivenTokens:
     def end(self, *, tokens: Iterable[str], credential_id: str) -> None:
         """Take back what a session leaves behind: JWTs that the browser holds, and those that were made from it."""
         for token in tokens:
-            self._deny(token)
+            self.deny(token)
             if self.login is not None:
                 _tell(self.login.log_out, token)
         if credential_id and self.denials.rows.is_there:
@@ -185,12 +187,6 @@ class GivenTokens:
                 raise
             found = identity.upstream_id
         return {found} if found else set()
-
-    def _deny(self, token: str) -> bool:
-        known = self.find(token)
-        if known is not None:
-            self.denials.deny(_denial_of(known.claims, token))
-        return known is not None
 
     def _finish(self, given: Iterable[IssuedToken]) -> None:
         """Let everybody know of tokens that the store denies now, Airflow too."""

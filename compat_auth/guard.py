@@ -10,8 +10,9 @@ from urllib.parse import quote
 import flask
 from werkzeug.local import LocalProxy
 
+from compat_auth import audit
 from compat_auth.bearer import Occasion, is_bearer
-from compat_auth.credentials import Credential, parse_authorization, single_authorization
+from compat_auth.credentials import Basic, Credential, parse_authorization, single_authorization
 from compat_auth.errors import CompatAuthError, InsufficientScope, NotPermitted
 from compat_auth.identity import Identity
 from compat_auth.one_at_a_time import until_answered
@@ -22,8 +23,12 @@ from compat_auth.requirements import NOTHING_REQUIRED, Requirements
 from compat_auth.scopes import METHOD_OVERRIDES, Scope, allow, needed_scopes
 
 View = Callable[..., Any]
+_FAULT = 500
 METADATA_URL = "compat_auth.metadata_url"
 """Key in the WSGI environment under which a gate tells pages of ours that stand behind it `Occasion.metadata_url`."""
+
+JUDGED = "compat_auth.judged"
+"""Key in the WSGI environment under which a gate says who the caller is: an `Outcome`, or the error to answer with."""
 
 
 class IdentityUser:
@@ -67,6 +72,56 @@ def request_credential() -> Credential:
     """
     values = [value.encode("latin-1") for value in flask.request.headers.getlist("Authorization")]
     return parse_authorization(single_authorization(values))
+
+
+def _credential_of_request() -> Credential:
+    try:
+        return request_credential()
+    except CompatAuthError as error:
+        if JUDGED not in flask.request.environ:
+            record_verdict("reject", "", "", str(error))
+        raise
+
+
+def record_verdict(result: str, backend: str, username: str, reason: str) -> None:
+    """Leave one entry in the audit log about Flask's current request; see `audit.Verdict`."""
+    request = flask.request
+    client = request.remote_addr or ""
+    audit.record(audit.Verdict(result, backend, username, reason, request.method, request.path, client))
+
+
+def recorded(ask: Callable[[], tuple[Outcome, str]], credential: Credential) -> Outcome:
+    """Return the outcome of asking about the credential of Flask's current request; one line of the audit log says it.
+
+    Args:
+        ask: Returns the outcome, and the name of the backend that decided.
+        credential: What is asked about.
+
+    Raises:
+        CompatAuthError: What asking raises.
+    """
+    claimed = credential.username if isinstance(credential, Basic) else ""
+    try:
+        outcome, backend = ask()
+    except CompatAuthError as error:
+        record_verdict("reject" if error.status < _FAULT else "unavailable", "", claimed, str(error))
+        raise
+    result, reason = describe(outcome)
+    record_verdict(result, backend, outcome.identity.username if isinstance(outcome, Accept) else claimed, reason)
+    return outcome
+
+
+def describe(outcome: Outcome) -> tuple[str, str]:
+    """Return result and reason of an outcome, for the audit log."""
+    match outcome:
+        case Accept():
+            return "accept", ""
+        case Reject(reason):
+            return "reject", reason
+        case Challenge():
+            return "challenge", ""
+        case Skip():
+            return "skip", "no backend takes this kind of credential"
 
 
 def send_wording(wording: Wording) -> flask.Response:
@@ -119,7 +174,7 @@ def guard_view(
     @until_answered()
     def guarded(*args: Any, **kwargs: Any) -> Any:
         try:
-            outcome = authenticate(request_credential())
+            outcome = authenticate(_credential_of_request())
         except CompatAuthError as error:
             return send_wording(style().word_error(error, challenges(), occasion=_occasion()))
         match outcome:

@@ -66,7 +66,7 @@ class OAuthPages:
         section = settings.token_endpoint
         return cls(
             given,
-            TokenAttempts(section.failures_per_minute, section.tokens_per_minute),
+            TokenAttempts(section.failures_per_minute, section.tokens_per_minute, settings.serve.workers),
             Requirements(any_of=tuple(section.introspect_any_of)) if section.introspect_any_of else None,
             section.public_url.rstrip("/"),
             settings.prefix,
@@ -94,7 +94,6 @@ class OAuthPages:
             return
         caller = await self._decide(gate, request)
         if not isinstance(caller, Granted):
-            self.attempts.count_failure(request.client)
             await gate.refuse(send, caller, request)
             return
         gate.require_permission(caller, request)
@@ -110,14 +109,16 @@ class OAuthPages:
         """Take a token back (RFC 7009); the answer is the same whether there was one."""
         if not await _is_post(request, send):
             return
-        self.attempts.require_patience(request.client)
         try:
             token = await _token_in(request, receive)
         except TokenRequestRefused as error:
             await _send_json(send, 400, {"error": error.code, "error_description": str(error)})
             return
-        if not await gate.decider.run(request.client, lambda: self.given.revoke(token)):
-            await self._revoke_credential(gate, request, token)
+        async with self.attempts.one(request.client) as tried:
+            is_known = await gate.decider.run(request.client, lambda: self.given.deny(token), lane="aside")
+            # Last, and apart: a slow upstream must not hold what is denied here.
+            await gate.decider.run(request.client, lambda: self.given.tell(token), lane="outward")
+            tried.failed = not is_known and not await self._revoke_credential(gate, request, token)
         await respond(send, 200, headers=_NO_STORE)
 
     async def server_metadata(self, _gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
@@ -153,11 +154,20 @@ class OAuthPages:
 
     async def _decide(self, gate: Gate, request: GateRequest) -> Decision:
         # As at the token's door: without a header the session is asked, even beside a cookie of the upstream's own.
-        if request.intake.authorization is not None:
-            if gate.decider.recall(request.intake.authorization, request.presented) is None:
-                self.attempts.require_patience(request.client)
+        authorization = request.intake.authorization
+        if authorization is not None and gate.decider.recall(authorization, request.presented) is not None:
             return await gate.decide(request)
-        return await gate.decider.decide(request.presented())
+        async with self.attempts.one(request.client) as tried:
+            try:
+                decision = await (
+                    gate.decide(request) if authorization is not None else gate.decider.decide(request.presented())
+                )
+            except CompatAuthError as error:
+                # Who has to wait was not looked at.
+                tried.failed = error.status < 500 and not isinstance(error, TooManyRequests)
+                raise
+            tried.failed = not isinstance(decision, Granted)
+            return decision
 
     async def _describe(self, gate: Gate, request: GateRequest, token: str, caller: Identity) -> Mapping[str, Any]:
         def find() -> tuple[KnownToken | None, bool]:
@@ -191,12 +201,12 @@ class OAuthPages:
     def _sees_all(self, caller: Identity) -> bool:
         return self.seers is not None and self.seers.met_by(caller)
 
-    async def _revoke_credential(self, gate: Gate, request: GateRequest, token: str) -> None:
+    async def _revoke_credential(self, gate: Gate, request: GateRequest, token: str) -> bool:
+        """Take back a credential of a backend's; return whether there was one."""
         shown = _showing(request, token)
         identity = None if shown is None else await _vouched_for(gate, shown)
         if shown is None or identity is None:
-            self.attempts.count_failure(request.client)
-            return
+            return False
         decider = gate.decider
 
         def refuse() -> None:
@@ -205,11 +215,12 @@ class OAuthPages:
             with decider.app.request_context(shown.environ(False)):
                 refuse_credential(decider.chain, revocations_of(decider.app), Bearer(token))
 
-        await decider.run(request.client, refuse)
+        await decider.run(request.client, refuse, lane="aside")
         path = request.path.decode("ascii")
         audit.record(
             audit.Verdict("revoke", identity.backend, identity.username, "", request.method, path, request.client)
         )
+        return True
 
     def _base(self, request: GateRequest) -> str:
         return self.base_url or f"{request.scheme}://{request.intake.host.decode('ascii')}{request.root}"

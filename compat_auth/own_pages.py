@@ -54,7 +54,10 @@ def _flask_pages(app: Flask) -> dict[str, Page]:
     pages = dict.fromkeys(page_paths(app), flask_page(app, max_body_bytes=MAX_FORM_BYTES))
     if personal_tokens.BLUEPRINT in app.blueprints:
         paths = (personal_tokens.PATH, f"{personal_tokens.PATH}/")
-        pages.update(dict.fromkeys(paths, flask_page(app, max_body_bytes=personal_tokens.MAX_BODY_BYTES)))
+        api = flask_page(app, max_body_bytes=personal_tokens.MAX_BODY_BYTES, is_guarded=True)
+        pages.update(dict.fromkeys(paths, api))
     if leaked_tokens.BLUEPRINT in app.blueprints:
-        pages[leaked_tokens.PATH] = flask_page(app, max_body_bytes=leaked_tokens.MAX_BODY_BYTES)
+        # It waits for the reporter's keys, whoever asks.
+        receiver = flask_page(app, max_body_bytes=leaked_tokens.MAX_BODY_BYTES, lane="outward")
+        pages[leaked_tokens.PATH] = receiver
     return pages

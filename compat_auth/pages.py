@@ -6,6 +6,7 @@ import json
 from collections.abc import Awaitable, Callable
 
 from compat_auth.asgi import RawHeaders, Receive, Send, respond
+from compat_auth.audit_losses import LOSSES
 from compat_auth.decision import Granted
 from compat_auth.errors import UpstreamUnreachable
 from compat_auth.gate import Gate, Page
@@ -33,9 +34,23 @@ def ready_page(require_ready: Callable[[], Awaitable[None]]) -> Page:
             body = b'{"status":"not ready","reason":"the upstream does not accept connections"}'
             await respond(send, 503, body, content_type=_JSON, headers=_NO_STORE)
         else:
-            await respond(send, 200, b'{"status":"ready"}', content_type=_JSON, headers=_NO_STORE)
+            await _respond_about_log(send)
 
     return ready
+
+
+async def _respond_about_log(send: Send) -> None:
+    """Answer 200, with the number of audit lines that are lost where there are some; 503 where that refuses requests."""
+    LOSSES.try_again()
+    refuses = LOSSES.is_failing and LOSSES.may_refuse
+    content: dict[str, object] = {"status": "ready"}
+    if refuses:
+        content = {"status": "not ready", "reason": "the audit log cannot be written"}
+    if LOSSES.lost:
+        content["audit_lines_lost"] = LOSSES.lost
+        content["audit_log"] = "failing" if LOSSES.is_failing else "written"
+    body = json.dumps(content, separators=(",", ":")).encode()
+    await respond(send, 503 if refuses else 200, body, content_type=_JSON, headers=_NO_STORE)
 
 
 async def whoami(gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:

@@ -40,6 +40,7 @@ class PersonalTokens:
         revocations: Where a dead token is announced.
         rules: `[personal_tokens]`.
         webhook: Who is told of what happens to tokens, or None.
+        workers: Processes that share the bounds on wrong tokens.
         now: Seconds since the epoch.
 
     Attributes:
@@ -63,6 +64,7 @@ class PersonalTokens:
         revocations: Revocations,
         rules: PersonalTokenSettings,
         webhook: Webhook | None = None,
+        workers: int = 1,
         now: Callable[[], float] = time.time,
     ) -> None:
         self.rows = rows
@@ -74,6 +76,7 @@ class PersonalTokens:
             owners,
             rules=rules,
             bury=functools.partial(self.revoke_all, reason="its owner was deleted"),
+            workers=workers,
             now=now,
         )
         self.uses = TokenUses(TokenUseRows(rows.database), now=now)
@@ -99,6 +102,7 @@ class PersonalTokens:
             revocations=revocations,
             rules=settings.personal_tokens,
             webhook=Webhook.from_settings(settings),
+            workers=settings.serve.workers,
         )
 
     def open(self) -> None:

@@ -1,16 +1,28 @@
-"""How often something has happened within a minute, in this process. No Flask."""
+"""How often something has happened within a minute, and what is being tried now, in this process. No Flask."""
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import math
-import os
+import threading
 import time
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 
-from limits import RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import MovingWindowRateLimiter
+from compat_auth.errors import Overloaded, TooManyRequests
+
+WINDOW_S = 60.0
+# Far more than one caller has; beyond, the key that was not touched for longest goes.
+_KEYS = 50_000
+_POLL_S = 0.02
+# A try that waits for others ends with the check of the slowest of them.
+_MAX_WAIT_S = 30.0
+_MAX_WAITING = 256
+
+Key = tuple[str, ...]
 
 
 class Tally:
@@ -18,31 +30,158 @@ class Tally:
 
     Args:
         enough: In a minute.
-        now: Clock, in seconds.
+        now: Clock, in seconds, which no one may set back.
     """
 
-    def __init__(self, enough: int, now: Callable[[], float] = time.time) -> None:
-        self._enough = RateLimitItemPerMinute(enough)
+    def __init__(self, enough: int, now: Callable[[], float] = time.monotonic) -> None:
+        self.enough = enough
         self._now = now
-        self._pid = os.getpid()
-        self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._lock = threading.Lock()
+        self._counted: OrderedDict[Key, deque[float]] = OrderedDict()
 
     def count(self, *key: str) -> bool:
         """Count once more and return true; false where there has been enough."""
-        return self._of_process().hit(self._enough, *key)
+        with self._lock:
+            moments = self._moments(key)
+            if len(moments) >= self.enough:
+                return False
+            moments.append(self._now())
+            self._counted[key] = moments
+            self._counted.move_to_end(key)
+            while len(self._counted) > _KEYS:
+                self._counted.popitem(last=False)
+            return True
+
+    def give_back(self, *key: str) -> None:
+        """Take the latest count away: what was counted beforehand did not happen."""
+        with self._lock:
+            moments = self._moments(key)
+            if moments:
+                moments.pop()
 
     def wait_s(self, *key: str) -> int:
         """Return after how many seconds there may be more; 0 where there has not been enough."""
-        limiter = self._of_process()
-        if limiter.test(self._enough, *key):
-            return 0
-        return max(1, math.ceil(limiter.get_window_stats(self._enough, *key).reset_time - self._now()))
+        with self._lock:
+            moments = self._moments(key)
+            if len(moments) < self.enough:
+                return 0
+            return max(1, math.ceil(moments[-self.enough] + WINDOW_S - self._now()))
 
-    def _of_process(self) -> MovingWindowRateLimiter:
-        if self._pid != os.getpid():
-            # A timer's thread of the parent does not live on in the child.
-            self._limiter, self._pid = MovingWindowRateLimiter(MemoryStorage()), os.getpid()
-        return self._limiter
+    def counted(self, *key: str) -> int:
+        """Return how often it was counted in the last minute."""
+        with self._lock:
+            return len(self._moments(key))
+
+    def _moments(self, key: Key) -> deque[float]:
+        moments = self._counted.get(key)
+        if moments is None:
+            return deque()
+        start = self._now() - WINDOW_S
+        while moments and moments[0] <= start:
+            moments.popleft()
+        return moments
+
+
+@dataclass(slots=True)
+class Try:
+    """One try under way.
+
+    Attributes:
+        failed: Whether it counts once it is over.
+    """
+
+    failed: bool = False
+
+
+class Tries:
+    """Lets no more tries of a key be looked at than may still fail. Any thread may use it.
+
+    A try holds a place from before it is looked at: however many come at once, no more are looked at than one after the
+    other would be. Those for which there is no place wait, because the tries before them may succeed.
+
+    Args:
+        enough: Failures in a minute.
+        why: What too many of them are, for the caller.
+        now: Clock, in seconds, which no one may set back.
+    """
+
+    def __init__(self, enough: int, why: str, now: Callable[[], float] = time.monotonic) -> None:
+        self._failures = Tally(enough, now)
+        self._why = why
+        self._changed = threading.Condition()
+        self._open: dict[Key, int] = {}
+        self._waiting: dict[Key, int] = {}
+
+    @contextmanager
+    def one(self, *key: str) -> Generator[Try]:
+        """Hold a place for the block; waits for it on this thread.
+
+        Raises:
+            TooManyRequests: Too many have failed, or too many wait.
+            Overloaded: The tries before it do not end.
+        """
+        # An RLock below: the wait gives it back wholly.
+        with self._in_line(key), self._changed:
+            deadline = time.monotonic() + _MAX_WAIT_S
+            while not self._has_begun(key):
+                if not self._changed.wait(deadline - time.monotonic()):
+                    raise Overloaded("too many tries of one caller are being looked at")
+        with self._held(key) as tried:
+            yield tried
+
+    @asynccontextmanager
+    async def one_async(self, *key: str) -> AsyncGenerator[Try]:
+        """Hold a place for the block; see `one`."""
+        with self._in_line(key):
+            deadline = time.monotonic() + _MAX_WAIT_S
+            while not self._has_begun(key):
+                if time.monotonic() > deadline:
+                    raise Overloaded("too many tries of one caller are being looked at")
+                await asyncio.sleep(_POLL_S)
+        with self._held(key) as tried:
+            yield tried
+
+    def fail(self, *key: str) -> None:
+        """Count a failure that held no place."""
+        self._failures.count(*key)
+
+    @contextmanager
+    def _in_line(self, key: Key) -> Generator[None]:
+        with self._changed:
+            if self._waiting.get(key, 0) >= _MAX_WAITING:
+                raise TooManyRequests(self._why, 1)
+            self._waiting[key] = self._waiting.get(key, 0) + 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                _decrease(self._waiting, key)
+
+    def _has_begun(self, key: Key) -> bool:
+        with self._changed:
+            if wait_s := self._failures.wait_s(*key):
+                raise TooManyRequests(self._why, wait_s)
+            if self._failures.counted(*key) + self._open.get(key, 0) >= self._failures.enough:
+                return False
+            self._open[key] = self._open.get(key, 0) + 1
+            return True
+
+    @contextmanager
+    def _held(self, key: Key) -> Generator[Try]:
+        tried = Try()
+        try:
+            yield tried
+        finally:
+            with self._changed:
+                _decrease(self._open, key)
+                if tried.failed:
+                    self._failures.count(*key)
+                self._changed.notify_all()
+
+
+def share_of(enough: int, workers: int) -> int:
+    """Return what each of several processes may count, so that all together allow what one would."""
+    return max(1, math.ceil(enough / workers))
 
 
 def network_of(client: str) -> str:
@@ -54,3 +193,11 @@ def network_of(client: str) -> str:
     # A server that listens on IPv6 sees IPv4 so (RFC 4291 2.5.5.2): all of it is in one /64.
     address = getattr(address, "ipv4_mapped", None) or address
     return str(ipaddress.ip_network((int(address), 64), strict=False)) if address.version == 6 else str(address)
+
+
+def _decrease(counts: dict[Key, int], key: Key) -> None:
+    left = counts[key] - 1
+    if left:
+        counts[key] = left
+    else:
+        del counts[key]

@@ -28,6 +28,7 @@ from compat_auth.errors import (
     MalformedCredentials,
     NotPermitted,
     TokenRequestRefused,
+    TooManyRequests,
 )
 from compat_auth.gate import Gate
 from compat_auth.identity import Identity, Token
@@ -93,7 +94,7 @@ class TokenDoor:
         limits = settings.token_endpoint
         return cls(
             issue,
-            TokenAttempts(limits.failures_per_minute, limits.tokens_per_minute),
+            TokenAttempts(limits.failures_per_minute, limits.tokens_per_minute, settings.serve.workers),
             settings.token.audience,
             _UNPROCESSABLE if settings.upstream.profile == "airflow-simple" else IncompleteLogin.status,
             settings.mode == "airflow2",
@@ -163,20 +164,20 @@ class TokenDoor:
     async def _decide(self, gate: Gate, shown: GateRequest) -> Decision:
         authorization = shown.intake.authorization
         # Whoever was let in a moment ago is let in again, however many others behind one address guess.
-        if authorization is None or gate.decider.recall(authorization, shown.presented) is None:
-            self.attempts.require_patience(shown.client)
-        try:
-            # Without a header the session is asked, even beside a cookie of the upstream's own.
-            decision = await (
-                gate.decide(shown) if authorization is not None else gate.decider.decide(shown.presented())
-            )
-        except CompatAuthError as error:
-            if error.status < 500:
-                self.attempts.count_failure(shown.client)
-            raise
-        if not isinstance(decision, Granted) and authorization is not None:
-            self.attempts.count_failure(shown.client)
-        return decision
+        if authorization is not None and gate.decider.recall(authorization, shown.presented) is not None:
+            return await gate.decide(shown)
+        async with self.attempts.one(shown.client) as tried:
+            try:
+                # Without a header the session is asked, even beside a cookie of the upstream's own.
+                decision = await (
+                    gate.decide(shown) if authorization is not None else gate.decider.decide(shown.presented())
+                )
+            except CompatAuthError as error:
+                # Who has to wait was not looked at.
+                tried.failed = error.status < 500 and not isinstance(error, TooManyRequests)
+                raise
+            tried.failed = not isinstance(decision, Granted) and authorization is not None
+            return decision
 
     def _require_exchangeable(self, wanted: Exchange, identity: Identity) -> None:
         expected = _BACKENDS_OF.get(wanted.subject_type)

@@ -17,6 +17,7 @@ from compat_auth.identity import Identity
 from compat_auth.peppers import Peppers
 from compat_auth.scope_bundles import parse_scopes
 from compat_auth.store.personal_token_rows import CREDENTIAL_KIND, PersonalToken, PersonalTokenRows
+from compat_auth.tally import share_of
 from compat_auth.token_format import TokenText, parse_text
 from compat_auth.token_guesses import TokenGuesses
 from compat_auth.token_owners import TokenOwners, UnknownOwner
@@ -35,6 +36,7 @@ class TokenRecognition:
         owners: Who is active.
         rules: `[personal_tokens]`.
         bury: Kills all tokens of a user who was deleted.
+        workers: Processes that share the bounds on wrong tokens.
         now: Seconds since the epoch.
     """
 
@@ -46,6 +48,7 @@ class TokenRecognition:
         *,
         rules: PersonalTokenSettings,
         bury: Callable[[str], object],
+        workers: int = 1,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._rows = rows
@@ -54,7 +57,7 @@ class TokenRecognition:
         self._rules = rules
         self._bury = bury
         self._now = now
-        self._guesses = TokenGuesses(rules.failures_per_minute, now)
+        self._guesses = TokenGuesses(share_of(rules.failures_per_minute, workers))
 
     def find(self, text: str) -> PersonalToken:
         """Return the stored token that a text is, dead or alive, whoever its owner is.
@@ -85,17 +88,17 @@ class TokenRecognition:
         if not self._rules.enabled:
             raise NotAuthenticated("personal tokens are switched off")
         parsed = _parsed(text)
-        self._guesses.require_patience(parsed, client)
-        try:
-            token = self._find(parsed)
-        except NotAuthenticated:
-            self._guesses.count_guess(parsed, client)
-            raise
-        try:
-            identity = self._identity(token)
-        except NotAuthenticated:
-            self._guesses.count_dead(parsed, client)
-            raise
+        with self._guesses.look(parsed, client) as look:
+            try:
+                token = self._find(parsed)
+            except NotAuthenticated:
+                look.is_guess = True
+                raise
+            try:
+                identity = self._identity(token)
+            except NotAuthenticated:
+                look.is_dead = True
+                raise
         self._guesses.remember(parsed)
         return token, identity
 

@@ -25,9 +25,10 @@ _REFRESH_NOT_BEFORE = 0.4
 
 @dataclass(slots=True)
 class Remembered(Generic[Grant]):
-    """A grant and the moments (monotonic seconds) at which it goes stale and ends."""
+    """A grant, whose it is, and the moments (monotonic seconds) at which it goes stale and ends."""
 
     grant: Grant
+    owner: str
     stale_at: float
     ends_at: float
     refreshing: bool = False
@@ -37,7 +38,8 @@ class VerifiedCredentials(Generic[Grant]):
     """A bounded memory of grants by credential; for the event loop's thread only.
 
     Args:
-        entries: How many credentials are remembered; the oldest goes first.
+        entries: How many credentials are remembered. When there is no room, the oldest of the owner who has most goes:
+            one owner of many credentials pushes out nobody who has fewer.
         now: Clock, in seconds.
     """
 
@@ -47,6 +49,8 @@ class VerifiedCredentials(Generic[Grant]):
         # A key of this process: a dump of one worker's memory says nothing about another's digests.
         self._key = secrets.token_bytes(32)
         self._remembered: dict[bytes, Remembered[Grant]] = {}
+        # Of each owner, the digests in the order in which they came.
+        self._owned: dict[str, dict[bytes, None]] = {}
 
     def digest(self, *decides: bytes) -> bytes:
         """Return the keyed digest of everything that decides, each part bound to its length."""
@@ -61,7 +65,7 @@ class VerifiedCredentials(Generic[Grant]):
         if remembered is None:
             return None
         if self._now() >= remembered.ends_at:
-            del self._remembered[digest]
+            self.forget(digest)
             return None
         return remembered
 
@@ -69,26 +73,40 @@ class VerifiedCredentials(Generic[Grant]):
         """Return whether a hit should start a check in the background."""
         return not remembered.refreshing and self._now() >= remembered.stale_at
 
-    def remember(self, digest: bytes, grant: Grant, for_s: float) -> None:
-        """Keep a grant for so many seconds; none are kept for 0 or less."""
-        self._remembered.pop(digest, None)
+    def remember(self, digest: bytes, grant: Grant, for_s: float, *, owner: str = "") -> None:
+        """Keep a grant for so many seconds; none are kept for 0 or less.
+
+        Args:
+            digest: Of the credential.
+            grant: What followed.
+            for_s: From now on.
+            owner: Whose the credential is.
+        """
+        self.forget(digest)
         if for_s <= 0:
             return
         while len(self._remembered) >= self._entries:
-            del self._remembered[next(iter(self._remembered))]
+            richest = max(self._owned.values(), key=len)
+            self.forget(next(iter(richest)))
         now = self._now()
         stale_after_s = min(for_s * _REFRESH_AT, max(for_s - _REFRESH_AHEAD_S, for_s * _REFRESH_NOT_BEFORE))
-        self._remembered[digest] = Remembered(grant, now + stale_after_s, now + for_s)
+        self._remembered[digest] = Remembered(grant, owner, now + stale_after_s, now + for_s)
+        self._owned.setdefault(owner, {})[digest] = None
 
     def forget(self, digest: bytes) -> None:
         """Drop what is remembered for a credential."""
-        self._remembered.pop(digest, None)
+        remembered = self._remembered.pop(digest, None)
+        if remembered is not None:
+            owned = self._owned[remembered.owner]
+            del owned[digest]
+            if not owned:
+                del self._owned[remembered.owner]
 
     def forget_those(self, concerned: Callable[[Grant], bool]) -> None:
         """Drop every grant that is concerned, whatever its credential."""
         gone = [digest for digest, remembered in self._remembered.items() if concerned(remembered.grant)]
         for digest in gone:
-            del self._remembered[digest]
+            self.forget(digest)
 
     def __len__(self) -> int:
         return len(self._remembered)

@@ -49,6 +49,7 @@ ROWS = (
             "credentials",
             "csrf",
             "headers",
+            "http_question",
             "jwk",
             "one_at_a_time",
             "outcome",
@@ -67,6 +68,7 @@ ROWS = (
         "parts",
         {
             "asgi",
+            "audit_losses",
             "directory",
             "endpoint",
             "guard",
@@ -142,6 +144,7 @@ ROWS = (
             "testing",
         },
     ),
+    ("asking them", {"judgement"}),
     ("a client's server", {"client.origin"}),
     ("a client's credential", {"client.credential"}),
     ("a client's login", {"client", "client.kerberos", "client.login"}),

@@ -16,6 +16,7 @@ from itsdangerous import BadData, BadSignature, Signer, URLSafeTimedSerializer
 
 from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser
+from compat_auth.directory_catalog import shared_directory
 from compat_auth.errors import ConfigError
 from compat_auth_backends.directories.airflow_db import AirflowDatabaseDirectory
 
@@ -69,7 +70,7 @@ class AirflowSessions:
             raise ConfigError("airflow_session.secret_key: set, but the users are not known: set [airflow_db] url, too")
         return cls(
             secret_key,
-            AirflowDatabaseDirectory.from_settings(settings),
+            shared_directory(AirflowDatabaseDirectory, settings),
             cookie_name=section.cookie_name,
             lifetime_s=section.lifetime_s,
         )

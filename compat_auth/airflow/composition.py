@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,6 +42,7 @@ _PROTECT = ["/api/", "/auth/fab/v1/"]
 # What browsers and curl ask for, and what Airflow 2's own client did.
 _SERVICES = ("HTTP", "airflow")
 _DATABASE = "compat_auth.db"
+_MAX_WORKERS = 64
 # With forms and bodies that have a token, or need none, which Flask-WTF does not know.
 _BLUEPRINTS = (BLUEPRINT, personal_tokens.BLUEPRINT, leaked_tokens.BLUEPRINT)
 
@@ -106,6 +108,7 @@ def settings_in(conf: Any, environ: Mapping[str, str], manager: AuthManager) -> 
     if enabled is not None and not is_truth(enabled):
         raise ConfigError(f"[compat_auth] enabled: {enabled!r}: neither True nor False")
     content = _defaults(manager, environ)
+    content["serve"] = {"workers": _workers(conf)}
     file = variables.pop(CONFIG, None)
     if file is not None:
         merge(content, read_toml(Path(file)))
@@ -134,6 +137,15 @@ def _defaults(manager: AuthManager, environ: Mapping[str, str]) -> dict[str, Any
         "basic_auth": {"directories": [manager.name]},
         "lookup": {"directories": [manager.name]},
     }
+
+
+def _workers(conf: Any) -> int:
+    """Return how many processes share what is counted, as `[api] workers` of Airflow says."""
+    try:
+        return min(max(int(conf.get("api", "workers", fallback="1")), 1), _MAX_WORKERS)
+    except (configparser.Error, TypeError, ValueError):
+        # Airflow itself says what is wrong with it.
+        return 1
 
 
 def _kerberos(conf: Any, environ: Mapping[str, str]) -> dict[str, Any]:

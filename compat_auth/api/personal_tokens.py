@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, cast
 
 import flask
@@ -16,6 +17,7 @@ from compat_auth.config import Settings
 from compat_auth.errors import BadRequest, BodyTooLarge, CompatAuthError, MethodNotAllowed, NotPermitted
 from compat_auth.guard import current_identity, guard_view, send_wording
 from compat_auth.identity import Identity
+from compat_auth.judgement import judge
 from compat_auth.personal_tokens import PersonalTokens, personal_tokens_of
 from compat_auth.refusal import RefusalStyle
 from compat_auth.sessions import request_forgery
@@ -55,7 +57,7 @@ class _TokenApi:
         """Return the endpoints, behind the chain."""
         made = Blueprint(BLUEPRINT, __name__, static_folder=None)
         for rule, answers in ((f"/{PATH}", self._of_all), (f"/{PATH}/<path:token_id>", self._of_one)):
-            guarded = guard_view(chain.outcome_for, chain.challenges, self._view(answers), lambda: self._style)
+            guarded = guard_view(partial(judge, chain), chain.challenges, self._view(answers), lambda: self._style)
             made.add_url_rule(rule, rule, guarded, methods=_METHODS, provide_automatic_options=False)
         made.after_request(_no_store)
         made.register_error_handler(CompatAuthError, cast("Any", self._show_error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import sys
@@ -33,7 +34,9 @@ def serve(config_path: str | None, bind: str | None, workers: int | None, reload
     with bind_socket(settings.serve.bind) as listener:
         host, port = listener.getsockname()[:2]
         chain = ", ".join(settings.auth_backends)
-        click.echo(f"compat-auth: http://{host}:{port} -> {settings.upstream.url} ({chain})", err=True)
+        # A log that cannot be written does not keep the service from its start: what it loses is counted.
+        with contextlib.suppress(OSError):
+            click.echo(f"compat-auth: http://{host}:{port} -> {settings.upstream.url} ({chain})", err=True)
         if reload:
             _serve_reloading(config_path, listener)
         else:

@@ -117,6 +117,16 @@ class Airflow2Settings(Section):
     )
 
 
+class AuditSettings(Section):
+    """The audit log."""
+
+    when_full: Literal["continue", "refuse"] = Field(
+        default="continue",
+        description="What `serve` does while the log cannot be written, such as on a full disk: go on and count the"
+        " lines that are lost, or refuse every request with 503.",
+    )
+
+
 class ServeSettings(Section):
     """The process."""
 

@@ -25,6 +25,7 @@ from compat_auth.config.directories import (
 from compat_auth.config.fields import Names, Network, Section, split_values
 from compat_auth.config.gateway import (
     Airflow2Settings,
+    AuditSettings,
     RequireSettings,
     ServeSettings,
     TokenEndpointSettings,
@@ -95,5 +96,6 @@ class Settings(Section):
         default_factory=Airflow2ModuleSettings, description="See [airflow2_modules]."
     )
     airflow2: Airflow2Settings = Field(default_factory=Airflow2Settings, description="See [airflow2].")
+    audit: AuditSettings = Field(default_factory=AuditSettings, description="See [audit].")
     serve: ServeSettings = Field(default_factory=ServeSettings, description="See [serve].")
     backends: dict[str, dict[str, Any]] = Field(default={}, description="Settings of third-party backends, by name.")

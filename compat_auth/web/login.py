@@ -25,16 +25,23 @@ class LoginPage:
         form_token: Ties the form to a browser.
         arrival: Lets people in.
         ways: Other ways to log in: path below the prefix, and text of the button.
+        workers: Processes that share the bounds on tries.
     """
 
     def __init__(
-        self, chain: Chain, form_token: FormToken, arrival: Arrival, ways: tuple[tuple[str, str], ...]
+        self,
+        chain: Chain,
+        form_token: FormToken,
+        arrival: Arrival,
+        ways: tuple[tuple[str, str], ...],
+        *,
+        workers: int = 1,
     ) -> None:
         self._chain = chain
         self._form_token = form_token
         self._arrival = arrival
         self._ways = ways
-        self._attempts = LoginAttempts()
+        self._attempts = LoginAttempts(workers)
 
     def show(self) -> Response:
         """Answer a GET."""
@@ -58,6 +65,7 @@ class LoginPage:
         arrived = self._let_in(username, password, target)
         if arrived is None:
             return self.render(403, target, "User name or password is wrong.", username)
+        self._attempts.remember(request.remote_addr or "", username)
         self._form_token.clear(arrived)
         return arrived
 

@@ -76,7 +76,8 @@ class _Site:
         ways = [SignInPages(offered, settings.prefix, attempts, arrival) for offered in chain.sign_ins()]
         _require_own_names(ways)
         buttons = tuple((way.path, way.label) for way in ways)
-        self._login = LoginPage(chain, FormToken(f"{cookie}{_FORM}"), arrival, buttons)
+        form_token = FormToken(f"{cookie}{_FORM}")
+        self._login = LoginPage(chain, form_token, arrival, buttons, workers=settings.serve.workers)
         logout = LogoutPage(f"{settings.prefix}logout", upstream_cookie)
         account = Account(settings.prefix)
         session_page = SessionPage(live, account, settings.prefix)

@@ -57,8 +57,9 @@ class TestPersonalToken(BackendContract, has_source=True, counts_work=True):
         self.folder = tmp_path
         for name in ("alice", "disabled", "deleted"):
             add_user(tmp_path / "users", name, HASH)
+        # Of another process: what it has read of the users half a second ago, ours has not.
+        service = PersonalTokens.from_settings(settings_in(tmp_path), Revocations())
         self.settings = settings_in(tmp_path)
-        service = PersonalTokens.from_settings(self.settings, Revocations())
         self.texts = {
             name: service.create(name, Wish("etl"), by="test").text for name in ("alice", "disabled", "deleted")
         }

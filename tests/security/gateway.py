@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import random
+import resource
 import signal
 import socket
 import subprocess
@@ -152,12 +153,13 @@ file = "{folder / "htpasswd"}"
 
 @contextlib.contextmanager
 def running_gateway(
-    config: Path, upstream: Recorder, *, environ: Mapping[str, str] | None = None
+    config: Path, upstream: Recorder, *, environ: Mapping[str, str] | None = None, max_file_bytes: int = 0
 ) -> Generator[Gateway]:
-    """Serve until the end of the block, in a process of its own."""
+    """Serve until the end of the block, in a process of its own, which can make no file longer than the bound."""
     port, log = free_port(), config.parent / "log"
     command = [str(Path(sys.executable).with_name("compat-auth")), "serve", "--config", str(config)]
-    with log.open("wb") as output:
+    # To the end of the file, whatever its length has become: as a service's log is written.
+    with log.open("ab") as output:
         process = subprocess.Popen(
             [*command, "--bind", f"127.0.0.1:{port}"],
             stdout=output,
@@ -165,6 +167,8 @@ def running_gateway(
             env={**os.environ, **(environ or {})},
             cwd=config.parent,
         )
+    if max_file_bytes:
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
     try:
         _wait_until_live(port, process, log)
         yield Gateway(port, process, log, upstream)

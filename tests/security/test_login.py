@@ -168,14 +168,58 @@ def test_guesses_from_one_address_are_slowed_down(browser: Browser) -> None:
     assert statuses == [303] * PER_CLIENT + [429]
 
 
-def test_guesses_for_one_user_are_slowed_down_whatever_the_address_or_spelling() -> None:
+def test_nobody_locks_a_user_out_for_another_address() -> None:
+    attempts = LoginAttempts()
+    for _ in range(10 * PER_CLIENT):
+        attempts.wait_s("198.51.100.9", "alice")
+
+    wait_s = attempts.wait_s("192.0.2.1", "alice")
+
+    assert wait_s == 0
+
+
+def test_guesses_for_one_user_from_many_addresses_are_slowed_down_whatever_the_spelling() -> None:
     attempts = LoginAttempts()
 
-    waits = [attempts.wait_s(f"192.0.2.{number}", "Alice" if number % 2 else "alice") for number in range(PER_USER + 1)]
+    waits = [
+        attempts.wait_s(f"198.51.100.{number}", "Alice" if number % 2 else "alice") for number in range(PER_USER + 1)
+    ]
 
     assert waits[:-1] == [0] * PER_USER
     assert 0 < waits[-1] <= 61
     assert attempts.wait_s("192.0.2.200", "bob") == 0
+
+
+def test_a_user_is_not_kept_out_of_a_known_address_by_guesses_from_many_others() -> None:
+    attempts = LoginAttempts()
+    assert attempts.wait_s("2001:db8::1", "Alice") == 0
+    attempts.remember("2001:db8::1", "Alice")
+    for number in range(2 * PER_USER):
+        attempts.wait_s(f"10.0.{number}.1", "alice")
+
+    waits = [attempts.wait_s("2001:db8::2", "alice"), attempts.wait_s("192.0.2.1", "alice")]
+
+    assert waits[0] == 0
+    assert waits[1] > 0
+
+
+def test_logins_that_succeed_do_not_count_against_a_name() -> None:
+    attempts = LoginAttempts()
+
+    waits: list[int] = []
+    for number in range(2 * PER_USER):
+        waits.append(attempts.wait_s(f"10.0.{number}.1", "alice"))
+        attempts.remember(f"10.0.{number}.1", "alice")
+
+    assert waits == [0] * (2 * PER_USER)
+
+
+def test_workers_share_the_bound_of_an_address() -> None:
+    workers = [LoginAttempts(workers=4) for _ in range(4)]
+
+    looked_at = sum(worker.wait_s("192.0.2.1", f"user{number}") == 0 for worker in workers for number in range(50))
+
+    assert looked_at == PER_CLIENT
 
 
 def test_an_ipv6_customer_is_one_client() -> None:
@@ -188,7 +232,7 @@ def test_an_ipv6_customer_is_one_client() -> None:
 
 
 def test_too_many_attempts_say_when_to_come_back(browser: Browser) -> None:
-    for _ in range(PER_USER):
+    for _ in range(PER_CLIENT):
         browser.log_in("alice", "")
 
     answer = browser.log_in()

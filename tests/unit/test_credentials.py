@@ -13,10 +13,11 @@ from compat_auth.credentials import (
     Credential,
     Negotiate,
     Unrecognised,
+    credential_key,
     parse_authorization,
     single_authorization,
 )
-from compat_auth.errors import AmbiguousCredentials, MalformedCredentials
+from compat_auth.errors import AmbiguousCredentials, MalformedCredentials, RequestRefused
 
 
 def encoded(pair: bytes) -> str:
@@ -108,3 +109,33 @@ def test_two_headers_are_ambiguous() -> None:
 def test_a_byte_outside_ascii_is_malformed() -> None:
     with pytest.raises(MalformedCredentials):
         single_authorization(["Basic zoë".encode()])
+
+
+@pytest.mark.parametrize(
+    "spellings",
+    [
+        ("Bearer abc", "bearer abc", "BEARER   abc", " bEaReR \tabc\t "),
+        ("Basic YTpi", "basic YTpi", "BASIC    YTpi "),
+        ("Basic YTpiYw==", "Basic YTpiYx=="),
+        ("Negotiate YWI=", "NEGOTIATE  YWJ="),
+    ],
+)
+def test_every_spelling_of_a_credential_has_one_key(spellings: tuple[str, ...]) -> None:
+    keys = {credential_key(spelling) for spelling in spellings}
+
+    assert len({parse_authorization(spelling) for spelling in spellings}) == 1
+    assert len(keys) == 1
+
+
+def test_two_credentials_never_share_a_key() -> None:
+    values = ("Bearer YTpi", "Basic YTpi", "Negotiate YTpi", "Digest YTpi", "digest YTpi", "Bearer ytpi", "Basic YTpj")
+
+    keys = {credential_key(value) for value in values}
+
+    assert len(keys) == len(values)
+
+
+@pytest.mark.parametrize("value", ["Basic YTpi, Basic YTpj", "Basic !!!!", "Bearer", "", "Basic YTo="])
+def test_what_is_no_credential_has_no_key(value: str) -> None:
+    with pytest.raises(RequestRefused):
+        credential_key(value)

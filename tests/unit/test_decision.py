@@ -595,3 +595,44 @@ async def test_a_malformed_credential_is_in_the_audit_log(caplog: pytest.LogCapt
 
     assert '"result": "reject"' in caplog.text
     assert "not base64" in caplog.text
+
+
+async def test_every_spelling_of_a_credential_is_the_same_warm_credential() -> None:
+    backend = accepting(takes=frozenset({Bearer}))
+    decider = make_decider(backend)
+    await decider.decide(presented("Bearer token"))
+
+    for number in range(1, 50):
+        for scheme in ("bearer", "BEARER", "bEaReR"):
+            value = f"{scheme}{' ' * number}token"
+            assert decider.recall(value.encode(), presented) is not None
+            await decider.decide(presented(value))
+
+    assert len(decider._verified) == 1
+
+
+async def test_what_cannot_be_parsed_is_recalled_as_nothing() -> None:
+    decider = make_decider(accepting())
+    await decider.decide(presented(GOOD))
+
+    recalled = [
+        decider.recall(value, presented)
+        for value in (b"Basic", GOOD.encode() + b", Basic YTpi", b"B\xc3\xa4sic YTpi", b"")
+    ]
+
+    assert recalled == [None] * 4
+
+
+async def test_one_user_with_many_credentials_pushes_nobody_out() -> None:
+    def says(credential: Credential) -> Outcome:
+        assert isinstance(credential, Basic)
+        return Accept(Identity(credential.username, "first"), reusable_s=60)
+
+    decider = make_decider(scripted("first", says), cache_entries=10)
+    anna = basic("anna", "hunter2")
+    await decider.decide(presented(anna))
+
+    for number in range(50):
+        await decider.decide(presented(basic("mallory", f"password {number}")))
+
+    assert decider.recall(anna.encode(), presented) is not None

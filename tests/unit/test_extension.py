@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -90,3 +92,49 @@ def test_a_wrong_password_is_refused_beside_a_valid_session(app: flask.Flask) ->
 
 def test_the_app_keeps_its_own_404(app: flask.Flask) -> None:
     assert app.test_client().get("/nowhere").text == "their own 404"
+
+
+@pytest.mark.parametrize(
+    ("headers", "result", "username"),
+    [
+        (GOOD, "accept", "alice"),
+        (WRONG, "reject", "alice"),
+        ({"Authorization": basic("nobody", "x")}, "reject", "nobody"),
+        ({"Authorization": "Basic !!!"}, "reject", ""),
+        ({"Authorization": "Bearer x"}, "skip", ""),
+        ({}, "skip", ""),
+    ],
+)
+def test_a_guarded_view_leaves_one_line_in_the_audit_log(
+    app: flask.Flask, caplog: pytest.LogCaptureFixture, headers: dict[str, str], result: str, username: str
+) -> None:
+    caplog.set_level(logging.INFO, "compat_auth.audit")
+
+    app.test_client().get("/guarded", headers=headers)
+
+    (line,) = (record.getMessage() for record in caplog.records if record.name == "compat_auth.audit")
+    event = json.loads(line)
+    assert (event["result"], event["username"], event["path"]) == (result, username, "/guarded")
+
+
+def test_a_module_s_own_guard_leaves_a_line_for_a_wrong_password(
+    config: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "compat_auth.audit")
+    app = flask.Flask("module")
+    app.config["COMPAT_AUTH"] = config
+    basic_auth.init_app(app)
+    app.add_url_rule("/", "x", basic_auth.requires_authentication(lambda: "in"))
+
+    app.test_client().get("/", headers=WRONG)
+
+    (line,) = (record.getMessage() for record in caplog.records if record.name == "compat_auth.audit")
+    assert json.loads(line)["result"] == "reject"
+
+
+def test_a_header_is_never_taken_for_the_word_of_a_gate(app: flask.Flask) -> None:
+    headers = {"compat_auth.judged": "alice", "Compat-Auth-Judged": "alice"}
+
+    answer = app.test_client().get("/guarded", headers=headers)
+
+    assert answer.status_code == 401

@@ -90,3 +90,42 @@ def test_the_credential_itself_is_not_in_the_memory() -> None:
     verified.remember(verified.digest(b"hunter2"), "grant", 60)
 
     assert "hunter2" not in repr(vars(verified))
+
+
+def test_an_owner_of_many_credentials_pushes_out_only_its_own() -> None:
+    verified: VerifiedCredentials[str] = VerifiedCredentials(10)
+    for name in ("anna", "bert", "carl"):
+        verified.remember(name.encode(), "grant", 60, owner=name)
+
+    for number in range(1000):
+        verified.remember(b"mallory %d" % number, "grant", 60, owner="mallory")
+
+    assert all(verified.find(name) is not None for name in (b"anna", b"bert", b"carl"))
+    assert verified.find(b"mallory 999") is not None
+    assert len(verified) == 10
+
+
+def test_a_newcomer_takes_the_place_of_the_owner_who_has_most() -> None:
+    verified: VerifiedCredentials[str] = VerifiedCredentials(4)
+    verified.remember(b"anna", "grant", 60, owner="anna")
+    for number in range(3):
+        verified.remember(b"mallory %d" % number, "grant", 60, owner="mallory")
+
+    verified.remember(b"bert", "grant", 60, owner="bert")
+
+    assert verified.find(b"anna") is not None
+    assert verified.find(b"bert") is not None
+    assert verified.find(b"mallory 0") is None
+
+
+def test_what_is_forgotten_no_longer_counts_for_its_owner() -> None:
+    verified: VerifiedCredentials[str] = VerifiedCredentials(3)
+    verified.remember(b"anna", "grant", 60, owner="anna")
+    for number in range(100):
+        verified.remember(b"bert %d" % number, "grant", 60, owner="bert")
+        verified.forget(b"bert %d" % number)
+
+    verified.forget_those(lambda grant: grant == "grant")
+
+    assert len(verified) == 0
+    assert not verified._owned

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from compat_auth.config import Settings
+from compat_auth.directory_catalog import shared_directory
 from compat_auth.errors import BackendUnavailable, ConfigError, NoSuchUser
 from compat_auth.identity import Identity
 from compat_auth.subject_links import SubjectLinks
@@ -91,7 +92,7 @@ class NewcomersInAirflow:
             raise ConfigError(f"{where}: created users would not be found; set [airflow_db] url, and look up there")
         return cls(
             UpstreamUsers.from_settings(settings, where=where),
-            AirflowDatabaseDirectory.from_settings(settings),
+            shared_directory(AirflowDatabaseDirectory, settings),
             links,
             role=google.create_role,
             administrator=google.create_as,

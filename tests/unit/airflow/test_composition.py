@@ -297,3 +297,12 @@ def test_every_process_of_airflow_imports_the_plugin_so_it_imports_next_to_nothi
             "compat_auth.airflow.switch",
         ]
     )
+
+
+@pytest.mark.parametrize(
+    ("written", "workers"), [("", 1), ("workers = 4", 4), ("workers = 200", 64), ("workers = many", 1)]
+)
+def test_what_is_counted_is_shared_by_airflow_s_workers(written: str, workers: int) -> None:
+    settings = settings_of(f"[api]\n{written}\n")
+
+    assert settings.serve.workers == workers
