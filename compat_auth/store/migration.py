@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import re
+from dataclasses import dataclass
 
 from alembic import command
 from alembic.config import Config
@@ -27,6 +28,21 @@ _TOLERANT = re.compile(r"[0-9]{4}_from_([0-9]{4})")
 _NUMBER_LENGTH = 4
 
 
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """A revision that a downgrade would undo.
+
+    Attributes:
+        revision: Its name.
+        holds: What its tables hold.
+        below: The name of the one before, or "".
+    """
+
+    revision: str
+    holds: str
+    below: str
+
+
 def upgrade(connection: Connection) -> None:
     """Bring the tables up to date, inside the connection's transaction.
 
@@ -41,22 +57,46 @@ def upgrade(connection: Connection) -> None:
 
 
 def downgrade(connection: Connection, target: str) -> None:
-    """Bring the tables back to an older revision, inside the connection's transaction; what only newer ones hold is lost.
+    """Bring the tables back to an older revision, inside the connection's transaction; what newer ones hold is deleted.
 
     Args:
         connection: May write.
-        target: Number of the revision, such as "0002"; "" for no tables at all.
+        target: Number of the revision, such as "0002".
 
     Raises:
-        ConfigError: There is no such older revision, or a newer version of this program has changed the tables.
+        ConfigError: See `undone_by`.
     """
     _lock(connection)
-    older = _revisions_below(connection)
-    if target and target not in older:
+    undone = undone_by(connection, target)
+    if undone:
+        command.downgrade(_config(connection), undone[-1].below)
+
+
+def undone_by(connection: Connection, target: str) -> tuple[Undone, ...]:
+    """Return what a downgrade to a revision would undo, the newest first.
+
+    Args:
+        connection: May read.
+        target: Number of the revision, such as "0002".
+
+    Raises:
+        ConfigError: The tables have no such older revision, or a newer version of this program has made them.
+    """
+    found, newest = revisions(connection)
+    if found and found not in _known():
         raise ConfigError(
-            f"{target}: not a revision below that of the tables; there are: {', '.join(older) or 'none, they are the oldest'}"
+            f"database_url: its tables have revision {found}, and this version knows none after {newest}; "
+            "run the db downgrade of the version of compat_auth that made them"
         )
-    command.downgrade(_config(connection), older[target] if target else "base")
+    script = ScriptDirectory.from_config(_config())
+    undone: list[Undone] = []
+    for revision in script.iterate_revisions(found or "base", "base"):
+        if revision.revision[:_NUMBER_LENGTH] == target:
+            return tuple(undone)
+        below = revision.down_revision
+        undone.append(Undone(revision.revision, revision.doc, below if isinstance(below, str) else ""))
+    numbers = ", ".join(one.revision[:_NUMBER_LENGTH] for one in undone) or "none, there are no tables"
+    raise ConfigError(f"revision {target}: the tables never had it; they had: {numbers}")
 
 
 def is_current(connection: Connection) -> bool:
@@ -158,23 +198,6 @@ def _tolerates(found: str, newest: str) -> bool:
 def _known() -> tuple[str, ...]:
     """Return the revisions that this program knows, the newest first."""
     return tuple(revision.revision for revision in ScriptDirectory.from_config(_config()).walk_revisions())
-
-
-def _revisions_below(connection: Connection) -> dict[str, str]:
-    """Return the older revisions that a downgrade can go to, by number.
-
-    Raises:
-        ConfigError: The revision of the tables is not known here.
-    """
-    found, newest = revisions(connection)
-    known = _known()
-    if found and found not in known:
-        raise ConfigError(
-            f"database_url: its tables have revision {found}, and this version knows none after {newest}: "
-            "run the db downgrade of the version of compat_auth that made them"
-        )
-    below = known[known.index(found) + 1 :] if found else ()
-    return {revision[:_NUMBER_LENGTH]: revision for revision in below}
 
 
 def _config(connection: Connection | None = None) -> Config:
