@@ -89,6 +89,7 @@ ROWS = (
             "directory_catalog",
             "fetched_document",
             "keys",
+            "last_answers",
             "protocol",
             "verdict_cache",
             "webhook",

@@ -89,6 +89,7 @@ class AirflowDatabaseDirectory:
     """Users with the hashes that Airflow's FAB stored."""
 
     name = "airflow_db"
+    is_server = True
     needs = ("[airflow_db] url",)
 
     def __init__(self, url: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:

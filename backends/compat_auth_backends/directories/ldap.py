@@ -63,6 +63,7 @@ class LdapDirectory:
     name = "ldap"
     needs = ("[ldap] url", "[ldap] base")
     knows_upstream_id = False
+    is_server = True
 
     def __init__(self, settings: LdapSettings) -> None:
         self._settings = settings
