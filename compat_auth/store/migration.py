@@ -17,7 +17,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import String, column, inspect, select, table, text
 from sqlalchemy.engine import Connection
 
-from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.errors import ConfigError, NewerTables
 from compat_auth.postgresql import lift_time_limits
 from compat_auth.store.database import Database
 
@@ -130,8 +130,8 @@ def revisions(connection: Connection) -> tuple[str, str]:
 def open_store(url: str) -> Database:
     """Return the database of that URL; its tables are brought up to date at its first use.
 
-    Its users get BackendUnavailable where a newer version of this program has changed the tables: they are back as soon
-    as the tables or the program are, without a restart.
+    Its users get NewerTables, a BackendUnavailable, where a newer version of this program has changed the tables: they
+    can use it again, without a restart, as soon as the tables are fit.
 
     Raises:
         ConfigError: The URL is malformed, of another database, or its driver is not installed.
@@ -160,19 +160,17 @@ def _bring_up_to_date(connection: Connection) -> None:
     try:
         upgrade(connection)
     except ConfigError as error:
-        raise BackendUnavailable(str(error)) from error
+        raise NewerTables(str(error)) from error
 
 
 def _require_fit(connection: Connection) -> None:
     try:
         is_fit = is_current(connection)
     except ConfigError as error:
-        raise BackendUnavailable(str(error)) from error
+        raise NewerTables(str(error)) from error
     if not is_fit:
         # Not upgraded from here: an operator may just be rolling back, with this program still running.
-        raise BackendUnavailable(
-            "database_url: its tables were brought back to an older revision; restart this program"
-        )
+        raise NewerTables("database_url: its tables were brought back to an older revision; restart this program")
 
 
 def _lock(connection: Connection) -> None:
