@@ -70,7 +70,8 @@ class RoleAccountNames:
             reading.start()
             if not self._is_away:
                 reading.join(WAIT_S)
-        return self._names or names
+        # There may be none any more.
+        return names if self._names is None else self._names
 
     def _read_and_release(self) -> frozenset[str]:
         try:
