@@ -40,6 +40,7 @@ from compat_auth.proxy import ReverseProxy
 from compat_auth.requirements import Requirements
 from compat_auth.revocation import revocations_of
 from compat_auth.session_cookie import SessionCookie
+from compat_auth.store_check import StoreCheck
 from compat_auth.strategies import Strategy, build_strategy, open_key_ring
 from compat_auth.tokens import SHARED_SECRET_KID, shared_secret_verifier, verify
 from compat_auth.trust import TrustedProxies
@@ -83,7 +84,7 @@ class Gateway:
             trusted=trusted,
             pages={
                 "live": live,
-                "ready": ready_page(self._proxy.require_reachable),
+                "ready": ready_page(self._proxy.require_reachable, StoreCheck.from_settings(settings).require),
                 JWKS_PATH: jwks_page(public_keys(settings)),
                 **forward_auth_pages(),
                 **(v1_public_pages() if translates else {}),

@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable
 
 from compat_auth.config import Settings
+from compat_auth.errors import BackendUnavailable
 from compat_auth.keys import unix_now
+from compat_auth.outage import PATIENCE_S
 from compat_auth.revocation import UNHEARD_S, Revocation, Revocations
 from compat_auth.store.denial_rows import Denial, DenialRows
 from compat_auth.store.migration import open_store
@@ -101,7 +103,10 @@ class Denials:
             if self._reading is None:
                 self._reading = asyncio.ensure_future(asyncio.to_thread(self.read))
                 self._reading.add_done_callback(self._end_reading)
-            await asyncio.shield(self._reading)
+            try:
+                await asyncio.wait_for(asyncio.shield(self._reading), PATIENCE_S)
+            except asyncio.TimeoutError:
+                raise BackendUnavailable(f"database_url: no answer within {PATIENCE_S:g} s") from None
 
     def read(self) -> None:
         """Look at the store.

@@ -16,6 +16,8 @@ from compat_auth.proxy import ReverseProxy
 from compat_auth.redis_connection import RedisConnection
 from compat_auth.registry import load_chain
 from compat_auth.sealed_box import sharing_secrets
+from compat_auth.store.database import Database
+from compat_auth.store.migration import require_known_tables
 from compat_auth.strategies import build_strategy
 from compat_auth.trust import TrustedProxies
 
@@ -55,6 +57,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
         asked = []
     for name in dict.fromkeys([*asked, *settings.lookup.directories]):
         yield from _directory(name, settings)
+    yield _try("database_url", lambda: _store(settings))
     if url := settings.redis_url.get_secret_value():
         yield _try("redis_url", lambda: _redis(url, settings))
     yield _try("token", lambda: _token(settings))
@@ -73,6 +76,12 @@ def _try(what: str, look: Callable[[], str]) -> Finding:
 
 def _chain(settings: Settings) -> str:
     return ", ".join(backend.name for backend in load_chain(settings)) + f"; mode {settings.mode}"
+
+
+def _store(settings: Settings) -> str:
+    url = settings.database_url.get_secret_value()
+    require_known_tables(url)
+    return f"{Database(url).label}: fit for this version"
 
 
 def _backends(settings: Settings) -> Iterator[Finding]:

@@ -55,7 +55,8 @@ class PasswordAccepted:
 class UserDirectory(Protocol):
     """Users who can be looked up by name. Every method may be called from any thread.
 
-    One that never knows the upstream's own key says so by a class attribute `knows_upstream_id = False`.
+    One that never knows the upstream's own key says so by a class attribute `knows_upstream_id = False`; one that asks a
+    server, which may be away, by `is_server = True`.
     """
 
     name: str

@@ -7,6 +7,7 @@ The tree, and who must act on each::
     │   ├── BackendNotFound            ... names a backend that is installed
     │   └── KeyFileError               ... mends or protects a key file
     ├── BackendUnavailable             an operator mends the source; callers retry  503, exit 69
+    │   ├── NewerTables                ... installs the version of the tables       503, exit 78
     │   └── Overloaded                 nobody: too much is waiting, callers retry   503
     ├── RequestRefused                 the caller changes the request
     │   ├── BadRequest                 ... its shape                                400
@@ -91,6 +92,12 @@ class BackendUnavailable(CompatAuthError):
     exit_code = 69  # EX_UNAVAILABLE
     title = "Authentication source unavailable"
     retry_after_s = 5
+
+
+class NewerTables(BackendUnavailable):
+    """Another version of this program has changed the tables, and this one would not work on them."""
+
+    exit_code = 78
 
 
 class Overloaded(BackendUnavailable):

@@ -10,6 +10,7 @@ from compat_auth.directory import DirectoryUser, UserDirectory
 from compat_auth.directory_catalog import load_user_directories
 from compat_auth.errors import NoSuchUser, UnknownUser
 from compat_auth.identity import Identity
+from compat_auth.last_answers import LastAnswers
 from compat_auth.outcome import Accept, Reject
 
 
@@ -23,6 +24,7 @@ class Lookup:
         directories: None: every identity is kept as it is.
         needs_key: The upstream wants its own key for the user, so one that a directory has vouched for is looked up too.
         reserves: Whether an identity, as completed, has a name that is another's; None: all names are free.
+        believed_s: Seconds for which the last answer of a directory server counts while it is away.
     """
 
     def __init__(
@@ -31,8 +33,10 @@ class Lookup:
         *,
         needs_key: bool = False,
         reserves: Callable[[Identity], bool] | None = None,
+        believed_s: float = 0,
     ) -> None:
         self._directories = directories
+        self._last_answers = LastAnswers(believed_s)
         self._reserves = reserves
         self._needs_key = needs_key
 
@@ -51,12 +55,21 @@ class Lookup:
         if not names:
             names = ["airflow_db"] if settings.airflow_db.url.get_secret_value() else []
         directories = load_user_directories(names, settings) if names else ()
-        return cls(directories, needs_key=settings.upstream.profile == "airflow-fab", reserves=reserves)
+        needs_key, believed_s = settings.upstream.profile == "airflow-fab", settings.basic_auth.cache_ttl_s
+        return cls(directories, needs_key=needs_key, reserves=reserves, believed_s=believed_s)
 
     @property
     def finds_keys(self) -> bool:
         """Whether one of the directories may know the upstream's own key for a user."""
         return any(getattr(directory, "knows_upstream_id", True) for directory in self._directories)
+
+    def find(self, directory: UserDirectory, username: str) -> DirectoryUser | None:
+        """Return what a directory says of a name; while it is away, what it said a moment ago.
+
+        Raises:
+            BackendUnavailable: It could not be asked, neither now nor a moment ago.
+        """
+        return self._last_answers.find(directory, username)
 
     def complete(self, identity: Identity) -> Identity:
         """Return the identity with the directory's spelling of the name, key, e-mail address and roles.
@@ -80,7 +93,7 @@ class Lookup:
             return identity
         completed: Identity | None = None
         for directory in self._directories:
-            user = directory.find((completed or identity).username)
+            user = self.find(directory, (completed or identity).username)
             if user is None:
                 continue
             if not user.active:

@@ -1,13 +1,19 @@
-"""A server that cannot be reached: whoever would ask it next need not wait until that is found out once more."""
+"""A circuit breaker for a server that cannot be reached or is silent: one caller waits for it, the others do not."""
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 PAUSE_S = 1.0
+# A server that answers nobody for so long is taken for silent: later callers are refused at once.
+PATIENCE_S = 2.0
+# Half of the threads that the chain has by default: the other half is for requests that need no such server.
+MAX_CALLERS = 8
 
 
 class Outage:
@@ -15,44 +21,93 @@ class Outage:
 
     Args:
         monotonic: Clock, in seconds.
+        patience_s: When a caller has waited for so long and nobody has got an answer since, no other caller joins it.
+            Where `MAX_CALLERS` wait already, half of it is enough.
     """
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+    _again_at: float | None
+    _is_tried: bool
+    _answered_at: float
+    _waiting: dict[object, float]
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic, *, patience_s: float = PATIENCE_S) -> None:
         self._monotonic = monotonic
-        self._lock = threading.Lock()
-        self._again_at: float | None = None
-        self._is_tried = False
+        self._patience_s = patience_s
+        self._start_afresh()
+
+    @classmethod
+    def of(cls, server: str) -> Outage:
+        """Return the one circuit breaker that this process has for a server.
+
+        Args:
+            server: What tells it from all others, such as host, port and database.
+        """
+        with _SHARING:
+            found = _SHARED.get(server)
+            if found is None:
+                found = _SHARED[server] = cls()
+            return found
 
     @contextmanager
     def trying(self) -> Generator[None]:
-        """Give the block a try at reaching the server; it is away when the block raises OSError.
+        """Give the block a try at asking the server; it is away when the block raises OSError.
 
         Raises:
-            ConnectionError: It was away a moment ago, or somebody else is trying whether it still is.
+            ConnectionError: It was away a moment ago and another caller finds out whether it still is, or it is silent
+                and others wait for it.
         """
-        was_away = self._take_try()
+        if self._pid != os.getpid():
+            self._start_afresh()
+        call = object()
+        was_away = self._enter(call)
         try:
             yield
         except OSError:
-            self._end_try(was_away, again_at=self._monotonic() + PAUSE_S)
+            self._leave(call, was_away, again_at=self._monotonic() + PAUSE_S)
             raise
         except BaseException:
             # Whatever it was, it says nothing about the server.
-            self._end_try(was_away, again_at=self._again_at)
+            self._leave(call, was_away, again_at=self._again_at)
             raise
-        self._end_try(was_away, again_at=None)
+        self._leave(call, was_away, again_at=None)
 
-    def _take_try(self) -> bool:
+    def _enter(self, call: object) -> bool:
         with self._lock:
+            now = self._monotonic()
+            was_away = self._again_at is not None
             if self._again_at is None:
-                return False
-            if self._is_tried or self._monotonic() < self._again_at:
+                self._require_answers(now)
+            elif self._is_tried or now < self._again_at:
                 raise ConnectionError("away a moment ago")
-            self._is_tried = True
-            return True
+            self._is_tried = was_away
+            self._waiting[call] = now
+            return was_away
 
-    def _end_try(self, was_away: bool, *, again_at: float | None) -> None:
+    def _require_answers(self, now: float) -> None:
+        if not self._waiting:
+            return
+        silent_s = now - max(min(self._waiting.values()), self._answered_at)
+        if silent_s >= self._patience_s / (2 if len(self._waiting) >= MAX_CALLERS else 1):
+            raise ConnectionError(f"silent for {silent_s:.1f} s, and others wait for it")
+
+    def _leave(self, call: object, was_away: bool, *, again_at: float | None) -> None:
         with self._lock:
+            del self._waiting[call]
+            if again_at is None:
+                self._answered_at = self._monotonic()
             self._again_at = again_at
             if was_away:
                 self._is_tried = False
+
+    def _start_afresh(self) -> None:
+        # No caller of the process that we were forked from waits in this one, and a lock that it held would never open.
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._again_at = None
+        self._is_tried = False
+        self._answered_at = float("-inf")
+        self._waiting = {}
+
+
+_SHARING = threading.Lock()
+_SHARED: weakref.WeakValueDictionary[str, Outage] = weakref.WeakValueDictionary()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 from collections.abc import Awaitable, Callable
 
 from compat_auth.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.audit_losses import LOSSES
 from compat_auth.decision import Granted
-from compat_auth.errors import UpstreamUnreachable
+from compat_auth.errors import BackendUnavailable, UpstreamUnreachable
 from compat_auth.gate import Gate, Page
 from compat_auth.request import GateRequest
 
 JWKS_PATH = "/.well-known/jwks.json"
 _JSON = b"application/json"
+_log = logging.getLogger(__name__)
 # RFC 7517 8.5.1. Short enough to be seen well within the overlap of a key rotation.
 _JWKS_CACHE: RawHeaders = [(b"cache-control", b"public, max-age=300")]
 _NO_STORE: RawHeaders = [(b"cache-control", b"no-store")]
@@ -24,14 +27,23 @@ async def live(_gate: Gate, _request: GateRequest, _receive: Receive, send: Send
     await respond(send, 200, b'{"status":"live"}', content_type=_JSON, headers=_NO_STORE)
 
 
-def ready_page(require_ready: Callable[[], Awaitable[None]]) -> Page:
-    """Return the page that answers 200 while requests can be served, else 503 with the reason."""
+def ready_page(*requirements: Callable[[], Awaitable[None]]) -> Page:
+    """Return the page that answers 200 while requests can be served, else 503 with the reason.
+
+    Args:
+        requirements: Each returns, or raises UpstreamUnreachable or BackendUnavailable.
+    """
 
     async def ready(_gate: Gate, _request: GateRequest, _receive: Receive, send: Send) -> None:
         try:
-            await require_ready()
-        except UpstreamUnreachable:
-            body = b'{"status":"not ready","reason":"the upstream does not accept connections"}'
+            await asyncio.gather(*(require() for require in requirements))
+        except (UpstreamUnreachable, BackendUnavailable) as error:
+            is_upstream = isinstance(error, UpstreamUnreachable)
+            # Anybody may ask: which database it is, and what is wrong with it, is for the log.
+            reason = "the upstream does not accept connections" if is_upstream else "the store cannot be used"
+            if not is_upstream:
+                _log.warning("not ready: %s", error)
+            body = json.dumps({"status": "not ready", "reason": reason}).encode()
             await respond(send, 503, body, content_type=_JSON, headers=_NO_STORE)
         else:
             await _respond_about_log(send)

@@ -15,6 +15,10 @@ from compat_auth.store.role_account_rows import RoleAccountRows
 
 # So soon a new role account is known in every process, and so seldom the store is asked.
 BELIEVED_S = 1.0
+# So long a login waits for the names to be read again, where they are known; then they are read without it.
+WAIT_S = 0.5
+# So long it waits for another login that reads them for the first time.
+FIRST_WAIT_S = 2.0
 _log = logging.getLogger(__name__)
 
 
@@ -56,14 +60,18 @@ class RoleAccountNames:
         names = self._names
         if names is not None and self._monotonic() - self._read_at < BELIEVED_S:
             return names
-        # Only who knows no names waits for a store that is slow: nobody else's login depends on it.
-        if not self._lock.acquire(blocking=names is None):
-            assert names is not None  # noqa: S101  # for the type checkers: else the lock is waited for
-            return names
-        if names is not None and self._is_away:
-            threading.Thread(target=self._read_and_release, name="compat-auth-role-accounts", daemon=True).start()
-            return names
-        return self._read_and_release()
+        if names is None:
+            if not self._lock.acquire(timeout=FIRST_WAIT_S):
+                raise BackendUnavailable("the names of role accounts are still being read for the first time")
+            return self._read_and_release()
+        # Whoever knows names does not wait for a store that is slow: nobody's login depends on it.
+        if self._lock.acquire(blocking=False):
+            reading = threading.Thread(target=self._read_and_release, name="compat-auth-role-accounts", daemon=True)
+            reading.start()
+            if not self._is_away:
+                reading.join(WAIT_S)
+        # There may be none any more.
+        return names if self._names is None else self._names
 
     def _read_and_release(self) -> frozenset[str]:
         try:

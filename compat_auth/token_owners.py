@@ -25,11 +25,14 @@ class TokenOwners:
     Args:
         directories: Asked in this order.
         needs_key: The upstream wants its own key for a user.
+        believed_s: See `Lookup`.
     """
 
-    def __init__(self, directories: tuple[UserDirectory, ...], *, needs_key: bool = False) -> None:
+    def __init__(
+        self, directories: tuple[UserDirectory, ...], *, needs_key: bool = False, believed_s: float = 0
+    ) -> None:
         self._directories = directories
-        self._lookup = Lookup(directories, needs_key=needs_key)
+        self._lookup = Lookup(directories, needs_key=needs_key, believed_s=believed_s)
         self._needs_key = needs_key
 
     @classmethod
@@ -47,7 +50,8 @@ class TokenOwners:
         else:
             found = load_directories(settings.basic_auth.directories, settings)
             directories = tuple(directory for directory in found if isinstance(directory, UserDirectory))
-        return cls(directories, needs_key=settings.upstream.profile == "airflow-fab")
+        needs_key = settings.upstream.profile == "airflow-fab"
+        return cls(directories, needs_key=needs_key, believed_s=settings.basic_auth.cache_ttl_s)
 
     def require_some(self) -> None:
         """Return where users can be looked up.
@@ -101,4 +105,4 @@ class TokenOwners:
         raise UnknownOwner(f"{name!r}: no directory knows this user")
 
     def _knows(self, username: str) -> bool:
-        return any(directory.find(username) is not None for directory in self._directories)
+        return any(self._lookup.find(directory, username) is not None for directory in self._directories)

@@ -20,6 +20,7 @@ ROWS = (
         {
             "accident",
             "airflow2_notes",
+            "answer_deadline",
             "audit",
             "bearer",
             "errors",
@@ -95,6 +96,7 @@ ROWS = (
             "fetched_document",
             "held_body",
             "keys",
+            "last_answers",
             "protocol",
             "verdict_cache",
             "webhook",
@@ -104,6 +106,7 @@ ROWS = (
     ("shared with other processes", {"redis_connection", "sealed_box"}),
     ("what they share", {"redis_channel", "shared_verdicts"}),
     ("what is no longer good", {"revocation"}),
+    ("databases", {"postgresql"}),
     ("tables", {"store", "store.schema", "store.database", "store.migrations", "store.migrations.versions"}),
     ("what is denied", {"store.denial_rows"}),
     (
@@ -127,7 +130,7 @@ ROWS = (
             "store.migrations.versions.r0003_denied_tokens",
         },
     ),
-    ("names that are reserved", {"role_account_names"}),
+    ("names that are reserved, and whether the store is there", {"role_account_names", "store_check"}),
     (
         "kinds of backends",
         {
@@ -282,10 +285,12 @@ PUBLIC = {
         "live_sessions",
         "jwks_cache",
         "lookup",
+        "outage",
         "outcome",
         "password_file",
         "personal_tokens",
         "pinned_links",
+        "postgresql",
         "revocation",
         "testing",
         "scopes",

@@ -166,7 +166,7 @@ class SessionBackend(Backend):
                 )
             # It only checks passwords: what it said at login stands until the session ends.
             return Accept(replace(outcome.identity, directory=session.directory))
-        user = directory.find(session.username)
+        user = self._lookup.find(directory, session.username)
         # Compared: some directories find a user by another's e-mail address.
         if user is None or user.username != session.username or not user.active:
             return Reject(

@@ -12,7 +12,8 @@ from compat_auth.errors import ConfigError
 from compat_auth.peppers import pepper_file
 from compat_auth.store.backup import backup_sqlite
 from compat_auth.store.database import Database
-from compat_auth.store.migration import revisions
+from compat_auth.store.migration import downgrade as downgrade_tables
+from compat_auth.store.migration import is_current, revisions, undone_by
 from compat_auth.store.migration import upgrade as upgrade_tables
 
 
@@ -30,9 +31,28 @@ def upgrade(config_path: str | None) -> None:
     with database.write() as connection:
         before, _ = revisions(connection)
         upgrade_tables(connection)
-        _, newest = revisions(connection)
+        found, _ = revisions(connection)
     database.close()
-    click.echo(f"{database.label}: revision {newest}, " + ("as before" if before == newest else "now up to date"))
+    click.echo(f"{database.label}: revision {found}, " + ("as before" if before == found else "now up to date"))
+
+
+@db.command()
+@config_option
+@click.option("--yes", is_flag=True, help="Delete what the newer revisions hold.")
+@click.argument("revision", metavar="REVISION")
+def downgrade(config_path: str | None, revision: str, yes: bool) -> None:
+    """Bring the tables back to REVISION, such as 0002, for an older version of the program; stop this one first."""
+    start_logging("WARNING")
+    database = Database(load_settings(config_path).database_url.get_secret_value())
+    with database.write() as connection:
+        undone = undone_by(connection, revision)
+        if undone and not yes:
+            lost = "; ".join(f"{one.revision}: {one.holds}" for one in undone)
+            raise click.UsageError(f"this deletes what these revisions hold: {lost} Make a backup, then add --yes")
+        downgrade_tables(connection, revision)
+        found, _ = revisions(connection)
+    database.close()
+    click.echo(f"{database.label}: revision {found}, " + ("now" if undone else "as before"))
 
 
 @db.command()
@@ -57,14 +77,16 @@ def backup(config_path: str | None, target: Path) -> None:
 @db.command()
 @config_option
 def check(config_path: str | None) -> None:
-    """Exit 0 when the tables are up to date, 78 when they are not, 69 when the database cannot be asked."""
+    """Exit 0 when this version can use the tables, 78 when it cannot, 69 when the database cannot be asked."""
     start_logging("WARNING")
     database = Database(load_settings(config_path).database_url.get_secret_value())
     with database.read() as connection:
         found, newest = revisions(connection)
+        is_fit = is_current(connection)
     database.close()
-    if found != newest:
+    if not is_fit:
         raise ConfigError(
             f"{database.label}: revision {found or 'none'}, and this version needs {newest}; run: compat-auth db upgrade"
         )
-    click.echo(f"{database.label}: revision {newest}, up to date")
+    state = "up to date" if found == newest else f"newer than this version's {newest}, which can use it, too"
+    click.echo(f"{database.label}: revision {found}, {state}")

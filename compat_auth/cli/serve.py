@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import sys
@@ -15,8 +16,11 @@ from uvicorn.supervisors import ChangeReload
 from compat_auth.app import create_app
 from compat_auth.cli.options import config_option, start_logging
 from compat_auth.config import DEFAULT_FILE, ENV_PREFIX, Settings, load_settings
-from compat_auth.errors import ConfigError
+from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.server import bind_socket, serve_workers, uvicorn_config
+from compat_auth.store.migration import require_known_tables
+
+logger = logging.getLogger(__name__)
 
 
 @click.command()
@@ -31,6 +35,7 @@ def serve(config_path: str | None, bind: str | None, workers: int | None, reload
     if reload and settings.serve.workers > 1:
         raise click.UsageError("--reload serves with one process; leave out --workers")
     app = create_app(settings)
+    _require_known_tables(settings)
     with bind_socket(settings.serve.bind) as listener:
         host, port = listener.getsockname()[:2]
         chain = ", ".join(settings.auth_backends)
@@ -41,6 +46,18 @@ def serve(config_path: str | None, bind: str | None, workers: int | None, reload
             _serve_reloading(config_path, listener)
         else:
             sys.exit(serve_workers(app, listener, settings.serve.workers))
+
+
+def _require_known_tables(settings: Settings) -> None:
+    """Return unless the tables are those of a newer version; a store that is away may come back while we serve.
+
+    Raises:
+        ConfigError: They are.
+    """
+    try:
+        require_known_tables(settings.database_url.get_secret_value())
+    except BackendUnavailable as error:
+        logger.warning("%s; until it is there, what needs it is 503", error)
 
 
 def _serve_reloading(config_path: str | None, listener: socket.socket) -> None:

@@ -13,20 +13,21 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import create_engine, event, text
 from sqlalchemy.engine import URL, Connection, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
 from compat_auth.errors import BackendUnavailable, ConfigError
-from compat_auth.outage import Outage
+from compat_auth.outage import PATIENCE_S, Outage
+from compat_auth.postgresql import STATEMENT_TIMEOUT_S, answering, open_postgresql
 
 CONNECT_TIMEOUT_S = 5
-STATEMENT_TIMEOUT_S = 5
+# For so long tables are believed to be as they were, while other programs may change them.
+FIT_S = 5.0
 _WRITES = "compat_auth_writes"
 _OWNER_ONLY = 0o600
 # A file that is being made is not yet opened by anybody else of this process.
@@ -39,6 +40,9 @@ class Database:
     Args:
         url: SQLAlchemy URL.
         prepare: Called once in each process with a connection that may write, before anything else is done.
+        require_fit: Called now and then with a connection; raises BackendUnavailable where another program has changed
+            the tables so that this one cannot work on them.
+        monotonic: Clock, in seconds.
 
     Attributes:
         label: Which database, without anything secret.
@@ -48,16 +52,27 @@ class Database:
         ConfigError: The URL is malformed, of another database, or its driver is not installed.
     """
 
-    def __init__(self, url: str, prepare: Callable[[Connection], None] | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        prepare: Callable[[Connection], None] | None = None,
+        require_fit: Callable[[Connection], None] | None = None,
+        *,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._url = _read_url(url)
         self._prepare = prepare
+        self._require_fit = require_fit
+        self._monotonic = monotonic
+        self._found_fit_at = float("-inf")
         self.label = f"{self._url.get_backend_name()}://{self._url.host or ''}/{self._url.database or ''}"
         self.file = Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._pid = 0
+        self._preparing = threading.Lock()
         self._is_prepared = False
-        self._outage = Outage()
+        self._outage = Outage.of(f"{self.label} {self._url.port or ''} {self._url.username or ''}")
 
     @property
     def is_there(self) -> bool:
@@ -96,31 +111,43 @@ class Database:
         try:
             with self._connect(engine(), writes=writes) as connection, connection.begin():
                 _limit(connection)
+                self._look_at_tables(connection)
                 yield connection
         except (SQLAlchemyError, OSError) as exc:
+            why = str(exc) if isinstance(exc, ConnectionError) else type(exc).__name__
             raise BackendUnavailable(
-                f"database_url {self.label}: cannot be asked ({type(exc).__name__}); "
+                f"database_url {self.label}: cannot be asked ({why}); "
                 "check that the database runs and may be written, and see: compat-auth db check"
             ) from exc
 
+    def _look_at_tables(self, connection: Connection) -> None:
+        # Another replica may be newer, and migrate them under a program that runs.
+        now = self._monotonic()
+        if self._require_fit is not None and now - self._found_fit_at >= FIT_S:
+            self._require_fit(connection)
+            self._found_fit_at = now
+
     def _ready_engine(self) -> Engine:
         engine = self._engine_of_process()
-        with self._lock:
-            if self._prepare is not None and not self._is_prepared:
+        if self._prepare is None or self._is_prepared:
+            return engine
+        # Another process may be migrating, which takes its time: a few callers wait for that, the others come again.
+        if not self._preparing.acquire(timeout=PATIENCE_S):
+            raise BackendUnavailable(f"database_url {self.label}: its tables are still being looked at")
+        try:
+            if not self._is_prepared:
                 with self._connect(engine, writes=True) as connection, connection.begin():
                     self._prepare(connection)
                 self._is_prepared = True
+        finally:
+            self._preparing.release()
         return engine
 
-    def _connect(self, engine: Engine, *, writes: bool) -> Connection:
+    def _connect(self, engine: Engine, *, writes: bool) -> AbstractContextManager[Connection]:
+        options = {_WRITES: writes}
         if self.file is not None:
-            return engine.connect().execution_options(**{_WRITES: writes})
-        # Opening a connection to a server that is silent takes until its time limit, and a thread of the chain's.
-        with self._outage.trying():
-            try:
-                return engine.connect().execution_options(**{_WRITES: writes})
-            except DBAPIError as exc:
-                raise ConnectionError(type(exc).__name__) from exc
+            return engine.connect().execution_options(**options)
+        return answering(engine, self._outage, **options)
 
     def _engine_of_process(self) -> Engine:
         with self._lock:
@@ -129,7 +156,7 @@ class Database:
                     # Its connections belong to the process that we were forked from.
                     self._engine.dispose(close=False)
                 is_sqlite = self._url.get_backend_name() == "sqlite"
-                self._engine = _open_sqlite(self._url) if is_sqlite else _open_postgresql(self._url)
+                self._engine = _open_sqlite(self._url) if is_sqlite else open_postgresql(self._url, max_overflow=6)
                 self._pid, self._is_prepared = os.getpid(), False
                 # Connections are closed with the store that opened them, not when the collector finds them.
                 weakref.finalize(self, _dispose, self._engine, self._pid).atexit = False
@@ -165,25 +192,6 @@ def _read_url(value: str) -> URL:
             return url.set(drivername="postgresql+psycopg")
         case other:
             raise ConfigError(f"database_url: {other}: only sqlite and postgresql are supported")
-
-
-def _open_postgresql(url: URL) -> Engine:
-    limits: dict[str, Any] = {
-        "connect_timeout": CONNECT_TIMEOUT_S,
-        "tcp_user_timeout": 1000 * 2 * STATEMENT_TIMEOUT_S,
-        "prepare_threshold": None,  # a prepared statement does not survive PgBouncer
-    }
-    return create_engine(
-        url,
-        connect_args=limits,
-        hide_parameters=True,
-        pool_recycle=1800,
-        poolclass=QueuePool,
-        pool_size=2,
-        max_overflow=6,
-        pool_timeout=CONNECT_TIMEOUT_S,
-        pool_pre_ping=True,
-    )
 
 
 def _limit(connection: Connection) -> None:

@@ -1,64 +1,128 @@
-"""Bring the tables to the newest shape; however many processes try at once, one does it."""
+"""Bring the tables to the newest shape; however many processes try at once, one does it.
+
+A revision says in its own name which programs work on its tables: "0005" none but those that know it, "0005_from_0003"
+all whose newest revision is 0003 or later. So a program of the version before, in a rolling upgrade or after a roll-back,
+can tell whether it may go on.
+"""
 
 from __future__ import annotations
 
+import functools
+import re
+from dataclasses import dataclass
+
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import String, column, inspect, select, table, text
 from sqlalchemy.engine import Connection
 
-from compat_auth.errors import ConfigError
+from compat_auth.errors import ConfigError, NewerTables
+from compat_auth.postgresql import lift_time_limits
 from compat_auth.store.database import Database
 
 VERSION_TABLE = "compat_auth_alembic_version"
 # Any number that no other program takes for a lock of its own in the same database.
 _ADVISORY_LOCK = 0x636F6D70
+_TOLERANT = re.compile(r"[0-9]{4}_from_([0-9]{4})")
+_NUMBER_LENGTH = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """A revision that a downgrade would undo.
+
+    Attributes:
+        revision: Its name.
+        holds: What its tables hold.
+        below: The name of the one before, or "".
+    """
+
+    revision: str
+    holds: str
+    below: str
 
 
 def upgrade(connection: Connection) -> None:
     """Bring the tables up to date, inside the connection's transaction.
 
     Raises:
-        ConfigError: A newer version of this program has changed the tables.
+        ConfigError: A newer version of this program has changed the tables, and this one would not work on them.
     """
-    if connection.dialect.name == "postgresql":
-        # The time limit is for questions, not for the wait for another process's migration.
-        connection.execute(text("SET LOCAL statement_timeout = 0"))
-        if is_current(connection):
-            return
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+    if is_current(connection):
+        return
+    _lock(connection)
     if not is_current(connection):
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+        command.upgrade(_config(connection), "head")
+
+
+def downgrade(connection: Connection, target: str) -> None:
+    """Bring the tables back to an older revision, inside the connection's transaction; what newer ones hold is deleted.
+
+    Args:
+        connection: May write.
+        target: Number of the revision, such as "0002".
+
+    Raises:
+        ConfigError: See `undone_by`.
+    """
+    _lock(connection)
+    undone = undone_by(connection, target)
+    if undone:
+        command.downgrade(_config(connection), undone[-1].below)
+
+
+def undone_by(connection: Connection, target: str) -> tuple[Undone, ...]:
+    """Return what a downgrade to a revision would undo, the newest first.
+
+    Args:
+        connection: May read.
+        target: Number of the revision, such as "0002".
+
+    Raises:
+        ConfigError: The tables have no such older revision, or a newer version of this program has made them.
+    """
+    found, newest = revisions(connection)
+    if found and found not in _known():
+        raise ConfigError(
+            f"database_url: its tables have revision {found}, and this version knows none after {newest}; "
+            "run the db downgrade of the version of compat_auth that made them"
+        )
+    script = ScriptDirectory.from_config(_config())
+    undone: list[Undone] = []
+    for revision in script.iterate_revisions(found or "base", "base"):
+        if revision.revision[:_NUMBER_LENGTH] == target:
+            return tuple(undone)
+        below = revision.down_revision
+        undone.append(Undone(revision.revision, revision.doc, below if isinstance(below, str) else ""))
+    numbers = ", ".join(one.revision[:_NUMBER_LENGTH] for one in undone) or "none, there are no tables"
+    raise ConfigError(f"revision {target}: the tables never had it; they had: {numbers}")
 
 
 def is_current(connection: Connection) -> bool:
-    """Return whether the tables are up to date.
+    """Return whether the tables need no upgrade: they are up to date, or newer and fit for this program, too.
 
     Raises:
-        ConfigError: A newer version of this program has changed the tables.
+        ConfigError: A newer version of this program has changed the tables, and this one would not work on them.
     """
     found, newest = revisions(connection)
-    return found == newest
+    return found == newest or (bool(found) and found not in _known())
 
 
 def revisions(connection: Connection) -> tuple[str, str]:
     """Return the revision that the tables have, "" for none, and the newest that this program knows.
 
     Raises:
-        ConfigError: A newer version of this program has changed the tables.
+        ConfigError: A newer version of this program has changed the tables, and this one would not work on them.
     """
-    script = ScriptDirectory.from_config(_config())
-    newest = script.get_current_head() or ""
-    context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
-    found = context.get_current_revision() or ""
-    if found and found not in {revision.revision for revision in script.walk_revisions()}:
+    known = _known()
+    newest = known[0] if known else ""
+    found = _revision_of(connection)
+    if found and found not in known and not _tolerates(found, newest):
         raise ConfigError(
             f"database_url: its tables have revision {found}, which this version does not know (newest here: {newest}); "
-            "install the version of compat_auth that made them"
+            "install the version of compat_auth that made them, or run that version's compat-auth db downgrade "
+            f"{newest[:_NUMBER_LENGTH]}"
         )
     return found, newest
 
@@ -66,13 +130,77 @@ def revisions(connection: Connection) -> tuple[str, str]:
 def open_store(url: str) -> Database:
     """Return the database of that URL; its tables are brought up to date at its first use.
 
+    Its users get NewerTables, a BackendUnavailable, where a newer version of this program has changed the tables: they
+    can use it again, without a restart, as soon as the tables are fit.
+
     Raises:
         ConfigError: The URL is malformed, of another database, or its driver is not installed.
     """
-    return Database(url, upgrade)
+    return Database(url, _bring_up_to_date, _require_fit)
 
 
-def _config() -> Config:
+def require_known_tables(url: str) -> None:
+    """Return unless a newer version of this program has changed the tables, and this one would not work on them.
+
+    Raises:
+        ConfigError: One has.
+        BackendUnavailable: The database could not be asked.
+    """
+    database = Database(url)
+    if not database.is_there:
+        return
+    try:
+        with database.read() as connection:
+            revisions(connection)
+    finally:
+        database.close()
+
+
+def _bring_up_to_date(connection: Connection) -> None:
+    try:
+        upgrade(connection)
+    except ConfigError as error:
+        raise NewerTables(str(error)) from error
+
+
+def _require_fit(connection: Connection) -> None:
+    try:
+        is_fit = is_current(connection)
+    except ConfigError as error:
+        raise NewerTables(str(error)) from error
+    if not is_fit:
+        # Not upgraded from here: an operator may just be rolling back, with this program still running.
+        raise NewerTables("database_url: its tables were brought back to an older revision; restart this program")
+
+
+def _lock(connection: Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        # Another process's migration, and our own, take the time that they need.
+        lift_time_limits(connection)
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+
+
+def _revision_of(connection: Connection) -> str:
+    # Not by Alembic's MigrationContext: it writes to the log each time, and this is asked every few seconds.
+    if not inspect(connection).has_table(VERSION_TABLE):
+        return ""
+    return connection.scalar(select(column("version_num", String())).select_from(table(VERSION_TABLE))) or ""
+
+
+def _tolerates(found: str, newest: str) -> bool:
+    oldest = _TOLERANT.fullmatch(found)
+    return oldest is not None and bool(newest) and oldest[1] <= newest[:_NUMBER_LENGTH]
+
+
+@functools.cache
+def _known() -> tuple[str, ...]:
+    """Return the revisions that this program knows, the newest first."""
+    return tuple(revision.revision for revision in ScriptDirectory.from_config(_config()).walk_revisions())
+
+
+def _config(connection: Connection | None = None) -> Config:
     config = Config()
     config.set_main_option("script_location", "compat_auth.store:migrations")
+    if connection is not None:
+        config.attributes["connection"] = connection
     return config

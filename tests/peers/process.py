@@ -6,8 +6,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.error import HTTPError, URLError
 from urllib.request import ProxyHandler, build_opener
@@ -111,12 +111,38 @@ class Process:
                 os.killpg(popen.pid, signal.SIGKILL)
             popen.wait()
 
+    @contextmanager
+    def frozen(self) -> Generator[None, None, None]:
+        """Let the program and its children do nothing until the block ends; their connections stay open and silent."""
+        assert self.pid is not None
+        # The parent first: it starts no child afterwards.
+        os.kill(self.pid, signal.SIGSTOP)
+        stopped = [self.pid, *_descendants(self.pid)]
+        try:
+            for pid in stopped[1:]:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in stopped:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     def log_tail(self) -> str:
         """Return the last lines of the log, under a line that says where the rest is."""
         if not self.log.exists():
             return f"no log in {self.log}"
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
         return "\n".join([f"--- end of {self.log}", *lines])
+
+
+def _descendants(pid: int) -> list[int]:
+    children: list[int] = []
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        # A process may end while its folder is looked at. The name, in parentheses, may hold anything.
+        with suppress(OSError):
+            if int(status.read_text(errors="replace").rpartition(")")[2].split()[1]) == pid:
+                children.append(int(status.parent.name))
+    return [one for child in children for one in (child, *_descendants(child))]
 
 
 def run(command: Sequence[str], *, env: Mapping[str, str], folder: Path, log: Path) -> None:

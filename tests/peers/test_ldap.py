@@ -15,6 +15,7 @@ import pytest
 
 from compat_auth.directory import DirectoryUser, PasswordAccepted
 from compat_auth.errors import BackendUnavailable, Overloaded
+from compat_auth.outage import PATIENCE_S
 from compat_auth_backends.directories.connection_pool import ALONE_PAUSE_S
 from compat_auth_backends.directories.ldap import LdapDirectory
 from peers.authority import Authority
@@ -370,3 +371,53 @@ def test_a_forked_process_opens_connections_of_its_own_and_leaves_the_parents_al
 
     assert os.waitstatus_to_exitcode(status) == 0
     assert checked(directory, "alice") == ALICE
+
+
+def test_a_server_that_freezes_costs_one_login_of_the_process_its_time_and_later_ones_nothing(
+    slapd: Slapd, second_slapd: Slapd
+) -> None:
+    settings = slapd.settings(url=[slapd.url, second_slapd.url])
+    directories = [LdapDirectory(settings) for _ in range(2)]
+    # Kept connections to search and to bind, in both.
+    assert [checked(directory, "alice") for directory in directories * 2] == [ALICE] * 4
+
+    with slapd.process.frozen():
+        began = time.monotonic()
+        first = checked(directories[0], "alice")
+        first_s = time.monotonic() - began
+        later = [checked(directory, name) for name in ("alice", "bob") for directory in directories]
+        later_s = time.monotonic() - began - first_s
+        wrong = checked(directories[1], "alice", "wrong")
+
+    for directory in directories:
+        directory.close()
+    assert first == ALICE
+    assert first_s < settings.timeout_s + 1
+    assert ([user.username for user in later if user], wrong) == (["alice", "alice", "bob", "bob"], None)
+    assert later_s < 1
+
+
+def test_while_the_only_server_is_frozen_few_wait_and_the_others_are_told_at_once(slapd: Slapd) -> None:
+    directory = LdapDirectory(slapd.settings())
+    assert checked(directory, "alice") == ALICE
+
+    def timed() -> tuple[str, float]:
+        began = time.monotonic()
+        with pytest.raises(BackendUnavailable):
+            directory.check("alice", USERS["alice"])
+        return "unavailable", time.monotonic() - began
+
+    with slapd.process.frozen(), ThreadPoolExecutor(24) as callers:
+        early = [callers.submit(timed) for _ in range(12)]
+        time.sleep(PATIENCE_S)
+        during = [timed() for _ in range(5)]
+        waits = [one.result() for one in early]
+        afterwards = [timed() for _ in range(5)]
+    time.sleep(ALONE_PAUSE_S + 0.1)
+
+    healed = checked(directory, "alice")
+    directory.close()
+    assert max(took_s for _, took_s in during) < 0.3
+    assert sorted(took_s for _, took_s in afterwards)[-2] < 0.3
+    assert max(took_s for _, took_s in waits) < 2 * 3 + 1
+    assert healed == ALICE

@@ -132,6 +132,22 @@ def test_a_hanging_module_is_killed_with_what_it_has_started(make: Make) -> None
     assert children() == before
 
 
+def test_while_a_module_hangs_later_callers_are_told_at_once(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compat_auth_backends.directories.pam._PATIENCE_S", 0.5)
+    directory = make("hanging", timeout_s=2)
+
+    with ThreadPoolExecutor(1) as pool:
+        hanging = pool.submit(answer, directory, "alice", WHO)
+        time.sleep(0.7)
+        began = time.monotonic()
+        later = answer(directory, "jürgen", WHO)
+        later_s = time.monotonic() - began
+        first = hanging.result()
+
+    assert (first, later) == ("BackendUnavailable", "Overloaded")
+    assert later_s < 0.3
+
+
 def test_slow_refusals_hold_one_process_each_and_nobody_else(make: Make) -> None:
     slow, quick = make("slow", workers=2), make("matrix")
     began = time.monotonic()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+
 import pytest
 
-from compat_auth.outage import PAUSE_S, Outage
+from compat_auth.outage import MAX_CALLERS, PATIENCE_S, PAUSE_S, Outage
 from stand_ins import Clock
 
 
@@ -63,3 +66,74 @@ def test_an_accident_says_nothing_about_the_server_and_lets_the_next_one_ask() -
 
     with outage.trying():
         pass
+
+
+def test_a_server_that_answers_nobody_for_a_while_is_given_no_more_callers() -> None:
+    outage = Outage(clock := Clock())
+
+    with outage.trying():
+        clock.time += PATIENCE_S - 0.01
+        with outage.trying():
+            pass
+        clock.time += PATIENCE_S
+        with pytest.raises(ConnectionError, match="silent"), outage.trying():
+            pytest.fail("asked")
+
+
+def test_an_answer_to_one_caller_shows_that_the_server_is_not_silent() -> None:
+    outage = Outage(clock := Clock())
+
+    with outage.trying():
+        clock.time += PATIENCE_S - 0.5
+        with outage.trying():
+            pass
+        clock.time += PATIENCE_S - 0.5
+        with outage.trying():
+            pass
+
+
+def test_where_many_wait_already_patience_is_shorter() -> None:
+    outage = Outage(clock := Clock())
+
+    with contextlib.ExitStack() as waiting:
+        for _ in range(MAX_CALLERS):
+            waiting.enter_context(outage.trying())
+        clock.time += PATIENCE_S / 2
+        with pytest.raises(ConnectionError, match="silent"), outage.trying():
+            pytest.fail("asked")
+
+
+def test_after_a_pause_without_callers_the_next_one_asks() -> None:
+    outage = Outage(clock := Clock())
+    with outage.trying():
+        pass
+
+    clock.time += 100 * PATIENCE_S
+
+    with outage.trying():
+        pass
+
+
+def test_all_who_ask_one_server_share_what_is_known_of_it() -> None:
+    first, second, another = Outage.of("one"), Outage.of("one"), Outage.of("another")
+    fail(first)
+
+    with pytest.raises(ConnectionError), second.trying():
+        pytest.fail("asked")
+    with another.trying():
+        pass
+
+
+def test_a_forked_process_waits_for_nobody_of_its_parent() -> None:
+    outage = Outage(clock := Clock())
+
+    with outage.trying():
+        clock.time += PATIENCE_S
+        child = os.fork()
+        if not child:
+            status = 1
+            with contextlib.suppress(ConnectionError), outage.trying():
+                status = 0
+            os._exit(status)
+
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from compat_auth.errors import UpstreamUnreachable
+from compat_auth.errors import BackendUnavailable, UpstreamUnreachable
 from compat_auth.gate import Gate
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept
@@ -52,6 +52,18 @@ async def test_readiness_is_503_with_the_reason_otherwise(gate: Gate) -> None:
 
     assert sent.status == 503
     assert json.loads(sent.body)["reason"] == REASON[0]
+
+
+async def test_readiness_is_503_without_the_store_and_says_nothing_about_it() -> None:
+    async def away() -> None:
+        raise BackendUnavailable("database_url postgresql://db/secret: cannot be asked")
+
+    gate = make_gate(Behind(), make_decider(scripted("kerberos", ACCEPT)), pages={"ready": ready_page(why_not, away)})
+    REASON.clear()
+
+    sent = await call(gate, http_scope(b"/compat-auth/ready"))
+
+    assert (sent.status, json.loads(sent.body)["reason"]) == (503, "the store cannot be used")
 
 
 async def test_a_known_caller_learns_who_it_is(gate: Gate) -> None:

@@ -14,6 +14,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -43,11 +44,12 @@ from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.hashing import decoy_like
+from compat_auth.outage import Outage
+from compat_auth.postgresql import STATEMENT_TIMEOUT_S, answering, open_postgresql
 
 T = TypeVar("T")
 
 CONNECT_TIMEOUT_S = 5
-STATEMENT_TIMEOUT_S = 5
 # How old the idea may be of what the users' hashes cost.
 DECOY_MAX_AGE_S = 300.0
 _DECOY_SAMPLE = 50
@@ -87,6 +89,7 @@ class AirflowDatabaseDirectory:
     """Users with the hashes that Airflow's FAB stored."""
 
     name = "airflow_db"
+    is_server = True
     needs = ("[airflow_db] url",)
 
     def __init__(self, url: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -94,6 +97,7 @@ class AirflowDatabaseDirectory:
         # Never the user name, password or query: they may hold secrets.
         self._label = f"{self._url.get_backend_name()}://{self._url.host or ''}/{self._url.database or ''}"
         self._monotonic = monotonic
+        self._outage = Outage.of(f"{self._label} {self._url.port or ''} {self._url.username or ''}")
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._pid = 0
@@ -223,20 +227,26 @@ class AirflowDatabaseDirectory:
 
     def _ask(self, ask: Callable[[Connection], T]) -> T:
         try:
-            with self._connect() as connection:
+            with self._connect() as connection, connection.begin():
                 if connection.dialect.name == "postgresql":
                     # Not as a start-up option: PgBouncer, which Airflow's Helm chart brings, refuses those.
                     connection.execute(
                         select(func.set_config("statement_timeout", literal(f"{STATEMENT_TIMEOUT_S}s"), literal(True)))
                     )
                 return ask(connection)
-        except SQLAlchemyError as exc:
+        except (SQLAlchemyError, OSError) as exc:
+            why = str(exc) if isinstance(exc, ConnectionError) else type(exc).__name__
             raise BackendUnavailable(
-                f"airflow_db {self._label}: cannot be asked ({type(exc).__name__}); "
+                f"airflow_db {self._label}: cannot be asked ({why}); "
                 "check that the database runs and that [airflow_db] url is Airflow's own"
             ) from exc
 
-    def _connect(self) -> Connection:
+    def _connect(self) -> AbstractContextManager[Connection]:
+        engine = self._engine_of_process()
+        is_sqlite = self._url.get_backend_name() == "sqlite"
+        return engine.connect() if is_sqlite else answering(engine, self._outage)
+
+    def _engine_of_process(self) -> Engine:
         with self._lock:
             if self._engine is None or self._pid != os.getpid():
                 if self._engine is not None:
@@ -245,7 +255,7 @@ class AirflowDatabaseDirectory:
                 self._engine, self._pid = _make_engine(self._url), os.getpid()
                 # Connections are closed with the directory that opened them, not when the collector finds them.
                 weakref.finalize(self, _dispose, self._engine, self._pid).atexit = False
-            return self._engine.connect()
+            return self._engine
 
 
 def _read_url(text: str) -> URL:
@@ -292,8 +302,4 @@ def _make_engine(url: URL) -> Engine:
             hide_parameters=True,
             **_POOL,
         )
-    limits: dict[str, Any] = {"connect_timeout": CONNECT_TIMEOUT_S, "tcp_user_timeout": 1000 * 2 * STATEMENT_TIMEOUT_S}
-    if url.drivername.endswith("+psycopg"):
-        limits["prepare_threshold"] = None  # a prepared statement does not survive PgBouncer
-    engine = create_engine(url, connect_args=limits, hide_parameters=True, pool_recycle=1800, **_POOL)
-    return engine.execution_options(postgresql_readonly=True)
+    return open_postgresql(url, max_overflow=4).execution_options(postgresql_readonly=True)

@@ -6,11 +6,13 @@ import contextlib
 import os
 import threading
 import time
+import weakref
 from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from compat_auth.errors import BackendUnavailable, Overloaded
+from compat_auth.outage import Outage
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -23,6 +25,10 @@ REPLACED_PAUSE_S = 15.0  # the same, when another one answers
 
 class Lost(Exception):
     """The server could not be reached, or the connection to it broke or fell silent."""
+
+
+class Silent(Lost):
+    """The server took the question, and has not answered in time; nor will it answer on another connection."""
 
 
 @dataclass(slots=True)
@@ -39,14 +45,24 @@ class Kept(Generic[C]):
 class Servers:
     """Which of several servers to ask: in the configured order, those that failed lately last or not at all.
 
-    Shared by all pools of one directory, so that one failure teaches all.
+    Shared by all pools and directories of a process, so that one failure teaches all.
     """
 
     def __init__(self, names: tuple[str, ...], *, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.outage = Outage(monotonic)
         self._names = names
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._failed_at: dict[str, float] = {}
+
+    @classmethod
+    def of(cls, names: tuple[str, ...]) -> Servers:
+        """Return what this process knows of the servers of these names."""
+        with _SHARING:
+            found = _SHARED.get(names)
+            if found is None:
+                found = _SHARED[names] = cls(names)
+            return found
 
     @property
     def count(self) -> int:
@@ -76,6 +92,11 @@ class Servers:
         """Remember that the server could not be used."""
         with self._lock:
             self._failed_at[name] = self._monotonic()
+
+    def has_failed(self, name: str) -> bool:
+        """Return whether the server could not be used when it was asked last, by anybody."""
+        with self._lock:
+            return name in self._failed_at
 
     def worked(self, name: str) -> None:
         """Remember that the server answers."""
@@ -129,8 +150,15 @@ class ConnectionPool(Generic[C]):
 
         Raises:
             BackendUnavailable: No server answered.
-            Overloaded: All connections were in use all the time.
+            Overloaded: All connections were in use all the time, or others wait for a server that is silent.
         """
+        try:
+            with self._servers.outage.trying():
+                return self._run(ask)
+        except ConnectionError as exc:
+            raise Overloaded(f"{self._label}: {exc}") from exc
+
+    def _run(self, ask: Callable[[C], T]) -> T:
         with self._slot():
             # Each server may be lost twice: on a kept connection, and on a new one.
             reason = ""
@@ -141,7 +169,7 @@ class ConnectionPool(Generic[C]):
                 except Lost as exc:
                     self._drop_server(kept)
                     reason = f"{kept.server} ({exc})"
-                    if kept.fresh:
+                    if kept.fresh or isinstance(exc, Silent):
                         self._servers.failed(kept.server)
                     continue
                 except BaseException:
@@ -170,7 +198,9 @@ class ConnectionPool(Generic[C]):
             if kept is None:
                 return self._open()
             now = self._monotonic()
-            if now - kept.used_at < MAX_IDLE_S and now - kept.made_at < MAX_AGE_S:
+            is_young = now - kept.used_at < MAX_IDLE_S and now - kept.made_at < MAX_AGE_S
+            # Another pool may have found out that the server is away: what is kept to it went with it.
+            if is_young and not self._servers.has_failed(kept.server):
                 kept.fresh = False
                 return kept
             self._disconnect(kept.connection)
@@ -218,3 +248,7 @@ class ConnectionPool(Generic[C]):
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._free = threading.BoundedSemaphore(self._size)
+
+
+_SHARING = threading.Lock()
+_SHARED: weakref.WeakValueDictionary[tuple[str, ...], Servers] = weakref.WeakValueDictionary()

@@ -22,6 +22,7 @@ from compat_auth.directory import DirectoryUser, PasswordAccepted
 from compat_auth.errors import BackendUnavailable, NoSuchUser, Overloaded
 from compat_auth.identity import Identity
 from compat_auth.lookup import Lookup
+from compat_auth.outage import PATIENCE_S, Outage
 from compat_auth_backends.kerberos_acceptor import KRB5, Acceptor, TokenRefused, explain, gss
 from compat_auth_backends.kerberos_names import Principals
 
@@ -38,6 +39,10 @@ _REFUSED = re.compile(
 _SEPARATORS = frozenset("@/\\#\0\n\t\b")
 
 
+class _NoAnswer(OSError):
+    """No KDC has answered in time."""
+
+
 class KinitDirectory:
     """Users whose password the realm's KDC takes, under the names of `[kerberos] name_mapping`."""
 
@@ -51,6 +56,7 @@ class KinitDirectory:
         self._timeout_s = timeout_s
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="compat-auth-kinit")
         self._free = threading.BoundedSemaphore(_AT_ONCE)
+        self._outage = Outage()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> KinitDirectory:
@@ -88,20 +94,29 @@ class KinitDirectory:
         name, at, realm = username.rpartition("@") if "@" in username else (username, "", "")
         if not name or not password or _SEPARATORS.intersection(name) or (at and realm not in self._principals.realms):
             return None
-        if not self._free.acquire(timeout=self._timeout_s):
+        try:
+            with self._outage.trying():
+                principal = self._ask(f"{name}{at}{realm}", password)
+        except ConnectionError as exc:
+            raise Overloaded(f"kinit: the KDC is {exc}") from exc
+        except _NoAnswer as exc:
+            raise BackendUnavailable(str(exc)) from exc
+        mapped = self._principals.username(principal) if principal else None
+        return self._complete(mapped, principal) if mapped and principal else None
+
+    def _ask(self, name: str, password: str) -> str | None:
+        if not self._free.acquire(timeout=min(self._timeout_s, PATIENCE_S)):
             raise Overloaded("kinit: too many checks wait for the KDC")
         try:
-            work = self._pool.submit(self._log_in, f"{name}{at}{realm}", password)
+            work = self._pool.submit(self._log_in, name, password)
         except BaseException:
             self._free.release()
             raise
         work.add_done_callback(self._release)
         try:
-            principal = work.result(self._timeout_s)
+            return work.result(self._timeout_s)
         except StillRunning as exc:
-            raise BackendUnavailable(f"kinit: no KDC answered within {self._timeout_s:g} s") from exc
-        mapped = self._principals.username(principal) if principal else None
-        return self._complete(mapped, principal) if mapped and principal else None
+            raise _NoAnswer(f"kinit: no KDC answered within {self._timeout_s:g} s") from exc
 
     def _release(self, _work: Future[str | None]) -> None:
         self._free.release()

@@ -18,7 +18,7 @@ from ldap.controls.ppolicy import PasswordPolicyControl
 from compat_auth.config import LdapSettings, Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted
 from compat_auth.errors import BackendUnavailable
-from compat_auth_backends.directories.connection_pool import ConnectionPool, Lost, Servers
+from compat_auth_backends.directories.connection_pool import ConnectionPool, Lost, Servers, Silent
 from compat_auth_backends.directories.ldap_probe import ProbeFailed, probe
 from compat_auth_backends.directories.ldap_settings import ca_file_of, dn_key, fill_filter, group_key, require_usable
 
@@ -43,6 +43,8 @@ _REFUSED = (
     _api.CONSTRAINT_VIOLATION,  # 389 Directory Server: too many wrong passwords
     _api.INSUFFICIENT_ACCESS,
 )
+# To connect, and to begin TLS, a server needs no search: one that takes longer does not answer at all.
+CONNECT_S = 3.0
 _TLS_1_2 = 0x303
 _NO_ATTRIBUTES = "1.1"  # RFC 4511 section 4.5.1.8
 _LONGEST_NAME = 256
@@ -61,12 +63,13 @@ class LdapDirectory:
     name = "ldap"
     needs = ("[ldap] url", "[ldap] base")
     knows_upstream_id = False
+    is_server = True
 
     def __init__(self, settings: LdapSettings) -> None:
         self._settings = settings
         self._ca_file = ca_file_of(settings)
         self._roles = {dn_key(dn): tuple(roles) for dn, roles in settings.roles.items()}
-        servers = Servers(tuple(settings.url))
+        servers = Servers.of(tuple(settings.url))
         self._searches: ConnectionPool[Any] = ConnectionPool(
             servers,
             self._connect_to_search,
@@ -196,7 +199,7 @@ class LdapDirectory:
         try:
             rows = connection.search_ext_s(base, scope, query, names, timeout=self._settings.timeout_s, sizelimit=limit)
         except _LOST as exc:
-            raise Lost(_why(exc)) from exc
+            raise _lost(exc) from exc
         except _api.SIZELIMIT_EXCEEDED:
             if limit:
                 raise
@@ -223,12 +226,13 @@ class LdapDirectory:
     def _connect(self, url: str) -> Any:
         settings = self._settings
         try:
-            probe(url, start_tls=settings.start_tls, ca_file=self._ca_file, timeout_s=settings.timeout_s)
+            connect_s = min(settings.timeout_s, CONNECT_S)
+            probe(url, start_tls=settings.start_tls, ca_file=self._ca_file, timeout_s=connect_s)
             connection = _api.initialize(url)
             connection.set_option(_api.OPT_PROTOCOL_VERSION, 3)
             connection.set_option(_api.OPT_REFERRALS, 0)
             connection.set_option(_api.OPT_DEREF, _api.DEREF_NEVER)
-            connection.set_option(_api.OPT_NETWORK_TIMEOUT, settings.timeout_s)
+            connection.set_option(_api.OPT_NETWORK_TIMEOUT, connect_s)
             connection.set_option(_api.OPT_TIMEOUT, settings.timeout_s)
             # Said here, because ldap.conf and LDAPTLS_REQCERT in the environment may say otherwise.
             connection.set_option(_api.OPT_X_TLS_REQUIRE_CERT, _api.OPT_X_TLS_DEMAND)
@@ -250,7 +254,7 @@ def _try_bind(connection: Any, dn: str, password: str, timeout_s: float) -> bool
         message = connection.simple_bind(dn, password, serverctrls=[_Policy()])
         _, _, _, controls = connection.result3(message, timeout=timeout_s)
     except _LOST as exc:
-        raise Lost(_why(exc)) from exc
+        raise _lost(exc) from exc
     except _REFUSED:
         return False
     except _api.LDAPError as exc:
@@ -260,6 +264,10 @@ def _try_bind(connection: Any, dn: str, password: str, timeout_s: float) -> bool
         isinstance(control, _Policy) and (control.error is not None or control.graceAuthNsRemaining is not None)
         for control in controls
     )
+
+
+def _lost(exc: Exception) -> Lost:
+    return (Silent if isinstance(exc, _api.TIMEOUT) else Lost)(_why(exc))
 
 
 def _disconnect(connection: Any) -> None:

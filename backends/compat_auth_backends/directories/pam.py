@@ -29,8 +29,9 @@ import flask
 
 from compat_auth.config import ENV_PREFIX, PamSettings, Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted
-from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.errors import BackendUnavailable, ConfigError, Overloaded
 from compat_auth.hash_pool import HashPool
+from compat_auth.outage import Outage
 from compat_auth_backends.directories import pam_worker
 
 # Where Linux-PAM looks for service files.
@@ -51,6 +52,8 @@ _UNAVAILABLE = {
     31: "PAM_INCOMPLETE",
 }
 _LONGEST_ANSWER = 65536
+# PAM takes two seconds over a wrong password. Where it has answered nobody for longer, a module hangs.
+_PATIENCE_S = 6.0
 
 
 class PamDirectory:
@@ -62,6 +65,7 @@ class PamDirectory:
     def __init__(self, settings: PamSettings, *, max_waiting: int = 64) -> None:
         self._settings = settings
         self._pool = HashPool(settings.workers, max_waiting=max_waiting)
+        self._outage = Outage(patience_s=_PATIENCE_S)
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []
@@ -92,7 +96,11 @@ class PamDirectory:
         if not password or "\0" in password or not username or not username.isprintable():
             return None
         host = (flask.request.remote_addr if flask.has_request_context() else None) or ""
-        code, user = self._pool.run(lambda: self._ask(username, password, host), client=host)
+        try:
+            with self._outage.trying():
+                code, user = self._pool.run(lambda: self._ask(username, password, host), client=host)
+        except ConnectionError as exc:
+            raise Overloaded(f"pam {self._settings.service}: {exc}") from exc
         if code in _UNAVAILABLE:
             raise BackendUnavailable(
                 f"pam {self._settings.service}: could not ask ({_UNAVAILABLE[code]}); see the system's log of authentication"

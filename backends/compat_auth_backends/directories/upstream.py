@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted
+from compat_auth.errors import Overloaded
 from compat_auth.exchange import UpstreamLogin
+from compat_auth.outage import Outage
+
+# Its hash of a password takes a while, on a machine that has other work.
+_PATIENCE_S = 5.0
 
 
 class UpstreamDirectory:
@@ -15,6 +20,7 @@ class UpstreamDirectory:
 
     def __init__(self, login: UpstreamLogin) -> None:
         self._login = login
+        self._outage = Outage(patience_s=_PATIENCE_S)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> UpstreamDirectory:
@@ -29,7 +35,11 @@ class UpstreamDirectory:
         """Return the user when the upstream issues a token; None when it refuses.
 
         Raises:
-            BackendUnavailable: The upstream could not be asked.
+            BackendUnavailable: The upstream could not be asked, or is silent and others wait for it.
         """
-        token = self._login.log_in(username, password)
+        try:
+            with self._outage.trying():
+                token = self._login.log_in(username, password)
+        except ConnectionError as exc:
+            raise Overloaded(f"upstream: its login is {exc}") from exc
         return None if token is None else PasswordAccepted(DirectoryUser(username), token)

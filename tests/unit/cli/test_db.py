@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
 import stat
 import threading
 import time
@@ -39,6 +41,17 @@ def test_upgrade_creates_the_tables_and_check_finds_them(config: str) -> None:
 def test_check_says_what_to_run_when_there_are_no_tables(config: str) -> None:
     with pytest.raises(ConfigError, match="run: compat-auth db upgrade"):
         CliRunner().invoke(commands, ["db", "check", "--config", config], catch_exceptions=False)
+
+
+def invoke(*arguments: str) -> str:
+    return CliRunner().invoke(commands, ["db", *arguments], catch_exceptions=False).output
+
+
+def make_newer(folder: Path, revision: str) -> None:
+    raw = sqlite3.connect(folder / "store.db")
+    raw.execute("UPDATE compat_auth_alembic_version SET version_num = ?", (revision,))
+    raw.commit()
+    raw.close()
 
 
 def backup(config: str, target: Path) -> Result:
@@ -107,3 +120,63 @@ def test_a_postgresql_is_backed_up_by_its_own_tool(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "run pg_dump" in result.output
     assert "secret" not in result.output
+
+
+def test_a_downgrade_says_first_what_it_would_delete(config: str) -> None:
+    invoke("upgrade", "--config", config)
+
+    refused = CliRunner().invoke(commands, ["db", "downgrade", "0002", "--config", config], catch_exceptions=False)
+
+    assert refused.exit_code == 2
+    assert re.search(r"0003: Tokens that were given(.|\n)*add --yes", refused.output)
+    assert "revision 0003, up to date" in invoke("check", "--config", config)
+
+
+def test_tables_go_back_to_an_older_revision_and_forth_again(config: str) -> None:
+    invoke("upgrade", "--config", config)
+
+    back = invoke("downgrade", "0001", "--yes", "--config", config)
+    again = invoke("downgrade", "0001", "--config", config)
+    with pytest.raises(ConfigError, match="revision 0001, and this version needs 0003"):
+        invoke("check", "--config", config)
+    forth = invoke("upgrade", "--config", config)
+
+    assert ("revision 0001, now" in back, "revision 0001, as before" in again) == (True, True)
+    assert "revision 0003, now up to date" in forth
+
+
+@pytest.mark.parametrize("revision", ["0004", "9999", "", "base", "head"])
+def test_a_revision_that_the_tables_never_had_is_refused(revision: str, config: str) -> None:
+    invoke("upgrade", "--config", config)
+
+    with pytest.raises(ConfigError, match="never had it; they had: 0003, 0002, 0001"):
+        invoke("downgrade", revision, "--yes", "--config", config)
+
+
+def test_tables_of_a_newer_version_that_tolerates_this_one_are_as_good(config: str, tmp_path: Path) -> None:
+    invoke("upgrade", "--config", config)
+    make_newer(tmp_path, "0007_from_0003")
+
+    upgraded, checked = invoke("upgrade", "--config", config), invoke("check", "--config", config)
+
+    assert "revision 0007_from_0003, as before" in upgraded
+    assert "revision 0007_from_0003, newer than this version's 0003, which can use it, too" in checked
+
+
+@pytest.mark.parametrize("command", [["upgrade"], ["check"], ["downgrade", "0002", "--yes"]])
+def test_tables_of_a_newer_version_that_does_not_name_the_next_step(
+    command: list[str], config: str, tmp_path: Path
+) -> None:
+    invoke("upgrade", "--config", config)
+    make_newer(tmp_path, "0007_from_0004")
+
+    with pytest.raises(ConfigError, match=r"0007_from_0004.*newest here: 0003.*db downgrade 0003"):
+        invoke(*command, "--config", config)
+
+
+def test_only_the_newer_version_can_take_its_own_tables_back(config: str, tmp_path: Path) -> None:
+    invoke("upgrade", "--config", config)
+    make_newer(tmp_path, "0007_from_0003")
+
+    with pytest.raises(ConfigError, match="the version of compat_auth that made them"):
+        invoke("downgrade", "0002", "--yes", "--config", config)

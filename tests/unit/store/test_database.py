@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sqlite3
 import stat
@@ -15,13 +16,24 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.store import migrations
 from compat_auth.store.database import Database
-from compat_auth.store.migration import VERSION_TABLE, is_current, open_store, upgrade
+from compat_auth.store.migration import (
+    VERSION_TABLE,
+    downgrade,
+    is_current,
+    open_store,
+    require_known_tables,
+    upgrade,
+)
 from compat_auth.store.schema import metadata
 from compat_auth.store.session_rows import SessionRow, SessionRows
+
+MIGRATIONS = Path(migrations.__file__).parent
 
 
 @pytest.fixture
@@ -174,8 +186,84 @@ def test_tables_of_a_newer_version_are_left_alone(url: str, database: Database, 
     raw.close()
     database.close()
 
-    with pytest.raises(ConfigError, match=r"9999.*install"), open_store(url).read():
+    with pytest.raises(BackendUnavailable, match=r"9999.*newest here.*install"), open_store(url).read():
         pass
+
+
+def set_revision(folder: Path, revision: str) -> None:
+    with sqlite3.connect(folder / "store.db") as raw:
+        raw.execute("UPDATE compat_auth_alembic_version SET version_num = ?", (revision,))
+    raw.close()
+
+
+def test_tables_of_a_newer_version_that_tolerates_this_one_are_used(
+    url: str, database: Database, tmp_path: Path
+) -> None:
+    SessionRows(database).add("id", SessionRow("alice", "", "session", 1, 1))
+    set_revision(tmp_path, "0009_from_0003")
+
+    found = SessionRows(again := open_store(url)).find_live("id")
+
+    again.close()
+    assert found == SessionRow("alice", "", "session", 1, 1)
+
+
+@pytest.mark.parametrize("revision", ["0009", "0009_from_0004", "0009_from_0003_", "x0009_from_0003", "0009_from_3"])
+def test_tables_of_a_newer_version_that_does_not_tolerate_this_one_are_not(
+    revision: str, url: str, database: Database, tmp_path: Path
+) -> None:
+    with database.write():
+        pass
+    set_revision(tmp_path, revision)
+
+    with pytest.raises(BackendUnavailable, match=revision), open_store(url).read():
+        pytest.fail("used")
+    with pytest.raises(ConfigError, match=revision):
+        require_known_tables(url)
+
+
+@pytest.mark.parametrize("revision", ["0009", "0002"])
+def test_a_program_that_runs_notices_that_another_has_changed_the_tables_and_heals(
+    revision: str, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("compat_auth.store.database.FIT_S", 0)
+    rows = SessionRows(database)
+    rows.add("id", SessionRow("alice", "", "session", 1, 1))
+
+    set_revision(tmp_path, revision)
+    with pytest.raises(BackendUnavailable, match="database_url: its tables"):
+        rows.find_live("id")
+    set_revision(tmp_path, "0003")
+
+    assert rows.find_live("id") is not None
+
+
+def test_a_store_that_is_not_there_yet_does_not_stop_the_start(url: str, tmp_path: Path) -> None:
+    require_known_tables(url)
+
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_revision_is_named_by_its_number_and_by_what_it_tolerates() -> None:
+    revisions = [revision.revision for revision in ScriptDirectory(str(MIGRATIONS)).walk_revisions()]
+    numbers = [name[:4] for name in revisions]
+
+    assert numbers == sorted(numbers, reverse=True)
+    assert len(set(numbers)) == len(numbers)
+    for name in revisions:
+        named = re.fullmatch(r"[0-9]{4}(?:_from_([0-9]{4}))?", name)
+        assert named, f"{name}: write 0005, or 0005_from_0003 where programs that know 0003 go on working"
+        assert named[1] is None or named[1] < name[:4]
+
+
+def test_every_migration_can_be_taken_back_and_made_again(database: Database) -> None:
+    with database.write() as connection:
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE, "compare_type": True})
+        downgrade(connection, "0001")
+        upgrade(connection)
+        differences = compare_metadata(context, metadata)
+
+    assert differences == []
 
 
 def test_a_file_that_is_no_database_is_a_source_that_cannot_be_asked(url: str, tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import pytest
 
 from compat_auth.directory import DirectoryUser, PasswordAccepted, PasswordDirectory
-from compat_auth.errors import BackendUnavailable
+from compat_auth.errors import BackendUnavailable, Overloaded
 from compat_auth.exchange import UpstreamLogin
 from compat_auth.identity import Token
 from compat_auth_backends.directories.upstream import UpstreamDirectory
@@ -39,3 +42,24 @@ def test_whom_the_upstream_gives_a_token_is_accepted_with_it(directory: Password
 def test_an_upstream_that_is_down_is_no_refusal(directory: PasswordDirectory) -> None:
     with pytest.raises(BackendUnavailable):
         directory.check("bob", "pw")
+
+
+def test_while_the_upstreams_login_is_silent_later_callers_do_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("compat_auth_backends.directories.upstream._PATIENCE_S", 0.1)
+    answered = threading.Event()
+
+    class Silent:
+        def log_in(self, _username: str, _password: str) -> Token | None:
+            answered.wait(10)
+            return TOKEN
+
+    directory = UpstreamDirectory(cast("UpstreamLogin", Silent()))
+    with ThreadPoolExecutor(1) as caller:
+        first = caller.submit(directory.check, "alice", "pw")
+        time.sleep(0.3)
+        with pytest.raises(Overloaded, match="silent"):
+            directory.check("eva", "pw")
+        answered.set()
+
+        assert first.result() is not None
+    assert directory.check("eva", "pw") is not None
