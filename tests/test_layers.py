@@ -43,6 +43,7 @@ ROWS = (
     (
         "parsed at the edge",
         {
+            "claimed_token",
             "credentials",
             "csrf",
             "headers",
@@ -97,6 +98,7 @@ ROWS = (
     ("shared with other processes", {"redis_connection", "sealed_box"}),
     ("what they share", {"redis_channel", "shared_verdicts"}),
     ("what is no longer good", {"revocation"}),
+    ("file of the tables", {"store", "store.sqlite_file"}),
     ("tables", {"store", "store.schema", "store.database", "store.migrations", "store.migrations.versions"}),
     ("what is denied", {"store.denial_rows"}),
     (

@@ -5,12 +5,9 @@ A connection never crosses a fork. A write is on disk when its block has ended: 
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
-import sqlite3
 import threading
-import time
 import weakref
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -24,13 +21,10 @@ from sqlalchemy.pool import QueuePool
 
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.outage import Outage
+from compat_auth.store.sqlite_file import CONNECT_TIMEOUT_S, SqliteFile
 
-CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 5
 _WRITES = "compat_auth_writes"
-_OWNER_ONLY = 0o600
-# A file that is being made is not yet opened by anybody else of this process.
-_OPENING = threading.Lock()
 
 
 class Database:
@@ -52,7 +46,9 @@ class Database:
         self._url = _read_url(url)
         self._prepare = prepare
         self.label = f"{self._url.get_backend_name()}://{self._url.host or ''}/{self._url.database or ''}"
-        self.file = Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
+        is_sqlite = self._url.get_backend_name() == "sqlite"
+        self.file = Path(self._url.database or "") if is_sqlite else None
+        self._sqlite = None if self.file is None else SqliteFile(self.file, makes=self._url.query.get("mode") != "rw")
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._pid = 0
@@ -61,8 +57,8 @@ class Database:
 
     @property
     def is_there(self) -> bool:
-        """Whether there is a database to ask; using one of SQLite's that is not there makes it."""
-        return self._url.get_backend_name() != "sqlite" or Path(self._url.database or "").exists()
+        """Whether there is a database to ask; false for one of SQLite's that never was: using it makes it."""
+        return self._sqlite is None or self._sqlite.is_there
 
     @contextmanager
     def read(self) -> Generator[Connection]:
@@ -94,14 +90,22 @@ class Database:
     @contextmanager
     def _transaction(self, engine: Callable[[], Engine], *, writes: bool) -> Generator[Connection]:
         try:
+            self._require_same()
             with self._connect(engine(), writes=writes) as connection, connection.begin():
                 _limit(connection)
                 yield connection
+            if writes:
+                # What was written to a file that was deleted meanwhile is nowhere.
+                self._require_same()
         except (SQLAlchemyError, OSError) as exc:
             raise BackendUnavailable(
                 f"database_url {self.label}: cannot be asked ({type(exc).__name__}); "
                 "check that the database runs and may be written, and see: compat-auth db check"
             ) from exc
+
+    def _require_same(self) -> None:
+        if self._sqlite is not None:
+            self._sqlite.require_same()
 
     def _ready_engine(self) -> Engine:
         engine = self._engine_of_process()
@@ -128,8 +132,7 @@ class Database:
                 if self._engine is not None:
                     # Its connections belong to the process that we were forked from.
                     self._engine.dispose(close=False)
-                is_sqlite = self._url.get_backend_name() == "sqlite"
-                self._engine = _open_sqlite(self._url) if is_sqlite else _open_postgresql(self._url)
+                self._engine = _open_postgresql(self._url) if self._sqlite is None else _open_sqlite(self._sqlite)
                 self._pid, self._is_prepared = os.getpid(), False
                 # Connections are closed with the store that opened them, not when the collector finds them.
                 weakref.finalize(self, _dispose, self._engine, self._pid).atexit = False
@@ -192,34 +195,10 @@ def _limit(connection: Connection) -> None:
         connection.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_S}s'"))
 
 
-def _open_sqlite(url: URL) -> Engine:
-    path = Path(url.database or "").resolve()
-
-    def connect() -> sqlite3.Connection:
-        with _OPENING:
-            return open_file()
-
-    def open_file() -> sqlite3.Connection:
-        # Born with this mode; SQLite gives its journal the same. Only where there is no file yet: to close one gives up
-        # every lock that this process has on it (POSIX), and another would then throw away what SQLite has not yet
-        # moved from the journal into the file.
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _OWNER_ONLY))
-        # Autocommit: the transactions are begun below, by what they are for.
-        raw = sqlite3.connect(path, timeout=CONNECT_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        try:
-            _switch_to_wal(raw)
-            raw.execute("PRAGMA foreign_keys = ON")
-            # Commits reach the disk, not only the kernel: what was answered stays true after a power cut.
-            raw.execute("PRAGMA synchronous = FULL")
-        except BaseException:
-            raw.close()
-            raise
-        return raw
-
+def _open_sqlite(file: SqliteFile) -> Engine:
     engine = create_engine(
         "sqlite://",
-        creator=connect,
+        creator=file.open,
         hide_parameters=True,
         poolclass=QueuePool,
         pool_size=2,
@@ -234,17 +213,3 @@ def _begin(connection: Connection) -> None:
     # A transaction that reads first and writes later can fail however long it waits: take the lock at once.
     writes = connection.get_execution_options().get(_WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _switch_to_wal(raw: sqlite3.Connection) -> None:
-    # The switch needs the file alone and does not always wait for it as SQLite's busy timeout says.
-    deadline = time.monotonic() + CONNECT_TIMEOUT_S
-    while not _is_wal(raw) and time.monotonic() < deadline:
-        with contextlib.suppress(sqlite3.OperationalError):
-            raw.execute("PRAGMA journal_mode = WAL").fetchone()
-            return
-        time.sleep(0.02)
-
-
-def _is_wal(raw: sqlite3.Connection) -> bool:
-    return bool(raw.execute("PRAGMA journal_mode").fetchone() == ("wal",))
