@@ -36,6 +36,7 @@ from compat_auth.pages import JWKS_PATH, jwks_page, live, ready_page
 from compat_auth.paths import Prefixes
 from compat_auth.personal_tokens import personal_tokens_of
 from compat_auth.proxy import ReverseProxy
+from compat_auth.readiness import StoreReadiness
 from compat_auth.requirements import Requirements
 from compat_auth.revocation import revocations_of
 from compat_auth.session_cookie import SessionCookie
@@ -81,7 +82,7 @@ class Gateway:
             trusted=trusted,
             pages={
                 "live": live,
-                "ready": ready_page(self._proxy.require_reachable),
+                "ready": ready_page(self._proxy.require_reachable, StoreReadiness(denials.rows).require),
                 JWKS_PATH: jwks_page(public_keys(settings)),
                 **forward_auth_pages(),
                 **(v1_public_pages() if translates else {}),

@@ -25,6 +25,7 @@ from compat_auth.errors import BackendUnavailable, CompatAuthError, TooManyReque
 from compat_auth.headers import is_header
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Challenge, Reject, Skip
+from compat_auth.refused_tokens import RENEWAL_PAUSE_S, RefusedTokens
 from compat_auth.revocation import HEARD_S, UNHEARD_S, Revocation, revocations_of
 from compat_auth.turns import Turns
 from compat_auth.verified import VerifiedCredentials
@@ -33,8 +34,6 @@ T = TypeVar("T")
 _KINDS: tuple[CredentialKind, ...] = (Absent, Basic, Bearer, Negotiate, Unrecognised)
 # A token must outlive the request that carries it and the clock difference to the upstream.
 _TOKEN_MARGIN_S = 10
-# An upstream that refuses every token must not make us fetch one for every request.
-_RENEWAL_PAUSE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +154,7 @@ class Decider:
         self._monotonic = monotonic
         self._flights: dict[bytes, asyncio.Task[Decision]] = {}
         self._renewed_at: dict[bytes, float] = {}
+        self._refused = RefusedTokens(monotonic)
         self._takes = {kind: chain.takes(kind) for kind in _KINDS}
         self._only_cookies_matter = all(backend.needs_cookies for backend in chain.backends if Absent in backend.kinds)
         self._alike = {kind: chain.answers_alike(kind) for kind in _KINDS}
@@ -166,7 +166,7 @@ class Decider:
     def recall(self, authorization: bytes, presented: Callable[[], Presented]) -> Granted | None:
         """Return the grant for a credential that was checked a moment ago, or None."""
         remembered = self._verified.find(self._verified.digest(authorization))
-        if remembered is None:
+        if remembered is None or remembered.grant.bearer in self._refused:
             return None
         if self._verified.is_stale(remembered):
             remembered.refreshing = True
@@ -204,12 +204,19 @@ class Decider:
             return remembered.grant
         now = self._monotonic()
         if refused.digest not in self._flights:
-            if now - self._renewed_at.get(refused.digest, -_RENEWAL_PAUSE_S) < _RENEWAL_PAUSE_S:
+            if now - self._renewed_at.get(refused.digest, -RENEWAL_PAUSE_S) < RENEWAL_PAUSE_S:
                 return None
-            self._renewed_at = {key: at for key, at in self._renewed_at.items() if now - at < _RENEWAL_PAUSE_S}
+            self._renewed_at = {key: at for key, at in self._renewed_at.items() if now - at < RENEWAL_PAUSE_S}
             self._renewed_at[refused.digest] = now
         decision = await self._wait(self._fly(refused.digest, presented, fresh=True))
         return decision if isinstance(decision, Granted) and decision.bearer != refused.bearer else None
+
+    def forget_token(self, refused: Granted) -> None:
+        """Have the token of a grant never used again: the upstream has refused it.
+
+        For a request that cannot be sent again; `renew` is for all others. Every two seconds at most for one caller.
+        """
+        self._refused.note(refused.digest or refused.identity.username.encode("utf-8", "surrogatepass"), refused.bearer)
 
     async def run(self, client: str, work: Callable[[], T]) -> T:
         """Do other blocking work of a caller in the same threads and turns as the chain, and return what it returns.
@@ -236,7 +243,7 @@ class Decider:
             token = await asyncio.get_running_loop().run_in_executor(
                 self._pool, lambda: self._obtain(refused.identity, credential, None, True)
             )
-        return replace(refused, bearer=b"Bearer " + token.value.encode("ascii"))
+        return replace(refused, bearer=_bearer_of(token))
 
     def open(self) -> None:
         """Hear of revocations in this process from now on, not only from its first check."""
@@ -341,16 +348,21 @@ class Decider:
         match answer.outcome:
             case Accept(identity, headers, reusable_s, yielded, used):
                 token = self._obtain(identity, credential, yielded, fresh)
+                if not fresh and _bearer_of(token) in self._refused:
+                    token = self._obtain(identity, credential, None, True)
                 raw_headers = tuple(_raw_header(answer.backend, name, value) for name, value in headers)
                 for_s = min(reusable_s, token.expires_at - _TOKEN_MARGIN_S - time.time()) if answer.reusable else 0
-                bearer = b"Bearer " + token.value.encode("ascii")
-                return Granted(identity, bearer, raw_headers, used=used), for_s
+                return Granted(identity, _bearer_of(token), raw_headers, used=used), for_s
             case Reject(_, status):
                 return Refused(status, answer.challenges), 0
             case Challenge():
                 return Refused(401, answer.challenges), 0
             case Skip():
                 return Unclaimed(credential, answer.challenges), 0
+
+
+def _bearer_of(token: Token) -> bytes:
+    return b"Bearer " + token.value.encode("ascii")
 
 
 def _raw_header(backend: str, name: str, value: str) -> tuple[bytes, bytes]:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from compat_auth.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.decision import Granted
-from compat_auth.errors import UpstreamUnreachable
+from compat_auth.errors import CompatAuthError, UpstreamUnreachable
 from compat_auth.gate import Gate, Page
 from compat_auth.request import GateRequest
 
@@ -23,14 +23,22 @@ async def live(_gate: Gate, _request: GateRequest, _receive: Receive, send: Send
     await respond(send, 200, b'{"status":"live"}', content_type=_JSON, headers=_NO_STORE)
 
 
-def ready_page(require_ready: Callable[[], Awaitable[None]]) -> Page:
-    """Return the page that answers 200 while requests can be served, else 503 with the reason."""
+def ready_page(*requirements: Callable[[], Awaitable[None]]) -> Page:
+    """Return the page that answers 200 while requests can be served, else 503 with the reason.
+
+    Args:
+        requirements: Each raises CompatAuthError where one cannot be served.
+    """
 
     async def ready(_gate: Gate, _request: GateRequest, _receive: Receive, send: Send) -> None:
         try:
-            await require_ready()
-        except UpstreamUnreachable:
-            body = b'{"status":"not ready","reason":"the upstream does not accept connections"}'
+            for require in requirements:
+                await require()
+        except CompatAuthError as error:
+            # The reason itself, with names and addresses, is in the log.
+            is_upstream = isinstance(error, UpstreamUnreachable)
+            reason = "the upstream does not accept connections" if is_upstream else "the store cannot be used"
+            body = json.dumps({"status": "not ready", "reason": reason}).encode()
             await respond(send, 503, body, content_type=_JSON, headers=_NO_STORE)
         else:
             await respond(send, 200, b'{"status":"ready"}', content_type=_JSON, headers=_NO_STORE)

@@ -97,7 +97,7 @@ ROWS = (
     ("sealed", {"safe_next", "session_cookie"}),
     ("shared with other processes", {"redis_connection", "sealed_box"}),
     ("what they share", {"redis_channel", "shared_verdicts"}),
-    ("what is no longer good", {"revocation"}),
+    ("what is no longer good", {"refused_tokens", "revocation"}),
     ("file of the tables", {"store", "store.sqlite_file"}),
     ("tables", {"store", "store.schema", "store.database", "store.migrations", "store.migrations.versions"}),
     ("what is denied", {"store.denial_rows"}),
@@ -113,6 +113,7 @@ ROWS = (
             "store.token_use_rows",
         },
     ),
+    ("a backup in the place of the store", {"store.restore"}),
     (
         "migrations",
         {
@@ -153,7 +154,7 @@ ROWS = (
     ("inside Airflow", {"airflow.auth_managers", "airflow.keytab"}),
     ("tokens inside Airflow", {"airflow.in_process"}),
     ("access to tokens", {"leak_reports", "token_access", "token_pruning", "upstream_logout"}),
-    ("what is given", {"given_tokens"}),
+    ("what is given", {"given_tokens", "readiness"}),
     ("limits of pages", {"web", "web.attempts", "web.leftovers"}),
     ("look of pages", {"web.page"}),
     ("parts of pages", {"web.account", "web.attempt_cookie", "web.form_token", "web.hand_off", "web.token_form"}),

@@ -27,8 +27,9 @@ from compat_auth.given_tokens import GivenTokens
 from compat_auth.keys import unix_now
 from compat_auth.oauth_pages import OAuthPages
 from compat_auth.own_pages import own_pages
-from compat_auth.pages import live
+from compat_auth.pages import live, ready_page
 from compat_auth.personal_tokens import personal_tokens_of
+from compat_auth.readiness import StoreReadiness
 from compat_auth.revocation import revocations_of
 from compat_auth.strategies import Kind
 from compat_auth.token_cache import TokenCache
@@ -82,7 +83,7 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
         trusted=TrustedProxies(settings.trusted_proxies),
         pages={
             "live": live,
-            "ready": live,
+            "ready": ready_page(StoreReadiness(denials.rows).require),
             **own_pages(settings, oauth, decider.app, logins_are_upstreams=True),
             **(public_pages() if translates else {}),
         },

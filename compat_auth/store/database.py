@@ -33,6 +33,7 @@ class Database:
     Args:
         url: SQLAlchemy URL.
         prepare: Called once in each process with a connection that may write, before anything else is done.
+        makes: Make an SQLite file that never was there, also where the URL says `mode=rw`.
 
     Attributes:
         label: Which database, without anything secret.
@@ -42,13 +43,14 @@ class Database:
         ConfigError: The URL is malformed, of another database, or its driver is not installed.
     """
 
-    def __init__(self, url: str, prepare: Callable[[Connection], None] | None = None) -> None:
+    def __init__(self, url: str, prepare: Callable[[Connection], None] | None = None, *, makes: bool = False) -> None:
         self._url = _read_url(url)
         self._prepare = prepare
         self.label = f"{self._url.get_backend_name()}://{self._url.host or ''}/{self._url.database or ''}"
         is_sqlite = self._url.get_backend_name() == "sqlite"
         self.file = Path(self._url.database or "") if is_sqlite else None
-        self._sqlite = None if self.file is None else SqliteFile(self.file, makes=self._url.query.get("mode") != "rw")
+        may_make = makes or self._url.query.get("mode") != "rw"
+        self._sqlite = None if self.file is None else SqliteFile(self.file, makes=may_make)
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._pid = 0
@@ -79,6 +81,16 @@ class Database:
         """
         with self._transaction(self._ready_engine, writes=True) as connection:
             yield connection
+
+    def accept(self) -> None:
+        """Take what is there now for the store from now on, or what is made next; closes the connections.
+
+        Raises:
+            BackendUnavailable: It cannot be written down.
+        """
+        self.close()
+        if self._sqlite is not None:
+            self._sqlite.accept()
 
     def close(self) -> None:
         """Give the connections back; the next use opens new ones."""
