@@ -85,6 +85,9 @@ class Denials:
             BackendUnavailable: It could not be written down, so nothing is denied.
         """
         self.rows.deny(what)
+        with self._lock:
+            # Known before it is read: the store may be restored to an older state in between.
+            self._add(list(what))
         self.announce()
 
     def announce(self) -> None:
