@@ -96,6 +96,10 @@ class DenialRows:
         """Whether there is a database at all: what has never been written need not be read."""
         return self._database.is_there
 
+    def close(self) -> None:
+        """Give the connections back."""
+        self._database.close()
+
     def add(self, token: IssuedToken) -> None:
         """Remember a token that is about to be given away.
 
