@@ -70,7 +70,7 @@ class Gateway:
         self._decider = build_decider(settings, strategy)
         self._tokens = personal_tokens_of(self._decider.app)
         translates = translates_v1(settings)
-        denials = Denials.from_settings(settings, revocations_of(self._decider.app))
+        self._denials = denials = Denials.from_settings(settings, revocations_of(self._decider.app))
         given = build_given_tokens(settings, strategy, denials, reserves=self._decider.chain.reserves)
         oauth = OAuthPages.from_settings(settings, given)
         self._gate = Gate(
@@ -105,6 +105,7 @@ class Gateway:
             if message["type"] == "lifespan.startup":
                 await self._proxy.open()
                 self._decider.open()
+                self._denials.open()
                 if self._tokens is not None:
                     self._tokens.open()
                 await send({"type": "lifespan.startup.complete"})

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from compat_auth.claimed_token import read_claimed
 from compat_auth.config import Settings
-from compat_auth.errors import BackendUnavailable
+from compat_auth.errors import BackendUnavailable, CompatAuthError
 from compat_auth.keys import unix_now
 from compat_auth.revocation import UNHEARD_S, Revocation, Revocations
 from compat_auth.store.denial_rows import ALL_UP_TO, Denial, DenialRows, Reading
@@ -67,6 +67,7 @@ class Denials:
         self._swept, self._swept_at = monotonic(), now()
         self._tidied = self._swept
         self._reading: asyncio.Future[None] | None = None
+        self._opening: asyncio.Future[None] | None = None
         revocations.listen(self._hear)
 
     @classmethod
@@ -102,6 +103,21 @@ class Denials:
             return True
         believed_s = _HEARING_S if self._revocations.hears_all else UNHEARD_S
         return self._monotonic() - self._read_at >= believed_s
+
+    def open(self) -> None:
+        """Begin to look at the store, so that this process knows it before it can be lost; called on the event loop."""
+        # Kept, for the loop does not hold what it runs.
+        self._opening = asyncio.ensure_future(self._look_first())
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self.rows.close()
+
+    async def _look_first(self) -> None:
+        try:
+            await self.up_to_date()
+        except CompatAuthError as error:
+            _log.warning("what was revoked is not known yet: %s", error)
 
     async def up_to_date(self) -> None:
         """Return when what is known is at most a second old; asks the store at most once at a time.

@@ -92,7 +92,7 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
     )
     guarded = Guarded([*settings.upstream.protect, settings.prefix], gate.paths)
     tokens = personal_tokens_of(decider.app)
-    return Door(app, gate, guarded, (manager, *([tokens] if tokens is not None else [])))
+    return Door(app, gate, guarded, (manager, denials, *([tokens] if tokens is not None else [])))
 
 
 def settings_in(conf: Any, environ: Mapping[str, str], manager: AuthManager) -> Settings:

@@ -21,8 +21,9 @@ from sqlalchemy.pool import QueuePool
 
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.outage import Outage
-from compat_auth.store.sqlite_file import CONNECT_TIMEOUT_S, SqliteFile
+from compat_auth.store.sqlite_file import SqliteFile
 
+CONNECT_TIMEOUT_S = 5
 STATEMENT_TIMEOUT_S = 5
 _WRITES = "compat_auth_writes"
 

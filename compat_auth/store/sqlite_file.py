@@ -22,7 +22,7 @@ from compat_auth.errors import BackendUnavailable, KeyFileError
 from compat_auth.private_file import written_aside
 from compat_auth.strict_json import parse_object
 
-CONNECT_TIMEOUT_S = 5
+_BUSY_TIMEOUT_S = 5
 _OWNER_ONLY = 0o600
 _MAX_NUMBER = 2**31 - 1  # of SQLite's application_id
 _NEXT_STEP = "put the right one back, or see: compat-auth db accept --help"
@@ -102,7 +102,7 @@ class SqliteFile:
             self.require_same()
             self._make()
             # Autocommit: the transactions are begun by what they are for.
-            raw = sqlite3.connect(self.path, timeout=CONNECT_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            raw = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
             try:
                 _switch_to_wal(raw)
                 raw.execute("PRAGMA foreign_keys = ON")
@@ -206,7 +206,7 @@ def _number(raw: sqlite3.Connection) -> int:
 
 def _switch_to_wal(raw: sqlite3.Connection) -> None:
     # The switch needs the file alone and does not always wait for it as SQLite's busy timeout says.
-    deadline = time.monotonic() + CONNECT_TIMEOUT_S
+    deadline = time.monotonic() + _BUSY_TIMEOUT_S
     while not _is_wal(raw) and time.monotonic() < deadline:
         with contextlib.suppress(sqlite3.OperationalError):
             raw.execute("PRAGMA journal_mode = WAL").fetchone()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import sqlite3
@@ -306,3 +307,37 @@ async def test_all_tokens_up_to_a_moment_can_be_denied(denials: Denials) -> None
     assert denials.refuses(token(iat=None))
     assert not denials.refuses(token(iat=NOW + 1))
     assert not denials.refuses("opaque")
+
+
+def remove(folder: Path) -> None:
+    for file in folder.glob("store.db*"):
+        file.unlink()
+
+
+async def test_a_process_knows_the_store_from_its_start(url: str, tmp_path: Path) -> None:
+    other = DenialRows(open_store(url))
+    other.deny([Denial("jti", "a" * 32, NOW + 600)])
+    other.close()
+    denials = Denials(DenialRows(open_store(url)), Revocations(), now=lambda: NOW)
+
+    denials.open()
+    await denials.up_to_date()
+    remove(tmp_path)
+
+    assert denials.refuses(token())
+    with pytest.raises(BackendUnavailable, match="not there any more"):
+        denials.deny(Denial("jti", "b" * 32, NOW + 600))
+    denials.close()
+
+
+async def test_a_store_that_is_away_at_the_start_is_in_the_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    denials = Denials(DenialRows(open_store(f"sqlite:///{tmp_path / 'volume' / 'store.db'}")), Revocations())
+
+    denials.open()
+    with pytest.raises(BackendUnavailable):
+        await denials.up_to_date()
+    await asyncio.sleep(0)
+
+    assert "what was revoked is not known yet" in caplog.text
