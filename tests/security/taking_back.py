@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -67,7 +67,7 @@ def cookie(value: str) -> tuple[bytes, bytes]:
 
 
 @asynccontextmanager
-async def open_door(tmp_path: Path, upstream: Recorder) -> AsyncIterator[Door]:
+async def open_door(tmp_path: Path, upstream: Recorder) -> AsyncGenerator[Door]:
     """Give a gateway with its store, keys and users in a folder."""
     lines = [f"{name}:{bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4)).decode()}" for name, secret in USERS.items()]
     (tmp_path / "htpasswd").write_text("\n".join(lines))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 
@@ -37,7 +37,7 @@ async def ready(gateway: Gateway) -> tuple[int, str]:
 
 
 @asynccontextmanager
-async def started_anew(door: Door, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Gateway]:
+async def started_anew(door: Door, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Gateway]:
     monkeypatch.setattr(sqlite_file, "_KNOWN", {})
     gateway = Gateway(parse_settings(door.content, origin="test"))
     await gateway._proxy.open()

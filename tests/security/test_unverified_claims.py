@@ -114,7 +114,9 @@ async def test_no_claim_of_a_made_up_token_is_an_accident(door: Door, name: str,
 
 
 @given(claims=objects)
-@settings(deadline=None, max_examples=50, suppress_health_check=list(HealthCheck))
+@settings(
+    deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 async def test_no_made_up_token_is_an_accident_at_any_endpoint(door: Door, claims: dict[str, Any]) -> None:
     token = unsigned(claims)
     exchange = {
