@@ -37,10 +37,10 @@ from compat_auth.pages import JWKS_PATH, jwks_page, live, ready_page
 from compat_auth.paths import Prefixes
 from compat_auth.personal_tokens import personal_tokens_of
 from compat_auth.proxy import ReverseProxy
+from compat_auth.readiness import StoreReadiness
 from compat_auth.requirements import Requirements
 from compat_auth.revocation import revocations_of
 from compat_auth.session_cookie import SessionCookie
-from compat_auth.store_check import StoreCheck
 from compat_auth.strategies import Strategy, build_strategy, open_key_ring
 from compat_auth.tokens import SHARED_SECRET_KID, shared_secret_verifier, verify
 from compat_auth.trust import TrustedProxies
@@ -72,7 +72,7 @@ class Gateway:
         self._decider = build_decider(settings, strategy)
         self._tokens = personal_tokens_of(self._decider.app)
         translates = translates_v1(settings)
-        denials = Denials.from_settings(settings, revocations_of(self._decider.app))
+        self._denials = denials = Denials.from_settings(settings, revocations_of(self._decider.app))
         given = build_given_tokens(settings, strategy, denials, reserves=self._decider.chain.reserves)
         oauth = OAuthPages.from_settings(settings, given)
         self._gate = Gate(
@@ -84,7 +84,7 @@ class Gateway:
             trusted=trusted,
             pages={
                 "live": live,
-                "ready": ready_page(self._proxy.require_reachable, StoreCheck.from_settings(settings).require),
+                "ready": ready_page(self._proxy.require_reachable, StoreReadiness(denials.rows).require),
                 JWKS_PATH: jwks_page(public_keys(settings)),
                 **forward_auth_pages(),
                 **(v1_public_pages() if translates else {}),
@@ -108,6 +108,7 @@ class Gateway:
             if message["type"] == "lifespan.startup":
                 await self._proxy.open()
                 self._decider.open()
+                self._denials.open()
                 if self._tokens is not None:
                     self._tokens.open()
                 await send({"type": "lifespan.startup.complete"})

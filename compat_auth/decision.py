@@ -36,6 +36,7 @@ from compat_auth.guard import describe
 from compat_auth.headers import is_header
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Challenge, Reject, Skip
+from compat_auth.refused_tokens import RENEWAL_PAUSE_S, RefusedTokens
 from compat_auth.revocation import HEARD_S, UNHEARD_S, Revocation, revocations_of
 from compat_auth.tally import network_of
 from compat_auth.turns import Turns
@@ -47,8 +48,6 @@ T = TypeVar("T")
 _KINDS: tuple[CredentialKind, ...] = (Absent, Basic, Bearer, Negotiate, Unrecognised)
 # A token must outlive the request that carries it and the clock difference to the upstream.
 _TOKEN_MARGIN_S = 10
-# An upstream that refuses every token must not make us fetch one for every request.
-_RENEWAL_PAUSE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +189,7 @@ class Decider:
         self._monotonic = monotonic
         self._flights: dict[bytes, asyncio.Task[Decision]] = {}
         self._renewed_at: dict[bytes, float] = {}
+        self._refused = RefusedTokens(monotonic)
         self._takes = {kind: chain.takes(kind) for kind in _KINDS}
         self._only_cookies_matter = all(backend.needs_cookies for backend in chain.backends if Absent in backend.kinds)
         self._waits_for_one = {kind: chain.waits_for_one(kind) for kind in _KINDS}
@@ -209,7 +209,7 @@ class Decider:
             # What is wrong with it is said where it is decided.
             return None
         remembered = self._verified.find(digest)
-        if remembered is None:
+        if remembered is None or remembered.grant.bearer in self._refused:
             return None
         if self._verified.is_stale(remembered):
             remembered.refreshing = True
@@ -269,9 +269,9 @@ class Decider:
             return remembered.grant
         now = self._monotonic()
         if refused.digest not in self._flights:
-            if now - self._renewed_at.get(refused.digest, -_RENEWAL_PAUSE_S) < _RENEWAL_PAUSE_S:
+            if now - self._renewed_at.get(refused.digest, -RENEWAL_PAUSE_S) < RENEWAL_PAUSE_S:
                 return None
-            self._renewed_at = {key: at for key, at in self._renewed_at.items() if now - at < _RENEWAL_PAUSE_S}
+            self._renewed_at = {key: at for key, at in self._renewed_at.items() if now - at < RENEWAL_PAUSE_S}
             self._renewed_at[refused.digest] = now
         try:
             decision = await self._wait(self._fly(refused.digest, presented, fresh=True))
@@ -279,6 +279,13 @@ class Decider:
             # The body has gone on already: nobody can judge it any more.
             return None
         return decision if isinstance(decision, Granted) and decision.bearer != refused.bearer else None
+
+    def forget_token(self, refused: Granted) -> None:
+        """Have the token of a grant never used again: the upstream has refused it.
+
+        For a request that cannot be sent again; `renew` is for all others. Every two seconds at most for one caller.
+        """
+        self._refused.note(refused.digest or refused.identity.username.encode("utf-8", "surrogatepass"), refused.bearer)
 
     async def run(self, client: str, work: Callable[[], T], *, lane: Lane = "chain") -> T:
         """Do other blocking work of a caller and return what it returns.
@@ -312,7 +319,7 @@ class Decider:
             token = await asyncio.get_running_loop().run_in_executor(
                 self._pool, lambda: self._obtain(refused.identity, credential, None, True)
             )
-        return replace(refused, bearer=b"Bearer " + token.value.encode("ascii"))
+        return replace(refused, bearer=_bearer_of(token))
 
     def open(self) -> None:
         """Hear of revocations in this process from now on, not only from its first check."""
@@ -463,9 +470,10 @@ class Decider:
                 if not for_upstream:
                     return Granted(identity, b"", raw_headers, used=used), reusable_s if answer.reusable else 0
                 token = self._obtain(identity, credential, yielded, fresh)
+                if not fresh and _bearer_of(token) in self._refused:
+                    token = self._obtain(identity, credential, None, True)
                 for_s = min(reusable_s, token.expires_at - _TOKEN_MARGIN_S - time.time()) if answer.reusable else 0
-                bearer = b"Bearer " + token.value.encode("ascii")
-                return Granted(identity, bearer, raw_headers, used=used), for_s
+                return Granted(identity, _bearer_of(token), raw_headers, used=used), for_s
             case Reject(_, status):
                 return Refused(status, answer.challenges), 0
             case Challenge():
@@ -483,6 +491,10 @@ async def _hold_body(presented: Presented, backend: str) -> None:
         )
         raise NotPermitted("an authentication backend has to see the body, which does not come here")
     await presented.hold_body()
+
+
+def _bearer_of(token: Token) -> bytes:
+    return b"Bearer " + token.value.encode("ascii")
 
 
 def _raw_header(backend: str, name: str, value: str) -> tuple[bytes, bytes]:

@@ -31,6 +31,7 @@ from compat_auth.headers import cookie_values, has_cookie, may_have_body, take_i
 from compat_auth.held_body import BodyBudget, HeldBody
 from compat_auth.paths import canonical_path, canonical_query
 from compat_auth.problem import PROBLEM_JSON, problem_body
+from compat_auth.refused_tokens import watch_for_refusal
 from compat_auth.request import GateRequest
 from compat_auth.scopes import allow, needed_scopes
 from compat_auth.token_format import holds_one, looks_like_one
@@ -307,6 +308,7 @@ class Gate:
         if bearer is None:
             await self._hand_on(request, receive, send, None, self.dropped_cookies, demand=demand)
         else:
+            send = watch_for_refusal(send, lambda: self.decider.forget_token(granted))
             await self._hand_on(request, receive, send, bearer, self.dropped_cookies, renew, demand)
 
     def demand(self, decision: Decision, request: GateRequest) -> Demand:

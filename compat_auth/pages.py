@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from compat_auth.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.audit_losses import LOSSES
 from compat_auth.decision import Granted
-from compat_auth.errors import BackendUnavailable, UpstreamUnreachable
+from compat_auth.errors import CompatAuthError, UpstreamUnreachable
 from compat_auth.gate import Gate, Page
 from compat_auth.request import GateRequest
 
@@ -31,18 +31,16 @@ def ready_page(*requirements: Callable[[], Awaitable[None]]) -> Page:
     """Return the page that answers 200 while requests can be served, else 503 with the reason.
 
     Args:
-        requirements: Each returns, or raises UpstreamUnreachable or BackendUnavailable.
+        requirements: Each raises CompatAuthError where one cannot be served.
     """
 
     async def ready(_gate: Gate, _request: GateRequest, _receive: Receive, send: Send) -> None:
         try:
             await asyncio.gather(*(require() for require in requirements))
-        except (UpstreamUnreachable, BackendUnavailable) as error:
+        except CompatAuthError as error:
+            # The reason itself, with names and addresses, is in the log.
             is_upstream = isinstance(error, UpstreamUnreachable)
-            # Anybody may ask: which database it is, and what is wrong with it, is for the log.
             reason = "the upstream does not accept connections" if is_upstream else "the store cannot be used"
-            if not is_upstream:
-                _log.warning("not ready: %s", error)
             body = json.dumps({"status": "not ready", "reason": reason}).encode()
             await respond(send, 503, body, content_type=_JSON, headers=_NO_STORE)
         else:

@@ -22,6 +22,7 @@ from compat_auth.client_watch import ClientGone, ClientWatch, body_parts
 from compat_auth.config import UpstreamSettings
 from compat_auth.errors import BadRequest, ConfigError, NotImplementedHere, UpstreamTimeout, UpstreamUnreachable
 from compat_auth.gate import INTAKE, RENEW
+from compat_auth.refused_tokens import MAX_REFUSAL_BYTES, TOKEN_REFUSED
 from compat_auth.request import GateRequest
 from compat_auth.trust import TrustedProxies
 
@@ -38,9 +39,6 @@ _BODILESS = frozenset((204, 304))
 _VALUE_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # A body up to this size is held, so that the request can be sent again with a fresh token.
 _REPLAYABLE_BYTES = 64 * 1024
-# What Airflow 3 answers to a token that it no longer takes (`airflow.api_fastapi.core_api.security`).
-_TOKEN_REFUSED = b"Invalid JWT token"
-_MAX_REFUSAL_BYTES = 4096
 
 Renew = Callable[[], Awaitable["bytes | None"]]
 Body = bytes | AsyncIterator[bytes]
@@ -264,7 +262,7 @@ async def _refuses_token(response: aiohttp.ClientResponse) -> tuple[bool, bytes]
     """Return whether the upstream has refused the token (not the caller's permission), and what was read to know."""
     if response.status == 401:
         return True, b""
-    if response.status != 403 or not 0 < (response.content_length or 0) <= _MAX_REFUSAL_BYTES:
+    if response.status != 403 or not 0 < (response.content_length or 0) <= MAX_REFUSAL_BYTES:
         return False, b""
     try:
         body = await response.content.read()
@@ -272,4 +270,4 @@ async def _refuses_token(response: aiohttp.ClientResponse) -> tuple[bool, bytes]
         raise UpstreamTimeout("upstream: its refusal did not end in time") from exc
     except aiohttp.ClientError as exc:
         raise UpstreamUnreachable("upstream: its refusal broke off") from exc
-    return _TOKEN_REFUSED in body, body
+    return TOKEN_REFUSED in body, body

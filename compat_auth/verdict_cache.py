@@ -6,6 +6,7 @@ good ones; an answer that could not be had is not kept at all.
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
@@ -17,6 +18,8 @@ from typing import Any, Protocol
 from cachetools import LRUCache
 
 from compat_auth.single_flight import SingleFlight
+
+_MAX_SKEW_S = 30  # between replicas that share verdicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +88,8 @@ class VerdictCache:
     Args:
         source: Everything that decides beside the token, such as issuer and audience; part of each digest.
         store: Where verdicts are kept.
+        longest_s: For how long a verdict is believed at most. One that seems to end later was given while a clock was
+            ahead, and is asked for anew.
         now: Seconds since the epoch.
     """
 
@@ -93,10 +98,12 @@ class VerdictCache:
         source: str,
         store: VerdictStore,
         *,
+        longest_s: float = math.inf,
         now: Callable[[], float] = time.time,
     ) -> None:
         self._source = source.encode()
         self._store = store
+        self._longest_s = longest_s
         self._now = now
         self._asking: SingleFlight[Verdict] = SingleFlight()
 
@@ -131,7 +138,9 @@ class VerdictCache:
 
     def _load(self, digest: bytes) -> Verdict | None:
         verdict = self._store.load(digest)
-        return verdict if verdict is not None and self._now() < verdict.ends_at else None
+        if verdict is None or not 0 < verdict.ends_at - self._now() <= self._longest_s + _MAX_SKEW_S:
+            return None
+        return verdict
 
     def _ask(self, digest: bytes, ask: Callable[[], Verdict]) -> Verdict:
         # Whoever came while the flight before was landing finds its answer here.

@@ -47,6 +47,7 @@ ROWS = (
     (
         "parsed at the edge",
         {
+            "claimed_token",
             "credentials",
             "csrf",
             "headers",
@@ -107,6 +108,8 @@ ROWS = (
     ("what they share", {"redis_channel", "shared_verdicts"}),
     ("what is no longer good", {"revocation"}),
     ("databases", {"postgresql"}),
+    ("what is no longer good", {"refused_tokens", "revocation"}),
+    ("file of the tables", {"store", "store.sqlite_file"}),
     ("tables", {"store", "store.schema", "store.database", "store.migrations", "store.migrations.versions"}),
     ("what is denied", {"store.denial_rows"}),
     (
@@ -121,6 +124,7 @@ ROWS = (
             "store.token_use_rows",
         },
     ),
+    ("a backup in the place of the store", {"store.restore"}),
     (
         "migrations",
         {
@@ -130,7 +134,6 @@ ROWS = (
             "store.migrations.versions.r0003_denied_tokens",
         },
     ),
-    ("names that are reserved, and whether the store is there", {"role_account_names", "store_check"}),
     (
         "kinds of backends",
         {
@@ -162,7 +165,7 @@ ROWS = (
     ("inside Airflow", {"airflow.auth_managers", "airflow.keytab"}),
     ("tokens inside Airflow", {"airflow.in_process"}),
     ("access to tokens", {"leak_reports", "token_access", "token_pruning", "upstream_logout"}),
-    ("what is given", {"given_tokens"}),
+    ("what is given", {"given_tokens", "readiness"}),
     ("limits of pages", {"web", "web.attempts", "web.leftovers"}),
     ("look of pages", {"web.page"}),
     ("parts of pages", {"web.account", "web.attempt_cookie", "web.form_token", "web.hand_off", "web.token_form"}),

@@ -30,8 +30,8 @@ from compat_auth.oauth_pages import OAuthPages
 from compat_auth.own_pages import own_pages
 from compat_auth.pages import live, ready_page
 from compat_auth.personal_tokens import personal_tokens_of
+from compat_auth.readiness import StoreReadiness
 from compat_auth.revocation import revocations_of
-from compat_auth.store_check import StoreCheck
 from compat_auth.strategies import Kind
 from compat_auth.token_cache import TokenCache
 from compat_auth.trust import TrustedProxies
@@ -85,7 +85,7 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
         trusted=TrustedProxies(settings.trusted_proxies),
         pages={
             "live": live,
-            "ready": ready_page(StoreCheck.from_settings(settings).require),
+            "ready": ready_page(StoreReadiness(denials.rows).require),
             **own_pages(settings, oauth, decider.app, logins_are_upstreams=True),
             **(public_pages() if translates else {}),
         },
@@ -95,7 +95,7 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
     )
     guarded = Guarded([*settings.upstream.protect, settings.prefix], gate.paths)
     tokens = personal_tokens_of(decider.app)
-    return Door(app, gate, guarded, (manager, *([tokens] if tokens is not None else [])))
+    return Door(app, gate, guarded, (manager, denials, *([tokens] if tokens is not None else [])))
 
 
 def settings_in(conf: Any, environ: Mapping[str, str], manager: AuthManager) -> Settings:

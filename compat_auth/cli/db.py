@@ -6,15 +6,21 @@ from pathlib import Path
 
 import click
 
+from compat_auth.cli import operator_log
 from compat_auth.cli.options import config_option, start_logging
 from compat_auth.config import load_settings
 from compat_auth.errors import ConfigError
+from compat_auth.given_tokens import MAX_LIFETIME_S
+from compat_auth.keys import unix_now
 from compat_auth.peppers import pepper_file
 from compat_auth.store.backup import backup_sqlite
 from compat_auth.store.database import Database
 from compat_auth.store.migration import downgrade as downgrade_tables
 from compat_auth.store.migration import is_current, revisions, undone_by
 from compat_auth.store.migration import upgrade as upgrade_tables
+from compat_auth.store.restore import end_everything, restore_sqlite
+
+_EVERYTHING_ENDED = "every session and every JWT that was made before ends"
 
 
 @click.group()
@@ -27,7 +33,7 @@ def db() -> None:
 def upgrade(config_path: str | None) -> None:
     """Create the tables, or bring them up to date; safe to run twice, or on several machines at once."""
     start_logging("WARNING")
-    database = Database(load_settings(config_path).database_url.get_secret_value())
+    database = Database(load_settings(config_path).database_url.get_secret_value(), makes=True)
     with database.write() as connection:
         before, _ = revisions(connection)
         upgrade_tables(connection)
@@ -72,6 +78,56 @@ def backup(config_path: str | None, target: Path) -> None:
     section = settings.personal_tokens
     if not section.pepper.get_secret_value() and not section.peppers and (beside := pepper_file(settings)).exists():
         click.echo(f"{beside}: without it the personal tokens in the backup do not work; keep it elsewhere", err=True)
+
+
+@db.command()
+@config_option
+@click.argument("source", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
+def restore(config_path: str | None, source: Path) -> None:
+    """Put a backup of an SQLite database in the place of the one there is, while it is in use or lost.
+
+    What was revoked since the backup stays revoked, as far as the database of before can be read. Where it cannot,
+    every session and every JWT that was made up to now ends, and people log in again. Restart the gateway afterwards
+    where the file had been lost. PostgreSQL has pg_restore for that, and `compat-auth db accept`.
+    """
+    start_logging("WARNING")
+    database_url = load_settings(config_path).database_url.get_secret_value()
+    if Database(database_url).file is None:
+        raise click.UsageError(
+            "database_url is PostgreSQL: run pg_restore --clean --if-exists --dbname=DATABASE FILE, and then: "
+            "compat-auth db accept"
+        )
+    ended = restore_sqlite(database_url, source, now=unix_now(), lifetime_s=MAX_LIFETIME_S)
+    operator_log.record("store restored", str(source), command="db restore")
+    kept = _EVERYTHING_ENDED if ended is None else f"{ended.count} revocations of the database of before are kept"
+    click.echo(f"{source}: restored; {kept}")
+
+
+@db.command()
+@config_option
+@click.option(
+    "--keep-logins", is_flag=True, help="Nothing that was revoked is missing in it: nobody has to log in again."
+)
+def accept(config_path: str | None, keep_logins: bool) -> None:
+    """Accept the database that is there now, or a new one, in the place of one that is lost.
+
+    A gateway whose SQLite file is gone, or is another, answers 503 to whatever needs it: revocations would be lost.
+    The same goes unnoticed where a PostgreSQL was restored while no gateway ran. Put the right one back, or restore
+    a backup. Where there is neither, this command accepts what there is, and makes the tables if need be. Because
+    nobody knows what was revoked, every session and every JWT that was made up to now ends. Personal tokens that were
+    revoked since the backup work again: revoke them again. Restart the gateway afterwards.
+    """
+    start_logging("WARNING")
+    database_url = load_settings(config_path).database_url.get_secret_value()
+    database = Database(database_url, makes=True)
+    database.accept()
+    with database.write() as connection:
+        upgrade_tables(connection)
+    if not keep_logins:
+        end_everything(database, now=unix_now(), lifetime_s=MAX_LIFETIME_S)
+    database.close()
+    operator_log.record("store accepted", database.label, command="db accept")
+    click.echo(f"{database.label}: accepted" + ("" if keep_logins else f"; {_EVERYTHING_ENDED}"))
 
 
 @db.command()

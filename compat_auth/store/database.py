@@ -5,10 +5,8 @@ A connection never crosses a fork. A write is on disk when its block has ended: 
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import os
-import sqlite3
 import threading
 import time
 import weakref
@@ -24,14 +22,12 @@ from sqlalchemy.pool import QueuePool
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.outage import PATIENCE_S, Outage
 from compat_auth.postgresql import STATEMENT_TIMEOUT_S, answering, open_postgresql
+from compat_auth.store.sqlite_file import SqliteFile
 
 CONNECT_TIMEOUT_S = 5
 # For so long tables are believed to be as they were, while other programs may change them.
 FIT_S = 5.0
 _WRITES = "compat_auth_writes"
-_OWNER_ONLY = 0o600
-# A file that is being made is not yet opened by anybody else of this process.
-_OPENING = threading.Lock()
 
 
 class Database:
@@ -42,6 +38,7 @@ class Database:
         prepare: Called once in each process with a connection that may write, before anything else is done.
         require_fit: Called now and then with a connection; raises BackendUnavailable where another program has changed
             the tables so that this one cannot work on them.
+        makes: Make an SQLite file that never was there, also where the URL says `mode=rw`.
         monotonic: Clock, in seconds.
 
     Attributes:
@@ -58,6 +55,7 @@ class Database:
         prepare: Callable[[Connection], None] | None = None,
         require_fit: Callable[[Connection], None] | None = None,
         *,
+        makes: bool = False,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._url = _read_url(url)
@@ -66,7 +64,10 @@ class Database:
         self._monotonic = monotonic
         self._found_fit_at = float("-inf")
         self.label = f"{self._url.get_backend_name()}://{self._url.host or ''}/{self._url.database or ''}"
-        self.file = Path(self._url.database or "") if self._url.get_backend_name() == "sqlite" else None
+        is_sqlite = self._url.get_backend_name() == "sqlite"
+        self.file = Path(self._url.database or "") if is_sqlite else None
+        may_make = makes or self._url.query.get("mode") != "rw"
+        self._sqlite = None if self.file is None else SqliteFile(self.file, makes=may_make)
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._pid = 0
@@ -76,8 +77,8 @@ class Database:
 
     @property
     def is_there(self) -> bool:
-        """Whether there is a database to ask; using one of SQLite's that is not there makes it."""
-        return self._url.get_backend_name() != "sqlite" or Path(self._url.database or "").exists()
+        """Whether there is a database to ask; false for one of SQLite's that never was: using it makes it."""
+        return self._sqlite is None or self._sqlite.is_there
 
     @contextmanager
     def read(self) -> Generator[Connection]:
@@ -99,6 +100,16 @@ class Database:
         with self._transaction(self._ready_engine, writes=True) as connection:
             yield connection
 
+    def accept(self) -> None:
+        """Take what is there now for the store from now on, or what is made next; closes the connections.
+
+        Raises:
+            BackendUnavailable: It cannot be written down.
+        """
+        self.close()
+        if self._sqlite is not None:
+            self._sqlite.accept()
+
     def close(self) -> None:
         """Give the connections back; the next use opens new ones."""
         with self._lock:
@@ -109,10 +120,14 @@ class Database:
     @contextmanager
     def _transaction(self, engine: Callable[[], Engine], *, writes: bool) -> Generator[Connection]:
         try:
+            self._require_same()
             with self._connect(engine(), writes=writes) as connection, connection.begin():
                 _limit(connection)
                 self._look_at_tables(connection)
                 yield connection
+            if writes:
+                # What was written to a file that was deleted meanwhile is nowhere.
+                self._require_same()
         except (SQLAlchemyError, OSError) as exc:
             why = str(exc) if isinstance(exc, ConnectionError) else type(exc).__name__
             raise BackendUnavailable(
@@ -126,6 +141,10 @@ class Database:
         if self._require_fit is not None and now - self._found_fit_at >= FIT_S:
             self._require_fit(connection)
             self._found_fit_at = now
+
+    def _require_same(self) -> None:
+        if self._sqlite is not None:
+            self._sqlite.require_same()
 
     def _ready_engine(self) -> Engine:
         engine = self._engine_of_process()
@@ -155,8 +174,9 @@ class Database:
                 if self._engine is not None:
                     # Its connections belong to the process that we were forked from.
                     self._engine.dispose(close=False)
-                is_sqlite = self._url.get_backend_name() == "sqlite"
-                self._engine = _open_sqlite(self._url) if is_sqlite else open_postgresql(self._url, max_overflow=6)
+                self._engine = (
+                    open_postgresql(self._url, max_overflow=6) if self._sqlite is None else _open_sqlite(self._sqlite)
+                )
                 self._pid, self._is_prepared = os.getpid(), False
                 # Connections are closed with the store that opened them, not when the collector finds them.
                 weakref.finalize(self, _dispose, self._engine, self._pid).atexit = False
@@ -200,34 +220,10 @@ def _limit(connection: Connection) -> None:
         connection.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_S}s'"))
 
 
-def _open_sqlite(url: URL) -> Engine:
-    path = Path(url.database or "").resolve()
-
-    def connect() -> sqlite3.Connection:
-        with _OPENING:
-            return open_file()
-
-    def open_file() -> sqlite3.Connection:
-        # Born with this mode; SQLite gives its journal the same. Only where there is no file yet: to close one gives up
-        # every lock that this process has on it (POSIX), and another would then throw away what SQLite has not yet
-        # moved from the journal into the file.
-        with contextlib.suppress(FileExistsError):
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _OWNER_ONLY))
-        # Autocommit: the transactions are begun below, by what they are for.
-        raw = sqlite3.connect(path, timeout=CONNECT_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-        try:
-            _switch_to_wal(raw)
-            raw.execute("PRAGMA foreign_keys = ON")
-            # Commits reach the disk, not only the kernel: what was answered stays true after a power cut.
-            raw.execute("PRAGMA synchronous = FULL")
-        except BaseException:
-            raw.close()
-            raise
-        return raw
-
+def _open_sqlite(file: SqliteFile) -> Engine:
     engine = create_engine(
         "sqlite://",
-        creator=connect,
+        creator=file.open,
         hide_parameters=True,
         poolclass=QueuePool,
         pool_size=2,
@@ -242,17 +238,3 @@ def _begin(connection: Connection) -> None:
     # A transaction that reads first and writes later can fail however long it waits: take the lock at once.
     writes = connection.get_execution_options().get(_WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _switch_to_wal(raw: sqlite3.Connection) -> None:
-    # The switch needs the file alone and does not always wait for it as SQLite's busy timeout says.
-    deadline = time.monotonic() + CONNECT_TIMEOUT_S
-    while not _is_wal(raw) and time.monotonic() < deadline:
-        with contextlib.suppress(sqlite3.OperationalError):
-            raw.execute("PRAGMA journal_mode = WAL").fetchone()
-            return
-        time.sleep(0.02)
-
-
-def _is_wal(raw: sqlite3.Connection) -> bool:
-    return bool(raw.execute("PRAGMA journal_mode").fetchone() == ("wal",))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, Select, delete, insert, or_, select, update
+from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
 from compat_auth.store.database import Database
@@ -103,19 +104,31 @@ class SessionRows:
         with self._database.write() as connection:
             # Those of this very second by their rows: a login in the rest of the second is a new one.
             connection.execute(update(sessions).where(*live).values(ended=now))
-            try:
-                with connection.begin_nested():
-                    connection.execute(insert(revocations).values(username=username, not_before=now))
-            except IntegrityError:
-                mine = revocations.c.username == username
-                connection.execute(
-                    update(revocations).where(mine, revocations.c.not_before < now).values(not_before=now)
-                )
+            _refuse_begun_before(connection, username, now)
+
+    def refuse_begun_before(self, username: str, moment: int) -> None:
+        """Let no session of a user be alive that has begun before a moment."""
+        with self._database.write() as connection:
+            _refuse_begun_before(connection, username, moment)
+
+    def end_everyone(self, now: int) -> None:
+        """End every session there is."""
+        with self._database.write() as connection:
+            connection.execute(update(sessions).where(sessions.c.ended.is_(None)).values(ended=now))
 
     def forget_older(self, last_seen: int) -> int:
         """Delete the sessions last seen before that moment, and return how many there were."""
         with self._database.write() as connection:
             return connection.execute(delete(sessions).where(sessions.c.last_seen < last_seen)).rowcount
+
+
+def _refuse_begun_before(connection: Connection, username: str, moment: int) -> None:
+    try:
+        with connection.begin_nested():
+            connection.execute(insert(revocations).values(username=username, not_before=moment))
+    except IntegrityError:
+        mine = revocations.c.username == username
+        connection.execute(update(revocations).where(mine, revocations.c.not_before < moment).values(not_before=moment))
 
 
 def _live() -> Select[Any]:

@@ -51,6 +51,10 @@ class Postgres:
             env=self._env(), is_ready=self._accepts_connections, timeout_s=START_S,
         )  # fmt: skip
 
+    def run_tool(self, program: str, *arguments: str) -> None:
+        """Run one of the tools for operators, such as pg_dump, to its end."""
+        subprocess.run([str(self._bin / program), *arguments], env=self._env(), check=True, capture_output=True)
+
     def stop(self) -> None:
         """Stop the server at once, whoever is connected; the data stays."""
         self.process.stop()

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 import threading
 import uuid
+from pathlib import Path
 
+import jwt
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from compat_auth.errors import NoSuchUser
+from compat_auth.denials import Denials
+from compat_auth.errors import BackendUnavailable, NoSuchUser
+from compat_auth.revocation import Revocations
 from compat_auth.store.denial_rows import Denial, DenialRows, IssuedToken
 from compat_auth.store.migration import VERSION_TABLE, open_store
 from compat_auth.store.pinned_subjects import PinnedSubjects
@@ -96,9 +101,10 @@ def test_who_reads_denials_misses_none_however_many_deny_at_once(url: str) -> No
         thread.start()
     version = -1
     while any(thread.is_alive() for thread in threads):
-        version, found = DenialRows(first).read(version, NOW)
-        seen |= {denial.key for denial in found}
-    seen |= {denial.key for denial in DenialRows(first).read(version, NOW)[1]}
+        reading = DenialRows(first).read(version)
+        version = reading.version
+        seen |= {denial.key for denial in reading.found}
+    seen |= {denial.key for denial in DenialRows(first).read(version).found}
 
     first.close()
     assert len(seen) == 1 + 4 * 20
@@ -112,7 +118,97 @@ def test_a_given_token_is_denied_with_what_it_was_made_from(url: str) -> None:
 
     denied = rows.deny_made_from("session:1", NOW)
 
-    version, found = rows.read(-1, NOW)
+    found = rows.read(-1).found
     database.close()
     assert denied == [token]
-    assert (version, found) == (1, [Denial("jti", "a" * 32, NOW + 600)])
+    assert found == [Denial("jti", "a" * 32, NOW + 600)]
+
+
+def worker(url: str) -> Denials:
+    """Return what one worker knows, which believes nothing for longer than a moment."""
+    moments = itertools.count(0, 10)
+    return Denials(DenialRows(open_store(url)), Revocations(), now=lambda: NOW, monotonic=lambda: float(next(moments)))
+
+
+def jwt_named(jti: str) -> str:
+    return jwt.encode({"sub": "7", "jti": jti, "iat": NOW, "exp": NOW + 600}, "s" * 64, algorithm="HS512")
+
+
+def denied(workers: list[Denials], *jtis: str) -> set[bool]:
+    for one in workers:
+        one.read()
+    return {one.refuses(jwt_named(jti)) for one in workers for jti in jtis}
+
+
+def test_revocation_holds_when_a_dump_is_restored_under_running_workers(
+    url: str, postgres: Postgres, tmp_path: Path
+) -> None:
+    workers = [worker(url), worker(url)]
+    workers[0].deny(Denial("jti", "before", NOW + 600))
+    # libpq's tools know no driver's name.
+    at, file = url.replace("postgresql+psycopg", "postgresql"), str(tmp_path / "compat_auth.dump")
+    postgres.run_tool("pg_dump", "--format=custom", "--table=compat_auth_*", f"--file={file}", at)
+    for number in range(5):
+        workers[0].deny(Denial("jti", f"since-{number}", NOW + 600))
+    held_before = denied(workers, "before", "since-0", "since-4")
+
+    postgres.run_tool("pg_restore", "--clean", "--if-exists", f"--dbname={at}", file)
+    workers[1].deny(Denial("jti", "after", NOW + 600))
+
+    assert held_before == {True}
+    assert denied(workers, "before", "since-0", "since-4", "after") == {True}
+    assert denied([worker(url)], "before", "since-0", "since-4", "after") == {True}
+    assert denied(workers, "never") == {False}
+
+
+@pytest.mark.parametrize("later", [0, 3, 20])
+def test_revocation_holds_when_a_standby_that_lags_takes_over(url: str, postgres: Postgres, later: int) -> None:
+    workers = [worker(url), worker(url)]
+    workers[0].deny(Denial("jti", "before", NOW + 600))
+    at = make_url(url)
+    close(workers)
+    on_server(postgres, f"CREATE DATABASE {at.database}_standby TEMPLATE {at.database}")
+    for number in range(3):
+        workers[0].deny(Denial("jti", f"since-{number}", NOW + 600))
+    held_before = denied(workers, "before", "since-0", "since-2")
+    ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'store_%'"
+
+    on_server(
+        postgres,
+        ended,
+        f"ALTER DATABASE {at.database} RENAME TO {at.database}_failed",
+        f"ALTER DATABASE {at.database}_standby RENAME TO {at.database}",
+    )
+    other = DenialRows(open_store(url))
+    for number in range(later):
+        other.deny([Denial("jti", f"later-{number}", NOW + 600)])
+
+    assert held_before == {True}
+    assert denied(workers, "before", "since-0", "since-2", *(f"later-{n}" for n in range(later))) == {True}
+    assert denied([worker(url)], "before", "since-0", "since-2") == {True}
+
+
+def close(workers: list[Denials]) -> None:
+    for one in workers:
+        one.rows.close()
+
+
+def on_server(postgres: Postgres, *statements: str) -> None:
+    engine = create_engine(postgres.url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for statement in statements:
+            connection.execute(text(statement))
+    engine.dispose()
+
+
+def test_a_database_that_takes_no_writes_is_not_ready(url: str, postgres: Postgres) -> None:
+    rows = DenialRows(open_store(url))
+    rows.require_writable()
+    rows.close()
+
+    # As a standby is; psycopg sees it for each new connection.
+    on_server(postgres, f"ALTER DATABASE {make_url(url).database} SET default_transaction_read_only = on")
+
+    assert rows.read(-1).version == 0
+    with pytest.raises(BackendUnavailable):
+        rows.require_writable()

@@ -469,6 +469,46 @@ async def test_an_upstream_that_refuses_every_token_is_asked_for_one_every_two_s
     assert later is not None
 
 
+async def test_a_refused_token_is_used_for_none_of_its_owners_credentials() -> None:
+    tokens = NumberedTokens()
+    decider = make_decider(accepting(), obtain=tokens)
+    refused = await granted_by(decider)
+    other = await granted_by(decider, OTHER)
+
+    decider.forget_token(refused)
+
+    assert other.bearer == refused.bearer
+    assert (recalled(decider), recalled(decider, OTHER)) == (None, None)
+    assert {(await granted_by(decider)).bearer, (await granted_by(decider, OTHER)).bearer}.isdisjoint({refused.bearer})
+
+
+async def test_a_credential_that_is_never_remembered_gets_another_token_after_a_refusal() -> None:
+    tokens = NumberedTokens()
+    session = scripted("session", Accept(Identity("alice", "session")), takes=COOKIES, alike=False)
+    decider = make_decider(session, obtain=tokens)
+    by_cookie = replace(presented(None), cookies=True)
+    refused = await decider.decide(by_cookie)
+    assert isinstance(refused, Granted)
+
+    decider.forget_token(refused)
+    after = await decider.decide(by_cookie)
+
+    assert isinstance(after, Granted)
+    assert after.bearer != refused.bearer
+
+
+async def test_an_upstream_that_refuses_all_streams_costs_a_token_every_two_seconds_at_most() -> None:
+    tokens, clock = NumberedTokens(), Clock()
+    decider = make_decider(accepting(), obtain=tokens, monotonic=clock)
+    for _ in range(10):
+        clock.time += 1
+        decider.forget_token(recalled(decider) or await granted_by(decider))
+
+    made = sum(fresh for _, fresh in tokens.asked)
+
+    assert made == 5
+
+
 async def test_many_refused_at_once_renew_once(held: Held) -> None:
     tokens = NumberedTokens()
     backend: ScriptedBackend = accepting()

@@ -695,6 +695,25 @@ async def test_a_big_or_streamed_body_is_not_sent_again(connect: Connect, upstre
     assert answer.status == 401
 
 
+@pytest.mark.parametrize("refusal", [REFUSED_401, REFUSED_403])
+@pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked", "Content-Length: 70000"])
+async def test_after_a_body_that_cannot_be_sent_again_the_next_request_gets_another_token(
+    connect: Connect, upstream: Upstream, framing: str, refusal: bytes
+) -> None:
+    upstream.script = refuse_first(refusal, upstream, [])
+    client = await connect()
+    statuses: list[int] = []
+
+    for _ in range(2):
+        await client.begin("/api/x", framing, method="POST")
+        await client.send(b"3\r\nabc\r\n0\r\n\r\n" if "chunked" in framing else b"x" * 70000)
+        statuses.append((await client.answer()).status)
+
+    assert statuses == [int(refusal.split()[1]), 200]
+    tokens = [call.values("authorization") for call in upstream.calls]
+    assert tokens == [["Bearer token-of-alice-0"], ["Bearer token-of-alice-1"]]
+
+
 @pytest.mark.parametrize(
     "refusal",
     [

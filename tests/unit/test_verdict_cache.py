@@ -49,6 +49,31 @@ def test_a_verdict_counts_until_it_ends(clock: Clock, says: str | None) -> None:
     assert source.asked == 2
 
 
+@pytest.mark.parametrize("says", ["alice", None])
+def test_a_verdict_from_a_clock_that_was_ahead_is_not_believed_for_long(clock: Clock, says: str | None) -> None:
+    verdicts = VerdictCache("issuer", MemoryVerdicts(10), longest_s=600, now=clock)
+    source = Source(clock, says=says)
+    clock.time += 2 * 86400
+    verdicts.judge("token", source)
+
+    clock.time -= 2 * 86400
+    verdicts.judge("token", source)
+    verdicts.judge("token", source)
+
+    assert source.asked == 2
+
+
+def test_a_local_logout_outlasts_a_clock_that_was_ahead(clock: Clock) -> None:
+    verdicts = cache(clock)
+    verdicts.refuse("token", until=clock() + 600, reason="logged out")
+
+    clock.time += 2 * 86400
+    verdicts.why_refused("token")
+    clock.time -= 2 * 86400
+
+    assert verdicts.why_refused("token") == "logged out"
+
+
 def test_a_failure_is_not_kept(clock: Clock) -> None:
     verdicts, source = cache(clock), Source(clock)
 

@@ -98,7 +98,7 @@ class Issuer:
         self._jwks = JwksCache(lambda: discovery.endpoint("jwks_uri"), algorithms=tuple(settings.algorithms))
         self._remote = RemoteChecks(discovery, _basic(settings.client_id, self._secret))
         source = settings.model_dump_json(exclude={"client_secret"})
-        self._verdicts = VerdictCache(source, store or MemoryVerdicts(_ENTRIES), now=now)
+        self._verdicts = VerdictCache(source, store or MemoryVerdicts(_ENTRIES), longest_s=cache_ttl_s, now=now)
         # Not what the issuer says: it holds whatever is changed in the settings.
         self._refusals = VerdictCache(f"refused here: {settings.issuer}", refusals or MemoryVerdicts(_ENTRIES), now=now)
 

@@ -120,10 +120,10 @@ def test_the_strategy_of_the_plugin_works_in_the_plugin_only() -> None:
         build_strategy(settings_of(OLD_LIST))
 
 
-async def test_the_gate_stands_around_airflow_s_application(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_gate_stands_around_airflow_s_application(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     activate(monkeypatch, SimpleAuthManager())
     behind = Behind()
-    door = compose(behind, Conf(OLD_LIST, {}), {})
+    door = compose(behind, Conf(OLD_LIST, {}), {"AIRFLOW_HOME": str(tmp_path)})
 
     good = await call(door, scope("/api/v2/dags", basic("op", "öp")))
     bad = await call(door, scope("/api/v2/dags", basic("op", "wrong")))

@@ -7,6 +7,8 @@ import sqlite3
 import stat
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,10 +16,15 @@ from click.testing import CliRunner, Result
 
 from compat_auth.cli import commands
 from compat_auth.config import load_settings
-from compat_auth.errors import ConfigError
+from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.peppers import load_peppers
+from compat_auth.store import sqlite_file
+from compat_auth.store.denial_rows import ALL_UP_TO, Denial, DenialRows
 from compat_auth.store.migration import open_store
+from compat_auth.store.personal_token_rows import PersonalToken, PersonalTokenRows
 from compat_auth.store.session_rows import SessionRow, SessionRows
+
+END = 2_000_000_000
 
 
 @pytest.fixture
@@ -180,3 +187,149 @@ def test_only_the_newer_version_can_take_its_own_tables_back(config: str, tmp_pa
 
     with pytest.raises(ConfigError, match="the version of compat_auth that made them"):
         invoke("downgrade", "0002", "--yes", "--config", config)
+
+
+def db(config: str, *arguments: str) -> Result:
+    return CliRunner().invoke(commands, ["db", *arguments, "--config", config], catch_exceptions=False)
+
+
+class Site:
+    """A store, as an operator's commands and a running gateway see it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "store.db"
+        self.database = open_store(f"sqlite:///{self.path}")
+        self.denials, self.sessions = DenialRows(self.database), SessionRows(self.database)
+        self.tokens = PersonalTokenRows(self.database)
+
+    def denied(self) -> set[str]:
+        return {denial.key for denial in self.denials.read(-1).found}
+
+    def start_anew(self, monkeypatch: pytest.MonkeyPatch) -> Site:
+        self.database.close()
+        monkeypatch.setattr(sqlite_file, "_KNOWN", {})
+        return Site(self.path.parent)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[Site]:
+    """A store of which there is a backup, and in which something was ended since."""
+    site = Site(tmp_path)
+    for name in ("alice", "bob"):
+        site.sessions.add(name, SessionRow(name, "", "basic_auth", 1, 1))
+    for token_id in ("000000000001", "000000000002"):
+        token = PersonalToken(token_id, "alice", "", "", token_id, ("all",), 1, "alice", END, b"d" * 32, "p")
+        site.tokens.add(token, limit=9)
+    site.denials.deny([Denial("jti", "before", END)])
+    with closing(sqlite3.connect(site.path)) as reads, closing(sqlite3.connect(tmp_path / "copy.db")) as writes:
+        reads.backup(writes)
+        writes.execute("PRAGMA journal_mode = DELETE")
+    site.denials.deny([Denial("jti", "since", END), Denial("sub", "7", END, 5)])
+    site.sessions.end("alice", 9)
+    site.tokens.revoke("000000000001", now=9, reason="lost")
+    yield site
+    site.database.close()
+
+
+def test_a_restored_store_keeps_what_was_ended_since_the_backup(config: str, tmp_path: Path, site: Site) -> None:
+    site.sessions.end_all("bob", 0)
+
+    result = db(config, "restore", str(tmp_path / "copy.db"))
+
+    # By connections that were open all the time.
+    assert site.denied() == {"before", "since", "7"}
+    assert (site.sessions.find_live("alice"), site.sessions.find_live("bob")) == (None, None)
+    assert [token.id for token in site.tokens.list() if not token.revoked] == ["000000000002"]
+    assert "are kept" in result.output
+    assert stat.S_IMODE(site.path.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("loss", ["deleted", "damaged", "folder"])
+def test_a_backup_in_the_place_of_a_lost_store_ends_all_logins(
+    config: str, tmp_path: Path, site: Site, monkeypatch: pytest.MonkeyPatch, loss: str
+) -> None:
+    site.database.close()
+    if loss == "damaged":
+        site.path.write_bytes(b"damaged" * 1000)
+    else:
+        for file in tmp_path.glob("store.db*"):
+            if loss == "folder" or not file.name.endswith(".witness"):
+                file.unlink()
+
+    result = db(config, "restore", str(tmp_path / "copy.db"))
+
+    found = site.start_anew(monkeypatch)
+    assert found.denied() == {"before", ALL_UP_TO}
+    assert (found.sessions.find_live("alice"), found.sessions.find_live("bob")) == (None, None)
+    assert "every JWT that was made before ends" in result.output
+
+
+@pytest.mark.parametrize("content", [b"", b"no database at all" * 1000, None])
+def test_what_is_no_backup_is_not_restored(config: str, tmp_path: Path, site: Site, content: bytes | None) -> None:
+    if content is not None:
+        (tmp_path / "other.db").write_bytes(content)
+
+    with pytest.raises(ConfigError, match="compat-auth db backup"):
+        db(config, "restore", str(tmp_path / "other.db"))
+
+    assert site.denied() == {"before", "since", "7"}
+
+
+def test_a_backup_of_a_newer_version_is_not_restored(config: str, tmp_path: Path, site: Site) -> None:
+    with closing(sqlite3.connect(tmp_path / "copy.db")) as raw, raw:
+        raw.execute("UPDATE compat_auth_alembic_version SET version_num = '9999'")
+
+    with pytest.raises(ConfigError, match=r"9999.*install"):
+        db(config, "restore", str(tmp_path / "copy.db"))
+
+    assert site.denied() == {"before", "since", "7"}
+
+
+@pytest.mark.parametrize("command", ["restore", "accept"])
+def test_a_postgresql_is_restored_by_its_own_tool(tmp_path: Path, command: str) -> None:
+    path = tmp_path / "postgresql.toml"
+    path.write_text('database_url = "postgresql+psycopg://user:secret@127.0.0.1:1/x"')
+
+    if command == "restore":
+        result = db(str(path), "restore", str(tmp_path / "copy.db"))
+        assert (result.exit_code, "pg_restore" in result.output, "secret" in result.output) == (2, True, False)
+    else:
+        with pytest.raises(BackendUnavailable):
+            db(str(path), "accept")
+
+
+def test_a_new_store_is_accepted_in_the_place_of_a_lost_one(
+    config: str, site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.database.close()
+    for file in site.path.parent.glob("store.db*"):
+        if not file.name.endswith(".witness"):
+            file.unlink()
+    lost = site.start_anew(monkeypatch)
+    with pytest.raises(BackendUnavailable, match="db accept"):
+        db(config, "upgrade")
+
+    accepted = db(config, "accept")
+
+    found = lost.start_anew(monkeypatch)
+    assert found.denied() == {ALL_UP_TO}
+    assert "every JWT that was made before ends" in accepted.output
+
+
+def test_a_store_whose_revocations_are_whole_is_accepted_with_its_logins(config: str, site: Site) -> None:
+    db(config, "accept", "--keep-logins")
+
+    assert ALL_UP_TO not in site.denied()
+    assert site.sessions.find_live("bob") is not None
+
+
+def test_upgrade_makes_the_store_that_mode_rw_expects(tmp_path: Path) -> None:
+    path = tmp_path / "compat_auth.toml"
+    path.write_text(f'database_url = "sqlite:///{tmp_path / "store.db"}?mode=rw"\n', encoding="utf-8")
+    with pytest.raises(BackendUnavailable, match="compat-auth db upgrade"):
+        db(str(path), "check")
+
+    made = db(str(path), "upgrade")
+
+    assert "now up to date" in made.output
+    assert "up to date" in db(str(path), "check").output

@@ -67,7 +67,7 @@ class Left:
         """Return what of these is good still, in that order."""
         token = self._tokens.rows.find(self._made.token.id)
         assert token is not None
-        _, denied = self._denials.read(-1, int(time.time()))
+        denied = self._denials.read(-1).found
         return token.revoked is None, not denied, bool(self._sessions.list_live("alice"))
 
 

@@ -8,9 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
+from compat_auth.errors import BackendUnavailable
 from compat_auth.store.database import Database
-from compat_auth.store.denial_rows import Denial, DenialRows, IssuedToken
+from compat_auth.store.denial_rows import Denial, DenialRows, IssuedToken, Reading
 from compat_auth.store.migration import open_store
 
 NOW = 1000
@@ -59,22 +61,55 @@ def test_a_token_that_would_not_come_back_is_refused(rows: DenialRows, token: Is
 
 def test_what_is_denied_is_read_once(rows: DenialRows) -> None:
     rows.deny([Denial("jti", "a", NOW + 60)])
-    version, first = rows.read(-1, NOW)
+    first = rows.read(-1)
     rows.deny([Denial("sub", "7", NOW + 60, NOW)])
 
-    second = rows.read(version, NOW)
+    second = rows.read(first.version)
 
-    assert first == [Denial("jti", "a", NOW + 60)]
-    assert second == (version + 1, [Denial("sub", "7", NOW + 60, NOW)])
-    assert rows.read(version + 1, NOW) == (version + 1, [])
+    assert first.found == [Denial("jti", "a", NOW + 60)]
+    assert (second.found, second.is_whole) == ([Denial("sub", "7", NOW + 60, NOW)], False)
+    assert second.version > first.version
+    assert rows.read(second.version) == Reading(second.version, [], is_whole=False)
 
 
-def test_what_is_over_is_not_read_and_in_the_end_forgotten(rows: DenialRows) -> None:
+def test_a_store_that_does_not_remember_the_known_version_is_read_as_a_whole(rows: DenialRows) -> None:
+    rows.deny([Denial("jti", "a", NOW + 60)])
+    version = rows.read(-1).version
+
+    of_the_future, of_the_past = rows.read(version + 1), rows.read(version - 1)
+
+    assert of_the_future == of_the_past == Reading(version, [Denial("jti", "a", NOW + 60)], is_whole=True)
+
+
+def test_two_histories_of_one_store_never_have_the_same_versions(tmp_path: Path) -> None:
+    stores = [DenialRows(open_store(f"sqlite:///{tmp_path / name}")) for name in ("one.db", "other.db")]
+
+    for rows in stores:
+        rows.deny([Denial("jti", "a", NOW + 60)])
+
+    assert stores[0].read(-1).version != stores[1].read(-1).version
+
+
+def test_tables_without_a_version_are_a_store_that_cannot_be_asked(rows: DenialRows, database: Database) -> None:
+    with database.write() as connection:
+        connection.execute(text("DELETE FROM compat_auth_denial_version"))
+
+    with pytest.raises(BackendUnavailable, match="restore the tables whole"):
+        rows.read(-1)
+    with pytest.raises(BackendUnavailable, match="restore the tables whole"):
+        rows.deny([Denial("jti", "a", NOW + 60)])
+    with pytest.raises(BackendUnavailable, match="restore the tables whole"):
+        rows.require_writable()
+
+
+def test_what_is_over_is_read_until_it_is_forgotten(rows: DenialRows) -> None:
     rows.deny([Denial("jti", "a", NOW + 60), Denial("jti", "b", NOW + 600)])
 
-    assert [denial.key for denial in rows.read(-1, NOW + 60)[1]] == ["b"]
-    assert rows.forget_older(NOW + 61) == 1
-    assert [denial.key for denial in rows.read(-1, NOW)[1]] == ["b"]
+    before = sorted(denial.key for denial in rows.read(-1).found)
+    forgotten = rows.forget_older(NOW + 61)
+
+    assert (before, forgotten) == (["a", "b"], 1)
+    assert [denial.key for denial in rows.read(-1).found] == ["b"]
 
 
 def test_a_denial_is_never_taken_back_by_a_shorter_one(rows: DenialRows) -> None:
@@ -82,7 +117,7 @@ def test_a_denial_is_never_taken_back_by_a_shorter_one(rows: DenialRows) -> None
 
     rows.deny([Denial("sub", "7", NOW + 60, NOW - 60)])
 
-    assert rows.read(-1, NOW)[1] == [Denial("sub", "7", NOW + 600, NOW)]
+    assert rows.read(-1).found == [Denial("sub", "7", NOW + 600, NOW)]
 
 
 def test_what_was_made_from_a_credential_is_denied_with_it(rows: DenialRows) -> None:
@@ -94,7 +129,8 @@ def test_what_was_made_from_a_credential_is_denied_with_it(rows: DenialRows) -> 
     denied = rows.deny_made_from("session:1", NOW)
 
     assert denied == [TOKEN]
-    assert [denial.key for denial in rows.read(-1, NOW)[1]] == [TOKEN.jti]
+    # The clock that says of the last one that it is over may be wrong.
+    assert sorted(denial.key for denial in rows.read(-1).found) == [TOKEN.jti, over.jti]
 
 
 def test_all_that_a_user_was_given_is_denied(rows: DenialRows) -> None:
@@ -121,8 +157,9 @@ def test_a_reader_misses_nothing_however_many_deny_at_once(tmp_path: Path) -> No
         thread.start()
     reader, version = DenialRows(open_store(url)), -1
     while any(thread.is_alive() for thread in threads):
-        version, found = reader.read(version, NOW)
-        seen |= {denial.key for denial in found}
-    seen |= {denial.key for denial in reader.read(version, NOW)[1]}
+        reading = reader.read(version)
+        version = reading.version
+        seen |= {denial.key for denial in reading.found}
+    seen |= {denial.key for denial in reader.read(version).found}
 
     assert len(seen) == 1 + 4 * 20

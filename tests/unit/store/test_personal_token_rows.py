@@ -47,10 +47,8 @@ def token(token_id: str, name: str) -> PersonalToken:
 
 
 def test_nothing_that_was_answered_is_lost_when_the_process_is_killed(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
-    for _ in range(3):
-        for path in tmp_path.iterdir():
-            path.unlink()
+    for number in range(3):
+        url = f"sqlite:///{tmp_path / f'store-{number}.db'}"
         writer = subprocess.Popen([sys.executable, "-c", WRITER, url], stdout=subprocess.PIPE, text=True)
         assert writer.stdout is not None
         answered = [writer.stdout.readline().split() for _ in range(20)]

@@ -1,0 +1,79 @@
+"""Tokens that the upstream has refused, so that none of them is used again: whatever the request was like. No Flask."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from cachetools import LRUCache, TTLCache
+
+from compat_auth.asgi import Send
+
+# What Airflow 3 answers to a token that it no longer takes (`airflow.api_fastapi.core_api.security`).
+TOKEN_REFUSED = b"Invalid JWT token"
+MAX_REFUSAL_BYTES = 4096
+# An upstream that refuses every token must not make us fetch one for every request.
+RENEWAL_PAUSE_S = 2.0
+_ENTRIES = 10_000
+
+
+class RefusedTokens:
+    """The last ten thousand. Any thread may use it.
+
+    Args:
+        monotonic: Clock, in seconds.
+    """
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._lock = threading.Lock()
+        self._refused: LRUCache[bytes, None] = LRUCache(_ENTRIES)
+        self._noted: TTLCache[bytes, None] = TTLCache(_ENTRIES, RENEWAL_PAUSE_S, timer=monotonic)
+
+    def note(self, owner: bytes, bearer: bytes) -> bool:
+        """Remember a refused token, and return true; false where the owner's last one was refused a moment ago.
+
+        Args:
+            owner: Who has it: a user, or the digest of a credential.
+            bearer: The Authorization value.
+        """
+        with self._lock:
+            if bearer in self._refused:
+                return True
+            if owner in self._noted:
+                return False
+            self._noted[owner] = None
+            self._refused[bearer] = None
+            return True
+
+    def __contains__(self, bearer: bytes) -> bool:
+        """Return whether the upstream has refused a token."""
+        # Without the lock where there is none: every request asks.
+        if not self._refused:
+            return False
+        with self._lock:
+            return bearer in self._refused
+
+
+def watch_for_refusal(send: Send, refused: Callable[[], object]) -> Send:
+    """Return what sends an answer on, and calls back where it says that the upstream does not take the token.
+
+    Other than a request that can be sent again, a stream is over by then: the next request is what can be helped.
+    """
+    is_forbidden = False
+
+    async def send_watched(message: Any) -> None:
+        nonlocal is_forbidden
+        if message["type"] == "http.response.start":
+            is_forbidden = message["status"] == 403
+            if message["status"] == 401:
+                refused()
+        elif is_forbidden:
+            is_forbidden = False
+            # A permission that is missing is a 403, too, and no fault of the token.
+            if TOKEN_REFUSED in message.get("body", b"")[:MAX_REFUSAL_BYTES]:
+                refused()
+        await send(message)
+
+    return send_watched

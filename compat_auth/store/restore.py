@@ -1,0 +1,160 @@
+"""A backup in the place of the store, without what was revoked since becoming good again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sqlite3
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import create_engine, select, update
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.store.database import Database
+from compat_auth.store.denial_rows import Denial, DenialRows, all_up_to
+from compat_auth.store.migration import open_store, revisions
+from compat_auth.store.schema import personal_tokens, revocations, sessions
+from compat_auth.store.session_rows import SessionRows
+
+_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a store says is no longer good."""
+
+    denials: list[Denial]
+    sessions: dict[bytes, int]
+    users: dict[str, int]
+    tokens: dict[str, tuple[int, str]]
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.denials) + len(self.sessions) + len(self.users) + len(self.tokens)
+
+
+def restore_sqlite(url: str, source: Path, *, now: int, lifetime_s: int) -> Ended | None:
+    """Put a backup in the place of the store, while it is in use or not there at all.
+
+    What the store of before has ended stays ended. Where that cannot be read, every JWT that was made up to now and
+    every session ends.
+
+    Args:
+        url: `database_url`, of an SQLite file.
+        source: The backup.
+        now: Seconds since the epoch.
+        lifetime_s: The longest life of a JWT.
+
+    Returns:
+        What was carried over; None where the store of before could not be read.
+
+    Raises:
+        ConfigError: The backup is no store, or one of a newer version; or the store of before is one.
+        BackendUnavailable: It cannot be copied.
+    """
+    _require_store(source)
+    ended = _ended_in(url)
+    database = open_store(url)
+    database.accept()
+    target = Path(database.file or "")
+    if ended is None:
+        _set_aside(target)
+    _copy(source, target)
+    # The number of the store is that of the backup now.
+    database.accept()
+    if ended is None:
+        end_everything(database, now=now, lifetime_s=lifetime_s)
+    else:
+        _end(database, ended)
+    database.close()
+    return ended
+
+
+def end_everything(database: Database, *, now: int, lifetime_s: int) -> None:
+    """End every session, and every JWT that was made up to now: nobody knows which of them were revoked."""
+    DenialRows(database).deny([all_up_to(now, now + lifetime_s)])
+    SessionRows(database).end_everyone(now)
+
+
+def _require_store(source: Path) -> None:
+    if not source.is_file():
+        raise ConfigError(f"{source}: there is no backup; name a file made by: compat-auth db backup")
+    try:
+        engine = create_engine("sqlite://", creator=lambda: _open_to_read(source), poolclass=NullPool)
+        with engine.connect() as connection:
+            verdict = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one()
+            # Raises where a newer version has made it.
+            found, _ = revisions(connection)
+    except DBAPIError as exc:
+        raise ConfigError(f"{source}: no SQLite database; name a file made by: compat-auth db backup") from exc
+    if verdict != "ok" or not found:
+        raise ConfigError(f"{source}: damaged, or not of compat_auth; name a file made by: compat-auth db backup")
+
+
+def _open_to_read(source: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"{source.resolve().as_uri()}?mode=ro", uri=True)
+
+
+def _ended_in(url: str) -> Ended | None:
+    database = open_store(url)
+    if database.file is None or not database.file.is_file():
+        return None
+    try:
+        found = DenialRows(database).read(-1).found
+        with database.read() as connection:
+            ended = select(sessions.c.id_digest, sessions.c.ended).where(sessions.c.ended.is_not(None))
+            dead = select(personal_tokens.c.id, personal_tokens.c.revoked, personal_tokens.c.reason)
+            return Ended(
+                found,
+                {bytes(row.id_digest): row.ended for row in connection.execute(ended)},
+                {row.username: row.not_before for row in connection.execute(select(revocations))},
+                {
+                    row.id: (row.revoked, row.reason)
+                    for row in connection.execute(dead.where(personal_tokens.c.revoked.is_not(None)))
+                },
+            )
+    except BackendUnavailable:
+        return None
+    finally:
+        database.close()
+
+
+def _set_aside(target: Path) -> None:
+    """Give what cannot be read another name: SQLite would refuse to write over it."""
+    suffix = secrets.token_hex(4)
+    for end in ("", "-wal", "-shm"):
+        with contextlib.suppress(FileNotFoundError):
+            Path(f"{target}{end}").rename(f"{target}.lost-{suffix}{end}")
+
+
+def _copy(source: Path, target: Path) -> None:
+    try:
+        # Only the owner can read it, from the first moment.
+        os.close(os.open(target, os.O_RDWR | os.O_CREAT, 0o600))
+        with (
+            contextlib.closing(_open_to_read(source)) as reads,
+            contextlib.closing(sqlite3.connect(target, timeout=_TIMEOUT_S)) as writes,
+        ):
+            # Page by page into the same file: workers that have it open see the new content.
+            reads.backup(writes)
+    except (sqlite3.Error, OSError) as exc:
+        raise BackendUnavailable(f"{target}: cannot be written ({exc}); stop the gateway and try again") from exc
+
+
+def _end(database: Database, ended: Ended) -> None:
+    DenialRows(database).deny(ended.denials)
+    rows = SessionRows(database)
+    with database.write() as connection:
+        for digest, moment in ended.sessions.items():
+            mine = (sessions.c.id_digest == digest, sessions.c.ended.is_(None))
+            connection.execute(update(sessions).where(*mine).values(ended=moment))
+        for token_id, (moment, reason) in ended.tokens.items():
+            alive = (personal_tokens.c.id == token_id, personal_tokens.c.revoked.is_(None))
+            connection.execute(update(personal_tokens).where(*alive).values(revoked=moment, reason=reason))
+    for username, moment in ended.users.items():
+        rows.refuse_begun_before(username, moment)
