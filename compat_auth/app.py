@@ -294,9 +294,10 @@ def protected_paths(settings: Settings) -> list[str]:
     if translates_v1(settings):
         # The old API is a door to the new one: it is never open where the new one is closed.
         paths.append(f"{V1}/")
-    if settings.upstream.profile != "generic" and fixed_objects(rule.path.encode() for rule in settings.require):
+    if settings.upstream.profile != "generic":
         # Airflow's pages read every DAG there.
-        paths.append("/ui/")
+        fixed = fixed_objects(rule.path.encode() for rule in settings.require)
+        paths.extend(dict.fromkeys(f"{path.decode().partition('/api/')[0]}/ui/" for _, path in fixed))
     return paths
 
 

@@ -28,8 +28,10 @@ _RESTS = frozenset(("{xcom_key}", "{variable_key}", "{pool_name}", "{key}", "{ur
 _READING = frozenset(("GET", "HEAD"))
 _CHANGING = frozenset(("POST", "PUT", "PATCH"))
 _ALL_METHODS = _READING | _CHANGING | {"DELETE"}
-_DAG = re.compile(r"(/api/v[12]/dags/|/ui/dags/)[^/]+(.*)\Z")
-_FIXED = re.compile(rb"(/api/v[12]/(dags|connections|variables|pools)/(?!~(?:/|\Z))[^/]+/?)", re.IGNORECASE)
+# Below any path: Airflow may be served below one, and clients of the gateway then say it.
+_BASE = re.compile(r"((?:/[^/]+)*?)(/api/v2|/api/v1|/ui)(?:/(.*))?\Z", re.DOTALL)
+_DAG = re.compile(r"((?:/[^/]+)*?(?:/api/v[12]|/ui)/dags/)[^/]+(.*)\Z", re.DOTALL)
+_FIXED = re.compile(rb"((?:/[^/]+)*?/api/v[12]/(dags|connections|variables|pools)/(?!~(?:/|\Z))[^/]+/?)", re.IGNORECASE)
 
 
 class Target(NamedTuple):
@@ -89,6 +91,20 @@ class _Operation(NamedTuple):
         return self.base != "/ui" and self.segments[:2] == (self.family, _PLACES[self.family])
 
 
+class _Reading(NamedTuple):
+    """One way to read a path.
+
+    Attributes:
+        root: The path that Airflow is below, without a slash at the end.
+        segments: Below the API's own path, still encoded.
+        operations: That fit.
+    """
+
+    root: str
+    segments: tuple[str, ...]
+    operations: tuple[_Operation, ...]
+
+
 _NOTHING = Reach()
 
 
@@ -101,12 +117,11 @@ def _read(table: str, base: str) -> Iterator[_Operation]:
 
 
 OPERATIONS = (*_read(V2, "/api/v2"), *_read(UI, "/ui"), *_read(V1, "/api/v1"))
-_BASES = ("/api/v2", "/ui", "/api/v1")
 
 
 def names_in_body(method: str, path: str) -> bool:
     """Return whether the body of a request tells which objects it reaches."""
-    return any(operation.kind in IN_BODY for _, found in _readings(method, path) for operation in found)
+    return any(operation.kind in IN_BODY for reading in _readings(method, path) for operation in reading.operations)
 
 
 def reach_of(method: str, path: str, body: bytes | None) -> Reach:
@@ -118,11 +133,11 @@ def reach_of(method: str, path: str, body: bytes | None) -> Reach:
         body: Whole; None where nobody has seen it.
     """
     reach = _NOTHING
-    for segments, found in _readings(method, path):
-        if not found:
+    for reading in _readings(method, path):
+        if not reading.operations:
             reach |= _unknown(path)
-        for operation in found:
-            reach |= _reach(operation, segments, body)
+        for operation in reading.operations:
+            reach |= _reach(operation, reading, body)
     return reach
 
 
@@ -137,17 +152,22 @@ def fixed_objects(prefixes: Iterable[bytes]) -> tuple[tuple[str, bytes], ...]:
 
 
 @lru_cache(maxsize=1024)
-def _readings(method: str, path: str) -> tuple[tuple[tuple[str, ...], tuple[_Operation, ...]], ...]:
-    """Return the ways to read a path below Airflow's APIs: its segments, still encoded, and the operations they fit."""
-    base = next((base for base in _BASES if path == base or path.startswith(f"{base}/")), None)
-    if base is None or method == "OPTIONS":
+def _readings(method: str, path: str) -> tuple[_Reading, ...]:
+    """Return the ways to read a path below Airflow's APIs; none elsewhere."""
+    if method == "OPTIONS":
         return ()
-    below = path.rstrip("/")[len(base) + 1 :]
-    readings = {tuple(below.split("/")): None}
-    if "%" in below:
+    method = "GET" if method == "HEAD" else method
+    spellings = {path.rstrip("/"): None}
+    if "%" in path:
         # Airflow decodes before it looks for the route.
-        readings[tuple(quote(segment, safe="~:@!$&'()*+,;=") for segment in unquote(below).split("/"))] = None
-    return tuple((segments, _fitting("GET" if method == "HEAD" else method, base, segments)) for segments in readings)
+        spellings[quote(unquote(path).rstrip("/"), safe="/~:@!$&'()*+,;=")] = None
+    matches = (_BASE.match(spelling) for spelling in spellings)
+    return tuple(
+        _Reading(match[1], segments, _fitting(method, match[2], segments))
+        for match in matches
+        if match is not None
+        for segments in (tuple((match[3] or "").split("/")),)
+    )
 
 
 def _fitting(method: str, base: str, segments: tuple[str, ...]) -> tuple[_Operation, ...]:
@@ -173,8 +193,8 @@ def _unknown(path: str) -> Reach:
     return Reach(further, frozenset(Target(family, "") for family in _PLACES), _ALL_METHODS)
 
 
-def _reach(operation: _Operation, segments: tuple[str, ...], body: bytes | None) -> Reach:
-    kind, family = operation.kind, operation.family
+def _reach(operation: _Operation, reading: _Reading, body: bytes | None) -> Reach:
+    kind, family, (root, segments, _) = operation.kind, operation.family, reading
     if kind == "none":
         return _NOTHING
     reads = operation.method == "GET" or kind == "list"
@@ -185,7 +205,7 @@ def _reach(operation: _Operation, segments: tuple[str, ...], body: bytes | None)
     if kind == "own":
         name = unquote("/".join(segments[own:]) if operation.segments[own] in _RESTS else segments[own])
         at_own_path = operation.has_own_path and name != ANY
-        return _NOTHING if at_own_path else Reach(frozenset(), frozenset((_target(operation, name),)), methods)
+        return _NOTHING if at_own_path else Reach(frozenset(), frozenset((_target(root, operation, name),)), methods)
     named, deletes = ({EVERYTHING}, False) if kind == "any" else named_in(operation.reader, body)
     if deletes:
         methods |= {"DELETE"}
@@ -200,9 +220,9 @@ def _reach(operation: _Operation, segments: tuple[str, ...], body: bytes | None)
             if place >= 0 and text and segments[place] != ANY
         }
         if places:
-            paths.add(_with(operation.base, segments, places))
+            paths.add(_with(root + operation.base, segments, places))
         path_names = unquote(segments[own]) if own >= 0 else ANY
-        targets.add(_target(operation, path_names if entity.name is None else entity.name))
+        targets.add(_target(root, operation, path_names if entity.name is None else entity.name))
     return Reach(frozenset(paths), frozenset(targets), methods)
 
 
@@ -214,12 +234,12 @@ def _place(operation: _Operation, name: str) -> int:
     return 1 if name == _PLACES["dags"] and operation.segments == ("dags", "bulk") else -1
 
 
-def _target(operation: _Operation, name: str) -> Target:
+def _target(root: str, operation: _Operation, name: str) -> Target:
     if name == ANY:
         return Target(operation.family, "")
     base = "/api/v1" if operation.base == "/api/v1" else "/api/v2"
     # Some databases compare without blanks at the end.
-    return Target(operation.family, f"{base}/{operation.family}/{quote(name.strip(), safe='~')}")
+    return Target(operation.family, f"{root}{base}/{operation.family}/{quote(name.strip(), safe='~')}")
 
 
 def _with(base: str, segments: tuple[str, ...], places: dict[int, str]) -> str:

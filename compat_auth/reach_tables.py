@@ -161,6 +161,7 @@ own GET /grid/{dag_id}
 own GET /next_run_assets/{dag_id}
 any GET /partitioned_dag_runs
 own GET /pending_partitioned_dag_run/{dag_id}
+own GET /pending_partitioned_dag_run/{dag_id}/{partition_key}
 any GET /structure/structure_data
 none GET /teams
 """

@@ -169,6 +169,7 @@ OF_X = PathRequirement(Prefixes(["/api/v2/dags/x"]), frozenset(), HR)
 WRITES_OF_X = PathRequirement(Prefixes(["/api/v2/dags/x/dagRuns"]), frozenset({"POST", "PATCH"}), HR)
 DELETES_OF_X = PathRequirement(Prefixes(["/api/v2/dags/x/"]), frozenset({"DELETE"}), HR)
 READS_OF_X = PathRequirement(Prefixes(["/api/v2/dags/x"]), frozenset({"GET"}), HR)
+OF_X_BELOW = PathRequirement(Prefixes(["/api/team/api/v2/dags/x"]), frozenset(), HR)
 OF_PROD = PathRequirement(Prefixes(["/api/v2/connections/prod"]), frozenset(), HR)
 
 
@@ -181,6 +182,10 @@ def bulk(action: str, *entities: object) -> bytes:
     [
         pytest.param(OF_X, "GET", "/api/v2/dags", b"", id="list"),
         pytest.param(OF_X, "GET", "/api/v2/dags/~/dagRuns", b"", id="runs-of-all"),
+        pytest.param(OF_X, "GET", "/api/v2/dags/%7E/dagRuns", b"", id="runs-of-all-with-an-escape"),
+        pytest.param(OF_X, "GET", "/api/v2%2Fdags", b"", id="an-encoded-slash"),
+        pytest.param(OF_X, "GET", "/api%2Fv2/dags%2F~%2FdagRuns", b"", id="encoded-slashes"),
+        pytest.param(OF_X, "PATCH", "/api%2Fv2/dags/a/dagRuns", bulk("update", {"dag_id": "x"}), id="bulk-so-spelled"),
         pytest.param(OF_X, "GET", "/api/v2/dagSources/x", b"", id="source"),
         pytest.param(OF_X, "GET", "/api/v2/dagSources/X", b"", id="source-in-upper-case"),
         pytest.param(OF_X, "POST", "/api/v2/backfills", b'{"dag_id": "x"}', id="backfill"),
@@ -198,6 +203,8 @@ def bulk(action: str, *entities: object) -> bytes:
         pytest.param(READS_OF_X, "HEAD", "/api/v2/dags/x", b"", id="head"),
         pytest.param(READS_OF_X, "POST", "/api/v2/dags/~/dagRuns/list", b"{}", id="read-by-post"),
         pytest.param(READS_OF_X, "GET", "/api/v2/newThings", b"", id="unknown"),
+        pytest.param(OF_X_BELOW, "GET", "/api/team/api/v2/dags", b"", id="below-a-path"),
+        pytest.param(OF_X_BELOW, "POST", "/api/team/api/v2/backfills", b'{"dag_id": "x"}', id="named-below-a-path"),
         pytest.param(OF_PROD, "GET", "/api/v2/connections", b"", id="connections"),
         pytest.param(OF_PROD, "PATCH", "/api/v2/connections", bulk("delete", "prod"), id="bulk-of-connections"),
         pytest.param(OF_PROD, "POST", "/api/v2/connections/test", b'{"connection_id": "prod"}', id="test-it"),
@@ -242,6 +249,22 @@ async def test_a_rule_on_one_object_leaves_the_others_alone(
     sent = await call(gate, request(path, method), body)
 
     assert sent.status == 200
+
+
+async def test_a_rule_on_one_object_refuses_forward_auth_what_only_the_body_would_tell() -> None:
+    backend = scripted("first", Accept(ANA, reusable_s=60))
+    ruled = replace(rules(), requirements=(OF_X,))
+    gate = make_gate(Behind(), make_decider(backend), gate_rules=ruled, trusted=("192.0.2.1/32",))
+
+    async def status(method: bytes, path: bytes) -> int:
+        told = [(b"x-original-uri", path), (b"x-original-method", method), (b"authorization", GOOD.encode())]
+        return (await call(gate, http_scope(b"/compat-auth/forward-auth/nginx", told))).status
+
+    in_body = await status(b"POST", b"/api/v2/backfills")
+    in_query = await status(b"GET", b"/api/v2/dagStats?dag_ids=x")
+    by_path = await status(b"POST", b"/api/v2/dags/a/dagRuns")
+
+    assert (in_body, in_query, by_path) == (403, 403, 200)
 
 
 async def test_a_body_that_decides_goes_on_unchanged() -> None:

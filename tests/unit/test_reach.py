@@ -85,6 +85,17 @@ def test_a_scope_for_one_dag_covers_a_request_that_names_that_one_alone(method: 
     assert missing("dags:mine", method, path, body) is None
 
 
+def test_a_limit_holds_below_the_path_that_airflow_is_served_at() -> None:
+    path, body = "/team/airflow/api/v2/dags/mine/dagRuns", bulk({"dag_id": "other", "dag_run_id": "r"})
+    scope = "PATCH /team/airflow/api/v2/dags/mine/"
+
+    needed = missing(scope, "PATCH", path, body)
+    unknown = missing("GET /team/ui/dags/mine/", "GET", "/team/ui/dags/mine/newThings")
+
+    assert needed == "PATCH:/team/airflow/api/v2/dags/other/dagRuns"
+    assert unknown == "GET:/team/ui/dags/~/newThings"
+
+
 def test_two_scopes_cover_a_request_that_names_two_dags() -> None:
     body = bulk({"dag_id": "b", "dag_run_id": "r"}, {"dag_id": "a", "dag_run_id": "r"})
 
