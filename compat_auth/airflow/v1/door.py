@@ -86,7 +86,7 @@ class Door:
         )
         extensions = dict(self.scope.get("extensions") or {})
         if INTAKE in extensions:
-            extensions[INTAKE] = replace(extensions[INTAKE], method=call.method, path=path, query=query, body=body)
+            extensions[INTAKE] = replace(extensions[INTAKE], method=call.method, path=path, query=query, inspected=body)
         scope["extensions"] = extensions
         return scope
 
