@@ -267,7 +267,8 @@ async def test_a_rule_on_one_object_refuses_forward_auth_what_only_the_body_woul
     assert (in_body, in_query, by_path) == (403, 403, 200)
 
 
-async def test_a_body_that_decides_goes_on_unchanged() -> None:
+@pytest.mark.parametrize("a_backend_reads_it_too", [False, True])
+async def test_a_body_that_decides_goes_on_unchanged(a_backend_reads_it_too: bool) -> None:
     seen: list[bytes] = []
     body = bulk("update", {"dag_id": "mine", "dag_run_id": "r"})
 
@@ -275,10 +276,13 @@ async def test_a_body_that_decides_goes_on_unchanged() -> None:
         seen.append(await read_body(receive, len(body)))
         await respond(send, 200)
 
-    backend = scripted("first", Accept(replace(ANA, scopes=parse_scopes(("dags:mine",))), reusable_s=60))
+    mine = replace(ANA, scopes=parse_scopes(("dags:mine",)))
+    backend = scripted("first", Accept(mine), alike=not a_backend_reads_it_too)
+    backend.reads_body = a_backend_reads_it_too
     gate = make_gate(upstream, make_decider(backend))
+    length = (b"content-length", b"%d" % len(body))
 
-    sent = await call(gate, request("/api/v2/dags/mine/dagRuns", "PATCH"), body)
+    sent = await call(gate, request("/api/v2/dags/mine/dagRuns", "PATCH", GOOD, length), body)
 
     assert sent.status == 200
     assert seen == [body]
