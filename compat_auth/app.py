@@ -37,6 +37,7 @@ from compat_auth.pages import JWKS_PATH, jwks_page, live, ready_page
 from compat_auth.paths import Prefixes
 from compat_auth.personal_tokens import personal_tokens_of
 from compat_auth.proxy import ReverseProxy
+from compat_auth.reach import fixed_objects
 from compat_auth.readiness import StoreReadiness
 from compat_auth.requirements import Requirements
 from compat_auth.revocation import revocations_of
@@ -291,12 +292,24 @@ def translates_v1(settings: Settings) -> bool:
     return settings.upstream.api_v1 and settings.upstream.profile != "generic"
 
 
+def protected_paths(settings: Settings) -> list[str]:
+    """Return the path prefixes that need a decision."""
+    paths = [*settings.upstream.protect]
+    if translates_v1(settings):
+        # The old API is a door to the new one: it is never open where the new one is closed.
+        paths.append(f"{V1}/")
+    if settings.upstream.profile != "generic":
+        # Airflow's pages read every DAG there.
+        fixed = fixed_objects(rule.path.encode() for rule in settings.require)
+        paths.extend(dict.fromkeys(f"{path.decode().partition('/api/')[0]}/ui/" for _, path in fixed))
+    return paths
+
+
 def gate_rules(settings: Settings) -> GateRules:
     """Return what the gate does with which path and cookie."""
     cookie = SessionCookie.from_settings(settings)
     return GateRules(
-        # The old API is a door to the new one: it is never open where the new one is closed.
-        protect=Prefixes([*settings.upstream.protect, *([f"{V1}/"] if translates_v1(settings) else [])]),
+        protect=Prefixes(protected_paths(settings)),
         prefix=settings.prefix.encode("ascii"),
         identity_cookies=tuple(name.encode("ascii") for name in settings.upstream.identity_cookies),
         own_cookies=frozenset(name.encode("ascii") for name in own_cookie_names(cookie)) if cookie else frozenset(),

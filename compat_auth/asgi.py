@@ -37,6 +37,20 @@ async def read_body(receive: Receive, limit: int) -> bytes:
             return body
 
 
+def replayed(body: bytes, receive: Receive) -> Receive:
+    """Return what gives a body that has been read already to whoever reads it next."""
+    given = False
+
+    async def give() -> Message:
+        nonlocal given
+        if given:
+            return await receive()
+        given = True
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    return give
+
+
 async def respond(
     send: Send, status: int, body: bytes = b"", *, content_type: bytes = b"", headers: RawHeaders | None = None
 ) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from compat_auth.airflow.v1.driver import Request
 from compat_auth.airflow.v1.preview import preview
 from compat_auth.airflow.v1.router import V1
-from compat_auth.app import build_obtain, create_flask_app, translates_v1
+from compat_auth.app import build_obtain, create_flask_app, protected_paths, translates_v1
 from compat_auth.backend import Backend
 from compat_auth.chain import Answer, Chain
 from compat_auth.config import Settings
@@ -19,8 +19,8 @@ from compat_auth.errors import BadRequest, CompatAuthError
 from compat_auth.headers import RawHeaders, take_in
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from compat_auth.paths import Prefixes, canonical_path, canonical_query
+from compat_auth.permission import uncovered
 from compat_auth.request import GateRequest
-from compat_auth.scopes import allow, needed_scopes
 from compat_auth.strategies import build_strategy
 
 
@@ -73,8 +73,9 @@ def explain(settings: Settings, replay: Replay) -> Iterator[str]:
         yield f"intake: refused with {error.status}: {error}"
         return
     yield f"path: {request.path.decode('ascii')}"
-    if not Prefixes(settings.upstream.protect).cover(request.path):
-        yield f"decision: passes as it is; not below {', '.join(settings.upstream.protect)}"
+    protected = protected_paths(settings)
+    if not Prefixes(protected).cover(request.path):
+        yield f"decision: passes as it is; not below {', '.join(protected)}"
         return
     yield f"credential: {_masked(credential)}"
     asked: dict[str, Outcome] = {}
@@ -87,8 +88,10 @@ def explain(settings: Settings, replay: Replay) -> Iterator[str]:
         asked = {step.backend: step.outcome for step in answer.steps}
         for backend in chain.backends:
             yield f"backend {backend.name}: {_verdict(backend, credential, asked)}"
-        if needed := _uncovered(answer, request):
-            yield f"decision: 403: the credential's scopes do not cover this request; it needs {needed}"
+        needed = _uncovered(answer, request, replay.body)
+        if needed is not None:
+            told = f"; it needs {needed}" if needed else ""
+            yield f"decision: 403: the credential's scopes do not cover this request{told}"
             return
         yield from _decision(settings, answer, credential, chain)
         if _goes_on(answer, credential):
@@ -148,14 +151,13 @@ def _decision(settings: Settings, answer: Answer, credential: Credential, chain:
                 yield f"decision: 401, challenges: {', '.join(chain.challenges()) or 'none'}"
 
 
-def _uncovered(answer: Answer, request: GateRequest) -> str:
-    """Return the scopes that a limited credential lacks for the request; "" where it goes on."""
+def _uncovered(answer: Answer, request: GateRequest, body: bytes) -> str | None:
+    """Return the scopes that a limited credential lacks for the request; None where it goes on."""
     match answer.outcome:
         case Accept(identity) if identity.scopes is not None:
-            path = request.path.decode("ascii")
-            return "" if allow(identity.scopes, request.method, path) else needed_scopes([request.method], path)
+            return uncovered(identity.scopes, [request.method], request.path.decode("ascii"), body)
         case _:
-            return ""
+            return None
 
 
 def _goes_on(answer: Answer, credential: Credential) -> bool:

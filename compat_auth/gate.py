@@ -11,13 +11,14 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from compat_auth.asgi import ASGIApp, RawHeaders, Receive, Scope, Send, respond_wording
+from compat_auth.asgi import ASGIApp, RawHeaders, Receive, Scope, Send, read_body, replayed, respond_wording
 from compat_auth.audit_losses import LOSSES
 from compat_auth.bearer import Occasion, is_bearer, with_bearer
 from compat_auth.credentials import Absent, Bearer
 from compat_auth.decision import Decider, Decision, Granted, Refused, Unclaimed
 from compat_auth.denials import Denials
 from compat_auth.errors import (
+    BodyTooLarge,
     CompatAuthError,
     InsufficientScope,
     NoSuchPage,
@@ -30,10 +31,11 @@ from compat_auth.gate_rules import GateRules
 from compat_auth.headers import cookie_values, has_cookie, may_have_body, take_in, without_cookies
 from compat_auth.held_body import BodyBudget, HeldBody
 from compat_auth.paths import canonical_path, canonical_query
+from compat_auth.permission import uncovered
 from compat_auth.problem import PROBLEM_JSON, problem_body
+from compat_auth.reach import MAX_BODY_BYTES, names_in_body
 from compat_auth.refused_tokens import watch_for_refusal
 from compat_auth.request import GateRequest
-from compat_auth.scopes import allow, needed_scopes
 from compat_auth.token_format import holds_one, looks_like_one
 from compat_auth.trust import TrustedProxies
 
@@ -49,8 +51,8 @@ REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
 
 
 Page = Callable[["Gate", GateRequest, Receive, Send], Awaitable[None]]
-Demand = Callable[[str, bytes], None]
-"""Return when the caller may also ask this of the upstream: a method and a canonical path; raises NotPermitted."""
+Demand = Callable[[str, bytes, bytes], None]
+"""Return when the caller may also ask this of the upstream: a method, a canonical path and a body; raises NotPermitted."""
 
 
 class Gate:
@@ -162,7 +164,7 @@ class Gate:
 
     async def _guard(self, request: GateRequest, receive: Receive, send: Send) -> None:
         decision = await self.decide(request)
-        self.require_permission(decision, request)
+        receive = await self._permit(decision, request, receive)
         if isinstance(decision, Granted):
             await self.hand_on_as(decision, request, receive, send)
         elif isinstance(decision, Unclaimed) and self.is_for_upstream(decision, request):
@@ -237,6 +239,30 @@ class Gate:
         authorization = request.intake.authorization
         return await self.ended([] if authorization is None else [authorization], request.intake.cookies)
 
+    async def _permit(self, decision: Decision, request: GateRequest, receive: Receive) -> Receive:
+        """Return the `receive` of a request that nothing stands in the way of; its body is read where that decides.
+
+        Raises:
+            InsufficientScope, NotPermitted: See `require_permission`.
+        """
+        try:
+            self.require_permission(decision, request)
+        except NotPermitted as refusal:
+            if not names_in_body(request.method, request.path.decode("ascii")):
+                raise
+            try:
+                if request.held is None:
+                    request.inspected = await read_body(receive, MAX_BODY_BYTES)
+                    receive = replayed(request.inspected, receive)
+                else:
+                    request.inspected = await request.held.hold()
+            except BodyTooLarge:
+                raise refusal from None
+            if len(request.inspected) > MAX_BODY_BYTES:
+                raise
+            self.require_permission(decision, request)
+        return receive
+
     def require_permission(self, decision: Decision, request: GateRequest, *readings: GateRequest) -> None:
         """Return when scopes and requirements do not stand in the way of the request.
 
@@ -246,16 +272,14 @@ class Gate:
             readings: What else it can be taken for: with another method.
 
         Raises:
-            InsufficientScope: The credential is limited, and not for this method and path.
+            InsufficientScope: The credential is limited, and not for this method and path, nor for all it can reach.
             NotPermitted: The identity does not meet what the path requires; nor does one that only the upstream knows.
         """
         if isinstance(decision, Granted) and decision.identity.scopes is not None:
-            scopes, path = decision.identity.scopes, request.path.decode("ascii")
             methods = [reading.method for reading in (request, *readings)]
-            if not all(allow(scopes, method, path) for method in methods):
-                raise InsufficientScope(
-                    "the credential's scopes do not cover this request", needed_scopes(methods, path)
-                )
+            needed = uncovered(decision.identity.scopes, methods, request.path.decode("ascii"), request.inspected)
+            if needed is not None:
+                raise InsufficientScope("the credential's scopes do not cover this request", needed)
         for reading in (request, *readings):
             self.require_met(decision, reading)
 
@@ -313,7 +337,9 @@ class Gate:
 
     def demand(self, decision: Decision, request: GateRequest) -> Demand:
         """Return what tells whether the same caller may also ask something else of what stands behind."""
-        return lambda method, path: self.require_met(decision, replace(request, method=method, path=path))
+        return lambda method, path, body: self.require_met(
+            decision, replace(request, method=method, path=path, inspected=body)
+        )
 
     async def hand_on_as_nobody(self, request: GateRequest, receive: Receive, send: Send) -> None:
         """Hand a request on without any identity: for what the upstream tells everybody."""

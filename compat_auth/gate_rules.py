@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from compat_auth.decision import Granted
 from compat_auth.paths import Prefixes
+from compat_auth.reach import Reach, fixed_objects, reach_of
 from compat_auth.refusal import RefusalStyle
 from compat_auth.request import GateRequest
 from compat_auth.requirements import Requirements
@@ -22,11 +23,33 @@ class PathRequirement:
         paths: The paths.
         methods: Upper case; empty for every method.
         requirements: What must hold.
+        objects: Family and own paths of the single DAGs, connections, variables and pools that the paths are about.
     """
 
     paths: Prefixes
     methods: frozenset[str]
     requirements: Requirements
+    objects: tuple[tuple[str, Prefixes], ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        fixed = fixed_objects(self.paths.as_written)
+        objects = tuple((family, Prefixes([path.decode("utf-8")])) for family, path in fixed)
+        object.__setattr__(self, "objects", objects)
+
+    def covers(self, method: str, path: bytes) -> bool:
+        """Return whether the rule is about a request for this path; what is said of GET is said of HEAD."""
+        named = not self.methods or method in self.methods or (method == "HEAD" and "GET" in self.methods)
+        return named and self.paths.cover(path)
+
+    def concerns(self, reach: Reach) -> bool:
+        """Return whether a request reaches an object that the rule is about, by whichever path."""
+        if self.methods and self.methods.isdisjoint(reach.methods):
+            return False
+        return any(
+            family == target.family and (not target.path or paths.cover(target.path.encode("ascii")))
+            for family, paths in self.objects
+            for target in reach.targets
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +85,13 @@ class GateRules:
         return None if self.task_api.cover(path) else granted.bearer
 
     def required_of(self, request: GateRequest) -> Iterator[Requirements]:
-        """Yield what the request's path and method ask of an identity."""
+        """Yield what the request's path and method ask of an identity, and what the objects do that it can reach."""
+        reach: Reach | None = None
         for rule in self.requirements:
-            if rule.paths.cover(request.path) and (not rule.methods or request.method in rule.methods):
+            if rule.covers(request.method, request.path):
                 yield rule.requirements
+            elif rule.objects:
+                if reach is None:
+                    reach = reach_of(request.method, request.path.decode("ascii"), request.inspected)
+                if rule.concerns(reach):
+                    yield rule.requirements

@@ -103,6 +103,11 @@ class Prefixes:
         self._folded = tuple(prefix.lower() for prefix in self._as_written)
         self._longest = max((len(prefix) for prefix in self._as_written), default=0)
 
+    @property
+    def as_written(self) -> tuple[bytes, ...]:
+        """The prefixes."""
+        return self._as_written
+
     def cover(self, path: bytes) -> bool:
         """Return whether a canonical path, or what a careless parser makes of it, is below one of the prefixes.
 

@@ -35,6 +35,7 @@ class GateRequest:
         body: The whole body, b"" where there is none; None: there is one, or may be one, and it has not been read.
         held: Reads the body, and replays it to what stands behind; None: it does not come here.
         identity_headers: What a trusted proxy says about the caller; for modules of Airflow 2 alone.
+        inspected: The whole body, where a limit hangs on what it names; None: nobody has looked.
     """
 
     scope: Scope = field(repr=False)
@@ -48,6 +49,7 @@ class GateRequest:
     body: bytes | None = field(default=b"", repr=False)
     held: HeldBody | None = field(default=None, repr=False)
     identity_headers: RawHeaders = field(default_factory=list["tuple[bytes, bytes]"], repr=False)
+    inspected: bytes | None = field(default=None, repr=False)
 
     @property
     def root(self) -> str:

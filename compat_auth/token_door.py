@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from compat_auth import audit
-from compat_auth.asgi import Message, RawHeaders, Receive, Send, read_body, respond
+from compat_auth.asgi import RawHeaders, Receive, Send, read_body, replayed, respond
 from compat_auth.bearer import ask_for_scope
 from compat_auth.config import Settings
 from compat_auth.credentials import Basic, Credential, parse_authorization
@@ -112,7 +112,7 @@ class TokenDoor:
             await gate.let_through(request, receive, send)
             return
         if self.logins_are_upstreams and _is_for_upstream(request, body):
-            await gate.let_through(request, _again(body, receive), send)
+            await gate.let_through(request, replayed(body, receive), send)
             return
         try:
             _require_own_site(request)
@@ -235,20 +235,6 @@ def _is_for_upstream(request: GateRequest, body: bytes) -> bool:
         return True
     has_own = request.intake.authorization is not None or bool(request.intake.cookies)
     return isinstance(wanted, Login) or (isinstance(wanted, Ask) and not has_own)
-
-
-def _again(body: bytes, receive: Receive) -> Receive:
-    """Return what gives a body that has been read already to whoever reads it next."""
-    given = False
-
-    async def give() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return give
 
 
 def _with_credential_of(wanted: TokenRequest, request: GateRequest) -> GateRequest:

@@ -17,7 +17,7 @@ from compat_auth.airflow.keytab import services_in
 from compat_auth.airflow.switch import CONFIG, ENABLED, PREFIX, is_truth, old_list, own_variables
 from compat_auth.airflow.v1.translation import V1Translation, public_pages
 from compat_auth.api import leaked_tokens, personal_tokens
-from compat_auth.app import build_decider, build_lookup, create_flask_app, gate_rules, translates_v1
+from compat_auth.app import build_decider, build_lookup, create_flask_app, gate_rules, protected_paths, translates_v1
 from compat_auth.asgi import ASGIApp
 from compat_auth.config import Settings
 from compat_auth.config.loading import merge, parse_settings, read_toml, read_variables
@@ -93,7 +93,7 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
         metadata_url=oauth.metadata_url,
         max_judged_body=settings.airflow2_modules.max_body_bytes,
     )
-    guarded = Guarded([*settings.upstream.protect, settings.prefix], gate.paths)
+    guarded = Guarded([*protected_paths(settings), settings.prefix], gate.paths)
     tokens = personal_tokens_of(decider.app)
     return Door(app, gate, guarded, (manager, denials, *([tokens] if tokens is not None else [])))
 

@@ -19,7 +19,9 @@ from compat_auth.explanation import Replay, explain
 @click.option(
     "-H", "--header", "headers", multiple=True, metavar="NAME: VALUE", help="A request header; may be repeated."
 )
-@click.option("-d", "--data", default="", metavar="JSON", help="Body of the request, for what is translated.")
+@click.option(
+    "-d", "--data", default="", metavar="JSON", help="Body of the request, where a limit or the translation needs it."
+)
 @click.argument("method", metavar="METHOD")
 @click.argument("target", metavar="PATH")
 def explain_command(

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from flask import Flask
 
-from compat_auth.asgi import Scope
+from compat_auth.asgi import Receive, Scope, Send, read_body, respond
 from compat_auth.extension import CompatAuth, current_identity, require, requires_authentication
 from compat_auth.gate import Gate
 from compat_auth.gate_rules import PathRequirement
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept
 from compat_auth.paths import Prefixes
+from compat_auth.reach import MAX_BODY_BYTES
 from compat_auth.requirements import Requirements
+from compat_auth.scope_bundles import parse_scopes
 from compat_auth.scopes import parse_scope
 from stand_ins import GOOD, Behind, call, http_scope, make_decider, make_gate, rules, scripted
 
@@ -157,5 +160,175 @@ async def test_a_path_asks_for_what_its_rule_requires(
     gate = gate_for(ANA, Behind(), rule)
 
     sent = await call(gate, request(path, method, authorization))
+
+    assert sent.status == status
+
+
+HR = Requirements(any_of=("role:HR",))
+OF_X = PathRequirement(Prefixes(["/api/v2/dags/x"]), frozenset(), HR)
+WRITES_OF_X = PathRequirement(Prefixes(["/api/v2/dags/x/dagRuns"]), frozenset({"POST", "PATCH"}), HR)
+DELETES_OF_X = PathRequirement(Prefixes(["/api/v2/dags/x/"]), frozenset({"DELETE"}), HR)
+READS_OF_X = PathRequirement(Prefixes(["/api/v2/dags/x"]), frozenset({"GET"}), HR)
+OF_X_BELOW = PathRequirement(Prefixes(["/api/team/api/v2/dags/x"]), frozenset(), HR)
+OF_PROD = PathRequirement(Prefixes(["/api/v2/connections/prod"]), frozenset(), HR)
+
+
+def bulk(action: str, *entities: object) -> bytes:
+    return json.dumps({"actions": [{"action": action, "entities": entities}]}).encode()
+
+
+@pytest.mark.parametrize(
+    ("rule", "method", "path", "body"),
+    [
+        pytest.param(OF_X, "GET", "/api/v2/dags", b"", id="list"),
+        pytest.param(OF_X, "GET", "/api/v2/dags/~/dagRuns", b"", id="runs-of-all"),
+        pytest.param(OF_X, "GET", "/api/v2/dags/%7E/dagRuns", b"", id="runs-of-all-with-an-escape"),
+        pytest.param(OF_X, "GET", "/api/v2%2Fdags", b"", id="an-encoded-slash"),
+        pytest.param(OF_X, "GET", "/api%2Fv2/dags%2F~%2FdagRuns", b"", id="encoded-slashes"),
+        pytest.param(OF_X, "PATCH", "/api%2Fv2/dags/a/dagRuns", bulk("update", {"dag_id": "x"}), id="bulk-so-spelled"),
+        pytest.param(OF_X, "GET", "/api/v2/dagSources/x", b"", id="source"),
+        pytest.param(OF_X, "GET", "/api/v2/dagSources/X", b"", id="source-in-upper-case"),
+        pytest.param(OF_X, "POST", "/api/v2/backfills", b'{"dag_id": "x"}', id="backfill"),
+        pytest.param(OF_X, "POST", "/api/v2/backfills", b'{"dag_id": "x "}', id="backfill-with-a-blank"),
+        pytest.param(OF_X, "PUT", "/api/v2/backfills/1/cancel", b"", id="backfill-by-number"),
+        pytest.param(WRITES_OF_X, "POST", "/api/v2/assets/1/materialize", b"{}", id="materialize"),
+        pytest.param(WRITES_OF_X, "POST", "/api/v2/assets/events", b"{}", id="event"),
+        pytest.param(WRITES_OF_X, "PATCH", "/api/v2/dags/a/dagRuns", bulk("update", {"dag_id": "x"}), id="bulk"),
+        pytest.param(WRITES_OF_X, "PATCH", "/api/v2/dags", b"", id="by-pattern"),
+        pytest.param(WRITES_OF_X, "PATCH", "/api/v2/dags/bulk", bulk("update", {"dag_id": "x"}), id="dags-bulk"),
+        pytest.param(
+            DELETES_OF_X, "PATCH", "/api/v2/dags/a/dagRuns", bulk("delete", {"dag_id": "x"}), id="bulk-delete"
+        ),
+        pytest.param(DELETES_OF_X, "PATCH", "/api/v2/dags/x/dagRuns", bulk("delete", "r"), id="bulk-delete-by-its-own"),
+        pytest.param(READS_OF_X, "HEAD", "/api/v2/dags/x", b"", id="head"),
+        pytest.param(READS_OF_X, "POST", "/api/v2/dags/~/dagRuns/list", b"{}", id="read-by-post"),
+        pytest.param(READS_OF_X, "GET", "/api/v2/newThings", b"", id="unknown"),
+        pytest.param(OF_X_BELOW, "GET", "/api/team/api/v2/dags", b"", id="below-a-path"),
+        pytest.param(OF_X_BELOW, "POST", "/api/team/api/v2/backfills", b'{"dag_id": "x"}', id="named-below-a-path"),
+        pytest.param(OF_PROD, "GET", "/api/v2/connections", b"", id="connections"),
+        pytest.param(OF_PROD, "PATCH", "/api/v2/connections", bulk("delete", "prod"), id="bulk-of-connections"),
+        pytest.param(OF_PROD, "POST", "/api/v2/connections/test", b'{"connection_id": "prod"}', id="test-it"),
+    ],
+)
+async def test_a_rule_on_one_object_holds_on_every_way_to_it(
+    rule: PathRequirement, method: str, path: str, body: bytes
+) -> None:
+    behind = Behind()
+    gate = gate_for(ANA, behind, rule)
+    allowed = gate_for(replace(ANA, roles=("HR",)), behind, rule)
+
+    refused = await call(gate, request(path, method), body)
+    met = await call(allowed, request(path, method), body)
+    others = await call(gate, request(path, method, "Bearer of-the-upstream"), body)
+
+    assert (refused.status, met.status, others.status) == (403, 200, 403)
+
+
+@pytest.mark.parametrize(
+    ("rule", "method", "path", "body"),
+    [
+        pytest.param(OF_X, "GET", "/api/v2/dags/a/dagRuns", b"", id="another"),
+        pytest.param(OF_X, "POST", "/api/v2/dags/~/dagRuns/list", b'{"dag_ids": ["a"]}', id="a-list-of-others"),
+        pytest.param(OF_X, "POST", "/api/v2/backfills", b'{"dag_id": "a"}', id="backfill-of-another"),
+        pytest.param(OF_X, "PATCH", "/api/v2/dags/~/dagRuns", bulk("delete", {"dag_id": "a"}), id="bulk-of-others"),
+        pytest.param(OF_X, "GET", "/api/v2/connections", b"", id="another-family"),
+        pytest.param(OF_X, "GET", "/api/v2/version", b"", id="no-object"),
+        pytest.param(OF_X, "OPTIONS", "/api/v2/dags", b"", id="preflight"),
+        pytest.param(WRITES_OF_X, "GET", "/api/v2/dags", b"", id="a-read"),
+        pytest.param(
+            DELETES_OF_X, "PATCH", "/api/v2/dags/x/dagRuns", bulk("update", {"dag_run_id": "r"}), id="no-delete"
+        ),
+        pytest.param(READS_OF_X, "POST", "/api/v2/backfills", b'{"dag_id": "x"}', id="a-write"),
+    ],
+)
+async def test_a_rule_on_one_object_leaves_the_others_alone(
+    rule: PathRequirement, method: str, path: str, body: bytes
+) -> None:
+    gate = gate_for(ANA, Behind(), rule)
+
+    sent = await call(gate, request(path, method), body)
+
+    assert sent.status == 200
+
+
+async def test_a_rule_on_one_object_refuses_forward_auth_what_only_the_body_would_tell() -> None:
+    backend = scripted("first", Accept(ANA, reusable_s=60))
+    ruled = replace(rules(), requirements=(OF_X,))
+    gate = make_gate(Behind(), make_decider(backend), gate_rules=ruled, trusted=("192.0.2.1/32",))
+
+    async def status(method: bytes, path: bytes) -> int:
+        told = [(b"x-original-uri", path), (b"x-original-method", method), (b"authorization", GOOD.encode())]
+        return (await call(gate, http_scope(b"/compat-auth/forward-auth/nginx", told))).status
+
+    in_body = await status(b"POST", b"/api/v2/backfills")
+    in_query = await status(b"GET", b"/api/v2/dagStats?dag_ids=x")
+    by_path = await status(b"POST", b"/api/v2/dags/a/dagRuns")
+
+    assert (in_body, in_query, by_path) == (403, 403, 200)
+
+
+@pytest.mark.parametrize("a_backend_reads_it_too", [False, True])
+async def test_a_body_that_decides_goes_on_unchanged(a_backend_reads_it_too: bool) -> None:
+    seen: list[bytes] = []
+    body = bulk("update", {"dag_id": "mine", "dag_run_id": "r"})
+
+    async def upstream(_scope: Scope, receive: Receive, send: Send) -> None:
+        seen.append(await read_body(receive, len(body)))
+        await respond(send, 200)
+
+    mine = replace(ANA, scopes=parse_scopes(("dags:mine",)))
+    backend = scripted("first", Accept(mine), alike=not a_backend_reads_it_too)
+    backend.reads_body = a_backend_reads_it_too
+    gate = make_gate(upstream, make_decider(backend))
+    length = (b"content-length", b"%d" % len(body))
+
+    sent = await call(gate, request("/api/v2/dags/mine/dagRuns", "PATCH", GOOD, length), body)
+
+    assert sent.status == 200
+    assert seen == [body]
+
+
+async def test_a_limited_credential_is_told_which_scope_the_body_needs() -> None:
+    behind = Behind()
+    gate = gate_for(replace(ANA, scopes=parse_scopes(("dags:mine",))), behind)
+
+    sent = await call(
+        gate, request("/api/v2/dags/mine/dagRuns", "PATCH"), bulk("delete", {"dag_id": "other", "dag_run_id": "r"})
+    )
+
+    assert sent.status == 403
+    assert (
+        b'error="insufficient_scope", scope="PATCH:/api/v2/dags/other/dagRuns"'
+        in dict(sent.headers)[b"www-authenticate"]
+    )
+    assert behind.scopes == []
+
+
+async def test_a_body_that_is_too_long_to_be_read_names_everything() -> None:
+    body = bulk("update", {"dag_id": "mine", "dag_run_id": "r", "note": "x" * MAX_BODY_BYTES})
+    gate = gate_for(replace(ANA, scopes=parse_scopes(("dags:mine",))), Behind())
+
+    sent = await call(gate, request("/api/v2/dags/mine/dagRuns", "PATCH"), body)
+
+    assert sent.status == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("PATCH", b"/api/v2/dags/mine/dagRuns", 403),
+        ("POST", b"/api/v2/dags/mine/dagRuns/list", 403),
+        ("POST", b"/api/v2/dags/mine/dagRuns", 200),
+        ("GET", b"/api/v2/dags/mine/dagRuns", 200),
+    ],
+)
+async def test_forward_auth_refuses_a_limited_credential_what_only_the_body_would_tell(
+    method: str, path: bytes, status: int
+) -> None:
+    backend = scripted("first", Accept(replace(ANA, scopes=parse_scopes(("dags:mine",))), reusable_s=60))
+    gate = make_gate(Behind(), make_decider(backend), trusted=("192.0.2.1/32",))
+    told = [(b"x-original-uri", path), (b"x-original-method", method.encode()), (b"authorization", GOOD.encode())]
+
+    sent = await call(gate, http_scope(b"/compat-auth/forward-auth/nginx", told))
 
     assert sent.status == status

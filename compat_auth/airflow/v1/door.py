@@ -53,9 +53,9 @@ class Door:
             ClientGone: Nobody waits any more.
         """
         path = call.path.encode("ascii")
-        if self.demand is not None:
-            self.demand(call.method, path)
         body = json.dumps(call.body).encode() if call.body is not None else b""
+        if self.demand is not None:
+            self.demand(call.method, path, body)
         collector = _Collector(call, self.client, self.headers)
         try:
             await self.app(self._scope_of(call, path, body), _Body(body, self.receive).receive, collector.take)
@@ -86,7 +86,7 @@ class Door:
         )
         extensions = dict(self.scope.get("extensions") or {})
         if INTAKE in extensions:
-            extensions[INTAKE] = replace(extensions[INTAKE], method=call.method, path=path, query=query)
+            extensions[INTAKE] = replace(extensions[INTAKE], method=call.method, path=path, query=query, inspected=body)
         scope["extensions"] = extensions
         return scope
 

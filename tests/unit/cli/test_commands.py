@@ -197,6 +197,26 @@ def test_explain_tells_what_a_limited_token_may_and_may_not(config: Path, path: 
     assert token not in result.output
 
 
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ('{"dag_runs": [{"dag_run_id": "r"}]}', "decision: goes on as 'alice'"),
+        ('{"dag_runs": [{"dag_id": "b", "dag_run_id": "r"}]}', "it needs POST:/api/v2/dags/b/clearDagRuns"),
+        ('{"dag_runs": "all"}', "it needs POST:/api/v2/dags/~/clearDagRuns"),
+    ],
+)
+def test_explain_reads_the_body_where_a_limit_hangs_on_it(config: Path, body: str, expected: str) -> None:
+    text = config.read_text().replace("backend.session,", "backend.session,personal_token,")
+    config.write_text(f'database_url = "sqlite:///{config.parent}/state.db"\n{text}')
+    options = ("--user", "alice", "--name", "n", "--scope", "dags:a")
+    (token,) = run("tokens", "create", "--config", str(config), *options).stdout.split()
+    asked = ("-H", f"Authorization: Bearer {token}", "-d", body, "POST", "/api/v2/dags/a/clearDagRuns")
+
+    result = run("explain", "--config", str(config), *asked)
+
+    assert expected in result.output
+
+
 def test_a_header_without_a_colon_is_a_usage_error(config: Path) -> None:
     result = run("explain", "--config", str(config), "-H", "nonsense", "GET", "/api/v2/dags")
 

@@ -43,7 +43,7 @@ def through(part: bytes) -> tuple[int, int]:
         "raw_path": b"/api/v1/dags/d/dagRuns/r/taskInstances/t/logs/1",
         "query_string": b"",
         "headers": [(b"host", b"h"), (b"accept", b"text/plain")],
-        "extensions": {DEMAND: lambda _method, _path: None},
+        "extensions": {DEMAND: lambda _method, _path, _body: None},
     }
     tracemalloc.start()
     try:

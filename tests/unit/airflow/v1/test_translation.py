@@ -33,7 +33,7 @@ class Behind:
         await send({"type": "http.response.body", "body": self._answer[half:]})
 
 
-def permit(_method: str, _path: bytes) -> None:
+def permit(_method: str, _path: bytes, _body: bytes) -> None:
     """Let every call through."""
 
 
@@ -145,7 +145,7 @@ def test_without_a_decision_about_the_caller_only_what_is_public_is_answered() -
 def test_a_requirement_on_a_path_of_3_x_stops_a_call_before_it_is_made() -> None:
     behind = Behind()
 
-    def demand(method: str, path: bytes) -> None:
+    def demand(method: str, path: bytes, _body: bytes) -> None:
         if (method, path) == ("GET", b"/api/v2/pools"):
             raise NotPermitted
 
