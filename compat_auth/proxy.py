@@ -148,10 +148,10 @@ class ReverseProxy:
 
     def _request_headers(self, scope: Scope, request: GateRequest) -> CIMultiDict[str]:
         headers: CIMultiDict[str] = CIMultiDict()
-        dropped = _HOP_BY_HOP
+        dropped = {*_HOP_BY_HOP}
         for name, value in scope["headers"]:
             if name == b"connection":
-                dropped = dropped | _nominated(value)
+                dropped |= _nominated(value)
             elif name == b"upgrade" and value.lower() == b"websocket":
                 raise NotImplementedHere("WebSocket connections are not passed on; call the upstream directly")
         for name, value in scope["headers"]:
@@ -199,13 +199,13 @@ class ReverseProxy:
             raise UpstreamUnreachable("upstream: no connection, or no whole answer") from exc
 
     async def _pass_back(self, response: aiohttp.ClientResponse, held: bytes, send: Send) -> None:
-        dropped = _HOP_BY_HOP
+        dropped = {*_HOP_BY_HOP}
         for name, value in response.raw_headers:
             if name.lower() == b"connection":
-                dropped = dropped | _nominated(value)
+                dropped |= _nominated(value)
         if response.status in _BODILESS:
             # The length of what is not sent: allowed (RFC 9110 8.6), but servers take it for a promise.
-            dropped = dropped | {b"content-length"}
+            dropped.add(b"content-length")
         headers: RawHeaders = [
             (lower, value) for name, value in response.raw_headers if (lower := name.lower()) not in dropped
         ]

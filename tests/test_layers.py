@@ -28,6 +28,7 @@ ROWS = (
             "joined_writes",
             "problem",
             "scope_bundles",
+            "shown_headers",
             "strict_json",
             "trust",
             "verified",
