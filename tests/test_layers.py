@@ -25,6 +25,7 @@ ROWS = (
             "errors",
             "hashing",
             "identity",
+            "identity_headers",
             "joined_writes",
             "problem",
             "scope_bundles",
