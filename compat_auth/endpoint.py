@@ -15,9 +15,11 @@ import threading
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.file_modes import refuse_writable_at
 
 MAX_ANSWER_BYTES = 256 * 1024
 CONNECT_TIMEOUT_S = 3.0
@@ -160,6 +162,8 @@ def _cut(sock: socket.socket) -> None:
 
 
 def _tls(ca_file: str, where: str) -> ssl.SSLContext:
+    if ca_file:
+        refuse_writable_at(Path(ca_file))
     try:
         context = ssl.create_default_context(cafile=ca_file or None)
     except OSError as exc:

@@ -12,6 +12,7 @@ import logging
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import aiohttp
 from multidict import CIMultiDict
@@ -21,6 +22,7 @@ from compat_auth.asgi import RawHeaders, Receive, Scope, Send
 from compat_auth.client_watch import ClientGone, ClientWatch, body_parts
 from compat_auth.config import UpstreamSettings
 from compat_auth.errors import BadRequest, ConfigError, NotImplementedHere, UpstreamTimeout, UpstreamUnreachable
+from compat_auth.file_modes import refuse_writable_at
 from compat_auth.gate import INTAKE, RENEW
 from compat_auth.request import GateRequest
 from compat_auth.trust import TrustedProxies
@@ -53,6 +55,9 @@ class ReverseProxy:
     Args:
         settings: Where the upstream is and how long it may take.
         trusted: Proxies whose forward headers are passed on.
+
+    Raises:
+        ConfigError: The address is none, or others may write to the CA file.
     """
 
     def __init__(self, settings: UpstreamSettings, trusted: TrustedProxies) -> None:
@@ -63,6 +68,8 @@ class ReverseProxy:
         if url.scheme not in ("http", "https") or not url.host or url.query_string or url.user:
             # Not the value: it may hold a password.
             raise ConfigError("upstream.url: not an address without user and query, such as http://127.0.0.1:8080")
+        if isinstance(settings.verify, str):
+            refuse_writable_at(Path(settings.verify))
         self._base = settings.url.rstrip("/")
         self._settings = settings
         self._trusted = trusted

@@ -37,7 +37,7 @@ ROWS = (
     ),
     ("sources of a site's modules", {"airflow2_source"}),
     ("imports of a site's modules", {"airflow2_imports"}),
-    ("values of settings", {"config.fields"}),
+    ("values of settings, and files that are believed", {"config.fields", "file_modes"}),
     (
         "sections",
         {"config.backends", "config.directories", "config.gateway", "config.openid", "config.personal_tokens"},
@@ -275,6 +275,7 @@ PUBLIC = {
         "errors",
         "exchange",
         "fetched_document",
+        "file_modes",
         "hash_pool",
         "hashing",
         "identity",
