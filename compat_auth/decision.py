@@ -367,7 +367,9 @@ class Decider:
                 result = "reject" if error.status < 500 else "unavailable"
                 _record(presented, credential, result, "", str(error))
                 raise
-        _record(presented, credential, *_describe(answer), decision.identity if isinstance(decision, Granted) else None)
+        identity = decision.identity if isinstance(decision, Granted) else None
+        names_nobody = isinstance(answer.outcome, Reject) and answer.outcome.names_nobody
+        _record(presented, credential, *_describe(answer), identity, names_nobody=names_nobody)
         return decision, for_s
 
     def _conclude(self, answer: Answer, credential: Credential, fresh: bool) -> tuple[Decision, float]:
@@ -438,7 +440,10 @@ def _record(
     backend: str,
     reason: str,
     identity: Identity | None = None,
+    *,
+    names_nobody: bool = False,
 ) -> None:
     claimed = credential.username if isinstance(credential, Basic) else ""
     username = identity.username if identity is not None else claimed
-    audit.record(audit.Verdict(result, backend, username, reason, presented.method, presented.path, presented.client))
+    method, path, client = presented.method, presented.path, presented.client
+    audit.record(audit.Verdict(result, backend, username, reason, method, path, client, names_nobody))
