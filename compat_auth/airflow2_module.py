@@ -19,6 +19,7 @@ from compat_auth.backend import Backend
 from compat_auth.config import Settings, load_settings, parse_settings
 from compat_auth.errors import ConfigError
 from compat_auth.guard import View
+from compat_auth.shown_headers import shield_cookies
 
 CONFIG_KEY = "COMPAT_AUTH"
 _EXTENSION = "compat_auth_modules"
@@ -46,6 +47,7 @@ def airflow2_contract(
             backend.name = name
             backend.init_app(app)
             backends[name] = backend
+            shield_cookies(app)
 
     def requires_authentication(function: View) -> View:
         """Return the view, so wrapped that it runs only for a caller whom this backend vouches for."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from compat_auth.shown_names import masked, shown_name
 from compat_auth.token_format import without_secrets
 
 logger = logging.getLogger("compat_auth.audit")
@@ -18,6 +19,8 @@ checks: list[Callable[[], None]] = []
 """Called after each line; they raise where nothing is to happen without one. See `compat_auth.audit_losses`."""
 # A caller chooses the user name: what goes into a line of the log is cut and has no control characters.
 _MAX_TEXT = 256
+# Nobody has vouched for whom these name.
+_CLAIMED = frozenset(("reject", "challenge", "skip", "unavailable"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +30,12 @@ class Verdict:
     Attributes:
         result: "accept", "reject", "challenge", "skip", "unavailable", "logout", "issue" or "create".
         backend: Configured name, or "" when no backend spoke.
-        username: As vouched for, or as claimed when refused.
+        username: As vouched for, or as claimed when refused: then it is masked where it could be a password or token.
         reason: Why, for the operator.
         method: Request method.
         path: Canonical path, without the query.
         client: Address of the peer.
+        names_nobody: No source knows such a user, so what was typed as a name may be a password: it is masked.
     """
 
     result: str
@@ -41,6 +45,7 @@ class Verdict:
     method: str
     path: str
     client: str
+    names_nobody: bool = False
 
 
 def record(verdict: Verdict) -> None:
@@ -51,12 +56,17 @@ def record(verdict: Verdict) -> None:
     """
     if not logger.isEnabledFor(logging.INFO):
         return
+    username = without_secrets(verdict.username)[:_MAX_TEXT]
+    if verdict.names_nobody:
+        username = masked(username) if username else ""
+    elif verdict.result in _CLAIMED:
+        username = shown_name(username)
     event = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "event": "verdict",
         "result": verdict.result,
         "backend": verdict.backend,
-        "username": without_secrets(verdict.username)[:_MAX_TEXT],
+        "username": username,
         "reason": without_secrets(verdict.reason)[:_MAX_TEXT],
         "method": verdict.method,
         "path": without_secrets(verdict.path)[:_MAX_TEXT],

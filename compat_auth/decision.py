@@ -451,14 +451,9 @@ class Decider:
                 _record(presented, credential, result, "", str(error))
                 raise
         result, reason = describe(answer.outcome)
-        _record(
-            presented,
-            credential,
-            result,
-            answer.backend,
-            reason,
-            decision.identity if isinstance(decision, Granted) else None,
-        )
+        identity = decision.identity if isinstance(decision, Granted) else None
+        names_nobody = isinstance(answer.outcome, Reject) and answer.outcome.names_nobody
+        _record(presented, credential, result, answer.backend, reason, identity, names_nobody=names_nobody)
         return decision, for_s
 
     def _conclude(
@@ -526,7 +521,10 @@ def _record(
     backend: str,
     reason: str,
     identity: Identity | None = None,
+    *,
+    names_nobody: bool = False,
 ) -> None:
     claimed = credential.username if isinstance(credential, Basic) else ""
     username = identity.username if identity is not None else claimed
-    audit.record(audit.Verdict(result, backend, username, reason, presented.method, presented.path, presented.client))
+    method, path, client = presented.method, presented.path, presented.client
+    audit.record(audit.Verdict(result, backend, username, reason, method, path, client, names_nobody))

@@ -10,9 +10,11 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from urllib.parse import urlencode, urlsplit
 
 from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.file_modes import refuse_writable_at
 from compat_auth.http_question import HttpPeer, NoAnswer
 
 MAX_ANSWER_BYTES = 256 * 1024
@@ -125,6 +127,8 @@ def is_loopback(host: str) -> bool:
 
 
 def _tls(ca_file: str, where: str) -> ssl.SSLContext:
+    if ca_file:
+        refuse_writable_at(Path(ca_file))
     try:
         context = ssl.create_default_context(cafile=ca_file or None)
     except OSError as exc:

@@ -24,6 +24,7 @@ from compat_auth.registry import load_chain
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
 from compat_auth.revocation import revocations_of
 from compat_auth.role_account_names import RoleAccountNames
+from compat_auth.shown_headers import shield_cookies
 from compat_auth.web.site import register_pages
 
 __all__ = ["CompatAuth", "current_identity", "require", "requires_authentication"]
@@ -73,6 +74,7 @@ class CompatAuth:
         register_pages(app, settings, self.chain)
         register_token_api(app, settings, self.chain, self.style)
         register_leak_receiver(app, settings)
+        shield_cookies(app)
         app.extensions["compat_auth"] = self
 
 

@@ -6,6 +6,7 @@ on has one identity: a Bearer of ours, the upstream's own Bearer, or the upstrea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -48,7 +49,8 @@ DEMAND = "compat_auth.demand"
 
 # CONNECT asks for a tunnel and TRACE echoes credentials (RFC 9110 9.3.6, 9.3.8).
 REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
-
+# At the start, or behind the comma with which servers join two headers.
+_OUR_SCHEME = re.compile(rb"(?:^|[ \t,])(?:basic|negotiate)(?![^ \t,])", re.IGNORECASE)
 
 Page = Callable[["Gate", GateRequest, Receive, Send], Awaitable[None]]
 Demand = Callable[[str, bytes, bytes], None]
@@ -409,12 +411,13 @@ def _counted(decision: Decision, request: GateRequest) -> Decision:
 def authorization_without_ours(request: GateRequest) -> bytes | None:
     """Return the Authorization value with which a request goes on for which nobody has to be known.
 
-    As with our cookies, so with a personal token: it says nothing to the upstream, which might take it for a password.
+    Passwords and tickets are for us alone, and a personal token says nothing to the upstream, which might take it for a
+    password. However malformed: what reads it next may be less strict than we are.
     """
     authorization = request.intake.authorization
     if authorization is None:
         return None
-    return None if holds_one(authorization) else authorization
+    return None if _OUR_SCHEME.search(authorization) or holds_one(authorization) else authorization
 
 
 def _bearer_in(authorization: bytes) -> str | None:

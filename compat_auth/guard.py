@@ -83,11 +83,11 @@ def _credential_of_request() -> Credential:
         raise
 
 
-def record_verdict(result: str, backend: str, username: str, reason: str) -> None:
+def record_verdict(result: str, backend: str, username: str, reason: str, *, names_nobody: bool = False) -> None:
     """Leave one entry in the audit log about Flask's current request; see `audit.Verdict`."""
     request = flask.request
     client = request.remote_addr or ""
-    audit.record(audit.Verdict(result, backend, username, reason, request.method, request.path, client))
+    audit.record(audit.Verdict(result, backend, username, reason, request.method, request.path, client, names_nobody))
 
 
 def recorded(ask: Callable[[], tuple[Outcome, str]], credential: Credential) -> Outcome:
@@ -107,7 +107,9 @@ def recorded(ask: Callable[[], tuple[Outcome, str]], credential: Credential) -> 
         record_verdict("reject" if error.status < _FAULT else "unavailable", "", claimed, str(error))
         raise
     result, reason = describe(outcome)
-    record_verdict(result, backend, outcome.identity.username if isinstance(outcome, Accept) else claimed, reason)
+    username = outcome.identity.username if isinstance(outcome, Accept) else claimed
+    names_nobody = isinstance(outcome, Reject) and outcome.names_nobody
+    record_verdict(result, backend, username, reason, names_nobody=names_nobody)
     return outcome
 
 

@@ -10,29 +10,17 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any
 
 from compat_auth.errors import AmbiguousCredentials, BadRequest, HeadersTooLarge
+from compat_auth.identity_headers import IDENTITY_NAMES, tells_identity
 
 RawHeaders = list[tuple[bytes, bytes]]
 
 # Large enough for a Kerberos ticket with a Windows PAC (48,000 bytes), smaller than what proxies take for an attack.
 MAX_HEADER_BYTES = 60 * 1024
 
-_IDENTITY = (
-    b"remote-user remote-groups remote-email remote-name remote-role "
-    b"x-remote-user x-remote-group x-remote-groups x-remote-email x-remote-role x-remote-extra "
-    b"x-user x-user-id x-user-email x-username x-email x-groups x-roles x-auth x-auth-user x-auth-username x-auth-email "
-    b"x-auth-groups x-auth-roles x-auth-subject x-auth-token x-auth-jwt x-authenticated-user x-authenticated-userid "
-    b"x-authenticated-groups x-webauth-user x-proxy-user x-iap-jwt x-jwt-assertion x-amzn-oidc-identity "
-    b"x-amzn-oidc-data x-amzn-oidc-accesstoken x-goog-authenticated-user-email x-goog-authenticated-user-id "
-    b"x-goog-iap-jwt-assertion x-ms-client-principal x-ms-client-principal-id x-ms-client-principal-name "
-    b"x-forwarded-user x-forwarded-email x-forwarded-groups x-forwarded-preferred-username x-forwarded-access-token "
-    b"x-auth-request-user x-auth-request-email x-auth-request-groups x-auth-request-access-token "
-    b"x-auth-request-preferred-username x-pomerium-jwt-assertion x-pomerium-claim-email x-authentik-username "
-    b"x-authentik-groups x-authentik-email x-authentik-jwt x-ssl-client-verify x-ssl-client-s-dn ssl-client-verify "
-    b"ssl-client-s-dn x-client-cert x-client-dn x-forwarded-client-cert"
-).split()
 _FORWARD = (
     b"forwarded x-forwarded x-forwarded-for x-forwarded-host x-forwarded-port x-forwarded-proto x-forwarded-protocol "
     b"x-forwarded-scheme x-forwarded-ssl x-forwarded-prefix x-forwarded-path x-forwarded-uri x-forwarded-method "
@@ -53,10 +41,12 @@ class _Kind(IntEnum):
     AUTHORIZATION = 4
     COOKIE = 5
     OTHER_FRAMING = 6
+    ORDINARY = 7
+    OURS = 8
 
 
 _KINDS: dict[bytes, int] = {
-    **dict.fromkeys(_IDENTITY, _Kind.IDENTITY),
+    **dict.fromkeys(IDENTITY_NAMES, _Kind.IDENTITY),
     **dict.fromkeys(_FORWARD, _Kind.FORWARD),
     **dict.fromkeys(_FRAMING, _Kind.OTHER_FRAMING),
     b"host": _Kind.HOST,
@@ -64,6 +54,7 @@ _KINDS: dict[bytes, int] = {
     b"cookie": _Kind.COOKIE,
 }
 _LENGTHS = frozenset((b"content-length", b"transfer-encoding"))
+_KNOWN_LENGTH = 64
 _OURS = b"x-compat-auth-"
 _BODY = frozenset((b"content-length", b"transfer-encoding"))
 _FOLD = bytes.maketrans(b"_.", b"--")
@@ -116,12 +107,13 @@ def take_in(raw_headers: RawHeaders) -> Intake:
         size += len(name)
         kind = _KINDS.get(name)
         if kind is None:
-            _refuse_alias(name)
-            if not name.startswith(_OURS):
-                intake.kept.append(header)
+            # A caller chooses the names: what is remembered of them is bounded in number and in size.
+            kind = _known_kind(name) if len(name) <= _KNOWN_LENGTH else _kind_of(name)
+        if kind == _Kind.ORDINARY:
+            intake.kept.append(header)
         elif kind == _Kind.IDENTITY:
             intake.identity.append(header)
-        else:
+        elif kind != _Kind.OURS:
             _sort(intake, kind, header)
     if _VALUE_FORBIDDEN.search(values):
         raise BadRequest("header section: a control character in a value")
@@ -163,13 +155,24 @@ def _sort(intake: Intake, kind: int, header: tuple[bytes, bytes]) -> None:
         intake.kept.append(header)
 
 
-def _refuse_alias(name: bytes) -> None:
+def _kind_of(name: bytes) -> int:
+    """Return what a name means that is not known by itself.
+
+    Raises:
+        BadRequest: It is no token, or some servers take it for a name that means something.
+    """
     if b"_" in name or b"." in name:
         folded = name.translate(_FOLD)
         if folded in _KINDS or folded.startswith(_OURS):
             raise BadRequest("header section: a name with '_' or '.' that some servers take for another header")
     if not _NAME.match(name):
         raise BadRequest("header section: a name that is not a token")
+    if name.startswith(_OURS):
+        return _Kind.OURS
+    return _Kind.IDENTITY if tells_identity(name) else _Kind.ORDINARY
+
+
+_known_kind = lru_cache(maxsize=4096)(_kind_of)
 
 
 def may_have_body(scope: Mapping[str, Any], headers: RawHeaders) -> bool:

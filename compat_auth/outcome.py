@@ -43,12 +43,15 @@ class Reject:
         challenges: `WWW-Authenticate` values learnt while asking, for the final 401.
         vouched: The credential itself is right; only no active user belongs to it. In mode "airflow2" such a 403 stays
             one, as Airflow 2 had it for tickets; any other refusal is its chain's 401.
+        names_nobody: No source knows the user that the credential names: the audit log masks the name, which may be a
+            password in the wrong field.
     """
 
     reason: str
     status: int = 401
     challenges: tuple[str, ...] = ()
     vouched: bool = False
+    names_nobody: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import logging
 import re
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 
 import aiohttp
 from multidict import CIMultiDict
@@ -21,6 +22,7 @@ from compat_auth.asgi import RawHeaders, Receive, Scope, Send
 from compat_auth.client_watch import ClientGone, ClientWatch, body_parts
 from compat_auth.config import UpstreamSettings
 from compat_auth.errors import BadRequest, ConfigError, NotImplementedHere, UpstreamTimeout, UpstreamUnreachable
+from compat_auth.file_modes import refuse_writable_at
 from compat_auth.gate import INTAKE, RENEW
 from compat_auth.refused_tokens import MAX_REFUSAL_BYTES, TOKEN_REFUSED
 from compat_auth.request import GateRequest
@@ -51,6 +53,9 @@ class ReverseProxy:
     Args:
         settings: Where the upstream is and how long it may take.
         trusted: Proxies whose forward headers are passed on.
+
+    Raises:
+        ConfigError: The address is none, or others may write to the CA file.
     """
 
     def __init__(self, settings: UpstreamSettings, trusted: TrustedProxies) -> None:
@@ -61,6 +66,8 @@ class ReverseProxy:
         if url.scheme not in ("http", "https") or not url.host or url.query_string or url.user:
             # Not the value: it may hold a password.
             raise ConfigError("upstream.url: not an address without user and query, such as http://127.0.0.1:8080")
+        if isinstance(settings.verify, str):
+            refuse_writable_at(Path(settings.verify))
         self._base = settings.url.rstrip("/")
         self._settings = settings
         self._trusted = trusted
@@ -146,10 +153,10 @@ class ReverseProxy:
 
     def _request_headers(self, scope: Scope, request: GateRequest) -> CIMultiDict[str]:
         headers: CIMultiDict[str] = CIMultiDict()
-        dropped = _HOP_BY_HOP
+        dropped = {*_HOP_BY_HOP}
         for name, value in scope["headers"]:
             if name == b"connection":
-                dropped = dropped | _nominated(value)
+                dropped |= _nominated(value)
             elif name == b"upgrade" and value.lower() == b"websocket":
                 raise NotImplementedHere("WebSocket connections are not passed on; call the upstream directly")
         for name, value in scope["headers"]:
@@ -197,13 +204,13 @@ class ReverseProxy:
             raise UpstreamUnreachable("upstream: no connection, or no whole answer") from exc
 
     async def _pass_back(self, response: aiohttp.ClientResponse, held: bytes, send: Send) -> None:
-        dropped = _HOP_BY_HOP
+        dropped = {*_HOP_BY_HOP}
         for name, value in response.raw_headers:
             if name.lower() == b"connection":
-                dropped = dropped | _nominated(value)
+                dropped |= _nominated(value)
         if response.status in _BODILESS:
             # The length of what is not sent: allowed (RFC 9110 8.6), but servers take it for a promise.
-            dropped = dropped | {b"content-length"}
+            dropped.add(b"content-length")
         headers: RawHeaders = [
             (lower, value) for name, value in response.raw_headers if (lower := name.lower()) not in dropped
         ]

@@ -14,6 +14,7 @@ from compat_auth.errors import MalformedCredentials
 from compat_auth.headers import Intake
 from compat_auth.held_body import HeldBody
 from compat_auth.outcome import MODULE_ENVIRON, ONLY_ASKED_ABOUT
+from compat_auth.shown_headers import cookie_header, one_blank
 
 # What describes a body: it stays with the gate, so a backend must not wait for it.
 _BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
@@ -122,16 +123,12 @@ class GateRequest:
         environ[MODULE_ENVIRON] = lambda: self.module_environ(with_cookies)
         if self.only_asked_about:
             environ[ONLY_ASKED_ABOUT] = True
-        for raw_name, raw_value in self.intake.kept:
-            if raw_name in _BODY_HEADERS:
-                continue
-            name = "HTTP_" + raw_name.decode("ascii").upper().replace("-", "_")
-            value = raw_value.decode("latin-1")
-            environ[name] = f"{environ[name]},{value}" if name in environ else value
+        kept = [header for header in self.intake.kept if header[0] not in _BODY_HEADERS]
+        environ.update((name, ",".join(values)) for name, values in _by_name(kept).items())
         if self.intake.authorization is not None:
-            environ["HTTP_AUTHORIZATION"] = self.intake.authorization.decode("latin-1")
-        if with_cookies and self.intake.cookies:
-            environ["HTTP_COOKIE"] = b"; ".join(self.intake.cookies).decode("latin-1")
+            environ["HTTP_AUTHORIZATION"] = one_blank(self.intake.authorization).decode("latin-1")
+        if with_cookies and (cookies := cookie_header(self.intake.cookies)):
+            environ["HTTP_COOKIE"] = cookies
         if "HTTP_CONTENT_TYPE" in environ:
             # PEP 3333 has a name of its own for it.
             environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE")
@@ -141,5 +138,7 @@ class GateRequest:
 def _by_name(headers: RawHeaders) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, value in headers:
-        found.setdefault("HTTP_" + name.decode("ascii").upper().replace("-", "_"), []).append(value.decode("latin-1"))
+        found.setdefault("HTTP_" + name.decode("ascii").upper().replace("-", "_"), []).append(
+            one_blank(value).decode("latin-1")
+        )
     return found

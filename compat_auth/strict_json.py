@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, NoReturn, TypeGuard
 
 MAX_DEPTH = 8
@@ -32,7 +33,7 @@ def parse_object(text: bytes) -> dict[str, Any]:
         value: object = json.loads(
             text.decode("utf-8"),
             object_pairs_hook=_once,
-            parse_constant=_refuse_constant,
+            parse_constant=refuse_constant,
             parse_int=_small_int,
             parse_float=_small_float,
         )
@@ -48,15 +49,32 @@ def parse_object(text: bytes) -> dict[str, Any]:
     return value
 
 
+def finite(text: str) -> float:
+    """Return the number that a JSON text spells; for `parse_float` of a reader that keeps what it reads.
+
+    Raises:
+        ValueError: It is beyond what a double holds: written again it would be `Infinity`, which is not JSON.
+    """
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number too large")
+    return number
+
+
+def refuse_constant(_: str) -> NoReturn:
+    """Refuse `NaN` and `Infinity` (RFC 8259 section 6); for `parse_constant`.
+
+    Raises:
+        ValueError: Always.
+    """
+    raise ValueError("NaN or Infinity")
+
+
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a member twice")
     return found
-
-
-def _refuse_constant(_: str) -> NoReturn:
-    raise ValueError("NaN or Infinity")
 
 
 def _small_int(text: str) -> int:

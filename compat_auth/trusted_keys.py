@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPubl
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
 
 from compat_auth.errors import ConfigError, KeyFileError
+from compat_auth.file_modes import refuse_writable
 from compat_auth.jwk import MIN_RSA_BITS, PublicKey, load_public_jwk, public_members, thumbprint
 from compat_auth.strict_json import is_list, is_object, parse_object
 
@@ -50,6 +52,7 @@ def _add(merged: dict[str, dict[str, str]], jwk: dict[str, str], where: str) -> 
 def _read(path: str, kid: str, where: str) -> list[dict[str, str]]:
     try:
         with Path(path).open("rb") as file:
+            refuse_writable(Path(path), os.fstat(file.fileno()))
             text = file.read(MAX_FILE_BYTES + 1)
     except OSError as exc:
         raise ConfigError(f"{where}: cannot be read ({exc.strerror}); name a JWKS, JWK or PEM file") from exc

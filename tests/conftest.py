@@ -1,5 +1,6 @@
 """What every test may use: the real peers, each started by the first test that asks for it."""
 
+import os
 from importlib.metadata import PackageNotFoundError, distribution
 
 import pytest
@@ -62,6 +63,8 @@ __all__ = [
 
 def pytest_configure() -> None:
     """Stop before collection when the package is not installed: its backends are found by their entry points."""
+    # Files that tests write are for us alone to change, whatever the umask of the developer's shell.
+    os.umask(0o022)
     try:
         distribution("compat_auth")
     except PackageNotFoundError as exc:

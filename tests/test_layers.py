@@ -12,7 +12,7 @@ OURS = "compat_auth_backends"
 
 # Top to bottom, as a request travels. A new module takes its place here first.
 ROWS = (
-    ("limits, and what is limited", {"scopes", "token_format"}),
+    ("limits, and what is limited", {"scopes", "shown_names", "token_format"}),
     ("switch inside Airflow", {"airflow", "airflow.closed_door", "airflow.switch"}),
     ("plugin of Airflow", {"airflow.plugin"}),
     (
@@ -26,11 +26,13 @@ ROWS = (
             "errors",
             "hashing",
             "identity",
+            "identity_headers",
             "joined_writes",
             "problem",
             "reach_tables",
             "reach_tables_v1",
             "scope_bundles",
+            "shown_headers",
             "strict_json",
             "trust",
             "verified",
@@ -38,7 +40,7 @@ ROWS = (
     ),
     ("sources of a site's modules", {"airflow2_source"}),
     ("imports of a site's modules", {"airflow2_imports"}),
-    ("values of settings", {"config.fields"}),
+    ("values of settings, and files that are believed", {"config.fields", "file_modes"}),
     (
         "sections",
         {"config.backends", "config.directories", "config.gateway", "config.openid", "config.personal_tokens"},
@@ -287,6 +289,7 @@ PUBLIC = {
         "errors",
         "exchange",
         "fetched_document",
+        "file_modes",
         "hash_pool",
         "hashing",
         "identity",

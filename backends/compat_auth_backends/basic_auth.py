@@ -90,7 +90,9 @@ class BasicAuthBackend(Backend):
                 if accepted is not None:
                     return self._accept(directory, accepted.user, accepted.token)
         self._spend_decoy(credential.password)
-        return Reject("no directory knows this user and password")
+        # A password directory may know the user.
+        are_all_hashes = all(isinstance(directory, HashDirectory) for directory in self._directories)
+        return Reject("no directory knows this user and password", names_nobody=are_all_hashes)
 
     def challenges(self) -> tuple[str, ...]:
         """Return the invitation to a user name and password, in UTF-8 (RFC 7617 section 2.1)."""

@@ -126,7 +126,7 @@ class PersonalTokenBackend(Backend):
     def _accept(self, tokens: PersonalTokens, text: str, username: str) -> Accept:
         token, owner = tokens.recognition.vouch(text, client=flask.request.remote_addr or "")
         if username not in (ANY_USER, owner.username):
-            raise NotAuthenticated(f"{token.id}: is not {username!r}'s")
+            raise NotAuthenticated(f"{token.id}: belongs to another user than the one who is named")
         tokens.notices.ensure()
         request = flask.request
         # Else whoever asks about a token would be its last user, and its owner could not tell a thief from that.

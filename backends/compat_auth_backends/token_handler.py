@@ -9,6 +9,7 @@ be sync or async, a function or an object that can be called. Of the mapping:
 - `isMember`, `isChair` and `isRoot` become the roles `member`, `chair` and `root`;
 - `pmcs` (or `committees`) and `projects` become groups;
 - `metadata.scope` lists the scopes that the token is limited to, and they are enforced; without it there is no limit.
+  Metadata that is not a mapping, or a scope that is not a list of texts, refuses the token.
 """
 
 from __future__ import annotations
@@ -137,10 +138,15 @@ def _scopes(metadata: object) -> tuple[Scope, ...] | None:
     Raises:
         ValueError: There is a limit that cannot be read: it must not become none.
     """
-    if not isinstance(metadata, Mapping) or "scope" not in metadata:
+    if metadata is None:
+        return None
+    if not isinstance(metadata, Mapping):
+        raise ValueError(f"metadata is a {type(metadata).__name__}, not a mapping")  # noqa: TRY004  # as below
+    if "scope" not in metadata:
         return None
     scope = cast("Mapping[str, object]", metadata)["scope"]
-    if isinstance(scope, str) or not isinstance(scope, Iterable):
+    # The keys of a mapping would be scopes that its values may deny.
+    if isinstance(scope, (str, Mapping)) or not isinstance(scope, Iterable):
         raise ValueError("metadata.scope is not a list")  # noqa: TRY004  # the session is wrong, not our call
     return tuple(
         parse_scope(text) if isinstance(text, str) else _refuse(text) for text in cast("Iterable[object]", scope)

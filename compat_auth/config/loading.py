@@ -17,6 +17,7 @@ from pydantic import BaseModel, SecretStr, ValidationError
 
 from compat_auth.config.settings import Settings
 from compat_auth.errors import ConfigError
+from compat_auth.file_modes import read_unwritable
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -71,10 +72,10 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Return the content of a TOML file.
 
     Raises:
-        ConfigError: It cannot be read, or is none.
+        ConfigError: It cannot be read, is none, or others may write to it.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_unwritable(path))
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path}: cannot be read ({exc}); pass --config or set {ENV_PREFIX}CONFIG") from exc
     except tomllib.TOMLDecodeError as exc:
@@ -101,7 +102,7 @@ def read_variables(environ: Mapping[str, str], *, prefix: str = ENV_PREFIX) -> d
         if key.endswith("_file") and _is_secret([*sections, key.removesuffix("_file")]):
             key = key.removesuffix("_file")
             try:
-                value = Path(text).read_text(encoding="utf-8").strip()
+                value = read_unwritable(Path(text)).strip()
             except (OSError, UnicodeDecodeError) as exc:
                 raise ConfigError(f"{name}: {text}: cannot be read ({exc})") from exc
         place = found

@@ -101,7 +101,8 @@ class LoginPage:
 
     def _conclude(self, outcome: Outcome, credential: Basic, target: str) -> Response | None:
         if not isinstance(outcome, Accept):
-            record("reject", credential.username, getattr(outcome, "reason", "no backend takes passwords"))
+            reason = getattr(outcome, "reason", "no backend takes passwords")
+            record("reject", credential.username, reason, names_nobody=getattr(outcome, "names_nobody", False))
             return None
         if is_limited(outcome.identity) or outcome.identity.expires_at is not None:
             record("reject", credential.username, "a limited credential cannot begin a session")

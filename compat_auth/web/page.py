@@ -108,7 +108,10 @@ def comes_from_another_site() -> bool:
     return bool(referrer.netloc) and (referrer.scheme, referrer.netloc) != (request.scheme, request.host)
 
 
-def record(result: str, username: str, reason: str, *, way: str = "login") -> None:
+def record(result: str, username: str, reason: str, *, way: str = "login", names_nobody: bool = False) -> None:
     """Leave one entry in the audit log about the request at hand."""
     client = request.remote_addr or ""
-    audit.record(audit.Verdict(result, way, username[:MAX_NAME], reason, request.method, request.path, client))
+    verdict = audit.Verdict(
+        result, way, username[:MAX_NAME], reason, request.method, request.path, client, names_nobody
+    )
+    audit.record(verdict)

@@ -1,6 +1,9 @@
 """The plugin in live Airflow 3.3: an old line in the configuration, and old clients come in."""
 
+import socket
 import subprocess
+import time
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -209,3 +212,18 @@ def test_an_api_server_with_a_wrong_setting_does_not_start_and_says_why(
     assert done.returncode == 3, done.stdout + done.stderr
     assert complaint in done.stdout + done.stderr
     assert "Application startup failed. Exiting." in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("header", ["Cookie", "Accept"])
+@pytest.mark.parametrize("path", ["/api/v2/dags", "/compat-auth/whoami", "/compat-auth/account"])
+def test_blanks_in_a_header_do_not_hold_up_airflow(fab: Airflow3, path: str, header: str) -> None:
+    host, port = urlsplit(fab.url).hostname, urlsplit(fab.url).port
+    raw = f'GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{header}: a={" " * 58_000}"\r\n\r\n'
+    began = time.monotonic()
+
+    with socket.create_connection((host, port), timeout=60) as connection:
+        connection.sendall(raw.encode())
+        answer = connection.recv(64)
+
+    assert answer.startswith(b"HTTP/1.1 ")
+    assert time.monotonic() - began < 6  # it took 20 s to 30 s

@@ -89,6 +89,14 @@ async def test_an_unprotected_path_needs_no_decision(gate: Gate) -> None:
     assert sent.values(b"x-compat-auth-cookie") == []
 
 
+@pytest.mark.parametrize("credential", [AUTHORIZATION[1], b"Negotiate YIIabc"])
+async def test_an_unprotected_path_is_not_told_a_password_or_ticket(gate: Gate, credential: bytes) -> None:
+    sent = await ask(gate, "nginx", [(b"authorization", credential)], uri=b"/ui")
+
+    assert sent.status == 200
+    assert sent.values(b"authorization") == []
+
+
 async def test_an_encoded_slash_does_not_lead_around_the_fence(gate: Gate) -> None:
     assert (await ask(gate, "nginx", [], uri=b"/api%2Fv2")).status == 401
 

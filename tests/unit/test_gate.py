@@ -128,13 +128,49 @@ async def test_a_session_that_a_backend_refuses_does_not_pass_as_the_upstreams(b
 async def test_an_unprotected_path_passes_as_it_is_but_for_our_own_cookies(
     gate: Gate, behind: Behind, path: bytes
 ) -> None:
-    headers: RawHeaders = [(b"authorization", b"Basic !!!"), (b"cookie", b"_token=t; ours=1")]
+    headers: RawHeaders = [(b"authorization", b"Bearer theirs"), (b"cookie", b"_token=t; ours=1")]
 
     sent = await call(gate, http_scope(path, headers))
 
     assert sent.status == 200
-    assert behind.values(b"authorization") == [b"Basic !!!"]
+    assert behind.values(b"authorization") == [b"Bearer theirs"]
     assert behind.values(b"cookie") == [b"_token=t"]
+
+
+OUR_CREDENTIALS = (
+    GOOD.encode(),
+    b"Basic !!!",
+    b"basic YTpi",
+    b"BASIC\tYTpi",
+    b" Basic  YTpi",
+    b"Basic",
+    b"Bearer theirs, Basic YTpi",
+    b"Digest a=b,Basic YTpi",
+    b"Negotiate YIIabc",
+    b"negotiate YIIabc",
+)
+
+
+@pytest.mark.parametrize("credential", OUR_CREDENTIALS)
+async def test_a_password_or_ticket_never_goes_on_where_nobody_has_to_be_known(
+    gate: Gate, behind: Behind, credential: bytes
+) -> None:
+    sent = await call(gate, http_scope(b"/ui/dags", [(b"authorization", credential), (b"cookie", b"_token=t")]))
+
+    assert sent.status == 200
+    assert behind.values(b"authorization") == []
+    assert behind.values(b"cookie") == [b"_token=t"]
+
+
+@pytest.mark.parametrize(
+    "credential", [b"Bearer a-basic-negotiate", b"Basically x", b"AWS4-HMAC-SHA256 a=b", b"Token basic.x"]
+)
+async def test_the_upstreams_own_kinds_of_credentials_go_on_where_nobody_has_to_be_known(
+    gate: Gate, behind: Behind, credential: bytes
+) -> None:
+    await call(gate, http_scope(b"/ui/dags", [(b"authorization", credential)]))
+
+    assert behind.values(b"authorization") == [credential]
 
 
 async def test_the_way_to_the_upstreams_own_login_needs_no_decision(behind: Behind) -> None:

@@ -94,3 +94,27 @@ def test_a_credential_outside_ascii_is_malformed() -> None:
 
 def test_a_request_does_not_show_what_it_holds() -> None:
     assert "hunter2" not in repr(gate_request([(b"authorization", b"Bearer hunter2"), (b"cookie", b"s=hunter2")]))
+
+
+@pytest.mark.parametrize(
+    ("sent", "seen"),
+    [
+        pytest.param([b"a=1;b=2", b"c=3"], {"a": "1", "b": "2", "c": "3"}, id="pairs"),
+        pytest.param([b"a=1; b; =2; c = 3; d=4 5; e=6"], {"a": "1", "e": "6"}, id="no-pairs-between"),
+        pytest.param([b'a=" x "; b="1\\073\\""; c="'], {"a": " x ", "b": '1;"'}, id="quoted"),
+        pytest.param([b"a=\xc3\xab; b=\xff; c=1"], {"c": "1"}, id="beyond-ascii"),
+        pytest.param([b"a=" + b" " * 9000 + b'"; b=1'], {"b": "1"}, id="blanks"),
+        pytest.param([b'"; a=1'], {"a": "1"}, id="lone-quote"),
+    ],
+)
+def test_a_backend_sees_only_cookies_of_rfc_6265(sent: list[bytes], seen: dict[str, str]) -> None:
+    request = gate_request([(b"cookie", value) for value in sent])
+
+    assert dict(seen_by_flask(request).cookies) == seen
+    assert request.intake.cookies == sent
+
+
+def test_a_backend_sees_one_blank_for_a_run_of_them() -> None:
+    seen = seen_by_flask(gate_request([(b"accept", b"a/b \t ;  q=0.1"), (b"authorization", b"Bearer \t abc")]))
+
+    assert (seen.headers["Accept"], seen.headers["Authorization"]) == ("a/b ; q=0.1", "Bearer abc")

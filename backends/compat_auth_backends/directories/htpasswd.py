@@ -17,6 +17,7 @@ from pathlib import Path
 from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.file_modes import refuse_writable, refuse_writable_at
 from compat_auth.hashing import decoy_like, find_fault
 from compat_auth.password_file import DISABLED
 
@@ -66,10 +67,11 @@ class HtpasswdDirectory:
         """Return the directory of `[htpasswd] file`.
 
         Raises:
-            ConfigError: No file is named.
+            ConfigError: No file is named, or others may write to it.
         """
         if not settings.htpasswd.file:
             raise ConfigError("htpasswd.file: empty; name the file made by `compat-auth users add NAME --file FILE`")
+        refuse_writable_at(Path(settings.htpasswd.file))
         return cls(Path(settings.htpasswd.file))
 
     def find(self, username: str) -> DirectoryUser | None:
@@ -91,13 +93,14 @@ class HtpasswdDirectory:
     def problems(self) -> list[str]:
         """Return what is wrong with the file: where, why, and the remedy."""
         try:
-            mode = self._path.stat().st_mode
+            status = self._path.stat()
+            refuse_writable(self._path, status)
             found = list(self._current().problems)
+        except ConfigError as exc:
+            return [str(exc)]
         except (OSError, BackendUnavailable) as exc:
             return [f"{self._path}: cannot be read ({exc}); create it with `compat-auth users add`, or mend its mode"]
-        if mode & (stat.S_IWGRP | stat.S_IWOTH):
-            found.insert(0, f"{self._path}: others may write to it, and so let themselves in; chmod go-w {self._path}")
-        if mode & stat.S_IROTH:
+        if status.st_mode & stat.S_IROTH:
             found.insert(0, f"{self._path}: everybody may read the hashes; chmod o-r {self._path}")
         return found
 
@@ -115,10 +118,14 @@ class HtpasswdDirectory:
         try:
             with self._path.open(encoding="utf-8") as file:
                 status = os.fstat(file.fileno())
+                refuse_writable(self._path, status)
                 version = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
                 if version == self._version:
                     return
                 text = file.read()
+        except ConfigError as exc:
+            self._version = None
+            raise BackendUnavailable(f"htpasswd {exc}") from None
         except (OSError, UnicodeDecodeError) as exc:
             self._version = None
             raise BackendUnavailable(

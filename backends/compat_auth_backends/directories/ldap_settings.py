@@ -14,6 +14,7 @@ import ldap.filter as ldap_filter
 
 from compat_auth.config import LdapSettings
 from compat_auth.errors import ConfigError
+from compat_auth.file_modes import refuse_writable_at
 
 # python-ldap has no type stubs.
 _api = cast("Any", ldap)
@@ -47,6 +48,7 @@ def require_usable(settings: LdapSettings) -> None:
         raise ConfigError("ldap.bind_dn: needs bind_password, and the other way round; set both or neither")
     if settings.ca_file and not Path(settings.ca_file).is_file():
         raise ConfigError(f"ldap.ca_file: {settings.ca_file}: no such file; name the PEM file of the authority")
+    refuse_writable_at(Path(settings.ca_file))
     if "{username}" not in settings.user_filter:
         raise ConfigError("ldap.user_filter: without {username} everybody would be found; write (uid={username})")
     if settings.group_base and "{dn}" not in settings.group_filter and "{username}" not in settings.group_filter:

@@ -18,7 +18,6 @@ A file with a mistake is believed in nothing: an edit that was to lock somebody 
 
 from __future__ import annotations
 
-import stat
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.file_modes import refuse_writable_at
 from compat_auth_backends.directories.watched_file import WatchedFile
 
 if sys.version_info >= (3, 11):
@@ -69,10 +69,11 @@ class MappingDirectory:
         """Return the directory of `[mapping] file`.
 
         Raises:
-            ConfigError: No file is named.
+            ConfigError: No file is named, or others may write to it.
         """
         if not settings.mapping.file:
             raise ConfigError("mapping.file: empty; name a TOML file with one [[user]] for each user")
+        refuse_writable_at(Path(settings.mapping.file))
         return cls.from_path(Path(settings.mapping.file))
 
     @classmethod
@@ -91,16 +92,13 @@ class MappingDirectory:
     def problems(self) -> list[str]:
         """Return what is wrong with the file: where, why, and the remedy."""
         try:
-            mode = self.path.stat().st_mode
+            self.path.stat()
             users = self.file.current()
         except OSError as exc:
             return [f"{self.path}: cannot be read ({exc.strerror}); create it"]
         except BackendUnavailable as exc:
             return [f"{exc}; nobody is found until it is mended"]
-        found = [] if users else [f"{self.path}: names nobody; add a [[user]]"]
-        if mode & (stat.S_IWGRP | stat.S_IWOTH):
-            found.append(f"{self.path}: others may write to it, and so become anybody; chmod go-w {self.path}")
-        return found
+        return [] if users else [f"{self.path}: names nobody; add a [[user]]"]
 
 
 def parse_mapping(text: str) -> dict[str, DirectoryUser]:

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from compat_auth.errors import BackendUnavailable
+from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.file_modes import refuse_writable
 
 T = TypeVar("T")
 
@@ -65,10 +66,13 @@ class WatchedFile(Generic[T]):
         try:
             with self._path.open(encoding="utf-8") as file:
                 status = os.fstat(file.fileno())
+                refuse_writable(self._path, status)
                 version = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
                 if version == self._version and known is not None:
                     return known
                 content = self._parse(file.read())
+        except ConfigError as exc:
+            raise BackendUnavailable(f"{self._label} {exc}") from None
         except OSError as exc:
             raise BackendUnavailable(f"{self._label} {self._path}: cannot be read ({exc.strerror})") from exc
         except UnicodeDecodeError as exc:

@@ -12,6 +12,7 @@ from urllib.parse import quote_plus
 
 from compat_auth.config import OidcIssuerSettings
 from compat_auth.errors import ConfigError, InvalidToken
+from compat_auth.file_modes import read_unwritable
 from compat_auth.jwks_cache import JwksCache
 from compat_auth.strict_json import is_list
 from compat_auth.subject_links import ConfiguredLinks, SubjectLinks
@@ -328,7 +329,7 @@ def _secret(settings: OidcIssuerSettings, where: str) -> str:
         if secret:
             raise ConfigError(f"{where}: client_secret and client_secret_file are both set; remove one")
         try:
-            secret = Path(settings.client_secret_file).read_text(encoding="utf-8").strip()
+            secret = read_unwritable(Path(settings.client_secret_file)).strip()
         except (OSError, UnicodeDecodeError) as exc:
             raise ConfigError(
                 f"{where}.client_secret_file: {settings.client_secret_file}: cannot be read ({type(exc).__name__})"

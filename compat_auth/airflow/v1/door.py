@@ -5,8 +5,10 @@ The call goes out as the caller, with the caller's token and without what descri
 
 from __future__ import annotations
 
+import contextlib
 import json
-from dataclasses import dataclass, replace
+from collections.abc import Generator
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote_to_bytes, urlencode
 
 from compat_auth.airflow.v1.messages import Answer, Call
@@ -16,13 +18,61 @@ from compat_auth.client_watch import ClientGone
 from compat_auth.errors import UpstreamError
 from compat_auth.gate import INTAKE, Demand
 
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
+"""For one answer. Airflow lists 100 objects at a time, some kilobytes each; logs are not held but streamed."""
+MAX_HELD_BYTES = 64 * 1024 * 1024
+"""For all answers that are held in a process at one time."""
 # What describes the body, the wish for one, or a page: none of it is true of the call. Airflow takes a request with a
 # Referer for one of its UI.
 _NOT_PASSED_ON = frozenset(
     b"content-length content-type content-encoding transfer-encoding expect trailer te connection keep-alive accept "
     b"accept-encoding range referer origin if-match if-none-match if-modified-since if-unmodified-since if-range".split()
 )
+
+
+class Room:
+    """How many bytes of answers a process holds; used on one event loop.
+
+    Args:
+        limit: For all answers together.
+    """
+
+    def __init__(self, limit: int = MAX_HELD_BYTES) -> None:
+        self.limit = limit
+        self.held = 0
+
+    @contextlib.contextmanager
+    def share(self) -> Generator[Share]:
+        """Give one request its share, until the block ends and what it holds can go."""
+        share = Share(self)
+        try:
+            yield share
+        finally:
+            self.held -= share.size
+
+
+@dataclass(slots=True)
+class Share:
+    """What the answers to one request hold.
+
+    Attributes:
+        room: Of the process.
+        size: In bytes.
+    """
+
+    room: Room
+    size: int = 0
+
+    def take(self, size: int) -> None:
+        """Hold so many bytes more.
+
+        Raises:
+            V1Problem: There is no room for them: 503, to come back later.
+        """
+        if self.room.held + size > self.room.limit:
+            raise V1Problem(503, "too many large answers at one time; try again, or ask for less (limit)")
+        self.room.held += size
+        self.size += size
 
 
 @dataclass(slots=True)
@@ -36,6 +86,7 @@ class Door:
         client: Sends to the client.
         demand: Whether the caller may ask a call of the upstream; None: nobody knows the caller.
         headers: Of the reply, for what is streamed.
+        share: Room for what is held.
     """
 
     app: ASGIApp
@@ -44,6 +95,7 @@ class Door:
     client: Send
     demand: Demand | None
     headers: RawHeaders
+    share: Share = field(default_factory=lambda: Share(Room()))
 
     async def send(self, call: Call) -> Answer | None:
         """Make one call; see `driver.Sender`.
@@ -53,10 +105,10 @@ class Door:
             ClientGone: Nobody waits any more.
         """
         path = call.path.encode("ascii")
-        body = json.dumps(call.body).encode() if call.body is not None else b""
+        body = _encoded(call.body) if call.body is not None else b""
         if self.demand is not None:
             self.demand(call.method, path, body)
-        collector = _Collector(call, self.client, self.headers)
+        collector = _Collector(call, self.client, self.headers, self.share)
         try:
             await self.app(self._scope_of(call, path, body), _Body(body, self.receive).receive, collector.take)
         except UpstreamError as error:
@@ -91,6 +143,18 @@ class Door:
         return scope
 
 
+def _encoded(document: object) -> bytes:
+    """Return a document as JSON.
+
+    Raises:
+        V1Problem: It holds a number that JSON has no text for. What the client sent is checked, so it is an answer's.
+    """
+    try:
+        return json.dumps(document, allow_nan=False).encode()
+    except ValueError:
+        raise V1Problem(502, "the upstream's answer holds a number that JSON does not know") from None
+
+
 class _Body:
     """The `receive` of a call: its body, then whatever happens to the client."""
 
@@ -108,7 +172,8 @@ class _Body:
 class _Collector:
     """The `send` of a call: holds the answer, or passes it through the call's rewriter."""
 
-    def __init__(self, call: Call, client: Send, headers: RawHeaders) -> None:
+    def __init__(self, call: Call, client: Send, headers: RawHeaders, share: Share) -> None:
+        self._share = share
         self.status = 0
         self.is_streaming = False
         self._headers: RawHeaders = []
@@ -148,6 +213,7 @@ class _Collector:
         self._size += len(part)
         if self._size > MAX_ANSWER_BYTES:
             raise V1Problem(502, f"the upstream's answer is larger than {MAX_ANSWER_BYTES} bytes")
+        self._share.take(len(part))
         self._parts.append(part)
 
     def answer(self) -> Answer:

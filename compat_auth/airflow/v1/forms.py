@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any
 
 from compat_auth.airflow.v1.dates import parse_date
 from compat_auth.airflow.v1.messages import JSON, Json
 from compat_auth.airflow.v1.problems import V1Problem, bad_request
-from compat_auth.strict_json import is_list, is_object
+from compat_auth.strict_json import finite, is_list, is_object, refuse_constant
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
     "string": (str,),
@@ -127,16 +126,12 @@ def _is_json(content_type: str) -> bool:
 
 def _parse(body: bytes) -> Json:
     try:
-        document: object = json.loads(body, parse_constant=_refuse)
+        document: object = json.loads(body, parse_constant=refuse_constant, parse_float=finite)
     except (ValueError, RecursionError):
         raise bad_request("Request body is not valid JSON") from None
     if not is_object(document):
         raise bad_request(f"{_shown(document)} is not of type 'object'")
     return document
-
-
-def _refuse(name: str) -> Any:
-    raise ValueError(name)
 
 
 def _shown(value: object) -> str:

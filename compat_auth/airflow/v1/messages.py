@@ -96,7 +96,7 @@ class Answer:
         Raises:
             ValueError: It is none.
         """
-        return from_json(self.body, cache_strings="keys")
+        return from_json(self.body, cache_strings="keys", allow_inf_nan=False)
 
     def header(self, name: bytes) -> bytes:
         """Return a header's last value, or nothing."""
@@ -122,8 +122,16 @@ Steps = Generator[Call, Answer, Reply]
 
 
 def json_reply(document: object, status: int = 200) -> Reply:
-    """Return a JSON document as a reply."""
-    return Reply(status, to_json(document), JSON)
+    """Return a JSON document as a reply.
+
+    Raises:
+        ValueError: It holds a number that JSON has no text for: infinite, or none.
+    """
+    body = to_json(document)
+    # The library writes `Infinity` and reads 1e400 as that. The words may also stand in a text, which is right.
+    if (b"Infinity" in body or b"NaN" in body) and body != to_json(document, inf_nan_mode="null"):
+        raise ValueError("a number too large")
+    return Reply(status, body, JSON)
 
 
 def text_reply(text: str, status: int = 200) -> Reply:

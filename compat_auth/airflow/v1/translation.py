@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from http import HTTPStatus
 from typing import Any
 
 from compat_auth import __version__
 from compat_auth.airflow.v1.catalog import OPERATIONS, ROUTER
-from compat_auth.airflow.v1.door import Door
+from compat_auth.airflow.v1.door import Door, Room, Share
 from compat_auth.airflow.v1.driver import Request, drive, plan
 from compat_auth.airflow.v1.facts import Facts
 from compat_auth.airflow.v1.messages import JSON, Reply
@@ -42,12 +43,16 @@ class V1Translation:
         app: What stands behind: the reverse proxy, or Airflow's own application.
         says_deprecated: Answers name the successor of their operation (RFC 8594, RFC 9745).
         facts: What is known about the upstream.
+        room: For answers that are held; None for the usual.
     """
 
-    def __init__(self, app: ASGIApp, *, says_deprecated: bool = True, facts: Facts | None = None) -> None:
+    def __init__(
+        self, app: ASGIApp, *, says_deprecated: bool = True, facts: Facts | None = None, room: Room | None = None
+    ) -> None:
         self._app = app
         self._says_deprecated = says_deprecated
         self._facts = facts or Facts()
+        self._room = room or Room()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request below `/api/v1`, and `/health`; hand everything else on."""
@@ -58,11 +63,12 @@ class V1Translation:
             await self._app(scope, receive, send)
             return
         try:
-            await self._answer(scope, path.removeprefix(V1), receive, send)
+            with self._room.share() as share:
+                await self._answer(scope, path.removeprefix(V1), receive, send, share)
         except ClientGone:
             return
 
-    async def _answer(self, scope: Scope, path: str, receive: Receive, send: Send) -> None:
+    async def _answer(self, scope: Scope, path: str, receive: Receive, send: Send, share: Share) -> None:
         method: str = scope["method"]
         headers: RawHeaders = []
         if method == "OPTIONS" and (allowed := ROUTER.methods(path)):
@@ -73,10 +79,12 @@ class V1Translation:
                 asked, steps = plan(ROUTER, await _read(scope, method, path, receive), self._facts)
                 headers += self._successor(asked)
                 demand = _demand(scope, asked.operation)
-                reply = await drive(steps, Door(self._app, scope, receive, send, demand, headers).send)
+                reply = await drive(steps, Door(self._app, scope, receive, send, demand, headers, share).send)
             except V1Problem as problem:
                 reply = problem.reply()
         if reply is not None:
+            if reply.status == HTTPStatus.SERVICE_UNAVAILABLE:
+                headers.append((b"retry-after", b"1"))
             await _send(send, reply, headers, method)
 
     def _successor(self, asked: Asked) -> RawHeaders:

@@ -68,8 +68,9 @@ def test_what_is_no_bearer_token_never_reaches_the_handler() -> None:
     assert backend.authenticate(Absent()) == Skip()
 
 
-def test_a_token_without_metadata_is_not_limited() -> None:
-    outcome = ask(lambda _token: {"uid": "ana", "mfa": True})
+@pytest.mark.parametrize("more", [{}, {"metadata": None}, {"metadata": {}}, {"metadata": {"note": "x"}}])
+def test_a_token_without_metadata_is_not_limited(more: Mapping[str, object]) -> None:
+    outcome = ask(lambda _token: {"uid": "ana", "mfa": True, **more})
 
     assert outcome == Accept(Identity("ana", "token_handler", subject="ana", mfa=True))
 
@@ -84,6 +85,13 @@ def test_a_token_without_metadata_is_not_limited() -> None:
         pytest.param({"uid": "bot", "metadata": {"scope": None}}, id="scope-is-nothing"),
         pytest.param({"uid": "bot", "metadata": {"scope": ["get /api"]}}, id="scope-with-a-typo"),
         pytest.param({"uid": "bot", "metadata": {"scope": [7]}}, id="scope-is-no-text"),
+        pytest.param({"uid": "bot", "metadata": {"scope": {"GET /api/": False}}}, id="scope-is-a-mapping"),
+        pytest.param({"uid": "bot", "metadata": {"scope": b"all"}}, id="scope-is-bytes"),
+        pytest.param({"uid": "bot", "metadata": '{"scope": []}'}, id="metadata-is-text"),
+        pytest.param({"uid": "bot", "metadata": [{"scope": []}]}, id="metadata-is-a-list"),
+        pytest.param({"uid": "bot", "metadata": []}, id="metadata-is-an-empty-list"),
+        pytest.param({"uid": "bot", "metadata": False}, id="metadata-is-false"),
+        pytest.param({"uid": "bot", "metadata": object()}, id="metadata-is-an-object"),
     ],
 )
 def test_a_session_that_cannot_be_read_lets_nobody_in(session: Mapping[str, object]) -> None:

@@ -13,6 +13,7 @@ from compat_auth.airflow.v1.objects.stored import CONNECTION, CONNECTION_LISTED
 from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, fetch, require, shaped
 from compat_auth.airflow.v1.problems import V1Problem, bad_request
 from compat_auth.airflow.v1.query import MASK, PAGE, order
+from compat_auth.strict_json import finite, refuse_constant
 
 _ALL = f"{V2}/connections"
 _ONE = f"{_ALL}/{{connection_id}}"
@@ -47,8 +48,8 @@ def _check_extra(body: Json) -> None:
     if not extra:
         return
     try:
-        known = isinstance(json.loads(extra), dict)
-    except ValueError:
+        known = isinstance(json.loads(extra, parse_constant=refuse_constant, parse_float=finite), dict)
+    except (ValueError, RecursionError):
         known = False
     if not known:
         raise bad_request("extra: Airflow 3 takes a JSON object only")

@@ -22,7 +22,7 @@ def _variable_value(found: Json) -> str:
     value = found.get("value")
     if value is None:
         return ""
-    return value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value, allow_nan=False)
 
 
 VARIABLE = Mapper(

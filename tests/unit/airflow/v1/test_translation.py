@@ -6,11 +6,13 @@ from typing import Any
 
 import pytest
 
+from compat_auth.airflow.v1.door import Room
 from compat_auth.airflow.v1.translation import MAX_BODY_BYTES, V1Translation
 from compat_auth.asgi import Message, RawHeaders, Receive, Scope, Send
 from compat_auth.errors import NotPermitted, UpstreamUnreachable
 from compat_auth.gate import DEMAND
 
+JSON_BODY: RawHeaders = [(b"content-type", b"application/json")]
 PLAIN = {"pools": [], "total_entries": 0}
 
 
@@ -191,6 +193,86 @@ def test_a_document_of_another_shape_than_promised_is_502_and_not_quoted() -> No
 
     assert heard.status == 502
     assert b"s3cr3t" not in heard.body
+
+
+class Answering(Behind):
+    """Answers with a text that no JSON library of ours has written."""
+
+    def __init__(self, answer: bytes) -> None:
+        super().__init__()
+        self._answer = answer
+
+
+@pytest.mark.parametrize("number", [b"1e400", b"-1e999", b"NaN", b"Infinity", b"-Infinity"])
+def test_a_number_that_json_does_not_know_never_reaches_the_client(number: bytes) -> None:
+    behind = Answering(b'{"key": "k", "value": {"a": %s}}' % number)
+
+    heard = ask(V1Translation(behind), "/api/v1/variables/k")
+
+    assert heard.status == 502
+    assert b"Infinity" not in heard.body
+
+
+@pytest.mark.parametrize("number", [b"1e400", b"-1e999", b"NaN", b"Infinity", b"9" * 5000])
+@pytest.mark.parametrize("field", [b'{"a": %s}', b'[[{"a": [1, %s]}]]'])
+def test_a_number_that_json_does_not_know_is_400_and_goes_nowhere(number: bytes, field: bytes) -> None:
+    behind, body = Behind(), b'{"conf": {"deep": ' + field % number + b"}}"
+
+    heard = ask(V1Translation(behind), "/api/v1/dags/d/dagRuns", "POST", body=body, headers=JSON_BODY)
+
+    assert heard.status == 400
+    assert behind.scopes == []
+
+
+def test_large_and_small_numbers_go_on_as_they_are() -> None:
+    behind, conf = Behind({"detail": "x"}), {"a": 10**40, "b": 1e308, "c": 5e-324, "d": "Infinity NaN", "e": -(2**63)}
+    body = json.dumps({"conf": conf}).encode()
+
+    ask(V1Translation(behind), "/api/v1/dags/d/dagRuns", "POST", body=body, headers=JSON_BODY)
+
+    assert [json.loads(sent)["conf"] for sent in behind.bodies if sent] == [conf]
+
+
+def test_the_words_for_such_numbers_may_stand_in_a_text() -> None:
+    heard = ask(V1Translation(Behind({"key": "k", "value": "NaN or Infinity"})), "/api/v1/variables/k")
+
+    assert (heard.status, json.loads(heard.body)["value"]) == (200, "NaN or Infinity")
+
+
+@pytest.mark.parametrize("extra", ["[" * 100_000, '{"a": 1e400}', '{"a": NaN}'])
+def test_an_extra_that_is_no_json_object_is_400(extra: str) -> None:
+    body = json.dumps({"connection_id": "c", "conn_type": "http", "extra": extra}).encode()
+
+    heard = ask(V1Translation(Behind()), "/api/v1/connections", "POST", body=body, headers=JSON_BODY)
+
+    assert heard.status == 400
+
+
+def test_answers_that_are_held_have_room_for_all_of_them_together() -> None:
+    large = {"key": "k", "value": "x" * 600}
+    room = Room(1000)
+    application = V1Translation(Behind(large), room=room)
+    with room.share() as other:
+        other.take(500)
+        refused = ask(application, "/api/v1/variables/k")
+
+    answered = ask(application, "/api/v1/variables/k")
+
+    assert (refused.status, refused.header(b"retry-after")) == (503, b"1")
+    assert (answered.status, room.held) == (200, 0)
+
+
+def test_room_is_given_back_when_the_upstream_fails_or_the_client_has_gone() -> None:
+    room = Room()
+
+    async def breaking(_scope: Scope, _receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"x" * 1000, "more_body": True})
+        raise UpstreamUnreachable("gone")
+
+    heard = ask(V1Translation(breaking, room=room), "/api/v1/variables/k")
+
+    assert (heard.status, room.held) == (502, 0)
 
 
 def test_an_error_of_the_upstream_s_own_is_not_quoted() -> None:

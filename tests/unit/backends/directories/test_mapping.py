@@ -163,13 +163,14 @@ def test_check_finds_no_fault_with_a_file_that_is_right(path: Path) -> None:
 
 def test_check_tells_of_a_file_that_others_may_write_or_that_names_nobody_or_is_missing(path: Path) -> None:
     path.write_text("")
+    found = MappingDirectory.from_path(path).problems()
     path.chmod(0o666)
 
-    found = MappingDirectory.from_path(path).problems()
+    writable = MappingDirectory.from_path(path).problems()
     missing = MappingDirectory.from_path(path.with_name("missing")).problems()
 
     assert "names nobody" in found[0]
-    assert "others may write" in found[1]
+    assert "lets others change it" in writable[0]
     assert "cannot be read" in missing[0]
 
 
