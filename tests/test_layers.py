@@ -226,7 +226,7 @@ ROWS = (
     ("Airflow 2's API as an application", {"airflow.v1.translation"}),
     (
         "what stands behind the gate",
-        {"docs_pages", "flask_page", "forward_auth", "oauth_pages", "pages", "proxy", "token_door"},
+        {"docs_pages", "flask_page", "forward_auth", "handed_out", "oauth_pages", "pages", "proxy", "token_door"},
     ),
     ("all of our pages", {"own_pages"}),
     ("composition", {"app", "demo"}),
