@@ -22,7 +22,7 @@ from compat_auth.denials import Denials
 from compat_auth.errors import ConfigError, InvalidToken
 from compat_auth.exchange import UpstreamLogin
 from compat_auth.extension import CompatAuth, style_of
-from compat_auth.forward_auth import access_of, forward_auth_pages, not_here, nothing_else, port_of
+from compat_auth.forward_auth import FORWARD_AUTH_PAGES, access_of, forward_auth_pages, not_here, nothing_else, port_of
 from compat_auth.gate import Gate, Page
 from compat_auth.gate_rules import GateRules, PathRequirement
 from compat_auth.given_tokens import MAX_LIFETIME_S, GivenTokens, ReadToken
@@ -99,7 +99,7 @@ class Gateway:
             pages={
                 **health,
                 JWKS_PATH: jwks_page(public_keys(settings)),
-                **(asked if access is not None and access.secret else {"forward-auth/": not_here}),
+                **(asked if access is not None and access.secret else dict.fromkeys(FORWARD_AUTH_PAGES, not_here)),
                 **(v1_public_pages() if translates else {}),
                 **own_pages(settings, oauth, self._decider.app),
             },

@@ -60,6 +60,8 @@ DIALECTS: Mapping[str, Dialect] = {
 }
 
 
+FORWARD_AUTH_PAGES = tuple(f"forward-auth/{name}" for name in DIALECTS)
+"""Where they are, below the prefix."""
 HandOut = Callable[[Gate, GateRequest, Granted], Awaitable[bytes]]
 """Return the Authorization value that the front proxy gets for an accepted original request."""
 

@@ -13,9 +13,9 @@ import pytest
 
 from compat_auth.app import Gateway
 from compat_auth.config import Settings
-from compat_auth.denials import UNHEARD_S
 from compat_auth.errors import BackendUnavailable
 from compat_auth.given_tokens import GivenTokens
+from compat_auth.revocation import UNHEARD_S
 from compat_auth.store.schema import issued_tokens, personal_tokens
 from security.test_logout_takes_back import Browser
 from security.token_gateway import make_token, opened, settings_with_tokens
