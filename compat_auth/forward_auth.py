@@ -12,6 +12,7 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -34,6 +35,8 @@ SECRET_HEADER = b"x-compat-auth-proxy-secret"
 """What only the front proxy sends. The intake drops it with all of `X-Compat-Auth-*`, so nothing passes it on."""
 MIN_SECRET = 32
 """Of the secret, in characters."""
+# RFC 3986 3.2.2 and 3.2.3: a name or an address, and a port.
+_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
 _HINT_PAUSE_S = 60.0
 _HINTED: dict[str, float] = {}
 COOKIE_HEADER = b"x-compat-auth-cookie"
@@ -47,16 +50,18 @@ class Dialect:
     Attributes:
         uri: Header with the original request target, path and query.
         method: Header with the original method.
+        host: Header with the original Host; where it is missing, and where the dialect has none, `Host` is the original.
     """
 
     uri: bytes
     method: bytes
+    host: bytes = b""
 
 
 DIALECTS: Mapping[str, Dialect] = {
     "nginx": Dialect(b"x-original-uri", b"x-original-method"),
-    "traefik": Dialect(b"x-forwarded-uri", b"x-forwarded-method"),
-    "caddy": Dialect(b"x-forwarded-uri", b"x-forwarded-method"),
+    "traefik": Dialect(b"x-forwarded-uri", b"x-forwarded-method", b"x-forwarded-host"),
+    "caddy": Dialect(b"x-forwarded-uri", b"x-forwarded-method", b"x-forwarded-host"),
 }
 
 
@@ -238,13 +243,16 @@ def _original(dialect: Dialect, request: GateRequest) -> GateRequest:
     if len(targets) != 1 or len(methods) != 1 or not methods[0].isalpha() or not methods[0].isascii():
         needed = f"{dialect.uri.decode()} and {dialect.method.decode()}"
         raise BadRequest(f"forward-auth: the proxy must send exactly one {needed}")
+    hosts = forward.get(dialect.host) or [request.intake.host]
+    if len(hosts) != 1 or not _HOST.match(hosts[0]):
+        raise BadRequest(f"forward-auth: the proxy must send one {dialect.host.decode()}, which is a host")
     path, _, query = targets[0].partition(b"?")
     method = methods[0].decode("ascii").upper()
     if method in REFUSED_METHODS:
         raise NotImplementedHere(f"method {method}: not spoken here")
     original = GateRequest(
         request.scope,
-        request.intake,
+        replace(request.intake, host=hosts[0]),
         method,
         canonical_path(path),
         canonical_query(query) if query else b"",

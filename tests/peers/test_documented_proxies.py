@@ -5,7 +5,7 @@ import json
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def ports(tmp_path: Path) -> Iterator[tuple[int, int]]:
 
 
 @contextmanager
-def serving(tmp_path: Path) -> Iterator[tuple[int, int]]:
+def serving(tmp_path: Path) -> Generator[tuple[int, int]]:
     """Run an upstream and compat_auth; yield the ports of the upstream and of the listener for front proxies."""
     add = ["users", "add", "alice", "--file", str(tmp_path / "users"), "--password-stdin"]
     assert CliRunner().invoke(commands, add, input="secret\n").exit_code == 0

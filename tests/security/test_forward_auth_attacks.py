@@ -200,6 +200,44 @@ def test_a_hop_for_which_no_trusted_proxy_vouches_ends_the_question(
 
 
 @pytest.mark.parametrize(
+    ("dialect", "host", "status"),
+    [
+        pytest.param("traefik", [b"airflow.example"], 200, id="traefik"),
+        pytest.param("caddy", [b"airflow.example"], 200, id="caddy"),
+        pytest.param("nginx", [b"airflow.example"], 403, id="nginx-says-it-in-Host"),
+        pytest.param("caddy", [b"other.example"], 403, id="another-host"),
+        pytest.param("caddy", [], 403, id="none"),
+        pytest.param("caddy", [b"airflow.example", b"airflow.example"], 400, id="two"),
+        pytest.param("caddy", [b"airflow.example/x"], 400, id="no-host"),
+        pytest.param("caddy", [b"airflow.example, airflow.example"], 400, id="a-list"),
+    ],
+)
+def test_a_pages_own_origin_is_the_host_that_the_proxy_was_asked_for(
+    behind_proxy: Fronted, dialect: str, host: list[bytes], status: int
+) -> None:
+    told = [*original(dialect, method=b"POST"), *((b"X-Forwarded-Host", value) for value in host)]
+
+    answer = check(behind_proxy, dialect, ALICE, *told, (b"Origin", b"http://airflow.example"))
+
+    assert answer.status == status
+    # The upstream was asked whether its CORS settings allow the origin.
+    preflights = [b"OPTIONS /api/v2/x"] if status == 403 else []
+    assert [arrived.head[:17] for arrived in behind_proxy.upstream.take()] == preflights
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize("method", [b"POST", b"PUT", b"PATCH", b"DELETE"])
+def test_a_page_of_another_site_gets_no_token_for_what_the_browser_adds(
+    behind_proxy: Fronted, dialect: str, method: bytes
+) -> None:
+    foreign = [(b"Sec-Fetch-Site", b"cross-site"), (b"Sec-Fetch-Mode", b"navigate"), (b"Origin", b"https://evil")]
+
+    answer = check(behind_proxy, dialect, ALICE, *original(dialect, method=method), *foreign)
+
+    assert (answer.status, token_in(answer)) == (403, [])
+
+
+@pytest.mark.parametrize(
     ("section", "says"),
     [
         pytest.param({"bind": "0.0.0.0:9188"}, "set forward_auth.secret, too", id="for-everybody"),

@@ -217,3 +217,29 @@ async def test_a_client_of_the_main_listener_gets_no_jwt_for_a_limited_token(
 
     assert (sent.status, sent.values(b"authorization")) == (404, [])
     assert json.loads(sent.body)["status"] == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "body"),
+    [
+        ("/compat-auth/api/personal-tokens", (b"content-type", b"text/plain"), b'{"name": "stolen"}'),
+        ("/compat-auth/api/personal-tokens", (b"content-type", b"application/json"), b'{"name": "stolen"}'),
+        ("/compat-auth/introspect", (b"content-type", b"application/x-www-form-urlencoded"), b"token=x"),
+        ("/auth/token", (b"content-type", b"text/plain"), b""),
+        ("/auth/token/cli", (b"content-type", b"application/json"), b"{}"),
+    ],
+)
+@pytest.mark.parametrize(
+    "source",
+    [[(b"sec-fetch-site", b"cross-site")], [(b"sec-fetch-site", b"same-site")], [(b"origin", b"https://evil.example")]],
+    ids=["another-site", "another-host", "old-browser"],
+)
+async def test_our_own_endpoints_do_not_act_for_a_page_of_another_site(
+    tmp_path: Path, upstream: Recorder, path: str, headers: tuple[bytes, bytes], body: bytes, source: Any
+) -> None:
+    shown = [(b"authorization", PASSWORD.encode()), headers]
+    async with opened(settings_of(tmp_path, upstream)) as gateway:
+        own = await call(gateway, http_scope(path.encode(), shown, method="POST"), body)
+        foreign = await call(gateway, http_scope(path.encode(), [*shown, *source], method="POST"), body)
+
+    assert (own.status == 403, foreign.status) == (False, 403)
