@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from cachetools import LRUCache
 
@@ -30,7 +30,7 @@ LIMITED_REUSE_S = 5
 
 @dataclass(frozen=True, slots=True)
 class _Kept:
-    bearer: bytes
+    bearer: bytes = field(repr=False)
     until: float
 
 
