@@ -23,10 +23,11 @@ from compat_auth.denials import Denials
 from compat_auth.errors import ConfigError, InvalidToken
 from compat_auth.exchange import UpstreamLogin
 from compat_auth.extension import CompatAuth, style_of
-from compat_auth.forward_auth import forward_auth_pages
-from compat_auth.gate import Gate
+from compat_auth.forward_auth import FORWARD_AUTH_PAGES, access_of, forward_auth_pages, not_here, nothing_else, port_of
+from compat_auth.gate import Gate, Page
 from compat_auth.gate_rules import GateRules, PathRequirement
 from compat_auth.given_tokens import MAX_LIFETIME_S, GivenTokens, ReadToken
+from compat_auth.handed_out import HandedOut
 from compat_auth.identity import Identity, Token
 from compat_auth.jwk import VerifyingKey, verifying_key
 from compat_auth.keys import unix_now
@@ -76,6 +77,25 @@ class Gateway:
         self._denials = denials = Denials.from_settings(settings, revocations_of(self._decider.app))
         given = build_given_tokens(settings, strategy, denials, reserves=self._decider.chain.reserves)
         oauth = OAuthPages.from_settings(settings, given)
+        access = access_of(settings)
+        self._forward_auth_port = port_of(settings)
+        health: dict[str, Page] = {
+            "live": live,
+            "ready": ready_page(self._proxy.require_reachable, StoreReadiness(denials.rows).require),
+        }
+        asked: dict[str, Page] = {}
+        if access is not None:
+            asked = forward_auth_pages(access, HandedOut(given, entries=settings.serve.cache_entries).bearer_for)
+        # Front proxies have a gate of their own, on a listener that no client reaches.
+        self._front_gate = Gate(
+            self._proxy,
+            self._decider,
+            gate_rules(settings),
+            trusted=trusted,
+            pages={**health, **asked, "/": nothing_else},
+            denials=denials,
+            metadata_url=oauth.metadata_url,
+        )
         self._gate = Gate(
             V1Translation(self._proxy, says_deprecated=settings.upstream.api_v1_deprecation)
             if translates
@@ -84,10 +104,9 @@ class Gateway:
             gate_rules(settings),
             trusted=trusted,
             pages={
-                "live": live,
-                "ready": ready_page(self._proxy.require_reachable, StoreReadiness(denials.rows).require),
+                **health,
                 JWKS_PATH: jwks_page(public_keys(settings)),
-                **forward_auth_pages(),
+                **(asked if access is not None and access.secret else dict.fromkeys(FORWARD_AUTH_PAGES, not_here)),
                 **(v1_public_pages() if translates else {}),
                 **own_pages(settings, oauth, self._decider.app),
             },
@@ -101,7 +120,12 @@ class Gateway:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         else:
-            await self._gate(scope, receive, send)
+            await (self._front_gate if self._is_for_front_proxies(scope) else self._gate)(scope, receive, send)
+
+    def _is_for_front_proxies(self, scope: Scope) -> bool:
+        """Return whether the request came to the listener of forward-auth: by the socket's own address, no header."""
+        server = scope.get("server")
+        return self._forward_auth_port is not None and server is not None and server[1] == self._forward_auth_port
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

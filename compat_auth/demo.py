@@ -142,9 +142,9 @@ class Upstream:
 class BackgroundServer:
     """A uvicorn server in a thread, for as long as the `with` block lasts."""
 
-    def __init__(self, app: Any, listener: socket.socket) -> None:
+    def __init__(self, app: Any, *listeners: socket.socket) -> None:
         self._server = uvicorn.Server(uvicorn_config(app, lifespan="auto"))
-        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [listener]}, daemon=True)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [*listeners]}, daemon=True)
 
     def __enter__(self) -> None:
         self._thread.start()

@@ -64,7 +64,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _try("gateway", lambda: _gateway(settings))
     yield _try("upstream", lambda: _upstream(settings))
     if not settings.trusted_proxies:
-        yield Finding("trusted_proxies", detail="none: forward headers are dropped, forward-auth answers nobody")
+        yield Finding("trusted_proxies", detail="none: forward headers are dropped, forward-auth is off")
 
 
 def _try(what: str, look: Callable[[], str]) -> Finding:

@@ -1,17 +1,26 @@
 """Forward-auth: a front proxy asks for the decision and keeps the traffic.
 
 One endpoint for each dialect, because what each proxy says about the original request stands in other headers, and
-"whichever is there" is how forged ones are believed (CVE-2026-40575). Only a trusted proxy gets an answer.
+"whichever is there" is how forged ones are believed (CVE-2026-40575).
+
+A client can reach every listener that a trusted proxy serves, with headers of its own. So the address of the peer is
+not enough: the endpoint answers on a listener of its own, or to a request with a secret that only the proxy knows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import hmac
+import ipaddress
+import logging
+import re
+import time
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from compat_auth.asgi import RawHeaders, Receive, Send, respond
+from compat_auth.config import Settings
 from compat_auth.decision import Granted, Unclaimed
-from compat_auth.errors import BadRequest, NotImplementedHere, NotPermitted
+from compat_auth.errors import BadRequest, ConfigError, NoSuchPage, NotImplementedHere, NotPermitted
 from compat_auth.gate import REFUSED_METHODS, Gate, Page, authorization_without_ours
 from compat_auth.headers import may_have_body, without_cookies
 from compat_auth.paths import canonical_path, canonical_query
@@ -20,6 +29,16 @@ from compat_auth.scopes import METHOD_OVERRIDES
 
 # A body that comes with one of these has no meaning (RFC 9110 9.3.1, 9.3.2, 9.3.7).
 _BODILESS = frozenset(("GET", "HEAD", "OPTIONS"))
+logger = logging.getLogger(__name__)
+
+SECRET_HEADER = b"x-compat-auth-proxy-secret"
+"""What only the front proxy sends. The intake drops it with all of `X-Compat-Auth-*`, so nothing passes it on."""
+MIN_SECRET = 32
+"""Of the secret, in characters."""
+# RFC 3986 3.2.2 and 3.2.3: a name or an address, and a port.
+_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
+_HINT_PAUSE_S = 60.0
+_HINTED: dict[str, float] = {}
 COOKIE_HEADER = b"x-compat-auth-cookie"
 """The Cookie header that the front proxy should send on: without ours and, once somebody is known, the upstream's."""
 
@@ -31,28 +50,152 @@ class Dialect:
     Attributes:
         uri: Header with the original request target, path and query.
         method: Header with the original method.
+        host: Header with the original Host; where it is missing, and where the dialect has none, `Host` is the original.
     """
 
     uri: bytes
     method: bytes
+    host: bytes = b""
 
 
 DIALECTS: Mapping[str, Dialect] = {
     "nginx": Dialect(b"x-original-uri", b"x-original-method"),
-    "traefik": Dialect(b"x-forwarded-uri", b"x-forwarded-method"),
-    "caddy": Dialect(b"x-forwarded-uri", b"x-forwarded-method"),
+    "traefik": Dialect(b"x-forwarded-uri", b"x-forwarded-method", b"x-forwarded-host"),
+    "caddy": Dialect(b"x-forwarded-uri", b"x-forwarded-method", b"x-forwarded-host"),
 }
 
 
-def forward_auth_pages() -> dict[str, Page]:
-    """Return one page for each dialect, by path below the prefix."""
-    return {f"forward-auth/{name}": _page(dialect) for name, dialect in DIALECTS.items()}
+FORWARD_AUTH_PAGES = tuple(f"forward-auth/{name}" for name in DIALECTS)
+"""Where they are, below the prefix."""
+HandOut = Callable[[Gate, GateRequest, Granted], Awaitable[bytes]]
+"""Return the Authorization value that the front proxy gets for an accepted original request."""
 
 
-def _page(dialect: Dialect) -> Page:
-    async def answer(gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may ask.
+
+    Attributes:
+        secret: What the front proxy sends in SECRET_HEADER; b"": the listener serves front proxies alone.
+    """
+
+    secret: bytes = field(default=b"", repr=False)
+
+    def require(self, gate: Gate, request: GateRequest) -> None:
+        """Return when the request is a front proxy's own.
+
+        Raises:
+            NotPermitted: It may be a client's that came through a proxy; the log says why.
+        """
+        reason = self._find_fault(gate, request)
+        if reason:
+            _hint(f"forward-auth: refused: {reason}")
+            raise NotPermitted("forward-auth: only for the front proxy; the log says what to do")
+
+    def _find_fault(self, gate: Gate, request: GateRequest) -> str:
         if not gate.trusted.covers(gate.trusted.peer(request.scope)):
-            raise NotPermitted("forward-auth: this address is not in trusted_proxies")
+            return "the asking address is not in trusted_proxies; name the front proxy there"
+        if self.secret:
+            found = [value for name, value in request.scope["headers"] if name == SECRET_HEADER]
+            # Two values: a client has sent one of them.
+            if len(found) != 1 or not hmac.compare_digest(found[0], self.secret):
+                return "X-Compat-Auth-Proxy-Secret is not [forward_auth] secret; let the front proxy set it"
+        if gate.trusted.names_hop_beyond_client(request.intake.forward):
+            return (
+                "X-Forwarded-For names a hop beyond the proxy; let the front proxy set it to the client's address alone, "
+                "or name the proxies in between in trusted_proxies"
+            )
+        return ""
+
+
+def forward_auth_pages(access: Access, hand_out: HandOut) -> dict[str, Page]:
+    """Return one page for each dialect, by path below the prefix.
+
+    Args:
+        access: Who may ask.
+        hand_out: Makes what an accepted request goes on with.
+    """
+    return {f"forward-auth/{name}": _page(dialect, access, hand_out) for name, dialect in DIALECTS.items()}
+
+
+async def not_here(_gate: Gate, request: GateRequest, _receive: Receive, _send: Send) -> None:
+    """Answer 404 where forward-auth is off, and say in the log how to turn it on.
+
+    Raises:
+        NoSuchPage: Always.
+    """
+    _hint(
+        "forward-auth: asked for, but off on this listener; set [forward_auth] bind and let the front proxy ask there, "
+        "or set [forward_auth] secret"
+    )
+    raise NoSuchPage(f"{request.path.decode('ascii')}: no such page")
+
+
+async def nothing_else(_gate: Gate, request: GateRequest, _receive: Receive, _send: Send) -> None:
+    """Answer 404 to everything on the listener of forward-auth that is not its own.
+
+    Raises:
+        NoSuchPage: Always.
+    """
+    raise NoSuchPage(f"{request.path.decode('ascii')}: no such page on the listener of forward-auth")
+
+
+def access_of(settings: Settings) -> Access | None:
+    """Return who may ask; None where forward-auth is off.
+
+    Raises:
+        ConfigError: The settings would let clients ask, or nobody.
+    """
+    section, secret = settings.forward_auth, settings.forward_auth.secret.get_secret_value()
+    if not section.bind and not secret:
+        return None
+    if secret and (len(secret) < MIN_SECRET or not secret.isascii() or not secret.isprintable() or " " in secret):
+        raise ConfigError(
+            f"forward_auth.secret: at least {MIN_SECRET} printable ASCII characters without blanks; "
+            "make one with: openssl rand -hex 32"
+        )
+    if not settings.trusted_proxies:
+        raise ConfigError(
+            "forward_auth: on, but trusted_proxies is empty, so nobody would get an answer; "
+            'name the front proxy, such as trusted_proxies = ["127.0.0.1/32"]'
+        )
+    host, _, port = section.bind.rpartition(":")
+    if section.bind and not secret and not _is_loopback(host):
+        raise ConfigError(
+            f"forward_auth.bind: {section.bind}: others than this machine reach it; "
+            "set forward_auth.secret, too, or bind to 127.0.0.1"
+        )
+    if section.bind and int(port) and port == settings.serve.bind.rpartition(":")[2]:
+        raise ConfigError(f"forward_auth.bind: {section.bind}: the port of serve.bind; choose another")
+    return Access(secret.encode("ascii"))
+
+
+def port_of(settings: Settings) -> int | None:
+    """Return the port of the listener that serves front proxies alone; None where there is none."""
+    bind = settings.forward_auth.bind
+    return int(bind.rpartition(":")[2]) if bind else None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def _hint(text: str) -> None:
+    """Log a line that an operator needs; the same one once a minute, since anybody can cause it."""
+    now = time.monotonic()
+    if now >= _HINTED.get(text, 0.0):
+        _HINTED[text] = now + _HINT_PAUSE_S
+        logger.warning("%s", text)
+
+
+def _page(dialect: Dialect, access: Access, hand_out: HandOut) -> Page:
+    async def answer(gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
+        access.require(gate, request)
         original = _original(dialect, request)
         authorization, cookies = original.intake.authorization, original.intake.cookies
         extra: tuple[tuple[bytes, bytes], ...] = ()
@@ -64,7 +207,9 @@ def _page(dialect: Dialect) -> Page:
             gate.require_permission(decision, original, *_overridden(original))
             dropped = gate.rules.own_cookies
             if isinstance(decision, Granted):
-                authorization = gate.rules.bearer_for(original.path, decision)
+                authorization = None
+                if gate.rules.bearer_for(original.path, decision) is not None:
+                    authorization = await hand_out(gate, original, decision)
                 extra, dropped = decision.headers, gate.dropped_cookies
             elif not (isinstance(decision, Unclaimed) and gate.is_for_upstream(decision, original)):
                 await gate.refuse(send, decision, request)
@@ -98,13 +243,16 @@ def _original(dialect: Dialect, request: GateRequest) -> GateRequest:
     if len(targets) != 1 or len(methods) != 1 or not methods[0].isalpha() or not methods[0].isascii():
         needed = f"{dialect.uri.decode()} and {dialect.method.decode()}"
         raise BadRequest(f"forward-auth: the proxy must send exactly one {needed}")
+    hosts = forward.get(dialect.host) or [request.intake.host]
+    if len(hosts) != 1 or not _HOST.match(hosts[0]):
+        raise BadRequest(f"forward-auth: the proxy must send one {dialect.host.decode()}, which is a host")
     path, _, query = targets[0].partition(b"?")
     method = methods[0].decode("ascii").upper()
     if method in REFUSED_METHODS:
         raise NotImplementedHere(f"method {method}: not spoken here")
     original = GateRequest(
         request.scope,
-        request.intake,
+        replace(request.intake, host=hosts[0]),
         method,
         canonical_path(path),
         canonical_query(query) if query else b"",

@@ -12,10 +12,13 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from compat_auth import audit
 from compat_auth.asgi import ASGIApp, RawHeaders, Receive, Scope, Send, read_body, replayed, respond_wording
 from compat_auth.audit_losses import LOSSES
 from compat_auth.bearer import Occasion, is_bearer, with_bearer
 from compat_auth.credentials import Absent, Bearer
+from compat_auth.cross_origin import find_foreign_origin, is_added_by_browsers, is_allowed_by, preflight_for
+from compat_auth.csrf import SAFE_METHODS
 from compat_auth.decision import Decider, Decision, Granted, Refused, Unclaimed
 from compat_auth.denials import Denials
 from compat_auth.errors import (
@@ -33,6 +36,7 @@ from compat_auth.headers import cookie_values, has_cookie, may_have_body, take_i
 from compat_auth.held_body import BodyBudget, HeldBody
 from compat_auth.paths import canonical_path, canonical_query
 from compat_auth.permission import uncovered
+from compat_auth.preflight import NoBody, PreflightAnswer, call_of
 from compat_auth.problem import PROBLEM_JSON, problem_body
 from compat_auth.reach import MAX_BODY_BYTES, names_in_body
 from compat_auth.refused_tokens import watch_for_refusal
@@ -179,6 +183,7 @@ class Gate:
 
         Raises:
             CompatAuthError: See `Decider.decide`.
+            NotPermitted: Another origin's page could have made a browser send it; see `compat_auth.cross_origin`.
         """
         bearer_ended, cookie_ended = await self._ended(request)
         if bearer_ended:
@@ -187,6 +192,8 @@ class Gate:
         if authorization is not None:
             granted = self.decider.recall(authorization, request.presented)
             if granted is not None:
+                if request.method not in SAFE_METHODS:
+                    await self._require_own_origin(granted, request)
                 return _counted(granted, request)
         elif not cookie_ended and self._has_upstream_identity(request):
             return Unclaimed(Absent(), self._challenges)
@@ -194,6 +201,8 @@ class Gate:
         if cookie_ended and isinstance(decision, Unclaimed):
             # The upstream would judge it, and some upstreams believe the cookie and not the Bearer beside it.
             raise NotAuthenticated("the token in the cookie is no longer good")
+        if request.method not in SAFE_METHODS:
+            await self._require_own_origin(decision, request)
         return _counted(decision, request)
 
     async def identify(self, request: GateRequest) -> Decision:
@@ -206,6 +215,47 @@ class Gate:
         if bearer_ended:
             raise TokenEnded("the token is no longer good")
         return await self.decider.identify(request.presented())
+
+    async def _require_own_origin(self, decision: Decision, request: GateRequest) -> None:
+        """Return unless a browser may have added the accepted credential at the will of another origin's page.
+
+        Raises:
+            NotPermitted: It may have, and the upstream's CORS settings do not let that origin send the credential.
+            CompatAuthError: The upstream could not be asked.
+        """
+        authorization = request.intake.authorization
+        shown = None if authorization is None else authorization.decode("latin-1")
+        if not isinstance(decision, Granted) or not is_added_by_browsers(shown):
+            return
+        call = call_of(request)
+        reason = find_foreign_origin(call)
+        # A cookie or a client certificate never shows that a script has meant it.
+        headers = preflight_for(call) if reason and shown is not None else None
+        if headers is not None:
+            answer = await self._preflight(request, headers)
+            if is_allowed_by(call, answer.status, answer.headers):
+                return
+        if reason:
+            identity, path = decision.identity, request.path.decode("ascii")
+            audit.record(
+                audit.Verdict(
+                    "reject", identity.backend, identity.username, reason, request.method, path, request.client
+                )
+            )
+            raise NotPermitted(reason)
+
+    async def _preflight(self, request: GateRequest, headers: RawHeaders) -> PreflightAnswer:
+        """Return what stands behind answers to a preflight about the request's path."""
+        intake = replace(request.intake, kept=headers, authorization=None, cookies=[])
+        asked = replace(request, scope={**request.scope, "method": "OPTIONS"}, intake=intake, method="OPTIONS")
+        answer = PreflightAnswer()
+        await self._hand_on(asked, NoBody(), answer.send, None, frozenset(), to=self.answers_preflights(request))
+        return answer
+
+    def answers_preflights(self, request: GateRequest) -> ASGIApp:
+        """Return the application that knows the upstream's CORS settings."""
+        del request
+        return self.behind
 
     async def dropped_from(self, request: GateRequest) -> frozenset[bytes]:
         """Return the cookies that a request for an unprotected path does not carry on.
@@ -356,6 +406,7 @@ class Gate:
         dropped: frozenset[bytes],
         renew: Callable[[], Awaitable[bytes | None]] | None = None,
         demand: Demand | None = None,
+        to: ASGIApp | None = None,
     ) -> None:
         headers: RawHeaders = [(b"host", request.intake.host), *request.intake.kept]
         if authorization is not None:
@@ -369,7 +420,7 @@ class Gate:
             scope["path"] = unquote_to_bytes(request.path).decode("utf-8")
         scope["query_string"] = request.query
         scope["extensions"] = {**(scope.get("extensions") or {}), RENEW: renew, INTAKE: request, DEMAND: demand}
-        await self.behind(scope, receive, send)
+        await (to or self.behind)(scope, receive, send)
 
     async def refuse(
         self, send: Send, refusal: CompatAuthError | Refused | Unclaimed, request: GateRequest | None

@@ -102,19 +102,34 @@ class GivenTokens:
         if self._is_denied(token.value):
             time.sleep(_NEXT_SECOND_S)
             token = self.strategy.issue(complete, credential, kind)
-        claims = claimed_in(read_payload(token.value) or {})
+        self._add(complete, token.value, token.expires_at)
+        return token
+
+    def write_down(self, identity: Identity, token: str) -> None:
+        """Remember a token that leaves our hands and was not made by `give`; one that is known already stays as it is.
+
+        Args:
+            identity: Whose it is, with the credential that it was made from.
+            token: As it stands.
+        """
+        claims = claimed_in(read_payload(token) or {})
+        if not self.denials.rows.is_there or self.denials.rows.find(_name_of(claims, token)) is None:
+            expires_at = self.now() + MAX_LIFETIME_S if claims.expires is None else claims.expires
+            self._add(self.lookup.complete(identity), token, expires_at)
+
+    def _add(self, complete: Identity, token: str, expires_at: int) -> None:
+        claims = claimed_in(read_payload(token) or {})
         self.denials.rows.add(
             IssuedToken(
-                _name_of(claims, token.value),
-                digest_of(token.value),
+                _name_of(claims, token),
+                digest_of(token),
                 complete.username,
                 claims.sub,
-                identity.credential_id,
+                complete.credential_id,
                 self.now(),
-                token.expires_at,
+                expires_at,
             )
         )
-        return token
 
     def find(self, token: str) -> KnownToken | None:
         """Return what is known of a JWT that is good now; None for any other, and for what is no JWT."""

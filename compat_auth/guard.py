@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import wraps
+from io import BytesIO
 from typing import Any, cast
 from urllib.parse import quote
 
 import flask
 from werkzeug.local import LocalProxy
+from werkzeug.test import run_wsgi_app
 
 from compat_auth import audit
 from compat_auth.bearer import Occasion, is_bearer
 from compat_auth.credentials import Basic, Credential, parse_authorization, single_authorization
+from compat_auth.cross_origin import (
+    Call,
+    find_foreign_origin,
+    is_added_by_browsers,
+    is_allowed_by,
+    preflight_for,
+)
 from compat_auth.errors import CompatAuthError, InsufficientScope, NotPermitted
 from compat_auth.identity import Identity
 from compat_auth.one_at_a_time import until_answered
@@ -157,6 +166,44 @@ def _require_covered(scopes: tuple[Scope, ...]) -> None:
         raise InsufficientScope("the credential's scopes do not cover this request", needed_scopes(methods, path))
 
 
+def _require_own_origin() -> None:
+    """Return unless a browser may have added the accepted credential at the will of another origin's page.
+
+    Raises:
+        NotPermitted: It may have, and the app's own CORS settings do not let that origin send the credential.
+    """
+    request = flask.request
+    authorization = request.headers.get("Authorization")
+    if not is_added_by_browsers(authorization):
+        return
+    names = ("Sec-Fetch-Site", "Sec-Fetch-Mode", "Origin", "Content-Type")
+    site, mode, origin, content_type = (
+        ", ".join(request.headers.getlist(name)) if name in request.headers else None for name in names
+    )
+    call = Call(request.method, site, mode, origin, content_type, f"{request.scheme}://{request.host}")
+    reason = find_foreign_origin(call)
+    headers = preflight_for(call) if reason and authorization is not None else None
+    if headers is not None and is_allowed_by(call, *_answer_to_preflight(headers)):
+        return
+    if reason:
+        raise NotPermitted(reason)
+
+
+def _answer_to_preflight(headers: list[tuple[bytes, bytes]]) -> tuple[int, list[tuple[bytes, bytes]]]:
+    """Return status and headers of the app's own answer to a preflight about Flask's current request."""
+    environ = {
+        name: value
+        for name, value in flask.request.environ.items()
+        if not name.startswith("HTTP_") and name not in ("CONTENT_TYPE", "CONTENT_LENGTH", "werkzeug.request")
+    }
+    environ |= {"REQUEST_METHOD": "OPTIONS", "HTTP_HOST": flask.request.host, "wsgi.input": BytesIO()}
+    for name, value in headers:
+        environ["HTTP_" + name.decode("ascii").upper().replace("-", "_")] = value.decode("latin-1")
+    _, status, answered = run_wsgi_app(flask.current_app.wsgi_app, environ, buffered=True)
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in answered]
+    return int(status.partition(" ")[0]), raw
+
+
 def _occasion() -> Occasion:
     request = flask.request
     return Occasion(is_bearer(request.headers.get("Authorization")), request.environ.get(METADATA_URL, ""))
@@ -182,6 +229,7 @@ def guard_view(
         match outcome:
             case Accept(identity, headers, used=used):
                 try:
+                    _require_own_origin()
                     require_permission(identity, requirements)
                 except NotPermitted as error:
                     return send_wording(style().word_error(error, occasion=_occasion()))

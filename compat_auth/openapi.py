@@ -195,12 +195,17 @@ def _leak_report() -> Part:
 
 
 def _forward_auth(said: str) -> Part:
-    described = operation("May this request pass?", {200: None}, (401, 403, 429, 501, 503), SOMEBODY)
+    described = operation("May this request pass?", {200: None}, (401, 403, 404, 429, 501, 503), SOMEBODY)
     described["security"] = [*SOMEBODY, {}]
     described["parameters"] = [
         header(f"{said}-Method", "Method of the request that is asked about.", pattern="^[A-Za-z]+$"),
         header(f"{said}-{'URI' if said == 'X-Original' else 'Uri'}", "Its path and query.", pattern="^/"),
+        {
+            **header("X-Compat-Auth-Proxy-Secret", "The front proxy's own, where `[forward_auth]` has a secret."),
+            "required": False,
+        },
     ]
+    described["responses"]["404"]["description"] = "Forward-auth is off, or on another listener."
     described["responses"]["200"] = {
         "description": "It may.",
         "headers": {

@@ -32,8 +32,12 @@ _RESPAWN_PAUSE_S = 1.0
 _GRACEFUL_STOP_S = 15
 
 
-def bind_socket(bind: str) -> socket.socket:
+def bind_socket(bind: str, setting: str = "serve.bind") -> socket.socket:
     """Return a listening socket for "HOST:PORT", "[HOST]:PORT" or "PORT".
+
+    Args:
+        bind: The address.
+        setting: Where it comes from, for messages.
 
     Raises:
         ConfigError: The address is malformed or taken.
@@ -41,7 +45,7 @@ def bind_socket(bind: str) -> socket.socket:
     host, _, port = bind.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
     if not port.isdigit() or int(port) > 65535:
-        raise ConfigError(f"serve.bind: {bind!r}: not HOST:PORT")
+        raise ConfigError(f"{setting}: {bind!r}: not HOST:PORT")
     listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -49,7 +53,7 @@ def bind_socket(bind: str) -> socket.socket:
         listener.listen(2048)
     except OSError as exc:
         listener.close()
-        raise ConfigError(f"serve.bind: {bind}: {exc.strerror}; choose another address or end what holds it") from exc
+        raise ConfigError(f"{setting}: {bind}: {exc.strerror}; choose another address or end what holds it") from exc
     listener.set_inheritable(True)
     return listener
 
@@ -73,34 +77,34 @@ def uvicorn_config(app: ASGIApp | str, lifespan: Literal["on", "auto", "off"] = 
     )
 
 
-def serve_workers(app: ASGIApp, listener: socket.socket, workers: int) -> int:
+def serve_workers(app: ASGIApp, listeners: list[socket.socket], workers: int) -> int:
     """Serve until SIGINT or SIGTERM and return the exit status.
 
     Args:
         app: Made before the fork, so that what is wrong with it has ended the start, not a worker.
-        listener: Shared by all workers.
+        listeners: Shared by all workers.
         workers: Processes; with 1 there is no parent.
     """
     if workers == 1:
-        return _serve(app, listener)
-    return _Parent(app, listener, workers).run()
+        return _serve(app, listeners)
+    return _Parent(app, listeners, workers).run()
 
 
-def _serve(app: ASGIApp, listener: socket.socket) -> int:
+def _serve(app: ASGIApp, listeners: list[socket.socket]) -> int:
     server = uvicorn.Server(uvicorn_config(app))
     # uvicorn stops gracefully and then raises the signal again: SIGTERM's own action would skip what cleans up after us.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
-        server.run(sockets=[listener])
+        server.run(sockets=listeners)
     return 0 if server.started else 1
 
 
 class _Parent:
     """Forks the workers, replaces one that dies, and ends them all."""
 
-    def __init__(self, app: ASGIApp, listener: socket.socket, workers: int) -> None:
+    def __init__(self, app: ASGIApp, listeners: list[socket.socket], workers: int) -> None:
         self._app = app
-        self._listener = listener
+        self._listeners = listeners
         self._workers = workers
         self._children: set[int] = set()
         self._stopping = False
@@ -131,7 +135,7 @@ class _Parent:
                 signal.signal(number, signal.SIG_DFL)
             os.close(self._parent_lives)
             threading.Thread(target=self._end_with_parent, daemon=True).start()
-            status = _serve(self._app, self._listener)
+            status = _serve(self._app, self._listeners)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()

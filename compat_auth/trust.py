@@ -55,6 +55,14 @@ class TrustedProxies:
                 return address
         return address
 
+    def names_hop_beyond_client(self, forward: Mapping[bytes, Sequence[bytes]]) -> bool:
+        """Return whether X-Forwarded-For has something before the caller's address, which no trusted proxy vouches for."""
+        hops = b",".join(forward.get(b"x-forwarded-for", ())).decode("latin-1").split(",")
+        vouched = [self.covers(hop.strip()) for hop in hops]
+        while vouched and vouched[-1]:
+            vouched.pop()
+        return len(vouched) > 1
+
     def scheme(self, scope: Mapping[str, Any], forward: Mapping[bytes, Sequence[bytes]]) -> str:
         """Return "https" or "http": how the caller came, as far as a trusted proxy vouches for it."""
         values = forward.get(b"x-forwarded-proto", ())

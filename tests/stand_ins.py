@@ -17,14 +17,15 @@ from compat_auth.backend import Backend, CredentialKind
 from compat_auth.chain import Chain, Mode
 from compat_auth.config import UpstreamSettings
 from compat_auth.credentials import Absent, Basic, Credential
-from compat_auth.decision import Decider, Obtain, Presented
-from compat_auth.forward_auth import forward_auth_pages
+from compat_auth.decision import Decider, Granted, Obtain, Presented
+from compat_auth.forward_auth import Access, forward_auth_pages
 from compat_auth.gate import Gate, Page
 from compat_auth.gate_rules import GateRules
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome
 from compat_auth.paths import Prefixes
 from compat_auth.refusal import RefusalStyle
+from compat_auth.request import GateRequest
 from compat_auth.trust import TrustedProxies
 
 ALICE = Identity("alice", "first")
@@ -37,6 +38,9 @@ def basic(username: str, password: str) -> str:
     return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
 
 
+FRONT_PORT = 9188
+FRONT = {"bind": f"127.0.0.1:{FRONT_PORT}"}
+"""`[forward_auth]` of a gateway that front proxies ask."""
 GOOD = basic("alice", "pässwörd")
 
 
@@ -133,6 +137,11 @@ def rules(
     return GateRules(Prefixes(["/api/"]), b"/compat-auth/", identity_cookies, own_cookies, style or RefusalStyle())
 
 
+async def hand_out(_gate: Gate, _request: GateRequest, granted: Granted) -> bytes:
+    """Give a front proxy the token that goes upstream."""
+    return granted.bearer
+
+
 def make_gate(
     app: ASGIApp,
     decider: Decider,
@@ -147,7 +156,7 @@ def make_gate(
         decider,
         gate_rules or rules(),
         trusted=TrustedProxies(trusted),
-        pages=forward_auth_pages() if pages is None else pages,
+        pages=forward_auth_pages(Access(), hand_out) if pages is None else pages,
     )
 
 
@@ -159,8 +168,11 @@ def http_scope(
     query: bytes = b"",
     client: str = "192.0.2.1",
     host: bytes = b"gateway.example",
+    port: int | None = None,
 ) -> Scope:
-    """Return the scope that uvicorn makes for a request."""
+    """Return the scope that uvicorn makes for a request; one of a front proxy comes to the listener for those."""
+    if port is None:
+        port = FRONT_PORT if b"/forward-auth/" in path else 8088
     return {
         "type": "http",
         "method": method,
@@ -169,6 +181,7 @@ def http_scope(
         "query_string": query,
         "headers": [(b"host", host), *(headers or [])],
         "client": (client, 50000),
+        "server": ("127.0.0.1", port),
         "scheme": "http",
     }
 

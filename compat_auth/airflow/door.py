@@ -12,9 +12,8 @@ from typing import Any, Protocol
 
 from compat_auth.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.credentials import Absent
-from compat_auth.csrf import Source, find_forgery
 from compat_auth.decision import Decision, Granted, Unclaimed
-from compat_auth.errors import BackendUnavailable, CompatAuthError, InvalidPath, NotPermitted
+from compat_auth.errors import BackendUnavailable, CompatAuthError, InvalidPath
 from compat_auth.gate import DEMAND, Gate
 from compat_auth.paths import Prefixes, canonical_path
 from compat_auth.request import GateRequest
@@ -25,7 +24,6 @@ _TASK_API = "/execution/"
 _USER_STATE = frozenset(("user", "user_authenticated_via"))
 # Only browsers send it, and only with what a page's script asks for it is not "navigate".
 _BY_SCRIPT = b"sec-fetch-mode"
-_SOURCE = (b"sec-fetch-site", b"origin")
 # What Airflow shows everybody. Load balancers and orchestrators ask for its health and end a server that says 503.
 _PUBLIC = frozenset((b"/api/v2/version", b"/api/v2/monitor/health"))
 _SAFE = frozenset(("GET", "HEAD"))
@@ -67,16 +65,15 @@ class AirflowGate(Gate):
         await self.behind(scope, receive, send)
 
     async def hand_on_as(self, granted: Granted, request: GateRequest, receive: Receive, send: Send) -> None:
-        """Hand the request on as the caller and nobody else: 3.1 and 3.2 prefer whom a cookie names to a token.
-
-        Raises:
-            NotPermitted: A cookie says who it is, and another site could have made the browser send the request.
-        """
-        if request.intake.authorization is None and (forgery := _forgery(request)):
-            raise NotPermitted(forgery)
+        """Hand the request on as the caller and nobody else: 3.1 and 3.2 prefer whom a cookie names to a token."""
         state = {name: value for name, value in request.scope.get("state", {}).items() if name not in _USER_STATE}
         request.scope = {**request.scope, "state": state}
         await super().hand_on_as(granted, request, receive, send)
+
+    def answers_preflights(self, request: GateRequest) -> ASGIApp:
+        """Return the whole of Airflow's application: its CORS middleware stands before the gate."""
+        app: ASGIApp | None = request.scope.get("app")
+        return self.behind if app is None else behind_root(app)
 
     async def refuses_token_in(self, scope: Scope) -> bool:
         """Return whether a request that is none of ours brings a token that is no longer good.
@@ -200,15 +197,6 @@ def _below_root(scope: Scope) -> Scope:
     if not raw_path.startswith(raw_root + b"/"):
         raise InvalidPath("path: the path of [api] base_url is spelt with escapes")
     return {**scope, "path": path, "raw_path": raw_path[len(raw_root) :], _ROOT: root}
-
-
-def _forgery(request: GateRequest) -> str:
-    said = dict(request.intake.kept)
-    site, origin = (value.decode("latin-1") if (value := said.get(name)) else None for name in _SOURCE)
-    if site is None and origin is None:
-        return ""  # a program, which no other site can steer
-    own = f"{request.scheme}://{request.intake.host.decode('ascii')}"
-    return find_forgery(request.method, Source(site, origin, own), "")
 
 
 def _inviting(challenges: tuple[str, ...], send: Send) -> Send:

@@ -48,7 +48,7 @@ def demo(port: int | None, check: bool) -> None:
                     status = _run(lines)
             else:
                 _introduce(url, upstream_url, lines)
-                status = serve_workers(app, listener, 1)
+                status = serve_workers(app, [listener], 1)
     if not check:
         click.echo("\nThe demo has ended; nothing of it is left.")
     sys.exit(status)

@@ -17,6 +17,7 @@ from compat_auth.app import create_app
 from compat_auth.cli.options import config_option, start_logging
 from compat_auth.config import DEFAULT_FILE, ENV_PREFIX, Settings, load_settings
 from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.forward_auth import access_of
 from compat_auth.server import bind_socket, serve_workers, uvicorn_config
 from compat_auth.store.migration import require_known_tables
 
@@ -34,18 +35,21 @@ def serve(config_path: str | None, bind: str | None, workers: int | None, reload
     settings = _adjusted(load_settings(config_path), bind, workers)
     if reload and settings.serve.workers > 1:
         raise click.UsageError("--reload serves with one process; leave out --workers")
-    app = create_app(settings)
-    _require_known_tables(settings)
-    with bind_socket(settings.serve.bind) as listener:
+    with contextlib.ExitStack() as stack:
+        settings, front = _with_front_listener(settings, stack)
+        app = create_app(settings)
+        _require_known_tables(settings)
+        listener = stack.enter_context(bind_socket(settings.serve.bind))
+        listeners = [listener, *front]
         host, port = listener.getsockname()[:2]
         chain = ", ".join(settings.auth_backends)
         # A log that cannot be written does not keep the service from its start: what it loses is counted.
         with contextlib.suppress(OSError):
             click.echo(f"compat-auth: http://{host}:{port} -> {settings.upstream.url} ({chain})", err=True)
         if reload:
-            _serve_reloading(config_path, listener)
+            _serve_reloading(config_path, listeners)
         else:
-            sys.exit(serve_workers(app, listener, settings.serve.workers))
+            sys.exit(serve_workers(app, listeners, settings.serve.workers))
 
 
 def _require_known_tables(settings: Settings) -> None:
@@ -60,7 +64,20 @@ def _require_known_tables(settings: Settings) -> None:
         logger.warning("%s; until it is there, what needs it is 503", error)
 
 
-def _serve_reloading(config_path: str | None, listener: socket.socket) -> None:
+def _with_front_listener(settings: Settings, stack: contextlib.ExitStack) -> tuple[Settings, list[socket.socket]]:
+    """Return the settings with the address that forward-auth got, and its listener if it has one of its own."""
+    section = settings.forward_auth
+    if not section.bind:
+        return settings, []
+    access_of(settings)
+    listener = stack.enter_context(bind_socket(section.bind, "forward_auth.bind"))
+    bind = f"{section.bind.rpartition(':')[0]}:{listener.getsockname()[1]}"
+    with contextlib.suppress(OSError):
+        click.echo(f"compat-auth: forward-auth at http://{bind}", err=True)
+    return settings.model_copy(update={"forward_auth": section.model_copy(update={"bind": bind})}), [listener]
+
+
+def _serve_reloading(config_path: str | None, listeners: list[socket.socket]) -> None:
     path = Path(config_path or os.environ.get(f"{ENV_PREFIX}CONFIG") or DEFAULT_FILE)
     # uvicorn starts the worker anew in a process of its own, which finds the settings by itself.
     os.environ[f"{ENV_PREFIX}CONFIG"] = str(path.resolve())
@@ -68,7 +85,7 @@ def _serve_reloading(config_path: str | None, listener: socket.socket) -> None:
     config.factory = True
     config.reload_dirs = [path.resolve().parent]
     config.reload_includes = [path.name]
-    ChangeReload(config, uvicorn.Server(config).run, [listener]).run()
+    ChangeReload(config, uvicorn.Server(config).run, listeners).run()
 
 
 def _adjusted(settings: Settings, bind: str | None, workers: int | None) -> Settings:

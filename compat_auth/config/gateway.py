@@ -66,6 +66,21 @@ class TokenSettings(Section):
     )
 
 
+class ForwardAuthSettings(Section):
+    """Forward-auth: a front proxy asks for decisions. Off unless one of the two is set."""
+
+    bind: str = Field(
+        default="",
+        pattern=r"^((\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+):[0-9]{1,5})?$",
+        description="Address and port of a listener that answers only front proxies, such as 127.0.0.1:9188.",
+    )
+    secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="What the front proxy sends in X-Compat-Auth-Proxy-Secret; at least 32 characters. "
+        "With it [serve] bind answers forward-auth, too.",
+    )
+
+
 class TokenEndpointSettings(Section):
     """`/auth/token`: a JWT for whoever has a credential that a backend accepts."""
 

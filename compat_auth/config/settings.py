@@ -26,6 +26,7 @@ from compat_auth.config.fields import Names, Network, Section, split_values
 from compat_auth.config.gateway import (
     Airflow2Settings,
     AuditSettings,
+    ForwardAuthSettings,
     RequireSettings,
     ServeSettings,
     TokenEndpointSettings,
@@ -67,6 +68,7 @@ class Settings(Section):
     token_endpoint: TokenEndpointSettings = Field(
         default_factory=TokenEndpointSettings, description="See [token_endpoint]."
     )
+    forward_auth: ForwardAuthSettings = Field(default_factory=ForwardAuthSettings, description="See [forward_auth].")
     basic_auth: BasicAuthSettings = Field(default_factory=BasicAuthSettings, description="See [basic_auth].")
     airflow_db: AirflowDatabaseSettings = Field(
         default_factory=AirflowDatabaseSettings, description="See [airflow_db]."

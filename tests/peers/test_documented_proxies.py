@@ -5,10 +5,12 @@ import json
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from click.testing import CliRunner
 
@@ -21,7 +23,8 @@ from compat_auth.personal_tokens import PersonalTokens
 from compat_auth.revocation import Revocations
 from compat_auth.server import bind_socket
 from compat_auth.token_wishes import Wish
-from peers.proxies import StartProxy
+from peers.process import free_port
+from peers.proxies import StartProxy, start_caddy, start_nginx
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "forward-auth.md").read_text(encoding="utf-8")
 ALICE = "Basic " + base64.b64encode(b"alice:secret").decode()
@@ -35,22 +38,38 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
         return
     if scope["type"] == "http":
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        headers[":method"], headers[":target"] = (
+            scope["method"],
+            (scope["raw_path"] + b"?" + scope["query_string"]).decode(),
+        )
         await respond(send, 200, json.dumps(headers).encode(), content_type=b"application/json")
 
 
 @pytest.fixture
 def ports(tmp_path: Path) -> Iterator[tuple[int, int]]:
-    """Run an upstream and compat_auth; yield their ports."""
+    """See `serving`."""
+    with serving(tmp_path) as found:
+        yield found
+
+
+@contextmanager
+def serving(tmp_path: Path) -> Generator[tuple[int, int]]:
+    """Run an upstream and compat_auth; yield the ports of the upstream and of the listener for front proxies."""
     add = ["users", "add", "alice", "--file", str(tmp_path / "users"), "--password-stdin"]
     assert CliRunner().invoke(commands, add, input="secret\n").exit_code == 0
     keys = ["keys", "create", "--file", str(tmp_path / "keys.json")]
     assert CliRunner().invoke(commands, keys).exit_code == 0
-    with bind_socket("127.0.0.1:0") as upstream, bind_socket("127.0.0.1:0") as ours:
+    with (
+        bind_socket(f"127.0.0.1:{free_port()}") as upstream,
+        bind_socket(f"127.0.0.1:{free_port()}") as ours,
+        bind_socket(f"127.0.0.1:{free_port()}") as front,
+    ):
         settings = parse_settings(
             {
                 "auth_backends": ["personal_token", "basic_auth"],
                 "database_url": f"sqlite:///{tmp_path / 'store.db'}",
                 "trusted_proxies": ["127.0.0.1/32"],
+                "forward_auth": {"bind": f"127.0.0.1:{front.getsockname()[1]}"},
                 "upstream": {"url": f"http://127.0.0.1:{upstream.getsockname()[1]}", "profile": "generic"},
                 "token": {"strategy": "key_pair", "key_file": str(tmp_path / "keys.json")},
                 "basic_auth": {"directories": ["htpasswd"]},
@@ -58,8 +77,8 @@ def ports(tmp_path: Path) -> Iterator[tuple[int, int]]:
             },
             origin="test",
         )
-        with BackgroundServer(echo, upstream), BackgroundServer(create_app(settings), ours):
-            yield upstream.getsockname()[1], ours.getsockname()[1]
+        with BackgroundServer(echo, upstream), BackgroundServer(create_app(settings), ours, front):
+            yield upstream.getsockname()[1], front.getsockname()[1]
 
 
 @pytest.fixture
@@ -81,8 +100,22 @@ def front(request: pytest.FixtureRequest, ports: tuple[int, int]) -> str:
     """Return the URL of a proxy that is configured as the page says."""
     start: StartProxy = request.getfixturevalue(str(request.param))
     upstream, ours = ports
-    site = inside_of_block(str(request.param)).replace(":8080", f":{upstream}").replace(":8088", f":{ours}")
-    return start(site)
+    return start(site_of(str(request.param), upstream, ours))
+
+
+@pytest.fixture(scope="module", params=["nginx", "caddy"])
+def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of such a proxy that many tests share."""
+    proxy = str(request.param)
+    start = {"nginx": start_nginx, "caddy": start_caddy}[proxy]
+    with serving(tmp_path_factory.mktemp("shared")) as (upstream, ours):
+        process, url = start(tmp_path_factory.mktemp(proxy), site_of(proxy, upstream, ours), "")
+        yield url
+        process.stop()
+
+
+def site_of(proxy: str, upstream: int, ours: int) -> str:
+    return inside_of_block(proxy).replace(":8080", f":{upstream}").replace(":9188", f":{ours}")
 
 
 def inside_of_block(proxy: str) -> str:
@@ -91,6 +124,153 @@ def inside_of_block(proxy: str) -> str:
     found = re.search(rf"^```{language}\n[^\n]*\{{\n(.*?)^\}}\n```$", PAGE, re.MULTILINE | re.DOTALL)
     assert found is not None
     return re.sub(r"^ *listen .*\n", "", found[1], flags=re.MULTILINE)
+
+
+FORGED = [
+    "Remote-User",
+    "Remote-Groups",
+    "Remote-Email",
+    "Remote-Name",
+    "Remote-Role",
+    "Remote-Addr",
+    "X-Remote-User",
+    "X-Remote-Group",
+    "X-Remote-Groups",
+    "X-Remote-Email",
+    "X-Remote-Role",
+    "X-Remote-Extra-Scopes",
+    "X-Remote-Uid",
+    "X-User",
+    "X-User-Id",
+    "X-User-Email",
+    "X-Username",
+    "X-Email",
+    "X-Groups",
+    "X-Roles",
+    "X-Auth",
+    "X-Auth-User",
+    "X-Auth-Username",
+    "X-Auth-Email",
+    "X-Auth-Groups",
+    "X-Auth-Roles",
+    "X-Auth-Subject",
+    "X-Auth-Token",
+    "X-Auth-JWT",
+    "X-Authenticated-User",
+    "X-Authenticated-Userid",
+    "X-Authenticated-Groups",
+    "X-WebAuth-User",
+    "X-WebAuth-Role",
+    "X-Proxy-User",
+    "X-IAP-JWT",
+    "X-JWT-Assertion",
+    "X-Amzn-Oidc-Identity",
+    "X-Amzn-Oidc-Data",
+    "X-Amzn-Oidc-Accesstoken",
+    "X-Goog-Authenticated-User-Email",
+    "X-Goog-Authenticated-User-Id",
+    "X-Goog-Iap-Jwt-Assertion",
+    "X-Ms-Client-Principal",
+    "X-Ms-Client-Principal-Id",
+    "X-Ms-Client-Principal-Name",
+    "X-Ms-Token-Aad-Id-Token",
+    "X-Forwarded-User",
+    "X-Forwarded-Email",
+    "X-Forwarded-Groups",
+    "X-Forwarded-Preferred-Username",
+    "X-Forwarded-Access-Token",
+    "X-Auth-Request-User",
+    "X-Auth-Request-Email",
+    "X-Auth-Request-Groups",
+    "X-Auth-Request-Access-Token",
+    "X-Auth-Request-Preferred-Username",
+    "X-Pomerium-Jwt-Assertion",
+    "X-Pomerium-Claim-Email",
+    "X-Authentik-Username",
+    "X-Authentik-Groups",
+    "X-Authentik-Jwt",
+    "X-SSL-Client-Verify",
+    "X-SSL-Client-S-DN",
+    "SSL-Client-Verify",
+    "SSL-Client-S-DN",
+    "X-Client-Cert",
+    "X-Client-DN",
+    "X-Forwarded-Client-Cert",
+    "X-Vouch-User",
+    "X-Token-Subject",
+    "X-Consumer-Username",
+    "X-Credential-Username",
+    "Tailscale-User-Login",
+    "Tailscale-User-Name",
+    "Cf-Access-Jwt-Assertion",
+    "Cf-Access-Authenticated-User-Email",
+    "Oidc-Claim-Sub",
+    "Iv-User",
+    "Iv-Groups",
+    "Sm-User",
+    "Oam-Remote-User",
+    "Auth-User",
+    "Kong-User",
+    "Client-Cert",
+    "Client-Cert-Chain",
+    "Forwarded",
+    "X-Forwarded",
+    "X-Forwarded-Port",
+    "X-Forwarded-Protocol",
+    "X-Forwarded-Scheme",
+    "X-Forwarded-Ssl",
+    "X-Forwarded-Prefix",
+    "X-Forwarded-Path",
+    "X-Forwarded-Uri",
+    "X-Forwarded-Method",
+    "X-Forwarded-Server",
+    "X-Forwarded-By",
+    "X-Real-IP",
+    "X-Client-IP",
+    "X-Cluster-Client-IP",
+    "True-Client-IP",
+    "Fastly-Client-IP",
+    "CF-Connecting-IP",
+    "X-Original-URL",
+    "X-Original-URI",
+    "X-Original-Host",
+    "X-Original-Method",
+    "X-Original-Forwarded-For",
+    "X-Rewrite-URL",
+    "X-Script-Name",
+    "X-Envoy-Original-Path",
+    "X-Envoy-Original-Method",
+    "X-Envoy-External-Address",
+    "X-Envoy-Internal",
+    "Proxy",
+    "Proxy-Authorization",
+    "Proxy-User",
+    "X-HTTP-Method",
+    "X-HTTP-Method-Override",
+    "X-Method-Override",
+    "Front-End-HTTPS",
+    "X-URL-Scheme",
+    "X-Compat-Auth-Cookie",
+    "X-Compat-Auth-Proxy-Secret",
+    "X-Compat-Auth-Other",
+    "Remote_User",
+    "X_Remote_User",
+    "X_Forwarded_User",
+    "X_HTTP_Method_Override",
+    "Remote.User",
+    "X.Forwarded.User",
+]
+WANTED = {
+    "Accept": "application/json",
+    "Accept-Language": "de",
+    "Content-Type": "application/json; charset=utf-8",
+    "If-None-Match": '"tag"',
+    "Range": "bytes=0-",
+    "Origin": "http://other.example",
+    "Referer": "http://other.example/page",
+    "User-Agent": "script/1",
+    "Traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+}
 
 
 def ask(url: str, **headers: str) -> tuple[int, Any]:
@@ -109,6 +289,74 @@ def test_a_password_becomes_a_token_and_the_cookies_of_another_login_go(front: s
     assert status == 200
     assert seen["authorization"].startswith("Bearer ey")
     assert seen["cookie"] == "theme=dark"
+
+
+@pytest.mark.peer
+@pytest.mark.parametrize("name", FORGED)
+@pytest.mark.parametrize("path", ["/api/x", "/open"])
+def test_no_header_by_which_a_client_pretends_to_be_somebody_or_a_proxy_arrives(
+    started: str, path: str, name: str
+) -> None:
+    _, seen = ask(f"{started}{path}", Authorization=ALICE, **{name: "forged-value"})
+
+    assert not [header for header, value in seen.items() if "forged-value" in str(value)]
+    assert (seen.get(":method"), seen.get(":target")) in {("GET", f"{path}?"), (None, None)}
+
+
+def test_what_airflows_api_needs_arrives_as_it_was_sent(front: str) -> None:
+    status, seen = ask(f"{front}/api/x?limit=1&order_by=-id", Authorization=ALICE, **WANTED)
+
+    assert status == 200
+    assert {name: seen.get(name.lower()) for name in WANTED} == WANTED
+    assert seen[":target"] == "/api/x?limit=1&order_by=-id"
+
+
+@pytest.mark.parametrize("claim", ["203.0.113.9", "203.0.113.9, 127.0.0.1"])
+def test_the_clients_own_word_about_where_it_comes_from_does_not_arrive(front: str, claim: str) -> None:
+    forged = {"X-Forwarded-For": claim, "X-Forwarded-Proto": "https", "X-Forwarded-Host": "evil.example"}
+
+    status, seen = ask(f"{front}/api/x", Authorization=ALICE, **forged)
+
+    assert status == 200
+    assert seen["x-forwarded-for"] == "127.0.0.1"
+    assert seen["x-forwarded-proto"] == "http"
+    assert seen["x-forwarded-host"] == front.removeprefix("http://")
+
+
+def test_a_personal_token_on_an_open_path_does_not_arrive(front: str, limited: str) -> None:
+    status, seen = ask(f"{front}/open", Authorization=limited)
+
+    assert status == 200
+    assert "authorization" not in seen
+
+
+def test_a_limited_token_arrives_as_a_jwt_of_seconds(front: str, limited: str) -> None:
+    _, seen = ask(f"{front}/api/x", Authorization=limited)
+
+    claims = jwt.decode(seen["authorization"].removeprefix("Bearer "), options={"verify_signature": False})
+    assert claims["exp"] - claims["iat"] <= 10
+
+
+@pytest.mark.parametrize("page", ["nginx", "caddy", "traefik", "live"])
+def test_a_client_does_not_reach_the_forward_auth_endpoint_through_the_proxy(front: str, page: str) -> None:
+    told = {"X-Original-Uri": "/api/x", "X-Original-Method": "GET", "X-Forwarded-Uri": "/api/x"}
+
+    _, seen = ask(f"{front}/compat-auth/forward-auth/{page}", Authorization=ALICE, **told)
+
+    # It is a path of the upstream like any other.
+    assert seen[":target"] == f"/compat-auth/forward-auth/{page}?"
+
+
+def test_a_form_of_another_site_does_not_act_with_a_remembered_password(front: str) -> None:
+    foreign = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Origin": "https://evil.example"}
+    sent = {"Authorization": ALICE, "Content-Type": "text/plain", **foreign}
+    request = urllib.request.Request(f"{front}/api/x", b"a=b", sent, method="POST")
+
+    with pytest.raises(urllib.error.HTTPError) as refusal:
+        urllib.request.urlopen(request, timeout=10)
+
+    with refusal.value as answer:
+        assert answer.code == 403
 
 
 def test_where_only_another_logins_cookies_came_none_arrives(front: str) -> None:

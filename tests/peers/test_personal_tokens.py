@@ -28,6 +28,9 @@ BOUND_S = 1.0
 SLACK_S = 2.0
 
 
+FRONT_SECRET = "a-secret-of-the-front-proxy-alone-0123456789"
+
+
 @dataclass(frozen=True, slots=True)
 class Door:
     """A gateway, its configuration, and the Airflow behind it."""
@@ -61,6 +64,7 @@ def door(
     settings: dict[str, Any] = {
         "auth_backends": ["basic_auth", "personal_token"],
         "trusted_proxies": ["127.0.0.1/32"],
+        "forward_auth": {"secret": FRONT_SECRET},
         **shared_secret(airflow_fab),
         "database_url": f"sqlite:///{folder / 'store.db'}",
         "personal_tokens": {"admins": ["role:Admin"]},
@@ -145,7 +149,8 @@ def test_scopes_are_enforced_where_a_front_proxy_asks(door: Door) -> None:
     token = door.create("front", "read")
 
     def status(method: str, **more: str) -> int:
-        headers = {"X-Original-Method": method, "X-Original-URI": RUNS, **more}
+        told = {"X-Original-Method": method, "X-Original-URI": RUNS, "X-Compat-Auth-Proxy-Secret": FRONT_SECRET}
+        headers = {**told, **more}
         return door.ask(token, "/compat-auth/forward-auth/nginx", headers=headers)
 
     assert (status("GET"), status("HEAD"), status("POST")) == (200, 200, 403)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import bcrypt
@@ -17,6 +18,7 @@ from peers.gateway import Gateway, StartGateway, call
 from peers.kerberos import Kdc
 from peers.kerberos_client import Tickets, negotiate
 from peers.process import free_port
+from serving import served
 
 pytestmark = pytest.mark.peer
 
@@ -92,6 +94,30 @@ def test_a_ticket_opens_the_api_at_the_first_visit_and_leaves_no_cookie(door: Ga
 
         assert (status, '"sub":"alice"' in page.inner_text("body").replace(" ", "")) == (200, True)
         assert cookie_names(page) == set()
+
+
+class Forger(BaseHTTPRequestHandler):
+    """Another site, whose page sends a form to where its query says."""
+
+    def do_GET(self) -> None:
+        """Answer with the form, which sends itself."""
+        target = self.path.partition("?")[2]
+        form = f"<form id=f method=post enctype=text/plain action={target}></form><script>f.submit()</script>"
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(form.encode())
+
+
+def test_a_form_of_another_site_does_not_act_with_the_ticket(door: Gateway, start: StartBrowser) -> None:
+    with start().steered() as browser, served(Forger) as other_site:
+        page = browser.contexts[0].new_page()
+        page.goto(f"{door.url}/api/v2/dags")
+
+        with page.expect_response(lambda found: found.request.method == "POST" and found.status != 401) as answered:
+            page.goto(f"{other_site}/?{door.url}/api/v2/dags/tiny/dagRuns")
+
+        assert answered.value.status == 403
 
 
 def test_one_ticket_begins_a_session_that_needs_no_other(door: Gateway, start: StartBrowser, kdc: Kdc) -> None:

@@ -10,7 +10,7 @@ from performance.load import Sample, Target, interleave
 from performance.table import Row, at_most, cpu, rate, ratios, wrong_in
 from performance.warm import CONNECTIONS, expect_token
 
-_ASKED = {"Authorization": servers.AUTHORIZATION, "X-Original-URI": servers.API, "X-Original-Method": "GET"}
+_ASKED = {"Authorization": servers.AUTHORIZATION, **servers.ASKED}
 _MANY = 50
 # What is cold is the verdict; a costly hash would hide the chain.
 _CHEAP_HASH = "pbkdf2:sha256:1"

@@ -18,6 +18,9 @@ from performance.programs import Program, find_program, free_port, launched, pee
 USERNAME, PASSWORD = "user", "correct horse"
 AUTHORIZATION = basic(USERNAME, PASSWORD)
 FORWARD_AUTH = "/compat-auth/forward-auth/nginx"
+# Only for these runs: it lets the tests ask on the gateway's own port.
+FRONT_SECRET = "0123456789abcdef0123456789abcdef"
+ASKED = {"X-Compat-Auth-Proxy-Secret": FRONT_SECRET, "X-Original-URI": "/api/v2/dags", "X-Original-Method": "GET"}
 API = "/api/v2/dags"
 BODY = "x" * 1024
 APPLICATIONS = Path(__file__).with_name("applications")
@@ -58,7 +61,9 @@ def gateway_command(
     config = folder / f"{name}.toml"
     config.write_text(
         f"auth_backends = {json.dumps(list(auth_backends))}\n"
+        f'database_url = "sqlite:///{folder / name}.db"\n'
         'trusted_proxies = ["127.0.0.0/8"]\n'
+        f'forward_auth = {{ secret = "{FRONT_SECRET}" }}\n'
         f'upstream = {{ url = "http://127.0.0.1:{upstream_port}", profile = "generic" }}\n'
         f'token = {{ strategy = "shared_secret", secret = "{os.urandom(64).hex()}", ttl_s = 3600 }}\n'
         f'basic_auth = {{ directories = ["airflow_db"], cache_ttl_s = {cache_ttl_s} }}\n'
@@ -150,6 +155,7 @@ def nginx_front(folder: Path, upstream_port: int, gateway_port: int) -> Generato
           internal; proxy_pass http://gate{FORWARD_AUTH}; {_KEPT}
           proxy_pass_request_body off; proxy_set_header Content-Length '';
           proxy_set_header X-Original-URI $request_uri; proxy_set_header X-Original-Method $request_method;
+          proxy_set_header X-Compat-Auth-Proxy-Secret {FRONT_SECRET};
         }}"""
     with nginx(folder, "nginx", server, outside) as program:
         yield program

@@ -14,7 +14,7 @@ from performance.load import Sample, Target, flood, load
 from performance.table import Row, at_least, at_most, rate, wrong_in
 from performance.warm import CONNECTIONS, expect_token
 
-_ASKED = {"Authorization": servers.AUTHORIZATION, "X-Original-URI": servers.API, "X-Original-Method": "GET"}
+_ASKED = {"Authorization": servers.AUTHORIZATION, **servers.ASKED}
 _SHORT_TTL_S = 2
 _FLOODING, _WARM = 12, 4
 # A guess that is answered with 503 has cost no hash: that is how the flood is held.

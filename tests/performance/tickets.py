@@ -35,7 +35,7 @@ def fresh_tickets(folder: Path, *, seconds: float, rounds: int) -> list[Row]:
         upstream = stack.enter_context(servers.upstream(folder))
         gate = stack.enter_context(_gateway(folder, upstream.port, kdc, keytab))
         tickets = Tickets(kdc)
-        asked = {"X-Original-URI": servers.API, "X-Original-Method": "GET"}
+        asked = servers.ASKED
         targets = [
             Target("gate", servers.FORWARD_AUTH, asked, gate, (gate,)),
             Target("apache", "/krb/", {}, apache, (apache,)),

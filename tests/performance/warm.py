@@ -11,7 +11,7 @@ from performance.load import Sample, Target, ask, interleave
 from performance.table import Row, at_least, at_most, cpu, rate, ratios, wrong_in
 
 _LOGIN = {"Authorization": servers.AUTHORIZATION}
-_ASKED = {**_LOGIN, "X-Original-URI": servers.API, "X-Original-Method": "GET"}
+_ASKED = {**_LOGIN, **servers.ASKED}
 CONNECTIONS = 32
 
 

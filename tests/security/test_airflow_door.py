@@ -21,7 +21,7 @@ from starlette.websockets import WebSocket
 
 from compat_auth.airflow.door import AirflowGate, Door, Guarded, behind_root
 from compat_auth.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send
-from compat_auth.credentials import Absent, Basic
+from compat_auth.credentials import Absent, Basic, Bearer
 from compat_auth.decision import Decider
 from compat_auth.errors import BackendUnavailable
 from compat_auth.gate_rules import GateRules, PathRequirement
@@ -304,7 +304,7 @@ async def test_a_browser_on_airflow_s_own_pages_gets_no_challenge_which_it_would
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("source", [(b"origin", b"https://evil.example"), (b"sec-fetch-site", b"cross-site")])
-async def test_another_site_cannot_steer_a_browser_by_the_cookie_of_a_session(
+async def test_another_site_cannot_steer_a_browser_by_a_cookie_or_a_remembered_password(
     method: str, source: tuple[bytes, bytes]
 ) -> None:
     by_cookie = scripted("session", Accept(ALICE), takes=frozenset({Absent}), alike=False)
@@ -312,14 +312,13 @@ async def test_another_site_cannot_steer_a_browser_by_the_cookie_of_a_session(
 
     forged = await ask(make_door(make_decider(by_cookie)), "/api/v2/x", headers, method=method)
     from_a_program = await ask(make_door(make_decider(by_cookie)), "/api/v2/x", headers[:1], method=method)
-    with_a_password = await ask(
-        make_door(make_decider(scripted("basic_auth", Accept(ALICE), takes=frozenset({Basic})))),
-        "/api/v2/x",
-        [AUTHORIZATION, source],
-        method=method,
-    )
+    by_password = scripted("basic_auth", Accept(ALICE), takes=frozenset({Basic}))
+    remembered = await ask(make_door(make_decider(by_password)), "/api/v2/x", [AUTHORIZATION, source], method=method)
+    by_bearer = scripted("oidc", Accept(ALICE), takes=frozenset({Bearer}))
+    by_script = await ask(make_door(make_decider(by_bearer)), "/api/v2/x", [OWN_JWT, source], method=method)
 
-    assert (forged.status, from_a_program.status, with_a_password.status) == (403, 200, 200)
+    # A browser adds a password by itself, and never a Bearer.
+    assert (forged.status, from_a_program.status, remembered.status, by_script.status) == (403, 200, 403, 200)
 
 
 async def _websocket(door: ASGIApp, path: str, root: str = "") -> list[Message]:

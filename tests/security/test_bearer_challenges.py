@@ -16,7 +16,7 @@ from compat_auth.extension import CompatAuth, requires_authentication
 from compat_auth.token_format import make_text
 from security.token_gateway import make_token, opened, settings_with_tokens
 from security.upstream import Recorder
-from stand_ins import Sent, basic, call, http_scope
+from stand_ins import FRONT, Sent, basic, call, http_scope
 
 METADATA = 'resource_metadata="http://gateway.example/.well-known/oauth-protected-resource"'
 LOGIN = 'Basic realm="Airflow", charset="UTF-8"'
@@ -137,7 +137,7 @@ async def test_a_front_proxy_is_told_all_but_where_its_own_callers_find_us(
             b"x-forwarded-method",
         )
     )
-    settings = settings_with_tokens(tmp_path, upstream.port, trusted_proxies=["10.0.0.0/8"])
+    settings = settings_with_tokens(tmp_path, upstream.port, trusted_proxies=["10.0.0.0/8"], forward_auth=FRONT)
     limited = make_token(settings, "GET /api/v2/dags").text
     asked = [(where, b"/api/v2/dags"), (what, b"GET"), (b"x-http-method-override", b"DELETE"), bearer(limited)]
     wrong = [(where, b"/api/v2/dags"), (what, b"GET"), bearer(make_text().value)]
@@ -156,7 +156,11 @@ async def test_a_front_proxy_is_told_all_but_where_its_own_callers_find_us(
 async def test_where_callers_find_us_is_told_as_it_is_set(tmp_path: Path, upstream: Recorder) -> None:
     public = "https://airflow.example.org"
     settings = settings_with_tokens(
-        tmp_path, upstream.port, trusted_proxies=["10.0.0.0/8"], token_endpoint={"public_url": public}
+        tmp_path,
+        upstream.port,
+        trusted_proxies=["10.0.0.0/8"],
+        forward_auth=FRONT,
+        token_endpoint={"public_url": public},
     )
     headers = [(b"x-original-uri", b"/api/v2/dags"), (b"x-original-method", b"GET")]
     async with opened(settings) as gateway:

@@ -17,7 +17,7 @@ from compat_auth.extension import CompatAuth
 from compat_auth_backends.basic_auth import BasicAuthBackend
 from security.token_gateway import make_token, opened, settings_with_tokens
 from security.upstream import Recorder, recording_upstream
-from stand_ins import call, http_scope
+from stand_ins import FRONT, call, http_scope
 
 JSON = (b"content-type", b"application/json")
 FORM = (b"content-type", b"application/x-www-form-urlencoded")
@@ -69,6 +69,7 @@ async def test_the_upstreams_login_never_sees_a_token(
         basic_auth={"directories": ["upstream"]},
         token={"strategy": "exchange"},
         trusted_proxies=["192.0.2.0/24"],
+        forward_auth=FRONT,
     )
     text = make_token(settings).text
     pairs = [("alice", text), ("__token__", text), ("alice", text[:-1]), (text, "x"), ("bob", text)]
@@ -130,7 +131,7 @@ def test_a_view_behind_passwords_alone_shows_a_token_to_no_directory(
 async def test_where_nothing_is_asked_of_a_caller_a_token_goes_no_further(
     tmp_path: Path, upstream: Recorder, path: bytes, write: Callable[[str], str]
 ) -> None:
-    settings = settings_with_tokens(tmp_path, upstream.port, trusted_proxies=["10.0.0.0/8"])
+    settings = settings_with_tokens(tmp_path, upstream.port, trusted_proxies=["10.0.0.0/8"], forward_auth=FRONT)
     header = (b"authorization", write(make_token(settings).text).encode())
     asked = [(b"x-original-uri", path), (b"x-original-method", b"GET"), header]
     async with opened(settings) as gateway:
@@ -150,7 +151,7 @@ async def test_where_no_backend_takes_tokens_the_upstream_is_not_asked_to(
     tmp_path: Path, upstream: Recorder, path: bytes
 ) -> None:
     settings = settings_with_tokens(
-        tmp_path, upstream.port, auth_backends=["basic_auth"], trusted_proxies=["192.0.2.0/24"]
+        tmp_path, upstream.port, auth_backends=["basic_auth"], trusted_proxies=["192.0.2.0/24"], forward_auth=FRONT
     )
     told = [(b"x-original-uri", b"/api/v2/dags"), (b"x-original-method", b"GET")]
     header = (b"authorization", f"Bearer {make_token(settings).text}".encode())

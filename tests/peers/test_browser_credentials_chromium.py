@@ -1,0 +1,200 @@
+"""A page of another site, in a real browser that remembers a Basic password: gateway, and plugin in a live Airflow 3.3."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+import bcrypt
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Request
+
+from peers import seed
+from peers.airflows import JWT_SECRET
+from peers.echo import EchoUpstream
+from peers.gateway import StartGateway, call
+from peers.plugin import StartPlugged
+from peers.process import free_port
+from serving import served
+
+pytestmark = pytest.mark.peer
+
+ADMIN = ("admin", "admin")
+TARGET = "/api/v2/variables"
+FORM = (
+    "<form id=f method=post enctype=text/plain action={target}><input name=a value=b></form><script>f.submit()</script>"
+)
+SCRIPT = "<script>fetch({target}, {options}).catch(() => 0).finally(() => document.title = 'done')</script>"
+
+
+class Pages(BaseHTTPRequestHandler):
+    """Another site: its page is what the query says."""
+
+    def do_GET(self) -> None:
+        """Answer with the page that the test has put here."""
+        body = content[0].encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+content = [""]
+
+
+@dataclass(frozen=True)
+class Door:
+    """What a user opens at `localhost`.
+
+    Attributes:
+        url: Without a slash at the end; for a browser another site than `127.0.0.1`.
+        friend: The origin that the CORS settings allow, or "".
+    """
+
+    url: str
+    friend: str
+
+
+@pytest.fixture(scope="module")
+def other_site() -> Iterator[str]:
+    with served(Pages) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def in_front(gateway: StartGateway, echo_upstream: EchoUpstream, tmp_path_factory: pytest.TempPathFactory) -> Door:
+    users: Path = tmp_path_factory.mktemp("users") / "htpasswd"
+    users.write_text(f"admin:{bcrypt.hashpw(b'admin', bcrypt.gensalt(4)).decode()}\n", encoding="utf-8")
+    users.chmod(0o600)
+    settings: dict[str, Any] = {
+        "auth_backends": ["basic_auth"],
+        "basic_auth": {"directories": ["htpasswd"]},
+        "htpasswd": {"file": str(users)},
+        "upstream": {"url": echo_upstream.url, "profile": "airflow-simple", "roles": {"*": "VIEWER"}},
+        "token": {"strategy": "shared_secret", "secret": JWT_SECRET},
+        "serve": {"bind": f"localhost:{free_port()}"},
+    }
+    return Door(gateway(settings).url, "")
+
+
+@pytest.fixture(scope="module")
+def plugged(plugged_airflow: StartPlugged, other_site: str, tmp_path_factory: pytest.TempPathFactory) -> Door:
+    # With something required, Airflow is not asked first: the browser gets our challenge, and remembers.
+    required = tmp_path_factory.mktemp("required") / "compat_auth.toml"
+    required.write_text('[[require]]\npath = "/api/v2/"\nall_of = ["user:admin"]\n')
+    airflow = plugged_airflow(
+        seed.SIMPLE,
+        AIRFLOW__API__AUTH_BACKENDS="airflow.api.auth.backend.basic_auth",
+        AIRFLOW__COMPAT_AUTH__CONFIG=str(required),
+        AIRFLOW__API__ACCESS_CONTROL_ALLOW_ORIGINS=other_site,
+        AIRFLOW__API__ACCESS_CONTROL_ALLOW_METHODS="GET, POST",
+        AIRFLOW__API__ACCESS_CONTROL_ALLOW_HEADERS="authorization, content-type",
+    )
+    return Door(airflow.url.replace("127.0.0.1", "localhost"), other_site)
+
+
+@pytest.fixture(params=["in_front", "plugged"])
+def door(request: pytest.FixtureRequest) -> Door:
+    found: Door = request.getfixturevalue(request.param)
+    return found
+
+
+Remember = Callable[[Door], Page]
+
+
+@pytest.fixture
+def remembering(chromium: BrowserContext) -> Remember:
+    """Return a window whose browser remembers the password that was typed at the door."""
+
+    def open_at(door: Door) -> Page:
+        browser: Browser | None = chromium.browser
+        assert browser is not None
+        context = browser.new_context(http_credentials={"username": ADMIN[0], "password": ADMIN[1], "origin": door.url})
+        page = context.new_page()
+        answer = page.goto(f"{door.url}/api/v2/dags")
+        assert answer is not None
+        assert answer.status == 200
+        return page
+
+    return open_at
+
+
+def answer_to_post(page: Page, door: Door, act: Callable[[], object]) -> tuple[int, dict[str, str]]:
+    """Return the status of the last POST that reaches the door, and the headers it was sent with."""
+    with page.expect_event("requestfinished", lambda found: _is_answered_post(found, door)) as finished:
+        act()
+    sent: Request = finished.value
+    answer = sent.response()
+    assert answer is not None
+    return answer.status, sent.all_headers()
+
+
+def _is_answered_post(request: Request, door: Door) -> bool:
+    answer = request.response() if request.method == "POST" and request.url.startswith(door.url) else None
+    return answer is not None and answer.status != 401
+
+
+def test_a_form_of_another_site_does_not_act_with_the_remembered_password(
+    door: Door, remembering: Remember, other_site: str
+) -> None:
+    page = remembering(door)
+    content[0] = FORM.format(target=f"{door.url}{TARGET}")
+
+    status, sent = answer_to_post(page, door, lambda: page.goto(f"{other_site}/"))
+
+    assert sent["sec-fetch-site"] == "cross-site"
+    assert sent["authorization"].startswith("Basic ")
+    assert status == 403
+
+
+@pytest.mark.parametrize("mode", ["no-cors", "cors"])
+def test_a_script_of_another_site_does_not_act_with_the_remembered_password(
+    in_front: Door, remembering: Remember, other_site: str, mode: str
+) -> None:
+    page = remembering(in_front)
+    options = {"method": "POST", "mode": mode, "credentials": "include", "body": "a=b"}
+    content[0] = SCRIPT.format(target=json.dumps(f"{in_front.url}{TARGET}"), options=json.dumps(options))
+
+    status, sent = answer_to_post(page, in_front, lambda: page.goto(f"{other_site}/"))
+
+    assert (sent["sec-fetch-mode"], sent["authorization"][:6]) == (mode, "Basic ")
+    assert status == 403
+
+
+def test_a_page_of_our_own_origin_acts_with_the_remembered_password(door: Door, remembering: Remember) -> None:
+    page = remembering(door)
+    body = json.dumps({"key": f"own-{free_port()}", "value": "x"})
+    options = {"method": "POST", "headers": {"Content-Type": "application/json"}, "body": body}
+
+    status: int = page.evaluate(
+        "([target, options]) => fetch(target, options).then(answer => answer.status)", [TARGET, options]
+    )
+
+    assert status in {200, 201}
+
+
+def test_a_script_of_an_origin_that_airflow_s_cors_settings_allow_acts_with_its_own_header(
+    plugged: Door, chromium: BrowserContext
+) -> None:
+    page = chromium.new_page()
+    content[0] = "<title>friend</title>"
+    page.goto(f"{plugged.friend}/")
+    key = f"friend-{free_port()}"
+    options = {
+        "method": "POST",
+        "headers": {"Content-Type": "application/json", "Authorization": "Basic YWRtaW46YWRtaW4="},
+        "body": json.dumps({"key": key, "value": "x"}),
+    }
+
+    status: int = page.evaluate(
+        "([target, options]) => fetch(target, options).then(answer => answer.status)",
+        [f"{plugged.url}{TARGET}", options],
+    )
+
+    assert status == 201
+    assert call("GET", f"{plugged.url}{TARGET}/{key}", auth=ADMIN).json()["value"] == "x"
