@@ -4,6 +4,7 @@ The tree, and who must act on each::
 
     CompatAuthError
     ├── ConfigError                    an operator edits the configuration          exit 78
+    │   ├── AddressTaken               ... or ends the program that has the address exit 69
     │   ├── BackendNotFound            ... names a backend that is installed
     │   └── KeyFileError               ... mends or protects a key file
     ├── BackendUnavailable             an operator mends the source; callers retry  503, exit 69
@@ -75,6 +76,13 @@ class ConfigError(CompatAuthError):
 
     exit_code = 78  # EX_CONFIG
     title = "Configuration error"
+
+
+class AddressTaken(ConfigError):
+    """Another program listens on the address: perhaps the one before us, which is about to end."""
+
+    exit_code = 69  # EX_UNAVAILABLE: trying again may help
+    title = "Address taken"
 
 
 class BackendNotFound(ConfigError):

@@ -6,6 +6,7 @@ uvicorn writes them one after the other, which is two system calls and two packe
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 # Above this, copying costs more than a second system call.
@@ -18,10 +19,18 @@ class JoinedWrites:
     Args:
         transport: Of the connection.
         loop: That it lives in.
+        at_close: Called when nothing more will be written.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        at_close: Callable[[], None] = lambda: None,
+    ) -> None:
         self._transport = transport
+        self._at_close = at_close
         self._call_soon = loop.call_soon
         self._head = b""
 
@@ -45,6 +54,7 @@ class JoinedWrites:
         """Close when all is sent."""
         self._flush()
         self._transport.close()
+        self._at_close()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)

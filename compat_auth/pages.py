@@ -13,6 +13,7 @@ from compat_auth.decision import Granted
 from compat_auth.errors import CompatAuthError, UpstreamUnreachable
 from compat_auth.gate import Gate, Page
 from compat_auth.request import GateRequest
+from compat_auth.worker_states import REPLICA, WorkerStates
 
 JWKS_PATH = "/.well-known/jwks.json"
 _JSON = b"application/json"
@@ -34,7 +35,12 @@ def ready_page(*requirements: Callable[[], Awaitable[None]]) -> Page:
         requirements: Each raises CompatAuthError where one cannot be served.
     """
 
-    async def ready(_gate: Gate, _request: GateRequest, _receive: Receive, send: Send) -> None:
+    async def ready(_gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
+        replica: WorkerStates | None = request.scope.get("state", {}).get(REPLICA)
+        if replica is not None and (reason := replica.why_not_ready()):
+            body = json.dumps({"status": "not ready", "reason": reason}).encode()
+            await respond(send, 503, body, content_type=_JSON, headers=_NO_STORE)
+            return
         try:
             await asyncio.gather(*(require() for require in requirements))
         except CompatAuthError as error:

@@ -8,6 +8,8 @@ Four things, each an attack that uvicorn with httptools is open to:
   behind the back of a proxy that has checked the headers. RFC 9110 section 6.5.1 forbids it.
 - A header, trailer or chunk extension without end fills the memory, because it is reported only when it is complete.
 - The absolute form, a fragment, and HTTP/2.0 in the request line are cut off or ignored.
+
+A head that does not end has its time, too; what a body and an answer have is in `BoundedProtocol`.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ import asyncio
 from typing import cast
 
 import httptools
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
+from compat_auth.body_parser import parser_of_body
+from compat_auth.bounded_protocol import BoundedProtocol
 from compat_auth.headers import MAX_HEADER_BYTES
-from compat_auth.joined_writes import JoinedWrites
 
 # Above the gate's own limit, so that a section that is too large but ends gets its 431.
 MAX_UNPRODUCTIVE_BYTES = 4 * MAX_HEADER_BYTES
@@ -32,7 +35,7 @@ class MalformedRequest(ValueError):
     """The request line means something else to another parser; uvicorn answers 400 and closes the connection."""
 
 
-class StrictProtocol(HttpToolsProtocol):
+class StrictProtocol(BoundedProtocol):
     """One connection."""
 
     _in_head = True
@@ -43,8 +46,9 @@ class StrictProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Give the first request its time."""
-        super().connection_made(cast("asyncio.Transport", JoinedWrites(transport, self.loop)))
-        self._start_head_timer()
+        super().connection_made(transport)
+        if not self._refused:
+            self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock."""
@@ -53,6 +57,8 @@ class StrictProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read what has come, or answer 400 and close."""
+        if self._refused:
+            return
         self._unset_keepalive_if_required()
         self._progress = False
         try:
@@ -77,7 +83,7 @@ class StrictProtocol(HttpToolsProtocol):
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as pause:
             if self._framing:
-                self.parser = _parser_of_body(self, self._framing)
+                self.parser = parser_of_body(self, self._framing)
                 self._framing = b""
             return data[cast("int", pause.args[0]) :]
         return b""
@@ -105,6 +111,7 @@ class StrictProtocol(HttpToolsProtocol):
             raise MalformedRequest("HTTP version: only 1.0, without Transfer-Encoding, and 1.1")
         if framing and self.parser.should_upgrade():
             self._framing = b"".join(b"%s: %s\r\n" % header for header in framing)
+        self._has_body = bool(framing)
         super().on_headers_complete()
         # What the application reads is complete: a trailer goes to a list that nobody reads.
         self.headers = []
@@ -141,39 +148,3 @@ class StrictProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
-
-
-class _AfterHead:
-    """Hands to a protocol what a parser reports, without the first head: the protocol has it already."""
-
-    def __init__(self, protocol: StrictProtocol) -> None:
-        self._protocol = protocol
-        self._skip = True
-        self.on_body = protocol.on_body
-        self.on_message_complete = protocol.on_message_complete
-
-    def on_message_begin(self) -> None:
-        if not self._skip:
-            self._protocol.on_message_begin()
-
-    def on_url(self, url: bytes) -> None:
-        if not self._skip:
-            self._protocol.on_url(url)
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._skip:
-            self._protocol.on_header(name, value)
-
-    def on_headers_complete(self) -> None:
-        if not self._skip:
-            self._protocol.on_headers_complete()
-        self._skip = False
-
-
-def _parser_of_body(protocol: StrictProtocol, framing: bytes) -> httptools.HttpRequestParser:
-    """Return a parser that stands behind a head with this framing."""
-    parser = httptools.HttpRequestParser(_AfterHead(protocol))
-    if hasattr(parser, "set_dangerous_leniencies"):
-        parser.set_dangerous_leniencies(lenient_data_after_close=True)
-    parser.feed_data(b"POST / HTTP/1.1\r\n" + framing + b"\r\n")
-    return parser

@@ -16,7 +16,7 @@ from compat_auth.app import create_app
 from compat_auth.cli.options import start_logging
 from compat_auth.demo import BackgroundServer, Upstream, curl_lines, jwks_url, make_token, write_demo
 from compat_auth.errors import BackendUnavailable, ConfigError
-from compat_auth.server import bind_socket, serve_workers
+from compat_auth.server import bind_socket, serve_here
 
 _PORT = 8088
 _CURL_TIMEOUT_S = 30
@@ -48,7 +48,7 @@ def demo(port: int | None, check: bool) -> None:
                     status = _run(lines)
             else:
                 _introduce(url, upstream_url, lines)
-                status = serve_workers(app, [listener], 1)
+                status = serve_here(app, listener)
     if not check:
         click.echo("\nThe demo has ended; nothing of it is left.")
     sys.exit(status)

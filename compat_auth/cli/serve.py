@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.forward_auth import access_of
 from compat_auth.server import bind_socket, serve_workers, uvicorn_config
 from compat_auth.store.migration import require_known_tables
+from compat_auth.trust import TrustedProxies
+from compat_auth.worker import UNUSED_SIGNALS
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +35,9 @@ logger = logging.getLogger(__name__)
 def serve(config_path: str | None, bind: str | None, workers: int | None, reload: bool) -> None:
     """Serve the gateway in front of the upstream."""
     start_logging()
+    for number in UNUSED_SIGNALS:
+        # Their own action would end the service.
+        signal.signal(number, _overlook)
     settings = _adjusted(load_settings(config_path), bind, workers)
     if reload and settings.serve.workers > 1:
         raise click.UsageError("--reload serves with one process; leave out --workers")
@@ -49,7 +55,12 @@ def serve(config_path: str | None, bind: str | None, workers: int | None, reload
         if reload:
             _serve_reloading(config_path, listeners)
         else:
-            sys.exit(serve_workers(app, listeners, settings.serve.workers))
+            is_proxy = TrustedProxies(settings.trusted_proxies).covers
+            sys.exit(serve_workers(app, listeners, settings.serve, is_proxy=is_proxy))
+
+
+def _overlook(number: int, _frame: object) -> None:
+    click.echo(f"compat-auth: {signal.Signals(number).name} is overlooked", err=True)
 
 
 def _require_known_tables(settings: Settings) -> None:

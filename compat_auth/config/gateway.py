@@ -151,3 +151,22 @@ class ServeSettings(Section):
     max_waiting: int = Field(default=256, ge=1, description="Requests that may wait for a backend, in each worker.")
     backend_timeout_s: float = Field(default=30, gt=0, description="Seconds that the chain may take before 503.")
     cache_entries: int = Field(default=10_000, ge=1, description="Verified credentials remembered, in each worker.")
+    max_connections: int = Field(
+        default=0,
+        ge=0,
+        description="Connections in each worker; 0: as many as the limit of open files allows, up to 16384.",
+    )
+    max_connections_per_address: int = Field(
+        default=0,
+        ge=0,
+        description="Those of one address (IPv6: one /64), in each worker, but for trusted_proxies; 0: half of all.",
+    )
+    worker_timeout_s: float = Field(
+        default=15, ge=2, description="Seconds without a sign of life after which a worker is replaced."
+    )
+    drain_s: float = Field(
+        default=2,
+        ge=0,
+        le=300,
+        description="Seconds in which `ready` says 503 and connections are still taken, after SIGTERM.",
+    )

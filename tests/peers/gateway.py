@@ -91,7 +91,8 @@ class Gateways:
         if known is not None and known.process.pid is not None:
             return known
         folder = self._folders.mktemp("gateway")
-        serve: dict[str, Any] = {"bind": f"127.0.0.1:{free_port()}", **settings.get("serve", {})}
+        # No load balancer has to learn that it stops.
+        serve: dict[str, Any] = {"bind": f"127.0.0.1:{free_port()}", "drain_s": 0, **settings.get("serve", {})}
         content = {"database_url": f"sqlite:///{folder}/state.db", **settings, "serve": serve}
         config = folder / "compat_auth.toml"
         config.write_text(toml(content), encoding="utf-8")

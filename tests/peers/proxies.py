@@ -65,3 +65,23 @@ def start_caddy(folder: Path, site: str, outside: str) -> tuple[Process, str]:
     env = {"PATH": os.defpath, "HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
     caddy.start(command, env=env, is_ready=lambda: answers_http(url), timeout_s=START_S)
     return caddy, url
+
+
+def start_haproxy(folder: Path, backend: str) -> tuple[Process, str]:
+    """Start an HAProxy with one backend, whose lines are given; return it and its URL."""
+    program = shutil.which("haproxy", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin")
+    if program is None:
+        pytest.fail("the peer haproxy is not installed; run: apt-get install haproxy", pytrace=False)
+    port = free_port()
+    config = folder / "haproxy.cfg"
+    config.write_text(
+        "global\n  log stdout format raw local0\n"
+        "defaults\n  mode http\n  log global\n  timeout connect 5s\n  timeout client 30s\n  timeout server 30s\n"
+        f"frontend front\n  bind 127.0.0.1:{port}\n  default_backend behind\n"
+        f"backend behind\n{backend}\n"
+    )
+    haproxy = Process("HAProxy", folder / "log")
+    url = f"http://127.0.0.1:{port}"
+    command = [program, "-db", "-f", str(config)]
+    haproxy.start(command, env={"PATH": os.defpath}, is_ready=lambda: answers_http(url), timeout_s=START_S)
+    return haproxy, url

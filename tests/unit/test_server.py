@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+import socket
+
 import pytest
 
-from compat_auth.errors import ConfigError
+from compat_auth.errors import AddressTaken, ConfigError
 from compat_auth.protocol import StrictProtocol
 from compat_auth.server import bind_socket, uvicorn_config
+from compat_auth.worker import stop_taking
 from stand_ins import Behind
 
 
@@ -32,3 +36,28 @@ def test_the_server_believes_no_forward_header_and_logs_no_request() -> None:
 
     assert config.http is StrictProtocol
     assert (config.proxy_headers, config.access_log) == (False, False)
+
+
+def test_the_server_s_settings_reach_a_process_that_is_spawned() -> None:
+    config = pickle.loads(pickle.dumps(uvicorn_config("compat_auth.app:create_app")))  # noqa: S301  # our own bytes
+
+    assert config.bounds.stopping is False
+
+
+def test_an_address_that_is_taken_may_be_free_later() -> None:
+    with bind_socket("127.0.0.1:0") as taken, pytest.raises(AddressTaken) as refused:
+        bind_socket(f"127.0.0.1:{taken.getsockname()[1]}")
+
+    assert refused.value.exit_code == 69
+
+
+def test_a_listener_that_takes_nobody_any_more_still_gives_those_that_it_has() -> None:
+    with bind_socket("127.0.0.1:0") as listener, socket.socket() as late:
+        late.settimeout(0.3)
+        with socket.create_connection(listener.getsockname(), 5):
+            stop_taking(listener)
+
+            with pytest.raises(TimeoutError):
+                late.connect(listener.getsockname())
+            listener.settimeout(5)
+            listener.accept()[0].close()
