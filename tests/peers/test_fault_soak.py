@@ -112,7 +112,7 @@ def site(
     kdc.add_user("kim", "kim-pässwörd")
     keytab, store = kdc.keytab(SERVICE), new_database(postgres)
     settings = settings_of(folder, echo_upstream, slapd, oidc_provider, redis_server)
-    settings["kerberos"] = {"keytab": str(keytab), "replay_cache": "none"}
+    settings["kerberos"] = {"keytab": str(keytab), "replay_cache": str(folder / "replays")}
     settings["database_url"] = postgres.url.rpartition("/")[0] + "/" + store
     settings["airflow_db"] = {"url": airflow_database(postgres)}
     replicas = [Replica(folder, number, settings, kdc.env) for number in range(3)]
