@@ -123,7 +123,6 @@ ROWS = (
     ("sealed", {"safe_next", "session_cookie"}),
     ("shared with other processes", {"redis_connection", "sealed_box"}),
     ("what they share", {"redis_channel", "shared_verdicts"}),
-    ("what is no longer good", {"revocation"}),
     ("databases", {"postgresql"}),
     ("what is no longer good", {"refused_tokens", "revocation"}),
     ("file of the tables", {"store", "store.sqlite_file"}),
@@ -151,6 +150,7 @@ ROWS = (
             "store.migrations.versions.r0003_denied_tokens",
         },
     ),
+    ("names that are reserved", {"role_account_names"}),
     (
         "kinds of backends",
         {

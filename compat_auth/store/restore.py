@@ -6,7 +6,7 @@ import contextlib
 import os
 import secrets
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from sqlalchemy import create_engine, select, update
@@ -30,7 +30,7 @@ class Ended:
     denials: list[Denial]
     sessions: dict[bytes, int]
     users: dict[str, int]
-    tokens: dict[str, tuple[int, str]]
+    tokens: dict[str, tuple[int, str]] = field(repr=False)
 
     @property
     def count(self) -> int:

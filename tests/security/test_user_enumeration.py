@@ -57,7 +57,9 @@ def spent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return hashes
 
 
-@pytest.mark.parametrize("order", list(itertools.permutations(DIRECTORIES)), ids=str)
+@pytest.mark.parametrize(
+    "order", list(itertools.permutations(DIRECTORIES)), ids=lambda order: "-".join(d.name for d in order)
+)
 @pytest.mark.parametrize("username", ["nobody", "off", "no-hash", "in-one", "in-two", "in-three"])
 def test_whoever_is_refused_costs_one_hash_of_the_same_cost(
     username: str, order: tuple[InMemory, ...], spent: list[str]

@@ -99,7 +99,7 @@ def test_the_app_keeps_its_own_404(app: flask.Flask) -> None:
     [
         (GOOD, "accept", "alice"),
         (WRONG, "reject", "alice"),
-        ({"Authorization": basic("nobody", "x")}, "reject", "nobody"),
+        ({"Authorization": basic("nobody", "x")}, "reject", "(masked"),
         ({"Authorization": "Basic !!!"}, "reject", ""),
         ({"Authorization": "Bearer x"}, "skip", ""),
         ({}, "skip", ""),
@@ -114,7 +114,8 @@ def test_a_guarded_view_leaves_one_line_in_the_audit_log(
 
     (line,) = (record.getMessage() for record in caplog.records if record.name == "compat_auth.audit")
     event = json.loads(line)
-    assert (event["result"], event["username"], event["path"]) == (result, username, "/guarded")
+    # The name of nobody may be a password in the wrong field.
+    assert (event["result"], event["username"].partition(" ")[0], event["path"]) == (result, username, "/guarded")
 
 
 def test_a_module_s_own_guard_leaves_a_line_for_a_wrong_password(

@@ -136,11 +136,12 @@ async def test_the_gate_stands_around_airflow_s_application(monkeypatch: pytest.
 
 @pytest.mark.parametrize("name", ["no_such_module", "json"])
 async def test_a_module_that_cannot_run_never_stops_airflow_and_lets_nobody_in(
-    monkeypatch: pytest.MonkeyPatch, name: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
     activate(monkeypatch, SimpleAuthManager())
     behind = Behind()
-    door = compose(behind, Conf(f"[api]\nauth_backends = airflow.api.auth.backend.basic_auth,{name}\n", {}), {})
+    old_list = f"[api]\nauth_backends = airflow.api.auth.backend.basic_auth,{name}\n"
+    door = compose(behind, Conf(old_list, {}), {"AIRFLOW_HOME": str(tmp_path)})
 
     anonymous = {**scope("/api/v2/dags", ""), "headers": [(b"host", b"gateway.example"), (b"x-ticket", b"alice")]}
     health = {**anonymous, "path": "/api/v2/monitor/health", "raw_path": b"/api/v2/monitor/health"}
