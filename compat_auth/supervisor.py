@@ -218,7 +218,7 @@ class Supervisor:
                 self._close_listeners()
                 is_open = False
             limit_s = drain_s + GRACE_S if self._states.stop is not Stop.NOW else 0.0
-            silence_s = min(self._states.silence_s, MAX_SILENCE_S / 2)
+            silence_s = min(self._states.silence_s, MAX_SILENCE_S)
             for child, worker in self._children.items():
                 if lasts_s > limit_s + _LAST_ANSWERS_S or self._states.silent_for(worker) > silence_s:
                     _signal(child, signal.SIGKILL)

@@ -15,7 +15,7 @@ REPLICA = "compat_auth.replica"
 """Key in an ASGI scope's `state`: the `WorkerStates` of the replica; missing where another server runs the application."""
 
 # After so long a worker is not merely busy: `ready` says so before it is replaced.
-MAX_SILENCE_S = 10.0
+MAX_SILENCE_S = 5.0
 
 _SLOT = struct.Struct("=di")
 _STOP = struct.Struct("=i")
