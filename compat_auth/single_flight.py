@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from typing import Generic, TypeVar
@@ -18,26 +19,32 @@ class SingleFlight(Generic[Result]):
     """Runs work once for each key at a time. Any thread may call.
 
     Args:
-        max_waiting: Threads that may work or wait here, for all keys together.
+        max_waiting: Threads that may work or wait here, for all keys together; three quarters of them for one caller.
     """
 
     def __init__(self, max_waiting: int = MAX_WAITING) -> None:
         self._lock = threading.Lock()
         self._flights: dict[Hashable, Future[Result]] = {}
         self._max_waiting = max_waiting
-        self._waiting = 0
+        self._max_each = max(1, max_waiting * 3 // 4)
+        self._waiting: Counter[str] = Counter()
 
-    def run(self, key: Hashable, work: Callable[[], Result]) -> Result:
+    def run(self, key: Hashable, work: Callable[[], Result], *, caller: str = "") -> Result:
         """Return what the work for the key returns, done by this thread or by one that came before.
 
+        Args:
+            key: What is wanted.
+            work: Gets it.
+            caller: Who wants it, such as an address, so that one of many wishes leaves room for others; "": nobody.
+
         Raises:
-            Overloaded: Too many threads are here already.
+            Overloaded: Too many threads are here already, in all or for this caller.
             Exception: What the work raises, in every thread that waits for it.
         """
         with self._lock:
-            if self._waiting >= self._max_waiting:
+            if self._waiting.total() >= self._max_waiting or (caller and self._waiting[caller] >= self._max_each):
                 raise Overloaded("too many requests wait for the same remote source")
-            self._waiting += 1
+            self._waiting[caller] += 1
             flight = self._flights.get(key)
             is_ours = flight is None
             if flight is None:
@@ -46,7 +53,9 @@ class SingleFlight(Generic[Result]):
             return self._fly(key, work, flight) if is_ours else flight.result()
         finally:
             with self._lock:
-                self._waiting -= 1
+                self._waiting[caller] -= 1
+                if not self._waiting[caller]:
+                    del self._waiting[caller]
 
     def _fly(self, key: Hashable, work: Callable[[], Result], ours: Future[Result]) -> Result:
         try:

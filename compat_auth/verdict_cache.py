@@ -107,15 +107,20 @@ class VerdictCache:
         self._now = now
         self._asking: SingleFlight[Verdict] = SingleFlight()
 
-    def judge(self, token: str, ask: Callable[[], Verdict]) -> Verdict:
+    def judge(self, token: str, ask: Callable[[], Verdict], *, caller: str = "") -> Verdict:
         """Return the verdict on a token: the one that is kept, or what `ask` returns.
 
+        Args:
+            token: As presented.
+            ask: Asks the source.
+            caller: Who presents it; see `SingleFlight.run`.
+
         Raises:
-            Overloaded: Too many threads wait for the source.
+            Overloaded: Too many threads wait for the source, in all or for this caller.
             Exception: What `ask` raises; nothing is kept then.
         """
         digest = self._digest(token)
-        return self._load(digest) or self._asking.run(digest, lambda: self._ask(digest, ask))
+        return self._load(digest) or self._asking.run(digest, lambda: self._ask(digest, ask), caller=caller)
 
     def refuse(self, token: str, *, until: float, reason: str) -> None:
         """Refuse a token from now on, whatever its source says: a local logout wins.

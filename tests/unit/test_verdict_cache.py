@@ -181,3 +181,26 @@ def test_a_slow_source_keeps_only_so_many_threads(clock: Clock) -> None:
         go.set()
 
         assert [answer.result().claims for answer in answers] == [None] * MAX_WAITING
+
+
+def test_a_caller_with_many_tokens_leaves_room_for_others_at_a_slow_source(clock: Clock) -> None:
+    verdicts, go = cache(clock), threading.Event()
+    inside, each = threading.Semaphore(0), MAX_WAITING * 3 // 4
+
+    def slowly() -> Verdict:
+        inside.release()
+        go.wait(5)
+        return Verdict(clock() + 1, None)
+
+    with ThreadPoolExecutor(MAX_WAITING) as pool:
+        guesses = [pool.submit(verdicts.judge, f"guess-{number}", slowly, caller="192.0.2.66") for number in range(each)]
+        for _ in range(each):
+            inside.acquire(timeout=5)
+
+        with pytest.raises(Overloaded):
+            verdicts.judge("one more", slowly, caller="192.0.2.66")
+        answer = verdicts.judge("token", Source(clock), caller="198.51.100.1")
+        go.set()
+
+        assert answer.claims == {"sub": "alice"}
+        assert [guess.result().claims for guess in guesses] == [None] * each

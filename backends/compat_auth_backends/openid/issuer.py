@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote_plus
 
+import flask
+
 from compat_auth.config import OidcIssuerSettings
 from compat_auth.errors import ConfigError, InvalidToken
 from compat_auth.file_modes import read_unwritable
 from compat_auth.jwks_cache import JwksCache
 from compat_auth.strict_json import is_list
 from compat_auth.subject_links import ConfiguredLinks, SubjectLinks
+from compat_auth.tally import network_of
 from compat_auth.tokens import CLOCK_SKEW_S, algorithm_of
 from compat_auth.verdict_cache import MemoryVerdicts, Verdict, VerdictCache, VerdictStore
 from compat_auth_backends.openid import id_token
@@ -251,7 +254,9 @@ class Issuer:
             ends = [now + self._ttl_s, *(part["exp"] for part in (answer, known) if _is_moment(part.get("exp")))]
             return Verdict(min(ends), answer)
 
-        return self._verdicts.judge(token, judge)
+        # Anybody can show tokens that only the issuer can tell from good ones.
+        client = (flask.request.remote_addr if flask.has_request_context() else None) or ""
+        return self._verdicts.judge(token, judge, caller=network_of(client))
 
     def _check_introspected(self, claims: Mapping[str, Any]) -> None:
         now = self._now()
