@@ -9,6 +9,7 @@ import asyncio
 
 from compat_auth.asgi import Message, Receive
 from compat_auth.errors import BackendUnavailable, BadRequest, BodyTooLarge, BodyTooSlow, Overloaded
+from compat_auth.tally import network_of
 
 MAX_HELD_BYTES = 64 * 1024 * 1024
 """For all requests of a process together."""
@@ -17,7 +18,7 @@ _REMEMBERED_BYTES = 64 * 1024
 
 
 class BodyBudget:
-    """Bounds what is held for all requests, and for the requests of one client to a quarter of that.
+    """Bounds what is held for all requests, and for the requests of one client (IPv6: network) to a quarter of that.
 
     Args:
         each: Bytes that one body may have; one always fits.
@@ -36,6 +37,7 @@ class BodyBudget:
         Raises:
             Overloaded: Too much is held, in all or for this client.
         """
+        client = network_of(client)
         mine = self._held.get(client, 0) + size
         if mine > self._for_one or sum(self._held.values()) + size > self._total:
             raise Overloaded("too many bodies are held for an authentication backend")
@@ -43,6 +45,7 @@ class BodyBudget:
 
     def give_back(self, client: str, size: int) -> None:
         """Count bytes that are no longer held."""
+        client = network_of(client)
         left = self._held.get(client, 0) - size
         if left > 0:
             self._held[client] = left
