@@ -138,6 +138,10 @@ class GateRequest:
 def _by_name(headers: RawHeaders) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for name, value in headers:
+        if b"_" in name:
+            # In an environment it has the name of the header with "-", which a proxy may have set or taken away. Airflow
+            # 2's server leaves it out, too.
+            continue
         found.setdefault("HTTP_" + name.decode("ascii").upper().replace("-", "_"), []).append(
             one_blank(value).decode("latin-1")
         )

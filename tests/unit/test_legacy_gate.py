@@ -292,6 +292,16 @@ async def test_a_module_sees_what_a_trusted_proxy_says_about_the_caller(
     assert all(header[0] != name.encode() for headers in passed for header in headers)
 
 
+@pytest.mark.parametrize("alias", [b"x_auth_mail", b"x-auth_mail", b"x_acme_login"])
+async def test_an_alias_that_a_trusted_proxy_passes_on_names_nobody(upstream: Upstream, alias: bytes) -> None:
+    name = alias.decode().replace("_", "-")
+    gate = gate_of(upstream, LegacyBackend(believing(name), "proxy"), trusted=("192.0.2.0/24",))
+
+    sent = await call(gate, http_scope(headers=[(alias, b"admin")]))
+
+    assert sent.status == 401
+
+
 async def test_only_modules_of_airflow_2_see_identity_headers(upstream: Upstream) -> None:
     seen: list[str | None] = []
 

@@ -37,6 +37,15 @@ def test_a_backend_sees_the_request_of_the_caller() -> None:
     assert seen.url.startswith("http://gateway.example:8443/api/")
 
 
+@pytest.mark.parametrize("sent", [[(b"x_acme", b"admin")], [(b"x-acme", b"alice"), (b"x_acme", b"admin")]])
+def test_a_header_with_an_underscore_is_not_taken_for_the_one_with_a_hyphen(sent: RawHeaders) -> None:
+    request = gate_request(sent)
+
+    seen = seen_by_flask(request)
+
+    assert seen.headers.getlist("X-Acme") == [value.decode() for name, value in sent if name == b"x-acme"]
+
+
 def test_a_backend_does_not_wait_for_a_body() -> None:
     seen = seen_by_flask(gate_request([(b"content-length", b"5")]))
 
