@@ -193,7 +193,9 @@ def test_a_caller_with_many_tokens_leaves_room_for_others_at_a_slow_source(clock
         return Verdict(clock() + 1, None)
 
     with ThreadPoolExecutor(MAX_WAITING) as pool:
-        guesses = [pool.submit(verdicts.judge, f"guess-{number}", slowly, caller="192.0.2.66") for number in range(each)]
+        guesses = [
+            pool.submit(verdicts.judge, f"guess-{number}", slowly, caller="192.0.2.66") for number in range(each)
+        ]
         for _ in range(each):
             inside.acquire(timeout=5)
 
