@@ -132,6 +132,8 @@ class TokenDoor:
     async def _answer(self, gate: Gate, request: GateRequest, wanted: TokenRequest, send: Send) -> None:
         shown = _with_credential_of(wanted, request)
         decision = await self._decide(gate, shown)
+        if isinstance(decision, Granted) and shown is not request:
+            await _require_shown(gate, request, decision.identity)
         if not isinstance(decision, Granted):
             if isinstance(wanted, Exchange):
                 raise TokenRequestRefused("invalid_request", "subject_token: no backend accepts it")
@@ -250,6 +252,23 @@ def _with_credential_of(wanted: TokenRequest, request: GateRequest) -> GateReque
     if request.intake.authorization is not None:
         raise AmbiguousCredentials("a credential in the body and one in Authorization; send one")
     return replace(request, intake=replace(request.intake, authorization=value, cookies=[]))
+
+
+async def _require_shown(gate: Gate, request: GateRequest, identity: Identity) -> None:
+    """Return when it is the credential in the body that was accepted, and not the asker's own.
+
+    A service asks for a token with what somebody has shown to it. A module of Airflow 2 that knows the service by a header,
+    or by a proxy's word, would give it a token of its own for whatever was shown.
+
+    Raises:
+        MalformedCredentials: The same caller is accepted without it.
+    """
+    accepting = (backend for backend in gate.decider.chain.backends if backend.name == identity.backend)
+    if all(backend.depends_on_credential_only for backend in accepting):
+        return
+    bare = replace(request, intake=replace(request.intake, authorization=None, cookies=[]))
+    if isinstance(await gate.decider.decide(bare.presented()), Granted):
+        raise MalformedCredentials("a credential in the body and one elsewhere in the request; send one")
 
 
 def _basic(login: Login) -> bytes:

@@ -76,3 +76,34 @@ async def test_an_invented_token_is_not_taken_back(
 
     assert sent.status == 200
     assert [line for line in caplog.messages if '"revoke"' in line] == []
+
+
+EXCHANGE = {
+    "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
+    "subject_token": "invented",
+    "subject_token_type": "urn:ietf:params:oauth:token-type:access_token",
+}
+
+
+@pytest.mark.parametrize("form", [EXCHANGE, {"username": "alice", "password": "invented"}], ids=["exchange", "login"])
+@pytest.mark.parametrize("asker", ["header", "proxy"])
+async def test_a_service_gets_no_token_of_its_own_for_what_somebody_has_shown_to_it(
+    gateway: Gateway, asker: str, form: dict[str, str]
+) -> None:
+    headers, _ = ASKERS[asker]
+    body = json.dumps(form).encode() if "username" in form else urlencode(form).encode()
+    content_type = (b"content-type", b"application/json") if "username" in form else FORM
+    scope = http_scope(b"/auth/token", [content_type, *headers], method="POST")
+
+    sent = await call(gateway, scope, body)
+
+    assert sent.status in (400, 401)
+    assert b"access_token" not in sent.body
+
+
+async def test_a_service_gets_a_token_of_its_own_when_it_asks_for_one(gateway: Gateway) -> None:
+    scope = http_scope(b"/auth/token", [(b"x-api-key", b"service")], method="POST")
+
+    sent = await call(gateway, scope)
+
+    assert sent.status == 201
