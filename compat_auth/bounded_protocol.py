@@ -9,12 +9,15 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
+from compat_auth import connection_bounds, connection_clocks
 from compat_auth.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.connection_bounds import ConnectionBounds
 from compat_auth.connection_clocks import BodyClock, WriteClock
 from compat_auth.joined_writes import JoinedWrites
 from compat_auth.last_answer import last_answer
 
+PROGRESS_BYTES = int(connection_bounds.STALLED_S * connection_clocks.MIN_WINDOW_BYTES / connection_clocks.WINDOW_S)
+"""What a body has to grow by to count as one that comes on: a byte now and then keeps no place that others need."""
 REFUSAL_S = 1.0
 """How long a connection that was refused stays open, so that its client can read why."""
 
@@ -38,6 +41,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _has_body = True
     _in_body = False
+    _grown_by = 0
     _head_begun = False
     _refused = False
 
@@ -93,6 +97,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._bounds.stopping:
             self.cycle.keep_alive = False
         if self._has_body:
+            self._grown_by = 0
             self._bounds.receiving(self)
             self._body_clock.start()
 
@@ -100,7 +105,10 @@ class BoundedProtocol(HttpToolsProtocol):
         """Take a part of the body."""
         super().on_body(body)
         self._body_clock.received(len(body))
-        self._bounds.receiving(self)
+        self._grown_by += len(body)
+        if self._grown_by >= PROGRESS_BYTES:
+            self._grown_by = 0
+            self._bounds.receiving(self)
 
     def on_message_complete(self) -> None:
         """End the body."""

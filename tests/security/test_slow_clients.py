@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 import pytest
 import uvicorn
 
-from compat_auth import connection_clocks
+from compat_auth import connection_bounds, connection_clocks
 from compat_auth.asgi import ASGIApp, Receive, Scope, Send, respond
+from compat_auth.connection_bounds import ConnectionBounds
 from compat_auth.protocol import StrictProtocol
 from compat_auth.server import uvicorn_config
 
@@ -29,8 +30,8 @@ def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def serving(app: ASGIApp) -> AsyncGenerator[tuple[str, int]]:
-    config = uvicorn_config(app, "off")
+async def serving(app: ASGIApp, bounds: ConnectionBounds | None = None) -> AsyncGenerator[tuple[str, int]]:
+    config = uvicorn_config(app, "off", bounds=bounds)
     config.load()
     state = uvicorn.Server(config).server_state
     loop = asyncio.get_running_loop()
@@ -126,6 +127,32 @@ async def test_a_body_that_drips_is_answered_with_408(piece: bytes) -> None:
         dripping.cancel()
         writer.close()
     assert received.startswith(b"HTTP/1.1 408 ")
+
+
+@pytest.mark.parametrize(
+    ("piece", "status"), [(b"a", b"408"), (b"a" * 1000, b"200")], ids=["a-byte-now-and-then", "progress"]
+)
+async def test_at_the_bound_a_body_that_drips_makes_room(
+    monkeypatch: pytest.MonkeyPatch, piece: bytes, status: bytes
+) -> None:
+    monkeypatch.setattr(connection_bounds, "STALLED_S", WINDOW_S / 2)
+    async with serving(reading, ConnectionBounds(limit=1)) as address:
+        slow, dripping = await asyncio.open_connection(*address)
+        dripping.write(POST + b"Content-Length: %d\r\n\r\n" % (len(piece) * 7))
+        for _ in range(6):
+            dripping.write(piece)
+            await asyncio.sleep(0.05)
+
+        other, writer = await asyncio.open_connection(*address)
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answered = await asyncio.wait_for(other.read(12), 5)
+        dripping.write(piece)
+        ended = await asyncio.wait_for(slow.read(12), 5)
+
+        for end in (writer, dripping):
+            end.close()
+    assert ended.startswith(b"HTTP/1.1 " + status)
+    assert answered.startswith(b"HTTP/1.1 " + (b"200" if status == b"408" else b"503"))
 
 
 async def test_a_body_that_goes_on_after_its_answer_does_not_hold_the_connection() -> None:
