@@ -76,9 +76,10 @@ class V1Translation:
             reply: Reply | None = Reply(200)
         else:
             try:
+                # Before the body: to read a large one takes long, and nobody has asked who sends it.
+                demand = _demand(scope, ROUTER.find(method, path)[0])
                 asked, steps = plan(ROUTER, await _read(scope, method, path, receive), self._facts)
                 headers += self._successor(asked)
-                demand = _demand(scope, asked.operation)
                 reply = await drive(steps, Door(self._app, scope, receive, send, demand, headers, share).send)
             except V1Problem as problem:
                 reply = problem.reply()

@@ -144,6 +144,17 @@ def test_without_a_decision_about_the_caller_only_what_is_public_is_answered() -
     assert public.status == 200
 
 
+@pytest.mark.parametrize(
+    "body", [b"x" * (MAX_BODY_BYTES + 1), b"[" + b"[]," * 1000 + b"1]"], ids=["large", "malformed"]
+)
+def test_a_body_of_somebody_about_whom_nothing_was_decided_is_not_read(body: bytes) -> None:
+    headers = [(b"host", b"h"), (b"content-type", b"application/json")]
+
+    heard = ask(V1Translation(Behind()), "/api/v1/pools", "POST", body=body, headers=headers, demand=None)
+
+    assert heard.status == 401
+
+
 def test_a_requirement_on_a_path_of_3_x_stops_a_call_before_it_is_made() -> None:
     behind = Behind()
 
