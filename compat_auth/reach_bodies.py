@@ -6,12 +6,14 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from compat_auth.strict_json import is_list, is_object
+from compat_auth.strict_json import count_containers, is_list, is_object
 
 ANY = "~"
 """In the place of a name: every object. It is Airflow's own word for every DAG."""
 MAX_NAMES = 1000
 """A body that names more counts as one that names everything."""
+_MAX_CONTAINERS = 20_000
+_MAX_COMMAS = 100_000
 IN_BODY = frozenset(("bulk", "runs", "list", "named", "clear"))
 """The kinds of operations (`reach_tables`) whose bodies name objects."""
 
@@ -71,6 +73,9 @@ def named_in(reader: Reader, body: bytes | None) -> tuple[set[Named], bool]:
 
 
 def _parsed(body: bytes) -> dict[str, Any]:
+    if count_containers(body) > _MAX_CONTAINERS or body.count(b",") > _MAX_COMMAS:
+        # Who sends it may be unknown, and nothing else runs while it is parsed.
+        raise ValueError("too many values")
     document = json.loads(body.decode("utf-8"), object_pairs_hook=_once)
     if not is_object(document):
         raise ValueError("not an object")

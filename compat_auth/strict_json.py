@@ -49,6 +49,14 @@ def parse_object(text: bytes) -> dict[str, Any]:
     return value
 
 
+def count_containers(text: bytes | bytearray) -> int:
+    """Return how many objects and arrays a JSON text has at most, without parsing it.
+
+    What a parser makes of one takes microseconds, of a million of them a second, in which nothing else runs.
+    """
+    return text.count(b"{") + text.count(b"[")
+
+
 def finite(text: str) -> float:
     """Return the number that a JSON text spells; for `parse_float` of a reader that keeps what it reads.
 

@@ -26,10 +26,13 @@ from compat_auth.client_watch import ClientGone, body_parts
 from compat_auth.errors import NoSuchPage
 from compat_auth.gate import DEMAND, Demand, Gate, Page
 from compat_auth.request import GateRequest
+from compat_auth.strict_json import count_containers
 from compat_auth.swagger_ui import swagger_files, swagger_ui
 
 # Larger than any configuration of a run that a scheduler can bear.
 MAX_BODY_BYTES = 4 * 1024 * 1024
+# Objects and lists: whose token the upstream is to judge may be nobody, and nothing else runs while a body is parsed.
+MAX_CONTAINERS = 150_000
 # RFC 9745: the moment since which `/api/v1` is deprecated. Airflow 3.0.0 came out without it on 2025-04-22.
 _DEPRECATION = b"@1745280000"
 _HEALTH = "/health"
@@ -173,6 +176,8 @@ async def _read(scope: Scope, method: str, path: str, receive: Receive) -> Reque
             body += part
             if len(body) > MAX_BODY_BYTES:
                 raise V1Problem(413, f"the body is larger than {MAX_BODY_BYTES} bytes", routed=False)
+    if count_containers(body) > MAX_CONTAINERS:
+        raise V1Problem(413, f"the body has more than {MAX_CONTAINERS} objects and lists", routed=False)
     given = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"accept", b"content-type")}
     query = scope["query_string"].decode("ascii")
     return Request(method, path, query, bytes(body), given.get(b"content-type", ""), given.get(b"accept", ""))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from compat_auth.airflow.v1.door import Room
-from compat_auth.airflow.v1.translation import MAX_BODY_BYTES, V1Translation
+from compat_auth.airflow.v1.translation import MAX_BODY_BYTES, MAX_CONTAINERS, V1Translation
 from compat_auth.asgi import Message, RawHeaders, Receive, Scope, Send
 from compat_auth.errors import NotPermitted, UpstreamUnreachable
 from compat_auth.gate import DEMAND
@@ -173,6 +173,17 @@ def test_a_body_beyond_the_bound_is_refused_unread() -> None:
     headers = [(b"host", b"h"), (b"content-type", b"application/json")]
 
     heard = ask(V1Translation(behind), "/api/v1/pools", "POST", body=b" " * (MAX_BODY_BYTES + 1), headers=headers)
+
+    assert heard.status == 413
+    assert behind.scopes == []
+
+
+def test_a_body_that_takes_long_to_parse_is_refused() -> None:
+    behind = Behind()
+    headers = [(b"host", b"h"), (b"content-type", b"application/json")]
+    body = b'{"conf":{"a":[%s]}}' % b",".join([b"[]"] * (MAX_CONTAINERS + 1))
+
+    heard = ask(V1Translation(behind), "/api/v1/dags/etl/dagRuns", "POST", body=body, headers=headers)
 
     assert heard.status == 413
     assert behind.scopes == []
