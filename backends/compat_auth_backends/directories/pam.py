@@ -32,6 +32,7 @@ from compat_auth.directory import DirectoryUser, PasswordAccepted
 from compat_auth.errors import BackendUnavailable, ConfigError, Overloaded
 from compat_auth.hash_pool import HashPool
 from compat_auth.outage import Outage
+from compat_auth.tally import network_of
 from compat_auth_backends.directories import pam_worker
 
 # Where Linux-PAM looks for service files.
@@ -98,7 +99,7 @@ class PamDirectory:
         host = (flask.request.remote_addr if flask.has_request_context() else None) or ""
         try:
             with self._outage.trying():
-                code, user = self._pool.run(lambda: self._ask(username, password, host), client=host)
+                code, user = self._pool.run(lambda: self._ask(username, password, host), client=network_of(host))
         except ConnectionError as exc:
             raise Overloaded(f"pam {self._settings.service}: {exc}") from exc
         if code in _UNAVAILABLE:
