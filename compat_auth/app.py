@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -43,13 +44,15 @@ from compat_auth.readiness import StoreReadiness
 from compat_auth.requirements import Requirements
 from compat_auth.revocation import revocations_of
 from compat_auth.session_cookie import SessionCookie
-from compat_auth.strategies import Strategy, build_strategy, open_key_ring
+from compat_auth.strategies import Strategy, brings_no_password, build_strategy, open_key_ring
 from compat_auth.tokens import SHARED_SECRET_KID, shared_secret_verifier, verify
 from compat_auth.trust import TrustedProxies
 from compat_auth.trusted_keys import merge_jwks
 from compat_auth.upstream_logout import UpstreamLogout
 from compat_auth.web.hand_off import set_hand_off
 from compat_auth.web.site import own_cookie_names
+
+logger = logging.getLogger(__name__)
 
 # Where Airflow's pages send a browser at which nobody is logged in: a redirect and nothing else
 # (`airflow.api_fastapi.core_api.routes.public.auth`). A 401 there would be a password dialog instead of Airflow's login.
@@ -186,6 +189,8 @@ def build_decider(settings: Settings, strategy: Strategy, app: Flask | None = No
             f"token.strategy: exchange needs a password, and {chain.sign_ins()[0].backend.name} lets people log in "
             "without one (sign_in); set shared_secret or key_pair"
         )
+    if settings.token.strategy == "exchange":
+        _warn_of_passwordless(chain)
     obtain = build_obtain(settings, strategy, reserves=chain.reserves)
     set_hand_off(app, lambda identity, credential, yielded: obtain(identity, credential, yielded, False))
     return Decider(
@@ -197,6 +202,17 @@ def build_decider(settings: Settings, strategy: Strategy, app: Flask | None = No
         timeout_s=settings.serve.backend_timeout_s,
         cache_entries=settings.serve.cache_entries,
     )
+
+
+def _warn_of_passwordless(chain: Chain) -> None:
+    # Not an error: an old list names kerberos beside basic_auth, which goes on working.
+    for backend in chain.backends:
+        if brings_no_password(backend):
+            logger.warning(
+                "auth_backends: %s brings no password, and token.strategy exchange needs one: what it accepts is 403; "
+                "set token.strategy to shared_secret or key_pair, or remove it",
+                backend.name,
+            )
 
 
 def build_given_tokens(
@@ -281,7 +297,7 @@ def build_lookup(settings: Settings, *, reserves: Callable[[Identity], bool] | N
     lookup = Lookup.from_settings(settings, reserves=reserves)
     if settings.upstream.profile == "airflow-fab" and not lookup.finds_keys:
         raise ConfigError(
-            "token.strategy mints tokens for airflow-fab, which names users by their number in its database: "
+            "token.strategy: it mints tokens for airflow-fab, which names users by their number in its database; "
             'set [airflow_db] url, add "mapping" to [lookup] directories, or set token.strategy = "exchange"'
         )
     return lookup

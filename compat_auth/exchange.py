@@ -7,7 +7,6 @@ import re
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
 from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken
@@ -16,6 +15,7 @@ from compat_auth.identity import Token
 from compat_auth.keys import unix_now
 from compat_auth.strict_json import parse_object
 from compat_auth.tokens import MAX_TOKEN_BYTES, read_unverified
+from compat_auth.upstream_address import read_address
 
 MAX_ANSWER_BYTES = 65_536
 # Where the upstream's token does not say when it ends.
@@ -53,23 +53,10 @@ class UpstreamLogin:
             ConfigError: The URL is missing or not one, or the CA file cannot be read.
         """
         upstream = settings.upstream
-        try:
-            url = urlsplit(upstream.url)
-            port = url.port
-        except ValueError:
-            url, port = urlsplit(""), None
-        if url.scheme not in ("http", "https") or not url.hostname:
-            raise ConfigError("[upstream] url: missing or not a URL; set it, such as http://127.0.0.1:8080")
-        if (
-            url.username is not None
-            or url.query
-            or url.fragment
-            or re.search(r"[\x00-\x20\x7f-\U0010ffff]", upstream.url)
-        ):
-            raise ConfigError("[upstream] url: only scheme, ASCII host, port and path; remove the rest")
+        url = read_address(upstream.url)
         return cls(
-            url.hostname,
-            port or (443 if url.scheme == "https" else 80),
+            url.hostname or "",
+            url.port or (443 if url.scheme == "https" else 80),
             url.path.rstrip("/") + _LOGIN_PATH,
             _tls_context(upstream.verify) if url.scheme == "https" else None,
             upstream.connect_timeout_s,

@@ -53,6 +53,7 @@ class PersonalTokens:
         now: Seconds since the epoch.
         take_back: Called with the `Identity.credential_id` of a token that has ended, so that the upstream, too, refuses
             what was made from it; whoever can tell the upstream sets it.
+        is_useless: No upstream would take what a token brings, so none is made.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class PersonalTokens:
         self._revocations = revocations
         self.now = now
         self.take_back: Callable[[str], None] = lambda _credential_id: None
+        self.is_useless = False
 
     @classmethod
     def from_settings(cls, settings: Settings, revocations: Revocations) -> PersonalTokens:
@@ -95,7 +97,7 @@ class PersonalTokens:
         """
         rows = PersonalTokenRows(open_store(settings.database_url.get_secret_value()))
         owners = TokenOwners.from_settings(settings)
-        return cls(
+        made = cls(
             rows,
             load_peppers(settings),
             owners,
@@ -104,6 +106,9 @@ class PersonalTokens:
             webhook=Webhook.from_settings(settings),
             workers=settings.serve.workers,
         )
+        # Without an upstream, as in a Flask app of somebody's, no JWT is wanted.
+        made.is_useless = settings.token.strategy == "exchange" and bool(settings.upstream.url)
+        return made
 
     def open(self) -> None:
         """Give notices in this process from now on, not only from a token's first use."""
@@ -236,6 +241,11 @@ class PersonalTokens:
     def _require_enabled(self) -> None:
         if not self.rules.enabled:
             raise NotPermitted("personal tokens are switched off here")
+        if self.is_useless:
+            raise NotPermitted(
+                "token.strategy exchange needs a password, so every request with a personal token would be 403; "
+                "set token.strategy to shared_secret or key_pair"
+            )
 
     def _announce(self, token: PersonalToken) -> None:
         self._revocations.announce(Revocation(credential_id=credential_id_of(token)))

@@ -27,6 +27,7 @@ from compat_auth.gate import INTAKE, RENEW
 from compat_auth.refused_tokens import MAX_REFUSAL_BYTES, TOKEN_REFUSED
 from compat_auth.request import GateRequest
 from compat_auth.trust import TrustedProxies
+from compat_auth.upstream_address import read_address
 
 logger = logging.getLogger(__name__)
 
@@ -59,13 +60,7 @@ class ReverseProxy:
     """
 
     def __init__(self, settings: UpstreamSettings, trusted: TrustedProxies) -> None:
-        try:
-            url = URL(settings.url)
-        except ValueError:
-            url = URL()
-        if url.scheme not in ("http", "https") or not url.host or url.query_string or url.user:
-            # Not the value: it may hold a password.
-            raise ConfigError("upstream.url: not an address without user and query, such as http://127.0.0.1:8080")
+        read_address(settings.url)
         if isinstance(settings.verify, str):
             refuse_writable_at(Path(settings.verify))
         self._base = settings.url.rstrip("/")

@@ -89,7 +89,10 @@ def parse_scope(text: str) -> Scope:
         return Scope("", "")
     match = _FORM.match(text)
     if match is None or not all(_SEGMENT.match(segment) for segment in match.group(2).split("/")):
-        raise ValueError(f"scope {text!r}: neither 'all' nor 'METHOD /path' with an upper-case method")
+        method, _, path = text.partition(" ")
+        upper = f"{method.upper()} {path}"
+        hint = f"did you mean {upper!r}?" if upper != text and _FORM.match(upper) else "such as 'GET /api/v2/dags'"
+        raise ValueError(f"scope {text!r}: neither 'all' nor 'METHOD /path' with an upper-case method; {hint}")
     return Scope(match.group(1), match.group(2))
 
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
+from compat_auth.backend import Backend
 from compat_auth.config import Settings
-from compat_auth.credentials import Basic, Credential
+from compat_auth.credentials import Absent, Basic, Credential, Unrecognised
 from compat_auth.errors import ConfigError, NotAuthenticated, NotPermitted
 from compat_auth.exchange import UpstreamLogin
 from compat_auth.identity import Identity, Token
@@ -149,6 +150,12 @@ def _password_of(identity: Identity, credential: Credential) -> Basic:
             "set [token] strategy to shared_secret or key_pair"
         )
     return credential
+
+
+def brings_no_password(backend: Backend) -> bool:
+    """Return whether nothing that a backend accepts is a password, which strategy exchange needs."""
+    takes_others = {Basic, Absent, Unrecognised} & backend.kinds
+    return backend.decides_alone or not takes_others
 
 
 def _log_in(login: UpstreamLogin, identity: Identity, basic: Basic) -> Token:

@@ -12,11 +12,11 @@ class TrustedProxies:
     """The networks of the proxies in front of us.
 
     Args:
-        networks: CIDR notation; the configuration has refused /0.
+        networks: CIDR notation, where bits beyond the prefix do not count; the configuration has refused /0.
     """
 
     def __init__(self, networks: Sequence[str]) -> None:
-        self._networks = tuple(ipaddress.ip_network(network) for network in networks)
+        self._networks = tuple(ipaddress.ip_network(network, strict=False) for network in networks)
         self._covers = lru_cache(maxsize=4096)(self._look)
 
     def __bool__(self) -> bool:

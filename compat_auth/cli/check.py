@@ -2,25 +2,66 @@
 
 from __future__ import annotations
 
+import json
+import os
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import click
 
 from compat_auth.cli.options import config_option, start_logging
-from compat_auth.config import load_settings
+from compat_auth.config import DEFAULT_FILE, ENV_PREFIX, find_file, load_settings, overriding_variables
 from compat_auth.diagnosis import examine
+from compat_auth.errors import ConfigError
+from compat_auth.finding import Finding
 
 
 @click.command()
 @config_option
-def check(config_path: str | None) -> None:
-    """Say which backends are effective and what is wrong: file, key, remedy.
+@click.option("--json", "as_json", is_flag=True, help="For programs: a list of id, ok, what, where, next.")
+def check(config_path: str | None, as_json: bool) -> None:
+    """Say which file and backends are effective and what is wrong: where, what, and the next step.
 
-    Exits 0 when all is right, 78 when the configuration has to change, 69 when something it needs is down.
+    Asks everything that the configuration names, the upstream included. Exits 0 when all is right, 78 when the
+    configuration has to change, 69 when something it needs is down.
     """
-    start_logging("ERROR")
-    findings = list(examine(load_settings(config_path)))
-    for finding in findings:
-        mark, text = ("ok  ", finding.detail) if not finding.problem else ("FAIL", finding.problem)
-        click.echo(f"{mark} {finding.what}: {text}", err=bool(finding.problem))
+    start_logging("CRITICAL")
+    findings: list[Finding] = []
+    for finding in _findings(config_path):
+        findings.append(finding)
+        if not as_json:
+            mark, text = ("FAIL", finding.problem) if finding.problem else ("ok  ", finding.detail)
+            click.echo(f"{mark} {finding.what}: {text}")
+    if as_json:
+        click.echo(json.dumps([finding.for_programs() for finding in findings], ensure_ascii=False, indent=2))
     sys.exit(max((finding.exit_code for finding in findings), default=0))
+
+
+def _findings(config_path: str | None) -> Iterator[Finding]:
+    path = find_file(config_path, os.environ)
+    variables = sorted(name for name in os.environ if name.startswith(ENV_PREFIX) and name != f"{ENV_PREFIX}CONFIG")
+    if path is None and not variables:
+        yield Finding(
+            "configuration",
+            f"configuration: no file: {Path(DEFAULT_FILE).absolute()} does not exist, and neither --config nor "
+            f"${ENV_PREFIX}CONFIG names another; create it, or change to its folder, or pass --config FILE",
+            ConfigError.exit_code,
+        )
+        return
+    try:
+        settings = load_settings(config_path)
+    except ConfigError as error:
+        yield from (Finding("configuration", line, error.exit_code) for line in str(error).splitlines())
+        return
+    yield Finding("configuration", detail=_sources(path, variables))
+    yield from examine(settings)
+
+
+def _sources(path: str | None, variables: list[str]) -> str:
+    parts = [str(Path(path).absolute()) if path else "no file"]
+    if variables:
+        parts.append(f"{', '.join(f'${name}' for name in variables)}")
+    text = " and ".join(parts)
+    overriding = overriding_variables(path, os.environ) if path else []
+    return text + (f"; {', '.join(overriding)}" if overriding else "")

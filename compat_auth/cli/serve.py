@@ -17,11 +17,12 @@ from uvicorn.supervisors import ChangeReload
 from compat_auth.app import create_app
 from compat_auth.cli.options import config_option, start_logging
 from compat_auth.config import DEFAULT_FILE, ENV_PREFIX, Settings, load_settings
-from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.errors import BackendUnavailable
 from compat_auth.forward_auth import access_of
 from compat_auth.server import bind_socket, serve_workers, uvicorn_config
 from compat_auth.store.migration import require_known_tables
 from compat_auth.trust import TrustedProxies
+from compat_auth.upstream_address import read_address
 from compat_auth.worker import UNUSED_SIGNALS
 
 logger = logging.getLogger(__name__)
@@ -101,7 +102,6 @@ def _serve_reloading(config_path: str | None, listeners: list[socket.socket]) ->
 
 def _adjusted(settings: Settings, bind: str | None, workers: int | None) -> Settings:
     """Return the settings with what the command line says."""
-    if not settings.upstream.url:
-        raise ConfigError("upstream.url: not set; name the API behind the gateway, such as http://127.0.0.1:8080")
+    read_address(settings.upstream.url)
     changed = {key: value for key, value in (("bind", bind), ("workers", workers)) if value is not None}
     return settings.model_copy(update={"serve": settings.serve.model_copy(update=changed)})

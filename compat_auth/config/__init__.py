@@ -24,7 +24,14 @@ from compat_auth.config.gateway import (
     TokenSettings,
     UpstreamSettings,
 )
-from compat_auth.config.loading import DEFAULT_FILE, ENV_PREFIX, load_settings, parse_settings
+from compat_auth.config.loading import (
+    DEFAULT_FILE,
+    ENV_PREFIX,
+    find_file,
+    load_settings,
+    overriding_variables,
+    parse_settings,
+)
 from compat_auth.config.openid import GoogleOpenIdSettings, OidcIssuerSettings, OidcSettings
 from compat_auth.config.personal_tokens import PersonalTokenSettings
 from compat_auth.config.settings import Settings
@@ -55,6 +62,8 @@ __all__ = [
     "TokenHandlerSettings",
     "TokenSettings",
     "UpstreamSettings",
+    "find_file",
     "load_settings",
+    "overriding_variables",
     "parse_settings",
 ]

@@ -41,10 +41,14 @@ def read_tables(value: object) -> object:
 
 
 def _refuse_everyone(value: str) -> str:
-    network = ipaddress.ip_network(value, strict=False)
+    try:
+        network = ipaddress.ip_network(value, strict=False)
+    except ValueError:
+        raise ValueError(f"{value!r} is no network; write an address such as 10.0.0.1, or 10.0.0.0/8") from None
     if network.prefixlen == 0:
         raise ValueError(f"{value} trusts every address; name the proxies in front")
-    return str(network)
+    # With bits beyond the prefix it stays as it is written, so that `compat-auth check` can ask what is meant.
+    return str(network) if str(network.network_address) == value.partition("/")[0] else value
 
 
 def parse_table(value: object) -> object:

@@ -6,15 +6,15 @@ Precedence: `COMPAT_AUTH_SECTION__KEY`, then `COMPAT_AUTH_SECTION__KEY_FILE`, th
 from __future__ import annotations
 
 import configparser
-import difflib
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
-from typing import Any, cast, get_args, get_origin
+from typing import Any, cast
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from compat_auth.config.mistakes import explain_error, section_of
 from compat_auth.config.settings import Settings
 from compat_auth.errors import ConfigError
 from compat_auth.file_modes import read_unwritable
@@ -42,22 +42,50 @@ def load_settings(path: str | None = None, environ: Mapping[str, str] | None = N
         ConfigError: A file cannot be read, a key is unknown, or a value is out of range; says where and what to do.
     """
     environ = os.environ if environ is None else environ
-    path = path or environ.get(f"{ENV_PREFIX}CONFIG") or (DEFAULT_FILE if Path(DEFAULT_FILE).is_file() else None)
+    path = find_file(path, environ)
     content = read_toml(Path(path)) if path else {}
     origin = path or "defaults"
     merge(content, read_variables(environ))
     if "auth_backends" not in content:
         _adopt_airflow_list(content, environ)
-    return parse_settings(content, origin=origin)
+    return parse_settings(content, origin=origin, variables=environ)
 
 
-def parse_settings(content: Mapping[str, Any], *, origin: str, prefix: str = ENV_PREFIX) -> Settings:
+def find_file(path: str | None, environ: Mapping[str, str]) -> str | None:
+    """Return the TOML file that `load_settings` reads; None where there is none."""
+    return path or environ.get(f"{ENV_PREFIX}CONFIG") or (DEFAULT_FILE if Path(DEFAULT_FILE).exists() else None)
+
+
+def overriding_variables(path: str, environ: Mapping[str, str]) -> list[str]:
+    """Return which variables win over a key of the file, as sentences.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    content = read_toml(Path(path))
+    found: list[str] = []
+    for name in sorted(environ):
+        if not name.startswith(ENV_PREFIX) or name in _NO_SETTINGS:
+            continue
+        place: object = content
+        keys, _ = _path_of(name, ENV_PREFIX)
+        for key in keys:
+            place = cast("dict[str, object]", place).get(key) if isinstance(place, dict) else None
+        if place is not None:
+            found.append(f"${name} overrides {'.'.join(keys)} of the file")
+    return found
+
+
+def parse_settings(
+    content: Mapping[str, Any], *, origin: str, prefix: str = ENV_PREFIX, variables: Container[str] = ()
+) -> Settings:
     """Return the settings that a mapping spells out, sections as mappings in it.
 
     Args:
         content: What is set.
         origin: Where it comes from, for messages.
         prefix: How the variables begin that set the same, for messages.
+        variables: Names of those that are set.
 
     Raises:
         ConfigError: A key is unknown or a value is out of range; says where, by the origin's name, and what to do.
@@ -65,7 +93,7 @@ def parse_settings(content: Mapping[str, Any], *, origin: str, prefix: str = ENV
     try:
         return Settings.model_validate(content)
     except ValidationError as exc:
-        raise ConfigError("\n".join(_explain(origin, error, prefix) for error in exc.errors())) from exc
+        raise ConfigError("\n".join(explain_error(origin, error, prefix, variables) for error in exc.errors())) from exc
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -79,7 +107,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as exc:
         raise ConfigError(f"{path}: cannot be read ({exc}); pass --config or set {ENV_PREFIX}CONFIG") from exc
     except tomllib.TOMLDecodeError as exc:
-        raise ConfigError(f"{path}: not TOML: {exc}") from exc
+        raise ConfigError(
+            f"{path}: not TOML: {exc}; correct that line: text stands in quotes, sections in [ ]"
+        ) from exc
 
 
 def read_variables(environ: Mapping[str, str], *, prefix: str = ENV_PREFIX) -> dict[str, Any]:
@@ -97,14 +127,15 @@ def read_variables(environ: Mapping[str, str], *, prefix: str = ENV_PREFIX) -> d
     for name, text in sorted(environ.items(), key=lambda item: not item[0].endswith("_FILE")):
         if not name.startswith(prefix) or name in _NO_SETTINGS:
             continue
-        *sections, key = name.removeprefix(prefix).lower().split("__")
+        (*sections, key), is_file = _path_of(name, prefix)
         value = text
-        if key.endswith("_file") and _is_secret([*sections, key.removesuffix("_file")]):
-            key = key.removesuffix("_file")
+        if is_file:
             try:
                 value = read_unwritable(Path(text)).strip()
             except (OSError, UnicodeDecodeError) as exc:
-                raise ConfigError(f"{name}: {text}: cannot be read ({exc})") from exc
+                raise ConfigError(
+                    f"{name}: {text}: cannot be read ({exc}); name a file that this user may read, or unset it"
+                ) from exc
         place = found
         for section in sections:
             inner: object = place.setdefault(section, {})
@@ -117,27 +148,19 @@ def read_variables(environ: Mapping[str, str], *, prefix: str = ENV_PREFIX) -> d
     return found
 
 
-def _section_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    """Return the model of a section, or None where the name is no section."""
-    kind = model.model_fields[name].annotation if name in model.model_fields else None
-    # Python 3.10 takes list[str] for a class, which issubclass() then refuses.
-    if isinstance(kind, type) and get_origin(kind) is None and issubclass(kind, BaseModel):
-        return kind
-    return None
-
-
-def _tables_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    """Return the model of a section that may be there several times, or None."""
-    kind = model.model_fields[name].annotation if name in model.model_fields else None
-    (inner,) = get_args(kind) if get_origin(kind) is list else (None,)
-    return inner if isinstance(inner, type) and get_origin(inner) is None and issubclass(inner, BaseModel) else None
+def _path_of(name: str, prefix: str) -> tuple[list[str], bool]:
+    """Return the sections and the key that a variable sets, and whether it names a file with the value."""
+    *sections, key = name.removeprefix(prefix).lower().split("__")
+    if key.endswith("_file") and _is_secret([*sections, key.removesuffix("_file")]):
+        return [*sections, key.removesuffix("_file")], True
+    return [*sections, key], False
 
 
 def _is_secret(path: list[str]) -> bool:
     model: type[BaseModel] = Settings
     *sections, key = path
     for section in sections:
-        inner = _section_of(model, section)
+        inner = section_of(model, section)
         if inner is None:
             return False
         model = inner
@@ -172,26 +195,3 @@ def _adopt_airflow_list(content: dict[str, Any], environ: Mapping[str, str]) -> 
         if environ.get(variable):
             content["auth_backends"] = environ[variable]
             return
-
-
-def _explain(origin: str, error: Any, prefix: str) -> str:
-    path = [str(part) for part in error["loc"]]
-    key = ".".join(path)
-    variable = prefix + "__".join(path).upper()
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(path[-1], _known_keys(path[:-1]), n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(_known_keys(path[:-1]))}"
-        return f"{origin}: {key} (or ${variable}): no such setting; {hint}"
-    return f"{origin}: {key} (or ${variable}): {error['msg']}"
-
-
-def _known_keys(path: list[str]) -> list[str]:
-    model: type[BaseModel] = Settings
-    for section in path:
-        if section.isdigit():  # which table of an array
-            continue
-        inner = _section_of(model, section) or _tables_of(model, section)
-        if inner is None:
-            return []
-        model = inner
-    return sorted(model.model_fields)

@@ -211,7 +211,7 @@ def _read_url(value: str) -> URL:
                 raise ConfigError("database_url: no PostgreSQL driver; pip install 'compat_auth[postgresql]'")
             return url.set(drivername="postgresql+psycopg")
         case other:
-            raise ConfigError(f"database_url: {other}: only sqlite and postgresql are supported")
+            raise ConfigError(f"database_url: {other}: only sqlite and postgresql are supported; write one of them")
 
 
 def _limit(connection: Connection) -> None:

@@ -18,6 +18,8 @@ from peers.pam import PASSWORDS, Pam
 from peers.slapd import SERVICE, SERVICE_PASSWORD, USERS, Slapd
 from security.gateway import Gateway, basic, running_gateway
 from security.upstream import Recorder, recording_upstream
+from serving import served
+from stub_airflow import StubAirflow
 
 pytestmark = pytest.mark.peer
 
@@ -146,11 +148,12 @@ def test_a_directory_that_goes_and_comes_back_is_503_meanwhile_and_nobody_restar
 
 @pytest.mark.parametrize(("directory", "knows"), [("ldap", "airflow_db"), ("pam", "mapping")])
 def test_check_finds_no_fault_with_such_a_configuration(
-    directory: str, knows: str, upstream: Recorder, slapd: Slapd, pam: Pam, tmp_path: Path
+    directory: str, knows: str, slapd: Slapd, pam: Pam, tmp_path: Path
 ) -> None:
-    config = write_config(tmp_path, upstream, slapd, pam, directory, knows)
+    with served(StubAirflow) as url:
+        config = write_config(tmp_path, Recorder(port=int(url.rpartition(":")[2])), slapd, pam, directory, knows)
 
-    findings = list(examine(load_settings(str(config), {})))
+        findings = list(examine(load_settings(str(config), {})))
 
     assert [finding.problem for finding in findings if finding.problem] == []
     assert {f"directory {directory}", f"directory {knows}"} <= {finding.what for finding in findings}

@@ -273,7 +273,7 @@ def test_an_answer_that_drips_is_given_up_after_the_time_limit() -> None:
     ],
 )
 def test_what_is_no_plain_url_is_a_configuration_error(url: str) -> None:
-    with pytest.raises(ConfigError, match=r"\[upstream\] url"):
+    with pytest.raises(ConfigError, match=r"upstream\.url"):
         login(url)
 
 

@@ -371,7 +371,7 @@ def test_a_strategy_that_cannot_work_is_a_configuration_error(token: dict[str, A
 
 
 def test_an_exchange_without_an_upstream_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigError, match=r"\[upstream\] url"):
+    with pytest.raises(ConfigError, match=r"upstream\.url"):
         build_strategy(Settings.model_validate({}))
 
 

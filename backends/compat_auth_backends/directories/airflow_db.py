@@ -156,6 +156,30 @@ class AirflowDatabaseDirectory:
 
         return self._ask(ask)
 
+    def anybody(self) -> DirectoryUser | None:
+        """Return the active user with the lowest number, or None if there is none.
+
+        Raises:
+            BackendUnavailable: The database could not be asked.
+        """
+        first = select(_users).where(_users.c.active.is_(True)).order_by(_users.c.id).limit(1)
+
+        def ask(connection: Connection) -> DirectoryUser | None:
+            row = connection.execute(first).one_or_none()
+            return None if row is None else self._describe(connection, row)
+
+        return self._ask(ask)
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the file of an SQLite database: where, why, and the remedy."""
+        if self._url.get_backend_name() != "sqlite":
+            return []
+        file = Path(self._url.database or "")
+        why = "does not exist" if not file.exists() else "is a folder" if file.is_dir() else ""
+        if not why and not os.access(file, os.R_OK):
+            why = "cannot be read by this user"
+        return [f"airflow_db.url: {file} {why}; copy sql_alchemy_conn of Airflow's [database]"] if why else []
+
     def find_session(self, session_id: str, now: datetime) -> bytes | None:
         """Return what Airflow's UI has stored for a session; None for one that is unknown or has expired.
 

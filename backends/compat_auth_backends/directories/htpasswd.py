@@ -98,8 +98,13 @@ class HtpasswdDirectory:
             found = list(self._current().problems)
         except ConfigError as exc:
             return [str(exc)]
-        except (OSError, BackendUnavailable) as exc:
-            return [f"{self._path}: cannot be read ({exc}); create it with `compat-auth users add`, or mend its mode"]
+        except FileNotFoundError:
+            how = f"create it: compat-auth users add NAME --file {self._path}, or correct the path"
+            return [f"htpasswd.file: {self._path} does not exist; {how}"]
+        except OSError as exc:
+            return [f"htpasswd.file: {self._path} cannot be read ({_why(exc)}); correct the path, or chown the file"]
+        except BackendUnavailable as exc:
+            return [f"{str(exc).partition(';')[0]}; let the user that we run as read the file, as UTF-8 text"]
         if status.st_mode & stat.S_IROTH:
             found.insert(0, f"{self._path}: everybody may read the hashes; chmod o-r {self._path}")
         return found

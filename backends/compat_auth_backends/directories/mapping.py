@@ -89,6 +89,15 @@ class MappingDirectory:
         """
         return self.file.current().get(username)
 
+    def anybody(self) -> DirectoryUser | None:
+        """Return an active user whose number in the upstream's database the file tells, or None.
+
+        Raises:
+            BackendUnavailable: The file cannot be read or has a mistake.
+        """
+        users = self.file.current().values()
+        return next((user for user in users if user.active and user.upstream_id), None)
+
     def problems(self) -> list[str]:
         """Return what is wrong with the file: where, why, and the remedy."""
         try:
