@@ -166,7 +166,8 @@ def test_a_wrong_password_and_an_unknown_name_are_the_next_directorys_to_judge(
     ],
 )
 def test_what_active_directory_and_389_say_of_a_user_who_may_not_log_in_is_understood(info: str, reason: str) -> None:
-    error = ldap.INVALID_CREDENTIALS({"result": 49, "desc": "Invalid credentials", "ctrls": [], "info": info})
+    api: Any = ldap
+    error = api.INVALID_CREDENTIALS({"result": 49, "desc": "Invalid credentials", "ctrls": [], "info": info})
 
     assert ldap_directory._reason_in(error) == reason
 

@@ -320,7 +320,7 @@ def _try_bind(connection: Any, dn: str, password: str, timeout_s: float) -> bool
     for control in controls:
         # The password is right, but expired (also in its grace time), locked, or to be changed first.
         if isinstance(control, _Policy) and (control.error is not None or control.graceAuthNsRemaining is not None):
-            return _POLICY_ERRORS.get(control.error, "password expired")
+            return "password expired" if control.error is None else _POLICY_ERRORS.get(control.error, "may not log in")
     return True
 
 
