@@ -16,6 +16,7 @@ from compat_auth.airflow.v1.translation import V1Translation
 from compat_auth.airflow.v1.translation import public_pages as v1_public_pages
 from compat_auth.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.audit_losses import refuse_without_log
+from compat_auth.browser_visits import BrowserVisits
 from compat_auth.chain import Chain
 from compat_auth.config import Settings, load_settings
 from compat_auth.credentials import Credential
@@ -81,6 +82,7 @@ class Gateway:
         given = build_given_tokens(settings, strategy, denials, reserves=self._decider.chain.reserves)
         oauth = OAuthPages.from_settings(settings, given)
         access = access_of(settings)
+        browsers = BrowserVisits.from_settings(settings, self._decider.app)
         self._forward_auth_port = port_of(settings)
         health: dict[str, Page] = {
             "live": live,
@@ -97,6 +99,7 @@ class Gateway:
             trusted=trusted,
             pages={**health, **asked, "/": nothing_else},
             denials=denials,
+            browsers=browsers,
             metadata_url=oauth.metadata_url,
         )
         self._gate = Gate(
@@ -116,6 +119,7 @@ class Gateway:
             denials=denials,
             metadata_url=oauth.metadata_url,
             max_judged_body=settings.airflow2_modules.max_body_bytes,
+            browsers=browsers,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -167,7 +171,7 @@ def create_flask_app(settings: Settings) -> Flask:
     app = Flask("compat_auth")
     # Backends of Airflow 2 may sign with it; nothing of ours does, and it need not outlive the process.
     app.secret_key = os.urandom(32)
-    CompatAuth(app, settings)
+    CompatAuth(app, settings, is_behind_gate=True)
     return app
 
 
@@ -363,6 +367,7 @@ def gate_rules(settings: Settings) -> GateRules:
         # A task's own token opens every secret of Airflow: whoever calls there, nobody does so as somebody of ours.
         task_api=Prefixes(["/execution/"] if settings.upstream.profile != "generic" else []),
         to_login=TO_LOGIN if settings.upstream.profile != "generic" else frozenset(),
+        logouts=settings.upstream.logouts(),
     )
 
 

@@ -238,13 +238,15 @@ class Decider:
         return await self._check_with_body(presented, credential, digest)
 
     async def identify(self, presented: Presented) -> Decision:
-        """Return who the caller is, without a token for the upstream: for pages of ours.
+        """Return who the caller is, by the Authorization value or else the cookies, without a token for the upstream.
 
         Raises:
             CompatAuthError: See `decide`.
         """
+        if presented.authorization is None:
+            return await self._check_with_body(presented, Absent(), b"", for_upstream=False)
         try:
-            key = credential_key(presented.authorization or "")
+            key = credential_key(presented.authorization)
         except CompatAuthError as error:
             _record(presented, Absent(), "reject", "", str(error))
             raise

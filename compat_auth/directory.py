@@ -51,6 +51,17 @@ class PasswordAccepted:
     token: Token | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class UserRefused:
+    """A directory's no to a user whom it knows and who may not log in, so that no other directory is asked.
+
+    Attributes:
+        reason: For logs only, such as "locked" or "password expired".
+    """
+
+    reason: str
+
+
 @runtime_checkable
 class UserDirectory(Protocol):
     """Users who can be looked up by name. Every method may be called from any thread.
@@ -92,6 +103,24 @@ class PasswordDirectory(Protocol):
             BackendUnavailable: The directory could not be asked.
         """
         ...
+
+
+@runtime_checkable
+class DecidingDirectory(PasswordDirectory, Protocol):
+    """A password directory that can tell a user who may not log in from a wrong password and from an unknown user."""
+
+    def decide(self, username: str, password: str) -> PasswordAccepted | UserRefused | None:
+        """Return the user when the password is right and the user may log in; None where another directory may decide.
+
+        Raises:
+            BackendUnavailable: The directory could not be asked.
+        """
+        ...
+
+
+def accepted_or_none(decision: PasswordAccepted | UserRefused | None) -> PasswordAccepted | None:
+    """Return what `PasswordDirectory.check` has to return for a decision."""
+    return decision if isinstance(decision, PasswordAccepted) else None
 
 
 Directory = HashDirectory | PasswordDirectory

@@ -13,6 +13,7 @@ from compat_auth import sessions
 from compat_auth.airflow2_module import app_settings
 from compat_auth.api.leaked_tokens import register_leak_receiver
 from compat_auth.api.personal_tokens import register_token_api
+from compat_auth.api.whoami import register_whoami
 from compat_auth.chain import Chain
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
@@ -25,7 +26,8 @@ from compat_auth.requirements import NOTHING_REQUIRED, Requirements
 from compat_auth.revocation import revocations_of
 from compat_auth.role_account_names import RoleAccountNames
 from compat_auth.shown_headers import shield_cookies
-from compat_auth.web.site import register_pages
+from compat_auth.web.page import lead_to_login
+from compat_auth.web.site import BLUEPRINT, register_pages
 
 __all__ = ["CompatAuth", "current_identity", "require", "requires_authentication"]
 
@@ -39,6 +41,7 @@ class CompatAuth:
     Args:
         app: The app, or None to call `init_app` later.
         settings: What to build; None means `app.config["COMPAT_AUTH"]`, else the file and the environment.
+        is_behind_gate: A gate of ours stands in front and answers for itself who the caller is.
 
     Attributes:
         chain: The backends, once `init_app` has run.
@@ -48,8 +51,12 @@ class CompatAuth:
     chain: Chain
     style: RefusalStyle
 
-    def __init__(self, app: Flask | None = None, settings: Settings | None = None) -> None:
+    def __init__(
+        self, app: Flask | None = None, settings: Settings | None = None, *, is_behind_gate: bool = False
+    ) -> None:
         self._settings = settings
+        self._is_behind_gate = is_behind_gate
+        self._login_prefix: str | None = None
         if app is not None:
             self.init_app(app)
 
@@ -74,8 +81,23 @@ class CompatAuth:
         register_pages(app, settings, self.chain)
         register_token_api(app, settings, self.chain, self.style)
         register_leak_receiver(app, settings)
+        if not self._is_behind_gate:
+            register_whoami(app, settings.prefix, self.chain, self.style)
+            if BLUEPRINT in app.blueprints and self._leads_in(settings):
+                self._login_prefix = settings.prefix
         shield_cookies(app)
         app.extensions["compat_auth"] = self
+
+    def lead_in(self) -> flask.Response | None:
+        """Return what a browser is answered that shows a page and has no login; None: the 401 that a program gets."""
+        return None if self._login_prefix is None else lead_to_login(self._login_prefix)
+
+    def _leads_in(self, settings: Settings) -> bool:
+        if settings.session.login:
+            return settings.session.login == "ours"
+        # A ticket is shown in answer to the challenge of a 401, and Airflow 2 had no other answer.
+        has_tickets = any(challenge.lower().startswith("negotiate") for challenge in self.chain.challenges())
+        return settings.mode == "strict" and not has_tickets
 
 
 def style_of(settings: Settings) -> RefusalStyle:
@@ -120,7 +142,10 @@ def _guarded(view: View, requirements: Requirements) -> View:
     def style() -> RefusalStyle:
         return _current().style
 
-    return guard_view(authenticate, challenges, view, style, requirements=requirements)
+    def lead_in() -> flask.Response | None:
+        return _current().lead_in()
+
+    return guard_view(authenticate, challenges, view, style, requirements=requirements, lead_in=lead_in)
 
 
 def _current() -> CompatAuth:

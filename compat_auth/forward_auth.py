@@ -199,6 +199,8 @@ def _page(dialect: Dialect, access: Access, hand_out: HandOut) -> Page:
         original = _original(dialect, request)
         authorization, cookies = original.intake.authorization, original.intake.cookies
         extra: tuple[tuple[bytes, bytes], ...] = ()
+        if gate.browsers is not None:
+            extra = tuple(await gate.browsers.log_out(gate, original))
         if not gate.rules.guards(original.path):
             dropped = await gate.dropped_from(original)
             authorization = authorization_without_ours(original)

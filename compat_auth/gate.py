@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from compat_auth import audit
@@ -56,6 +56,23 @@ REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
 # At the start, or behind the comma with which servers join two headers.
 _OUR_SCHEME = re.compile(rb"(?:^|[ \t,])(?:basic|negotiate)(?![^ \t,])", re.IGNORECASE)
 
+
+class Browsers(Protocol):
+    """What is done for browsers; see `compat_auth.browser_visits`."""
+
+    def leading_in(self, gate: Gate, request: GateRequest, send: Send) -> Send:
+        """Return the `send` by which a browser learns where to log in."""
+        ...
+
+    async def visit(self, gate: Gate, request: GateRequest, send: Send) -> Send | None:
+        """Return the `send` of a request for what stands behind; None where it is answered already."""
+        ...
+
+    async def log_out(self, gate: Gate, request: GateRequest) -> RawHeaders:
+        """Return what a request for the upstream's own logout takes from its browser, once our session has ended."""
+        ...
+
+
 Page = Callable[["Gate", GateRequest, Receive, Send], Awaitable[None]]
 Demand = Callable[[str, bytes, bytes], None]
 """Return when the caller may also ask this of the upstream: a method, a canonical path and a body; raises NotPermitted."""
@@ -75,6 +92,7 @@ class Gate:
         metadata_url: Where a caller finds who gives tokens for what stands behind, "" where it cannot be told; None:
             nowhere.
         max_judged_body: Bytes of a body that a backend has to see before the request goes on; beyond: 413.
+        browsers: What is done for browsers; None: nothing.
     """
 
     def __init__(
@@ -88,7 +106,9 @@ class Gate:
         denials: Denials | None = None,
         metadata_url: Callable[[GateRequest], str] | None = None,
         max_judged_body: int = 1024 * 1024,
+        browsers: Browsers | None = None,
     ) -> None:
+        self.browsers = browsers
         self.behind = app
         self.decider = decider
         self.rules = rules
@@ -116,6 +136,8 @@ class Gate:
             request: GateRequest | None = None
             try:
                 request = self._take_in(scope)
+                if self.browsers is not None:
+                    send = self.browsers.leading_in(self, request, send)
                 if self._bodies is not None and may_have_body(scope, request.intake.kept):
                     receive = self._hold_if_asked(request, receive, self._bodies)
                 await self._answer(request, receive, send)
@@ -159,6 +181,11 @@ class Gate:
 
     async def let_through(self, request: GateRequest, receive: Receive, send: Send) -> None:
         """Answer a request that is for what stands behind, guarded where its path is protected."""
+        if self.browsers is not None:
+            visited = await self.browsers.visit(self, request, send)
+            if visited is None:
+                return
+            send = visited
         if not self.rules.guards(request.path):
             dropped = await self.dropped_from(request)
             await self._hand_on(request, receive, send, authorization_without_ours(request), dropped)

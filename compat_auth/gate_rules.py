@@ -65,6 +65,7 @@ class GateRules:
         requirements: What paths ask of an identity.
         task_api: Paths that get no identity of ours even where they are protected.
         to_login: Whole paths at which the upstream sends a browser on to its login; they need no decision.
+        logouts: Whole paths of the upstream's own logout, the same way.
     """
 
     protect: Prefixes
@@ -75,10 +76,11 @@ class GateRules:
     requirements: tuple[PathRequirement, ...] = ()
     task_api: Prefixes = _NO_PATHS
     to_login: frozenset[bytes] = frozenset()
+    logouts: frozenset[bytes] = frozenset()
 
     def guards(self, path: bytes) -> bool:
         """Return whether a request for this path needs a decision."""
-        return self.protect.cover(path) and path not in self.to_login
+        return self.protect.cover(path) and path not in self.to_login and path not in self.logouts
 
     def bearer_for(self, path: bytes, granted: Granted) -> bytes | None:
         """Return the Authorization value with which an accepted request goes on, if any."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import wraps
+from dataclasses import replace
+from functools import partial, wraps
+from http import HTTPStatus
 from io import BytesIO
 from typing import Any, cast
 from urllib.parse import quote
@@ -209,6 +211,14 @@ def _occasion() -> Occasion:
     return Occasion(is_bearer(request.headers.get("Authorization")), request.environ.get(METADATA_URL, ""))
 
 
+def _unlimited(identity: Identity, for_every_scope: bool) -> Identity:  # private, and named at its one use
+    return replace(identity, scopes=None) if for_every_scope else identity
+
+
+def _refuse(wording: Wording, *, lead_in: Callable[[], flask.Response | None]) -> flask.Response:
+    return (lead_in() if wording.status == HTTPStatus.UNAUTHORIZED else None) or send_wording(wording)
+
+
 def guard_view(
     authenticate: Callable[[Credential], Outcome],
     challenges: Callable[[], tuple[str, ...]],
@@ -216,8 +226,21 @@ def guard_view(
     style: Callable[[], RefusalStyle] = RefusalStyle,
     *,
     requirements: Requirements = NOTHING_REQUIRED,
+    for_every_scope: bool = False,
+    lead_in: Callable[[], flask.Response | None] = lambda: None,
 ) -> View:
-    """Return the view so wrapped that it runs only for an accepted credential, with the identity signed in."""
+    """Return the view so wrapped that it runs only for an accepted credential, with the identity signed in.
+
+    Args:
+        authenticate: Judges a credential.
+        challenges: For a 401.
+        view: What is guarded.
+        style: How refusals look.
+        requirements: What must hold besides.
+        for_every_scope: A limited credential may ask for it, too, whatever its limits are.
+        lead_in: Returns what a browser is answered in place of a 401; None: the 401.
+    """
+    refuse = partial(_refuse, lead_in=lead_in)
 
     @wraps(view)
     @until_answered()
@@ -225,12 +248,12 @@ def guard_view(
         try:
             outcome = authenticate(_credential_of_request())
         except CompatAuthError as error:
-            return send_wording(style().word_error(error, challenges(), occasion=_occasion()))
+            return refuse(style().word_error(error, challenges(), occasion=_occasion()))
         match outcome:
             case Accept(identity, headers, used=used):
                 try:
                     _require_own_origin()
-                    require_permission(identity, requirements)
+                    require_permission(_unlimited(identity, for_every_scope), requirements)
                 except NotPermitted as error:
                     return send_wording(style().word_error(error, occasion=_occasion()))
                 if used is not None:
@@ -243,8 +266,8 @@ def guard_view(
             case Challenge(header):
                 return send_wording(style().word(401, (header,), occasion=_occasion()))
             case Reject(_, status, learnt):
-                return send_wording(style().word(status, learnt or challenges(), occasion=_occasion()))
+                return refuse(style().word(status, learnt or challenges(), occasion=_occasion()))
             case Skip(learnt):
-                return send_wording(style().word(401, learnt or challenges(), occasion=_occasion()))
+                return refuse(style().word(401, learnt or challenges(), occasion=_occasion()))
 
     return guarded

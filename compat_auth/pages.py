@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 
+from compat_auth.api.whoami import content_of
 from compat_auth.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.audit_losses import LOSSES
 from compat_auth.decision import Granted
@@ -75,19 +76,7 @@ async def whoami(gate: Gate, request: GateRequest, _receive: Receive, send: Send
     if not isinstance(decision, Granted):
         await gate.refuse(send, decision, request)
         return
-    identity = decision.identity
-    content = {
-        "username": identity.username,
-        "backend": identity.backend,
-        "directory": identity.directory,
-        "email": identity.email,
-        "roles": list(identity.roles),
-        "groups": list(identity.groups),
-        "role_account": identity.role_account,
-        "scopes": None if identity.scopes is None else [str(scope) for scope in identity.scopes],
-        "expires_at": identity.expires_at,
-        "credential_id": identity.credential_id,
-    }
+    content = content_of(decision.identity)
     headers = [*_NO_STORE, *decision.headers]
     await respond(send, 200, json.dumps(content).encode(), content_type=_JSON, headers=headers)
 

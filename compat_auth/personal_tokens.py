@@ -23,7 +23,7 @@ from compat_auth.token_notices import TokenNotices
 from compat_auth.token_owners import TokenOwners
 from compat_auth.token_recognition import TokenRecognition
 from compat_auth.token_uses import TokenUses
-from compat_auth.token_wishes import NewToken, Wish, end_of, require_within
+from compat_auth.token_wishes import NewToken, Wish, days_given, end_of, require_within
 from compat_auth.webhook import Webhook
 
 MAX_OVERLAP_S = 7 * 86400
@@ -182,7 +182,7 @@ class PersonalTokens:
 
         Args:
             token: As it is now.
-            days: Its last day, counted from today (UTC); None for the default.
+            days: Its last day, counted from today (UTC); None for as many days as it was given before.
             overlap_s: Seconds for which the old secret works on; 0: it dies at once.
             within: See `Wish`.
 
@@ -208,7 +208,7 @@ class PersonalTokens:
             old_digest=token.digest if overlap_s else b"",
             old_pepper_id=token.pepper_id if overlap_s else "",
             old_until=min(now + overlap_s, token.expires) if overlap_s else 0,
-            expires=end_of(self.rules, now, days),
+            expires=end_of(self.rules, now, days_given(self.rules, token) if days is None else days),
             refreshed=now,
             owner_missing=None,
         )

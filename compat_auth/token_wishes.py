@@ -70,6 +70,14 @@ def require_within(texts: tuple[str, ...], within: tuple[Scope, ...] | None) -> 
         raise NotPermitted("scopes: wider than those of the credential that asks")
 
 
+def days_given(rules: PersonalTokenSettings, token: PersonalToken) -> int:
+    """Return for how many days a token was given when it was made or last refreshed; no more than the rules allow now."""
+    first = datetime.fromtimestamp(token.refreshed or token.created, timezone.utc).date()
+    # The end is the midnight after the last day, which counts.
+    last = datetime.fromtimestamp(token.expires - 1, timezone.utc).date()
+    return min(max(1, (last - first).days), rules.max_days)
+
+
 def end_of(rules: PersonalTokenSettings, now: int, days: int | None) -> int:
     """Return when a day ends that is so many days ahead: that day counts, in UTC.
 

@@ -52,6 +52,8 @@ class TokenServer:
     logins: list[Got] = field(default_factory=list[Got])
     requests: list[Got] = field(default_factory=list[Got])
     issued: list[str] = field(default_factory=list[str])
+    personal: dict[str, str] = field(default_factory=dict[str, str])
+    questions: list[Got] = field(default_factory=list[Got])
     revoked: set[str] = field(default_factory=set[str])
     revocations: list[Got] = field(default_factory=list[Got])
     on_revocation: Callable[[Got], Answer | None] = lambda _got: None
@@ -75,10 +77,16 @@ class TokenServer:
                 self.revocations.append(got)
                 self.revoked.update(dict(parse_qsl(got.body.decode())).values())
             return self.on_revocation(got) or Answer(200)
+        token = got.headers.get("authorization", "").removeprefix("Bearer ")
+        if got.path == "/compat-auth/whoami":
+            with self.lock:
+                self.questions.append(got)
+            if token not in self.personal or token in self.revoked:
+                return Answer(401, {"WWW-Authenticate": "Bearer"})
+            return Answer(200, body=json.dumps({"username": self.personal[token]}).encode())
         with self.lock:
             self.requests.append(got)
-        token = got.headers.get("authorization", "").removeprefix("Bearer ")
-        if token not in self.issued or token in self.revoked:
+        if (token not in self.issued and token not in self.personal) or token in self.revoked:
             return self.on_request(got) or Answer(401, {"WWW-Authenticate": "Bearer"})
         return self.on_request(got) or Answer(200)
 

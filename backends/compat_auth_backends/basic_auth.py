@@ -1,7 +1,9 @@
 """User name and password (RFC 7617), checked in directories, in the configured order.
 
 A hash directory that knows the user decides: the next is not asked, so that a user disabled here cannot come in there.
-A password directory cannot tell an unknown user from a wrong password, so after its no the next one is asked.
+A password directory cannot tell an unknown user from a wrong password, so after its no the next one is asked. It is not
+asked where the directory says that it knows the user and that this user may not log in: disabled, locked, or with an
+expired password.
 
 Whoever is refused costs one hash: for an unknown or disabled user, or one without a usable hash, a decoy is checked
 that is as costly as the costliest of all directories. What a password directory takes by itself comes on top, for the
@@ -21,7 +23,16 @@ from compat_auth.airflow2_module import airflow2_contract
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Basic, Credential
-from compat_auth.directory import Directory, DirectoryUser, HashDirectory
+from compat_auth.directory import (
+    DecidingDirectory,
+    Directory,
+    DirectoryUser,
+    HashDirectory,
+    PasswordAccepted,
+    PasswordDirectory,
+    UserDirectory,
+    UserRefused,
+)
 from compat_auth.directory_catalog import load_password_directories
 from compat_auth.hash_pool import HashPool
 from compat_auth.hashing import check_hash, decoy_like
@@ -86,9 +97,11 @@ class BasicAuthBackend(Backend):
                 if user is not None:
                     return self._check(directory, user, credential.password)
             else:
-                accepted = directory.check(credential.username, credential.password)
-                if accepted is not None:
-                    return self._accept(directory, accepted.user, accepted.token)
+                decision = self._ask(directory, credential)
+                if isinstance(decision, UserRefused):
+                    return Reject(f"{directory.name}: {decision.reason}")
+                if decision is not None:
+                    return self._accept(directory, decision.user, decision.token)
         self._spend_decoy(credential.password)
         # A password directory may know the user.
         are_all_hashes = all(isinstance(directory, HashDirectory) for directory in self._directories)
@@ -97,6 +110,18 @@ class BasicAuthBackend(Backend):
     def challenges(self) -> tuple[str, ...]:
         """Return the invitation to a user name and password, in UTF-8 (RFC 7617 section 2.1)."""
         return (f'Basic realm="{self._realm}", charset="UTF-8"',)
+
+    def _ask(self, directory: PasswordDirectory, credential: Basic) -> PasswordAccepted | UserRefused | None:
+        username, password = credential.username, credential.password
+        if isinstance(directory, DecidingDirectory):
+            return directory.decide(username, password)
+        accepted = directory.check(username, password)
+        if accepted is None and directory is not self._directories[-1] and isinstance(directory, UserDirectory):
+            # The next directory must not let in whom this one has disabled.
+            user = directory.find(username)
+            if user is not None and not user.active:
+                return UserRefused("user is disabled")
+        return accepted
 
     def _check(self, directory: HashDirectory, user: DirectoryUser, password: str) -> Outcome:
         if not user.active or not user.password_hash:

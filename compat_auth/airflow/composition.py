@@ -19,6 +19,7 @@ from compat_auth.airflow.v1.translation import V1Translation, public_pages
 from compat_auth.api import leaked_tokens, personal_tokens
 from compat_auth.app import build_decider, build_lookup, create_flask_app, gate_rules, protected_paths, translates_v1
 from compat_auth.asgi import ASGIApp
+from compat_auth.browser_visits import LOGINS, BrowserVisits
 from compat_auth.config import Settings
 from compat_auth.config.loading import merge, parse_settings, read_toml, read_variables
 from compat_auth.denials import Denials
@@ -92,8 +93,16 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
         denials=denials,
         metadata_url=oauth.metadata_url,
         max_judged_body=settings.airflow2_modules.max_body_bytes,
+        browsers=BrowserVisits.from_settings(settings, decider.app),
     )
-    guarded = Guarded([*protected_paths(settings), settings.prefix], gate.paths)
+    leads = settings.session.login == "ours"
+    logins = LOGINS if leads else ()
+    guarded = Guarded(
+        [*protected_paths(settings), settings.prefix],
+        (*gate.paths, *(path.decode("utf-8", "surrogatepass") for path in (*gate.rules.logouts, *logins))),
+        # A browser with a session of ours gets Airflow's cookie with whatever it asks for.
+        gate.rules.own_cookies if leads else (),
+    )
     tokens = personal_tokens_of(decider.app)
     return Door(app, gate, guarded, (manager, denials, *([tokens] if tokens is not None else [])))
 
@@ -162,7 +171,7 @@ def _flask_app(manager: AuthManager, settings: Settings) -> Flask:
         return create_flask_app(settings)
     manager.end_old_sessions()
     app = manager.flask_app
-    CompatAuth(app, settings)
+    CompatAuth(app, settings, is_behind_gate=True)
     if "csrf" in app.extensions:
         for name in app.blueprints.keys() & _BLUEPRINTS:
             app.extensions["csrf"].exempt(app.blueprints[name])

@@ -91,17 +91,26 @@ class Guarded:
 
     Args:
         prefixes: What is protected, and where our own pages are.
-        pages: Pages of ours elsewhere, by whole path.
+        pages: Whole paths elsewhere: pages of ours, and Airflow's own login and logout.
+        cookies: Names of our session's cookie: a request that brings one is seen wherever it goes, but to the API of
+            tasks.
     """
 
-    def __init__(self, prefixes: Iterable[str], pages: Iterable[str] = ()) -> None:
+    def __init__(self, prefixes: Iterable[str], pages: Iterable[str] = (), cookies: Iterable[bytes] = ()) -> None:
         self._prefixes = Prefixes([*prefixes])
         self._pages = frozenset(pages)
+        self._cookies = tuple(cookies)
 
     def cover(self, scope: Scope) -> bool:
         """Return whether the gate has to see the request."""
         path = route_path(scope)
-        return self._prefixes.cover(path.encode("utf-8", "surrogatepass")) or path in self._pages
+        if self._prefixes.cover(path.encode("utf-8", "surrogatepass")) or path in self._pages:
+            return True
+        return bool(self._cookies) and not path.startswith(_TASK_API) and self._has_session(scope)
+
+    def _has_session(self, scope: Scope) -> bool:
+        values = [value for name, value in scope["headers"] if name == b"cookie"]
+        return any(name in value for value in values for name in self._cookies)
 
 
 class Lasting(Protocol):

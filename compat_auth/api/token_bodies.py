@@ -38,7 +38,9 @@ class NewTokenBody(_Body):
 class RefreshBody(_Body):
     """A token to be given a new secret."""
 
-    days: int | None = Field(default=None, description="Its new last day, counted from today (UTC).")
+    days: int | None = Field(
+        default=None, description="Its new last day, counted from today (UTC); without it, as many days as it had."
+    )
     until: date | None = Field(default=None, description="Instead of days: its new last day (UTC).")
     overlap_s: int = Field(default=0, description="Seconds for which the old secret works on.")
 

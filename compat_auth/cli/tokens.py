@@ -65,7 +65,7 @@ def list_tokens(config_path: str | None, user: str | None, as_json: bool) -> Non
 @tokens.command()
 @config_option
 @_id
-@_days
+@click.option("--days", type=int, help="The last day, counted from today (UTC); default: as many days as it had.")
 @click.option("--overlap", "overlap_s", type=int, default=0, help="Seconds for which the old secret works on.")
 def refresh(config_path: str | None, token_id: str, days: int | None, overlap_s: int) -> None:
     """Give the token ID a new secret and a new end, and print it."""

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from compat_auth.client.origin import Origin
 from compat_auth.errors import LoginRefused
+from compat_auth.token_format import looks_like_one
 
 _VISIBLE = re.compile(r"[!-~]+")
 
@@ -27,11 +28,14 @@ class Presented:
         body: JSON.
         confirm: Gets the `WWW-Authenticate` of a success, and raises `LoginUnavailable` where the server did not prove
             who it is.
+        bearer: A personal token, which the server takes with every request: no other token is asked for. "" for any
+            other credential.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     body: bytes = field(default=b"{}", repr=False)
     confirm: Callable[[str], None] = accept_any_answer
+    bearer: str = field(default="", repr=False)
 
 
 class Credential(Protocol):
@@ -55,8 +59,9 @@ class Password:
     password: str = field(repr=False)
 
     def present(self, server: Origin) -> Presented:
-        """Return both in the form that Airflow's own endpoint takes, too."""
-        del server
+        """Return both in the form that Airflow's own endpoint takes, too; a personal token as the Bearer that it is."""
+        if looks_like_one(self.password):
+            return BearerToken(self.password).present(server)
         return Presented(body=json.dumps({"username": self.username, "password": self.password}).encode())
 
 
@@ -77,4 +82,5 @@ class BearerToken:
         if not _VISIBLE.fullmatch(token):
             # The value stays out of the message, and a line break out of the header.
             raise LoginRefused("the token is empty, or holds characters that no token has")
-        return Presented(headers={"Authorization": f"Bearer {token}"})
+        # A limited one cannot be exchanged: the token that came back would have no limits.
+        return Presented(headers={"Authorization": f"Bearer {token}"}, bearer=token if looks_like_one(token) else "")

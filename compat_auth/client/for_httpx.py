@@ -86,9 +86,10 @@ def _send_once(request: LoginRequest) -> LoginAnswer:
 
 def _post(client: httpx.Client, request: LoginRequest) -> LoginAnswer:
     try:
-        answer = client.post(
+        answer = client.request(
+            request.method,
             request.url,
-            content=request.body,
+            content=request.body or None,
             headers=dict(request.headers),
             auth=httpx.Auth(),
             follow_redirects=False,

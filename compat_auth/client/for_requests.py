@@ -89,9 +89,10 @@ def send_once(request: LoginRequest) -> LoginAnswer:
 
 def _post(session: requests.Session, request: LoginRequest) -> LoginAnswer:
     try:
-        answer = session.post(
+        answer = session.request(
+            request.method,
             request.url,
-            data=request.body,
+            data=request.body or None,
             headers=dict(request.headers),
             # Without an `auth`, requests would put the password of a .netrc in the place of ours.
             auth=_as_it_is,

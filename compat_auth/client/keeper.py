@@ -130,13 +130,15 @@ class TokenKeeper:
 
 
 def log_in(server: Server, credential: Credential, send: Send, *, now: float) -> Lease:
-    """Return a new token.
+    """Return a new token; a personal token is its own, and the server is not asked.
 
     Raises:
         LoginRefused: The server does not want the credential, or there is none to show.
         LoginUnavailable: The server gave no token, or did not prove who it is.
     """
     presented = credential.present(server.origin)
+    if presented.bearer:
+        return Lease(presented.bearer, None)
     answer = send(make_request(server, presented))
     lease = read_answer(server, answer, now=now)
     presented.confirm(answer.headers.get("www-authenticate", ""))

@@ -23,17 +23,19 @@ _LATER = frozenset({429, 503})
 
 @dataclass(frozen=True, slots=True)
 class LoginRequest:
-    """A POST that no library may redirect, repeat or add credentials to.
+    """A request that no library may redirect, repeat or add credentials to.
 
     Attributes:
         url: Where to.
         headers: All that it needs.
-        body: JSON, or a form.
+        body: JSON, or a form; b"" for a GET.
+        method: `POST` or `GET`.
     """
 
     url: str
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
+    method: str = "POST"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,25 @@ def make_revocation(server: Server, token: str) -> LoginRequest:
     return LoginRequest(server.revocation_url, headers, urlencode({"token": token}).encode())
 
 
+def make_question(server: Server, bearer: str) -> LoginRequest:
+    """Return the request that asks the server whether a personal token works."""
+    headers = {"Accept": "application/json", "Authorization": f"Bearer {bearer}"}
+    return LoginRequest(server.whoami_url, headers, b"", "GET")
+
+
+def require_known(server: Server, answer: LoginAnswer) -> None:
+    """Return where the server knows the owner of a personal token.
+
+    Raises:
+        LoginRefused: The token does not work there.
+        LoginUnavailable: Anything else came back.
+    """
+    where = server.whoami_url
+    _require_answer(where, answer)
+    if answer.status != 200 or not isinstance(_parse(answer.body).get("username"), str):
+        raise LoginUnavailable(f"{where}: answered {answer.status} without a user name")
+
+
 def require_revoked(server: Server, answer: LoginAnswer) -> None:
     """Return where the server has taken a token back.
 
@@ -115,6 +136,17 @@ def read_answer(server: Server, answer: LoginAnswer, *, now: float) -> Lease:
         LoginUnavailable: Anything else than a token came back.
     """
     where = server.token_url
+    _require_answer(where, answer)
+    if answer.status not in (200, 201):
+        raise LoginUnavailable(f"{where}: answered {answer.status} instead of a token")
+    content = _parse(answer.body)
+    value = content.get("access_token")
+    if not isinstance(value, str) or len(value) > MAX_TOKEN_CHARS or not _TOKEN.fullmatch(value):
+        raise LoginUnavailable(f"{where}: answered {answer.status} without a usable access_token")
+    return Lease(value, _lifetime_s(value, content, _server_time(answer, now)))
+
+
+def _require_answer(where: str, answer: LoginAnswer) -> None:
     if answer.status in (401, 403):
         known = "wrong, expired or revoked" if answer.status == 401 else "not allowed here"
         raise LoginRefused(f"{where}: the credential was refused ({answer.status}): {known}")
@@ -131,13 +163,6 @@ def read_answer(server: Server, answer: LoginAnswer, *, now: float) -> Lease:
         raise LoginUnavailable(
             f"{where}: {answer.status}; try again " + (f"in {later} s" if later.isdigit() else "later")
         )
-    if answer.status not in (200, 201):
-        raise LoginUnavailable(f"{where}: answered {answer.status} instead of a token")
-    content = _parse(answer.body)
-    value = content.get("access_token")
-    if not isinstance(value, str) or len(value) > MAX_TOKEN_CHARS or not _TOKEN.fullmatch(value):
-        raise LoginUnavailable(f"{where}: answered {answer.status} without a usable access_token")
-    return Lease(value, _lifetime_s(value, content, _server_time(answer, now)))
 
 
 def _lifetime_s(token: str, content: Mapping[str, Any], server_time: float) -> float | None:

@@ -60,6 +60,11 @@ class Server:
         return f"{self.base}/auth/token"
 
     @property
+    def whoami_url(self) -> str:
+        """Where a gateway says whose a credential is; an Airflow without a gateway has no such place."""
+        return f"{self.base}/compat-auth/whoami"
+
+    @property
     def revocation_url(self) -> str:
         """Where a token is taken back (RFC 7009); an Airflow without a gateway has no such place."""
         return f"{self.base}/compat-auth/revoke"

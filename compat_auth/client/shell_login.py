@@ -10,13 +10,13 @@ from dataclasses import replace
 from compat_auth.client.credential import BearerToken, Credential, Password
 from compat_auth.client.keeper import log_in, renew_after_s
 from compat_auth.client.kept_logins import KERBEROS, PASSWORD, TOKEN, KeptLogin, KeptLogins, Secret
-from compat_auth.client.login import Send, make_revocation, require_revoked
+from compat_auth.client.login import Send, make_question, make_revocation, require_known, require_revoked
 from compat_auth.client.origin import parse_server
 from compat_auth.errors import NotLoggedIn
 
 
 def log_in_to(login: KeptLogin, credential: str, *, now: Callable[[], float] = time.time) -> Secret:
-    """Return the secret to be kept: the credential, and a first token.
+    """Return the secret to be kept: the credential, and a first token; a personal token is its own.
 
     Raises:
         LoginRefused: The server does not want the credential.
@@ -28,6 +28,9 @@ def log_in_to(login: KeptLogin, credential: str, *, now: Callable[[], float] = t
     send: Send = importlib.import_module("compat_auth.client.for_requests").send_once
     started = now()
     lease = log_in(server, _credential(login, credential), send, now=started)
+    if lease.value == credential:
+        # Nobody has looked at it yet.
+        require_known(server, send(make_question(server, credential)))
     return Secret(credential, lease.value, started + renew_after_s(lease))
 
 
@@ -59,7 +62,10 @@ def log_out_of(kept: KeptLogins, login: KeptLogin, *, also_credential: bool = Fa
     """
     try:
         secret = kept.secret_of(login)
-        tokens = (secret.token, secret.credential if also_credential and login.kind == TOKEN else "")
+        # A personal token is both; its owner has made it, and other scripts may use it.
+        is_personal = secret.token == secret.credential
+        ends_credential = also_credential and (is_personal or login.kind == TOKEN)
+        tokens = ("" if is_personal else secret.token, secret.credential if ends_credential else "")
         for token in filter(None, tokens):
             _revoke(login, token)
     except NotLoggedIn:

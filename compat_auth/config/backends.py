@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field, SecretStr
 
 from compat_auth.config.fields import Names, Secrets, Section, Values
@@ -55,6 +57,12 @@ class SessionSettings(Section):
         default="compat_auth_session",
         pattern=r"^[A-Za-z][A-Za-z0-9_-]*$",
         description="Name of the cookie on plain HTTP; on HTTPS `__Host-` stands before it.",
+    )
+    login: Literal["", "ours", "upstream"] = Field(
+        default="",
+        description="Where a browser logs in. ours: at our page, also where the upstream's pages would send it to their "
+        "own, and their login cookie is renewed while our session lives. upstream: never led to our page. Empty: led to "
+        "our page in place of a 401.",
     )
 
 

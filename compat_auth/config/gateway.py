@@ -8,6 +8,9 @@ from pydantic import BeforeValidator, Field, SecretStr
 
 from compat_auth.config.fields import Names, Prefixes, Profile, Section, Strategy, Table, Values, read_truth
 
+# 3.x; FabAuthManager, SimpleAuthManager and KeycloakAuthManager in it; 2.x.
+_AIRFLOW_LOGOUTS = ("/api/v2/auth/logout", "/auth/logout", "/auth/logout/", "/logout", "/logout/")
+
 
 class UpstreamSettings(Section):
     """The newer API behind us."""
@@ -25,6 +28,10 @@ class UpstreamSettings(Section):
         default=False,
         description="Airflow before 3.1.1: its pages take the login cookie by script, so a login sets it without HttpOnly.",
     )
+    logout_paths: Prefixes = Field(
+        default=[],
+        description="Whole paths of the upstream's own logout, which ends our session, too; empty: those of Airflow.",
+    )
     timeout_s: float = Field(default=60, gt=0, description="Seconds to wait for the first byte of an answer.")
     connect_timeout_s: float = Field(default=5, gt=0, description="Seconds to wait for a connection.")
     idle_timeout_s: float = Field(default=300, gt=0, description="Seconds that an answer may pause between two parts.")
@@ -40,6 +47,11 @@ class UpstreamSettings(Section):
     roles: Table = Field(
         default={}, description="airflow-simple: user name to role (ADMIN, OP, USER, VIEWER); '*' is everybody else."
     )
+
+    def logouts(self) -> frozenset[bytes]:
+        """Return the whole paths of the upstream's own logout."""
+        known = _AIRFLOW_LOGOUTS if self.profile != "generic" else ()
+        return frozenset(path.encode("utf-8", "surrogatepass") for path in self.logout_paths or known)
 
 
 class TokenSettings(Section):

@@ -26,6 +26,12 @@ def set_hand_off(app: Flask, hand_off: HandOff) -> None:
     app.extensions[_EXTENSION] = hand_off
 
 
+def hand_off_of(app: Flask) -> HandOff | None:
+    """Return what makes the token of the upstream's own login cookie; None where there is no such cookie."""
+    found: HandOff | None = app.extensions.get(_EXTENSION)
+    return found
+
+
 class UpstreamCookie:
     """The login cookie of the upstream's own pages; without one, nothing happens.
 
@@ -45,7 +51,7 @@ class UpstreamCookie:
         Raises:
             CompatAuthError: The upstream would have no token for this user, or there is none at present.
         """
-        hand_off: HandOff | None = flask.current_app.extensions.get(_EXTENSION)
+        hand_off = hand_off_of(flask.current_app)
         return None if hand_off is None or not self.name else hand_off(identity, credential, yielded)
 
     def keep(self, answer: Response, token: Token | None) -> None:
@@ -53,6 +59,15 @@ class UpstreamCookie:
         if token is not None:
             max_age_s = min(max(0, int(token.expires_at - time.time()) - _TOKEN_MARGIN_S), _TOKEN_MAX_AGE_S)
             set_cookie(answer, self.name, token.value, max_age_s, path=here("/"), http_only=not self._is_read_by_script)
+
+    def header(self, token: Token | None) -> list[str]:
+        """Return the Set-Cookie values that give the browser the cookie, or take it away: None."""
+        answer = Response()
+        if token is None:
+            self.clear(answer)
+        else:
+            self.keep(answer, token)
+        return answer.headers.getlist("Set-Cookie")
 
     def clear(self, answer: Response) -> None:
         """Take the cookie from the browser."""

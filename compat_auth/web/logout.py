@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import flask
 from flask import Response, request
 
 from compat_auth import sessions
 from compat_auth.csrf import is_same_token
+from compat_auth.errors import InvalidSession
 from compat_auth.live_sessions import live_sessions_of
+from compat_auth.session_cookie import Session
 from compat_auth.web.hand_off import UpstreamCookie
 from compat_auth.web.leftovers import end_leftovers
 from compat_auth.web.page import here, is_too_large, record, redirect, render_page, source_forgery
@@ -54,6 +58,31 @@ class LogoutPage:
         if session is None:
             return render_page("logout.html", status, username="", token="")
         return render_page("logout.html", status, username=session.username, token=session.csrf_token)
+
+
+def end_along(upstream_cookie: UpstreamCookie) -> list[str]:
+    """End every session that Flask's current request shows, and return the Set-Cookie values that clear its cookies.
+
+    For a request for the upstream's own logout, which has been found to come from our own pages.
+
+    Raises:
+        BackendUnavailable: The store could not be asked.
+    """
+    live = live_sessions_of(flask.current_app)
+    if live is None:
+        return []
+    secure = request.is_secure
+    ended: Session | None = None
+    # Two of one name: another host of the domain has set one of them. Both end.
+    for value in dict.fromkeys(sessions.cookie_values(live)):
+        with contextlib.suppress(InvalidSession):
+            ended = live.find(value, secure=secure)
+            end_leftovers(upstream_cookie.name, ended, everywhere=False)
+            live.end(ended)
+            record("logout", ended.username, "by the upstream's logout")
+    if ended is None:
+        end_leftovers(upstream_cookie.name, None, everywhere=False)
+    return [live.cookie.clearing(secure=secure), *upstream_cookie.header(None)]
 
 
 def show_session() -> Response:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 import flask
 from flask import Response, render_template, request
 
 from compat_auth import audit
 from compat_auth.csrf import Source, find_forgery
+from compat_auth.navigation import is_navigation
+from compat_auth.safe_next import safe_next
 from compat_auth.session_cookie import new_secret
 
 MAX_FORM_BYTES = 16384
@@ -66,6 +68,20 @@ def redirect(target: str) -> Response:
 def here(path: str) -> str:
     """Return a path of this application as the browser asks for it: Airflow may have a path in front."""
     return request.script_root + path
+
+
+def lead_to_login(prefix: str) -> Response | None:
+    """Return the redirect to our login page, and from there back, for a browser that shows a page; None for others."""
+    headers = request.headers
+    asks = is_navigation(request.method, headers.get("Sec-Fetch-Mode"), headers.get("Accept"))
+    if not asks or "Authorization" in headers:
+        return None
+    query = "?" + request.query_string.decode("ascii", "replace") if request.query_string else ""
+    target = safe_next(quote(request.script_root + request.path, safe="/!$&'()*+,;=:@~") + query, here("/"))
+    answer = redirect(f"{here(prefix)}login?next={quote(target)}")
+    answer.status_code = 302
+    answer.headers["Cache-Control"] = "no-store"
+    return answer
 
 
 def is_too_large() -> bool:

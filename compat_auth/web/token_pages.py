@@ -15,7 +15,7 @@ from compat_auth.session_cookie import Session
 from compat_auth.store.personal_token_rows import PersonalToken
 from compat_auth.token_access import TokenAccess
 from compat_auth.token_notices import notice_stage
-from compat_auth.token_wishes import NewToken
+from compat_auth.token_wishes import NewToken, days_given
 from compat_auth.web.account import Account, View, render_account, show_message
 from compat_auth.web.page import allow_script, here, record, redirect
 from compat_auth.web.token_form import TokenForm, day_ahead, days_until, field_of
@@ -101,7 +101,9 @@ class TokenPages:
         return self._made(session, made, "created")
 
     def _ask_refresh(self, session: Session) -> Response:
-        return self._render_refresh(session, 200, self._find(session), self._empty_form().until)
+        token = self._find(session)
+        until = day_ahead(self._tokens.now(), days_given(self._tokens.rules, token))
+        return self._render_refresh(session, 200, token, until)
 
     def _refresh(self, session: Session) -> Response:
         token, until = self._find(session), request.form.get("until", "")

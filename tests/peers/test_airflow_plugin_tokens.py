@@ -34,6 +34,7 @@ EXCHANGE = {
     "subject_token_type": "urn:x-compat-auth:token-type:personal-token",
 }
 SEEN_S = 1.0
+OURS = ("compat_auth_session", "_token")
 
 
 class Made(NamedTuple):
@@ -301,6 +302,48 @@ def test_whoever_logs_in_on_our_page_is_logged_in_at_airflow_s_and_a_logout_ends
     assert "_token" not in browser.cookies
     time.sleep(SEEN_S)
     assert statuses(url, "/ui/auth/me", kept) == {401}
+
+
+def test_airflow_s_own_logout_ends_our_session_too_and_another_site_s_does_not(
+    url: str, browser: requests.Session
+) -> None:
+    copies = {name: value for name, value in browser.cookies.items() if name in OURS}
+    logout, dags = f"{url}/api/v2/auth/logout", f"{url}/api/v2/dags"
+
+    call("GET", logout, cookies=copies, headers={"Sec-Fetch-Site": "cross-site"})
+    before = call("GET", dags, cookies={OURS[0]: copies[OURS[0]]}).status_code
+    left = browser.get(logout, headers={"Sec-Fetch-Site": "same-origin"}, allow_redirects=False)
+    time.sleep(SEEN_S)
+    after = {name: {call("GET", dags, cookies={name: copies[name]}).status_code for _ in range(8)} for name in OURS}
+
+    assert before == 200
+    assert left.status_code in (302, 303, 307)
+    assert after == {name: {401} for name in OURS}
+    assert set(OURS).isdisjoint(browser.cookies.keys())
+
+
+def test_with_our_login_airflow_s_pages_lead_to_it_and_renew_their_cookie(plugged_airflow: StartPlugged) -> None:
+    airflow = plugged_airflow(seed.SIMPLE, AIRFLOW__COMPAT_AUTH__SESSION__LOGIN="ours", **SETTINGS)
+    url, navigate = airflow.url, {"Sec-Fetch-Mode": "navigate", "Sec-Fetch-Site": "same-origin"}
+    led = call("GET", f"{url}/api/v2/auth/login?next={url}/dags", headers=navigate)
+    refused = call("GET", f"{url}/api/v2/dags", headers=navigate)
+    with requests.Session() as browser:
+        browser.trust_env = False
+        form = {
+            "token": token_in(browser.get(f"{url}/compat-auth/login").text),
+            "username": "admin",
+            "password": "admin",
+        }
+        browser.post(f"{url}/compat-auth/login", data=form, allow_redirects=False)
+        browser.cookies.pop("_token")
+
+        me = browser.get(f"{url}/ui/auth/me")
+
+        assert (led.status_code, led.headers["Location"]) == (302, "/compat-auth/login?next=/dags")
+        assert (refused.status_code, refused.headers["Location"]) == (302, "/compat-auth/login?next=/api/v2/dags")
+        assert (me.status_code, me.json()["username"]) == (200, "admin")
+        assert "_token" in browser.cookies
+    assert call("GET", f"{url}/api/v2/dags").status_code == 401
 
 
 def test_a_token_made_on_the_page_works(url: str, browser: requests.Session) -> None:

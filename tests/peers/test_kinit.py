@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from compat_auth.directory import DirectoryUser, PasswordAccepted
+from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused
 from compat_auth.errors import BackendUnavailable, Overloaded
 from compat_auth.lookup import Lookup
 from compat_auth_backends.directories.kinit import KinitDirectory
@@ -90,6 +90,7 @@ def test_a_user_whom_the_kdc_has_disabled_stays_out(kdc: Kdc, keytab: Path, chan
     kdc.kadmin(f"modprinc {change} {name}")
 
     assert directory.check(name, "password") is None
+    assert isinstance(directory.decide(name, "password"), UserRefused)
 
 
 def test_a_false_kdc_lets_nobody_in(keytab: Path, monkeypatch: pytest.MonkeyPatch) -> None:

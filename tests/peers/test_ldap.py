@@ -11,11 +11,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import ldap
 import pytest
 
+from compat_auth.credentials import Basic
 from compat_auth.directory import DirectoryUser, PasswordAccepted
 from compat_auth.errors import BackendUnavailable, Overloaded
+from compat_auth.hash_pool import HashPool
 from compat_auth.outage import PATIENCE_S
+from compat_auth.outcome import Accept, Reject
+from compat_auth_backends.basic_auth import BasicAuthBackend
+from compat_auth_backends.directories import ldap as ldap_directory
 from compat_auth_backends.directories.connection_pool import ALONE_PAUSE_S
 from compat_auth_backends.directories.ldap import LdapDirectory
 from peers.authority import Authority
@@ -101,6 +107,69 @@ def test_no_password_and_one_with_nul_are_never_sent(
 @pytest.mark.parametrize("name", ["disabled", "locked", "expired", "grace", "reset"])
 def test_a_user_who_may_not_log_in_is_refused_with_the_right_password(name: str, directory: LdapDirectory) -> None:
     assert directory.check(name, USERS[name]) is None
+
+
+class LetsEverybodyIn:
+    """A later directory with other passwords, of the same people."""
+
+    name = "later"
+
+    def check(self, username: str, password: str) -> PasswordAccepted | None:
+        del password
+        return PasswordAccepted(DirectoryUser(username))
+
+
+@pytest.mark.parametrize("name", ["disabled", "locked", "expired", "grace", "reset"])
+def test_a_user_who_may_not_log_in_is_let_in_by_no_later_directory(name: str, directory: LdapDirectory) -> None:
+    backend = BasicAuthBackend((directory, LetsEverybodyIn()), pool=HashPool(1, max_waiting=8))
+
+    refused = backend.authenticate(Basic(name, USERS[name]))
+
+    assert isinstance(refused, Reject)
+    assert refused.reason.startswith("ldap: ")
+
+
+@pytest.mark.parametrize("name", ["disabled", "locked"])
+def test_a_user_who_is_switched_off_is_let_in_by_no_later_directory_with_its_password(
+    name: str, directory: LdapDirectory
+) -> None:
+    backend = BasicAuthBackend((directory, LetsEverybodyIn()), pool=HashPool(1, max_waiting=8))
+
+    refused = backend.authenticate(Basic(name, "the password of the later directory"))
+
+    assert isinstance(refused, Reject)
+
+
+@pytest.mark.parametrize("name", ["twin2", "nobody"])
+def test_a_wrong_password_and_an_unknown_name_are_the_next_directorys_to_judge(
+    name: str, directory: LdapDirectory
+) -> None:
+    backend = BasicAuthBackend((directory, LetsEverybodyIn()), pool=HashPool(1, max_waiting=8))
+
+    accepted = backend.authenticate(Basic(name, "the password of the later directory"))
+
+    assert isinstance(accepted, Accept)
+
+
+@pytest.mark.parametrize(
+    ("info", "reason"),
+    [
+        ("80090308: LdapErr: DSID-0C09044E, comment: AcceptSecurityContext error, data 52e, v2580", ""),
+        ("80090308: LdapErr: DSID-0C09044E, comment: AcceptSecurityContext error, data 525, v2580", ""),
+        ("80090308: LdapErr: DSID-0C09044E, comment: AcceptSecurityContext error, data 533, v2580", "user is disabled"),
+        ("80090308: LdapErr: DSID-0C09044E, comment: AcceptSecurityContext error, data 775, v2580", "locked"),
+        ("80090308: LdapErr: DSID-0C09044E, comment: AcceptSecurityContext error, data 701, v2580", "account expired"),
+        ("password expired!", "password expired"),
+        ("Account inactivated. Contact system administrator.", "user is disabled"),
+        ("Exceed password retry limit. Please try later.", "locked"),
+        ("", ""),
+    ],
+)
+def test_what_active_directory_and_389_say_of_a_user_who_may_not_log_in_is_understood(info: str, reason: str) -> None:
+    api: Any = ldap
+    error = api.INVALID_CREDENTIALS({"result": 49, "desc": "Invalid credentials", "ctrls": [], "info": info})
+
+    assert ldap_directory._reason_in(error) == reason
 
 
 @pytest.mark.parametrize("name", ["disabled", "locked"])

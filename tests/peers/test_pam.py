@@ -13,7 +13,7 @@ import flask
 import psutil
 import pytest
 
-from compat_auth.directory import DirectoryUser, PasswordAccepted
+from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused
 from compat_auth.errors import BackendUnavailable, Overloaded
 from compat_auth_backends.directories.pam import PamDirectory
 from peers.pam import PASSWORDS, Pam
@@ -83,6 +83,13 @@ def test_the_account_is_asked_about_after_the_password(make: Make) -> None:
 
     assert answer(directory, "someone", "someone-password") == "someone"
     assert answer(directory, "expired", "expired-password") == "refused"
+
+
+def test_an_account_that_pam_refuses_is_told_from_a_wrong_password(make: Make) -> None:
+    directory = make("script")
+
+    assert isinstance(directory.decide("expired", "expired-password"), UserRefused)
+    assert directory.decide("expired", "wrong") is None
 
 
 def test_a_module_sees_the_clients_address_and_the_service(make: Make, pam: Pam) -> None:

@@ -17,7 +17,7 @@ from compat_auth.errors import BackendUnavailable
 from compat_auth.given_tokens import GivenTokens
 from compat_auth.revocation import UNHEARD_S
 from compat_auth.store.schema import issued_tokens, personal_tokens
-from security.test_logout_takes_back import Browser
+from security.page_browser import Browser
 from security.token_gateway import make_token, opened, settings_with_tokens
 from security.upstream import Recorder
 from stand_ins import FRONT, Sent, basic, call, http_scope

@@ -3,86 +3,23 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from urllib.parse import urlencode
 
-import bcrypt
 import pytest
 
 from compat_auth.app import Gateway
-from compat_auth.config import parse_settings
+from security.page_browser import Browser, opened_pages, settings_with_pages
 from security.upstream import Recorder
-from stand_ins import Sent, basic, call, http_scope
+from stand_ins import basic, call, http_scope
 
-HASH = bcrypt.hashpw(b"wonder", bcrypt.gensalt(4)).decode()
 PATH = "/api/v2/dags"
 
 
 @pytest.fixture
 async def gateway(tmp_path: Path, upstream: Recorder) -> AsyncIterator[Gateway]:
-    (tmp_path / "htpasswd").write_text(f"alice:{HASH}\nbob:{HASH}\n")
-    (tmp_path / "htpasswd").chmod(0o600)
-    content: dict[str, Any] = {
-        "database_url": f"sqlite:///{tmp_path / 'store.db'}",
-        "basic_auth": {"directories": ["htpasswd"]},
-        "htpasswd": {"file": str(tmp_path / "htpasswd")},
-        "session": {"secret": "s" * 32},
-        "upstream": {
-            "url": f"http://127.0.0.1:{upstream.port}",
-            "profile": "airflow-simple",
-            "roles": {"*": "VIEWER"},
-        },
-        "token": {"strategy": "shared_secret", "secret": "t" * 64},
-    }
-    gateway = Gateway(parse_settings(content, origin="test"))
-    await gateway._proxy.open()
-    yield gateway
-    gateway._decider.close()
-    await gateway._proxy.close()
-
-
-@dataclass
-class Browser:
-    """Keeps cookies, and says that its requests come from our own pages."""
-
-    gateway: Gateway
-    cookies: dict[str, str] = field(default_factory=dict[str, str])
-
-    async def ask(self, path: str, form: dict[str, str] | None = None, **cookies: str) -> Sent:
-        jar = {**self.cookies, **cookies}
-        headers = [(b"sec-fetch-site", b"same-origin")]
-        if jar:
-            headers.append((b"cookie", "; ".join(f"{name}={value}" for name, value in jar.items()).encode()))
-        if form is not None:
-            headers.append((b"content-type", b"application/x-www-form-urlencoded"))
-        method = "GET" if form is None else "POST"
-        sent = await call(
-            self.gateway, http_scope(path.encode(), headers, method=method), urlencode(form or {}).encode()
-        )
-        for value in sent.values(b"set-cookie"):
-            name, _, content = value.decode().partition(";")[0].partition("=")
-            if content:
-                self.cookies[name] = content
-            else:
-                self.cookies.pop(name, None)
-        return sent
-
-    async def submit(self, path: str, **fields: str) -> Sent:
-        (token,) = re.findall(rb'name="token" value="([^"]*)"', (await self.ask(path)).body)
-        return await self.ask(path, {"token": token.decode(), **fields})
-
-    async def log_in(self, username: str = "alice") -> None:
-        sent = await self.submit("/compat-auth/login", username=username, password="wonder")
-        assert sent.status == 303, sent.body
-
-    async def token(self) -> str:
-        sent = await self.ask("/auth/token", {})
-        assert sent.status == 201, sent.body
-        return str(json.loads(sent.body)["access_token"])
+    async with opened_pages(settings_with_pages(tmp_path, upstream.port)) as gateway:
+        yield gateway
 
 
 async def status(gateway: Gateway, authorization: str) -> int:

@@ -129,6 +129,15 @@ def test_a_refresh_shows_a_new_secret_and_the_old_one_is_dead(browser: Browser) 
         service_of(browser).recognition.vouch(before.text)
 
 
+def test_the_refresh_page_proposes_as_many_days_as_the_token_had(browser: Browser) -> None:
+    before = service_of(browser).create("alice", Wish("etl", days=5), by="alice")
+
+    shown = browser.open(f"{TOKENS}/refresh?id={before.token.id}").text
+
+    last_day = datetime.fromtimestamp(before.token.expires - 1, timezone.utc).date()
+    assert f'value="{last_day}"' in shown
+
+
 def refresh_form(browser: Browser, token: NewToken, **more: str) -> dict[str, str]:
     shown = browser.open(f"{TOKENS}/refresh?id={token.token.id}").text
     found = re.search(r'name="version" value="(\d+)"', shown)

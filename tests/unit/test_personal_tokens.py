@@ -94,6 +94,37 @@ def test_a_refresh_kills_the_old_secret_at_once_and_says_so(tokens: PersonalToke
     assert world.heard == [Revocation(credential_id=CREDENTIAL_KIND + made.token.id)]
 
 
+@pytest.mark.parametrize("days", [1, 5, 90, 300])
+def test_a_refresh_that_names_no_days_gives_as_many_as_before(tokens: PersonalTokens, world: World, days: int) -> None:
+    made = tokens.create("alice", Wish("etl", days=days), by="alice")
+    world.clock.now += DAY
+    first = tokens.refresh(made.token)
+    world.clock.now += DAY
+
+    second = tokens.refresh(first.token)
+
+    assert first.token.expires == made.token.expires + DAY
+    assert second.token.expires == made.token.expires + 2 * DAY
+
+
+def test_a_refresh_gives_as_many_days_as_the_last_refresh_that_named_some(tokens: PersonalTokens, world: World) -> None:
+    made = tokens.create("alice", Wish("etl", days=50), by="alice")
+    shorter = tokens.refresh(made.token, days=3)
+    world.clock.now += 10 * DAY
+
+    again = tokens.refresh(shorter.token)
+
+    assert again.token.expires == shorter.token.expires + 10 * DAY
+
+
+def test_a_refresh_gives_no_more_days_than_are_allowed_now(tokens: PersonalTokens, world: World) -> None:
+    made = tokens.create("alice", Wish("etl", days=50), by="alice")
+
+    again = world.service(max_days=7).refresh(made.token)
+
+    assert again.token.expires == made.token.expires - 43 * DAY
+
+
 def test_a_refresh_with_an_overlap_lets_both_work_for_that_long(tokens: PersonalTokens, world: World) -> None:
     made = tokens.create("alice", Wish("etl"), by="alice")
     again = tokens.refresh(made.token, overlap_s=60)

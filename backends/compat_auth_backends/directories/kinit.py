@@ -18,8 +18,8 @@ from concurrent.futures import TimeoutError as StillRunning
 from gssapi.raw.misc import GSSError
 
 from compat_auth.config import Settings
-from compat_auth.directory import DirectoryUser, PasswordAccepted
-from compat_auth.errors import BackendUnavailable, NoSuchUser, Overloaded
+from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused, accepted_or_none
+from compat_auth.errors import BackendUnavailable, NoSuchUser, Overloaded, UnknownUser
 from compat_auth.identity import Identity
 from compat_auth.lookup import Lookup
 from compat_auth.outage import PATIENCE_S, Outage
@@ -33,6 +33,11 @@ _REFUSED = re.compile(
     r"preauthentication failed|client '.*' not found in kerberos database|client's credentials have been revoked"
     r"|clients credentials have been revoked|client's entry in database has expired|password has expired"
     r"|password incorrect|decrypt integrity check failed|kdc policy rejects request",
+    re.IGNORECASE,
+)
+# Those of them that are about a principal who is known.
+_DISABLED = re.compile(
+    r"client'?s credentials have been revoked|client's entry in database has expired|password has expired",
     re.IGNORECASE,
 )
 # In a name these would choose another principal than the one that is meant, or a realm of the caller's choice.
@@ -83,14 +88,22 @@ class KinitDirectory:
             BackendUnavailable: No KDC answered in time, or the keytab cannot be used.
             Overloaded: Too many checks wait for the KDC.
         """
+        return accepted_or_none(self.decide(username, password))
+
+    def decide(self, username: str, password: str) -> PasswordAccepted | UserRefused | None:
+        """Return the user when the KDC takes the password; `UserRefused` where it, or the look-up, has disabled the user.
+
+        Raises:
+            BackendUnavailable, Overloaded: See `check`.
+        """
         began = time.monotonic()
         accepted = self._check(username, password)
-        if accepted is None:
+        if not isinstance(accepted, PasswordAccepted):
             # A KDC knows at once that it has no such user, and takes 20 ms over a wrong password.
             time.sleep(-(time.monotonic() - began) % _REFUSAL_STEP_S)
         return accepted
 
-    def _check(self, username: str, password: str) -> PasswordAccepted | None:
+    def _check(self, username: str, password: str) -> PasswordAccepted | UserRefused | None:
         name, at, realm = username.rpartition("@") if "@" in username else (username, "", "")
         if not name or not password or _SEPARATORS.intersection(name) or (at and realm not in self._principals.realms):
             return None
@@ -101,10 +114,12 @@ class KinitDirectory:
             raise Overloaded(f"kinit: the KDC is {exc}") from exc
         except _NoAnswer as exc:
             raise BackendUnavailable(str(exc)) from exc
+        if isinstance(principal, UserRefused):
+            return principal
         mapped = self._principals.username(principal) if principal else None
         return self._complete(mapped, principal) if mapped and principal else None
 
-    def _ask(self, name: str, password: str) -> str | None:
+    def _ask(self, name: str, password: str) -> str | UserRefused | None:
         if not self._free.acquire(timeout=min(self._timeout_s, PATIENCE_S)):
             raise Overloaded("kinit: too many checks wait for the KDC")
         try:
@@ -118,18 +133,20 @@ class KinitDirectory:
         except StillRunning as exc:
             raise _NoAnswer(f"kinit: no KDC answered within {self._timeout_s:g} s") from exc
 
-    def _release(self, _work: Future[str | None]) -> None:
+    def _release(self, _work: Future[str | UserRefused | None]) -> None:
         self._free.release()
 
-    def _complete(self, username: str, principal: str) -> PasswordAccepted | None:
+    def _complete(self, username: str, principal: str) -> PasswordAccepted | UserRefused | None:
         try:
             found = self._lookup.complete(Identity(username, self.name, subject=principal))
-        except NoSuchUser:
+        except UnknownUser:
             return None
+        except NoSuchUser as exc:
+            return UserRefused(str(exc))
         user = DirectoryUser(found.username, email=found.email, roles=found.roles, upstream_id=found.upstream_id)
         return PasswordAccepted(user)
 
-    def _log_in(self, name: str, password: str) -> str | None:
+    def _log_in(self, name: str, password: str) -> str | UserRefused | None:
         target = self._acceptor.target()
         try:
             user = gss.import_name(name.encode(), gss.NameType.kerberos_principal)
@@ -137,6 +154,8 @@ class KinitDirectory:
             token: bytes | None = gss.init_sec_context(target, creds, mech=KRB5).token
         except GSSError as exc:
             reason = explain(exc)
+            if disabled := _DISABLED.search(reason):
+                return UserRefused(f"the KDC says: {disabled[0]}")
             if _REFUSED.search(reason):
                 return None
             raise BackendUnavailable(f"kinit: {reason}") from exc

@@ -9,6 +9,8 @@ is not spent then; list a hash directory as well where that difference matters.
 
 from __future__ import annotations
 
+import contextlib
+import re
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -16,7 +18,7 @@ import ldap
 from ldap.controls.ppolicy import PasswordPolicyControl
 
 from compat_auth.config import LdapSettings, Settings
-from compat_auth.directory import DirectoryUser, PasswordAccepted
+from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused, accepted_or_none
 from compat_auth.errors import BackendUnavailable
 from compat_auth_backends.directories.connection_pool import ConnectionPool, Lost, Servers, Silent
 from compat_auth_backends.directories.ldap_probe import ProbeFailed, probe
@@ -43,6 +45,25 @@ _REFUSED = (
     _api.CONSTRAINT_VIOLATION,  # 389 Directory Server: too many wrong passwords
     _api.INSUFFICIENT_ACCESS,
 )
+# draft-behera-ldap-password-policy-10 section 6.2.
+_POLICY_ERRORS = {0: "password expired", 1: "locked", 2: "password to be changed first"}
+# Microsoft's sub-codes of "invalid credentials" (winerror.h); 52e is a wrong password, 525 an unknown user.
+_ACTIVE_DIRECTORY = re.compile(r"AcceptSecurityContext error, data ([0-9a-f]+)", re.IGNORECASE)
+_ACTIVE_DIRECTORY_REASONS = {
+    "530": "not permitted to log in at this time",
+    "531": "not permitted to log in from here",
+    "532": "password expired",
+    "533": "user is disabled",
+    "701": "account expired",
+    "773": "password to be changed first",
+    "775": "locked",
+}
+# 389 Directory Server's own words.
+_WORDS = (
+    ("exceed password retry limit", "locked"),
+    ("account inactivated", "user is disabled"),
+    ("password expired", "password expired"),
+)
 # To connect, and to begin TLS, a server needs no search: one that takes longer does not answer at all.
 CONNECT_S = 3.0
 _TLS_1_2 = 0x303
@@ -55,6 +76,10 @@ class _Entry:
     dn: str
     user: DirectoryUser
     groups: tuple[str, ...]
+
+
+class _MayNotLogIn(Exception):
+    """The server knows the user, and says why this user may not log in."""
 
 
 class LdapDirectory:
@@ -119,17 +144,35 @@ class LdapDirectory:
         Raises:
             BackendUnavailable: No server could be asked, or it refused the search.
         """
+        return accepted_or_none(self.decide(username, password))
+
+    def decide(self, username: str, password: str) -> PasswordAccepted | UserRefused | None:
+        """Return the user when a server accepts the password; `UserRefused` for one who may not log in.
+
+        Raises:
+            BackendUnavailable: No server could be asked, or it refused the search.
+        """
         # RFC 4513 section 5.1.2: a bind without a password succeeds as nobody, so it must never be sent.
         if not password or "\0" in password or not _is_name(username):
             return None
         found = self._searches.run(lambda connection: self._search(connection, username))
+        # Asked about every name, so that an unknown one costs as much.
+        is_disabled = bool(self._settings.disabled_filter) and self._searches.run(
+            lambda connection: self._has_disabled(connection, username)
+        )
         if len(found) != 1:
             self._bind(f"cn=compat-auth-nobody,{self._settings.base}".rstrip(","), password)
             return None
-        if not self._bind(found[0].dn, password):
+        try:
+            is_right = self._bind(found[0].dn, password)
+        except _MayNotLogIn as exc:
+            return UserRefused(str(exc))
+        if is_disabled:
+            return UserRefused("user is disabled")
+        if not is_right:
             return None
         user = self._searches.run(lambda connection: self._describe(connection, found[0]))
-        return PasswordAccepted(user) if user.active else None
+        return PasswordAccepted(user) if user.active else UserRefused("user is disabled")
 
     def problems(self) -> list[str]:
         """Return what is wrong with the servers: where, why, and the remedy."""
@@ -193,6 +236,12 @@ class LdapDirectory:
         disabled = self._settings.disabled_filter
         return bool(self._query(connection, dn, disabled, [_NO_ATTRIBUTES], limit=0, scope=_api.SCOPE_BASE))
 
+    def _has_disabled(self, connection: Any, username: str) -> bool:
+        disabled = self._settings.disabled_filter
+        known = fill_filter(self._settings.user_filter, username=username)
+        query = f"(&{_in_parentheses(known)}{_in_parentheses(disabled)})"
+        return bool(self._query(connection, self._settings.base, query, [_NO_ATTRIBUTES], limit=0))
+
     def _query(
         self, connection: Any, base: str, query: str, names: list[str], *, limit: int, scope: int = _api.SCOPE_SUBTREE
     ) -> list[tuple[str, dict[str, list[str]]]]:
@@ -212,7 +261,15 @@ class LdapDirectory:
         return [(dn, _texts(attributes)) for dn, attributes in rows if dn is not None]
 
     def _bind(self, dn: str, password: str) -> bool:
-        return self._binds.run(lambda connection: _try_bind(connection, dn, password, self._settings.timeout_s))
+        """Return whether the password is right.
+
+        Raises:
+            _MayNotLogIn: The server says that the user may not log in.
+        """
+        verdict = self._binds.run(lambda connection: _try_bind(connection, dn, password, self._settings.timeout_s))
+        if isinstance(verdict, str):
+            raise _MayNotLogIn(verdict)
+        return verdict
 
     def _connect_to_search(self, url: str) -> Any:
         connection = self._connect(url)
@@ -249,21 +306,42 @@ class LdapDirectory:
         return connection
 
 
-def _try_bind(connection: Any, dn: str, password: str, timeout_s: float) -> bool:
+def _try_bind(connection: Any, dn: str, password: str, timeout_s: float) -> bool | str:
+    """Return whether the password is right, or why the user may not log in."""
     try:
         message = connection.simple_bind(dn, password, serverctrls=[_Policy()])
         _, _, _, controls = connection.result3(message, timeout=timeout_s)
     except _LOST as exc:
         raise _lost(exc) from exc
-    except _REFUSED:
-        return False
+    except _REFUSED as exc:
+        return _reason_in(exc) or False
     except _api.LDAPError as exc:
         raise BackendUnavailable(f"ldap: the password could not be checked ({_why(exc)})") from exc
-    # The password is right, but expired (also in its grace time), locked, or to be changed first.
-    return not any(
-        isinstance(control, _Policy) and (control.error is not None or control.graceAuthNsRemaining is not None)
-        for control in controls
-    )
+    for control in controls:
+        # The password is right, but expired (also in its grace time), locked, or to be changed first.
+        if isinstance(control, _Policy) and (control.error is not None or control.graceAuthNsRemaining is not None):
+            return "password expired" if control.error is None else _POLICY_ERRORS.get(control.error, "may not log in")
+    return True
+
+
+def _reason_in(exc: Exception) -> str:
+    """Return why the user of a refused bind may not log in; "" where the password may be all that is wrong."""
+    details = cast("dict[str, Any]", exc.args[0]) if exc.args and isinstance(exc.args[0], dict) else {}
+    for oid, _, value in details.get("ctrls") or ():
+        if oid == _Policy.controlType and value:
+            control = _Policy()
+            with contextlib.suppress(Exception):  # pyasn1 has many errors; a control that cannot be read says nothing
+                control.decodeControlValue(value)
+            if control.error in _POLICY_ERRORS:
+                return _POLICY_ERRORS[control.error]
+    info = str(details.get("info", ""))
+    if found := _ACTIVE_DIRECTORY.search(info):
+        return _ACTIVE_DIRECTORY_REASONS.get(found[1].lower(), "")
+    return next((reason for words, reason in _WORDS if words in info.lower()), "")
+
+
+def _in_parentheses(query: str) -> str:
+    return query if query.startswith("(") else f"({query})"
 
 
 def _lost(exc: Exception) -> Lost:

@@ -28,7 +28,7 @@ from typing import IO, cast
 import flask
 
 from compat_auth.config import ENV_PREFIX, PamSettings, Settings
-from compat_auth.directory import DirectoryUser, PasswordAccepted
+from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused, accepted_or_none
 from compat_auth.errors import BackendUnavailable, ConfigError, Overloaded
 from compat_auth.hash_pool import HashPool
 from compat_auth.outage import Outage
@@ -51,6 +51,14 @@ _UNAVAILABLE = {
     26: "PAM_ABORT",
     28: "PAM_MODULE_UNKNOWN",
     31: "PAM_INCOMPLETE",
+}
+# Codes that are about a user who is known.
+_REFUSED = {
+    11: "locked (PAM_MAXTRIES)",
+    12: "password to be changed first (PAM_NEW_AUTHTOK_REQD)",
+    13: "account expired (PAM_ACCT_EXPIRED)",
+    16: "credentials expired (PAM_CRED_EXPIRED)",
+    27: "password expired (PAM_AUTHTOK_EXPIRED)",
 }
 _LONGEST_ANSWER = 65536
 # PAM takes two seconds over a wrong password. Where it has answered nobody for longer, a module hangs.
@@ -93,6 +101,15 @@ class PamDirectory:
             BackendUnavailable: PAM could not ask, or did not answer in time.
             Overloaded: Too many questions are waiting.
         """
+        return accepted_or_none(self.decide(username, password))
+
+    def decide(self, username: str, password: str) -> PasswordAccepted | UserRefused | None:
+        """Return the user when PAM accepts password and account; `UserRefused` where only the account is refused.
+
+        Raises:
+            BackendUnavailable: PAM could not ask, or did not answer in time.
+            Overloaded: Too many questions are waiting.
+        """
         # PAM takes C strings: what follows a NUL would not count.
         if not password or "\0" in password or not username or not username.isprintable():
             return None
@@ -106,6 +123,10 @@ class PamDirectory:
             raise BackendUnavailable(
                 f"pam {self._settings.service}: could not ask ({_UNAVAILABLE[code]}); see the system's log of authentication"
             )
+        if code in _REFUSED:
+            return UserRefused(_REFUSED[code])
+        if code != pam_worker.PAM_SUCCESS and user:
+            return UserRefused(f"the account may not be used (PAM's code {code})")
         if code != pam_worker.PAM_SUCCESS or not user or not user.isprintable():
             return None
         return PasswordAccepted(DirectoryUser(user))

@@ -75,6 +75,8 @@ def has_folders(pam: ctypes.CDLL) -> bool:
 def ask(pam: ctypes.CDLL, service: str, confdir: str, user: str, password: str, host: str) -> tuple[int, str]:
     """Authenticate a user and ask whether the account may be used; return PAM's code and the user that PAM names.
 
+    The user is "" where the password was not accepted.
+
     Args:
         pam: From `load_library`.
         service: Name of the service file.
@@ -98,12 +100,13 @@ def ask(pam: ctypes.CDLL, service: str, confdir: str, user: str, password: str, 
         if host:
             code = pam.pam_set_item(handle, _PAM_RHOST, host.encode())
         flags = _PAM_DISALLOW_NULL_AUTHTOK | _PAM_SILENT
-        for step in (pam.pam_authenticate, pam.pam_acct_mgmt):
-            code = code or step(handle, flags)
+        code = code or pam.pam_authenticate(handle, flags)
         if code == PAM_SUCCESS:
             item = c_void_p()
             code = pam.pam_get_item(handle, _PAM_USER, byref(item))
             named = (cast(item, c_char_p).value or b"").decode(errors="replace")
+            # What PAM says of the account, it says of somebody whose password is right.
+            code = code or pam.pam_acct_mgmt(handle, flags)
     finally:
         pam.pam_end(handle, code)
     return int(code), named

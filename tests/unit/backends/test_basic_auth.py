@@ -16,7 +16,7 @@ from werkzeug.security import generate_password_hash
 from compat_auth import directory_catalog
 from compat_auth.config import parse_settings
 from compat_auth.credentials import Basic, Bearer
-from compat_auth.directory import DirectoryUser, PasswordAccepted
+from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused
 from compat_auth.directory_catalog import load_directories
 from compat_auth.errors import BackendNotFound, BackendUnavailable, ConfigError
 from compat_auth.guard import current_identity
@@ -64,6 +64,27 @@ class Passwords:
 
 def alice(**fields: object) -> DirectoryUser:
     return DirectoryUser(**{"username": "alice", "password_hash": SECRET, **fields})  # type: ignore[arg-type]  # by name
+
+
+@dataclass
+class Deciding(Passwords):
+    """One that knows who may not log in."""
+
+    refused: dict[str, str] = field(default_factory=dict[str, str])
+
+    def decide(self, username: str, password: str) -> PasswordAccepted | UserRefused | None:
+        accepted = self.check(username, password)
+        return UserRefused(self.refused[username]) if username in self.refused else accepted
+
+
+@dataclass
+class Findable(Passwords):
+    """One that knows who is disabled when it is asked for the user."""
+
+    users: dict[str, DirectoryUser] = field(default_factory=dict[str, DirectoryUser])
+
+    def find(self, username: str) -> DirectoryUser | None:
+        return self.users.get(username)
 
 
 def backend_of(*directories: Hashes | Passwords) -> BasicAuthBackend:
@@ -138,6 +159,37 @@ def test_a_password_directory_cannot_let_a_disabled_user_in() -> None:
     backend = backend_of(Passwords({("bob", "pw"): PasswordAccepted(DirectoryUser("bob", active=False))}))
 
     assert isinstance(answer(backend, "bob", "pw"), Reject)
+
+
+@pytest.mark.parametrize("password", ["pässword", "of the next directory"])
+def test_a_user_whom_a_password_directory_refuses_is_let_in_by_no_later_one(password: str) -> None:
+    first = Deciding({}, name="first", refused={"alice": "password expired"})
+    passwords = Passwords({("alice", password): PasswordAccepted(alice())})
+    hashes = Hashes({"alice": alice()})
+
+    outcome = answer(backend_of(first, passwords, hashes), "alice", password)
+
+    assert isinstance(outcome, Reject)
+    assert outcome.reason == "first: password expired"
+    assert (passwords.asked, hashes.asked) == ([], [])
+
+
+def test_a_wrong_password_in_a_deciding_directory_leaves_the_next_to_decide() -> None:
+    first = Deciding({}, name="first", refused={"bob": "locked"})
+
+    outcome = answer(backend_of(first, Hashes({"alice": alice()})), "alice", "pässword")
+
+    assert isinstance(outcome, Accept)
+
+
+def test_a_user_whom_a_password_directory_finds_disabled_is_let_in_by_no_later_one() -> None:
+    first = Findable({}, name="first", users={"alice": alice(active=False)})
+    second = Hashes({"alice": alice()})
+
+    outcome = answer(backend_of(first, second), "alice", "pässword")
+
+    assert isinstance(outcome, Reject)
+    assert second.asked == []
 
 
 def test_a_directory_that_is_down_is_not_passed_over_for_the_next() -> None:

@@ -261,6 +261,17 @@ def test_a_bearer_token_may_come_fresh_from_a_function(door: Door) -> None:
     assert [request.headers["Authorization"] for request in door.asked] == ["Bearer first", "Bearer second"]
 
 
+def test_a_personal_token_that_was_replaced_is_read_again_after_a_401(door: Door) -> None:
+    fresh = iter(["cat_pat_first", "cat_pat_second"])
+    keeper = TokenKeeper(SERVER, BearerToken(lambda: next(fresh)), door.send, now=lambda: door.moment)
+    first = keeper.obtain()
+    door.moment += 3600
+
+    second = keeper.renew(first)
+
+    assert (first, second, door.asked) == ("cat_pat_first", "cat_pat_second", [])
+
+
 @pytest.mark.parametrize("value", ["", "a b", "a\r\nX-Admin: 1", "tökén"])
 def test_a_token_that_does_not_fit_into_a_header_is_not_sent(door: Door, value: str) -> None:
     keeper = TokenKeeper(SERVER, BearerToken(value), door.send)

@@ -17,7 +17,7 @@ import httpx
 import pytest
 import requests
 
-from compat_auth.client import Password
+from compat_auth.client import BearerToken, Password
 from compat_auth.client.for_httpx import HttpxAuth
 from compat_auth.client.for_requests import RequestsAuth
 from compat_auth.client.keeper import TOO_YOUNG_TO_RENEW_S, TokenKeeper
@@ -32,9 +32,9 @@ WAYS = ["requests", "httpx", "httpx-async"]
 class Client:
     """One way to send requests with the token, redirects followed."""
 
-    def __init__(self, way: str, url: str, **options: Any) -> None:
+    def __init__(self, way: str, url: str, credential: Any = ALICE, **options: Any) -> None:
         self._way = way
-        self.auth: Any = (RequestsAuth if way == "requests" else HttpxAuth)(url, ALICE, **options)
+        self.auth: Any = (RequestsAuth if way == "requests" else HttpxAuth)(url, credential, **options)
 
     def send(self, method: str, url: str, **options: Any) -> Any:
         """Send one request and return the answer of the library."""
@@ -98,6 +98,37 @@ def test_the_token_is_got_once_and_sent_with_each_request(client: Client, server
     assert len(server.logins) == 1
     assert json.loads(server.logins[0].body) == {"username": "alice", "password": PASSWORD}
     assert {got.headers["authorization"] for got in server.requests} == {f"Bearer {server.issued[0]}"}
+
+
+@pytest.mark.parametrize("credential", [BearerToken("cat_pat_of_mine"), Password("alice", "cat_pat_of_mine")])
+def test_a_personal_token_is_sent_with_each_request_and_exchanged_for_nothing(
+    way: str, credential: BearerToken | Password, server: TokenServer
+) -> None:
+    server.personal = {"cat_pat_of_mine": "alice"}
+    client = Client(way, server.url, credential)
+
+    answers = [client.get(f"{server.url}/api/{number}") for number in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 200]
+    assert server.logins == []
+    assert {got.headers["authorization"] for got in server.requests} == {"Bearer cat_pat_of_mine"}
+
+
+def test_a_personal_token_that_is_refused_comes_back_as_the_401(way: str, server: TokenServer) -> None:
+    client = Client(way, server.url, BearerToken("cat_pat_of_nobody"))
+
+    answers = [client.get(f"{server.url}/api/{number}") for number in range(2)]
+
+    assert [answer.status_code for answer in answers] == [401, 401]
+    assert (len(server.requests), server.logins) == (2, [])
+
+
+def test_another_server_gets_no_personal_token(way: str, server: TokenServer, elsewhere: TokenServer) -> None:
+    client = Client(way, server.url, BearerToken("cat_pat_of_mine"))
+
+    client.get(f"{elsewhere.url}/api")
+
+    assert "cat_pat" not in seen_by(elsewhere)
 
 
 def test_another_server_gets_neither_login_nor_token(

@@ -92,10 +92,33 @@ def test_a_login_in_a_file_is_for_its_owner_alone(logged_in: TokenServer, config
 
 
 def test_a_token_logs_in_as_a_bearer(server: TokenServer, config_home: Path) -> None:
-    result = log_in(server, "--token", "--keep-in", "file", secret="cat_pat_of_mine")
+    result = log_in(server, "--token", "--keep-in", "file", secret="an-access-token")
 
     assert result.exit_code == 0
-    assert server.logins[0].headers["authorization"] == "Bearer cat_pat_of_mine"
+    assert server.logins[0].headers["authorization"] == "Bearer an-access-token"
+
+
+@pytest.mark.parametrize("options", [("--token",), ("--user", "alice")])
+def test_a_personal_token_is_sent_as_it_is_and_exchanged_for_nothing(
+    server: TokenServer, config_home: Path, options: tuple[str, ...]
+) -> None:
+    server.personal = {"cat_pat_of_mine": "alice"}
+
+    result = log_in(server, *options, "--keep-in", "file", secret="cat_pat_of_mine")
+    answer = curl("/api")
+
+    (question,) = server.questions
+    assert (result.exit_code, answer.returncode, server.logins) == (0, 0, [])
+    assert (question.method, question.headers["authorization"]) == ("GET", "Bearer cat_pat_of_mine")
+    assert [got.headers["authorization"] for got in server.requests] == ["Bearer cat_pat_of_mine"]
+
+
+def test_a_personal_token_that_does_not_work_is_not_kept(server: TokenServer, config_home: Path) -> None:
+    result = log_in(server, "--token", "--keep-in", "file", secret="cat_pat_of_nobody")
+
+    assert isinstance(result.exception, LoginRefused)
+    assert "cat_pat" not in str(result.exception)
+    assert not config_home.exists()
 
 
 def test_a_wrong_password_keeps_nothing(server: TokenServer, config_home: Path) -> None:
@@ -294,11 +317,23 @@ def test_logout_takes_the_jwt_back_at_the_server_and_no_password_goes_there(logg
 def test_a_personal_token_is_taken_back_only_where_that_is_asked_for(
     server: TokenServer, config_home: Path, options: tuple[str, ...], revoked: bool
 ) -> None:
+    server.personal = {"cat_pat_of_mine": "alice"}
     log_in(server, "--token", "--keep-in", "file", secret="cat_pat_of_mine")
 
     run("logout", *options)
 
     assert ("cat_pat_of_mine" in server.revoked) is revoked
+
+
+@pytest.mark.parametrize(("options", "revoked"), [((), False), (("--revoke-credential",), True)])
+def test_an_access_token_is_taken_back_only_where_that_is_asked_for_and_its_jwt_always(
+    server: TokenServer, config_home: Path, options: tuple[str, ...], revoked: bool
+) -> None:
+    log_in(server, "--token", "--keep-in", "file", secret="an-access-token")
+
+    run("logout", *options)
+
+    assert ("an-access-token" in server.revoked) is revoked
     assert server.issued[0] in server.revoked
 
 

@@ -1,0 +1,62 @@
+"""Who the caller is, as JSON, and the description of our endpoints: in a Flask app that has no gate in front of it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import flask
+from flask import Blueprint, Flask, Response
+
+from compat_auth.chain import Chain
+from compat_auth.guard import current_identity, guard_view
+from compat_auth.identity import Identity
+from compat_auth.judgement import judge
+from compat_auth.openapi import describe
+from compat_auth.refusal import RefusalStyle
+
+BLUEPRINT = "compat_auth_whoami"
+
+
+def content_of(identity: Identity) -> dict[str, Any]:
+    """Return what `/compat-auth/whoami` says of a caller."""
+    return {
+        "username": identity.username,
+        "backend": identity.backend,
+        "directory": identity.directory,
+        "email": identity.email,
+        "roles": list(identity.roles),
+        "groups": list(identity.groups),
+        "role_account": identity.role_account,
+        "scopes": None if identity.scopes is None else [str(scope) for scope in identity.scopes],
+        "expires_at": identity.expires_at,
+        "credential_id": identity.credential_id,
+    }
+
+
+def register_whoami(app: Flask, prefix: str, chain: Chain, style: RefusalStyle) -> None:
+    """Serve `whoami` and `openapi.json` below the prefix; calling it twice is harmless."""
+    if BLUEPRINT in app.blueprints:
+        return
+    made = Blueprint(BLUEPRINT, __name__, static_folder=None)
+
+    def show_caller() -> Response:
+        return flask.make_response(content_of(current_identity))
+
+    def show_document() -> Response:
+        # A rule's parameter, such as a token's id, stands behind what is answered.
+        answered = {rule.rule.partition("<")[0] for rule in app.url_map.iter_rules() if rule.rule.startswith(prefix)}
+        return flask.make_response(describe(prefix, answered, root=flask.request.script_root))
+
+    # Whatever its scopes are, a credential may ask whose it is.
+    guarded = guard_view(partial(judge, chain), chain.challenges, show_caller, lambda: style, for_every_scope=True)
+    made.add_url_rule("/whoami", "whoami", guarded, methods=["GET"])
+    made.add_url_rule("/openapi.json", "openapi", show_document, methods=["GET"])
+    made.after_request(_no_store)
+    app.register_blueprint(made, url_prefix=prefix.rstrip("/"))
+
+
+def _no_store(response: Response) -> Response:
+    response.headers["Cache-Control"] = "no-store"
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    return response
