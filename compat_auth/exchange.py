@@ -99,6 +99,15 @@ class UpstreamLogin:
             raise self._unavailable(f"answered {status} to a login, where 201 or 401 was expected")
         return self._read_token(answer)
 
+    def takes_passwords(self) -> bool:
+        """Return whether the upstream has a login for passwords at all; nobody's password is tried.
+
+        Raises:
+            BackendUnavailable: The upstream gave no usable answer.
+        """
+        status, _ = self._post(b"{}")
+        return status not in _NO_LOGIN
+
     def log_out(self, token: str) -> None:
         """Have Airflow write down that a token of its is revoked (3.2 and later do, in `revoked_token`).
 

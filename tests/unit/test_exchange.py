@@ -146,6 +146,16 @@ def test_an_auth_manager_without_passwords_is_named_as_the_cause(upstream: Upstr
         login(upstream.url).log_in("anna", "hunter2")
 
 
+@pytest.mark.parametrize(("status", "expected"), [(400, True), (422, True), (401, True), (404, False), (405, False)])
+def test_a_login_for_passwords_is_found_without_trying_one(upstream: Upstream, status: int, expected: bool) -> None:
+    upstream.status = status
+
+    found = login(upstream.url).takes_passwords()
+
+    assert found is expected
+    assert upstream.seen[0][3] == {}
+
+
 def test_a_token_that_carries_others_may_be_larger_than_what_we_verify(upstream: Upstream) -> None:
     carried = "x" * 20_000
     upstream.body = json.dumps({"access_token": jwt_of(access_token=carried)}).encode()
