@@ -272,9 +272,18 @@ class TokenDoor:
         authorization = shown.intake.authorization
         credential = parse_authorization(None if authorization is None else authorization.decode("ascii"))
         kind = PATHS[shown.path.decode("ascii")]
-        token = await gate.decider.run(shown.client, lambda: self.issue(identity, credential, kind))
-        path = shown.path.decode("ascii")
-        audit.record(audit.Verdict("issue", identity.backend, identity.username, "", shown.method, path, shown.client))
+
+        def record(result: str, reason: str) -> None:
+            path = shown.path.decode("ascii")
+            found = audit.Verdict(result, identity.backend, identity.username, reason, shown.method, path, shown.client)
+            audit.record(found)
+
+        try:
+            token = await gate.decider.run(shown.client, lambda: self.issue(identity, credential, kind))
+        except CompatAuthError as error:
+            record("reject" if error.status < 500 else "unavailable", f"no token: {error}")
+            raise
+        record("issue", "")
         return token
 
     async def _refuse(self, gate: Gate, request: GateRequest, send: Send, error: CompatAuthError) -> None:

@@ -32,6 +32,8 @@ from compat_auth.store.denial_rows import IssuedToken
 
 # Airflow asks its database, and where trusted_jwks_url is set, whoever is there.
 _ANSWER_S = 10.0
+_GATEWAY = 'put the gateway in front of Airflow, with [token] strategy = "exchange"'
+_WITHOUT_PASSWORDS = "nothing can take passwords for it, the gateway neither"
 _CREDENTIALS = frozenset(("authorization", "cookie"))
 _REVOKED_TOKENS = "airflow.models.revoked_token"
 _SIMPLE_USER = "airflow.api_fastapi.auth.managers.simple.user"
@@ -293,7 +295,7 @@ def active_auth_manager() -> AuthManager:
         return SimpleManager(manager)
     raise ConfigError(
         f"[core] auth_manager: {type(manager).__name__}: only FabAuthManager and SimpleAuthManager are known; "
-        "put the gateway in front of Airflow instead, or set [compat_auth] enabled = False"
+        f"{_WITHOUT_PASSWORDS if 'AwsAuthManager' in kinds else _GATEWAY}; set [compat_auth] enabled = False"
     )
 
 

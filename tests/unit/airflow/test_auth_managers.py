@@ -278,9 +278,17 @@ def test_the_active_manager_is_known_by_its_kind_and_so_is_one_that_builds_on_it
     assert isinstance(active_auth_manager(), SimpleManager)
 
 
+class AwsAuthManager:
+    """Known by its name; it has no passwords."""
+
+
 @pytest.mark.parametrize(
     ("manager", "complaint"),
-    [(None, "only inside the API server"), (object(), "only FabAuthManager and SimpleAuthManager")],
+    [
+        (None, "only inside the API server"),
+        (object(), r'only FabAuthManager and SimpleAuthManager.*gateway in front.*"exchange".*enabled = False'),
+        (AwsAuthManager(), "AwsAuthManager.*nothing can take passwords for it.*enabled = False"),
+    ],
 )
 def test_another_manager_or_none_is_refused(monkeypatch: pytest.MonkeyPatch, manager: object, complaint: str) -> None:
     activate(monkeypatch, manager)
