@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -76,23 +77,38 @@ def may_have_ended(bearer: bytes, now: float) -> bool:
     return issued is None or now - issued >= YOUNG_S
 
 
+def says_refused(body: bytes, content_encoding: bytes) -> bool:
+    """Return whether the body of a 403 says that the token is not good; Airflow compresses what it answers with gzip."""
+    if content_encoding.lower() in (b"gzip", b"x-gzip"):
+        try:
+            # Bounded: a few bytes may unpack to many.
+            body = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, MAX_REFUSAL_BYTES)
+        except zlib.error:
+            return False
+    return TOKEN_REFUSED in body[:MAX_REFUSAL_BYTES]
+
+
 def watch_for_refusal(send: Send, bearer: bytes, refused: Callable[[], object]) -> Send:
     """Return what sends an answer on, and calls back where it says that the upstream does not take the token.
 
     Other than a request that can be sent again, a stream is over by then: the next request is what can be helped.
     """
     is_forbidden = False
+    encoding = seen = b""
 
     async def send_watched(message: Any) -> None:
-        nonlocal is_forbidden
+        nonlocal is_forbidden, encoding, seen
         if message["type"] == "http.response.start":
             is_forbidden = message["status"] == 403
+            encoding = dict(message["headers"]).get(b"content-encoding", b"")
             if message["status"] == 401:
                 refused()
         elif is_forbidden:
-            is_forbidden = False
+            seen += message.get("body", b"")[:MAX_REFUSAL_BYTES]
+            is_forbidden = bool(message.get("more_body")) and len(seen) < MAX_REFUSAL_BYTES
             # A permission that is missing is a 403, too, and no fault of the token.
-            if TOKEN_REFUSED in message.get("body", b"")[:MAX_REFUSAL_BYTES] or may_have_ended(bearer, time.time()):
+            is_over = not is_forbidden and bool(seen)
+            if is_over and (says_refused(seen, encoding) or may_have_ended(bearer, time.time())):
                 refused()
         await send(message)
 

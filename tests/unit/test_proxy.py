@@ -26,6 +26,7 @@ Headers = list[tuple[str, str]]
 WAIT_S = 3.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BIG = 1024 * 1024
+BOMB = gzip.compress(b"x" * BIG + b"Invalid JWT token")
 
 
 def parse_head(head: bytes) -> tuple[str, Headers]:
@@ -645,7 +646,22 @@ def refuse_first(refusal: bytes, upstream: Upstream, bodies: list[bytes]) -> Scr
     return script
 
 
-@pytest.mark.parametrize("refusal", [REFUSED_401, REFUSED_403])
+def compressed(framing: str) -> bytes:
+    """Return a refusal as Airflow sends it to a client that takes gzip."""
+    body = gzip.compress(REFUSED_403.partition(b"\r\n\r\n")[2])
+    head = b"HTTP/1.1 403 Forbidden\r\nContent-Encoding: gzip\r\n"
+    if framing == "length":
+        return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    parts = (body[:7], body[7:])
+    return (
+        head
+        + b"Transfer-Encoding: chunked\r\n\r\n"
+        + b"".join(b"%x\r\n%b\r\n" % (len(x), x) for x in parts)
+        + b"0\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize("refusal", [REFUSED_401, REFUSED_403, compressed("length"), compressed("chunked")])
 @pytest.mark.parametrize("body", [b"", b"x" * 1000])
 async def test_a_refused_token_is_replaced_once_where_the_body_can_be_sent_again(
     connect: Connect, upstream: Upstream, refusal: bytes, body: bytes
@@ -700,7 +716,7 @@ async def test_a_big_or_streamed_body_is_not_sent_again(connect: Connect, upstre
     assert answer.status == 401
 
 
-@pytest.mark.parametrize("refusal", [REFUSED_401, REFUSED_403])
+@pytest.mark.parametrize("refusal", [REFUSED_401, REFUSED_403, compressed("length"), compressed("chunked")])
 @pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked", "Content-Length: 70000"])
 async def test_after_a_body_that_cannot_be_sent_again_the_next_request_gets_another_token(
     connect: Connect, upstream: Upstream, framing: str, refusal: bytes
@@ -726,6 +742,13 @@ async def test_after_a_body_that_cannot_be_sent_again_the_next_request_gets_anot
         pytest.param(b"Content-Length: 0\r\n\r\n", id="empty"),
         pytest.param(b"Content-Length: 5000\r\n\r\n" + b"Invalid JWT token" + b"x" * 4983, id="long"),
         pytest.param(b"Transfer-Encoding: chunked\r\n\r\n4\r\nnope\r\n0\r\n\r\n", id="streamed"),
+        pytest.param(
+            b"Transfer-Encoding: chunked\r\n\r\n2000\r\n" + b"x" * 8192 + b"\r\n0\r\n\r\n", id="streamed-and-long"
+        ),
+        pytest.param(b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope", id="not-what-it-says"),
+        pytest.param(
+            b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BOMB) + BOMB, id="unpacks-to-a-million-bytes"
+        ),
     ],
 )
 async def test_a_403_about_permission_passes_whole_and_is_not_repeated(
