@@ -40,17 +40,16 @@ async def judged_by_upstream(
     Raises:
         CompatAuthError: The upstream cannot be asked, or the audit log not be written; nothing has been sent then.
     """
-    status = 0
+    statuses: list[int] = []
 
     async def send_audited(message: Any) -> None:
-        nonlocal status
         if message["type"] == "http.response.start":
-            status = message["status"]
-            audit.record(_verdict(request, status, username))
+            statuses.append(message["status"])
+            audit.record(_verdict(request, message["status"], username))
         await send(message)
 
     await gate.let_through(request, replayed(body, receive), send_audited)
-    return status in WRONG
+    return not WRONG.isdisjoint(statuses)
 
 
 def may_see(login: Login) -> bool:
