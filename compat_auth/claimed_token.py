@@ -10,6 +10,9 @@ from typing import Any
 
 from compat_auth.strict_json import is_object
 
+# The claims of a JWT of Airflow's that are tokens of Keycloak's.
+NESTED = ("access_token", "refresh_token")
+
 
 @dataclass(frozen=True, slots=True)
 class ClaimedToken:
@@ -55,6 +58,16 @@ def read_payload(token: str) -> Mapping[str, Any] | None:
     except (ValueError, RecursionError):
         return None
     return payload if is_object(payload) else None
+
+
+def nested_ends(token: str) -> tuple[int, ...]:
+    """Return the `exp` of each token that a JWT carries as a claim, where it has one.
+
+    Airflow's KeycloakAuthManager puts Keycloak's own tokens into its JWT, which is worth nothing once they have ended.
+    """
+    payload = read_payload(token) or {}
+    carried = [value for name in NESTED if isinstance(value := payload.get(name), str)]
+    return tuple(inner.expires for value in carried if (inner := read_claimed(value)) and inner.expires is not None)
 
 
 def claimed_in(claims: Mapping[str, Any]) -> ClaimedToken:

@@ -8,16 +8,18 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from compat_auth.claimed_token import nested_ends, read_claimed
 from compat_auth.config import Settings
-from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken
+from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.http_question import HttpPeer, NoAnswer
 from compat_auth.identity import Token
 from compat_auth.keys import unix_now
 from compat_auth.strict_json import parse_object
-from compat_auth.tokens import MAX_TOKEN_BYTES, read_unverified
 from compat_auth.upstream_address import read_address
 
 MAX_ANSWER_BYTES = 65_536
+# Of a token that the upstream alone judges. Keycloak's manager puts two more tokens into its own, each with all roles.
+MAX_UPSTREAM_TOKEN_BYTES = 32_768
 # Where the upstream's token does not say when it ends.
 ASSUMED_LIFETIME_S = 300
 _ABSURD_LIFETIME_S = 366 * 86_400
@@ -25,9 +27,15 @@ _JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z")
 _CREATED = 201
 _FORBIDDEN = 403
 _LOGIN_PATH = "/auth/token"
+NO_PASSWORDS = (
+    "its auth manager takes no passwords there (AwsAuthManager takes none at all), or it is no Airflow 3; "
+    "set [token] strategy to shared_secret or key_pair"
+)
 _LOGOUT_PATH = "/api/v2/auth/logout"
 # Airflow: 401 wrong password; 400 (FAB) and 422 (simple) a pair it cannot even consider.
 _REFUSALS = frozenset({400, 401, 422})
+# Nothing answers POST there.
+_NO_LOGIN = frozenset({404, 405})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +78,22 @@ class UpstreamLogin:
             BackendUnavailable: The upstream gave no usable answer.
         """
         status, answer = self._post(json.dumps({"username": username, "password": password}).encode())
-        if status in _REFUSALS:
+        if status in _REFUSALS or (status == _FORBIDDEN and _is_word_of_airflow(answer)):
             return None
+        if status in _NO_LOGIN:
+            raise self._unavailable(f"answered {status} to a login: {NO_PASSWORDS}")
         if status != _CREATED:
             raise self._unavailable(f"answered {status} to a login, where 201 or 401 was expected")
         return self._read_token(answer)
+
+    def takes_passwords(self) -> bool:
+        """Return whether the upstream has a login for passwords at all; nobody's password is tried.
+
+        Raises:
+            BackendUnavailable: The upstream gave no usable answer.
+        """
+        status, _ = self._post(b"{}")
+        return status not in _NO_LOGIN
 
     def log_out(self, token: str) -> None:
         """Have Airflow write down that a token of its is revoked (3.2 and later do, in `revoked_token`).
@@ -83,7 +102,7 @@ class UpstreamLogin:
             BackendUnavailable: Airflow gave no usable answer.
         """
         # It becomes a header: nothing but a JWT may get there, and nothing else is Airflow's.
-        if len(token) > MAX_TOKEN_BYTES or not _JWT.match(token):
+        if len(token) > MAX_UPSTREAM_TOKEN_BYTES or not _JWT.match(token):
             return
         path = self.path.removesuffix(_LOGIN_PATH) + _LOGOUT_PATH
         status, _ = self._ask("GET", path, None, {"Authorization": f"Bearer {token}"})
@@ -125,23 +144,31 @@ class UpstreamLogin:
         except ValueError:
             raise self._unavailable("answered a login with something other than a JSON object") from None
         # It becomes a header: nothing but a JWT may get there.
-        if not isinstance(value, str) or len(value) > MAX_TOKEN_BYTES or not _JWT.match(value):
+        if not isinstance(value, str) or len(value) > MAX_UPSTREAM_TOKEN_BYTES or not _JWT.match(value):
             raise self._unavailable("answered a login without an access_token that is a JWT")
         return Token(value, self._expiry(value))
 
     def _expiry(self, value: str) -> int:
         now = self.now()
-        try:
-            exp = read_unverified(value).get("exp")
-        except InvalidToken:
-            exp = None
+        claimed = read_claimed(value)
         # The token is the upstream's to judge; only how long we keep it follows from this.
-        if type(exp) is int and now < exp <= now + _ABSURD_LIFETIME_S:
-            return exp
-        return now + ASSUMED_LIFETIME_S
+        ends = (claimed.expires if claimed is not None else None, *nested_ends(value))
+        return min(_believable(end, now) for end in ends)
 
     def _unavailable(self, what: str) -> BackendUnavailable:
         return BackendUnavailable(f"upstream {self.host}:{self.port}{self.path}: {what}; see [upstream] url")
+
+
+def _believable(end: int | None, now: int) -> int:
+    return end if end is not None and now < end <= now + _ABSURD_LIFETIME_S else now + ASSUMED_LIFETIME_S
+
+
+def _is_word_of_airflow(answer: bytes) -> bool:
+    """Return whether an answer is the upstream's own: a firewall in front of it says 403 in HTML."""
+    try:
+        return isinstance(parse_object(answer).get("detail"), str)
+    except ValueError:
+        return False
 
 
 def _tls_context(verify: bool | str) -> ssl.SSLContext:

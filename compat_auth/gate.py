@@ -411,7 +411,7 @@ class Gate:
         if bearer is None:
             await self._hand_on(request, receive, send, None, self.dropped_cookies, demand=demand)
         else:
-            send = watch_for_refusal(send, lambda: self.decider.forget_token(granted))
+            send = watch_for_refusal(send, bearer, lambda: self.decider.forget_token(granted))
             await self._hand_on(request, receive, send, bearer, self.dropped_cookies, renew, demand)
 
     def demand(self, decision: Decision, request: GateRequest) -> Demand:

@@ -11,6 +11,7 @@ import asyncio
 import logging
 import re
 import ssl
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from compat_auth.config import UpstreamSettings
 from compat_auth.errors import BadRequest, ConfigError, NotImplementedHere, UpstreamTimeout, UpstreamUnreachable
 from compat_auth.file_modes import refuse_writable_at
 from compat_auth.gate import INTAKE, RENEW
-from compat_auth.refused_tokens import MAX_REFUSAL_BYTES, TOKEN_REFUSED
+from compat_auth.refused_tokens import MAX_REFUSAL_BYTES, may_have_ended, says_refused
 from compat_auth.request import GateRequest
 from compat_auth.trust import TrustedProxies
 from compat_auth.upstream_address import read_address
@@ -87,7 +88,7 @@ class ReverseProxy:
             try:
                 held = b""
                 if renew is not None and isinstance(body, bytes):
-                    refused, held = await _refuses_token(response)
+                    refused, held = await _refuses_token(response, headers["Authorization"].encode("ascii"))
                     if refused and (authorization := await renew()) is not None:
                         response.close()
                         headers["Authorization"] = authorization.decode("ascii")
@@ -260,16 +261,22 @@ def _nominated(value: bytes) -> frozenset[bytes]:
     return frozenset(name.strip().lower() for name in value.split(b",")) - _NOT_NOMINABLE
 
 
-async def _refuses_token(response: aiohttp.ClientResponse) -> tuple[bool, bytes]:
+async def _refuses_token(response: aiohttp.ClientResponse, bearer: bytes) -> tuple[bool, bytes]:
     """Return whether the upstream has refused the token (not the caller's permission), and what was read to know."""
     if response.status == 401:
         return True, b""
-    if response.status != 403 or not 0 < (response.content_length or 0) <= MAX_REFUSAL_BYTES:
+    if response.status != 403 or (response.content_length or 0) > MAX_REFUSAL_BYTES:
         return False, b""
+    body = b""
     try:
-        body = await response.content.read()
+        # Without a length, too: behind some of Airflow's middlewares it is compressed while it is sent.
+        while len(body) <= MAX_REFUSAL_BYTES and (part := await response.content.read(MAX_REFUSAL_BYTES)):
+            body += part
     except asyncio.TimeoutError as exc:
         raise UpstreamTimeout("upstream: its refusal did not end in time") from exc
     except aiohttp.ClientError as exc:
         raise UpstreamUnreachable("upstream: its refusal broke off") from exc
-    return TOKEN_REFUSED in body, body
+    if not body or len(body) > MAX_REFUSAL_BYTES:
+        return False, body
+    encoding = response.headers.get("Content-Encoding", "").encode("latin-1", "replace")
+    return says_refused(body, encoding) or may_have_ended(bearer, time.time()), body

@@ -1,34 +1,32 @@
 """`/auth/token` and `/auth/token/cli`: a JWT of the upstream's for whoever has a credential that a backend accepts.
 
 The door is Airflow 3's own, and so are its answers: 201 `{"access_token": …}`, and a refusal that says why in `detail`.
-A form with `grant_type` is a token exchange (RFC 8693) and gets OAuth's answers. Inside Airflow its own door is still
-there: a user name and a password in the body are its to judge, as is what neither of us understands. What the upstream is given it takes
-for the whole user: a credential that is limited gets none.
+A form with `grant_type` is a token exchange (RFC 8693) and gets OAuth's answers; another grant in JSON is the upstream's
+to answer. Inside Airflow its own login is still there: for a user and password that no backend of ours takes, and for a
+body that we do not understand. A JWT is good for the whole user: a credential that is limited gets none.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from compat_auth import audit
-from compat_auth.asgi import RawHeaders, Receive, Send, read_body, replayed, respond
+from compat_auth.asgi import RawHeaders, Receive, Send, read_body, respond
 from compat_auth.bearer import ask_for_scope
 from compat_auth.config import Settings
-from compat_auth.credentials import Basic, Credential, parse_authorization
+from compat_auth.credentials import Credential, parse_authorization
 from compat_auth.decision import Decision, Granted
 from compat_auth.errors import (
     AmbiguousCredentials,
     CompatAuthError,
     IncompleteLogin,
     InsufficientScope,
-    InvalidToken,
     MalformedCredentials,
-    NotPermitted,
     TokenRequestRefused,
     TooManyRequests,
+    UnsupportedMediaType,
 )
 from compat_auth.gate import Gate
 from compat_auth.identity import Identity, Token
@@ -37,32 +35,32 @@ from compat_auth.problem import PROBLEM_JSON, problem_body
 from compat_auth.request import GateRequest
 from compat_auth.scopes import ALL
 from compat_auth.strategies import Kind
+from compat_auth.token_credential import content_type, require_own_site, with_credential_of
 from compat_auth.token_request import (
     ACCESS_TOKEN,
     ID_TOKEN,
-    JWT,
     MAX_BODY_BYTES,
     PERSONAL_TOKEN,
     SPNEGO,
     Ask,
     Exchange,
+    ForeignGrant,
     Login,
     TokenRequest,
     parse_token_request,
 )
-from compat_auth.tokens import read_unverified
+from compat_auth.upstream_verdicts import as_json, holds_no_text, judged_by_upstream, may_see
 from compat_auth.web.attempts import TokenAttempts
 
 PATHS: Mapping[str, Kind] = {"/auth/token": "token", "/auth/token/cli": "cli"}
 Issue = Callable[[Identity, Credential, Kind], Token]
 _NO_STORE: RawHeaders = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 _JSON = b"application/json"
-# A page of another site may make a browser ask with its user's ticket or password (W3C Fetch Metadata).
-_OWN_SITES = frozenset((b"same-origin", b"none"))
 # A token of one kind that is shown as another is somebody's mistake, or an attack (RFC 8725 3.11).
 _BACKENDS_OF = {ID_TOKEN: {"google_openid"}, PERSONAL_TOKEN: {"personal_token"}, SPNEGO: {"kerberos"}}
 _NO_ACCESS_TOKENS = frozenset({"google_openid", "kerberos"})
 _UNPROCESSABLE = 422
+_BASIC, _MANAGER = "basic_auth", "auth_manager"
 # RFC 8693 2.2.2: a bad subject token is an invalid request, whatever is bad about it.
 _SUBJECT_AT_FAULT = frozenset((400, 401, 403))
 
@@ -77,8 +75,8 @@ class TokenDoor:
         audience: Whom our tokens are for.
         incomplete_status: What Airflow's auth manager answers to a body without user name or password.
         words_of_airflow: Refusals are Airflow's to the letter.
-        logins_are_upstreams: What is no request of ours, a user name and a password in the body among it, is answered by
-            what stands behind.
+        logins_are_upstreams: What stands behind has a login of its own for what no backend of ours takes.
+        asks_manager: `basic_auth` asks that same login: whom it refuses need not be asked about twice.
     """
 
     issue: Issue
@@ -87,6 +85,7 @@ class TokenDoor:
     incomplete_status: int
     words_of_airflow: bool
     logins_are_upstreams: bool = False
+    asks_manager: bool = False
 
     @classmethod
     def from_settings(cls, settings: Settings, issue: Issue, *, logins_are_upstreams: bool = False) -> TokenDoor:
@@ -99,6 +98,7 @@ class TokenDoor:
             _UNPROCESSABLE if settings.upstream.profile == "airflow-simple" else IncompleteLogin.status,
             settings.mode == "airflow2",
             logins_are_upstreams,
+            _MANAGER in settings.basic_auth.directories,
         )
 
     async def __call__(self, gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
@@ -111,14 +111,17 @@ class TokenDoor:
         else:
             await gate.let_through(request, receive, send)
             return
-        if self.logins_are_upstreams and _is_for_upstream(request, body):
-            await gate.let_through(request, replayed(body, receive), send)
-            return
         try:
-            _require_own_site(request)
-            wanted = parse_token_request(_content_type(request), body)
+            wanted = self._parse(request, body)
+            if wanted is None:
+                async with self.attempts.one(request.client) as tried:
+                    tried.failed = await judged_by_upstream(gate, request, body, receive, send)
+                return
             try:
-                await self._answer(gate, request, wanted, send)
+                if self.logins_are_upstreams and isinstance(wanted, Login):
+                    await self._log_in(gate, request, wanted, receive, send)
+                else:
+                    await self._answer(gate, request, wanted, send)
             except CompatAuthError as error:
                 refused = isinstance(error, TokenRequestRefused)
                 if isinstance(wanted, Exchange) and not refused and error.status in _SUBJECT_AT_FAULT:
@@ -129,9 +132,75 @@ class TokenDoor:
         except CompatAuthError as error:
             await self._refuse(gate, request, send, error)
 
+    def _parse(self, request: GateRequest, body: bytes) -> TokenRequest | None:
+        """Return what is wanted of us; None: the upstream is to answer.
+
+        Raises:
+            CompatAuthError: See `parse_token_request`.
+            NotPermitted: Another site's page asks, by what a browser sends along.
+        """
+        kind = content_type(request)
+        try:
+            wanted = parse_token_request(kind, body)
+        except (IncompleteLogin, UnsupportedMediaType):
+            # A site's own FabAuthManager may want something else than a password.
+            if self.logins_are_upstreams and not holds_no_text(body):
+                return None
+            raise
+        authorization = request.intake.authorization
+        if isinstance(wanted, ForeignGrant):
+            if authorization is None:
+                return None
+            wanted = Ask(is_empty=False)
+        elif (
+            self.logins_are_upstreams
+            and isinstance(wanted, Ask)
+            and authorization is None
+            and not request.intake.cookies
+        ):
+            return None
+        # A script of another site sends JSON only where Airflow's CORS settings let it.
+        if not (self.logins_are_upstreams and isinstance(wanted, Login) and kind.startswith(_JSON.decode())):
+            require_own_site(request)
+        return wanted
+
+    async def _log_in(self, gate: Gate, request: GateRequest, login: Login, receive: Receive, send: Send) -> None:
+        """Answer a login inside Airflow: ours where a backend of ours takes it, else Airflow's own."""
+
+        async def ask_airflow() -> bool:
+            shown, body = as_json(request, login)
+            return await judged_by_upstream(gate, shown, body, receive, send, username=login.username)
+
+        try:
+            shown = with_credential_of(login, request)
+        except (AmbiguousCredentials, MalformedCredentials):
+            # Airflow reads nothing but the body, and knows names that HTTP Basic could not carry.
+            if not may_see(login):
+                raise
+            async with self.attempts.one(request.client) as tried:
+                tried.failed = await ask_airflow()
+            return
+        has_asked = self.asks_manager and any(backend.name == _BASIC for backend in gate.decider.chain.backends)
+        otherwise = None if has_asked or not may_see(login) else ask_airflow
+        decision = await self._decide(gate, shown, otherwise)
+        if decision is not None:
+            await self._conclude(gate, request, shown, login, decision, send)
+
     async def _answer(self, gate: Gate, request: GateRequest, wanted: TokenRequest, send: Send) -> None:
-        shown = _with_credential_of(wanted, request)
-        decision = await self._decide(gate, shown)
+        shown = with_credential_of(wanted, request)
+        decision = await self._decide(gate, shown, None)
+        if decision is not None:
+            await self._conclude(gate, request, shown, wanted, decision, send)
+
+    async def _conclude(
+        self,
+        gate: Gate,
+        request: GateRequest,
+        shown: GateRequest,
+        wanted: TokenRequest,
+        decision: Decision,
+        send: Send,
+    ) -> None:
         if isinstance(decision, Granted) and shown is not request:
             await _require_shown(gate, request, decision.identity)
         if not isinstance(decision, Granted):
@@ -163,7 +232,16 @@ class TokenDoor:
             content = {"access_token": token.value}
             await respond(send, 201, json.dumps(content).encode(), content_type=_JSON, headers=headers)
 
-    async def _decide(self, gate: Gate, shown: GateRequest) -> Decision:
+    async def _decide(
+        self, gate: Gate, shown: GateRequest, otherwise: Callable[[], Awaitable[bool]] | None
+    ) -> Decision | None:
+        """Return the decision; None where what is to be done otherwise has answered, for who is not let in here.
+
+        Args:
+            gate: Decides.
+            shown: With the credential.
+            otherwise: Answers, and returns whether the credential is wrong there, too; None: the decision is the last word.
+        """
         authorization = shown.intake.authorization
         # Whoever was let in a moment ago is let in again, however many others behind one address guess.
         if authorization is not None and gate.decider.recall(authorization, shown.presented) is not None:
@@ -178,6 +256,9 @@ class TokenDoor:
                 # Who has to wait was not looked at.
                 tried.failed = error.status < 500 and not isinstance(error, TooManyRequests)
                 raise
+            if otherwise is not None and not isinstance(decision, Granted):
+                tried.failed = await otherwise()
+                return None
             tried.failed = not isinstance(decision, Granted) and authorization is not None
             return decision
 
@@ -199,9 +280,18 @@ class TokenDoor:
         authorization = shown.intake.authorization
         credential = parse_authorization(None if authorization is None else authorization.decode("ascii"))
         kind = PATHS[shown.path.decode("ascii")]
-        token = await gate.decider.run(shown.client, lambda: self.issue(identity, credential, kind))
-        path = shown.path.decode("ascii")
-        audit.record(audit.Verdict("issue", identity.backend, identity.username, "", shown.method, path, shown.client))
+
+        def record(result: str, reason: str) -> None:
+            path = shown.path.decode("ascii")
+            found = audit.Verdict(result, identity.backend, identity.username, reason, shown.method, path, shown.client)
+            audit.record(found)
+
+        try:
+            token = await gate.decider.run(shown.client, lambda: self.issue(identity, credential, kind))
+        except CompatAuthError as error:
+            record("reject" if error.status < 500 else "unavailable", f"no token: {error}")
+            raise
+        record("issue", "")
         return token
 
     async def _refuse(self, gate: Gate, request: GateRequest, send: Send, error: CompatAuthError) -> None:
@@ -227,33 +317,6 @@ class TokenDoor:
 _DETAILS = {401: "Invalid credentials", 403: "Forbidden"}
 
 
-def _is_for_upstream(request: GateRequest, body: bytes) -> bool:
-    """Return whether the upstream's own door understands a request, or is to say what is wrong with it."""
-    try:
-        wanted = parse_token_request(_content_type(request), body)
-    except TokenRequestRefused:
-        return False
-    except CompatAuthError:
-        return True
-    has_own = request.intake.authorization is not None or bool(request.intake.cookies)
-    return isinstance(wanted, Login) or (isinstance(wanted, Ask) and not has_own)
-
-
-def _with_credential_of(wanted: TokenRequest, request: GateRequest) -> GateRequest:
-    """Return the request as if it had come with the credential that its body brings.
-
-    Raises:
-        AmbiguousCredentials: It has brought another, too.
-        MalformedCredentials: HTTP Basic could not carry the pair (RFC 7617 section 2).
-    """
-    if isinstance(wanted, Ask):
-        return request
-    value = _basic(wanted) if isinstance(wanted, Login) else _subject(wanted)
-    if request.intake.authorization is not None:
-        raise AmbiguousCredentials("a credential in the body and one in Authorization; send one")
-    return replace(request, intake=replace(request.intake, authorization=value, cookies=[]))
-
-
 async def _require_shown(gate: Gate, request: GateRequest, identity: Identity) -> None:
     """Return when it is the credential in the body that was accepted, and not the asker's own.
 
@@ -271,33 +334,6 @@ async def _require_shown(gate: Gate, request: GateRequest, identity: Identity) -
         raise MalformedCredentials("a credential in the body and one elsewhere in the request; send one")
 
 
-def _basic(login: Login) -> bytes:
-    # strict_json and the form's decoder let no half surrogate pair by, so this encodes.
-    value = "Basic " + base64.b64encode(f"{login.username}:{login.password}".encode()).decode("ascii")
-    try:
-        if parse_authorization(value) == Basic(login.username, login.password):
-            return value.encode("ascii")
-    except MalformedCredentials:
-        pass
-    raise MalformedCredentials("Invalid credentials")
-
-
-def _subject(wanted: Exchange) -> bytes:
-    if wanted.subject_type == JWT:
-        try:
-            read_unverified(wanted.subject_token)
-        except InvalidToken:
-            raise TokenRequestRefused("invalid_request", "subject_token: not a JWT") from None
-    scheme = "Negotiate" if wanted.subject_type == SPNEGO else "Bearer"
-    return f"{scheme} {wanted.subject_token}".encode("ascii")
-
-
-def _require_own_site(request: GateRequest) -> None:
-    found = [value for name, value in request.intake.kept if name == b"sec-fetch-site"]
-    if any(value not in _OWN_SITES for value in found):
-        raise NotPermitted("asked for by another site")
-
-
 def _require_whole(identity: Identity) -> None:
     if not _is_whole(identity):
         raise InsufficientScope("the credential is limited, and a token of the upstream's would not be", ALL)
@@ -312,11 +348,6 @@ def _challenges(gate: Gate, request: GateRequest, status: int, challenges: tuple
         return []
     sent = gate.rules.style.invite(challenges, gate.occasion(request))
     return [(b"www-authenticate", challenge.encode("latin-1")) for challenge in sent]
-
-
-def _content_type(request: GateRequest) -> str:
-    found = [value.decode("latin-1") for name, value in request.intake.kept if name == b"content-type"]
-    return found[0] if len(found) == 1 else ""
 
 
 async def _refuse_oauth(send: Send, code: str, description: str) -> None:

@@ -60,7 +60,12 @@ class Exchange:
     issued_type: str
 
 
-TokenRequest = Ask | Login | Exchange
+@dataclass(frozen=True, slots=True)
+class ForeignGrant:
+    """A grant in JSON that only the upstream may know, such as `client_credentials` of KeycloakAuthManager."""
+
+
+TokenRequest = Ask | Login | Exchange | ForeignGrant
 
 
 def parse_token_request(content_type: str, body: bytes) -> TokenRequest:
@@ -75,7 +80,7 @@ def parse_token_request(content_type: str, body: bytes) -> TokenRequest:
         return Ask(is_empty=True)
     match content_type.partition(";")[0].strip().lower():
         case "application/json":
-            return _login(_json(body))
+            return _json_request(_json(body))
         case "application/x-www-form-urlencoded":
             return _form_request(_form(body))
         case _:
@@ -119,6 +124,14 @@ def _form(body: bytes) -> dict[str, list[str]]:
     for name, value in pairs:
         fields.setdefault(name, []).append(value)
     return fields
+
+
+def _json_request(found: dict[str, object]) -> Ask | Login | ForeignGrant:
+    wanted = _login(found)
+    grant = found.get("grant_type")
+    # A token exchange is a form (RFC 8693 section 2.1).
+    is_foreign = isinstance(grant, str) and grant not in ("password", EXCHANGE_GRANT)
+    return ForeignGrant() if isinstance(wanted, Ask) and is_foreign else wanted
 
 
 def _login(found: dict[str, object]) -> Ask | Login:

@@ -201,6 +201,7 @@ ROWS = (
     ("asking for it", {"extension", "request"}),
     ("rules of a gate", {"browser_request", "gate_rules", "preflight"}),
     ("gate", {"gate"}),
+    ("what the upstream answers by itself, and what we are asked for", {"token_credential", "upstream_verdicts"}),
     ("an API to read and try out", {"swagger_ui"}),
     ("gate inside Airflow", {"airflow.door"}),
     (

@@ -9,6 +9,7 @@ import asyncio
 import concurrent.futures
 import hmac
 import importlib
+import inspect
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import Any, Literal, cast
 
+import flask
 from flask import Flask
 from jwt import InvalidTokenError
 from sqlalchemy import func, select
@@ -30,7 +32,11 @@ from compat_auth.store.denial_rows import IssuedToken
 
 # Airflow asks its database, and where trusted_jwks_url is set, whoever is there.
 _ANSWER_S = 10.0
+_GATEWAY = 'put the gateway in front of Airflow, with [token] strategy = "exchange"'
+_WITHOUT_PASSWORDS = "nothing can take passwords for it, the gateway neither"
+_CREDENTIALS = frozenset(("authorization", "cookie"))
 _REVOKED_TOKENS = "airflow.models.revoked_token"
+_SIMPLE_USER = "airflow.api_fastapi.auth.managers.simple.user"
 _FAB_SESSIONS = "airflow.providers.fab.www.extensions.init_session"
 
 
@@ -69,8 +75,13 @@ class AuthManager(ABC):
         """Return the user when the password is right; see `PasswordDirectory.check`."""
 
     @abstractmethod
-    def mint(self, identity: Identity, lifetime_s: int) -> str:
+    def mint(self, identity: Identity, lifetime_s: int, *, for_cookie: bool = False) -> str:
         """Return a token of Airflow's own that speaks for the identity.
+
+        Args:
+            identity: Whom it is to speak for.
+            lifetime_s: In seconds.
+            for_cookie: It becomes the login cookie of Airflow's pages, and no Bearer.
 
         Raises:
             NoSuchUser: The manager has no such user.
@@ -131,11 +142,16 @@ class AuthManager(ABC):
             asked.cancel()
             raise BackendUnavailable(f"auth_manager: no answer about a token ({type(exc).__name__})") from exc
 
-    def token(self, identity: Identity, lifetime_s: int) -> Token:
+    def _sign(self, user: Any, lifetime_s: int, *, for_cookie: bool) -> str:
+        # Since 3.4 a Bearer may have to carry what a browser keeps in other cookies.
+        for_api = None if for_cookie else getattr(self._manager, "generate_api_jwt", None)
+        return str((for_api or self._manager.generate_jwt)(user, expiration_time_in_seconds=lifetime_s))
+
+    def token(self, identity: Identity, lifetime_s: int, *, for_cookie: bool = False) -> Token:
         """Return what `mint` makes, with its end."""
         # Before it is made: by our reckoning it may end sooner, never later.
         expires_at = int(time.time()) + lifetime_s
-        return Token(self.mint(identity, lifetime_s), expires_at)
+        return Token(self.mint(identity, lifetime_s, for_cookie=for_cookie), expires_at)
 
 
 class FabManager(AuthManager):
@@ -176,21 +192,23 @@ class FabManager(AuthManager):
         """
         if not username or not password:
             return None
+        # Before the context of FAB's own app hides the request's.
+        headers = _headers()
         with self._asking() as security:
-            user = self._manager.create_token(headers={}, body={"username": username, "password": password})
+            user = self._manager.create_token(headers=headers, body={"username": username, "password": password})
             if user:
                 return PasswordAccepted(_describe(user))
             # FAB says no, too, where it could not ask.
             security.session.scalar(select(1))
         return None
 
-    def mint(self, identity: Identity, lifetime_s: int) -> str:
+    def mint(self, identity: Identity, lifetime_s: int, *, for_cookie: bool = False) -> str:
         """Return a token for the user of that number; see `AuthManager.mint`."""
         with self._asking() as security:
             user = security.session.get(security.user_model, int(identity.upstream_id or 0))
             if user is None or not user.is_active:
                 raise NoSuchUser(f"{identity.username!r} (from {identity.backend}) is no active user of Airflow")
-            return str(self._manager.generate_jwt(user, expiration_time_in_seconds=lifetime_s))
+            return self._sign(user, lifetime_s, for_cookie=for_cookie)
 
     def end_old_sessions(self) -> None:
         """Hold sessions to `[fab] session_max_lifetime_minutes`, which FAB looks at before its own pages only."""
@@ -236,22 +254,28 @@ class SimpleManager(AuthManager):
             BackendUnavailable: The file could not be read.
         """
         try:
-            expected = self._manager.get_passwords().get(username) or ""
+            expected = self._passwords().get(username) or ""
         except (OSError, ValueError) as exc:
             raise BackendUnavailable(f"auth_manager: the file of passwords cannot be read ({exc})") from exc
         same = hmac.compare_digest(expected.encode(), password.encode("utf-8", "surrogatepass"))
         user = self.find(username)
         return PasswordAccepted(user) if same and expected and user is not None else None
 
-    def mint(self, identity: Identity, lifetime_s: int) -> str:
+    def mint(self, identity: Identity, lifetime_s: int, *, for_cookie: bool = False) -> str:
         """Return a token for the user of that name; see `AuthManager.mint`."""
         user = self._user(identity.username)
         if user is None:
             raise NoSuchUser(f"{identity.username!r} (from {identity.backend}) is not in simple_auth_manager_users")
-        return str(self._manager.generate_jwt(user, expiration_time_in_seconds=lifetime_s))
+        return self._sign(user, lifetime_s, for_cookie=for_cookie)
+
+    def _passwords(self) -> dict[str, str]:
+        read = self._manager.get_passwords
+        # 3.0 and 3.1 want to be told the users.
+        wants_users = bool(inspect.signature(read).parameters)
+        return cast("dict[str, str]", read(self._manager.get_users()) if wants_users else read())
 
     def _user(self, username: str) -> Any:
-        return next((user for user in self._manager.get_users() if user.username == username), None)
+        return next((user for user in map(_as_object, self._manager.get_users()) if user.username == username), None)
 
 
 def active_auth_manager() -> AuthManager:
@@ -271,8 +295,25 @@ def active_auth_manager() -> AuthManager:
         return SimpleManager(manager)
     raise ConfigError(
         f"[core] auth_manager: {type(manager).__name__}: only FabAuthManager and SimpleAuthManager are known; "
-        "put the gateway in front of Airflow instead, or set [compat_auth] enabled = False"
+        f"{_WITHOUT_PASSWORDS if 'AwsAuthManager' in kinds else _GATEWAY}; set [compat_auth] enabled = False"
     )
+
+
+def _headers() -> dict[str, str]:
+    """Return the request's headers as FAB's own view gives them to `create_token`, which a site may override.
+
+    Without Authorization and Cookie: the password that is checked is in the body, and nothing else may speak for it.
+    """
+    if not flask.has_request_context():
+        return {}
+    return {name.lower(): value for name, value in flask.request.headers if name.lower() not in _CREDENTIALS}
+
+
+def _as_object(user: Any) -> Any:
+    """Return a user as the manager signs for it: 3.0 and 3.1 list users of SimpleAuthManager as dictionaries."""
+    if not isinstance(user, dict):
+        return user
+    return importlib.import_module(_SIMPLE_USER).SimpleAuthManagerUser(**user)
 
 
 def _describe(user: Any) -> DirectoryUser:

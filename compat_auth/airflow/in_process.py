@@ -40,14 +40,14 @@ class InProcess:
     def issue(self, identity: Identity, credential: Credential, kind: Kind) -> Token:
         """Return a token of Airflow's own for this caller alone; see `Strategy.issue`."""
         del credential
-        return self._make(identity, self.ttls_s.get(kind, self.ttl_s))
+        return self._make(identity, self.ttls_s.get(kind, self.ttl_s), for_cookie=kind == "session")
 
     def copy(self, subject: str, jti: str, expires_at: int) -> None:
         """Return None: Airflow names its tokens itself, and its own list has them by name."""
 
-    def _make(self, identity: Identity, ttl_s: int) -> Token:
+    def _make(self, identity: Identity, ttl_s: int, *, for_cookie: bool = False) -> Token:
         # A token never outlives the credential that it was made for.
         left_s = ttl_s if identity.expires_at is None else min(ttl_s, identity.expires_at - self.now())
         if left_s <= 0:
             raise NotAuthenticated("the credential has expired")
-        return self.manager.token(identity, left_s)
+        return self.manager.token(identity, left_s, for_cookie=for_cookie)

@@ -21,7 +21,7 @@ class UpstreamSettings(Section):
         default=["/api/"], min_length=1, description="Path prefixes that need a decision; elsewhere requests pass."
     )
     identity_cookies: Values = Field(
-        default=["_token", "session"],
+        default=["_token", "session", "_access_token", "_refresh_token"],
         description="The upstream's own login cookies, dropped once a credential is accepted.",
     )
     script_reads_cookie: bool = Field(

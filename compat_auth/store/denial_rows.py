@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import secrets
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from typing import Literal
 
 from sqlalchemy import ColumnElement, Select, delete, insert, select, update
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
 
 from compat_auth.errors import BackendUnavailable
 from compat_auth.store.database import Database
@@ -101,7 +103,9 @@ class DenialRows:
         self._database.close()
 
     def add(self, token: IssuedToken) -> None:
-        """Remember a token that is about to be given away.
+        """Remember a token that is about to be given away; one that is known already stays as it is.
+
+        Airflow 3.0 names its tokens by nothing: two logins of one user within one second give the same text twice.
 
         Raises:
             ValueError: A name is empty or longer than the table allows.
@@ -113,7 +117,13 @@ class DenialRows:
             raise ValueError(f"a name is longer than {NAME_LENGTH} characters")
         values = {name: getattr(token, name) for name in IssuedToken.__slots__}
         with self._database.write() as connection:
-            connection.execute(insert(issued_tokens).values(values))
+            try:
+                with connection.begin_nested():
+                    connection.execute(insert(issued_tokens).values(values))
+            except IntegrityError:
+                found = _issued(connection, issued_tokens.c.jti == token.jti)
+                if not any(hmac.compare_digest(known.digest, token.digest) for known in found):
+                    raise BackendUnavailable("the upstream has given two tokens one name (jti)") from None
 
     def find(self, jti: str) -> IssuedToken | None:
         """Return the token of that name."""

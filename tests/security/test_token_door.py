@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from typing import Any
 from urllib.parse import urlencode
 
@@ -11,6 +12,7 @@ import pytest
 
 from compat_auth.asgi import RawHeaders
 from compat_auth.credentials import Absent, Bearer, Credential, Negotiate
+from compat_auth.errors import BackendUnavailable, NotPermitted
 from compat_auth.gate import Gate
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Reject, Skip
@@ -314,6 +316,29 @@ async def test_a_refusal_speaks_airflows_language_inside_a_problem(world: World)
     }
     assert sent.values(b"www-authenticate") == [b'Basic realm="Airflow"', b"Bearer"]
     assert b"wrong" not in sent.body
+
+
+@pytest.mark.parametrize(
+    ("error", "result"),
+    [
+        pytest.param(BackendUnavailable("upstream: answered 500 to a login"), "unavailable", id="source-down"),
+        pytest.param(NotPermitted("came by a ticket"), "reject", id="not-for-tickets"),
+    ],
+)
+async def test_why_an_accepted_caller_got_no_token_is_in_the_audit_log(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, error: Exception, result: str
+) -> None:
+    def fail(*_: object) -> Token:
+        raise error
+
+    caplog.set_level(logging.INFO, logger="compat_auth.audit")
+    door = TokenDoor(fail, TokenAttempts(20, 20), "apache-airflow", 400, words_of_airflow=False)
+    gate = make_gate(world.behind, world.gate.decider, pages=dict.fromkeys(PATHS, door))
+
+    await call(gate, http_scope(b"/auth/token", JSON, method="POST"), b'{"username":"alice","password":"wonder"}')
+
+    line = json.loads(caplog.records[-1].getMessage())
+    assert (line["result"], line["username"], line["reason"]) == (result, "alice", f"no token: {error}")
 
 
 async def test_the_upstreams_own_jwt_is_no_credential_here(world: World) -> None:

@@ -113,6 +113,102 @@ def test_a_pair_that_the_upstream_refuses_gives_no_token(upstream: Upstream, sta
     assert token is None
 
 
+def test_keycloaks_manager_calls_a_wrong_password_forbidden(upstream: Upstream) -> None:
+    upstream.status = 403
+    upstream.body = b'{"detail": "Invalid credentials"}'
+
+    token = login(upstream.url).log_in("anna", "wrong")
+
+    assert token is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"<html>Blocked by the firewall</html>", id="html"),
+        pytest.param(b"", id="empty"),
+        pytest.param(b'{"message": "rate limit"}', id="another-servers-json"),
+        pytest.param(b'{"detail": ["x"]}', id="no-text"),
+    ],
+)
+def test_a_403_in_other_words_than_airflows_says_nothing_about_the_password(upstream: Upstream, body: bytes) -> None:
+    upstream.status, upstream.body = 403, body
+
+    with pytest.raises(BackendUnavailable, match="answered 403"):
+        login(upstream.url).log_in("anna", "hunter2")
+
+
+@pytest.mark.parametrize("status", [404, 405])
+def test_an_auth_manager_without_passwords_is_named_as_the_cause(upstream: Upstream, status: int) -> None:
+    upstream.status = status
+
+    with pytest.raises(BackendUnavailable, match=r"takes no passwords there \(AwsAuthManager.*\[token\] strategy"):
+        login(upstream.url).log_in("anna", "hunter2")
+
+
+@pytest.mark.parametrize(("status", "expected"), [(400, True), (422, True), (401, True), (404, False), (405, False)])
+def test_a_login_for_passwords_is_found_without_trying_one(upstream: Upstream, status: int, expected: bool) -> None:
+    upstream.status = status
+
+    found = login(upstream.url).takes_passwords()
+
+    assert found is expected
+    assert upstream.seen[0][3] == {}
+
+
+def test_a_token_that_carries_others_may_be_larger_than_what_we_verify(upstream: Upstream) -> None:
+    carried = "x" * 20_000
+    upstream.body = json.dumps({"access_token": jwt_of(access_token=carried)}).encode()
+
+    token = login(upstream.url).log_in("anna", "right")
+
+    assert token is not None
+    assert len(token.value) > 20_000
+
+
+@pytest.mark.parametrize("name", ["access_token", "refresh_token"])
+def test_a_token_ends_with_the_first_of_those_that_it_carries(upstream: Upstream, name: str) -> None:
+    now = int(time.time())
+    carried = jwt_of(exp=now + 40)
+    upstream.body = json.dumps({"access_token": jwt_of(exp=now + 3600, **{name: carried})}).encode()
+
+    token = login(upstream.url).log_in("anna", "right")
+
+    assert token is not None
+    assert abs(token.expires_at - now - 40) <= 5
+
+
+@pytest.mark.parametrize(
+    "carried",
+    [
+        pytest.param("opaque", id="no-jwt"),
+        pytest.param(7, id="number"),
+        pytest.param(None, id="null"),
+        pytest.param(["a.b.c"], id="list"),
+        pytest.param("a.b.c", id="not-json"),
+        pytest.param(jwt_of(), id="without-end"),
+        pytest.param(jwt_of(exp="soon"), id="end-in-words"),
+    ],
+)
+def test_what_is_carried_and_has_no_end_shortens_nothing(upstream: Upstream, carried: object) -> None:
+    now = int(time.time())
+    upstream.body = json.dumps({"access_token": jwt_of(exp=now + 3600, access_token=carried)}).encode()
+
+    token = login(upstream.url).log_in("anna", "right")
+
+    assert token is not None
+    assert abs(token.expires_at - now - 3600) <= 5
+
+
+def test_a_large_token_of_airflows_can_be_taken_back(upstream: Upstream) -> None:
+    upstream.logout_status = 307
+    token = jwt_of(access_token="x" * 20_000)
+
+    login(upstream.url).log_out(token)
+
+    assert upstream.seen[0][2]["Authorization"] == f"Bearer {token}"
+
+
 @pytest.mark.parametrize("status", [200, 202, 204, 301, 302, 307, 403, 404, 405, 429, 500, 502, 503])
 def test_any_other_answer_lets_nobody_in(upstream: Upstream, status: int) -> None:
     upstream.status = status
@@ -137,7 +233,7 @@ def test_any_other_answer_lets_nobody_in(upstream: Upstream, status: int) -> Non
         pytest.param(b'{"access_token": "a.b.c\\r\\nX-User: admin"}', id="header-injection"),
         pytest.param(b'{"access_token": "a.b.c\\n"}', id="line-end"),
         pytest.param(b'{"access_token": "a.b.c", "access_token": "d.e.f"}', id="two-tokens"),
-        pytest.param(b'{"access_token": "a.b.' + b"c" * 9000 + b'"}', id="token-too-long"),
+        pytest.param(b'{"access_token": "a.b.' + b"c" * 33_000 + b'"}', id="token-too-long"),
         pytest.param(b'{"access_token": "a.b.c"}' + b" " * 65_536, id="answer-too-long"),
         pytest.param(b"[" * 60_000, id="nested-to-the-stack"),
     ],

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import gzip
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
+import jwt
 import pytest
 import uvicorn
 
@@ -24,6 +26,7 @@ Headers = list[tuple[str, str]]
 WAIT_S = 3.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BIG = 1024 * 1024
+BOMB = gzip.compress(b"x" * BIG + b"Invalid JWT token")
 
 
 def parse_head(head: bytes) -> tuple[str, Headers]:
@@ -189,11 +192,14 @@ async def upstream() -> AsyncIterator[Upstream]:
 async def connect(upstream: Upstream) -> AsyncIterator[Connect]:
     async with AsyncExitStack() as stack:
 
-        async def start(*, trusted: tuple[str, ...] = (), **changed: Any) -> Client:
+        async def start(
+            *, trusted: tuple[str, ...] = (), tokens: Callable[[int], Token] | None = None, **changed: Any
+        ) -> Client:
             numbers = iter(range(100))
 
             def obtain(identity: Identity, *_rest: object) -> Token:
-                return token_for(identity, next(numbers))
+                number = next(numbers)
+                return token_for(identity, number) if tokens is None else tokens(number)
 
             url = changed.pop("url", f"http://127.0.0.1:{upstream.port}")
             decider = make_decider(accepting(), obtain=obtain, monotonic=Clock())
@@ -640,7 +646,22 @@ def refuse_first(refusal: bytes, upstream: Upstream, bodies: list[bytes]) -> Scr
     return script
 
 
-@pytest.mark.parametrize("refusal", [REFUSED_401, REFUSED_403])
+def compressed(framing: str) -> bytes:
+    """Return a refusal as Airflow sends it to a client that takes gzip."""
+    body = gzip.compress(REFUSED_403.partition(b"\r\n\r\n")[2])
+    head = b"HTTP/1.1 403 Forbidden\r\nContent-Encoding: gzip\r\n"
+    if framing == "length":
+        return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
+    parts = (body[:7], body[7:])
+    return (
+        head
+        + b"Transfer-Encoding: chunked\r\n\r\n"
+        + b"".join(b"%x\r\n%b\r\n" % (len(x), x) for x in parts)
+        + b"0\r\n\r\n"
+    )
+
+
+@pytest.mark.parametrize("refusal", [REFUSED_401, REFUSED_403, compressed("length"), compressed("chunked")])
 @pytest.mark.parametrize("body", [b"", b"x" * 1000])
 async def test_a_refused_token_is_replaced_once_where_the_body_can_be_sent_again(
     connect: Connect, upstream: Upstream, refusal: bytes, body: bytes
@@ -695,7 +716,7 @@ async def test_a_big_or_streamed_body_is_not_sent_again(connect: Connect, upstre
     assert answer.status == 401
 
 
-@pytest.mark.parametrize("refusal", [REFUSED_401, REFUSED_403])
+@pytest.mark.parametrize("refusal", [REFUSED_401, REFUSED_403, compressed("length"), compressed("chunked")])
 @pytest.mark.parametrize("framing", ["Transfer-Encoding: chunked", "Content-Length: 70000"])
 async def test_after_a_body_that_cannot_be_sent_again_the_next_request_gets_another_token(
     connect: Connect, upstream: Upstream, framing: str, refusal: bytes
@@ -721,6 +742,13 @@ async def test_after_a_body_that_cannot_be_sent_again_the_next_request_gets_anot
         pytest.param(b"Content-Length: 0\r\n\r\n", id="empty"),
         pytest.param(b"Content-Length: 5000\r\n\r\n" + b"Invalid JWT token" + b"x" * 4983, id="long"),
         pytest.param(b"Transfer-Encoding: chunked\r\n\r\n4\r\nnope\r\n0\r\n\r\n", id="streamed"),
+        pytest.param(
+            b"Transfer-Encoding: chunked\r\n\r\n2000\r\n" + b"x" * 8192 + b"\r\n0\r\n\r\n", id="streamed-and-long"
+        ),
+        pytest.param(b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nnope", id="not-what-it-says"),
+        pytest.param(
+            b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(BOMB) + BOMB, id="unpacks-to-a-million-bytes"
+        ),
     ],
 )
 async def test_a_403_about_permission_passes_whole_and_is_not_repeated(
@@ -734,6 +762,70 @@ async def test_a_403_about_permission_passes_whole_and_is_not_repeated(
     assert (answer.status, answer.whole) == (403, True)
     if b"chunked" not in refusal:
         assert answer.body == refusal.partition(b"\r\n\r\n")[2]
+
+
+FORBIDDEN = b'HTTP/1.1 403 Forbidden\r\nContent-Length: 22\r\n\r\n{"detail":"Forbidden"}'
+
+
+def carrying(age_s: int, **claims: object) -> Callable[[int], Token]:
+    """Return what makes tokens as KeycloakAuthManager does, which were made so many seconds ago."""
+
+    def make(number: int) -> Token:
+        now = int(time.time())
+        said = {"sub": "alice", "jti": str(number), "iat": now - age_s, "exp": now + 600, "access_token": "x.y.z"}
+        return Token(jwt.encode({**said, **claims}, "s" * 64, algorithm="HS512"), now + 600)
+
+    return make
+
+
+@pytest.mark.parametrize("framing", ["Content-Length: 3", "Content-Length: 70000"])
+async def test_a_plain_403_to_a_token_that_carries_others_means_that_those_may_have_ended(
+    connect: Connect, upstream: Upstream, framing: str
+) -> None:
+    upstream.script = refuse_first(FORBIDDEN, upstream, [])
+    client = await connect(tokens=carrying(11))
+    body = b"x" * int(framing.rpartition(" ")[2])
+    statuses: list[int] = []
+
+    for _ in range(2):
+        await client.begin("/api/x", framing, method="POST")
+        await client.send(body)
+        statuses.append((await client.answer()).status)
+
+    assert statuses[-1] == 200
+    assert statuses[0] == (200 if len(body) == 3 else 403)
+    assert len({call.values("authorization")[0] for call in upstream.calls[:2]}) == 2
+
+
+@pytest.mark.parametrize(
+    "tokens",
+    [
+        pytest.param(carrying(0), id="made-a-moment-ago"),
+        pytest.param(carrying(11, access_token=None), id="carries-none"),
+        pytest.param(carrying(11, access_token=["x.y.z"]), id="carries-no-text"),
+    ],
+)
+async def test_a_403_that_only_says_forbidden_is_about_permission_for_every_other_token(
+    connect: Connect, upstream: Upstream, tokens: Callable[[int], Token]
+) -> None:
+    upstream.script = say(FORBIDDEN)
+
+    answer = await (await connect(tokens=tokens)).get()
+
+    assert len(upstream.calls) == 1
+    assert (answer.status, answer.body) == (403, b'{"detail":"Forbidden"}')
+
+
+async def test_who_lacks_a_permission_costs_one_login_and_not_one_for_each_request(
+    connect: Connect, upstream: Upstream
+) -> None:
+    upstream.script = say(FORBIDDEN)
+    client = await connect(tokens=carrying(11))
+
+    statuses = [(await client.get()).status for _ in range(4)]
+
+    assert statuses == [403] * 4
+    assert len({call.values("authorization")[0] for call in upstream.calls}) == 2
 
 
 async def test_a_token_that_is_not_ours_is_not_replaced(connect: Connect, upstream: Upstream) -> None:

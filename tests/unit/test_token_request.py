@@ -1,5 +1,6 @@
 """What a body at `/auth/token` asks for; one that can be read in two ways asks for nothing."""
 
+import json
 from urllib.parse import urlencode
 
 import pytest
@@ -11,6 +12,7 @@ from compat_auth.token_request import (
     JWT,
     Ask,
     Exchange,
+    ForeignGrant,
     Login,
     parse_form,
     parse_token_request,
@@ -45,6 +47,27 @@ def test_a_body_that_brings_nothing_leaves_the_request_its_own_credential() -> N
     assert parse_token_request("", b"") == Ask(is_empty=True)
     assert parse_token_request(JSON, b"{}") == Ask(is_empty=False)
     assert parse_token_request(FORM, b"x=1") == Ask(is_empty=False)
+
+
+@pytest.mark.parametrize("grant", ["client_credentials", "urn:ietf:params:oauth:grant-type:jwt-bearer", "", "PASSWORD"])
+def test_a_grant_in_json_that_we_do_not_speak_is_told_apart(grant: str) -> None:
+    body = json.dumps({"grant_type": grant, "client_id": "robot", "client_secret": "s"}).encode()
+
+    assert parse_token_request(JSON, body) == ForeignGrant()
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        ({"grant_type": "password", "username": "a", "password": "b"}, Login("a", "b")),
+        ({"grant_type": "client_credentials", "username": "a", "password": "b"}, Login("a", "b")),
+        ({"grant_type": 7, "client_id": "robot"}, Ask(is_empty=False)),
+        ({"grant_type": "password"}, Ask(is_empty=False)),
+        ({"grant_type": EXCHANGE_GRANT}, Ask(is_empty=False)),
+    ],
+)
+def test_a_grant_that_we_speak_or_that_is_none_is_no_foreign_one(body: object, expected: object) -> None:
+    assert parse_token_request(JSON, json.dumps(body).encode()) == expected
 
 
 @pytest.mark.parametrize(

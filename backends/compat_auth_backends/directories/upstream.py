@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted
-from compat_auth.errors import Overloaded
-from compat_auth.exchange import UpstreamLogin
+from compat_auth.errors import BackendUnavailable, Overloaded
+from compat_auth.exchange import NO_PASSWORDS, UpstreamLogin
 from compat_auth.outage import Outage
 
 # Its hash of a password takes a while, on a machine that has other work.
@@ -30,6 +30,15 @@ class UpstreamDirectory:
             ConfigError: No upstream is named.
         """
         return cls(UpstreamLogin.from_settings(settings))
+
+    def problems(self) -> list[str]:
+        """Return what keeps every password out, for `compat-auth check`."""
+        try:
+            takes_passwords = self._login.takes_passwords()
+        except BackendUnavailable:
+            # That it is away is said of the upstream itself.
+            return []
+        return [] if takes_passwords else [f"[upstream] url: nothing answers POST at /auth/token: {NO_PASSWORDS}"]
 
     def check(self, username: str, password: str) -> PasswordAccepted | None:
         """Return the user when the upstream issues a token; None when it refuses.

@@ -13,7 +13,7 @@ from compat_auth.airflow.v1.facts import Facts
 from compat_auth.airflow.v1.forms import Form
 from compat_auth.airflow.v1.mapper import Mapper, only
 from compat_auth.airflow.v1.messages import NO_CONTENT, Answer, Call, Json, Reply, Steps, json_reply
-from compat_auth.airflow.v1.problems import V1Problem, is_unrouted, not_found, problem_of
+from compat_auth.airflow.v1.problems import V1Problem, is_unrouted, not_found, problem_of, refuses_token
 from compat_auth.airflow.v1.query import MAX_PAGE, Parameter, Query
 
 V2 = "/api/v2"
@@ -173,6 +173,12 @@ def shaped(asked: Asked, answer: Answer) -> Reply:
     return json_reply(only(asked.query.values("fields"), shape(found)))
 
 
+_FAB_WITHOUT_TOKENS = (
+    "The password or token may be right: the FAB provider of Airflow 3.0 takes neither for users, roles and permissions. "
+    "Use Airflow's own pages for them, or upgrade to Airflow 3.1 or later."
+)
+
+
 def require(asked: Asked, answer: Answer) -> None:
     """Return when the upstream has done as told.
 
@@ -183,6 +189,8 @@ def require(asked: Asked, answer: Answer) -> None:
         return
     if answer.status == 404 and asked.operation.missing is not None:
         raise missing(asked)
+    if asked.operation.fab and answer.status == 401 and not refuses_token(answer):
+        raise V1Problem(401, _FAB_WITHOUT_TOKENS)
     raise problem_of(answer)
 
 

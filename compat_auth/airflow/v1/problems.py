@@ -65,6 +65,11 @@ def problem_of(answer: Answer) -> V1Problem:
     return V1Problem(status, message)
 
 
+def refuses_token(answer: Answer) -> bool:
+    """Return whether the upstream says that the token itself is not good."""
+    return message_of(answer) in _TOKEN_REFUSED
+
+
 def is_unrouted(answer: Answer) -> bool:
     """Return whether the upstream has no such route at all, as opposed to no such object."""
     if answer.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):

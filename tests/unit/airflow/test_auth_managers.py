@@ -56,9 +56,10 @@ class FabAuthManager:
     def __init__(self, session: Session, app: Flask) -> None:
         self.flask_app = app
         self.security_manager = SimpleNamespace(user_model=User, session=session)
+        self.headers: dict[str, str] = {}
 
     def create_token(self, headers: dict[str, str], body: dict[str, str]) -> User | None:
-        assert headers == {}
+        self.headers = headers
         try:
             found = self.security_manager.session.query(User).filter_by(username=body["username"]).one_or_none()
         except Exception:  # noqa: BLE001  # as FAB does
@@ -126,6 +127,24 @@ def test_fab_itself_judges_a_password(fab: FabManager) -> None:
     assert [fab.check(*pair) for pair in (("admin", "x"), ("gone", "gone"), ("", "x"), ("admin", ""))] == [None] * 4
 
 
+def test_fab_sees_the_request_s_headers_and_no_other_credential(session: Session) -> None:
+    manager = FabAuthManager(session, Flask("fab"))
+    headers = {"X-Tenant": "north", "Authorization": "Basic YTpi", "Cookie": "session=1"}
+
+    with Flask("chain").test_request_context(headers=headers):
+        FabManager(manager).check("admin", "admin")
+
+    assert manager.headers == {"host": "localhost", "x-tenant": "north"}
+
+
+def test_fab_is_asked_outside_a_request_too(session: Session) -> None:
+    manager = FabAuthManager(session, Flask("fab"))
+
+    FabManager(manager).check("admin", "admin")
+
+    assert manager.headers == {}
+
+
 @pytest.mark.parametrize(
     "ask", [lambda fab: fab.find("admin"), lambda fab: fab.check("admin", "admin"), lambda fab: fab.check("x", "x")]
 )
@@ -154,6 +173,50 @@ def test_the_simple_manager_s_users_and_passwords_are_those_of_its_own_settings(
     assert simple.mint(Identity("op", "kerberos"), 60) == "simple-op-60"
     with pytest.raises(NoSuchUser):
         simple.mint(Identity("ghost", "kerberos"), 60)
+
+
+class OldSimpleAuthManager(SimpleAuthManager):
+    """As in 3.0 and 3.1: users are dictionaries, and whoever wants the passwords has to say whose."""
+
+    def get_users(self) -> list[Any]:
+        return [{"username": "op", "role": "OP"}, {"username": "none", "role": None}]
+
+    def get_passwords(self, users: list[dict[str, str]]) -> dict[str, str]:  # type: ignore[override]  # as 3.1 has it
+        assert users == self.get_users()
+        return super().get_passwords()
+
+
+def test_the_simple_manager_of_3_0_and_3_1_is_asked_as_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
+    module: Any = ModuleType("airflow.api_fastapi.auth.managers.simple.user")
+    module.SimpleAuthManagerUser = SimpleNamespace
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    simple = SimpleManager(OldSimpleAuthManager())
+
+    accepted = simple.check("op", "öp")
+
+    assert accepted is not None
+    assert accepted.user.roles == ("OP",)
+    assert [simple.check(*pair) for pair in (("op", "x"), ("none", ""), ("ghost", "ghost"))] == [None] * 3
+    assert simple.mint(Identity("op", "kerberos"), 60) == "simple-op-60"
+
+
+class NewSimpleAuthManager(SimpleAuthManager):
+    """As in 3.4: a Bearer is signed apart from a login cookie."""
+
+    def generate_api_jwt(self, user: Any, *, expiration_time_in_seconds: int) -> str:
+        return f"api-{user.username}-{expiration_time_in_seconds}"
+
+
+def test_since_3_4_a_bearer_is_signed_as_one_and_a_login_cookie_as_before() -> None:
+    manager = SimpleManager(NewSimpleAuthManager())
+    strategy = InProcess(manager, TokenCache(10, lambda: 1000), 60)
+    op = Identity("op", "kerberos")
+
+    passed = strategy.obtain(op, Absent(), fresh=False)
+    kept = [strategy.issue(op, Absent(), kind).value for kind in ("token", "cli", "session")]
+
+    assert passed.value == "api-op-60"
+    assert kept == ["api-op-60", "api-op-60", "simple-op-60"]
 
 
 async def test_airflow_itself_says_whether_a_token_is_good_and_writes_down_that_it_is_not() -> None:
@@ -215,9 +278,17 @@ def test_the_active_manager_is_known_by_its_kind_and_so_is_one_that_builds_on_it
     assert isinstance(active_auth_manager(), SimpleManager)
 
 
+class AwsAuthManager:
+    """Known by its name; it has no passwords."""
+
+
 @pytest.mark.parametrize(
     ("manager", "complaint"),
-    [(None, "only inside the API server"), (object(), "only FabAuthManager and SimpleAuthManager")],
+    [
+        (None, "only inside the API server"),
+        (object(), r'only FabAuthManager and SimpleAuthManager.*gateway in front.*"exchange".*enabled = False'),
+        (AwsAuthManager(), "AwsAuthManager.*nothing can take passwords for it.*enabled = False"),
+    ],
 )
 def test_another_manager_or_none_is_refused(monkeypatch: pytest.MonkeyPatch, manager: object, complaint: str) -> None:
     activate(monkeypatch, manager)

@@ -31,6 +31,42 @@ def rows(database: Database) -> DenialRows:
     return DenialRows(database)
 
 
+def test_the_same_token_is_remembered_once_however_often_it_is_given(rows: DenialRows) -> None:
+    rows.add(TOKEN)
+
+    rows.add(replace(TOKEN, issued=NOW + 1))
+
+    assert rows.find(TOKEN.jti) == TOKEN
+
+
+def test_two_tokens_never_share_a_name(rows: DenialRows) -> None:
+    rows.add(TOKEN)
+
+    with pytest.raises(BackendUnavailable, match="one name"):
+        rows.add(replace(TOKEN, digest=b"e" * 32))
+
+    assert rows.find(TOKEN.jti) == TOKEN
+
+
+def test_one_token_given_by_many_at_once_is_an_error_for_none(rows: DenialRows) -> None:
+    failures: list[BaseException] = []
+
+    def give() -> None:
+        try:
+            rows.add(TOKEN)
+        except BaseException as error:  # noqa: BLE001  # whatever it is, it is what the test is about
+            failures.append(error)
+
+    threads = [threading.Thread(target=give) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert failures == []
+    assert rows.find(TOKEN.jti) == TOKEN
+
+
 def test_nothing_makes_a_database_that_is_not_there(rows: DenialRows, tmp_path: Path) -> None:
     assert not rows.is_there
     assert not (tmp_path / "store.db").exists()

@@ -52,6 +52,16 @@ def _post_event(asked: Asked) -> Steps:
     return shaped(asked, answer)
 
 
+def _once(events: list[Json]) -> list[Json]:
+    """Return the oldest event of each dataset and DAG: 2.x remembers one, 3.4 all of them."""
+    oldest: dict[tuple[str, str], Json] = {}
+    for event in events:
+        known = oldest.setdefault((event["uri"], event["dag_id"]), event)
+        if event["created_at"] < known["created_at"]:
+            oldest[event["uri"], event["dag_id"]] = event
+    return [*oldest.values()]
+
+
 def _queued(asked: Asked) -> Steps:
     """List what waits for a DAG: 3.x names assets by number."""
     answer = yield asked.call()
@@ -67,7 +77,7 @@ def _queued(asked: Asked) -> Steps:
             require(asked, asset)
             uris[number] = asset.json()["uri"]
     named = [{**event, "uri": uris[event["asset_id"]]} for event in events]
-    return json_reply(_QUEUED.document({"queued_events": named}))
+    return json_reply(_QUEUED.document({"queued_events": _once(named)}))
 
 
 def _queued_of_uri(asked: Asked) -> Steps:
@@ -80,6 +90,7 @@ def _queued_of_uri(asked: Asked) -> Steps:
         require(asked, answer)
         found = answer.json()
         events.extend({**event, "uri": uri} for event in found.get("queued_events", [found]))
+    events = _once(events)
     if not events:
         raise missing(asked)
     if "dag_id" in asked.segments:

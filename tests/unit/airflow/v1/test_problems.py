@@ -103,6 +103,24 @@ def test_a_request_that_does_not_fit_is_refused_as_2_11_does_and_goes_nowhere(
     assert talk.calls == []
 
 
+@pytest.mark.parametrize("request_line", ["GET /users", "GET /roles", "GET /permissions", "DELETE /users/viewer"])
+def test_a_fab_provider_that_takes_no_token_is_told_from_a_wrong_password(request_line: str) -> None:
+    refusal = says({"detail": None, "status": 401, "title": "Unauthorized", "type": "about:blank"}, 401)
+
+    talk = Conversation(request_line, refusal, refusal)
+
+    assert talk.status == 401
+    assert "takes neither for users, roles and permissions" in talk.json()["detail"]
+
+
+@pytest.mark.parametrize("message", ["Not authenticated", "Invalid JWT token", "Token Expired"])
+def test_a_token_that_is_not_good_is_not_blamed_on_the_fab_provider(message: str) -> None:
+    talk = Conversation("GET /users", refuses(401, message), refuses(401, message))
+
+    assert talk.status == 401
+    assert talk.json()["detail"] is None
+
+
 def test_without_fab_users_are_what_2_11_says_without_fab() -> None:
     talk = Conversation("GET /users", says({"detail": "Not Found"}, 404))
 

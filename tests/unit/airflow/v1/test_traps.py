@@ -232,6 +232,45 @@ def test_a_dataset_is_found_by_its_whole_address_among_those_that_only_look_like
     assert talk.json()["id"] == 8
 
 
+def queued(asset: int, second: int, dag: str = "d") -> dict[str, Any]:
+    return {"asset_id": asset, "dag_id": dag, "created_at": f"2026-01-01T00:00:0{second}Z", "dag_display_name": dag}
+
+
+def test_a_dataset_waits_once_for_a_dag_however_many_of_its_events_3_4_lists() -> None:
+    events = [queued(8, 2), queued(8, 1), queued(9, 3), queued(8, 4)]
+    uris = says({"id": 8, "uri": "u"}), says({"id": 9, "uri": "w"})
+
+    talk = Conversation("GET /dags/d/datasets/queuedEvent", says({"queued_events": events, "total_entries": 4}), *uris)
+
+    assert [(event["uri"], event["created_at"][17:19]) for event in talk.json()["queued_events"]] == [
+        ("u", "01"),
+        ("w", "03"),
+    ]
+    assert talk.json()["total_entries"] == 2
+
+
+def test_a_dataset_waits_once_for_each_dag() -> None:
+    assets = says({"assets": [{"id": 8, "uri": "u"}], "total_entries": 1})
+    events = [queued(8, 2, "a"), queued(8, 1, "a"), queued(8, 3, "b")]
+
+    talk = Conversation("GET /datasets/queuedEvent/u", assets, says({"queued_events": events, "total_entries": 3}))
+
+    assert [(event["dag_id"], event["created_at"][17:19]) for event in talk.json()["queued_events"]] == [
+        ("a", "01"),
+        ("b", "03"),
+    ]
+    assert talk.json()["total_entries"] == 2
+
+
+def test_the_event_of_one_dataset_and_dag_is_the_oldest() -> None:
+    assets = says({"assets": [{"id": 8, "uri": "u"}], "total_entries": 1})
+    events = says({"queued_events": [queued(8, 2), queued(8, 1)], "total_entries": 2})
+
+    talk = Conversation("GET /dags/d/datasets/queuedEvent/u", assets, events)
+
+    assert talk.json()["created_at"][17:19] == "01"
+
+
 def test_queued_events_of_every_asset_with_the_address_are_deleted() -> None:
     assets = says({"assets": [{"id": 8, "uri": "u"}, {"id": 9, "uri": "u"}], "total_entries": 2})
 

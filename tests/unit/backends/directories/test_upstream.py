@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
@@ -27,6 +29,10 @@ class LoginDouble:
         return TOKEN if (username, password) == ("alice", "pw") else None
 
 
+def raise_unavailable() -> bool:
+    raise BackendUnavailable("upstream: down")
+
+
 @pytest.fixture
 def directory() -> PasswordDirectory:
     return UpstreamDirectory(cast("UpstreamLogin", LoginDouble()))
@@ -37,6 +43,23 @@ def test_whom_the_upstream_gives_a_token_is_accepted_with_it(directory: Password
 
     assert accepted == PasswordAccepted(DirectoryUser("alice"), TOKEN)
     assert refused is None
+
+
+@pytest.mark.parametrize(
+    ("takes_passwords", "count"),
+    [
+        pytest.param(lambda: True, 0, id="login"),
+        pytest.param(lambda: False, 1, id="no-login"),
+        pytest.param(raise_unavailable, 0, id="down"),
+    ],
+)
+def test_check_names_an_auth_manager_that_takes_no_passwords(takes_passwords: Callable[[], bool], count: int) -> None:
+    login = SimpleNamespace(takes_passwords=takes_passwords)
+
+    problems = UpstreamDirectory(cast("UpstreamLogin", login)).problems()
+
+    assert len(problems) == count
+    assert all("AwsAuthManager" in problem and "[token] strategy" in problem for problem in problems)
 
 
 def test_an_upstream_that_is_down_is_no_refusal(directory: PasswordDirectory) -> None:
