@@ -13,6 +13,7 @@ OURS = "compat_auth_backends"
 # Top to bottom, as a request travels. A new module takes its place here first.
 ROWS = (
     ("limits, and what is limited", {"scopes", "shown_names", "token_format"}),
+    ("settings of an old Airflow", {"old_settings"}),
     ("switch inside Airflow", {"airflow", "airflow.closed_door", "airflow.switch"}),
     ("plugin of Airflow", {"airflow.plugin"}),
     (
@@ -255,6 +256,7 @@ ROWS = (
     ),
     ("all of our pages", {"own_pages"}),
     ("composition", {"app", "demo"}),
+    ("first lines of the log inside Airflow", {"airflow.start_log"}),
     ("composition inside Airflow", {"airflow.composition"}),
     ("what an operator asks", {"cli.operator_log", "cli.options", "diagnosis", "explanation"}),
     ("what an operator opens", {"cli.opened_tokens"}),
