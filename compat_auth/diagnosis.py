@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, cast, runtime_checkable
 
 from compat_auth.app import build_decider, create_app, public_keys
 from compat_auth.config import Settings
+from compat_auth.config.loading import old_settings_of
 from compat_auth.directory import Directory, UserDirectory
 from compat_auth.directory_catalog import load_directories
-from compat_auth.errors import CompatAuthError
+from compat_auth.errors import CompatAuthError, ConfigError
 from compat_auth.proxy import ReverseProxy
 from compat_auth.redis_connection import RedisConnection
 from compat_auth.registry import load_chain
+from compat_auth.root_path import RootPath
 from compat_auth.sealed_box import sharing_secrets
 from compat_auth.store.database import Database
 from compat_auth.store.migration import require_known_tables
 from compat_auth.strategies import build_strategy
 from compat_auth.trust import TrustedProxies
+from compat_auth.upstream_path import find_path_fault
 
 # A name that nobody has: looking it up only shows that the directory can be asked.
 _NOBODY = "compat-auth check"
@@ -63,6 +67,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield _try("token", lambda: _token(settings))
     yield _try("gateway", lambda: _gateway(settings))
     yield _try("upstream", lambda: _upstream(settings))
+    yield from _upstream_path(settings)
+    yield from _old_settings(settings)
     if not settings.trusted_proxies:
         yield Finding("trusted_proxies", detail="none: forward headers are dropped, forward-auth is off")
 
@@ -138,3 +144,21 @@ def _upstream(settings: Settings) -> str:
     proxy = ReverseProxy(settings.upstream, TrustedProxies(settings.trusted_proxies))
     asyncio.run(proxy.require_reachable())
     return f"{settings.upstream.url} accepts connections"
+
+
+def _upstream_path(settings: Settings) -> Iterator[Finding]:
+    if settings.upstream.profile == "generic":
+        return
+    root = RootPath.from_settings(settings).path
+
+    def look() -> str:
+        if fault := find_path_fault(settings):
+            raise ConfigError(fault)
+        return f"callers find us below {root}/ and beside it" if root else "no path in front"
+
+    yield _try("root path", look)
+
+
+def _old_settings(settings: Settings) -> Iterator[Finding]:
+    for line in old_settings_of(settings.airflow_cfg, os.environ).unused():
+        yield Finding("Airflow's configuration", detail=line)
