@@ -10,7 +10,7 @@ import configparser
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 Option = tuple[str, str]
 """Section and key of Airflow's."""
@@ -178,10 +178,12 @@ def adopted_kerberos(old: OldSettings, keytab: str) -> dict[str, str]:
 def add_missing(content: dict[str, Any], sections: Mapping[str, Mapping[str, str]]) -> None:
     """Add sections to settings that lack their first key; what is set there already stays."""
     for name, section in sections.items():
-        ours = content.setdefault(name, {})
-        if not isinstance(ours, dict) or ours.get(next(iter(section))):
-            continue
-        content[name] = {**section, **{key: value for key, value in ours.items() if value}}
+        found: object = content.get(name, {})
+        if not isinstance(found, dict):
+            continue  # what it is, the settings say
+        ours = cast("dict[str, object]", found)
+        if not ours.get(next(iter(section))):
+            content[name] = {**section, **{key: value for key, value in ours.items() if value or key not in section}}
 
 
 def kerberos_services(old: OldSettings) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from compat_auth.config import Settings
 from compat_auth.exchange import UpstreamLogin
 from compat_auth.http_question import HttpPeer, NoAnswer
+from compat_auth.root_path import RootPath
 
 _LOGIN_PATH = "/auth/token"
 _VERSION = "/api/v2/version"
@@ -39,11 +40,14 @@ def find_path_fault(settings: Settings) -> str:
         version = peer.ask("GET", f"{below}{_VERSION}", None, {"Accept": "application/json"})
     except NoAnswer:
         return ""  # said by who asks whether it can be reached
-    said = _BASE.search(page.body)
-    if said is not None and said[1].decode("ascii").rstrip("/") != below:
+    base = _BASE.search(page.body)
+    said = below if base is None else base[1].decode("ascii").rstrip("/")
+    is_api = version.status == 200 and "json" in version.headers.get("content-type", "")
+    # Airflow answers beside its path, too; what counts then is that callers find its pages where they lead to.
+    if said != below and not (is_api and said == RootPath.from_settings(settings).path):
         url = urlsplit(settings.upstream.url)
-        right = f"{url.scheme}://{url.netloc}{said[1].decode('ascii').rstrip('/')}"
+        right = f"{url.scheme}://{url.netloc}{said}"
         return f"upstream.url: Airflow is below another path, by its own [api] base_url; set upstream.url = {right!r}"
-    if version.status == 200 and "json" not in version.headers.get("content-type", ""):
+    if version.status == 200 and not is_api:
         return f"upstream.url: {below}{_VERSION} is a page and no API; set the path of Airflow's [api] base_url"
     return ""

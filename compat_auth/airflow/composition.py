@@ -43,7 +43,7 @@ STRATEGY = "in_process"
 # Airflow's API, and that of FAB for users and roles, which Airflow 2 guarded with the same backends.
 _PROTECT = ["/api/", "/auth/fab/v1/"]
 # An empty list, in each of its spellings.
-_NOBODY = ("", [], [""])
+_NOBODY: tuple[object, ...] = ("", [], [""])
 _DATABASE = "compat_auth.db"
 _MAX_WORKERS = 64
 # With forms and bodies that have a token, or need none, which Flask-WTF does not know.

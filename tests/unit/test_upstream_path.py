@@ -58,6 +58,15 @@ def test_another_path_is_named_with_what_to_set(wrong: str) -> None:
         assert fault.endswith(f"set upstream.url = '{url}{ROOT}'")
 
 
+def test_an_upstream_beside_the_path_is_right_where_callers_find_us_below_it() -> None:
+    with served(BelowPath) as url:
+        right = find_path_fault(parse_settings({"upstream": {"url": url}, "serve": {"root_path": ROOT}}, origin="test"))
+        wrong = find_path_fault(parse_settings({"upstream": {"url": url}, "serve": {"root_path": "/x"}}, origin="test"))
+
+    assert right == ""
+    assert "Airflow is below another path" in wrong
+
+
 def test_a_page_in_the_place_of_the_api_is_named() -> None:
     with served(OtherPage) as url:
         fault = find_path_fault(upstream(f"{url}/airflow"))
