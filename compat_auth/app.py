@@ -44,6 +44,7 @@ from compat_auth.reach import fixed_objects
 from compat_auth.readiness import StoreReadiness
 from compat_auth.requirements import Requirements
 from compat_auth.revocation import revocations_of
+from compat_auth.root_path import RootPath
 from compat_auth.session_cookie import SessionCookie
 from compat_auth.strategies import Strategy, brings_no_password, build_strategy, open_key_ring
 from compat_auth.tokens import SHARED_SECRET_KID, shared_secret_verifier, verify
@@ -84,6 +85,7 @@ class Gateway:
         access = access_of(settings)
         browsers = BrowserVisits.from_settings(settings, self._decider.app)
         self._forward_auth_port = port_of(settings)
+        root = RootPath.from_settings(settings)
         health: dict[str, Page] = {
             "live": live,
             "ready": ready_page(self._proxy.require_reachable, StoreReadiness(denials.rows).require),
@@ -101,6 +103,7 @@ class Gateway:
             denials=denials,
             browsers=browsers,
             metadata_url=oauth.metadata_url,
+            root=root,
         )
         self._gate = Gate(
             V1Translation(self._proxy, says_deprecated=settings.upstream.api_v1_deprecation)
@@ -120,6 +123,7 @@ class Gateway:
             metadata_url=oauth.metadata_url,
             max_judged_body=settings.airflow2_modules.max_body_bytes,
             browsers=browsers,
+            root=root,
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Protocol, cast, runtime_checkable
 
 from compat_auth.app import build_decider, create_app, public_keys
 from compat_auth.config import Settings
+from compat_auth.config.loading import old_settings_of
 from compat_auth.directory import Directory, DirectoryUser, UserDirectory
 from compat_auth.directory_catalog import load_directories
 from compat_auth.errors import BackendUnavailable, CompatAuthError, ConfigError
@@ -15,10 +17,12 @@ from compat_auth.finding import Finding, split_problem
 from compat_auth.minted_probe import judge
 from compat_auth.redis_connection import RedisConnection
 from compat_auth.registry import load_chain
+from compat_auth.root_path import RootPath
 from compat_auth.sealed_box import sharing_secrets
 from compat_auth.store.database import Database
 from compat_auth.store.migration import require_known_tables
 from compat_auth.strategies import Minted, build_strategy
+from compat_auth.upstream_path import find_path_fault
 from compat_auth.upstream_probe import UpstreamProbe
 from compat_auth.useless_settings import (
     is_serving,
@@ -81,6 +85,7 @@ def _examine(settings: Settings) -> Iterator[Finding]:
     yield _try("gateway", lambda: _gateway(settings))
     yield _try("serve", lambda: listening(settings))
     yield from _upstream(settings)
+    yield from _old_settings(settings)
     for problem in wide_networks(settings):
         yield Finding("trusted_proxies", problem, ConfigError.exit_code)
     if not settings.trusted_proxies:
@@ -182,7 +187,7 @@ def _upstream(settings: Settings) -> Iterator[Finding]:
             raise ConfigError(problem)
         probe.connect()
         if is_airflow:
-            found = f"{probe.url} is Airflow {probe.version()}"
+            found = f"{probe.url} is Airflow {_version(settings, probe)}"
         else:
             found = f"{probe.url} answers {probe.ask('GET', '/').status}"
     except CompatAuthError as error:
@@ -192,6 +197,24 @@ def _upstream(settings: Settings) -> Iterator[Finding]:
     yield _try("upstream clock", lambda: _clock(settings, probe))
     if is_airflow:
         yield from _tokens(settings, probe)
+
+
+def _version(settings: Settings, probe: UpstreamProbe) -> str:
+    """Return the version of Airflow, and below which path callers find us."""
+    try:
+        version = probe.version()
+    except ConfigError as error:
+        # Airflow's own page knows the right path, where that is what is wrong.
+        raise ConfigError(find_path_fault(settings) or str(error)) from None
+    if fault := find_path_fault(settings):
+        raise ConfigError(fault)
+    root = RootPath.from_settings(settings).path
+    return f"{version}; callers find us below {root}/ and beside it" if root else version
+
+
+def _old_settings(settings: Settings) -> Iterator[Finding]:
+    for line in old_settings_of(settings.airflow_cfg, os.environ).unused():
+        yield Finding("Airflow's configuration", detail=line)
 
 
 def _clock(settings: Settings, probe: UpstreamProbe) -> str:

@@ -25,6 +25,7 @@ from compat_auth.gate import REFUSED_METHODS, Gate, Page, authorization_without_
 from compat_auth.headers import may_have_body, without_cookies
 from compat_auth.paths import canonical_path, canonical_query
 from compat_auth.request import GateRequest
+from compat_auth.root_path import RootPath
 from compat_auth.scopes import METHOD_OVERRIDES
 
 # A body that comes with one of these has no meaning (RFC 9110 9.3.1, 9.3.2, 9.3.7).
@@ -196,7 +197,7 @@ def _hint(text: str) -> None:
 def _page(dialect: Dialect, access: Access, hand_out: HandOut) -> Page:
     async def answer(gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
         access.require(gate, request)
-        original = _original(dialect, request)
+        original = _original(dialect, request, gate.root)
         authorization, cookies = original.intake.authorization, original.intake.cookies
         extra: tuple[tuple[bytes, bytes], ...] = ()
         if gate.browsers is not None:
@@ -233,7 +234,7 @@ def _overridden(original: GateRequest) -> Iterator[GateRequest]:
             yield replace(original, method=value.decode("latin-1").strip().upper())
 
 
-def _original(dialect: Dialect, request: GateRequest) -> GateRequest:
+def _original(dialect: Dialect, request: GateRequest, root: RootPath) -> GateRequest:
     """Return the original request, as the front proxy tells it.
 
     Raises:
@@ -256,7 +257,7 @@ def _original(dialect: Dialect, request: GateRequest) -> GateRequest:
         request.scope,
         replace(request.intake, host=hosts[0]),
         method,
-        canonical_path(path),
+        root.strip(canonical_path(path)),
         canonical_query(query) if query else b"",
         request.client,
         request.scheme,

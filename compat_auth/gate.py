@@ -41,6 +41,7 @@ from compat_auth.problem import PROBLEM_JSON, problem_body
 from compat_auth.reach import MAX_BODY_BYTES, names_in_body
 from compat_auth.refused_tokens import watch_for_refusal
 from compat_auth.request import GateRequest
+from compat_auth.root_path import RootPath
 from compat_auth.token_format import holds_one, looks_like_one
 from compat_auth.trust import TrustedProxies
 
@@ -93,6 +94,7 @@ class Gate:
             nowhere.
         max_judged_body: Bytes of a body that a backend has to see before the request goes on; beyond: 413.
         browsers: What is done for browsers; None: nothing.
+        root: The path in front of all paths, which decisions and what stands behind do not see.
     """
 
     def __init__(
@@ -107,9 +109,11 @@ class Gate:
         metadata_url: Callable[[GateRequest], str] | None = None,
         max_judged_body: int = 1024 * 1024,
         browsers: Browsers | None = None,
+        root: RootPath = RootPath(),  # noqa: B008  # nothing changes in it
     ) -> None:
         self.browsers = browsers
         self.behind = app
+        self.root = root
         self.decider = decider
         self.rules = rules
         self.trusted = trusted
@@ -155,7 +159,9 @@ class Gate:
         intake = take_in(scope["headers"])
         if scope["method"] in REFUSED_METHODS:
             raise NotImplementedHere(f"method {scope['method']}: not spoken here")
-        path = canonical_path(scope["raw_path"])
+        path = self.root.strip(canonical_path(scope["raw_path"]))
+        if self.root.path:
+            scope = {**scope, "root_path": self.root.path}
         query = canonical_query(scope["query_string"]) if scope["query_string"] else b""
         client, scheme = self.trusted.client(scope, intake.forward), self.trusted.scheme(scope, intake.forward)
         request = GateRequest(scope, intake, scope["method"], path, query, client, scheme)

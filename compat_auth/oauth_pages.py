@@ -223,7 +223,8 @@ class OAuthPages:
         return True
 
     def _base(self, request: GateRequest) -> str:
-        return self.base_url or f"{request.scheme}://{request.intake.host.decode('ascii')}{request.root}"
+        origin = self.base_url or f"{request.scheme}://{request.intake.host.decode('ascii')}"
+        return origin + request.root
 
 
 def _showing(request: GateRequest, token: str) -> GateRequest | None:

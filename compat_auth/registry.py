@@ -26,7 +26,11 @@ GROUP = "compat_auth.backends"
 
 # "basic_auht" is 0.9 like "basic_auth", "site_auth" 0.74.
 _MISSPELT = 0.85
-_AIRFLOW = ("airflow.api.auth.backend", "airflow.providers.fab.auth_manager.api.auth.backend")
+_AIRFLOW = (
+    "airflow.api.auth.backend",
+    "airflow.auth.managers.fab.api.auth.backend",
+    "airflow.providers.fab.auth_manager.api.auth.backend",
+)
 AIRFLOW_NAMES: dict[str, str] = {
     **{
         f"{package}.{module}": ours
@@ -39,6 +43,7 @@ AIRFLOW_NAMES: dict[str, str] = {
             ("default", "default"),
         )
     },
+    "airflow.contrib.auth.backends.password_auth": "basic_auth",
     "airflow.contrib.auth.backends.kerberos_auth": "kerberos",
     "airflow.providers.google.common.auth_backend.google_openid": "google_openid",
 }
@@ -62,6 +67,9 @@ def load_chain(settings: Settings) -> tuple[Backend, ...]:
         BackendNotFound: A name means nothing here.
     """
     names = settings.auth_backends
+    if not names and settings.token.strategy == "in_process":
+        # Airflow goes on without us, and judges what is its own.
+        return ()
     if not names or names == [""]:
         raise ConfigError('auth_backends: empty; name at least one backend, or "deny_all" to let nobody in')
     backends: list[Backend] = []

@@ -13,6 +13,7 @@ OURS = "compat_auth_backends"
 # Top to bottom, as a request travels. A new module takes its place here first.
 ROWS = (
     ("limits, and what is limited", {"scopes", "shown_names", "token_format"}),
+    ("settings of an old Airflow", {"old_settings"}),
     ("switch inside Airflow", {"airflow", "airflow.closed_door", "airflow.switch"}),
     ("plugin of Airflow", {"airflow.plugin"}),
     (
@@ -94,6 +95,7 @@ ROWS = (
             "peppers",
             "profiles",
             "reach",
+            "root_path",
             "single_flight",
             "sign_in",
             "subject_links",
@@ -184,7 +186,7 @@ ROWS = (
     ("users of the upstream", {"upstream_users"}),
     ("inside Airflow", {"airflow.auth_managers", "airflow.keytab"}),
     ("tokens inside Airflow", {"airflow.in_process"}),
-    ("access to tokens", {"leak_reports", "token_access", "token_pruning", "upstream_logout"}),
+    ("access to tokens", {"leak_reports", "token_access", "token_pruning", "upstream_logout", "upstream_path"}),
     ("what is given", {"given_tokens", "readiness"}),
     ("limits of pages", {"web", "web.attempts", "web.leftovers"}),
     ("look of pages", {"web.page"}),
@@ -270,6 +272,7 @@ ROWS = (
     ),
     ("all of our pages", {"own_pages"}),
     ("composition", {"app", "demo"}),
+    ("first lines of the log inside Airflow", {"airflow.start_log"}),
     ("composition inside Airflow", {"airflow.composition"}),
     ("what is found", {"finding", "upstream_probe", "useless_settings"}),
     ("what the upstream says of our tokens", {"minted_probe"}),

@@ -63,17 +63,27 @@ class Acceptor:
 
     Args:
         keytab: The file.
-        services: First components of the principals that we answer for, such as `HTTP`.
+        services: First components of the principals that we answer for, such as `HTTP`; each has a key.
+        if_keyed: Further ones, each once there is a key for it.
         replay_cache: File that the workers of a host share; None: MIT's default for this user.
 
     Raises:
-        ConfigError: The keytab cannot be read or has no key for a service; says what to run.
+        ConfigError: The keytab cannot be read, or has no key for a service or for any; says what to run.
         KeyFileError: Others may read or change the keytab.
     """
 
-    def __init__(self, keytab: Path, services: tuple[str, ...], *, replay_cache: Path | None = None) -> None:
+    def __init__(
+        self,
+        keytab: Path,
+        services: tuple[str, ...],
+        *,
+        if_keyed: tuple[str, ...] = (),
+        replay_cache: Path | None = None,
+    ) -> None:
         self._path = keytab.absolute()
         self._services = services
+        self._if_keyed = if_keyed
+        self._answers_for = tuple(dict.fromkeys((*services, *if_keyed)))
         rcache = f"file2:{replay_cache.absolute()}" if replay_cache else _DEFAULT_REPLAY_CACHE
         # As bytes: of a str gssapi keeps only the address, and MIT Kerberos falls back to /etc/krb5.keytab.
         self._store: dict[bytes | str, bytes | str] = {
@@ -90,7 +100,7 @@ class Acceptor:
         except OSError as exc:
             raise ConfigError(
                 f"kerberos.keytab: {self._path}: cannot be read ({exc.strerror}); make it with `kadmin -q 'ktadd -k"
-                f" {self._path} {services[0]}/HOST'` and let the user that we run as read it"
+                f" {self._path} {self._answers_for[0]}/HOST'` and let the user that we run as read it"
             ) from exc
         except _BadKeytab as exc:
             raise ConfigError(f"kerberos.keytab: {self._path}: {exc}") from exc
@@ -106,12 +116,14 @@ class Acceptor:
         if not kerberos.keytab:
             raise ConfigError("kerberos.keytab: empty; name the file made by `kadmin -q 'ktadd -k FILE HTTP/HOST'`")
         services = tuple(service for service in kerberos.service if service)
-        if not services or any(mark in service for service in services for mark in "/@\\ "):
+        if_keyed = tuple(service for service in kerberos.service_if_keyed if service)
+        named = (*services, *if_keyed)
+        if not named or any(mark in service for service in named for mark in "/@\\ "):
             raise ConfigError(
                 'kerberos.service: name services without host and realm, such as "HTTP" or "HTTP,airflow"'
             )
         replay_cache = Path(kerberos.replay_cache) if kerberos.replay_cache else None
-        return cls(Path(kerberos.keytab), services, replay_cache=replay_cache)
+        return cls(Path(kerberos.keytab), services, if_keyed=if_keyed, replay_cache=replay_cache)
 
     def accept(self, token: bytes) -> Ticket:
         """Return what a SPNEGO or Kerberos token says; each token is good once.
@@ -121,8 +133,8 @@ class Acceptor:
             BackendUnavailable: The keytab or the replay cache cannot be used.
         """
         ticket = self.verify(token)
-        if ticket.service.partition("/")[0] not in self._services:
-            raise TokenRefused(f"the ticket is for {ticket.service}, not for {' or '.join(self._services)}")
+        if ticket.service.partition("/")[0] not in self._answers_for:
+            raise TokenRefused(f"the ticket is for {ticket.service}, not for {' or '.join(self._answers_for)}")
         return ticket
 
     def verify(self, token: bytes) -> Ticket:
@@ -196,22 +208,28 @@ class Acceptor:
     def _open(self) -> Creds:
         with self._path.open("rb"):
             pass  # an OSError says more than GSSAPI does
-        for service in self._services:
-            self._require_key(service)
+        self._require_keys()
         creds: Creds = gss.acquire_cred_from(self._store, usage="accept", mechs=[SPNEGO, KRB5]).creds
         # Else SPNEGO would offer whatever mechanism is installed, NTLM among them.
         gss.set_neg_mechs(creds, [KRB5])
         return creds
 
-    def _require_key(self, service: str) -> None:
+    def _require_keys(self) -> None:
+        """Return when there is a key for each service, and for one at least of all that count."""
+        faults = {service: fault for service in self._answers_for if (fault := self._find_fault(service))}
+        if not faults.keys().isdisjoint(self._services) or len(faults) == len(self._answers_for):
+            raise _BadKeytab(next(iter(faults.values())))
+
+    def _find_fault(self, service: str) -> str:
         name = gss.import_name(service.encode(), gss.NameType.hostbased_service)
         try:
             gss.acquire_cred_from(self._store, name=name, usage="accept", mechs=[KRB5])
         except GSSError as exc:
-            raise _BadKeytab(
+            return (
                 f"no usable key for service {service!r} ({explain(exc)}); run `kadmin -q 'ktadd -k {self._path}"
                 f" {service}/HOST'`, or change kerberos.service"
-            ) from exc
+            )
+        return ""
 
 
 class _BadKeytab(Exception):

@@ -14,7 +14,8 @@ from compat_auth.airflow.auth_managers import AuthManager, FabManager, active_au
 from compat_auth.airflow.door import AirflowGate, Door, Guarded, behind_root
 from compat_auth.airflow.in_process import InProcess
 from compat_auth.airflow.keytab import services_in
-from compat_auth.airflow.switch import CONFIG, ENABLED, PREFIX, is_truth, old_list, own_variables
+from compat_auth.airflow.start_log import log_start
+from compat_auth.airflow.switch import CONFIG, ENABLED, PREFIX, is_truth, old_list, old_settings, own_variables
 from compat_auth.airflow.v1.translation import V1Translation, public_pages
 from compat_auth.api import leaked_tokens, personal_tokens
 from compat_auth.app import build_decider, build_lookup, create_flask_app, gate_rules, protected_paths, translates_v1
@@ -28,6 +29,7 @@ from compat_auth.extension import CompatAuth
 from compat_auth.given_tokens import GivenTokens
 from compat_auth.keys import unix_now
 from compat_auth.oauth_pages import OAuthPages
+from compat_auth.old_settings import add_missing, adopted, adopted_kerberos, kerberos_services
 from compat_auth.own_pages import own_pages
 from compat_auth.pages import live, ready_page
 from compat_auth.personal_tokens import personal_tokens_of
@@ -41,8 +43,8 @@ from compat_auth.web.site import BLUEPRINT
 STRATEGY = "in_process"
 # Airflow's API, and that of FAB for users and roles, which Airflow 2 guarded with the same backends.
 _PROTECT = ["/api/", "/auth/fab/v1/"]
-# What browsers and curl ask for, and what Airflow 2's own client did.
-_SERVICES = ("HTTP", "airflow")
+# An empty list, in each of its spellings.
+_NOBODY: tuple[object, ...] = ("", [], [""])
 _DATABASE = "compat_auth.db"
 _MAX_WORKERS = 64
 # With forms and bodies that have a token, or need none, which Flask-WTF does not know.
@@ -67,6 +69,7 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
     cache = TokenCache(settings.serve.cache_entries, unix_now)
     strategy = InProcess(manager, cache, settings.token.ttl_s, ttls_s=ttls_s)
     decider = build_decider(settings, strategy, _flask_app(manager, settings))
+    log_start(settings, decider.chain.backends, old_settings(conf, environ))
     denials = Denials.from_settings(settings, revocations_of(decider.app))
     given = GivenTokens(
         strategy,
@@ -125,8 +128,10 @@ def settings_in(conf: Any, environ: Mapping[str, str], manager: AuthManager) -> 
     merge(content, read_variables(variables, prefix=PREFIX))
     if "auth_backends" not in content and (names := old_list(conf, environ)) is not None:
         content["auth_backends"] = names
-    if "kerberos" in str(content.get("auth_backends")) and not content.get("kerberos", {}).get("keytab"):
-        merge(content, _kerberos(conf, environ))
+    if content.get("auth_backends") in _NOBODY:
+        # Airflow starts all the same, and judges what is its own.
+        content["auth_backends"] = []
+    _adopt(content, conf, environ)
     settings = parse_settings(content, origin="[compat_auth]", prefix=PREFIX)
     if settings.token.strategy != STRATEGY:
         raise ConfigError(f"[compat_auth] token__strategy: {settings.token.strategy}: Airflow makes its own; remove it")
@@ -158,11 +163,20 @@ def _workers(conf: Any) -> int:
         return 1
 
 
-def _kerberos(conf: Any, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the keytab that Airflow 2's backend took its key from, and whose keys are in it."""
-    keytab = Path(environ.get("KRB5_KTNAME", "").removeprefix("FILE:") or str(conf.get("kerberos", "keytab")))
-    services = services_in(keytab)
-    return {"kerberos": {"keytab": str(keytab), "service": [name for name in _SERVICES if name in services]}}
+def _adopt(content: dict[str, Any], conf: Any, environ: Mapping[str, str]) -> None:
+    """Add what the backends of the list read in Airflow's own configuration, where we have no setting of ours for it.
+
+    Raises:
+        ConfigError: The keytab cannot be read.
+    """
+    old, chain = old_settings(conf, environ), str(content.get("auth_backends"))
+    ours = adopted(old, chain)
+    if "kerberos" in chain and "kerberos" not in ours:
+        ours["kerberos"] = adopted_kerberos(old, str(conf.get("kerberos", "keytab")))
+    if "kerberos" in ours and not content.get("kerberos", {}).get("keytab"):
+        present = services_in(Path(ours["kerberos"]["keytab"]))
+        ours["kerberos"]["service"] = ",".join(name for name in kerberos_services(old) if name in present)
+    add_missing(content, ours)
 
 
 def _flask_app(manager: AuthManager, settings: Settings) -> Flask:

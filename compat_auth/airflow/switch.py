@@ -1,8 +1,8 @@
 """What Airflow's own configuration says about us. Light: every process of Airflow reads it.
 
 A setting is `AIRFLOW__COMPAT_AUTH__SECTION__KEY` in the environment, or `section__key` in `[compat_auth]` of airflow.cfg.
-Where there is none, the list that Airflow 2 had, `[api] auth_backends` or `[fab] auth_backends`, switches us on; Airflow's
-own default for it does not.
+Where there is none, the list that Airflow 2 had, `[api] auth_backends` or `[fab] auth_backends`, switches us on. Airflow's
+own default for it does not, nor does the line that Airflow 3 writes into an airflow.cfg that it generates.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import configparser
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+from compat_auth.old_settings import OldSettings
 
 SECTION = "compat_auth"
 PREFIX = "AIRFLOW__COMPAT_AUTH__"
@@ -24,12 +26,22 @@ def own_variables(conf: Any, environ: Mapping[str, str]) -> dict[str, str]:
     return in_file | {name: text for name, text in environ.items() if name.startswith(PREFIX)}
 
 
+def old_settings(conf: Any, environ: Mapping[str, str]) -> OldSettings:
+    """Return what somebody has set for Airflow 2's backends, in airflow.cfg or the environment."""
+
+    def in_file(section: str, key: str) -> str | None:
+        if key not in _options(conf, section):
+            return None
+        # As it stands there, by the class that Airflow's builds on: Airflow's own get() looks at the environment first.
+        return str(configparser.RawConfigParser.get(conf, section, key, raw=True)).replace("%%", "%")
+
+    return OldSettings(environ, in_file)
+
+
 def old_list(conf: Any, environ: Mapping[str, str]) -> str | None:
-    """Return what somebody has written into Airflow 2's list of backends, or None; `[api]` before `[fab]`."""
-    for section in ("api", "fab"):
-        if f"AIRFLOW__{section.upper()}__AUTH_BACKENDS" in environ or "auth_backends" in _options(conf, section):
-            return str(conf.get(section, "auth_backends"))
-    return None
+    """Return what somebody has chosen for Airflow 2's list of backends, or None; `[api]` before `[fab]`."""
+    written = old_settings(conf, environ).find_chosen_list()
+    return None if written is None else written.text
 
 
 def is_switched_on(conf: Any, environ: Mapping[str, str]) -> bool:

@@ -70,8 +70,11 @@ class KerberosSettings(Section):
     """Tickets of a Kerberos realm."""
 
     keytab: str = Field(default="", description="File with our keys, made by `kadmin -q 'ktadd -k FILE HTTP/HOST'`.")
-    service: Names = Field(
+    service: Values = Field(
         default=["HTTP"], description="Services that tickets may be for; Airflow 2's clients ask for airflow."
+    )
+    service_if_keyed: Values = Field(
+        default=[], description="Further services that tickets may be for, each once the keytab has a key for it."
     )
     realms: Values = Field(default=[], description="Realms whose users may come in; empty: the one of our own keys.")
     name_mapping: str = Field(

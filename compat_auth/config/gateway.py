@@ -122,7 +122,8 @@ class TokenEndpointSettings(Section):
     public_url: str = Field(
         default="",
         pattern=r"^(https?://[A-Za-z0-9.:\[\]-]+/?)?$",
-        description="Where callers find us, such as https://airflow.example.org; empty: what each calls us by.",
+        description="Where callers find us, such as https://airflow.example.org; empty: what each calls us by. A path goes"
+        " into [serve] root_path.",
     )
 
 
@@ -158,6 +159,11 @@ class ServeSettings(Section):
     """The process."""
 
     bind: str = Field(default="127.0.0.1:8088", description="Address and port to listen on.")
+    root_path: str = Field(
+        default="",
+        pattern=r"^(/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?)?$",
+        description="Path below which callers find us, such as /airflow; empty: the path of an Airflow's [upstream] url; /: none.",
+    )
     workers: int = Field(default=1, ge=1, le=64, description="Processes.")
     threads: int = Field(default=16, ge=1, le=256, description="Backends at work at once, in each worker.")
     max_waiting: int = Field(default=256, ge=1, description="Requests that may wait for a backend, in each worker.")

@@ -18,6 +18,7 @@ from compat_auth.config.mistakes import explain_error, section_of
 from compat_auth.config.settings import Settings
 from compat_auth.errors import ConfigError
 from compat_auth.file_modes import read_unwritable
+from compat_auth.old_settings import OldSettings, add_missing, adopted, read_airflow_cfg
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -46,8 +47,7 @@ def load_settings(path: str | None = None, environ: Mapping[str, str] | None = N
     content = read_toml(Path(path)) if path else {}
     origin = path or "defaults"
     merge(content, read_variables(environ))
-    if "auth_backends" not in content:
-        _adopt_airflow_list(content, environ)
+    _adopt_airflow(content, environ)
     return parse_settings(content, origin=origin, variables=environ)
 
 
@@ -176,22 +176,36 @@ def merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
             base[key] = value
 
 
-def _adopt_airflow_list(content: dict[str, Any], environ: Mapping[str, str]) -> None:
-    """Take the chain from where Airflow 2 had it, so that an old deployment needs no new list."""
-    cfg = content.get("airflow_cfg")
-    if isinstance(cfg, str) and cfg:
-        parser = configparser.RawConfigParser(strict=False)
-        try:
-            with Path(cfg).open(encoding="utf-8") as lines:
-                parser.read_file(lines)
-        except (OSError, UnicodeDecodeError, configparser.Error) as exc:
-            raise ConfigError(f"airflow_cfg: {cfg}: cannot be read ({exc})") from exc
-        for section in ("api", "fab"):
-            if parser.has_option(section, "auth_backends"):
-                content["auth_backends"] = parser.get(section, "auth_backends")
-                return
-        raise ConfigError(f"airflow_cfg: {cfg}: no auth_backends in [api] or [fab]; set auth_backends here")
-    for variable in ("AIRFLOW__API__AUTH_BACKENDS", "AIRFLOW__FAB__AUTH_BACKENDS"):
-        if environ.get(variable):
-            content["auth_backends"] = environ[variable]
-            return
+def _adopt_airflow(content: dict[str, Any], environ: Mapping[str, str]) -> None:
+    """Take the chain, and what its backends read, from where Airflow 2 had it: an old deployment needs no new list.
+
+    Raises:
+        ConfigError: The airflow.cfg cannot be read, or there is no list.
+    """
+    old = old_settings_of(content.get("airflow_cfg"), environ)
+    if "auth_backends" not in content:
+        written = old.find_list()
+        if written is not None and (written.text.strip() or not written.place.startswith("$")):
+            content["auth_backends"] = written.text
+        elif content.get("airflow_cfg"):
+            raise ConfigError(
+                f"airflow_cfg: {content['airflow_cfg']}: no auth_backends in [api] or [fab]; set auth_backends here"
+            )
+    add_missing(content, adopted(old, str(content.get("auth_backends", ""))))
+
+
+def old_settings_of(airflow_cfg: object, environ: Mapping[str, str]) -> OldSettings:
+    """Return what an Airflow's configuration says about logins to its API.
+
+    Args:
+        airflow_cfg: The file; anything but a text with something in it means that only the environment counts.
+        environ: The environment.
+
+    Raises:
+        ConfigError: The file cannot be read.
+    """
+    path = airflow_cfg if isinstance(airflow_cfg, str) else ""
+    try:
+        return read_airflow_cfg(path, environ)
+    except (OSError, UnicodeDecodeError, configparser.Error) as exc:
+        raise ConfigError(f"airflow_cfg: {path}: cannot be read ({exc})") from exc

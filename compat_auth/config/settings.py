@@ -43,7 +43,9 @@ class Settings(Section):
     auth_backends: Names = Field(
         default=["session", "basic_auth"], description="The chain, in order; Airflow 2's comma string works as it is."
     )
-    airflow_cfg: str = Field(default="", description="An airflow.cfg to read [api] or [fab] auth_backends from.")
+    airflow_cfg: str = Field(
+        default="", description="An airflow.cfg to read auth_backends from, and what its backends need."
+    )
     mode: Literal["strict", "airflow2"] = Field(default="strict", description="How refusals look.")
     database_url: SecretStr = Field(
         default=SecretStr("sqlite:///compat_auth.db"),

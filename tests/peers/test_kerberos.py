@@ -533,6 +533,24 @@ def test_a_file_that_takes_the_old_one_s_place_ends_the_old_keys(kdc: Kdc, tmp_p
     assert acceptor.accept(Tickets(kdc).token("alice", "HTTP@rotating")).principal == f"alice@{REALM}"
 
 
+def test_a_service_that_may_lack_a_key_counts_as_soon_as_it_has_one(kdc: Kdc, tmp_path: Path) -> None:
+    keytab = kdc.keytab("airflow/late")
+    acceptor = Acceptor(keytab, (), if_keyed=("HTTP", "airflow"), replay_cache=tmp_path / "replays")
+    kdc.keytab("HTTP/late")
+
+    with pytest.raises(TokenRefused):
+        acceptor.accept(Tickets(kdc).token("alice", "HTTP@late"))
+    kdc.add_keys(keytab, "HTTP/late")
+
+    assert acceptor.accept(Tickets(kdc).token("alice", "HTTP@late")).service == "HTTP/late"
+    assert acceptor.accept(Tickets(kdc).token("alice", "airflow@late")).service == "airflow/late"
+
+
+def test_a_keytab_without_a_key_for_any_service_is_refused(kdc: Kdc) -> None:
+    with pytest.raises(ConfigError, match="no usable key for service 'HTTP'"):
+        Acceptor(kdc.keytab("ldap/late"), (), if_keyed=("HTTP", "airflow"))
+
+
 @pytest.mark.parametrize("content", [None, b"", b"garbage" * 100], ids=["gone", "empty", "garbage"])
 def test_a_file_that_is_no_keytab_refuses_nobody_and_accepts_nobody(
     kdc: Kdc, tmp_path: Path, content: bytes | None

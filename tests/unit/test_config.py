@@ -272,11 +272,55 @@ def test_airflows_own_variable_is_the_chain_when_nothing_else_is(variable: str, 
     assert load_settings(own, environ).auth_backends == ["session"]
 
 
-def test_an_airflow_cfg_wins_over_airflows_variable(tmp_path: Path) -> None:
+@pytest.mark.parametrize("key", ["AUTH_BACKENDS", "AUTH_BACKEND"])
+def test_airflows_variable_wins_over_the_airflow_cfg_as_in_airflow_2(tmp_path: Path, key: str) -> None:
     cfg = write(tmp_path / "airflow.cfg", "[api]\nauth_backends = session\n")
-    environ = {"COMPAT_AUTH_AIRFLOW_CFG": cfg, "AIRFLOW__API__AUTH_BACKENDS": "x.y"}
+    environ = {"COMPAT_AUTH_AIRFLOW_CFG": cfg, f"AIRFLOW__API__{key}": "x.y"}
 
-    assert load_settings(environ=environ).auth_backends == ["session"]
+    assert load_settings(environ=environ).auth_backends == ["x.y"]
+
+
+def test_an_airflow_cfg_of_1_10_has_the_chain_by_its_old_name(tmp_path: Path) -> None:
+    cfg = write(tmp_path / "airflow.cfg", "[api]\nauth_backend = airflow.api.auth.backend.deny_all\n")
+
+    assert load_settings(environ={"COMPAT_AUTH_AIRFLOW_CFG": cfg}).auth_backends == [
+        "airflow.api.auth.backend.deny_all"
+    ]
+
+
+def test_what_googles_backend_read_in_an_airflow_cfg_is_taken_over(tmp_path: Path) -> None:
+    chain = "auth_backends = airflow.providers.google.common.auth_backend.google_openid"
+    cfg = write(tmp_path / "airflow.cfg", f"[api]\n{chain}\ngoogle_oauth2_audience = 100%%.example\n")
+    environ = {"COMPAT_AUTH_AIRFLOW_CFG": cfg}
+
+    from_file = load_settings(environ=environ)
+    from_variable = load_settings(environ={**environ, "AIRFLOW__API__GOOGLE_OAUTH2_AUDIENCE": "b"})
+    ours = load_settings(environ={**environ, "COMPAT_AUTH_GOOGLE_OPENID__AUDIENCE": "c"})
+
+    assert from_file.google_openid.audience == ["100%.example"]
+    assert from_variable.google_openid.audience == ["b"]
+    assert ours.google_openid.audience == ["c"]
+
+
+def test_what_the_kerberos_backend_read_in_an_airflow_cfg_is_taken_over(tmp_path: Path) -> None:
+    content = "[api]\nauth_backend = airflow.api.auth.backend.kerberos_auth\n[kerberos]\nprincipal = web/host@LAB\n"
+    cfg = write(tmp_path / "airflow.cfg", content + "keytab = $LAB_KEYS/a.keytab\n")
+    environ = {"COMPAT_AUTH_AIRFLOW_CFG": cfg}
+
+    from_file = load_settings(environ=environ)
+    from_environment = load_settings(environ={**environ, "KRB5_KTNAME": "FILE:/etc/b.keytab"})
+    ours = load_settings(environ={**environ, "COMPAT_AUTH_KERBEROS__KEYTAB": "/etc/c.keytab"})
+
+    assert from_file.kerberos.keytab == "$LAB_KEYS/a.keytab"
+    assert from_file.kerberos.service_if_keyed == ["HTTP", "airflow", "web"]
+    assert from_environment.kerberos.keytab == "/etc/b.keytab"
+    assert (ours.kerberos.keytab, ours.kerberos.service) == ("/etc/c.keytab", ["HTTP"])
+
+
+def test_a_keytab_of_airflows_is_nothing_to_a_chain_without_kerberos(tmp_path: Path) -> None:
+    cfg = write(tmp_path / "airflow.cfg", "[api]\nauth_backends = session\n[kerberos]\nkeytab = /a.keytab\n")
+
+    assert load_settings(environ={"COMPAT_AUTH_AIRFLOW_CFG": cfg}).kerberos.keytab == ""
 
 
 def test_no_secret_shows_in_the_settings() -> None:

@@ -115,6 +115,63 @@ def test_airflow_s_own_keytab_is_taken_unless_another_is_named(tmp_path: Path) -
     assert (named.kerberos.keytab, named.kerberos.service) == ("/etc/http.keytab", ["HTTP"])
 
 
+def test_a_service_of_airflow_s_keytab_counts_once_it_has_a_key(tmp_path: Path) -> None:
+    keytab = tmp_path / "airflow.keytab"
+    keytab.write_bytes(b"\x05\x02" + keytab_entry("LAB", "airflow", "host"))
+    content = f"[kerberos]\nkeytab = {keytab}\nprincipal = web/host@LAB\n[compat_auth]\nauth_backends = kerberos\n"
+
+    adopted = settings_of(content)
+
+    assert adopted.kerberos.service == ["airflow"]
+    assert adopted.kerberos.service_if_keyed == ["HTTP", "airflow", "web"]
+
+
+def test_google_s_audience_is_taken_from_where_airflow_2_had_it() -> None:
+    content = "[api]\nauth_backends = airflow.providers.google.common.auth_backend.google_openid\n"
+    audience = "google_oauth2_audience = old.apps.googleusercontent.com\n"
+
+    adopted = settings_of(content + audience)
+    by_variable = settings_of(content, AIRFLOW__API__GOOGLE_OAUTH2_AUDIENCE="other.apps.googleusercontent.com")
+    ours = settings_of(content + audience + "[compat_auth]\ngoogle_openid__audience = mine\n")
+
+    assert adopted.google_openid.audience == ["old.apps.googleusercontent.com"]
+    assert by_variable.google_openid.audience == ["other.apps.googleusercontent.com"]
+    assert ours.google_openid.audience == ["mine"]
+
+
+@pytest.mark.parametrize("content", ["[api]\nauth_backends =\n", "[compat_auth]\nauth_backends =\n"])
+async def test_an_empty_list_starts_airflow_and_the_log_says_that_no_backend_is_active(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str
+) -> None:
+    activate(monkeypatch, SimpleAuthManager())
+    behind = Behind()
+
+    door = compose(behind, Conf(content, {}), {"AIRFLOW_HOME": str(tmp_path)})
+    password = await call(door, scope("/api/v2/dags", basic("op", "öp")))
+
+    assert password.status == 401
+    assert behind.scopes == []
+    assert "no backend is active" in caplog.text
+
+
+def test_the_log_says_at_the_start_which_backends_are_active_and_what_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    activate(monkeypatch, SimpleAuthManager())
+    caplog.set_level("INFO")
+    content = "[api]\nauth_backends = airflow.api.auth.backend.basic_auth,session\nauth_backend = deny_all\n"
+
+    compose(Behind(), Conf(content, {}), {"AIRFLOW_HOME": str(tmp_path)})
+
+    lines = [record.getMessage() for record in caplog.records if record.name == "compat_auth.airflow.start_log"]
+    assert lines == [
+        "compat_auth: backend 1 of 2 is active: basic_auth (airflow.api.auth.backend.basic_auth)",
+        "compat_auth: backend 2 of 2 is active: session",
+        "compat_auth: no login pages: [compat_auth] session__secret is not set",
+        "compat_auth: [api] auth_backend: not used, because [api] auth_backends goes before it; remove one of the two",
+    ]
+
+
 def test_the_strategy_of_the_plugin_works_in_the_plugin_only() -> None:
     with pytest.raises(ConfigError, match="inside Airflow only"):
         build_strategy(settings_of(OLD_LIST))
@@ -296,6 +353,7 @@ def test_every_process_of_airflow_imports_the_plugin_so_it_imports_next_to_nothi
             "compat_auth.airflow.closed_door",
             "compat_auth.airflow.plugin",
             "compat_auth.airflow.switch",
+            "compat_auth.old_settings",
         ]
     )
 

@@ -4,6 +4,7 @@ import pytest
 
 from airflow_stand_ins import Conf
 from compat_auth.airflow.switch import is_switched_on, old_list, own_variables
+from compat_auth.old_settings import GENERATED
 
 
 def on(content: str = "", **environ: str) -> bool:
@@ -19,6 +20,27 @@ def test_with_nothing_said_there_is_nothing_to_do() -> None:
 def test_the_old_list_switches_on_wherever_it_stands(section: str) -> None:
     assert on(f"[{section}]\nauth_backends = a\n")
     assert on(**{f"AIRFLOW__{section.upper()}__AUTH_BACKENDS": "a"})
+
+
+@pytest.mark.parametrize("key", ["auth_backend", "AUTH_BACKEND", "auth_backends"])
+def test_both_spellings_of_the_old_list_switch_on(key: str) -> None:
+    assert on(f"[api]\n{key} = airflow.api.auth.backend.deny_all\n")
+    assert on(**{f"AIRFLOW__API__{key.upper()}": "airflow.api.auth.backend.deny_all"})
+
+
+def test_the_line_that_airflow_3_writes_by_itself_means_nothing() -> None:
+    written = f"[fab]\nauth_backends = {GENERATED}\n"
+    conf = Conf(written, {})
+
+    assert not on(written)
+    assert old_list(conf, {}) is None
+
+
+def test_a_list_that_somebody_has_chosen_counts_although_it_says_the_same() -> None:
+    assert on(f"[api]\nauth_backends = {GENERATED}\n")
+    assert on(AIRFLOW__FAB__AUTH_BACKENDS=GENERATED)
+    assert on(f"[fab]\nauth_backends = {GENERATED},airflow.api.auth.backend.basic_auth\n")
+    assert on(f"[fab]\nauth_backends = {GENERATED}\n[api]\nauth_backend = airflow.api.auth.backend.deny_all\n")
 
 
 def test_any_setting_of_ours_switches_on() -> None:

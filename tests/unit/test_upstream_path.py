@@ -1,0 +1,81 @@
+"""Whether the path of the upstream's URL is the one that Airflow says it is below."""
+
+from __future__ import annotations
+
+from http.server import BaseHTTPRequestHandler
+
+import pytest
+
+from compat_auth.config import Settings, parse_settings
+from compat_auth.upstream_path import find_path_fault
+from serving import served
+
+ROOT = "/team/airflow"
+PAGE = f'<!doctype html><html><head><base href="{ROOT}/" /></head></html>'
+
+
+class BelowPath(BaseHTTPRequestHandler):
+    """As Airflow answers: its API below the path and beside it, and its page with status 200 everywhere else."""
+
+    page = PAGE
+
+    def do_GET(self) -> None:
+        is_api = self.path in ("/api/v2/version", f"{ROOT}/api/v2/version")
+        body = b'{"version": "3.3.2"}' if is_api else self.page.encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json" if is_api else "text/html")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002  # the name is the base class's
+        """Say nothing."""
+
+
+class OtherPage(BelowPath):
+    """A server that answers everything with a page of its own."""
+
+    page = "<html></html>"
+
+
+def upstream(url: str) -> Settings:
+    return parse_settings({"upstream": {"url": url}}, origin="test")
+
+
+@pytest.mark.parametrize("right", [ROOT, f"{ROOT}/"])
+def test_the_path_that_airflow_says_is_right(right: str) -> None:
+    with served(BelowPath) as url:
+        fault = find_path_fault(upstream(f"{url}{right}"))
+
+    assert fault == ""
+
+
+@pytest.mark.parametrize("wrong", ["", "/", "/airflow", "/team", f"{ROOT}{ROOT}", "/Team/Airflow"])
+def test_another_path_is_named_with_what_to_set(wrong: str) -> None:
+    with served(BelowPath) as url:
+        fault = find_path_fault(upstream(f"{url}{wrong}"))
+
+        assert fault.endswith(f"set upstream.url = '{url}{ROOT}'")
+
+
+def test_an_upstream_beside_the_path_is_right_where_callers_find_us_below_it() -> None:
+    with served(BelowPath) as url:
+        right = find_path_fault(parse_settings({"upstream": {"url": url}, "serve": {"root_path": ROOT}}, origin="test"))
+        wrong = find_path_fault(parse_settings({"upstream": {"url": url}, "serve": {"root_path": "/x"}}, origin="test"))
+
+    assert right == ""
+    assert "Airflow is below another path" in wrong
+
+
+def test_a_page_in_the_place_of_the_api_is_named() -> None:
+    with served(OtherPage) as url:
+        fault = find_path_fault(upstream(f"{url}/airflow"))
+
+    assert "/airflow/api/v2/version is a page and no API" in fault
+
+
+def test_an_upstream_that_cannot_be_asked_has_no_known_fault() -> None:
+    with served(BelowPath) as url:
+        gone = url
+
+    assert find_path_fault(upstream(gone)) == ""
