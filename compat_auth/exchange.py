@@ -15,7 +15,8 @@ from compat_auth.http_question import HttpPeer, NoAnswer
 from compat_auth.identity import Token
 from compat_auth.keys import unix_now
 from compat_auth.strict_json import parse_object
-from compat_auth.tokens import MAX_TOKEN_BYTES, read_unverified
+from compat_auth.token_text import MAX_TOKEN_BYTES
+from compat_auth.tokens import read_unverified
 
 MAX_ANSWER_BYTES = 65_536
 # Where the upstream's token does not say when it ends.
