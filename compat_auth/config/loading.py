@@ -159,7 +159,7 @@ def _adopt_airflow_list(content: dict[str, Any], environ: Mapping[str, str]) -> 
     if isinstance(cfg, str) and cfg:
         parser = configparser.RawConfigParser(strict=False)
         try:
-            with Path(cfg).open(encoding="utf-8") as lines:
+            with Path(cfg).open(encoding="utf-8-sig") as lines:
                 parser.read_file(lines)
         except (OSError, UnicodeDecodeError, configparser.Error) as exc:
             raise ConfigError(f"airflow_cfg: {cfg}: cannot be read ({exc})") from exc
