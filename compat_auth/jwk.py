@@ -167,8 +167,8 @@ def verifying_key(jwk: Mapping[str, Any], algorithms: Sequence[PublicAlgorithm] 
         kind = f"kty EC, curve {key.curve.name}" if isinstance(key, EllipticCurvePublicKey) else "this kind"
         raise KeyFileError(f"a key of {kind} verifies nothing here; believed: {', '.join(algorithms)}")
     # One algorithm per key: what the key allows, not what a token asks for.
-    algorithm = fitting[0] if named is None else named
-    if algorithm not in fitting:
+    algorithm = fitting[0] if named is None else next((one for one in fitting if one == named), None)
+    if algorithm is None:
         raise KeyFileError(f"alg: a key of this kind is for {' or '.join(fitting)}")
     return VerifyingKey(kid, algorithm, key)
 

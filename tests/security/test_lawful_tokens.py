@@ -291,11 +291,11 @@ def test_the_longest_lifetime_is_a_setting(issuer: StubIssuer, ask: Ask, *, iat:
 
 @pytest.mark.parametrize("claim", ["client_id", "azp", "appid", "cid"])
 def test_a_client_is_known_by_what_its_issuer_calls_it(issuer: StubIssuer, ask: Ask, claim: str) -> None:
-    ours = issuer.token(**{"client_id": None, claim: "web"})
-    theirs = issuer.token(**{"client_id": None, claim: "other"})
+    ours: dict[str, Any] = {"client_id": None, claim: "web"}
+    theirs: dict[str, Any] = {"client_id": None, claim: "other"}
 
-    assert isinstance(ask(ours, clients=["web"]), Accept)
-    assert isinstance(ask(theirs, clients=["web"]), Reject)
+    assert isinstance(ask(issuer.token(**ours), clients=["web"]), Accept)
+    assert isinstance(ask(issuer.token(**theirs), clients=["web"]), Reject)
 
 
 @pytest.mark.parametrize(

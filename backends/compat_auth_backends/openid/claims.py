@@ -69,7 +69,10 @@ def moment_of(claims: Mapping[str, Any], name: str) -> int | None:
     A NumericDate may have a fraction (RFC 7519 section 2).
     """
     value = claims.get(name)
-    return int(value) if type(value) in (int, float) and value >= 1 else None
+    # A bool is an int to Python.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if value >= 1 else None
 
 
 def name_in(claims: Mapping[str, Any], claim: str) -> str:
