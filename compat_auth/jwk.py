@@ -158,7 +158,8 @@ def verifying_key(jwk: Mapping[str, Any], algorithms: Sequence[PublicAlgorithm] 
     if not isinstance(kid, str) or not kid:
         raise KeyFileError("kid: missing")
     # Some issuers write null for a member that they do not set.
-    use, operations, named = (jwk.get(name) for name in ("use", "key_ops", "alg"))
+    use, named = jwk.get("use"), jwk.get("alg")
+    operations = jwk.get("key_ops")
     operations = ["verify"] if operations is None else operations
     if use not in (None, "sig") or not isinstance(operations, list) or "verify" not in operations:
         raise KeyFileError("use or key_ops: not for signatures")
@@ -167,10 +168,12 @@ def verifying_key(jwk: Mapping[str, Any], algorithms: Sequence[PublicAlgorithm] 
         kind = f"kty EC, curve {key.curve.name}" if isinstance(key, EllipticCurvePublicKey) else "this kind"
         raise KeyFileError(f"a key of {kind} verifies nothing here; believed: {', '.join(algorithms)}")
     # One algorithm per key: what the key allows, not what a token asks for.
-    algorithm = fitting[0] if named is None else next((one for one in fitting if one == named), None)
-    if algorithm is None:
+    meant: PublicAlgorithm | None = fitting[0]
+    if named is not None:
+        meant = fitting[fitting.index(named)] if named in fitting else None
+    if meant is None:
         raise KeyFileError(f"alg: a key of this kind is for {' or '.join(fitting)}")
-    return VerifyingKey(kid, algorithm, key)
+    return VerifyingKey(kid, meant, key)
 
 
 def _fits(algorithm: PublicAlgorithm, key: PublicKey) -> bool:

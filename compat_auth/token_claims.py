@@ -42,7 +42,8 @@ def numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
         return None
     value = claims[name]
     # NaN and Infinity have been refused with the JSON.
-    if type(value) not in (int, float) or value < 0:
+    # A bool is an int to Python.
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
         raise InvalidToken(f"{name}: not a number of seconds since the epoch")
     return value
 
