@@ -163,17 +163,14 @@ def verifying_key(jwk: Mapping[str, Any], algorithms: Sequence[PublicAlgorithm] 
     operations = ["verify"] if operations is None else operations
     if use not in (None, "sig") or not isinstance(operations, list) or "verify" not in operations:
         raise KeyFileError("use or key_ops: not for signatures")
-    fitting = [algorithm for algorithm in algorithms if _fits(algorithm, key)]
+    fitting: list[PublicAlgorithm] = [algorithm for algorithm in algorithms if _fits(algorithm, key)]
     if not fitting:
         kind = f"kty EC, curve {key.curve.name}" if isinstance(key, EllipticCurvePublicKey) else "this kind"
         raise KeyFileError(f"a key of {kind} verifies nothing here; believed: {', '.join(algorithms)}")
     # One algorithm per key: what the key allows, not what a token asks for.
-    meant: PublicAlgorithm | None = fitting[0]
-    if named is not None:
-        meant = fitting[fitting.index(named)] if named in fitting else None
-    if meant is None:
+    if named is not None and named not in fitting:
         raise KeyFileError(f"alg: a key of this kind is for {' or '.join(fitting)}")
-    return VerifyingKey(kid, meant, key)
+    return VerifyingKey(kid, fitting[0] if named is None else fitting[fitting.index(named)], key)
 
 
 def _fits(algorithm: PublicAlgorithm, key: PublicKey) -> bool:

@@ -264,7 +264,7 @@ class AirflowDatabaseDirectory:
 
 
 def _is_exact(row: Row[Any], typed: str) -> bool:
-    return row.username.lower() == typed.lower() or row.email == typed
+    return bool(row.username.lower() == typed.lower() or row.email == typed)
 
 
 def _dispose(engine: Engine, pid: int) -> None:
