@@ -31,13 +31,13 @@ def refuse_writable(path: Path, status: os.stat_result) -> None:
 
 
 def read_unwritable(path: Path) -> str:
-    """Return the text of a file in UTF-8 to which only its owner may write.
+    """Return the text of a file in UTF-8, without its byte order mark, to which only its owner may write.
 
     Raises:
         ConfigError: Others may write to it.
         OSError, UnicodeDecodeError: It cannot be read.
     """
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         refuse_writable(path, os.fstat(file.fileno()))
         return file.read()
 

@@ -19,7 +19,7 @@ from compat_auth.lookup import Lookup
 from compat_auth.store.denial_rows import Denial, IssuedToken
 from compat_auth.store.schema import JTI_LENGTH
 from compat_auth.strategies import Kind, Strategy
-from compat_auth.tokens import CLOCK_SKEW_S
+from compat_auth.token_claims import CLOCK_SKEW_S
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)

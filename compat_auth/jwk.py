@@ -157,18 +157,20 @@ def verifying_key(jwk: Mapping[str, Any], algorithms: Sequence[PublicAlgorithm] 
     kid = jwk.get("kid")
     if not isinstance(kid, str) or not kid:
         raise KeyFileError("kid: missing")
-    operations = jwk.get("key_ops", ["verify"])
-    if jwk.get("use", "sig") != "sig" or not isinstance(operations, list) or "verify" not in operations:
+    # Some issuers write null for a member that they do not set.
+    use, named = jwk.get("use"), jwk.get("alg")
+    operations = jwk.get("key_ops")
+    operations = ["verify"] if operations is None else operations
+    if use not in (None, "sig") or not isinstance(operations, list) or "verify" not in operations:
         raise KeyFileError("use or key_ops: not for signatures")
-    fitting = [algorithm for algorithm in algorithms if _fits(algorithm, key)]
+    fitting: list[PublicAlgorithm] = [algorithm for algorithm in algorithms if _fits(algorithm, key)]
     if not fitting:
         kind = f"kty EC, curve {key.curve.name}" if isinstance(key, EllipticCurvePublicKey) else "this kind"
         raise KeyFileError(f"a key of {kind} verifies nothing here; believed: {', '.join(algorithms)}")
     # One algorithm per key: what the key allows, not what a token asks for.
-    named = jwk.get("alg", fitting[0])
-    if named not in fitting:
+    if named is not None and named not in fitting:
         raise KeyFileError(f"alg: a key of this kind is for {' or '.join(fitting)}")
-    return VerifyingKey(kid, named, key)
+    return VerifyingKey(kid, fitting[0] if named is None else fitting[fitting.index(named)], key)
 
 
 def _fits(algorithm: PublicAlgorithm, key: PublicKey) -> bool:

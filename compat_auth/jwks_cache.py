@@ -2,7 +2,8 @@
 
 A token can make us fetch them only when everything in it but the signature is right already, and then only once in a
 while: random key ids do not reach the issuer. A JWKS that brings a symmetric key, or one that is too short, or one for
-an algorithm that the issuer may not use, loses that key and keeps the others.
+an algorithm that the issuer may not use, loses that key and keeps the others. One `kid` may name several keys (RFC 7517
+section 4.5), and a token without a `kid` is believed only where the issuer publishes one key (OpenID Connect Core 10.1).
 """
 
 from __future__ import annotations
@@ -15,9 +16,10 @@ from typing import Any
 from compat_auth.endpoint import Endpoint
 from compat_auth.errors import BackendUnavailable, InvalidToken, KeyFileError
 from compat_auth.fetched_document import Fetched, FetchedDocument, ttl_of
-from compat_auth.jwk import PublicAlgorithm, VerifyingKey, verifying_key
+from compat_auth.jwk import PublicAlgorithm, VerifyingKey, load_public_jwk, thumbprint, verifying_key
 from compat_auth.strict_json import is_list, is_object, parse_object
-from compat_auth.tokens import CLOCK_SKEW_S, kid_of_plausible, verify
+from compat_auth.token_claims import CLOCK_SKEW_S, MAX_LIFETIME_S
+from compat_auth.tokens import claims_signed_by, kid_of_plausible
 
 ISSUER_ALGORITHMS: tuple[PublicAlgorithm, ...] = (
     "RS256", "PS256", "ES256", "EdDSA", "RS384", "RS512", "PS384", "PS512", "ES384", "ES512",
@@ -44,19 +46,16 @@ class JwksCache:
     ) -> None:
         self._endpoint = endpoint
         self.algorithms = algorithms
-        self._document: FetchedDocument[Mapping[str, VerifyingKey]] = FetchedDocument("JWKS", self._fetch, now=now)
+        self._document: FetchedDocument[tuple[VerifyingKey, ...]] = FetchedDocument("JWKS", self._fetch, now=now)
 
     def find(self, kid: str) -> VerifyingKey:
-        """Return the issuer's key of that id; an unknown one is looked for at the issuer, at most every few seconds.
+        """Return the issuer's first key of that id; an unknown one is looked for there, at most every few seconds.
 
         Raises:
             InvalidToken: The issuer has no such key.
             BackendUnavailable: The issuer could not be asked, and no key of that id is held.
         """
-        key = self._document.current().get(kid) or self._document.renewed().get(kid)
-        if key is None:
-            raise InvalidToken("kid: the issuer has no such key")
-        return key
+        return self._named(kid)[0]
 
     def probe(self) -> int:
         """Return how many usable keys the issuer publishes; asks it unless that was done a moment ago.
@@ -78,8 +77,11 @@ class JwksCache:
         types: tuple[str, ...],
         now: float,
         leeway_s: int = CLOCK_SKEW_S,
+        max_lifetime_s: int = MAX_LIFETIME_S,
     ) -> dict[str, Any]:
-        """Return the claims of a token that is right in every respect and signed by the issuer; see `tokens.verify`.
+        """Return the claims of a token that is right in every respect and signed by the issuer.
+
+        The arguments are those of `tokens.kid_of_plausible`; moments are returned in whole seconds.
 
         Raises:
             InvalidToken: The token is not right; says why, for logs only.
@@ -93,18 +95,27 @@ class JwksCache:
             types=types,
             now=now,
             leeway_s=leeway_s,
+            max_lifetime_s=max_lifetime_s,
         )
-        return verify(
-            token,
-            {kid: self.find(kid)},
-            audience=audience,
-            issuer=issuer,
-            types=types,
-            now=now,
-            leeway_s=leeway_s,
-        )
+        if kid:
+            return claims_signed_by(self._named(kid), token)
+        held = self._document.current()
+        try:
+            return claims_signed_by(_only_key(held), token)
+        except InvalidToken:
+            # Without a kid nothing else tells that the issuer has another key now.
+            renewed = self._document.renewed()
+            if renewed == held:
+                raise
+        return claims_signed_by(_only_key(renewed), token)
 
-    def _fetch(self) -> Fetched[Mapping[str, VerifyingKey]]:
+    def _named(self, kid: str) -> tuple[VerifyingKey, ...]:
+        held = _keys_named(self._document.current(), kid) or _keys_named(self._document.renewed(), kid)
+        if not held:
+            raise InvalidToken("kid: the issuer has no such key")
+        return held
+
+    def _fetch(self) -> Fetched[tuple[VerifyingKey, ...]]:
         endpoint = self._endpoint()
         answer = endpoint.get({"Accept": "application/jwk-set+json, application/json"})
         if answer.status != 200:
@@ -112,20 +123,35 @@ class JwksCache:
         return Fetched(_read_keys(answer.body, self.algorithms, endpoint.url), ttl_of(answer.headers))
 
 
-def _read_keys(text: bytes, algorithms: tuple[PublicAlgorithm, ...], where: str) -> Mapping[str, VerifyingKey]:
+def _read_keys(text: bytes, algorithms: tuple[PublicAlgorithm, ...], where: str) -> tuple[VerifyingKey, ...]:
     try:
         entries = parse_object(text).get("keys")
     except ValueError as exc:
         raise BackendUnavailable(f"JWKS {where}: not JSON that has one reading: {exc}") from None
     if not is_list(entries):
         raise BackendUnavailable(f"JWKS {where}: has no list of keys")
-    keys: dict[str, VerifyingKey] = {}
+    keys: list[VerifyingKey] = []
     for entry in entries:
         try:
-            key = verifying_key(entry, algorithms) if is_object(entry) else None
+            key = verifying_key(_with_kid(entry), algorithms) if is_object(entry) else None
         except KeyFileError as error:
             _log.info("JWKS %s: a key is not used: %s", where, error)
             continue
         if key is not None:
-            keys.setdefault(key.kid, key)
+            keys.append(key)
+    return tuple(keys)
+
+
+def _with_kid(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    # RFC 7517 4.5: optional. Its thumbprint is a name that no other key has.
+    return entry if entry.get("kid") is not None else {**entry, "kid": thumbprint(load_public_jwk(entry))}
+
+
+def _keys_named(keys: tuple[VerifyingKey, ...], kid: str) -> tuple[VerifyingKey, ...]:
+    return tuple(key for key in keys if key.kid == kid)
+
+
+def _only_key(keys: tuple[VerifyingKey, ...]) -> tuple[VerifyingKey, ...]:
+    if len(keys) > 1:
+        raise InvalidToken("header: kid missing, and the issuer has several keys")
     return keys

@@ -1,7 +1,11 @@
-"""Changes to an htpasswd file: locked, all or nothing, every other line as it was."""
+"""Changes to an htpasswd file: locked, all or nothing, every other line as it was.
+
+A byte order mark, which would be in the first user's name for Apache, goes with the first change.
+"""
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import fcntl
 import os
@@ -40,6 +44,11 @@ def is_valid_name(name: str) -> bool:
     return bool(name) and name.isprintable() and ":" not in name and name.strip() == name and not name.startswith("#")
 
 
+def is_comment(line: bytes) -> bool:
+    """Tell whether a line is a comment; blanks before it do not count, as in Apache."""
+    return line.lstrip(b" \t").startswith(b"#")
+
+
 def list_entries(path: Path) -> list[Entry]:
     """Return the users in the order of the file.
 
@@ -47,7 +56,7 @@ def list_entries(path: Path) -> list[Entry]:
         ConfigError: The file cannot be read.
     """
     with _explained(path):
-        lines = path.read_bytes().decode(errors=_LOSSLESS).split("\n")
+        lines = _text(path).split("\n")
     return [_describe(line) for line in lines if _name(line) is not None]
 
 
@@ -59,7 +68,7 @@ def check_absent(path: Path, name: str) -> None:
     """
     with _explained(path):
         if path.exists():
-            _refuse_existing(path, path.read_bytes().decode(errors=_LOSSLESS).split("\n"), name)
+            _refuse_existing(path, _text(path).split("\n"), name)
 
 
 def add_user(path: Path, name: str, stored: str) -> None:
@@ -132,6 +141,13 @@ def delete_user(path: Path, name: str) -> None:
     _rewrite(path, lambda lines: _change(path, lines, name, lambda _: None))
 
 
+def _text(path: Path) -> str:
+    raw = path.read_bytes()
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ConfigError(f"{path}: the file is UTF-16; save it as UTF-8")
+    return raw.removeprefix(codecs.BOM_UTF8).decode(errors=_LOSSLESS)
+
+
 def _refuse_existing(path: Path, lines: list[str], name: str) -> None:
     if any(_name(line) == name for line in lines):
         raise ConfigError(f"{path}: {name!r} exists; use `compat-auth users set-password {name} --file {path}`")
@@ -144,7 +160,7 @@ def _parts(line: str) -> tuple[str, str, list[str]]:
 
 def _name(line: str) -> str | None:
     name, colon, _ = line.partition(":")
-    return name if colon and name and not line.startswith("#") else None
+    return name if colon and name and not line.lstrip(" \t").startswith("#") else None
 
 
 def _describe(line: str) -> Entry:
@@ -152,8 +168,9 @@ def _describe(line: str) -> Entry:
     stored = stored.strip()
     disabled = stored.startswith(DISABLED)
     bare = stored.lstrip(DISABLED)
-    state = "disabled" if disabled else "unusable" if find_fault(bare) else "active"
-    return Entry(name.encode(errors=_LOSSLESS).decode(errors="replace"), state, scheme_of(bare))
+    shown = name.encode(errors=_LOSSLESS).decode(errors="replace")
+    state = "disabled" if disabled else "unusable" if find_fault(bare) or shown != name else "active"
+    return Entry(shown, state, scheme_of(bare))
 
 
 def _change(path: Path, lines: list[str], name: str, change: Callable[[str], str | None]) -> list[str]:
@@ -168,7 +185,7 @@ def _rewrite(path: Path, edit: Callable[[list[str]], list[str]], *, create: bool
         # A link keeps pointing to the file, which is what gets replaced.
         target = path.resolve()
         with _locked(target, create=create) as descriptor:
-            text = target.read_bytes().decode(errors=_LOSSLESS)
+            text = _text(target)
             lines = text.removesuffix("\n").split("\n") if text else []
             changed = edit(lines)
             _replace(target, "".join(f"{line}\n" for line in changed).encode(errors=_LOSSLESS), os.fstat(descriptor))

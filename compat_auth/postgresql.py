@@ -54,6 +54,12 @@ def open_postgresql(url: URL, *, max_overflow: int) -> Engine:
         max_overflow=max_overflow,
         pool_timeout=POOL_TIMEOUT_S,
     )
+    keep_tested(engine)
+    return engine
+
+
+def keep_tested(engine: Engine) -> None:
+    """Test a kept connection, within `PING_TIMEOUT_S`, before it is used again; all are given up where one is broken."""
 
     def test(raw: Any, record: Any, _proxy: Any) -> None:
         if _TESTED not in record.info:
@@ -61,7 +67,7 @@ def open_postgresql(url: URL, *, max_overflow: int) -> Engine:
             record.info[_TESTED] = True
             return
         dialect: Any = engine.dialect
-        with answer_deadline(raw.fileno(), PING_TIMEOUT_S) as deadline:
+        with answer_deadline(_fileno(raw), PING_TIMEOUT_S) as deadline:
             try:
                 dialect.do_ping(raw)
             except dialect.loaded_dbapi.Error as exc:
@@ -71,7 +77,6 @@ def open_postgresql(url: URL, *, max_overflow: int) -> Engine:
                 raise InvalidatePoolError from exc
 
     event.listen(engine, "checkout", test)
-    return engine
 
 
 @contextmanager
@@ -79,7 +84,7 @@ def answering(engine: Engine, outage: Outage, **options: Any) -> Generator[Conne
     """Give a connection to a server that answers each question in time.
 
     Args:
-        engine: From `open_postgresql`.
+        engine: From `open_postgresql` or `open_mysql`.
         outage: Of the server.
         options: Execution options.
 
@@ -117,7 +122,7 @@ def lift_time_limits(connection: Connection) -> None:
 @contextmanager
 def _each_question(connection: Connection) -> Generator[AnswerDeadline]:
     raw: Any = connection.connection.dbapi_connection
-    with answer_deadline(raw.fileno(), ANSWER_TIMEOUT_S) as deadline:
+    with answer_deadline(_fileno(raw), ANSWER_TIMEOUT_S) as deadline:
 
         def restart(*_: Any) -> None:
             deadline.restart()
@@ -126,6 +131,12 @@ def _each_question(connection: Connection) -> Generator[AnswerDeadline]:
         for moment in ("before_cursor_execute", "commit"):
             event.listen(connection, moment, restart)
         yield deadline
+
+
+def _fileno(raw: Any) -> int:
+    # PyMySQL has no public name for its socket.
+    found: int = raw.fileno() if hasattr(raw, "fileno") else raw._sock.fileno()  # noqa: SLF001
+    return found
 
 
 def _why(exc: Exception) -> str:

@@ -7,10 +7,8 @@ PyJWT by itself accepts duplicate JSON members, an `exp` in a string, an empty `
 from __future__ import annotations
 
 import base64
-import binascii
 import re
-from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, cast, get_args
 
 import jwt
@@ -20,29 +18,24 @@ from jwt.algorithms import HMACAlgorithm
 
 from compat_auth.errors import ConfigError, InvalidToken
 from compat_auth.jwk import Algorithm, PublicAlgorithm, SigningKey, VerifyingKey
-from compat_auth.strict_json import is_list, parse_object
+from compat_auth.token_claims import (
+    CLOCK_SKEW_S,
+    MAX_LIFETIME_S,
+    check_parties,
+    check_times,
+    in_whole_seconds,
+    numeric_date,
+)
+from compat_auth.token_text import check_header, check_issued_header, split_token
 
-MAX_TOKEN_BYTES = 8192
 MIN_SECRET_BYTES = 64  # RFC 7518 3.2: HS512 needs a key of at least 512 bits
 SHARED_SECRET_KID = "not-used"  # noqa: S105  # what Airflow 3 puts in its own HS512 headers
-CLOCK_SKEW_S = 30
-MAX_LIFETIME_S = 86_400
-_SEGMENT = re.compile(r"[A-Za-z0-9_-]+\Z")
-# crit: we understand no extension (RFC 7515 4.1.11). The others bring, or point to, a key of the sender's choice.
-_REFUSED_HEADERS = frozenset({"crit", "b64", "jwk", "jku", "x5u", "x5c", "x5t", "x5t#S256", "zip", "enc"})
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _PEM = re.compile(r"BEGIN[A-Z]{0,40}?(KEY|CERTIFICATE)|\ASSH(RSA|ED)|\AECDSASHA")
 
 # One verifier for each algorithm, and it knows no other: neither header nor default can choose.
 _ALGORITHMS: tuple[Algorithm, ...] = ("HS512", *get_args(PublicAlgorithm))
 _VERIFIERS: dict[Algorithm, jwt.PyJWS] = {name: jwt.PyJWS([name]) for name in _ALGORITHMS}
 _URL_SAFE = str.maketrans("+/", "-_")
-
-
-@dataclass(frozen=True, slots=True)
-class _Parts:
-    header: Mapping[str, Any]
-    payload: Mapping[str, Any] = field(repr=False)
 
 
 def sign(claims: Mapping[str, object], key: SigningKey, *, typ: str = "JWT") -> str:
@@ -76,14 +69,11 @@ def verify(
     Raises:
         InvalidToken: The token is not right; says why, for logs only.
     """
-    parts = _split(token)
+    parts = split_token(token)
     key = _select_key(parts.header, keys, types)
-    try:
-        _VERIFIERS[key.algorithm].decode(token, key.material, algorithms=[key.algorithm])
-    except (jwt.PyJWTError, ValueError) as exc:
-        raise InvalidToken(f"signature: {type(exc).__name__}") from None
-    _check_times(parts.payload, now, leeway_s, max_lifetime_s)
-    _check_parties(parts.payload, (audience,) if isinstance(audience, str) else audience, issuer)
+    _check_signature(token, key)
+    check_times(parts.payload, now, leeway_s=leeway_s, max_lifetime_s=max_lifetime_s)
+    check_parties(parts.payload, audience, issuer)
     return dict(parts.payload)
 
 
@@ -98,7 +88,10 @@ def kid_of_plausible(
     leeway_s: int = CLOCK_SKEW_S,
     max_lifetime_s: int = MAX_LIFETIME_S,
 ) -> str:
-    """Return the `kid` of a token in which all but the signature is right: only for such a one is a key worth fetching.
+    """Return the `kid` of another issuer's token in which all but the signature is right; "" where it names none.
+
+    Only for such a token is a key worth fetching. Types are compared as media types (RFC 7515 section 4.1.9), and
+    moments may have a fraction (RFC 7519 section 2).
 
     Args:
         token: As presented.
@@ -113,14 +106,35 @@ def kid_of_plausible(
     Raises:
         InvalidToken: The token is not right; says why, for logs only.
     """
-    parts = _split(token)
-    _check_header(parts.header, types)
+    parts = split_token(token)
+    check_issued_header(parts.header, types)
     algorithm = parts.header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in algorithms:
         raise InvalidToken("header: alg is none of those that the issuer may use")
-    _check_times(parts.payload, now, leeway_s, max_lifetime_s)
-    _check_parties(parts.payload, (audience,) if isinstance(audience, str) else audience, issuer)
-    return _kid(parts.header)
+    check_times(parts.payload, now, leeway_s=leeway_s, max_lifetime_s=max_lifetime_s, moment=numeric_date)
+    check_parties(parts.payload, audience, issuer)
+    return "" if parts.header.get("kid") is None else _kid(parts.header)
+
+
+def claims_signed_by(keys: Sequence[VerifyingKey], token: str) -> dict[str, Any]:
+    """Return the claims of a plausible token that one of the keys has signed; moments are whole seconds, rounded down.
+
+    Args:
+        keys: Those that the token may mean (RFC 7517 section 4.5: one `kid` may name several); each is tried for its
+            own algorithm only.
+        token: For which `kid_of_plausible` has returned.
+
+    Raises:
+        InvalidToken: None of them has signed it; says why, for logs only.
+    """
+    parts = split_token(token)
+    fitting = [key for key in keys if key.algorithm == parts.header.get("alg")]
+    if not fitting:
+        raise InvalidToken("header: alg is not the key's")
+    *others, last = fitting
+    if not any(_is_signed_by(token, key) for key in others):
+        _check_signature(token, last)
+    return in_whole_seconds(parts.payload)
 
 
 def read_unverified(token: str) -> dict[str, Any]:
@@ -129,7 +143,7 @@ def read_unverified(token: str) -> dict[str, Any]:
     Raises:
         InvalidToken: The text is not a well-formed JWT.
     """
-    return dict(_split(token).payload)
+    return dict(split_token(token).payload)
 
 
 def algorithm_of(token: str) -> str:
@@ -138,7 +152,7 @@ def algorithm_of(token: str) -> str:
     Raises:
         InvalidToken: The text is not a well-formed JWT, or names none.
     """
-    algorithm = _split(token).header.get("alg")
+    algorithm = split_token(token).header.get("alg")
     if not isinstance(algorithm, str):
         raise InvalidToken("header: alg missing")
     return algorithm
@@ -197,41 +211,6 @@ def _looks_like_key(secret: str) -> bool:
     return True
 
 
-def _split(token: str) -> _Parts:
-    if len(token) > MAX_TOKEN_BYTES:
-        raise InvalidToken(f"longer than {MAX_TOKEN_BYTES} bytes")
-    segments = token.split(".")
-    if len(segments) != 3:  # RFC 7515 7.1: header, payload, signature
-        raise InvalidToken("not three parts")
-    header, payload, _ = (_decode(segment) for segment in segments)
-    try:
-        return _Parts(parse_object(header), parse_object(payload))
-    except ValueError as exc:
-        raise InvalidToken(f"JSON: {exc}") from None
-
-
-def _decode(segment: str) -> bytes:
-    if not _SEGMENT.match(segment):
-        raise InvalidToken("a part is empty or not base64url")
-    try:
-        decoded = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
-    except binascii.Error:
-        raise InvalidToken("a part is not base64url") from None
-    # Trailing bits that decode to nothing would give one token many spellings.
-    if base64.urlsafe_b64encode(decoded).rstrip(b"=") != segment.encode():
-        raise InvalidToken("a part is not canonical base64url")
-    return decoded
-
-
-def _check_header(header: Mapping[str, Any], types: tuple[str, ...]) -> None:
-    refused = _REFUSED_HEADERS.intersection(header)
-    if refused:
-        raise InvalidToken(f"header: {min(refused)} is not taken from a token")
-    typ = header.get("typ", "")
-    if not isinstance(typ, str) or typ not in types:
-        raise InvalidToken("header: typ missing or of another kind of token")
-
-
 def _kid(header: Mapping[str, Any]) -> str:
     kid = header.get("kid")
     if not isinstance(kid, str) or not kid:
@@ -239,53 +218,26 @@ def _kid(header: Mapping[str, Any]) -> str:
     return kid
 
 
+def _check_signature(token: str, key: VerifyingKey) -> None:
+    try:
+        _VERIFIERS[key.algorithm].decode(token, key.material, algorithms=[key.algorithm])
+    except (jwt.PyJWTError, ValueError) as exc:
+        raise InvalidToken(f"signature: {type(exc).__name__}") from None
+
+
+def _is_signed_by(token: str, key: VerifyingKey) -> bool:
+    try:
+        _check_signature(token, key)
+    except InvalidToken:
+        return False
+    return True
+
+
 def _select_key(header: Mapping[str, Any], keys: Mapping[str, VerifyingKey], types: tuple[str, ...]) -> VerifyingKey:
-    _check_header(header, types)
+    check_header(header, types)
     key = keys.get(_kid(header))
     if key is None:
         raise InvalidToken("header: kid missing or unknown")
     if header.get("alg") != key.algorithm:
         raise InvalidToken(f"header: alg is not the key's {key.algorithm}")
     return key
-
-
-def _check_times(payload: Mapping[str, Any], now: float, leeway_s: int, max_lifetime_s: int) -> None:
-    exp = _moment(payload, "exp")
-    if exp is None:
-        raise InvalidToken("exp: missing")
-    iat = _moment(payload, "iat")
-    nbf = _moment(payload, "nbf")
-    if exp + leeway_s <= now:
-        raise InvalidToken("exp: expired")
-    if iat is not None and iat > now + leeway_s:
-        raise InvalidToken("iat: in the future")
-    if nbf is not None and nbf > now + leeway_s:
-        raise InvalidToken("nbf: not yet valid")
-    if exp - (now if iat is None else iat) > max_lifetime_s:
-        raise InvalidToken(f"exp: lives longer than {max_lifetime_s} s")
-    if iat is not None and exp <= iat:
-        raise InvalidToken("exp: not after iat")
-
-
-def _moment(payload: Mapping[str, Any], name: str) -> int | None:
-    if name not in payload:
-        return None
-    value = payload[name]
-    # A bool is an int to Python; a float or a string is read differently by others.
-    if type(value) is not int or value < 0:
-        raise InvalidToken(f"{name}: not a whole number of seconds since the epoch")
-    return value
-
-
-def _check_parties(payload: Mapping[str, Any], audiences: tuple[str, ...], issuer: str | None) -> None:
-    sub = payload.get("sub")
-    if not isinstance(sub, str) or not sub.strip() or _CONTROL.search(sub):
-        raise InvalidToken("sub: missing, empty, or not a plain string")
-    aud = payload.get("aud")
-    named: list[Any] = aud if is_list(aud) else [aud]
-    if not all(isinstance(name, str) and name for name in named):
-        raise InvalidToken("aud: missing, or not a string or list of strings")
-    if not set(named).intersection(audiences):
-        raise InvalidToken("aud: meant for another")
-    if issuer is not None and (not issuer or payload.get("iss") != issuer):
-        raise InvalidToken("iss: missing or another")

@@ -154,6 +154,9 @@ class GoogleOpenIdBackend(Backend):
             raise InvalidToken("iat: missing")
         subject: str = claims["sub"]
         email = verified_email(claims)
+        # Google writes a boolean; a text is not its own.
+        if claims["email_verified"] is not True:
+            raise InvalidToken("email_verified: not true")
         is_service = _is_service(email)
         azp = claims.get("azp", self._audience[0])
         # A service account asks for its tokens itself, under its own number.

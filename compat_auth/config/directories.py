@@ -10,7 +10,10 @@ from compat_auth.config.fields import Names, Section, Values
 class AirflowDatabaseSettings(Section):
     """Airflow's own user tables, read only."""
 
-    url: SecretStr = Field(default=SecretStr(""), description="SQLAlchemy URL of Airflow's metadata database.")
+    url: SecretStr = Field(
+        default=SecretStr(""),
+        description="SQLAlchemy URL of Airflow's metadata database: SQLite, PostgreSQL, MySQL or MariaDB.",
+    )
 
 
 class HtpasswdSettings(Section):

@@ -61,7 +61,15 @@ class OidcIssuerSettings(Section):
     types: Values = Field(
         default=["at+jwt", "application/at+jwt"],
         min_length=1,
-        description="`typ` of its JWTs (RFC 9068); add JWT, or an empty text for none, where the issuer does not follow.",
+        description="`typ` of its JWTs (RFC 9068), compared without case; add JWT, or an empty text for none, where the"
+        " issuer does not follow.",
+    )
+    max_lifetime_s: int = Field(
+        default=108_000,
+        ge=60,
+        le=366 * 86_400,
+        description="Longest lifetime of a JWT that is believed, in seconds, from `iat` to `exp`; without `iat`, from now."
+        " Those of Microsoft Entra with continuous access evaluation live for up to 28 hours.",
     )
     jwks_url: str = Field(default="", description="Where its keys are; empty: what its discovery document says.")
     introspection: Annotated[bool | str, BeforeValidator(read_truth)] = Field(

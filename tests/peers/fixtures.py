@@ -9,6 +9,7 @@ from peers import seed
 from peers.airflows import Airflow2, Airflow3
 from peers.authority import Authority
 from peers.kerberos import Kdc
+from peers.mariadb import MariaDb
 from peers.pam import Pam, make_pam
 from peers.postgres import Postgres
 from peers.process import Process
@@ -48,6 +49,15 @@ def airflow2(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow2]:
 def postgres() -> Iterator[Postgres]:
     """A PostgreSQL with one empty database."""
     server = Postgres()
+    server.start()
+    yield server
+    server.remove()
+
+
+@pytest.fixture(scope="session")
+def mariadb(authority: Authority) -> Iterator[MariaDb]:
+    """A MariaDB without a database, also over TLS."""
+    server = MariaDb(authority.sign("mariadb"))
     server.start()
     yield server
     server.remove()

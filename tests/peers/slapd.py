@@ -211,6 +211,8 @@ def _tree() -> str:
         entries.append(_entry(dn_of(name), person | ({"mail": mail} if mail else {}) | _ATTRIBUTES.get(name, {})))
     two = {"objectClass": "inetOrgPerson", "uid": ["two", "zwei"], "cn": "two", "sn": "Test", "userPassword": "two"}
     entries.append(_entry(f"cn=two,{PEOPLE}", two))
+    ada = {"objectClass": "inetOrgPerson", "uid": ["lovelace", "Ada", "gräfin"], "cn": "Ada", "sn": "Test"}
+    entries.append(_entry(dn_of("ada"), ada | {"userPassword": "engine"}))
     entries += [
         _entry(
             f"cn={name},{GROUPS}",

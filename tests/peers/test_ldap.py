@@ -194,6 +194,25 @@ def test_an_entry_with_two_names_is_nobody(name: str, directory: LdapDirectory) 
     assert directory.check(name, "two") is None
 
 
+@pytest.mark.parametrize("typed", ["Ada", "ada", "lovelace", "LOVELACE", "gräfin"])
+def test_an_entry_with_several_names_is_one_user_called_as_its_dn_says(typed: str, directory: LdapDirectory) -> None:
+    found = directory.find(typed)
+
+    assert found is not None
+    assert found.username == "Ada"
+    assert checked(directory, typed, "engine") == found
+    assert checked(directory, typed, "wrong") is None
+
+
+def test_an_entry_whose_names_are_not_in_its_dn_is_named_in_the_log(
+    directory: LdapDirectory, caplog: pytest.LogCaptureFixture
+) -> None:
+    directory.check("zwei", "two")
+
+    assert "cn=two,ou=people" in caplog.text
+    assert "more than one uid" in caplog.text
+
+
 def test_a_lock_out_holds_against_the_right_password_and_ends(directory: LdapDirectory) -> None:
     for _ in range(MAX_FAILURES):
         directory.check("lockout", "wrong")

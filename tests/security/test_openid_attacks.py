@@ -307,7 +307,17 @@ def test_a_user_name_that_is_anothers_address_is_refused(issuer: StubIssuer, oid
     assert isinstance(pinned, Accept)
 
 
-@pytest.mark.parametrize(("verified", "expected"), [(True, Accept), ("true", Reject), (1, Reject), (None, Reject)])
+@pytest.mark.parametrize(
+    ("verified", "expected"),
+    [
+        (True, Accept),
+        ("true", Accept),
+        *(
+            (other, Reject)
+            for other in ("True", "false", "1", " true", "", 1, 2.5, ["true"], {"true": True}, False, None)
+        ),
+    ],
+)
 def test_an_address_counts_only_where_the_issuer_has_verified_it(
     issuer: StubIssuer, oidc: Callable[..., Outcome], verified: Any, expected: type[Outcome]
 ) -> None:

@@ -581,7 +581,7 @@ def test_an_address_that_is_not_verified_names_nobody(tmp_path: Path, issuer: St
     by_email = table(issuer, username_claim="email")
     browser = Browser(create_flask_app(settings_of(tmp_path, by_email)))
 
-    answer = sign_in(browser, issuer, email="alice@example.org", email_verified="true")
+    answer = sign_in(browser, issuer, email="alice@example.org", email_verified="false")
 
     assert answer.status_code == 403
     browser.close()

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from compat_auth.endpoint import Endpoint
 from compat_auth.errors import BackendUnavailable, InvalidToken
@@ -26,7 +27,7 @@ from compat_auth.fetched_document import (
 from compat_auth.jwks_cache import JwksCache
 from compat_auth.single_flight import MAX_WAITING
 from stand_ins import Clock
-from stub_issuer import EC_KEY, ED_KEY, RSA_KEY, Answer, StubIssuer, jwk, running_issuer
+from stub_issuer import AUDIENCE, EC_KEY, ED_KEY, OTHER_RSA_KEY, RSA_KEY, Answer, StubIssuer, jwk, running_issuer, sign
 
 
 @pytest.fixture
@@ -84,6 +85,27 @@ def test_many_threads_that_need_a_key_make_one_fetch(jwks: JwksCache, issuer: St
 
     assert {key.kid for key in found} == {"rsa"}
     assert issuer.asked["/jwks"] == 1
+
+
+def test_a_token_without_a_kid_makes_the_cache_notice_a_new_key_after_a_pause(
+    jwks: JwksCache, issuer: StubIssuer, clock: Clock
+) -> None:
+    def verify(key: rsa.RSAPrivateKey) -> object:
+        token = sign(issuer.claims(), key=key, kid=None)
+        return jwks.verify(token, audience=(AUDIENCE,), issuer=issuer.url, types=("at+jwt",), now=time.time())["sub"]
+
+    issuer.keys = [jwk(RSA_KEY.public_key(), "rsa", kid=None)]
+    before = verify(RSA_KEY)
+    issuer.keys = [jwk(OTHER_RSA_KEY.public_key(), "rsa", kid=None)]
+
+    with pytest.raises(InvalidToken, match="signature"):
+        verify(OTHER_RSA_KEY)
+    clock.time += PAUSE_S
+    after = verify(OTHER_RSA_KEY)
+    with pytest.raises(InvalidToken, match="signature"):
+        verify(RSA_KEY)
+
+    assert (before, after) == ("alice", "alice")
 
 
 def test_an_unknown_key_is_looked_for_again_after_a_pause(jwks: JwksCache, issuer: StubIssuer, clock: Clock) -> None:

@@ -3,22 +3,21 @@
 A user is found by name, compared without case as Airflow 2 did, or by e-mail address, compared with case. A name wins
 over another user's e-mail address. Where two names differ only in case, neither can log in. A user's roles are their
 own: Airflow 3.3 does not count those of FAB's groups (`ab_group_role`) either when it judges a request.
+
+Names and addresses compare the same in every database: what a collation of MySQL adds (accents, spaces at the end) does
+not count, so nobody is found by a name that only looks alike.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import sqlite3
 import threading
 import time
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
-from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import quote
+from typing import Any, Literal, TypeVar
 
 from sqlalchemy import (
     Boolean,
@@ -30,37 +29,29 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
-    create_engine,
+    cast,
     func,
     literal,
     or_,
     select,
 )
-from sqlalchemy.engine import URL, Connection, Engine, Row, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.dialects.mysql import CHAR
+from sqlalchemy.engine import Connection, Engine, Row
+from sqlalchemy.exc import SQLAlchemyError
 
 from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser
-from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.errors import BackendUnavailable
 from compat_auth.hashing import decoy_like
 from compat_auth.outage import Outage
-from compat_auth.postgresql import STATEMENT_TIMEOUT_S, answering, open_postgresql
+from compat_auth.postgresql import STATEMENT_TIMEOUT_S, answering
+from compat_auth_backends.directories.airflow_db_url import make_engine, read_url
 
 T = TypeVar("T")
 
-CONNECT_TIMEOUT_S = 5
 # How old the idea may be of what the users' hashes cost.
 DECOY_MAX_AGE_S = 300.0
 _DECOY_SAMPLE = 50
-_POOL = {
-    "poolclass": QueuePool,
-    "pool_size": 2,
-    "max_overflow": 4,
-    "pool_timeout": CONNECT_TIMEOUT_S,
-    "pool_pre_ping": True,
-}
-
 _metadata = MetaData()
 _users = Table(
     "ab_user",
@@ -81,6 +72,8 @@ _sessions = Table(
     Column("data", LargeBinary),
     Column("expiry", DateTime),
 )
+# Of MySQL: every text, and each letter is itself only.
+_CHARSET, _COLLATION = "utf8mb4", "utf8mb4_bin"
 # Beyond this PostgreSQL's INTEGER has no number.
 _MAX_ID_DIGITS = 9
 
@@ -93,9 +86,10 @@ class AirflowDatabaseDirectory:
     needs = ("[airflow_db] url",)
 
     def __init__(self, url: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._url = _read_url(url)
+        self._url = read_url(url)
         # Never the user name, password or query: they may hold secrets.
         self._label = f"{self._url.get_backend_name()}://{self._url.host or ''}/{self._url.database or ''}"
+        self._is_mysql = self._url.get_backend_name() == "mysql"
         self._monotonic = monotonic
         self._outage = Outage.of(f"{self._label} {self._url.port or ''} {self._url.username or ''}")
         self._lock = threading.Lock()
@@ -119,8 +113,7 @@ class AirflowDatabaseDirectory:
         Raises:
             BackendUnavailable: The database could not be asked.
         """
-        by_name = func.lower(_users.c.username) == func.lower(username)
-        return self._find(username, (by_name, _users.c.email == username))
+        return self._find(username, ("username", "email"))
 
     def find_by_username(self, username: str) -> DirectoryUser | None:
         """Return the user of that name, active or not, whatever the e-mail addresses; None if unknown.
@@ -128,7 +121,7 @@ class AirflowDatabaseDirectory:
         Raises:
             BackendUnavailable: The database could not be asked.
         """
-        return self._find(username, (func.lower(_users.c.username) == func.lower(username),))
+        return self._find(username, ("username",))
 
     def knows(self, address: str) -> bool:
         """Tell whether anybody, active or not, has this as name or e-mail address, both compared without case.
@@ -136,7 +129,9 @@ class AirflowDatabaseDirectory:
         Raises:
             BackendUnavailable: The database could not be asked.
         """
-        same = (func.lower(column) == func.lower(address) for column in (_users.c.username, _users.c.email))
+        # As loosely as the database's own unique index compares them: Airflow could not create such a user.
+        columns = (self._text(_users.c.username), self._text(_users.c.email))
+        same = (func.lower(column) == func.lower(address) for column in columns)
         return (
             self._ask(lambda connection: connection.scalar(select(_users.c.id).where(or_(*same)).limit(1))) is not None
         )
@@ -192,7 +187,8 @@ class AirflowDatabaseDirectory:
         """
         if not session_id or "\0" in session_id:
             return None
-        alive = select(_sessions.c.data).where(_sessions.c.session_id == session_id, _sessions.c.expiry > now)
+        is_it = self._is_same(_sessions.c.session_id, literal(session_id))
+        alive = select(_sessions.c.data).where(is_it, _sessions.c.expiry > now)
         return self._ask(lambda connection: connection.scalar(alive))
 
     def decoy(self) -> str:
@@ -216,27 +212,36 @@ class AirflowDatabaseDirectory:
                 _dispose(self._engine, self._pid)
                 self._engine = None
 
-    def _find(self, username: str, matches: tuple[ColumnElement[bool], ...]) -> DirectoryUser | None:
-        if not username or "\0" in username:  # PostgreSQL knows no such text
+    def _find(self, typed: str, columns: tuple[Literal["username", "email"], ...]) -> DirectoryUser | None:
+        if not typed or "\0" in typed:  # PostgreSQL knows no such text
             return None
+        by_name = self._is_same(func.lower(self._text(_users.c.username)), func.lower(typed))
+        by_email = self._is_same(self._text(_users.c.email), literal(typed))
+        matches = {"username": by_name, "email": by_email}
 
         def ask(connection: Connection) -> DirectoryUser | None:
-            query = select(_users, *(match.label(f"match_{rank}") for rank, match in enumerate(matches))).where(
-                or_(*matches)
+            query = select(_users, *(matches[column].label(f"by_{column}") for column in columns)).where(
+                or_(*(matches[column] for column in columns))
             )
-            rows = connection.execute(query).all()
-            for rank in range(len(matches)):
-                found = [row for row in rows if getattr(row, f"match_{rank}")]
+            # A comparison in MySQL ignores spaces at the end.
+            rows = [row for row in connection.execute(query) if not self._is_mysql or _is_exact(row, typed)]
+            for column in columns:
+                found = [row for row in rows if getattr(row, f"by_{column}")]
                 if found:
                     # Two users: nobody can say whose password it would have to be, so it is nobody's.
                     return (
-                        self._describe(connection, found[0])
-                        if len(found) == 1
-                        else DirectoryUser(username, active=False)
+                        self._describe(connection, found[0]) if len(found) == 1 else DirectoryUser(typed, active=False)
                     )
             return None
 
         return self._ask(ask)
+
+    def _text(self, column: Column[str]) -> ColumnElement[str]:
+        # The column may be latin1 or utf8mb3, which cannot be compared with every text.
+        return cast(column, CHAR(charset=_CHARSET)) if self._is_mysql else column
+
+    def _is_same(self, left: ColumnElement[str], right: ColumnElement[str]) -> ColumnElement[bool]:
+        return left == (right.collate(_COLLATION) if self._is_mysql else right)
 
     def _describe(self, connection: Connection, row: Row[Any]) -> DirectoryUser:
         roles = select(_roles.c.name).join(_user_roles, _user_roles.c.role_id == _roles.c.id)
@@ -276,54 +281,16 @@ class AirflowDatabaseDirectory:
                 if self._engine is not None:
                     # Its connections belong to the process that we were forked from.
                     self._engine.dispose(close=False)
-                self._engine, self._pid = _make_engine(self._url), os.getpid()
+                self._engine, self._pid = make_engine(self._url), os.getpid()
                 # Connections are closed with the directory that opened them, not when the collector finds them.
                 weakref.finalize(self, _dispose, self._engine, self._pid).atexit = False
             return self._engine
 
 
-def _read_url(text: str) -> URL:
-    if not text:
-        raise ConfigError("airflow_db.url: empty; copy sql_alchemy_conn from the [database] section of airflow.cfg")
-    # SQLAlchemy 2 no longer knows the old name, which Airflow 2 and many hosts still write.
-    if text.startswith(("postgres://", "postgres+")):
-        text = text.replace("postgres", "postgresql", 1)
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        # Not `from`: the message may repeat the URL, and so the password.
-        raise ConfigError("airflow_db.url: not a database URL; copy sql_alchemy_conn from airflow.cfg") from None
-    match url.get_backend_name():
-        case "sqlite":
-            if not url.database or url.database == ":memory:":
-                raise ConfigError("airflow_db.url: names no file; write sqlite:////absolute/path/airflow.db")
-            return url
-        case "postgresql":
-            return url.set(drivername=f"postgresql+{_postgresql_driver(url)}")
-        case other:
-            raise ConfigError(f"airflow_db.url: {other}: only sqlite and postgresql are supported")
-
-
-def _postgresql_driver(url: URL) -> str:
-    wanted = "psycopg2" if url.drivername.endswith("+psycopg2") else "psycopg"
-    for driver in (wanted, "psycopg"):
-        if importlib.util.find_spec(driver):
-            return driver
-    raise ConfigError("airflow_db.url: no PostgreSQL driver; pip install 'compat_auth[postgresql]'")
+def _is_exact(row: Row[Any], typed: str) -> bool:
+    return bool(row.username.lower() == typed.lower() or row.email == typed)
 
 
 def _dispose(engine: Engine, pid: int) -> None:
     # Closing what a forked process has inherited would end it for the one that opened it.
     engine.dispose(close=pid == os.getpid())
-
-
-def _make_engine(url: URL) -> Engine:
-    if url.get_backend_name() == "sqlite":
-        location = f"file:{quote(str(Path(url.database or '').absolute()))}?mode=ro"
-        return create_engine(
-            "sqlite://",
-            creator=lambda: sqlite3.connect(location, uri=True, timeout=CONNECT_TIMEOUT_S, check_same_thread=False),
-            hide_parameters=True,
-            **_POOL,
-        )
-    return open_postgresql(url, max_overflow=4).execution_options(postgresql_readonly=True)

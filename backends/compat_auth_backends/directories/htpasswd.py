@@ -2,10 +2,15 @@
 
 What can never log in: a hash of a refused scheme, a hash that begins with `!` (disabled, as `passwd -l` does), and a
 name that is there twice, because nobody can tell which of the two passwords was meant to go.
+
+The file is UTF-8. A line whose name or hash is not keeps out its own user only. Comments and further fields may be
+anything, and a byte order mark at the beginning does not count.
 """
 
 from __future__ import annotations
 
+import codecs
+import logging
 import os
 import stat
 import threading
@@ -19,7 +24,7 @@ from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.file_modes import refuse_writable, refuse_writable_at
 from compat_auth.hashing import decoy_like, find_fault
-from compat_auth.password_file import DISABLED
+from compat_auth.password_file import DISABLED, is_comment
 
 # Under the second within which a change must be seen.
 CHECK_INTERVAL_S = 0.5
@@ -27,6 +32,8 @@ SETTLED_S = 2.0  # the coarsest time stamps of a file system that is in use (FAT
 # What Apache's htpasswd writes by other options, by prefix.
 _REFUSED = (("$apr1$", "MD5"), ("$1$", "MD5"), ("{SHA}", "SHA-1 without a salt"), ("$5$", "SHA-256-crypt"))
 _DES_CHARS = 13
+_UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,44 +128,67 @@ class HtpasswdDirectory:
 
     def _reload(self) -> None:
         try:
-            with self._path.open(encoding="utf-8") as file:
+            with self._path.open("rb") as file:
                 status = os.fstat(file.fileno())
                 refuse_writable(self._path, status)
                 version = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)
                 if version == self._version:
                     return
-                text = file.read()
+                raw = file.read()
         except ConfigError as exc:
             self._version = None
             raise BackendUnavailable(f"htpasswd {exc}") from None
-        except (OSError, UnicodeDecodeError) as exc:
+        except OSError as exc:
             self._version = None
             raise BackendUnavailable(
-                f"htpasswd {self._path}: cannot be read ({_why(exc)}); see `compat-auth check`"
+                f"htpasswd {self._path}: cannot be read ({exc.strerror or 'read error'}); see `compat-auth check`"
             ) from exc
-        self._content = parse_htpasswd(text, origin=str(self._path))
+        try:
+            content = parse_htpasswd(raw, origin=str(self._path))
+        except ValueError as exc:
+            self._version = None
+            raise BackendUnavailable(f"htpasswd {exc}") from None
+        if content.problems and content.problems != self._content.problems:
+            more = f" ({len(content.problems)} such lines; see `compat-auth check`)" if content.problems[1:] else ""
+            _log.warning("htpasswd %s%s", content.problems[0], more)
+        self._content = content
         # A file changed twice within one tick of the clock looks the same: believe only a version that has settled.
         self._version = version if self._now() - status.st_mtime > SETTLED_S else None
 
 
-def parse_htpasswd(text: str, *, origin: str) -> HtpasswdContent:
-    """Return the users of an htpasswd file's text; a line that makes no sense makes a problem, never a user.
+def parse_htpasswd(raw: bytes, *, origin: str) -> HtpasswdContent:
+    """Return the users of an htpasswd file; a line that makes no sense makes a problem, never a user.
 
     Args:
-        text: The file.
+        raw: The file.
         origin: What problems call it.
+
+    Raises:
+        ValueError: Of all its users' lines, none is UTF-8; says the next step.
     """
+    if raw.startswith(_UTF16):
+        problem = f"{origin}:1: the file is UTF-16, so nobody can log in; save it as UTF-8"
+        return HtpasswdContent({}, (problem,), decoy_like(()))
     users: dict[str, DirectoryUser] = {}
     first_lines: dict[str, int] = {}
     problems: list[str] = []
     hashes: list[str] = []
+    unreadable = 0
     # Not splitlines(), which also ends a line at characters that are data in a name.
-    for number, line in enumerate(text.split("\n"), start=1):
-        entry = line.rstrip("\r")
-        if not entry.strip() or entry.startswith("#"):
+    for number, line in enumerate(raw.removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
+        entry = line.rstrip(b"\r")
+        if not entry.strip() or is_comment(entry):
             continue
         where = f"{origin}:{number}"
-        name, colon, rest = entry.partition(":")
+        # What a further field holds is a comment of other tools, in any encoding.
+        first, colon, rest = entry.partition(b":")
+        try:
+            name, stored = first.decode("utf-8"), rest.partition(b":")[0].decode("utf-8").strip()
+        except UnicodeDecodeError:
+            unreadable += 1
+            shown = first.decode("utf-8", "replace")
+            problems.append(f"{where}: {shown!r} cannot log in: the line is not UTF-8; save the file as UTF-8")
+            continue
         if not colon or not name:
             problems.append(f"{where}: not of the form name:hash; the line is ignored; mend or delete it")
             continue
@@ -167,8 +197,6 @@ def parse_htpasswd(text: str, *, origin: str) -> HtpasswdContent:
             problems.append(f"{where}: {name!r} is also on line {first_lines[name]}; neither can log in; delete one")
             continue
         first_lines[name] = number
-        # What a further field holds is a comment of other tools.
-        stored = rest.partition(":")[0].strip()
         active = not stored.startswith(DISABLED)
         fault = _fault(stored.lstrip(DISABLED))
         if fault and active:
@@ -178,6 +206,8 @@ def parse_htpasswd(text: str, *, origin: str) -> HtpasswdContent:
         usable = stored if active and not fault else ""
         users[name] = DirectoryUser(name, active=active, password_hash=usable)
         hashes.append(usable)
+    if unreadable and not users:
+        raise ValueError(f"{origin}: cannot be read: none of its lines is UTF-8; save it as UTF-8")
     return HtpasswdContent(users, tuple(problems), decoy_like(hashes))
 
 
@@ -188,7 +218,3 @@ def _fault(stored: str) -> str:
     if find_fault(stored) == find_fault(""):
         return "DES crypt is not accepted" if len(stored) == _DES_CHARS else "no hash, or plain text, is not accepted"
     return find_fault(stored)
-
-
-def _why(exc: OSError | UnicodeDecodeError) -> str:
-    return exc.strerror or "read error" if isinstance(exc, OSError) else "not UTF-8"

@@ -1,7 +1,8 @@
 """The users of an LDAP server, by python-ldap: found by a search, passwords checked by a bind (RFC 4513 section 5.1.3).
 
 Searches and binds never share a connection, because a bind changes who asks. A user's name is always spelled as the
-entry spells it. Where the search yields two entries, neither can log in.
+entry spells it. Where the search yields two entries, neither can log in. An entry with several names is one user, called
+as its DN says: people may be able to add a name to their entry, but not to change the DN.
 
 What costs an unknown user as much as a wrong password: a bind to an entry that does not exist. The server's own hash
 is not spent then; list a hash directory as well where that difference matters.
@@ -10,6 +11,7 @@ is not spent then; list a hash directory as well where that difference matters.
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 from dataclasses import dataclass
 from typing import Any, cast
@@ -22,7 +24,14 @@ from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused, 
 from compat_auth.errors import BackendUnavailable
 from compat_auth_backends.directories.connection_pool import ConnectionPool, Lost, Servers, Silent
 from compat_auth_backends.directories.ldap_probe import ProbeFailed, probe
-from compat_auth_backends.directories.ldap_settings import ca_file_of, dn_key, fill_filter, group_key, require_usable
+from compat_auth_backends.directories.ldap_settings import (
+    ca_file_of,
+    dn_key,
+    fill_filter,
+    group_key,
+    name_in_dn,
+    require_usable,
+)
 
 # python-ldap has no type stubs.
 _api = cast("Any", ldap)
@@ -64,6 +73,7 @@ _WORDS = (
     ("account inactivated", "user is disabled"),
     ("password expired", "password expired"),
 )
+_log = logging.getLogger(__name__)
 # To connect, and to begin TLS, a server needs no search: one that takes longer does not answer at all.
 CONNECT_S = 3.0
 _TLS_1_2 = 0x303
@@ -212,6 +222,15 @@ class LdapDirectory:
     def _read(self, dn: str, attributes: dict[str, list[str]]) -> _Entry | None:
         names = attributes.get(self._settings.username_attribute.lower(), [])
         # An entry with two names would be two users; one without a DN would bind as nobody.
+        if len(names) > 1:
+            names = name_in_dn(dn, self._settings.username_attribute, names)
+            if not names:
+                _log.warning(
+                    "ldap: %s: more than one %s, and none of them in its DN, so nobody can say what the user is called; "
+                    "remove one, or set [ldap] username_attribute to an attribute with one value",
+                    dn,
+                    self._settings.username_attribute,
+                )
         if len(names) != 1 or not _is_name(names[0]) or not dn:
             return None
         emails = attributes.get(self._settings.email_attribute.lower(), [])

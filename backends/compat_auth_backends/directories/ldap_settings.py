@@ -93,6 +93,22 @@ def dn_key(dn: str) -> DnKey:
     )
 
 
+def name_in_dn(dn: str, attribute: str, names: list[str]) -> list[str]:
+    """Return those of an entry's names that its own DN has (RFC 4512 section 2.3.1), as the entry spells them.
+
+    Args:
+        dn: Of the entry, as the server sent it.
+        attribute: Holds the names; compared without case.
+        names: The values of the attribute.
+    """
+    try:
+        first = _parse_dn(dn)[:1]
+    except _api.LDAPError:
+        return []
+    named = {value.casefold() for rdn in first for name, value, _ in rdn if name.casefold() == attribute.casefold()}
+    return [name for name in names if name.casefold() in named]
+
+
 def _require_url(url: str, settings: LdapSettings) -> None:
     parts = urlsplit(url)
     where = f"ldap.url: {parts.scheme}://{parts.hostname or ''}"

@@ -19,7 +19,7 @@ SETTLED_S = 2.0  # the coarsest time stamps of a file system that is in use (FAT
 
 
 class WatchedFile(Generic[T]):
-    """The parsed content of a text file in UTF-8; any thread may ask.
+    """The parsed content of a text file in UTF-8, with or without a byte order mark; any thread may ask.
 
     Args:
         path: The file.
@@ -64,7 +64,7 @@ class WatchedFile(Generic[T]):
         # Not what was read last: whoever took the file away may have meant to lock everybody out.
         self._content = None
         try:
-            with self._path.open(encoding="utf-8") as file:
+            with self._path.open(encoding="utf-8-sig") as file:
                 status = os.fstat(file.fileno())
                 refuse_writable(self._path, status)
                 version = (status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino, status.st_dev)

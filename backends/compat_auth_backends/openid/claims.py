@@ -12,6 +12,7 @@ from compat_auth.errors import InvalidToken
 from compat_auth.strict_json import is_list
 
 MAX_NAME_CHARS = 256
+_CLIENT_CLAIMS = ("client_id", "azp", "appid", "cid")
 # RFC 5321 4.1.2: a dot-string and a domain. No quotes, no address literal, nothing outside ASCII: what looks like
 # another's address, or is folded into it by a database, is not taken.
 _EMAIL = re.compile(
@@ -42,10 +43,36 @@ def verified_email(claims: Mapping[str, Any]) -> str:
     email = claims.get("email")
     if not isinstance(email, str) or not _EMAIL.match(email):
         raise InvalidToken("email: missing, or not a plain ASCII address")
-    # Strictly true: the text "false" is true to many a parser.
-    if claims.get("email_verified") is not True:
+    if not is_email_verified(claims):
         raise InvalidToken("email_verified: not true")
     return email
+
+
+def is_email_verified(claims: Mapping[str, Any]) -> bool:
+    """Tell whether the issuer has verified the e-mail address: true, or the text "true" of Cognito and others."""
+    verified = claims.get("email_verified")
+    # Nothing else: the text "false" and the number 2 are true to many a parser.
+    return verified is True or verified == "true"
+
+
+def client_of(claims: Mapping[str, Any]) -> object:
+    """Return the client that the token was given to, as its issuer calls it; None where it does not tell.
+
+    `client_id` (RFC 9068 section 2.2), `azp` (OpenID Connect), `appid` (Entra v1, ADFS) or `cid` (Okta): the first counts.
+    """
+    return next((claims[name] for name in _CLIENT_CLAIMS if name in claims), None)
+
+
+def moment_of(claims: Mapping[str, Any], name: str) -> int | None:
+    """Return a moment in whole seconds since the epoch, rounded down; None where there is none, or what is no moment.
+
+    A NumericDate may have a fraction (RFC 7519 section 2).
+    """
+    value = claims.get(name)
+    # A bool is an int to Python.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if value >= 1 else None
 
 
 def name_in(claims: Mapping[str, Any], claim: str) -> str:

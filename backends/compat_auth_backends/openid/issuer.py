@@ -19,10 +19,18 @@ from compat_auth.jwks_cache import JwksCache
 from compat_auth.strict_json import is_list
 from compat_auth.subject_links import ConfiguredLinks, SubjectLinks
 from compat_auth.tally import network_of
-from compat_auth.tokens import CLOCK_SKEW_S, algorithm_of
+from compat_auth.token_claims import CLOCK_SKEW_S
+from compat_auth.tokens import algorithm_of
 from compat_auth.verdict_cache import MemoryVerdicts, Verdict, VerdictCache, VerdictStore
 from compat_auth_backends.openid import id_token
-from compat_auth_backends.openid.claims import identifying_part, name_in, scopes_in
+from compat_auth_backends.openid.claims import (
+    client_of,
+    identifying_part,
+    is_email_verified,
+    moment_of,
+    name_in,
+    scopes_in,
+)
 from compat_auth_backends.openid.discovery import Discovery
 from compat_auth_backends.openid.remote import RemoteChecks
 
@@ -147,7 +155,12 @@ class Issuer:
         settings, now = self._settings, self._now()
         self._require_not_refused(token)
         claims = self._jwks.verify(
-            token, audience=self._audience, issuer=settings.issuer, types=tuple(settings.types), now=now
+            token,
+            audience=self._audience,
+            issuer=settings.issuer,
+            types=tuple(settings.types),
+            now=now,
+            max_lifetime_s=settings.max_lifetime_s,
         )
         for name in _NOT_OF_ACCESS_TOKENS:
             if name in claims:
@@ -179,7 +192,14 @@ class Issuer:
         """
         settings, now = self._settings, self._now()
         client_id = settings.client_id
-        claims = self._jwks.verify(token, audience=(client_id,), issuer=settings.issuer, types=id_token.TYPES, now=now)
+        claims = self._jwks.verify(
+            token,
+            audience=(client_id,),
+            issuer=settings.issuer,
+            types=id_token.TYPES,
+            now=now,
+            max_lifetime_s=settings.max_lifetime_s,
+        )
         algorithm = algorithm_of(token)
         id_token.check(claims, algorithm=algorithm, client_id=client_id, nonce=nonce, access_token=access_token)
         if settings.userinfo and settings.username_claim not in claims:
@@ -251,7 +271,7 @@ class Issuer:
             now = self._now()
             if isinstance(answer, str):
                 return Verdict(now + min(self._ttl_s / 2, 300), None, answer)
-            ends = [now + self._ttl_s, *(part["exp"] for part in (answer, known) if _is_moment(part.get("exp")))]
+            ends = [now + self._ttl_s, *(end for part in (answer, known) if (end := moment_of(part, "exp")))]
             return Verdict(min(ends), answer)
 
         # Anybody can show tokens that only the issuer can tell from good ones.
@@ -260,9 +280,10 @@ class Issuer:
 
     def _check_introspected(self, claims: Mapping[str, Any]) -> None:
         now = self._now()
-        if "exp" in claims and not (_is_moment(claims["exp"]) and claims["exp"] > now):
+        exp, nbf = moment_of(claims, "exp"), moment_of(claims, "nbf")
+        if "exp" in claims and not (exp is not None and exp > now):
             raise InvalidToken("exp: expired, or not a moment")
-        if "nbf" in claims and not (_is_moment(claims["nbf"]) and claims["nbf"] <= now + CLOCK_SKEW_S):
+        if "nbf" in claims and not (nbf is not None and nbf <= now + CLOCK_SKEW_S):
             raise InvalidToken("nbf: not yet valid")
         if claims.get("iss", self.name) != self.name:
             raise InvalidToken("iss: another")
@@ -279,7 +300,7 @@ class Issuer:
         if _BOUND in claims:
             raise InvalidToken("cnf: bound to a key of the client; not a bearer token")
         clients = self._settings.clients
-        if clients and claims.get("client_id", claims.get("azp")) not in clients:
+        if clients and client_of(claims) not in clients:
             raise InvalidToken("client_id: given to another client")
         missing = self._scopes - scopes_in(claims)
         if missing:
@@ -296,20 +317,16 @@ class Issuer:
             return taken[-1]
 
         name = self._links.name_of(subject, claimed)
-        exp, email, amr = told.get("exp"), told.get("email"), told.get("amr")
+        email, amr = told.get("email"), told.get("amr")
         return Vouched(
             subject,
             name,
             name in taken and self._settings.username_claim != "email",
-            email if isinstance(email, str) and told.get("email_verified") is True else "",
-            exp if type(exp) is int and exp > 0 else None,
+            email if isinstance(email, str) and is_email_verified(told) else "",
+            moment_of(told, "exp"),
             believed_until,
             is_list(amr) and "mfa" in amr,
         )
-
-
-def _is_moment(value: Any) -> bool:
-    return type(value) is int and value > 0
 
 
 def _check(settings: OidcIssuerSettings, where: str) -> None:

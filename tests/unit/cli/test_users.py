@@ -128,3 +128,46 @@ def test_the_life_of_a_user(path: Path) -> None:
     assert results[4].stdout == "bob\tactive\targon2\n"
     assert (scheme_of(changed), check_hash(changed, LONG + " two")) == ("argon2", True)
     assert path.read_text() == ""
+
+
+def test_the_first_user_behind_a_byte_order_mark_can_be_changed(path: Path) -> None:
+    path.write_text("bob:x\neva:y\n", encoding="utf-8-sig")
+    path.chmod(0o600)
+
+    again = run("add", "bob", "--file", path, "--password-stdin", stdin=LONG)
+    changed = run("set-password", "bob", "--file", path, "--password-stdin", stdin=LONG)
+    listed = run("list", "--file", path)
+
+    assert again.exit_code != 0
+    assert changed.exit_code == 0
+    assert check_hash(stored_of(path, "bob"), LONG)
+    assert stored_of(path, "eva") == "y"
+    assert [line.split("\t")[0] for line in listed.stdout.splitlines()] == ["bob", "eva"]
+
+
+def test_a_change_leaves_lines_in_another_encoding_as_they_were(path: Path) -> None:
+    others = "# René\n  # bob:no user\nandré:x\neva:y:Büro\n".encode("latin-1")
+    path.write_bytes(others + b"bob:x\n")
+    path.chmod(0o600)
+
+    changed = run("set-password", "bob", "--file", path, "--password-stdin", stdin=LONG)
+    listed = run("list", "--file", path)
+
+    assert changed.exit_code == 0
+    assert path.read_bytes().startswith(others + b"bob:$argon2id$")
+    assert [line.split("\t")[:2] for line in listed.stdout.splitlines()] == [
+        ["andr\ufffd", "unusable"],
+        ["eva", "unusable"],
+        ["bob", "active"],
+    ]
+
+
+def test_a_file_in_utf16_is_not_changed(path: Path) -> None:
+    path.write_text("bob:x\r\n", encoding="utf-16")
+    path.chmod(0o600)
+    before = path.read_bytes()
+
+    results = [run(command, "bob", "--file", path) for command in ("disable", "enable", "delete", "list")]
+
+    assert all(result.exit_code != 0 for result in results)
+    assert path.read_bytes() == before

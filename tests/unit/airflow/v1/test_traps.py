@@ -142,6 +142,17 @@ def test_xcom_values_are_text_unless_the_client_says_otherwise_because_3_x_has_t
     assert ("stringify", "true") in talk.query()
 
 
+@pytest.mark.parametrize(
+    ("query", "sent"), [("", "false"), ("?deserialize=false", "false"), ("?deserialize=true", "true")]
+)
+def test_an_xcom_is_deserialized_where_the_client_asks_for_it_and_airflow_lets_it(query: str, sent: str) -> None:
+    entry = {"key": "k", "timestamp": "2024-01-02T00:00:00Z", "value": "1"}
+
+    talk = Conversation(f"GET /dags/d/dagRuns/r/taskInstances/t/xcomEntries/k{query}", says(entry))
+
+    assert ("deserialize", sent) in talk.query()
+
+
 @pytest.mark.parametrize("query", ["", "?limit=0", "?limit=1000"])
 def test_a_page_is_of_a_hundred_because_3_x_gives_fifty_or_none(query: str) -> None:
     talk = Conversation(f"GET /pools{query}", says({"pools": [], "total_entries": 0}))

@@ -111,6 +111,78 @@ def test_a_line_without_a_colon_is_a_problem_and_no_user(path: Path, directory: 
     assert HASH not in directory.problems()[0]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        pytest.param("# René, Paris".encode("latin-1"), id="comment"),
+        pytest.param("  \t# René, Paris".encode("latin-1"), id="comment-after-blanks"),
+        pytest.param(f"rené:{HASH}".encode("latin-1"), id="name"),
+        pytest.param(f"rene:{HASH}é".encode("latin-1"), id="hash"),
+        pytest.param(b"\xff\xfe\x00", id="bytes"),
+        pytest.param(b"\x00", id="nul"),
+        pytest.param(b":" + HASH.encode(), id="no-name"),
+        pytest.param(b"  \t ", id="blanks"),
+        pytest.param(b"\xef\xbb\xbf# a mark where two files were joined", id="mark-inside"),
+    ],
+)
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_line_that_cannot_be_read_keeps_nobody_else_out(
+    line: bytes, end: bytes, path: Path, directory: HtpasswdDirectory
+) -> None:
+    others = [f"bob:{HASH}".encode(), f"zoë:{HASH}".encode()]
+    path.write_bytes(end.join([others[0], line, others[1]]))
+
+    found = [directory.find(name) for name in ("bob", "zoë", "rene", "rené")]
+
+    assert found == [DirectoryUser("bob", password_hash=HASH), DirectoryUser("zoë", password_hash=HASH), None, None]
+    assert all(problem.startswith(f"{path}:2: ") for problem in directory.problems())
+
+
+def test_a_line_that_is_not_utf8_is_named_by_check_and_log(
+    path: Path, directory: HtpasswdDirectory, caplog: pytest.LogCaptureFixture
+) -> None:
+    path.write_bytes(f"bob:{HASH}\n".encode() + f"rené:{HASH}\nandré:{HASH}\n".encode("latin-1"))
+
+    problems = directory.problems()
+
+    assert [problem.partition(": ")[0] for problem in problems] == [f"{path}:2", f"{path}:3"]
+    assert all("not UTF-8; save the file as UTF-8" in problem for problem in problems)
+    assert caplog.messages == [f"htpasswd {problems[0]} (2 such lines; see `compat-auth check`)"]
+    assert HASH not in caplog.text + "".join(problems)
+
+
+def test_a_further_field_in_any_encoding_is_a_comment(path: Path, directory: HtpasswdDirectory) -> None:
+    path.write_bytes(f"bob:{HASH}:Robert Müller, Büro:/home/bob\n".encode("latin-1"))
+
+    assert directory.find("bob") == DirectoryUser("bob", password_hash=HASH)
+    assert directory.problems() == []
+
+
+@pytest.mark.parametrize("first", ["bob", "zoë"])
+def test_a_byte_order_mark_is_no_letter_of_the_first_name(first: str, path: Path, directory: HtpasswdDirectory) -> None:
+    path.write_text(f"{first}:{HASH}\r\neva:{HASH}\r\n", encoding="utf-8-sig")
+
+    assert directory.find(first) == DirectoryUser(first, password_hash=HASH)
+    assert directory.find("eva") == DirectoryUser("eva", password_hash=HASH)
+    assert directory.problems() == []
+
+
+def test_a_name_behind_a_byte_order_mark_and_again_below_can_log_in_by_neither(
+    path: Path, directory: HtpasswdDirectory
+) -> None:
+    path.write_text(f"bob:{HASH}\nbob:{HASH}\n", encoding="utf-8-sig")
+
+    assert directory.find("bob") == DirectoryUser("bob", active=False)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+def test_a_file_in_utf16_lets_nobody_in_and_says_so(encoding: str, path: Path, directory: HtpasswdDirectory) -> None:
+    path.write_bytes((b"" if encoding == "utf-16" else "\ufeff".encode(encoding)) + f"bob:{HASH}\r\n".encode(encoding))
+
+    assert directory.find("bob") is None
+    assert directory.problems() == [f"{path}:1: the file is UTF-16, so nobody can log in; save it as UTF-8"]
+
+
 def test_a_change_is_seen_within_a_second(path: Path, directory: HtpasswdDirectory, clock: Clock) -> None:
     path.write_text(f"bob:{HASH}\n")
     os.utime(path, (LONG_AGO, LONG_AGO))

@@ -54,6 +54,12 @@ def test_each_name_finds_its_user(name: str, path: Path) -> None:
     assert MappingDirectory.from_path(path).find(name) == ALICE
 
 
+def test_a_byte_order_mark_does_not_count(path: Path) -> None:
+    path.write_text(TEXT, encoding="utf-8-sig")
+
+    assert MappingDirectory.from_path(path).find("alice") == ALICE
+
+
 @pytest.mark.parametrize("name", ["Alice", "alice@example.org", "", "*", "user", "alice@EXAMPLE.ORG "])
 def test_no_other_name_finds_anybody(name: str, path: Path) -> None:
     assert MappingDirectory.from_path(path).find(name) is None
