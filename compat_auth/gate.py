@@ -41,6 +41,7 @@ from compat_auth.problem import PROBLEM_JSON, problem_body
 from compat_auth.reach import MAX_BODY_BYTES, names_in_body
 from compat_auth.refused_tokens import watch_for_refusal
 from compat_auth.request import GateRequest
+from compat_auth.shown_challenges import caller_of
 from compat_auth.token_format import holds_one, looks_like_one
 from compat_auth.trust import TrustedProxies
 
@@ -450,6 +451,7 @@ class Gate:
         return Occasion(
             is_bearer(None if authorization is None else authorization.decode("latin-1")),
             "" if self._metadata_url is None else self._metadata_url(request),
+            caller_of(request.intake.kept),
         )
 
 

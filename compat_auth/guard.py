@@ -30,6 +30,7 @@ from compat_auth.problem import PROBLEM_JSON
 from compat_auth.refusal import RefusalStyle, Wording
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
 from compat_auth.scopes import METHOD_OVERRIDES, Scope, allow, needed_scopes
+from compat_auth.shown_challenges import caller_of
 
 View = Callable[..., Any]
 _FAULT = 500
@@ -206,7 +207,9 @@ def _answer_to_preflight(headers: list[tuple[bytes, bytes]]) -> tuple[int, list[
 
 def _occasion() -> Occasion:
     request = flask.request
-    return Occasion(is_bearer(request.headers.get("Authorization")), request.environ.get(METADATA_URL, ""))
+    headers = ((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers)
+    metadata_url: str = request.environ.get(METADATA_URL, "")
+    return Occasion(is_bearer(request.headers.get("Authorization")), metadata_url, caller_of(headers))
 
 
 def guard_view(

@@ -12,7 +12,7 @@ OURS = "compat_auth_backends"
 
 # Top to bottom, as a request travels. A new module takes its place here first.
 ROWS = (
-    ("limits, and what is limited", {"scopes", "shown_names", "token_format"}),
+    ("limits, and what is limited", {"scopes", "shown_challenges", "shown_names", "token_format"}),
     ("switch inside Airflow", {"airflow", "airflow.closed_door", "airflow.switch"}),
     ("plugin of Airflow", {"airflow.plugin"}),
     (

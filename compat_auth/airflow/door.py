@@ -22,8 +22,6 @@ _ROOT = "compat_auth.airflow.root"
 _TASK_API = "/execution/"
 # What Airflow's own middlewares leave for the views: whom a cookie names, and that they may believe it.
 _USER_STATE = frozenset(("user", "user_authenticated_via"))
-# Only browsers send it, and only with what a page's script asks for it is not "navigate".
-_BY_SCRIPT = b"sec-fetch-mode"
 # What Airflow shows everybody. Load balancers and orchestrators ask for its health and end a server that says 503.
 _PUBLIC = frozenset((b"/api/v2/version", b"/api/v2/monitor/health"))
 _SAFE = frozenset(("GET", "HEAD"))
@@ -55,9 +53,10 @@ class AirflowGate(Gate):
     async def pass_on(self, unclaimed: Unclaimed, request: GateRequest, receive: Receive, send: Send) -> None:
         """Let Airflow answer what it was sent; a refusal for want of a credential says which ones we take."""
         alone = isinstance(unclaimed.credential, Absent) and not super().is_for_upstream(unclaimed, request)
-        # To a script's request the browser would answer with a dialog of its own over Airflow's login page.
-        if alone and not any(name == _BY_SCRIPT for name, _ in request.intake.kept):
-            send = _inviting(unclaimed.challenges, send)
+        occasion = self.occasion(request)
+        # What a page loads is Airflow's own business: its page leads to the login.
+        if alone and occasion.caller != "script":
+            send = _inviting(self.rules.style.invite(unclaimed.challenges, occasion), send)
         scope: Scope = request.scope
         if not alone:
             extensions: dict[str, Any] = {**(scope.get("extensions") or {}), DEMAND: self.demand(unclaimed, request)}

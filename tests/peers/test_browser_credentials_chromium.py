@@ -1,10 +1,15 @@
-"""A page of another site, in a real browser that remembers a Basic password: gateway, and plugin in a live Airflow 3.3."""
+"""A page of another site, in a real browser that remembers a Basic password: gateway, and plugin in a live Airflow 3.3.
+
+Neither of the two makes a browser ask for a password. A proxy in front of them may.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -45,6 +50,47 @@ class Pages(BaseHTTPRequestHandler):
 
 
 content = [""]
+# By the front proxy: method, status of the answer, and headers in lower case.
+passed: list[tuple[str, int, dict[str, str]]] = []
+
+
+class FrontProxy(BaseHTTPRequestHandler):
+    """A front proxy that asks for a password where what is behind it says 401."""
+
+    behind = ""
+
+    def do_GET(self) -> None:
+        """Pass the request on."""
+        self._pass_on()
+
+    def do_POST(self) -> None:
+        """Pass the request on."""
+        self._pass_on()
+
+    def do_OPTIONS(self) -> None:
+        """Pass the request on."""
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        answer = call(self.command, self.behind + self.path, headers=dict(self.headers.items()), data=body)
+        passed.append((self.command, answer.status_code, {name.lower(): value for name, value in self.headers.items()}))
+        self.send_response(answer.status_code)
+        for name, value in answer.headers.items():
+            if name.lower() not in {"content-length", "content-encoding", "transfer-encoding", "www-authenticate"}:
+                self.send_header(name, value)
+        if answer.status_code == HTTPStatus.UNAUTHORIZED:
+            self.send_header("WWW-Authenticate", 'Basic realm="Airflow"')
+        self.send_header("Content-Length", str(len(answer.content)))
+        self.end_headers()
+        self.wfile.write(answer.content)
+
+
+@contextmanager
+def asking(behind: str) -> Generator[str]:
+    """Serve a front proxy before this address, and give its own."""
+    with served(type("Asking", (FrontProxy,), {"behind": behind})) as url:
+        yield url.replace("127.0.0.1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -67,7 +113,9 @@ def other_site() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def in_front(gateway: StartGateway, echo_upstream: EchoUpstream, tmp_path_factory: pytest.TempPathFactory) -> Door:
+def in_front(
+    gateway: StartGateway, echo_upstream: EchoUpstream, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Door]:
     users: Path = tmp_path_factory.mktemp("users") / "htpasswd"
     users.write_text(f"admin:{bcrypt.hashpw(b'admin', bcrypt.gensalt(4)).decode()}\n", encoding="utf-8")
     users.chmod(0o600)
@@ -79,12 +127,13 @@ def in_front(gateway: StartGateway, echo_upstream: EchoUpstream, tmp_path_factor
         "token": {"strategy": "shared_secret", "secret": JWT_SECRET},
         "serve": {"bind": f"localhost:{free_port()}"},
     }
-    return Door(gateway(settings).url, "")
+    with asking(gateway(settings).url) as url:
+        yield Door(url, "")
 
 
 @pytest.fixture(scope="module")
-def plugged(plugged_airflow: StartPlugged, other_site: str, tmp_path_factory: pytest.TempPathFactory) -> Door:
-    # With something required, Airflow is not asked first: the browser gets our challenge, and remembers.
+def plugged(plugged_airflow: StartPlugged, other_site: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
+    # With something required, Airflow is not asked first.
     required = tmp_path_factory.mktemp("required") / "compat_auth.toml"
     required.write_text('[[require]]\npath = "/api/v2/"\nall_of = ["user:admin"]\n')
     airflow = plugged_airflow(
@@ -95,7 +144,8 @@ def plugged(plugged_airflow: StartPlugged, other_site: str, tmp_path_factory: py
         AIRFLOW__API__ACCESS_CONTROL_ALLOW_METHODS="GET, POST",
         AIRFLOW__API__ACCESS_CONTROL_ALLOW_HEADERS="authorization, content-type",
     )
-    return Door(airflow.url.replace("127.0.0.1", "localhost"), other_site)
+    with asking(airflow.url) as url:
+        yield Door(url, other_site)
 
 
 @pytest.fixture(params=["in_front", "plugged"])
@@ -126,12 +176,10 @@ def remembering(chromium: BrowserContext) -> Remember:
 
 def answer_to_post(page: Page, door: Door, act: Callable[[], object]) -> tuple[int, dict[str, str]]:
     """Return the status of the last POST that reaches the door, and the headers it was sent with."""
-    with page.expect_event("requestfinished", lambda found: _is_answered_post(found, door)) as finished:
+    passed.clear()
+    with page.expect_event("requestfinished", lambda found: _is_answered_post(found, door)):
         act()
-    sent: Request = finished.value
-    answer = sent.response()
-    assert answer is not None
-    return answer.status, sent.all_headers()
+    return next((status, sent) for method, status, sent in reversed(passed) if method == "POST")
 
 
 def _is_answered_post(request: Request, door: Door) -> bool:
