@@ -199,7 +199,10 @@ def _page(dialect: Dialect, access: Access, hand_out: HandOut) -> Page:
         original = _original(dialect, request)
         authorization, cookies = original.intake.authorization, original.intake.cookies
         extra: tuple[tuple[bytes, bytes], ...] = ()
-        if not gate.rules.guards(original.path):
+        if _is_for_nobody(gate, original):
+            authorization, cookies = None, [b""] if cookies else []
+            dropped = frozenset()
+        elif not gate.rules.guards(original.path):
             dropped = await gate.dropped_from(original)
             authorization = authorization_without_ours(original)
         else:
@@ -222,6 +225,11 @@ def _page(dialect: Dialect, access: Access, hand_out: HandOut) -> Page:
         await respond(send, 200, headers=headers)
 
     return answer
+
+
+def _is_for_nobody(gate: Gate, original: GateRequest) -> bool:
+    """Return whether the front proxy may send the request on without any credential; see `GateRules.is_for_nobody`."""
+    return gate.rules.is_for_nobody(original) and next(_overridden(original), None) is None
 
 
 def _overridden(original: GateRequest) -> Iterator[GateRequest]:

@@ -36,7 +36,7 @@ from compat_auth.headers import cookie_values, has_cookie, may_have_body, take_i
 from compat_auth.held_body import BodyBudget, HeldBody
 from compat_auth.paths import canonical_path, canonical_query
 from compat_auth.permission import uncovered
-from compat_auth.preflight import NoBody, PreflightAnswer, call_of
+from compat_auth.preflight import NoBody, PreflightAnswer, call_of, is_preflight
 from compat_auth.problem import PROBLEM_JSON, problem_body
 from compat_auth.reach import MAX_BODY_BYTES, names_in_body
 from compat_auth.refused_tokens import watch_for_refusal
@@ -76,6 +76,7 @@ class Gate:
         metadata_url: Where a caller finds who gives tokens for what stands behind, "" where it cannot be told; None:
             nowhere.
         max_judged_body: Bytes of a body that a backend has to see before the request goes on; beyond: 413.
+        upstream: What stands behind without a translation in between: it knows the CORS settings; None: `app`.
     """
 
     def __init__(
@@ -89,8 +90,10 @@ class Gate:
         denials: Denials | None = None,
         metadata_url: Callable[[GateRequest], str] | None = None,
         max_judged_body: int = 1024 * 1024,
+        upstream: ASGIApp | None = None,
     ) -> None:
         self.behind = app
+        self.upstream = upstream or app
         self.decider = decider
         self.rules = rules
         self.trusted = trusted
@@ -148,9 +151,13 @@ class Gate:
         return request.held
 
     async def _answer(self, request: GateRequest, receive: Receive, send: Send) -> None:
-        page = self._pages.get(request.path) or self._page_above(request.path)
         if LOSSES.is_failing and request.path not in self._about_itself:
             LOSSES.require_log()
+        page = self._pages.get(request.path)
+        if page is not None and self._asks_upstream(request):
+            await self.let_through(request, receive, send)
+            return
+        page = page or self._page_above(request.path)
         if page is not None:
             await page(self, request, receive, send)
         elif request.path.startswith(self.rules.prefix):
@@ -158,13 +165,27 @@ class Gate:
         else:
             await self.let_through(request, receive, send)
 
+    def _asks_upstream(self, request: GateRequest) -> bool:
+        """Return whether a preflight is about a path that is the upstream's, too, although a page of ours answers there."""
+        return not request.path.startswith(self.rules.prefix) and self.rules.preflights and is_preflight(request)
+
     async def let_through(self, request: GateRequest, receive: Receive, send: Send) -> None:
         """Answer a request that is for what stands behind, guarded where its path is protected."""
-        if not self.rules.guards(request.path):
+        if self.rules.is_for_nobody(request):
+            await self._forward_without_credentials(request, receive, send)
+        elif not self.rules.guards(request.path):
             dropped = await self.dropped_from(request)
             await self._hand_on(request, receive, send, authorization_without_ours(request), dropped)
         else:
             await self._guard(request, receive, send)
+
+    async def _forward_without_credentials(self, request: GateRequest, receive: Receive, send: Send) -> None:
+        if is_preflight(request):
+            # A preflight has no cookies, and asks the upstream about a path of ours as it is.
+            request = replace(request, intake=replace(request.intake, cookies=[]))
+            await self._hand_on(request, receive, send, None, frozenset(), to=self.upstream)
+        else:
+            await self.hand_on_as_nobody(request, receive, send)
 
     def _page_above(self, path: bytes) -> Page | None:
         return next((page for tree, page in self._trees if path.startswith(tree)), None)
@@ -256,7 +277,7 @@ class Gate:
     def answers_preflights(self, request: GateRequest) -> ASGIApp:
         """Return the application that knows the upstream's CORS settings."""
         del request
-        return self.behind
+        return self.upstream
 
     async def dropped_from(self, request: GateRequest) -> frozenset[bytes]:
         """Return the cookies that a request for an unprotected path does not carry on.

@@ -20,6 +20,7 @@ ROWS = (
         {
             "accident",
             "airflow2_notes",
+            "airflow_paths",
             "answer_deadline",
             "body_parser",
             "connection_clocks",
@@ -195,7 +196,8 @@ ROWS = (
     ("all endpoints, described", {"openapi"}),
     ("taking it back", {"credential_revocation"}),
     ("asking for it", {"extension", "request"}),
-    ("rules of a gate", {"gate_rules", "preflight"}),
+    ("preflights", {"preflight"}),
+    ("rules of a gate", {"gate_rules"}),
     ("gate", {"gate"}),
     ("an API to read and try out", {"swagger_ui"}),
     ("gate inside Airflow", {"airflow.door"}),
