@@ -92,6 +92,7 @@ class Gateway:
             pages={**health, **asked, "/": nothing_else},
             denials=denials,
             metadata_url=oauth.metadata_url,
+            tells_origins=settings.upstream.profile != "generic",
         )
         self._gate = Gate(
             V1Translation(self._proxy, says_deprecated=settings.upstream.api_v1_deprecation)
@@ -109,6 +110,7 @@ class Gateway:
             },
             denials=denials,
             metadata_url=oauth.metadata_url,
+            tells_origins=settings.upstream.profile != "generic",
             upstream=self._proxy,
             max_judged_body=settings.airflow2_modules.max_body_bytes,
         )

@@ -196,7 +196,7 @@ def _hint(text: str) -> None:
 def _page(dialect: Dialect, access: Access, hand_out: HandOut) -> Page:
     async def answer(gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
         access.require(gate, request)
-        original = _original(dialect, request)
+        original = request.original = _original(dialect, request)
         authorization, cookies = original.intake.authorization, original.intake.cookies
         extra: tuple[tuple[bytes, bytes], ...] = ()
         if _is_for_nobody(gate, original):

@@ -115,8 +115,10 @@ class TokenDoor:
             await gate.let_through(request, replayed(body, receive), send)
             return
         try:
-            _require_own_site(request)
+            is_foreign = await _comes_from_allowed_site(gate, request)
             wanted = parse_token_request(_content_type(request), body)
+            if is_foreign and isinstance(wanted, Ask) and request.intake.authorization is None:
+                raise NotPermitted("asked for by another site, with a cookie")
             try:
                 await self._answer(gate, request, wanted, send)
             except CompatAuthError as error:
@@ -273,10 +275,19 @@ def _subject(wanted: Exchange) -> bytes:
     return f"{scheme} {wanted.subject_token}".encode("ascii")
 
 
-def _require_own_site(request: GateRequest) -> None:
+async def _comes_from_allowed_site(gate: Gate, request: GateRequest) -> bool:
+    """Return whether a page of another site asks, to which the upstream's CORS settings would give a token, too.
+
+    Raises:
+        NotPermitted: A page of another site asks, and they would not.
+        CompatAuthError: The upstream could not be asked.
+    """
     found = [value for name, value in request.intake.kept if name == b"sec-fetch-site"]
-    if any(value not in _OWN_SITES for value in found):
+    if all(value in _OWN_SITES for value in found):
+        return False
+    if not await gate.allows_origin(request):
         raise NotPermitted("asked for by another site")
+    return True
 
 
 def _require_whole(identity: Identity) -> None:

@@ -196,7 +196,7 @@ ROWS = (
     ("all endpoints, described", {"openapi"}),
     ("taking it back", {"credential_revocation"}),
     ("asking for it", {"extension", "request"}),
-    ("preflights", {"preflight"}),
+    ("other origins", {"origin_headers", "preflight"}),
     ("rules of a gate", {"gate_rules"}),
     ("gate", {"gate"}),
     ("an API to read and try out", {"swagger_ui"}),
