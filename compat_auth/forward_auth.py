@@ -201,7 +201,7 @@ def _page(dialect: Dialect, access: Access, hand_out: HandOut) -> Page:
         extra: tuple[tuple[bytes, bytes], ...] = ()
         if _is_for_nobody(gate, original):
             authorization, cookies = None, [b""] if cookies else []
-            dropped = frozenset()
+            dropped = gate.dropped_cookies
         elif not gate.rules.guards(original.path):
             dropped = await gate.dropped_from(original)
             authorization = authorization_without_ours(original)

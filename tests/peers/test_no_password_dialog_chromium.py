@@ -66,8 +66,11 @@ def dialogs(chromium: BrowserContext) -> tuple[Page, list[str]]:
         answer = {"requestId": event["requestId"], "authChallengeResponse": {"response": "CancelAuth"}}
         wire.send("Fetch.continueWithAuth", answer)
 
+    def go_on(event: dict[str, Any]) -> None:
+        wire.send("Fetch.continueRequest", {"requestId": event["requestId"]})
+
     wire.on("Fetch.authRequired", cancel)
-    wire.on("Fetch.requestPaused", lambda event: wire.send("Fetch.continueRequest", {"requestId": event["requestId"]}))
+    wire.on("Fetch.requestPaused", go_on)
     wire.send("Fetch.enable", {"handleAuthRequests": True, "patterns": [{"urlPattern": "*"}]})
     return page, asked
 

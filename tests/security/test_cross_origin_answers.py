@@ -104,7 +104,7 @@ def in_airflow(upstream: Upstream) -> ASGIApp:
     return airflow
 
 
-places: Any = pytest.mark.parametrize("place", [gateway, in_airflow])
+places = pytest.mark.parametrize("place", [gateway, in_airflow])
 Place = Callable[[Upstream], ASGIApp]
 
 
