@@ -57,7 +57,6 @@ def test_every_operation_that_airflow_shows_to_everybody_is_decided_about(
         "/api/v2/version": "public",
         "/api/v2/monitor/health": "public",
         "/api/v2/auth/login": "passed",
-        "/api/v2/auth/logout": "passed",
     }
 
 
@@ -67,7 +66,8 @@ def test_every_operation_that_needs_a_login_is_guarded(request: pytest.FixtureRe
 
     found = {path for _, path, needs in operations(call("GET", f"{airflow.url}/openapi.json").json()) if needs}
 
-    assert {path for path in found if treatment_of(path) != "guarded"} == set()
+    # Airflow judges by its own cookie there, and ends that login.
+    assert {path for path in found if treatment_of(path) != "guarded"} == {"/api/v2/auth/logout"}
     assert len(found) > 50
 
 
