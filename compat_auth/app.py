@@ -14,6 +14,7 @@ from flask import Flask
 from compat_auth.airflow.v1.router import V1
 from compat_auth.airflow.v1.translation import V1Translation
 from compat_auth.airflow.v1.translation import public_pages as v1_public_pages
+from compat_auth.airflow_paths import FAB_API, whole_paths
 from compat_auth.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.audit_losses import refuse_without_log
 from compat_auth.browser_visits import BrowserVisits
@@ -55,10 +56,6 @@ from compat_auth.web.hand_off import set_hand_off
 from compat_auth.web.site import own_cookie_names
 
 logger = logging.getLogger(__name__)
-
-# Where Airflow's pages send a browser at which nobody is logged in: a redirect and nothing else
-# (`airflow.api_fastapi.core_api.routes.public.auth`). A 401 there would be a password dialog instead of Airflow's login.
-TO_LOGIN = frozenset((b"/api/v2/auth/login",))
 
 
 class Gateway:
@@ -104,6 +101,7 @@ class Gateway:
             browsers=browsers,
             metadata_url=oauth.metadata_url,
             root=root,
+            tells_origins=settings.upstream.profile != "generic",
         )
         self._gate = Gate(
             V1Translation(self._proxy, says_deprecated=settings.upstream.api_v1_deprecation)
@@ -121,6 +119,8 @@ class Gateway:
             },
             denials=denials,
             metadata_url=oauth.metadata_url,
+            tells_origins=settings.upstream.profile != "generic",
+            upstream=self._proxy,
             max_judged_body=settings.airflow2_modules.max_body_bytes,
             browsers=browsers,
             root=root,
@@ -346,6 +346,9 @@ def protected_paths(settings: Settings) -> list[str]:
     if translates_v1(settings):
         # The old API is a door to the new one: it is never open where the new one is closed.
         paths.append(f"{V1}/")
+    if settings.upstream.profile == "airflow-fab" and FAB_API not in paths:
+        # Airflow 2 guarded users and roles with the same backends.
+        paths.append(FAB_API)
     if settings.upstream.profile != "generic":
         # Airflow's pages read every DAG there.
         fixed = fixed_objects(rule.path.encode() for rule in settings.require)
@@ -356,6 +359,7 @@ def protected_paths(settings: Settings) -> list[str]:
 def gate_rules(settings: Settings) -> GateRules:
     """Return what the gate does with which path and cookie."""
     cookie = SessionCookie.from_settings(settings)
+    is_airflow = settings.upstream.profile != "generic"
     return GateRules(
         protect=Prefixes(protected_paths(settings)),
         prefix=settings.prefix.encode("ascii"),
@@ -369,9 +373,12 @@ def gate_rules(settings: Settings) -> GateRules:
             for rule in settings.require
         ),
         # A task's own token opens every secret of Airflow: whoever calls there, nobody does so as somebody of ours.
-        task_api=Prefixes(["/execution/"] if settings.upstream.profile != "generic" else []),
-        to_login=TO_LOGIN if settings.upstream.profile != "generic" else frozenset(),
+        task_api=Prefixes(["/execution/"] if is_airflow else []),
+        to_login=whole_paths("passed", below="/api/") if is_airflow else frozenset(),
         logouts=settings.upstream.logouts(),
+        public=whole_paths("public", below="/api/") if is_airflow else frozenset(),
+        # An upstream that is not known to us may do on OPTIONS what it does on GET.
+        preflights=is_airflow,
     )
 
 

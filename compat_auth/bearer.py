@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from compat_auth.shown_challenges import Caller
+
 _PARAMETER = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ *= *(?:\"(?:[^\"\\]|\\.)*\"|[!#$%&'*+\-.^_`|~0-9A-Za-z]+)"
 # One challenge and no other behind a comma (RFC 9110 11.6.1): a parameter of ours must not end up in the other one.
 _ALONE = re.compile(rf"(?i:bearer)(?: +{_PARAMETER}(?: *, *{_PARAMETER})*)? *\Z")
@@ -19,10 +21,12 @@ class Occasion:
     Attributes:
         is_bearer: It came with `Authorization: Bearer`.
         metadata_url: Where the API describes who gives tokens for it; "" where that is not told.
+        caller: What sent it.
     """
 
     is_bearer: bool = False
     metadata_url: str = ""
+    caller: Caller = "program"
 
 
 def is_bearer(authorization: str | None) -> bool:

@@ -197,12 +197,15 @@ def _hint(text: str) -> None:
 def _page(dialect: Dialect, access: Access, hand_out: HandOut) -> Page:
     async def answer(gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
         access.require(gate, request)
-        original = _original(dialect, request, gate.root)
+        original = request.original = _original(dialect, request, gate.root)
         authorization, cookies = original.intake.authorization, original.intake.cookies
         extra: tuple[tuple[bytes, bytes], ...] = ()
         if gate.browsers is not None:
             extra = tuple(await gate.browsers.log_out(gate, original))
-        if not gate.rules.guards(original.path):
+        if _is_for_nobody(gate, original):
+            authorization, cookies = None, [b""] if cookies else []
+            dropped = gate.dropped_cookies
+        elif not gate.rules.guards(original.path):
             dropped = await gate.dropped_from(original)
             authorization = authorization_without_ours(original)
         else:
@@ -225,6 +228,11 @@ def _page(dialect: Dialect, access: Access, hand_out: HandOut) -> Page:
         await respond(send, 200, headers=headers)
 
     return answer
+
+
+def _is_for_nobody(gate: Gate, original: GateRequest) -> bool:
+    """Return whether the front proxy may send the request on without any credential; see `GateRules.is_for_nobody`."""
+    return gate.rules.is_for_nobody(original) and next(_overridden(original), None) is None
 
 
 def _overridden(original: GateRequest) -> Iterator[GateRequest]:

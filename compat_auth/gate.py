@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from compat_auth import audit
-from compat_auth.asgi import ASGIApp, RawHeaders, Receive, Scope, Send, read_body, replayed, respond_wording
+from compat_auth.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send, read_body, replayed, respond_wording
 from compat_auth.audit_losses import LOSSES
 from compat_auth.bearer import Occasion, is_bearer, with_bearer
 from compat_auth.credentials import Absent, Bearer
@@ -34,14 +34,16 @@ from compat_auth.errors import (
 from compat_auth.gate_rules import GateRules
 from compat_auth.headers import cookie_values, has_cookie, may_have_body, take_in, without_cookies
 from compat_auth.held_body import BodyBudget, HeldBody
+from compat_auth.origin_headers import OriginHeaders
 from compat_auth.paths import canonical_path, canonical_query
 from compat_auth.permission import uncovered
-from compat_auth.preflight import NoBody, PreflightAnswer, call_of
+from compat_auth.preflight import NoBody, PreflightAnswer, call_of, is_preflight
 from compat_auth.problem import PROBLEM_JSON, problem_body
 from compat_auth.reach import MAX_BODY_BYTES, names_in_body
 from compat_auth.refused_tokens import watch_for_refusal
 from compat_auth.request import GateRequest
 from compat_auth.root_path import RootPath
+from compat_auth.shown_challenges import caller_of
 from compat_auth.token_format import holds_one, looks_like_one
 from compat_auth.trust import TrustedProxies
 
@@ -51,6 +53,12 @@ INTAKE = "compat_auth.intake"
 """Key in the ASGI scope's `extensions`: the `GateRequest`, for what stands behind the gate."""
 DEMAND = "compat_auth.demand"
 """Key in the ASGI scope's `extensions`: a `Demand`; missing when nobody has asked who the caller is."""
+
+FROM_UPSTREAM = "compat_auth.from_upstream"
+"""Key in the message that starts an answer: true where its headers are those of the upstream."""
+PUBLIC_PAGE = b"/api/v2/version"
+"""A page that every Airflow 3 shows to everybody."""
+_ERRORS = 400
 
 # CONNECT asks for a tunnel and TRACE echoes credentials (RFC 9110 9.3.6, 9.3.8).
 REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
@@ -95,6 +103,9 @@ class Gate:
         max_judged_body: Bytes of a body that a backend has to see before the request goes on; beyond: 413.
         browsers: What is done for browsers; None: nothing.
         root: The path in front of all paths, which decisions and what stands behind do not see.
+        upstream: What stands behind without a translation in between: it knows the CORS settings; None: `app`.
+        tells_origins: Our own answers repeat what the upstream says about origins, which needs an Airflow there; inside
+            Airflow its own middleware does so.
     """
 
     def __init__(
@@ -110,10 +121,14 @@ class Gate:
         max_judged_body: int = 1024 * 1024,
         browsers: Browsers | None = None,
         root: RootPath = RootPath(),  # noqa: B008  # nothing changes in it
+        upstream: ASGIApp | None = None,
+        tells_origins: bool = False,
     ) -> None:
         self.browsers = browsers
         self.behind = app
         self.root = root
+        self.upstream = upstream or app
+        self._origins = OriginHeaders() if tells_origins else None
         self.decider = decider
         self.rules = rules
         self.trusted = trusted
@@ -142,6 +157,8 @@ class Gate:
                 request = self._take_in(scope)
                 if self.browsers is not None:
                     send = self.browsers.leading_in(self, request, send)
+                if self._origins is not None:
+                    send = self._telling_origins(self._origins, request, send)
                 if self._bodies is not None and may_have_body(scope, request.intake.kept):
                     receive = self._hold_if_asked(request, receive, self._bodies)
                 await self._answer(request, receive, send)
@@ -175,9 +192,13 @@ class Gate:
         return request.held
 
     async def _answer(self, request: GateRequest, receive: Receive, send: Send) -> None:
-        page = self._pages.get(request.path) or self._page_above(request.path)
         if LOSSES.is_failing and request.path not in self._about_itself:
             LOSSES.require_log()
+        page = self._pages.get(request.path)
+        if page is not None and self._asks_upstream(request):
+            await self.let_through(request, receive, send)
+            return
+        page = page or self._page_above(request.path)
         if page is not None:
             await page(self, request, receive, send)
         elif request.path.startswith(self.rules.prefix):
@@ -185,8 +206,15 @@ class Gate:
         else:
             await self.let_through(request, receive, send)
 
+    def _asks_upstream(self, request: GateRequest) -> bool:
+        """Return whether a preflight is about a path that is the upstream's, too, although a page of ours answers there."""
+        return not request.path.startswith(self.rules.prefix) and self.rules.preflights and is_preflight(request)
+
     async def let_through(self, request: GateRequest, receive: Receive, send: Send) -> None:
         """Answer a request that is for what stands behind, guarded where its path is protected."""
+        if self.rules.is_for_nobody(request):
+            await self._forward_without_credentials(request, receive, send)
+            return
         if self.browsers is not None:
             visited = await self.browsers.visit(self, request, send)
             if visited is None:
@@ -197,6 +225,14 @@ class Gate:
             await self._hand_on(request, receive, send, authorization_without_ours(request), dropped)
         else:
             await self._guard(request, receive, send)
+
+    async def _forward_without_credentials(self, request: GateRequest, receive: Receive, send: Send) -> None:
+        if is_preflight(request):
+            # A preflight has no cookies, and asks the upstream about a path of ours as it is.
+            request = replace(request, intake=replace(request.intake, cookies=[]))
+            await self._hand_on(request, receive, send, None, frozenset(), to=self.upstream)
+        else:
+            await self.hand_on_as_nobody(request, receive, send)
 
     def _page_above(self, path: bytes) -> Page | None:
         return next((page for tree, page in self._trees if path.startswith(tree)), None)
@@ -263,11 +299,8 @@ class Gate:
         call = call_of(request)
         reason = find_foreign_origin(call)
         # A cookie or a client certificate never shows that a script has meant it.
-        headers = preflight_for(call) if reason and shown is not None else None
-        if headers is not None:
-            answer = await self._preflight(request, headers)
-            if is_allowed_by(call, answer.status, answer.headers):
-                return
+        if reason and shown is not None and await self.allows_origin(request):
+            return
         if reason:
             identity, path = decision.identity, request.path.decode("ascii")
             audit.record(
@@ -279,16 +312,61 @@ class Gate:
 
     async def _preflight(self, request: GateRequest, headers: RawHeaders) -> PreflightAnswer:
         """Return what stands behind answers to a preflight about the request's path."""
+        return await self._ask_as_nobody(request, "OPTIONS", headers)
+
+    async def _ask_as_nobody(self, request: GateRequest, method: str, headers: RawHeaders) -> PreflightAnswer:
         intake = replace(request.intake, kept=headers, authorization=None, cookies=[])
-        asked = replace(request, scope={**request.scope, "method": "OPTIONS"}, intake=intake, method="OPTIONS")
+        asked = replace(request, scope={**request.scope, "method": method}, intake=intake, method=method)
         answer = PreflightAnswer()
         await self._hand_on(asked, NoBody(), answer.send, None, frozenset(), to=self.answers_preflights(request))
         return answer
 
+    async def allows_origin(self, request: GateRequest) -> bool:
+        """Return whether the upstream's CORS settings let the request's origin send it with a credential.
+
+        Raises:
+            CompatAuthError: The upstream could not be asked.
+        """
+        call = call_of(request)
+        headers = preflight_for(call)
+        if headers is None:
+            return False
+        answer = await self._preflight(request, headers)
+        return is_allowed_by(call, answer.status, answer.headers)
+
+    def _telling_origins(self, origins: OriginHeaders, request: GateRequest, send: Send) -> Send:
+        """Return a `send` that adds what the upstream says about the request's origin to an answer of ours."""
+        found = [value for name, value in request.intake.kept if name == b"origin"]
+        if len(found) != 1:
+            return send
+        (origin,) = found
+
+        async def ask() -> RawHeaders:
+            cookie = [(b"cookie", b"asked=1")] if request.intake.cookies else []
+            about = replace(request, path=PUBLIC_PAGE, query=b"", body=b"", held=None)
+            return (await self._ask_as_nobody(about, "GET", [(b"origin", origin), *cookie])).headers
+
+        async def send_told(message: Message) -> None:
+            if message["type"] == "http.response.start" and self._is_ours_to_tell(request, message):
+                told = await origins.about(origin, ask, has_cookies=bool(request.intake.cookies))
+                message = {**message, "headers": [*message["headers"], *told]}
+            await send(message)
+
+        return send_told
+
+    def _is_ours_to_tell(self, request: GateRequest, message: Message) -> bool:
+        if message.get(FROM_UPSTREAM):
+            return False
+        if request.original is not None:
+            # The front proxy sends a refusal on to the client; of a yes it takes single headers.
+            return bool(message["status"] >= _ERRORS)
+        # Pages of ours are for their own origin alone.
+        return not request.path.startswith(self.rules.prefix)
+
     def answers_preflights(self, request: GateRequest) -> ASGIApp:
         """Return the application that knows the upstream's CORS settings."""
         del request
-        return self.behind
+        return self.upstream
 
     async def dropped_from(self, request: GateRequest) -> frozenset[bytes]:
         """Return the cookies that a request for an unprotected path does not carry on.
@@ -483,6 +561,7 @@ class Gate:
         return Occasion(
             is_bearer(None if authorization is None else authorization.decode("latin-1")),
             "" if self._metadata_url is None else self._metadata_url(request),
+            caller_of(request.intake.kept),
         )
 
 

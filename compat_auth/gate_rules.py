@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from compat_auth.decision import Granted
 from compat_auth.paths import Prefixes
+from compat_auth.preflight import is_preflight
 from compat_auth.reach import Reach, fixed_objects, reach_of
 from compat_auth.refusal import RefusalStyle
 from compat_auth.request import GateRequest
@@ -66,6 +67,8 @@ class GateRules:
         task_api: Paths that get no identity of ours even where they are protected.
         to_login: Whole paths at which the upstream sends a browser on to its login; they need no decision.
         logouts: Whole paths of the upstream's own logout, the same way.
+        public: Whole paths that the upstream shows to everybody; they need no decision without `Authorization`.
+        preflights: CORS preflights go on to the upstream without a decision.
     """
 
     protect: Prefixes
@@ -77,10 +80,26 @@ class GateRules:
     task_api: Prefixes = _NO_PATHS
     to_login: frozenset[bytes] = frozenset()
     logouts: frozenset[bytes] = frozenset()
+    public: frozenset[bytes] = frozenset()
+    preflights: bool = False
 
     def guards(self, path: bytes) -> bool:
         """Return whether a request for this path needs a decision."""
         return self.protect.cover(path) and path not in self.to_login and path not in self.logouts
+
+    def is_for_nobody(self, request: GateRequest) -> bool:
+        """Return whether a request needs no decision because it goes on without any credential.
+
+        Whoever brings a credential is judged: a wrong one is refused on every path. So is everybody where a requirement
+        covers a public path.
+        """
+        if request.intake.authorization is not None:
+            return False
+        if self.preflights and is_preflight(request):
+            return True
+        if request.path not in self.public or request.method not in ("GET", "HEAD"):
+            return False
+        return next(self.required_of(request), None) is None
 
     def bearer_for(self, path: bytes, granted: Granted) -> bytes | None:
         """Return the Authorization value with which an accepted request goes on, if any."""

@@ -32,6 +32,7 @@ from compat_auth.problem import PROBLEM_JSON
 from compat_auth.refusal import RefusalStyle, Wording
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
 from compat_auth.scopes import METHOD_OVERRIDES, Scope, allow, needed_scopes
+from compat_auth.shown_challenges import caller_of
 
 View = Callable[..., Any]
 _FAULT = 500
@@ -208,7 +209,9 @@ def _answer_to_preflight(headers: list[tuple[bytes, bytes]]) -> tuple[int, list[
 
 def _occasion() -> Occasion:
     request = flask.request
-    return Occasion(is_bearer(request.headers.get("Authorization")), request.environ.get(METADATA_URL, ""))
+    headers = ((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers)
+    metadata_url: str = request.environ.get(METADATA_URL, "")
+    return Occasion(is_bearer(request.headers.get("Authorization")), metadata_url, caller_of(headers))
 
 
 def _unlimited(identity: Identity, for_every_scope: bool) -> Identity:  # private, and named at its one use

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from compat_auth.asgi import Message, RawHeaders
 from compat_auth.cross_origin import Call
+from compat_auth.headers import may_have_body
 from compat_auth.request import GateRequest
 
 _HEADERS = (b"sec-fetch-site", b"sec-fetch-mode", b"origin", b"content-type")
@@ -50,3 +51,15 @@ def call_of(request: GateRequest) -> Call:
     site, mode, origin, content_type = (said.get(name) for name in _HEADERS)
     own = f"{request.scheme}://{request.intake.host.decode('ascii')}"
     return Call(request.method, site, mode, origin, content_type, own)
+
+
+def is_preflight(request: GateRequest) -> bool:
+    """Return whether a browser asks what a page of another origin may send (Fetch, "CORS-preflight request").
+
+    Such a request never has a credential, and a page cannot make one with a body. Cookies do not count: they stay here.
+    """
+    if request.method != "OPTIONS" or request.intake.authorization is not None:
+        return False
+    names = [name for name, _ in request.intake.kept]
+    asks = names.count(b"origin") == names.count(b"access-control-request-method") == 1
+    return asks and not may_have_body({}, request.intake.kept)

@@ -24,7 +24,7 @@ from compat_auth.client_watch import ClientGone, ClientWatch, body_parts
 from compat_auth.config import UpstreamSettings
 from compat_auth.errors import BadRequest, ConfigError, NotImplementedHere, UpstreamTimeout, UpstreamUnreachable
 from compat_auth.file_modes import refuse_writable_at
-from compat_auth.gate import INTAKE, RENEW
+from compat_auth.gate import FROM_UPSTREAM, INTAKE, RENEW
 from compat_auth.refused_tokens import MAX_REFUSAL_BYTES, may_have_ended, says_refused
 from compat_auth.request import GateRequest
 from compat_auth.trust import TrustedProxies
@@ -212,7 +212,8 @@ class ReverseProxy:
         ]
         if not 200 <= response.status < 600 or any(_VALUE_FORBIDDEN.search(value) for _, value in headers):
             raise UpstreamUnreachable("upstream: an answer that HTTP does not know")
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
+        start = {"type": "http.response.start", "status": response.status, "headers": headers, FROM_UPSTREAM: True}
+        await send(start)
         connection = response.connection
         if connection is not None and connection.protocol is not None:
             connection.protocol.read_timeout = self._settings.idle_timeout_s

@@ -8,6 +8,7 @@ from typing import Literal
 from compat_auth.bearer import Occasion, ask_for_scope, invite
 from compat_auth.errors import CompatAuthError, InsufficientScope, RequestRefused
 from compat_auth.problem import airflow2_body, problem_body
+from compat_auth.shown_challenges import challenges_for
 
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
@@ -49,7 +50,7 @@ class RefusalStyle:
         *,
         occasion: Occasion = _NO_OCCASION,
     ) -> Wording:
-        """Return the refusal of a credential; a 401 carries every challenge (RFC 9110 section 15.5.2)."""
+        """Return the refusal of a credential; a 401 carries the challenges that the caller may see (RFC 9110 section 15.5.2)."""
         if self.mode == "airflow2":
             # With a public role Airflow 2 lets the caller in as nobody, and nobody is not permitted.
             status = _FORBIDDEN if self.public_role else status
@@ -62,7 +63,11 @@ class RefusalStyle:
         return Wording(status, tuple(headers), body)
 
     def invite(self, challenges: tuple[str, ...], occasion: Occasion) -> tuple[str, ...]:
-        """Return the challenges of a 401 as they are sent: Airflow 2's say nothing about the token that was shown."""
+        """Return the challenges of a 401 as they are sent: none that makes a browser open a password dialog.
+
+        Airflow 2's say nothing about the token that was shown.
+        """
+        challenges = challenges_for(occasion.caller, challenges)
         return challenges if self.mode == "airflow2" else invite(challenges, occasion)
 
     def word_error(

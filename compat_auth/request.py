@@ -36,6 +36,7 @@ class GateRequest:
         body: The whole body, b"" where there is none; None: there is one, or may be one, and it has not been read.
         held: Reads the body, and replays it to what stands behind; None: it does not come here.
         identity_headers: What a trusted proxy says about the caller; for modules of Airflow 2 alone.
+        original: The request that a front proxy asks about.
         inspected: The whole body, where a limit hangs on what it names; None: nobody has looked.
     """
 
@@ -51,6 +52,7 @@ class GateRequest:
     held: HeldBody | None = field(default=None, repr=False)
     identity_headers: RawHeaders = field(default_factory=list["tuple[bytes, bytes]"], repr=False)
     inspected: bytes | None = field(default=None, repr=False)
+    original: GateRequest | None = field(default=None, repr=False)
 
     @property
     def root(self) -> str:

@@ -10,7 +10,6 @@ from compat_auth.errors import (
     AmbiguousCredentials,
     InvalidToken,
     MalformedCredentials,
-    NotPermitted,
     TokenRequestRefused,
 )
 from compat_auth.request import GateRequest
@@ -57,15 +56,10 @@ def _subject(wanted: Exchange) -> bytes:
     return f"{scheme} {wanted.subject_token}".encode("ascii")
 
 
-def require_own_site(request: GateRequest) -> None:
-    """Return unless a browser says that another site's page asks.
-
-    Raises:
-        NotPermitted: It does.
-    """
+def is_of_own_site(request: GateRequest) -> bool:
+    """Return whether no browser says that another site's page asks."""
     found = [value for name, value in request.intake.kept if name == b"sec-fetch-site"]
-    if any(value not in _OWN_SITES for value in found):
-        raise NotPermitted("asked for by another site")
+    return all(value in _OWN_SITES for value in found)
 
 
 def content_type(request: GateRequest) -> str:

@@ -24,6 +24,7 @@ from compat_auth.errors import (
     IncompleteLogin,
     InsufficientScope,
     MalformedCredentials,
+    NotPermitted,
     TokenRequestRefused,
     TooManyRequests,
     UnsupportedMediaType,
@@ -35,7 +36,7 @@ from compat_auth.problem import PROBLEM_JSON, problem_body
 from compat_auth.request import GateRequest
 from compat_auth.scopes import ALL
 from compat_auth.strategies import Kind
-from compat_auth.token_credential import content_type, require_own_site, with_credential_of
+from compat_auth.token_credential import content_type, is_of_own_site, with_credential_of
 from compat_auth.token_request import (
     ACCESS_TOKEN,
     ID_TOKEN,
@@ -117,6 +118,7 @@ class TokenDoor:
                 async with self.attempts.one(request.client) as tried:
                     tried.failed = await judged_by_upstream(gate, request, body, receive, send)
                 return
+            await self._require_site(gate, request, wanted)
             try:
                 if self.logins_are_upstreams and isinstance(wanted, Login):
                     await self._log_in(gate, request, wanted, receive, send)
@@ -137,7 +139,6 @@ class TokenDoor:
 
         Raises:
             CompatAuthError: See `parse_token_request`.
-            NotPermitted: Another site's page asks, by what a browser sends along.
         """
         kind = content_type(request)
         try:
@@ -159,10 +160,25 @@ class TokenDoor:
             and not request.intake.cookies
         ):
             return None
-        # A script of another site sends JSON only where Airflow's CORS settings let it.
-        if not (self.logins_are_upstreams and isinstance(wanted, Login) and kind.startswith(_JSON.decode())):
-            require_own_site(request)
         return wanted
+
+    async def _require_site(self, gate: Gate, request: GateRequest, wanted: TokenRequest) -> None:
+        """Return unless a page of another site asks that the upstream's CORS settings would not give a token, too.
+
+        Raises:
+            NotPermitted: One asks, or it brings nothing but a cookie.
+            CompatAuthError: The upstream could not be asked.
+        """
+        # A script of another site sends JSON only where Airflow's CORS settings let it.
+        kind = content_type(request)
+        if self.logins_are_upstreams and isinstance(wanted, Login) and kind.startswith(_JSON.decode()):
+            return
+        if is_of_own_site(request):
+            return
+        if not await gate.allows_origin(request):
+            raise NotPermitted("asked for by another site")
+        if isinstance(wanted, Ask) and request.intake.authorization is None:
+            raise NotPermitted("asked for by another site, with a cookie")
 
     async def _log_in(self, gate: Gate, request: GateRequest, login: Login, receive: Receive, send: Send) -> None:
         """Answer a login inside Airflow: ours where a backend of ours takes it, else Airflow's own."""

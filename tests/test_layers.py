@@ -12,7 +12,7 @@ OURS = "compat_auth_backends"
 
 # Top to bottom, as a request travels. A new module takes its place here first.
 ROWS = (
-    ("limits, and what is limited", {"scopes", "shown_names", "token_format"}),
+    ("limits, and what is limited", {"scopes", "shown_challenges", "shown_names", "token_format"}),
     ("settings of an old Airflow", {"old_settings"}),
     ("switch inside Airflow", {"airflow", "airflow.closed_door", "airflow.switch"}),
     ("plugin of Airflow", {"airflow.plugin"}),
@@ -21,6 +21,7 @@ ROWS = (
         {
             "accident",
             "airflow2_notes",
+            "airflow_paths",
             "answer_deadline",
             "body_parser",
             "connection_clocks",
@@ -204,7 +205,8 @@ ROWS = (
     ("endpoints of a Flask app", {"api.whoami"}),
     ("taking it back", {"credential_revocation"}),
     ("asking for it", {"extension", "request"}),
-    ("rules of a gate", {"browser_request", "gate_rules", "preflight"}),
+    ("other origins", {"origin_headers", "preflight"}),
+    ("rules of a gate", {"browser_request", "gate_rules"}),
     ("gate", {"gate"}),
     ("what the upstream answers by itself, and what we are asked for", {"token_credential", "upstream_verdicts"}),
     ("an API to read and try out", {"swagger_ui"}),

@@ -17,6 +17,7 @@ from compat_auth.airflow.keytab import services_in
 from compat_auth.airflow.start_log import log_start
 from compat_auth.airflow.switch import CONFIG, ENABLED, PREFIX, is_truth, old_list, old_settings, own_variables
 from compat_auth.airflow.v1.translation import V1Translation, public_pages
+from compat_auth.airflow_paths import guarded_prefixes
 from compat_auth.api import leaked_tokens, personal_tokens
 from compat_auth.app import build_decider, build_lookup, create_flask_app, gate_rules, protected_paths, translates_v1
 from compat_auth.asgi import ASGIApp
@@ -41,8 +42,6 @@ from compat_auth.trust import TrustedProxies
 from compat_auth.web.site import BLUEPRINT
 
 STRATEGY = "in_process"
-# Airflow's API, and that of FAB for users and roles, which Airflow 2 guarded with the same backends.
-_PROTECT = ["/api/", "/auth/fab/v1/"]
 # An empty list, in each of its spellings.
 _NOBODY: tuple[object, ...] = ("", [], [""])
 _DATABASE = "compat_auth.db"
@@ -147,7 +146,7 @@ def _defaults(manager: AuthManager, environ: Mapping[str, str]) -> dict[str, Any
     home = Path(os.path.expandvars(environ.get("AIRFLOW_HOME") or "~/airflow")).expanduser()
     return {
         "database_url": f"sqlite:///{home.absolute() / _DATABASE}",
-        "upstream": {"profile": manager.profile, "protect": _PROTECT},
+        "upstream": {"profile": manager.profile, "protect": guarded_prefixes()},
         "token": {"strategy": STRATEGY},
         "basic_auth": {"directories": [manager.name]},
         "lookup": {"directories": [manager.name]},

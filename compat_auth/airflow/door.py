@@ -12,8 +12,8 @@ from typing import Any, Protocol
 
 from compat_auth.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.credentials import Absent
-from compat_auth.decision import Decision, Granted, Unclaimed
-from compat_auth.errors import BackendUnavailable, CompatAuthError, InvalidPath
+from compat_auth.decision import Granted, Unclaimed
+from compat_auth.errors import CompatAuthError, InvalidPath
 from compat_auth.gate import DEMAND, Gate
 from compat_auth.paths import Prefixes, canonical_path
 from compat_auth.request import GateRequest
@@ -22,11 +22,6 @@ _ROOT = "compat_auth.airflow.root"
 _TASK_API = "/execution/"
 # What Airflow's own middlewares leave for the views: whom a cookie names, and that they may believe it.
 _USER_STATE = frozenset(("user", "user_authenticated_via"))
-# Only browsers send it, and only with what a page's script asks for it is not "navigate".
-_BY_SCRIPT = b"sec-fetch-mode"
-# What Airflow shows everybody. Load balancers and orchestrators ask for its health and end a server that says 503.
-_PUBLIC = frozenset((b"/api/v2/version", b"/api/v2/monitor/health"))
-_SAFE = frozenset(("GET", "HEAD"))
 
 
 class AirflowGate(Gate):
@@ -38,26 +33,13 @@ class AirflowGate(Gate):
             return True
         return isinstance(unclaimed.credential, Absent) and next(self.rules.required_of(request), None) is None
 
-    async def decide(self, request: GateRequest) -> Decision:
-        """Return the decision; Airflow's public pages do not depend on a backend that cannot be asked.
-
-        Raises:
-            CompatAuthError: See `Gate.decide`.
-        """
-        try:
-            return await super().decide(request)
-        except BackendUnavailable:
-            is_nobody = request.intake.authorization is None and request.method in _SAFE
-            if is_nobody and request.path in _PUBLIC:
-                return Unclaimed(Absent(), ())
-            raise
-
     async def pass_on(self, unclaimed: Unclaimed, request: GateRequest, receive: Receive, send: Send) -> None:
         """Let Airflow answer what it was sent; a refusal for want of a credential says which ones we take."""
         alone = isinstance(unclaimed.credential, Absent) and not super().is_for_upstream(unclaimed, request)
-        # To a script's request the browser would answer with a dialog of its own over Airflow's login page.
-        if alone and not any(name == _BY_SCRIPT for name, _ in request.intake.kept):
-            send = _inviting(unclaimed.challenges, send)
+        occasion = self.occasion(request)
+        # What a page loads is Airflow's own business: its page leads to the login.
+        if alone and occasion.caller != "script":
+            send = _inviting(self.rules.style.invite(unclaimed.challenges, occasion), send)
         scope: Scope = request.scope
         if not alone:
             extensions: dict[str, Any] = {**(scope.get("extensions") or {}), DEMAND: self.demand(unclaimed, request)}

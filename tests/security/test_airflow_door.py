@@ -6,6 +6,7 @@ What stands behind is Starlette's router with Airflow's own shape, which is what
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import unquote
@@ -20,6 +21,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from compat_auth.airflow.door import AirflowGate, Door, Guarded, behind_root
+from compat_auth.airflow_paths import whole_paths
 from compat_auth.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send
 from compat_auth.credentials import Absent, Basic, Bearer
 from compat_auth.decision import Decider
@@ -86,6 +88,7 @@ def make_door(decider: Decider, *, app: ASGIApp | None = None, required: str = "
     rules = GateRules(
         Prefixes(PROTECT), b"/compat-auth/", (b"_token", b"session"), frozenset({b"ours"}), RefusalStyle(), asked
     )
+    rules = replace(rules, public=whole_paths("public", below="/api/"), preflights=True)
     behind = app or airflow()
     gate = AirflowGate(behind_root(behind), decider, rules, trusted=TrustedProxies([]), pages={"whoami": whoami})
     return Door(behind, gate, Guarded([*PROTECT, "/compat-auth/"]))

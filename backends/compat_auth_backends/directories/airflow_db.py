@@ -17,6 +17,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from sqlalchemy import (

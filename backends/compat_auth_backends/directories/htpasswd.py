@@ -109,7 +109,9 @@ class HtpasswdDirectory:
             how = f"create it: compat-auth users add NAME --file {self._path}, or correct the path"
             return [f"htpasswd.file: {self._path} does not exist; {how}"]
         except OSError as exc:
-            return [f"htpasswd.file: {self._path} cannot be read ({_why(exc)}); correct the path, or chown the file"]
+            return [
+                f"htpasswd.file: {self._path} cannot be read ({exc.strerror or 'read error'}); correct the path, or chown the file"
+            ]
         except BackendUnavailable as exc:
             return [f"{str(exc).partition(';')[0]}; let the user that we run as read the file, as UTF-8 text"]
         if status.st_mode & stat.S_IROTH:
