@@ -8,6 +8,7 @@ when the upstream goes in the middle of a body, so does the connection to the cl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import re
 import ssl
@@ -29,6 +30,7 @@ from compat_auth.refused_tokens import MAX_REFUSAL_BYTES, may_have_ended, says_r
 from compat_auth.request import GateRequest
 from compat_auth.trust import TrustedProxies
 from compat_auth.upstream_address import read_address
+from compat_auth.upstream_connection import StaleConnection, UpstreamRequest, UpstreamResponse, header_text
 
 logger = logging.getLogger(__name__)
 
@@ -114,7 +116,11 @@ class ReverseProxy:
         except OSError as exc:
             raise ConfigError(f"upstream.verify: {verify}: no CA file that can be read ({exc})") from exc
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=context, keepalive_timeout=15, ttl_dns_cache=30),
+            connector=aiohttp.TCPConnector(
+                limit=0, ssl=context, keepalive_timeout=self._settings.keepalive_s, ttl_dns_cache=30
+            ),
+            request_class=UpstreamRequest,
+            response_class=UpstreamResponse,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             trust_env=False,
@@ -150,24 +156,26 @@ class ReverseProxy:
     def _request_headers(self, scope: Scope, request: GateRequest) -> CIMultiDict[str]:
         headers: CIMultiDict[str] = CIMultiDict()
         dropped = {*_HOP_BY_HOP}
+        if _opens_websocket(scope):
+            raise NotImplementedHere("WebSocket connections are not passed on; call the upstream directly")
         for name, value in scope["headers"]:
             if name == b"connection":
                 dropped |= _nominated(value)
-            elif name == b"upgrade" and value.lower() == b"websocket":
-                raise NotImplementedHere("WebSocket connections are not passed on; call the upstream directly")
         for name, value in scope["headers"]:
             if name not in dropped:
-                headers.add(name.decode("ascii"), _text(value))
+                headers.add(name.decode("ascii"), header_text(value))
         peer = self._trusted.peer(scope)
         forward = request.intake.forward if self._trusted.covers(peer) else {}
-        hops = [_text(value) for value in forward.get(b"x-forwarded-for", ())]
+        hops = [header_text(value) for value in forward.get(b"x-forwarded-for", ())]
         headers["X-Forwarded-For"] = ", ".join((*hops, peer))
         for name, own in (
             ("X-Forwarded-Proto", str(scope.get("scheme", "http"))),
             ("X-Forwarded-Host", request.intake.host.decode("ascii")),
         ):
             vouched = forward.get(name.lower().encode())
-            headers[name] = _text(vouched[-1]) if vouched else own
+            said = header_text(vouched[-1]) if vouched else own
+            if said:
+                headers[name] = said
         return headers
 
     async def _take_body(self, length: str | None, chunked: bool, receive: Receive, watch: ClientWatch) -> Body:
@@ -190,9 +198,12 @@ class ReverseProxy:
             raise UpstreamUnreachable("the pool of connections is closed")
         only_once = (_only_once,) if method == "DELETE" else None
         try:
-            return await session.request(
-                method, url, headers=headers, data=body or None, allow_redirects=False, middlewares=only_once
-            )
+            while True:
+                # Those that have ended leave the pool. Nothing was sent on them, so any request may be sent again.
+                with contextlib.suppress(StaleConnection):
+                    return await session.request(
+                        method, url, headers=headers, data=body or None, allow_redirects=False, middlewares=only_once
+                    )
         except (aiohttp.ConnectionTimeoutError, asyncio.TimeoutError) as exc:
             raise UpstreamTimeout("upstream: no answer in time") from exc
         except aiohttp.ClientError as exc:
@@ -231,14 +242,19 @@ class ReverseProxy:
         await send({"type": "http.response.body", "body": b""})
 
 
-def _text(value: bytes) -> str:
-    """Return a header value in the form in which aiohttp, which writes UTF-8, sends the same bytes again."""
-    if value.isascii():
-        return value.decode("ascii")
-    try:
-        return value.decode("utf-8")
-    except UnicodeDecodeError:
-        return value.decode("latin-1")
+def _opens_websocket(scope: Scope) -> bool:
+    """Return whether a request is a WebSocket handshake (RFC 6455 section 4.1).
+
+    Its client cannot go on without an answer to that. Any other wish for an upgrade is one that we do not speak, and
+    the request is a request like all others (RFC 9110 section 7.8).
+    """
+    if scope["method"] != "GET" or scope.get("http_version") == "1.0":
+        return False
+    headers: RawHeaders = scope["headers"]
+    if any(name in (b"content-length", b"transfer-encoding") for name, _ in headers):
+        return False
+    nominated = any(name == b"connection" and b"upgrade" in _nominated(value) for name, value in headers)
+    return nominated and any(name == b"upgrade" and value.strip().lower() == b"websocket" for name, value in headers)
 
 
 def _reason(error: aiohttp.ClientError) -> str:

@@ -33,6 +33,7 @@ ROWS = (
             "identity",
             "identity_headers",
             "joined_writes",
+            "upstream_connection",
             "problem",
             "reach_tables",
             "reach_tables_v1",

@@ -35,6 +35,12 @@ class UpstreamSettings(Section):
     timeout_s: float = Field(default=60, gt=0, description="Seconds to wait for the first byte of an answer.")
     connect_timeout_s: float = Field(default=5, gt=0, description="Seconds to wait for a connection.")
     idle_timeout_s: float = Field(default=300, gt=0, description="Seconds that an answer may pause between two parts.")
+    keepalive_s: float = Field(
+        default=1.5,
+        ge=0,
+        le=3600,
+        description="Seconds that a connection without a request is kept; less than the upstream keeps it.",
+    )
     verify: Annotated[bool | str, BeforeValidator(read_truth)] = Field(
         default=True, description="Check the upstream's certificate: true, false, or a CA file."
     )
