@@ -47,6 +47,7 @@ from compat_auth.requirements import Requirements
 from compat_auth.revocation import revocations_of
 from compat_auth.root_path import RootPath
 from compat_auth.session_cookie import SessionCookie
+from compat_auth.slashes import AIRFLOW_RESTS
 from compat_auth.strategies import Strategy, brings_no_password, build_strategy, open_key_ring
 from compat_auth.tokens import SHARED_SECRET_KID, shared_secret_verifier, verify
 from compat_auth.trust import TrustedProxies
@@ -56,6 +57,9 @@ from compat_auth.web.hand_off import set_hand_off
 from compat_auth.web.site import own_cookie_names
 
 logger = logging.getLogger(__name__)
+
+# What load balancers ask an Airflow of either kind for.
+HEALTH = frozenset((b"/health", b"/api/v1/health", b"/api/v2/monitor/health"))
 
 
 class Gateway:
@@ -379,6 +383,8 @@ def gate_rules(settings: Settings) -> GateRules:
         public=whole_paths("public", below="/api/") if is_airflow else frozenset(),
         # An upstream that is not known to us may do on OPTIONS what it does on GET.
         preflights=is_airflow,
+        rests=AIRFLOW_RESTS if settings.upstream.profile != "generic" else None,
+        health=HEALTH if settings.upstream.profile != "generic" else frozenset(),
     )
 
 

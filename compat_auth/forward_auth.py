@@ -12,21 +12,22 @@ from __future__ import annotations
 import hmac
 import ipaddress
 import logging
-import re
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from compat_auth.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.config import Settings
 from compat_auth.decision import Granted, Unclaimed
-from compat_auth.errors import BadRequest, ConfigError, NoSuchPage, NotImplementedHere, NotPermitted
-from compat_auth.gate import REFUSED_METHODS, Gate, Page, authorization_without_ours
-from compat_auth.headers import may_have_body, without_cookies
-from compat_auth.paths import canonical_path, canonical_query
+from compat_auth.errors import BadRequest, ConfigError, InvalidPath, NoSuchPage, NotImplementedHere, NotPermitted
+from compat_auth.gate import REFUSED_METHODS, Gate, Page, authorization_without_ours, respond_moved
+from compat_auth.headers import is_host, may_have_body, without_cookies
+from compat_auth.paths import canonical_query
 from compat_auth.request import GateRequest
 from compat_auth.root_path import RootPath
 from compat_auth.scopes import METHOD_OVERRIDES
+from compat_auth.slashes import MergedPath, Rests, read_path
 
 # A body that comes with one of these has no meaning (RFC 9110 9.3.1, 9.3.2, 9.3.7).
 _BODILESS = frozenset(("GET", "HEAD", "OPTIONS"))
@@ -36,8 +37,6 @@ SECRET_HEADER = b"x-compat-auth-proxy-secret"
 """What only the front proxy sends. The intake drops it with all of `X-Compat-Auth-*`, so nothing passes it on."""
 MIN_SECRET = 32
 """Of the secret, in characters."""
-# RFC 3986 3.2.2 and 3.2.3: a name or an address, and a port.
-_HOST = re.compile(rb"(?:[A-Za-z0-9\-._~]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
 _HINT_PAUSE_S = 60.0
 _HINTED: dict[str, float] = {}
 COOKIE_HEADER = b"x-compat-auth-cookie"
@@ -52,17 +51,20 @@ class Dialect:
         uri: Header with the original request target, path and query.
         method: Header with the original method.
         host: Header with the original Host; where it is missing, and where the dialect has none, `Host` is the original.
+        moved: What of a redirect the proxy sends to the client: its path; the whole URL, since the proxy resolves it
+            against our own; nothing, since it makes any answer but 2xx, 401 and 403 its own 500.
     """
 
     uri: bytes
     method: bytes
     host: bytes = b""
+    moved: Literal["path", "url", "nothing"] = "nothing"
 
 
 DIALECTS: Mapping[str, Dialect] = {
     "nginx": Dialect(b"x-original-uri", b"x-original-method"),
-    "traefik": Dialect(b"x-forwarded-uri", b"x-forwarded-method", b"x-forwarded-host"),
-    "caddy": Dialect(b"x-forwarded-uri", b"x-forwarded-method", b"x-forwarded-host"),
+    "traefik": Dialect(b"x-forwarded-uri", b"x-forwarded-method", b"x-forwarded-host", "url"),
+    "caddy": Dialect(b"x-forwarded-uri", b"x-forwarded-method", b"x-forwarded-host", "path"),
 }
 
 
@@ -197,7 +199,16 @@ def _hint(text: str) -> None:
 def _page(dialect: Dialect, access: Access, hand_out: HandOut) -> Page:
     async def answer(gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
         access.require(gate, request)
-        original = request.original = _original(dialect, request, gate.root)
+        try:
+            original = request.original = _original(dialect, request, gate.rules.rests, gate.root)
+        except MergedPath as merged:
+            # The front proxy would send the path on as it came.
+            if dialect.moved == "nothing":
+                raise InvalidPath(str(merged)) from None
+            query = request.intake.forward[dialect.uri][0].partition(b"?")[2]
+            origin = b"" if dialect.moved == "path" else _origin(dialect, request)
+            await respond_moved(send, origin + merged.path, query)
+            return
         authorization, cookies = original.intake.authorization, original.intake.cookies
         extra: tuple[tuple[bytes, bytes], ...] = ()
         if gate.browsers is not None:
@@ -242,7 +253,18 @@ def _overridden(original: GateRequest) -> Iterator[GateRequest]:
             yield replace(original, method=value.decode("latin-1").strip().upper())
 
 
-def _original(dialect: Dialect, request: GateRequest, root: RootPath) -> GateRequest:
+def _host(dialect: Dialect, request: GateRequest) -> bytes:
+    hosts = request.intake.forward.get(dialect.host) or [request.intake.host]
+    if len(hosts) != 1 or not is_host(hosts[0]):
+        raise BadRequest(f"forward-auth: the proxy must send one {(dialect.host or b'Host').decode()}, which is a host")
+    return hosts[0]
+
+
+def _origin(dialect: Dialect, request: GateRequest) -> bytes:
+    return request.scheme.encode("ascii") + b"://" + _host(dialect, request)
+
+
+def _original(dialect: Dialect, request: GateRequest, rests: Rests | None, root: RootPath) -> GateRequest:
     """Return the original request, as the front proxy tells it.
 
     Raises:
@@ -254,18 +276,16 @@ def _original(dialect: Dialect, request: GateRequest, root: RootPath) -> GateReq
     if len(targets) != 1 or len(methods) != 1 or not methods[0].isalpha() or not methods[0].isascii():
         needed = f"{dialect.uri.decode()} and {dialect.method.decode()}"
         raise BadRequest(f"forward-auth: the proxy must send exactly one {needed}")
-    hosts = forward.get(dialect.host) or [request.intake.host]
-    if len(hosts) != 1 or not _HOST.match(hosts[0]):
-        raise BadRequest(f"forward-auth: the proxy must send one {dialect.host.decode()}, which is a host")
+    host = _host(dialect, request)
     path, _, query = targets[0].partition(b"?")
     method = methods[0].decode("ascii").upper()
     if method in REFUSED_METHODS:
         raise NotImplementedHere(f"method {method}: not spoken here")
     original = GateRequest(
         request.scope,
-        replace(request.intake, host=hosts[0]),
+        replace(request.intake, host=host),
         method,
-        root.strip(canonical_path(path)),
+        root.strip(read_path(path, rests)),
         canonical_query(query) if query else b"",
         request.client,
         request.scheme,

@@ -13,7 +13,18 @@ from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 from compat_auth import audit
-from compat_auth.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send, read_body, replayed, respond_wording
+from compat_auth.asgi import (
+    ASGIApp,
+    Message,
+    RawHeaders,
+    Receive,
+    Scope,
+    Send,
+    read_body,
+    replayed,
+    respond,
+    respond_wording,
+)
 from compat_auth.audit_losses import LOSSES
 from compat_auth.bearer import Occasion, is_bearer, with_bearer
 from compat_auth.credentials import Absent, Bearer
@@ -25,6 +36,7 @@ from compat_auth.errors import (
     BodyTooLarge,
     CompatAuthError,
     InsufficientScope,
+    InvalidPath,
     NoSuchPage,
     NotAuthenticated,
     NotImplementedHere,
@@ -35,7 +47,7 @@ from compat_auth.gate_rules import GateRules
 from compat_auth.headers import cookie_values, has_cookie, may_have_body, take_in, without_cookies
 from compat_auth.held_body import BodyBudget, HeldBody
 from compat_auth.origin_headers import OriginHeaders
-from compat_auth.paths import canonical_path, canonical_query
+from compat_auth.paths import canonical_query
 from compat_auth.permission import uncovered
 from compat_auth.preflight import NoBody, PreflightAnswer, call_of, is_preflight
 from compat_auth.problem import PROBLEM_JSON, problem_body
@@ -44,6 +56,7 @@ from compat_auth.refused_tokens import watch_for_refusal
 from compat_auth.request import GateRequest
 from compat_auth.root_path import RootPath
 from compat_auth.shown_challenges import caller_of
+from compat_auth.slashes import MergedPath, read_path
 from compat_auth.token_format import holds_one, looks_like_one
 from compat_auth.trust import TrustedProxies
 
@@ -162,6 +175,8 @@ class Gate:
                 if self._bodies is not None and may_have_body(scope, request.intake.kept):
                     receive = self._hold_if_asked(request, receive, self._bodies)
                 await self._answer(request, receive, send)
+            except MergedPath as merged:
+                await _respond_moved(send, scope, merged)
             except CompatAuthError as error:
                 await self.refuse(send, error, request)
             finally:
@@ -173,10 +188,16 @@ class Gate:
             await self.behind(scope, receive, send)
 
     def _take_in(self, scope: Scope) -> GateRequest:
-        intake = take_in(scope["headers"])
+        try:
+            path = self.root.strip(read_path(scope["raw_path"], self.rules.rests))
+        except MergedPath as merged:
+            # A proxy in front may have taken the path off.
+            raise MergedPath(self.root.path.encode("ascii") + self.root.strip(merged.path)) from None
+        # RFC 9112 3.2: from 1.1 on, a request has one. A load balancer that only wants to know how we are needs none.
+        may_lack_host = scope.get("http_version") == "1.0" or path in self._about_itself or path in self.rules.health
+        intake = take_in(scope["headers"], may_lack_host=may_lack_host)
         if scope["method"] in REFUSED_METHODS:
             raise NotImplementedHere(f"method {scope['method']}: not spoken here")
-        path = self.root.strip(canonical_path(scope["raw_path"]))
         if self.root.path:
             scope = {**scope, "root_path": self.root.path}
         query = canonical_query(scope["query_string"]) if scope["query_string"] else b""
@@ -194,7 +215,7 @@ class Gate:
     async def _answer(self, request: GateRequest, receive: Receive, send: Send) -> None:
         if LOSSES.is_failing and request.path not in self._about_itself:
             LOSSES.require_log()
-        page = self._pages.get(request.path)
+        page = self._pages.get(self.rules.prefix + b"ready" if _is_plain_check(request) else request.path)
         if page is not None and self._asks_upstream(request):
             await self.let_through(request, receive, send)
             return
@@ -519,7 +540,9 @@ class Gate:
         demand: Demand | None = None,
         to: ASGIApp | None = None,
     ) -> None:
-        headers: RawHeaders = [(b"host", request.intake.host), *request.intake.kept]
+        headers: RawHeaders = [*request.intake.kept]
+        if request.intake.host:
+            headers.insert(0, (b"host", request.intake.host))
         if authorization is not None:
             headers.append((b"authorization", authorization))
         if request.intake.cookies:
@@ -563,6 +586,35 @@ class Gate:
             "" if self._metadata_url is None else self._metadata_url(request),
             caller_of(request.intake.kept),
         )
+
+
+async def _respond_moved(send: Send, scope: Scope, merged: MergedPath) -> None:
+    root: str = scope.get("root_path", "")
+    # Never two slashes at the start: those would name a host (RFC 3986 section 4.2).
+    path = b"/" + (root.encode("ascii", "ignore") + merged.path).lstrip(b"/")
+    await respond_moved(send, path, scope["query_string"])
+
+
+async def respond_moved(send: Send, path: bytes, raw_query: bytes) -> None:
+    """Answer 308 to a path with empty segments: the client asks again, and nothing of this request has been used.
+
+    Args:
+        send: To the caller.
+        path: Where to ask; canonical, or a URL with such a path.
+        raw_query: Of the request.
+    """
+    try:
+        query = canonical_query(raw_query)
+    except InvalidPath:
+        # What it is asked next says what is wrong with it; nothing of the kind goes into a header.
+        query = b""
+    location = path + (b"?" + query if query else b"")
+    await respond(send, 308, headers=[(b"location", location), (b"cache-control", b"no-store")])
+
+
+def _is_plain_check(request: GateRequest) -> bool:
+    """Return whether this is what HAProxy's `option httpchk` sends without arguments: `OPTIONS / HTTP/1.0`."""
+    return request.method == "OPTIONS" and request.path == b"/" and not request.intake.host
 
 
 def _counted(decision: Decision, request: GateRequest) -> Decision:

@@ -12,6 +12,7 @@ from compat_auth.reach import Reach, fixed_objects, reach_of
 from compat_auth.refusal import RefusalStyle
 from compat_auth.request import GateRequest
 from compat_auth.requirements import Requirements
+from compat_auth.slashes import Rests
 
 _NO_PATHS = Prefixes([])
 
@@ -69,6 +70,8 @@ class GateRules:
         logouts: Whole paths of the upstream's own logout, the same way.
         public: Whole paths that the upstream shows to everybody; they need no decision without `Authorization`.
         preflights: CORS preflights go on to the upstream without a decision.
+        rests: Where the upstream takes the rest of a path as data; None: nowhere.
+        health: Whole paths that a load balancer may ask for without a Host.
     """
 
     protect: Prefixes
@@ -82,6 +85,8 @@ class GateRules:
     logouts: frozenset[bytes] = frozenset()
     public: frozenset[bytes] = frozenset()
     preflights: bool = False
+    rests: Rests | None = None
+    health: frozenset[bytes] = frozenset()
 
     def guards(self, path: bytes) -> bool:
         """Return whether a request for this path needs a decision."""

@@ -53,6 +53,7 @@ _KINDS: dict[bytes, int] = {
     b"authorization": _Kind.AUTHORIZATION,
     b"cookie": _Kind.COOKIE,
 }
+_SET_APART = frozenset((_Kind.OURS, _Kind.HOST))
 _LENGTHS = frozenset((b"content-length", b"transfer-encoding"))
 _KNOWN_LENGTH = 64
 _OURS = b"x-compat-auth-"
@@ -72,7 +73,7 @@ class Intake:
 
     Attributes:
         kept: What may go on: no Authorization, no Cookie, no identity and no forward header, no Host.
-        host: The one Host value, ASCII.
+        host: The one Host value, ASCII; b"" where a request may lack it.
         authorization: Authorization values, at most one.
         cookies: Cookie values.
         forward: Forward headers as they came, folded names, for a peer that is a trusted proxy.
@@ -87,11 +88,12 @@ class Intake:
     identity: RawHeaders = field(default_factory=list["tuple[bytes, bytes]"], repr=False)
 
 
-def take_in(raw_headers: RawHeaders) -> Intake:
+def take_in(raw_headers: RawHeaders, *, may_lack_host: bool = False) -> Intake:
     """Return the header section, sorted into what it means.
 
     Args:
         raw_headers: Lower-case names, in the order of the wire, duplicates apart (as ASGI has them).
+        may_lack_host: Host may be missing or empty.
 
     Raises:
         BadRequest: None or two Host headers, a name that another server could take for a meaningful one, two
@@ -113,7 +115,7 @@ def take_in(raw_headers: RawHeaders) -> Intake:
             intake.kept.append(header)
         elif kind == _Kind.IDENTITY:
             intake.identity.append(header)
-        elif kind != _Kind.OURS:
+        elif kind not in _SET_APART:
             _sort(intake, kind, header)
     if _VALUE_FORBIDDEN.search(values):
         raise BadRequest("header section: a control character in a value")
@@ -122,9 +124,23 @@ def take_in(raw_headers: RawHeaders) -> Intake:
     if intake.kept and len(_LENGTHS.intersection([name for name, _ in intake.kept])) > 1:
         # Where the body ends would be a matter of taste: request smuggling (RFC 9112 section 6.1).
         raise BadRequest("Content-Length and Transfer-Encoding in one request; send one")
-    if not _HOST.match(intake.host):
-        raise BadRequest("Host: missing or malformed; send exactly one")
+    intake.host = _one_host(raw_headers, may_lack_host)
     return intake
+
+
+def _one_host(raw_headers: RawHeaders, may_lack: bool) -> bytes:
+    """Return the one Host value; b"" where it is missing or empty and may be.
+
+    Raises:
+        BadRequest: There are two, or it is none.
+    """
+    hosts = [value for name, value in raw_headers if name == b"host"]
+    if len(hosts) > 1:
+        raise BadRequest("Host: two headers; send one")
+    host = hosts[0] if hosts else b""
+    if not is_host(host) and (host or not may_lack):
+        raise BadRequest("Host: missing or malformed; send exactly one")
+    return host
 
 
 def _sort(intake: Intake, kind: int, header: tuple[bytes, bytes]) -> None:
@@ -134,11 +150,7 @@ def _sort(intake: Intake, kind: int, header: tuple[bytes, bytes]) -> None:
         BadRequest: It may stand there once, and this is the second.
     """
     name, value = header
-    if kind == _Kind.HOST:
-        if intake.host:
-            raise BadRequest("Host: two headers; send one")
-        intake.host = value
-    elif kind == _Kind.AUTHORIZATION:
+    if kind == _Kind.AUTHORIZATION:
         if intake.authorization is not None:
             raise AmbiguousCredentials("Authorization: two headers in one request; send one")
         intake.authorization = value
@@ -186,6 +198,11 @@ def may_have_body(scope: Mapping[str, Any], headers: RawHeaders) -> bool:
         if name in _LENGTHS:
             return name != b"content-length" or value.strip(b"0") != b""
     return not str(scope.get("http_version", "1.1")).startswith("1")
+
+
+def is_host(value: bytes) -> bool:
+    """Return whether this is a host with or without a port, and nothing else (RFC 9110 section 7.2)."""
+    return _HOST.match(value) is not None
 
 
 def is_header(name: bytes, value: bytes) -> bool:

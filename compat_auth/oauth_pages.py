@@ -17,7 +17,7 @@ from compat_auth.config import Settings
 from compat_auth.credential_revocation import refuse_credential
 from compat_auth.credentials import MAX_TOKEN68_BYTES, Bearer, is_token68
 from compat_auth.decision import Decision, Granted
-from compat_auth.errors import CompatAuthError, TokenRequestRefused, TooManyRequests
+from compat_auth.errors import BadRequest, CompatAuthError, TokenRequestRefused, TooManyRequests
 from compat_auth.gate import Gate, Page
 from compat_auth.given_tokens import GivenTokens, KnownToken
 from compat_auth.identity import Identity
@@ -76,6 +76,8 @@ class OAuthPages:
     def metadata_url(self, request: GateRequest) -> str:
         """Return where `resource_metadata` answers; "" for a front proxy that only asks: its callers are not ours."""
         if not self.base_url and request.path.startswith(f"{self.prefix}forward-auth/".encode("ascii")):
+            return ""
+        if not self.base_url and not request.intake.host:
             return ""
         return f"{self._base(request)}{RESOURCE_METADATA}"
 
@@ -223,6 +225,8 @@ class OAuthPages:
         return True
 
     def _base(self, request: GateRequest) -> str:
+        if not self.base_url and not request.intake.host:
+            raise BadRequest("Host: missing; send one, or ask the operator to set [token_endpoint] public_url")
         origin = self.base_url or f"{request.scheme}://{request.intake.host.decode('ascii')}"
         return origin + request.root
 

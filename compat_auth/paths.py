@@ -116,8 +116,8 @@ class Prefixes:
         """
         if path.startswith(self._as_written):
             return True
-        if b"%" not in path and b";" not in path:
-            # A canonical path has no empty segment, so only case and the last slash are left to be careless about.
+        if b"%" not in path and b";" not in path and b"//" not in path:
+            # Without an empty segment, only case and the last slash are left to be careless about.
             return (path[: self._longest] + b"/").lower().startswith(self._folded)
         reading = unquote_to_bytes(path) if b"%" in path else path
         if b";" in reading:

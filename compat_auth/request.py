@@ -109,11 +109,10 @@ class GateRequest:
             "SCRIPT_NAME": self.root,
             "PATH_INFO": unquote_to_bytes(self.path).decode("latin-1"),
             "QUERY_STRING": self.query.decode("ascii"),
-            "SERVER_NAME": host,
+            "SERVER_NAME": host or "localhost",
             "SERVER_PORT": port or {"https": "443"}.get(self.scheme, "80"),
             "SERVER_PROTOCOL": "HTTP/1.1",
             "REMOTE_ADDR": self.client,
-            "HTTP_HOST": self.intake.host.decode("ascii"),
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": self.scheme,
             "wsgi.input": BytesIO(),
@@ -122,6 +121,8 @@ class GateRequest:
             "wsgi.multiprocess": True,
             "wsgi.run_once": False,
         }
+        if self.intake.host:
+            environ["HTTP_HOST"] = self.intake.host.decode("ascii")
         environ[MODULE_ENVIRON] = lambda: self.module_environ(with_cookies)
         if self.only_asked_about:
             environ[ONLY_ASKED_ABOUT] = True

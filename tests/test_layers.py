@@ -102,6 +102,7 @@ ROWS = (
             "root_path",
             "single_flight",
             "sign_in",
+            "slashes",
             "subject_links",
             "tally",
             "token_request",

@@ -184,7 +184,9 @@ def _below_root(scope: Scope) -> Scope:
         return scope
     root: str = scope["root_path"]
     raw_root = root.encode("ascii", "replace")
-    raw_path = canonical_path(scope["raw_path"])
+    # The gate answers empty segments, below the root.
+    raw_path: bytes = scope["raw_path"]
+    raw_path = raw_path if b"//" in raw_path else canonical_path(raw_path)
     if not raw_path.startswith(raw_root + b"/"):
         raise InvalidPath("path: the path of [api] base_url is spelt with escapes")
     return {**scope, "path": path, "raw_path": raw_path[len(raw_root) :], _ROOT: root}

@@ -410,6 +410,9 @@ def datasets() -> Iterator[Pair]:
     yield from get(
         "/datasets?order_by=-uri", "/datasets?order_by=nosuch", f"/datasets/{orders}", "/datasets/urn%3Astock"
     )
+    # 2.11 takes the rest of the path, encoded or not.
+    plain = ORDERS.replace("?", "%3F")
+    yield from get(f"/datasets/{plain}", "/datasets/s3://bucket/nosuch", f"/datasets/queuedEvent/{plain}")
     # Both events of one task: which of them a server writes first is its own business.
     yield from get("/datasets/nosuch", "/datasets/events", "/datasets/events?source_dag_id=producer&limit=2")
     yield from get("/datasets/events?source_dag_id=nosuch", "/datasets/events?source_task_id=produce")
@@ -429,6 +432,7 @@ def datasets() -> Iterator[Pair]:
         "/dags/nosuch/datasets/queuedEvent", f"{consumer}?before=2000-01-01T00:00:00Z", f"{consumer}?before=x"
     )
     yield from get(f"/datasets/queuedEvent/{orders}", "/datasets/queuedEvent/nosuch")
+    yield from get(f"{consumer}/{plain}", f"/datasets/queuedEvent/{plain}")
     yield Pair("DELETE", f"{consumer}/{orders}")
     yield Pair("DELETE", f"{consumer}/{orders}")
     yield from send("POST", "/datasets/events", event)

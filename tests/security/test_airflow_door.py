@@ -34,6 +34,7 @@ from compat_auth.paths import Prefixes
 from compat_auth.refusal import RefusalStyle
 from compat_auth.requirements import Requirements
 from compat_auth.scopes import parse_scope
+from compat_auth.slashes import AIRFLOW_RESTS
 from compat_auth.trust import TrustedProxies
 from stand_ins import ALICE, GOOD, Sent, accepting, call, http_scope, make_decider, scripted
 
@@ -86,7 +87,13 @@ def airflow() -> Starlette:
 def make_door(decider: Decider, *, app: ASGIApp | None = None, required: str = "") -> Door:
     asked = (PathRequirement(Prefixes(PROTECT), frozenset(), Requirements((required,), ())),) if required else ()
     rules = GateRules(
-        Prefixes(PROTECT), b"/compat-auth/", (b"_token", b"session"), frozenset({b"ours"}), RefusalStyle(), asked
+        Prefixes(PROTECT),
+        b"/compat-auth/",
+        (b"_token", b"session"),
+        frozenset({b"ours"}),
+        RefusalStyle(),
+        asked,
+        rests=AIRFLOW_RESTS,
     )
     rules = replace(rules, public=whole_paths("public", below="/api/"), preflights=True)
     behind = app or airflow()
@@ -148,6 +155,36 @@ async def test_no_spelling_of_a_protected_path_leads_around_what_is_required_the
     ]
 
     assert let_through == []
+
+
+@pytest.mark.parametrize("root", ["", "/af"])
+@pytest.mark.parametrize("path", ["//api/v2/dags", "/api//v2//dags", "/api/v2//dags"])
+async def test_a_merged_path_of_the_api_is_308_below_the_path_of_base_url(root: str, path: str) -> None:
+    door = make_door(make_decider(accepting()))
+
+    sent = await ask(door, root + path, [AUTHORIZATION], root=root, query_string=b"a=1")
+
+    assert sent.status == 308
+    assert sent.values(b"location") == [f"{root}/api/v2/dags?a=1".encode()]
+
+
+@pytest.mark.parametrize("root", ["", "/af"])
+async def test_a_key_with_two_slashes_reaches_airflow_as_it_is(root: str) -> None:
+    door = make_door(make_decider(accepting()))
+
+    sent = await ask(door, f"{root}/api/v2/variables/a//b", [AUTHORIZATION], root=root)
+
+    assert sent.status == 200
+    assert json.loads(sent.body)["path"] == f"{root}/api/v2/variables/a//b"
+
+
+async def test_a_request_of_1_0_needs_no_host() -> None:
+    door = make_door(make_decider(accepting()))
+    scope = {**scope_of("/api/v2/dags", [AUTHORIZATION]), "http_version": "1.0"}
+
+    sent = await call(door, {**scope, "headers": [AUTHORIZATION]})
+
+    assert sent.status == 200
 
 
 @pytest.mark.parametrize("root", ["", "/af", "/team.a/af"])

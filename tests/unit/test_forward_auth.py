@@ -106,6 +106,27 @@ async def test_a_target_with_two_readings_is_400(gate: Gate, uri: bytes) -> None
     assert (await ask(gate, "nginx", [AUTHORIZATION], uri=uri)).status == 400
 
 
+@pytest.mark.parametrize(
+    ("dialect", "location"),
+    [("traefik", b"https://airflow.example/api/x?a=//b"), ("caddy", b"/api/x?a=//b")],
+)
+async def test_a_proxy_that_sends_our_redirect_on_gets_one_for_a_merged_path(
+    gate: Gate, dialect: str, location: bytes
+) -> None:
+    forward = [(b"x-forwarded-proto", b"https"), (b"x-forwarded-host", b"airflow.example")]
+
+    sent = await ask(gate, dialect, [AUTHORIZATION, *forward], uri=b"//api//x?a=//b")
+
+    assert sent.status == 308
+    assert sent.values(b"location") == [location]
+    assert sent.values(b"authorization") == []
+
+
+@every_dialect
+async def test_a_stranger_gets_no_redirect_for_a_merged_path(gate: Gate, dialect: str) -> None:
+    assert (await ask(gate, dialect, [], uri=b"//api/x", peer="192.0.2.1")).status == 403
+
+
 @pytest.mark.parametrize("method", [b"", b"GET, POST", b"GET POST", "gét".encode()])
 async def test_a_method_that_is_not_one_is_400(gate: Gate, method: bytes) -> None:
     assert (await ask(gate, "nginx", [AUTHORIZATION], method=method)).status == 400

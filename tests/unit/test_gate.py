@@ -7,16 +7,23 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import flask
 import pytest
 
+from compat_auth.app import HEALTH
 from compat_auth.asgi import Message, RawHeaders
 from compat_auth.credentials import Absent, Basic
 from compat_auth.decision import Decider
 from compat_auth.errors import BackendUnavailable
 from compat_auth.gate import INTAKE, RENEW, Gate
+from compat_auth.gate_rules import PathRequirement
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Reject, Skip
+from compat_auth.paths import Prefixes
 from compat_auth.refusal import RefusalStyle
+from compat_auth.requirements import Requirements
+from compat_auth.scopes import parse_scope
+from compat_auth.slashes import AIRFLOW_RESTS
 from stand_ins import (
     GOOD,
     Behind,
@@ -275,7 +282,7 @@ async def test_a_method_that_echoes_credentials_or_tunnels_is_501(gate: Gate, be
     "scope",
     [
         pytest.param(http_scope(b"/api/../secret"), id="dot-segment"),
-        pytest.param(http_scope(b"//api/x"), id="empty-segment"),
+        pytest.param(http_scope(b"//api/../x"), id="empty-and-dot-segment"),
         pytest.param(http_scope(query=b"a#b"), id="query"),
         pytest.param(http_scope(host=b"a b"), id="host"),
         pytest.param(http_scope(headers=[(b"host", b"second")]), id="two-hosts"),
@@ -415,3 +422,69 @@ async def test_a_websocket_is_closed_where_the_server_can_say_no_more(gate: Gate
     await gate({"type": "websocket", "extensions": extensions}, _connected, send)
 
     assert [message["type"] for message in sent.messages] == ["websocket.close"]
+
+
+async def test_data_with_two_slashes_is_judged_as_it_goes_on(behind: Behind) -> None:
+    about = PathRequirement(Prefixes(["/api/v2/variables/a/"]), frozenset(), Requirements(("role:nobody",), ()))
+    gate = make_gate(
+        behind, make_decider(accepting()), gate_rules=replace(rules(), rests=AIRFLOW_RESTS, requirements=(about,))
+    )
+
+    refused = await call(gate, http_scope(b"/api/v2/variables/a//b", [AUTHORIZATION]))
+    passed = await call(gate, http_scope(b"/api/v2/variables/c//d", [AUTHORIZATION]))
+
+    assert (refused.status, passed.status) == (403, 200)
+    assert [(scope["raw_path"], scope["path"]) for scope in behind.scopes] == [
+        (b"/api/v2/variables/c%2F%2Fd", "/api/v2/variables/c//d")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("granted", "status"),
+    [
+        ("GET /api/v2/variables/", 200),
+        ("GET /api/v2/variables/a/", 403),
+        ("GET /api/v2/variables/a", 403),
+    ],
+)
+async def test_no_scope_on_the_beginning_of_a_key_covers_the_key(behind: Behind, granted: str, status: int) -> None:
+    limited = Accept(Identity("alice", "first", scopes=(parse_scope(granted),)))
+    gate = make_gate(behind, make_decider(scripted("first", limited)), gate_rules=replace(rules(), rests=AIRFLOW_RESTS))
+
+    sent = await call(gate, http_scope(b"/api/v2/variables/a//b", [AUTHORIZATION]))
+
+    assert sent.status == status
+
+
+@pytest.mark.parametrize("path", [b"/health", b"/api/v1/health", b"/api/v2/monitor/health"])
+@pytest.mark.parametrize("headers", [[], [(b"host", b"")]], ids=["no-host", "empty-host"])
+async def test_the_upstreams_health_is_shown_without_a_host(behind: Behind, path: bytes, headers: RawHeaders) -> None:
+    gate = make_gate(
+        behind, make_decider(accepting()), gate_rules=replace(rules(), health=HEALTH, protect=Prefixes(["/x/"]))
+    )
+
+    sent = await call(gate, {**http_scope(path), "headers": headers})
+
+    assert sent.status == 200
+    assert behind.values(b"host") == []
+
+
+async def test_elsewhere_a_request_of_1_1_needs_a_host(gate: Gate, behind: Behind) -> None:
+    sent = await call(gate, {**http_scope(), "headers": [AUTHORIZATION]})
+
+    assert sent.status == 400
+    assert behind.scopes == []
+
+
+async def test_a_backend_sees_a_request_without_host_as_one_to_localhost(behind: Behind) -> None:
+    seen: list[str] = []
+
+    def look(_credential: object) -> Accept:
+        seen.append(flask.request.host)
+        return Accept(Identity("alice", "first"))
+
+    gate = make_gate(behind, make_decider(scripted("first", look)))
+
+    sent = await call(gate, {**http_scope(), "headers": [AUTHORIZATION], "http_version": "1.0"})
+
+    assert (sent.status, seen) == (200, ["localhost"])

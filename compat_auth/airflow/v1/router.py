@@ -13,7 +13,7 @@ V1 = "/api/v1"
 _PLACE = re.compile(r"\{(\w+)\}\Z")
 # As 2.11's own routes: whole numbers, and what may hold a plain slash.
 NUMBERS = frozenset(("map_index", "task_try_number", "event_log_id", "import_error_id"))
-_TO_THE_END = frozenset(("uri", "variable_key"))
+_TO_THE_END = frozenset(("uri", "variable_key", "xcom_key"))
 _NOT_FOUND = (
     "The requested URL was not found on the server. If you entered the URL manually please check your spelling and "
     "try again."
