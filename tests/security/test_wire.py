@@ -56,6 +56,16 @@ REFUSED = {
     "no-name": GET + b": a\r\n\r\n",
     "absolute-form": GET.replace(b"/api", b"http://other/api") + b"\r\n",
     "absolute-form-with-userinfo": GET.replace(b"/api", b"http://u:p@gateway/api") + b"\r\n",
+    "absolute-form-with-another-port": GET.replace(b"/api", b"http://gateway:81/api") + b"\r\n",
+    "absolute-form-with-another-scheme": GET.replace(b"/api", b"ftp://gateway/api") + b"\r\n",
+    "absolute-form-without-host": GET.replace(b"/api", b"http:///api") + b"\r\n",
+    "absolute-form-beside-an-empty-host": b"GET http://gateway/api/v2/x HTTP/1.1\r\nHost:\r\n" + ALICE + b"\r\n",
+    "absolute-form-beside-no-host": b"GET http://gateway/api/v2/x HTTP/1.1\r\n" + ALICE + b"\r\n",
+    "absolute-form-beside-another-host-in-1.0": b"GET http://other/api/v2/x HTTP/1.0\r\n" + HOST + ALICE + b"\r\n",
+    "absolute-form-beside-two-hosts": GET.replace(b"/api", b"http://gateway/api") + HOST + b"\r\n",
+    "absolute-form-with-a-dot-segment": GET.replace(b"/api", b"http://gateway/x/../api") + b"\r\n",
+    "absolute-form-with-a-fragment": GET.replace(b"/api", b"http://gateway/x#/api") + b"\r\n",
+    "absolute-form-with-a-query-before-the-path": GET.replace(b"/api", b"http://gateway?x=/api") + b"\r\n",
     "absolute-form-without-path": b"GET http://gateway HTTP/1.1\r\n" + HOST + ALICE + b"\r\n",
     "connect": b"CONNECT gateway:80 HTTP/1.1\r\n" + HOST + ALICE + b"Content-Length: 9\r\n\r\n" + SMUGGLED,
     "authority-form": b"GET gateway:80 HTTP/1.1\r\n" + HOST + ALICE + b"\r\n",
@@ -69,7 +79,9 @@ REFUSED = {
     "empty-host": b"GET /api/v2/x HTTP/1.1\r\nHost:\r\n" + ALICE + b"\r\n",
     "host-with-userinfo": b"GET /api/v2/x HTTP/1.1\r\nHost: a@gateway\r\n" + ALICE + b"\r\n",
     "host-with-path": b"GET /api/v2/x HTTP/1.1\r\nHost: gateway/api\r\n" + ALICE + b"\r\n",
-    "no-host-in-1.0": b"GET /api/v2/x HTTP/1.0\r\n" + ALICE + b"\r\n",
+    "malformed-host-in-1.0": b"GET /api/v2/x HTTP/1.0\r\nHost: a b\r\n" + ALICE + b"\r\n",
+    "empty-host-before-another": b"GET /api/v2/x HTTP/1.1\r\nHost:\r\n" + HOST + ALICE + b"\r\n",
+    "empty-host-before-another-in-1.0": b"GET /api/v2/x HTTP/1.0\r\nHost:\r\n" + HOST + ALICE + b"\r\n",
     "http-0.9": b"GET /api/v2/x\r\n\r\n",
     "http-2.0": GET.replace(b"/1.1", b"/2.0") + b"\r\n",
     "http-1.2": GET.replace(b"/1.1", b"/1.2") + b"\r\n",
@@ -114,6 +126,27 @@ HARMLESS = {
     "unknown-expectation": (POST + b"Expect: the-unexpected\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
     "method-override": (POST + b"X-HTTP-Method-Override: DELETE\r\nContent-Length: 0\r\n\r\n", b""),
     "h2c": (GET + UPGRADE + b"h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n\r\n", b""),
+    **{
+        f"{name.decode()}-with-{kind}": (POST + UPGRADE + name + b"\r\n" + framed, body)
+        for name in (b"h2c", b"websocket", b"TLS/1.0", b"unknown")
+        for kind, framed, body in (
+            ("an-empty-body", b"Content-Length: 0\r\n\r\n", b""),
+            ("zeros-for-an-empty-body", b"Content-Length: 000\r\n\r\n", b""),
+            ("empty-chunks", b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", b"0\r\n\r\n"),
+            ("a-body", b"Content-Length: %d\r\n\r\n" % len(SMUGGLED) + SMUGGLED, SMUGGLED),
+            ("an-expected-body", b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello", b"hello"),
+            ("no-body", b"\r\n", b""),
+        )
+    },
+    "h2c-get-with-an-empty-body": (GET + UPGRADE + b"h2c\r\nContent-Length: 0\r\n\r\n", b""),
+    "several-protocols": (GET + UPGRADE + b"h2c, websocket\r\nContent-Length: 0\r\n\r\n", b""),
+    "websocket-in-1.0": (GET.replace(b"/1.1", b"/1.0") + UPGRADE + b"websocket\r\n\r\n", b""),
+    "websocket-that-nothing-nominates": (GET + b"Upgrade: websocket\r\n\r\n", b""),
+    "no-host-in-1.0": (b"GET /api/v2/x HTTP/1.0\r\n" + ALICE + b"\r\n", b""),
+    "empty-host-in-1.0": (b"GET /api/v2/x HTTP/1.0\r\nHost:\r\n" + ALICE + b"\r\n", b""),
+    "absolute-form-of-http": (GET.replace(b"/api", b"http://gateway/api") + b"\r\n", b""),
+    "absolute-form-of-https": (GET.replace(b"/api", b"HTTPS://GATEWAY:443/api") + b"\r\n", b""),
+    "absolute-form-in-1.0": (b"GET http://gateway/api/v2/x HTTP/1.0\r\n" + ALICE + b"\r\n", b""),
     "h2c-with-body": (POST + UPGRADE + b"h2c\r\nContent-Length: %d\r\n\r\n" % len(SMUGGLED) + SMUGGLED, SMUGGLED),
     "h2c-chunked": (POST + UPGRADE + b"h2c\r\nTransfer-Encoding: chunked\r\n" + CHUNKS, CHUNKS[2:]),
     "health-check-user-agent": (GET + b"User-Agent: GoogleHC/1.0\r\n\r\n", b""),
@@ -135,6 +168,56 @@ def test_odd_but_clear_requests_arrive_once_with_one_identity(gateway: Gateway, 
     assert arrived[0].request_line.split(b" ")[0] == raw.lstrip().split(b" ")[0]
     names = {name for name, _ in arrived[0].headers}
     assert names.isdisjoint({b"upgrade", b"connection", b"expect", b"x-http-method-override", b"http2-settings"})
+
+
+@pytest.mark.parametrize("framing", [b"", b"Content-Length: 0\r\n", b"Transfer-Encoding: chunked\r\n"])
+def test_a_connection_goes_on_behind_an_upgrade_that_is_ignored(gateway: Gateway, framing: bytes) -> None:
+    end = b"0\r\n\r\n" if b"chunked" in framing else b""
+    asking = POST + UPGRADE + b"h2c\r\n" + framing + b"\r\n" + end
+
+    received = gateway.exchange(asking + asking + GET + b"Connection: close\r\n\r\n")
+
+    assert [answer.status for answer in parse_answers(received)] == [200, 200, 200]
+    assert len(gateway.upstream.take()) == 3
+
+
+@pytest.mark.parametrize("path", [b"/compat-auth/live", b"/compat-auth/ready"])
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+@pytest.mark.parametrize("host", [b"", b"Host:\r\n"], ids=["no-host", "empty-host"])
+def test_a_health_check_needs_no_host(gateway: Gateway, path: bytes, version: bytes, host: bytes) -> None:
+    received = gateway.exchange(b"GET %s HTTP/%s\r\n%s\r\n" % (path, version, host), half_close=False)
+
+    assert [answer.status for answer in parse_answers(received)] == [200]
+
+
+def test_the_plain_check_of_a_load_balancer_is_answered_as_ready(gateway: Gateway) -> None:
+    received = gateway.exchange(b"OPTIONS / HTTP/1.0\r\n\r\n")
+
+    (answer,) = parse_answers(received)
+    assert (answer.status, answer.rest) == (200, b'{"status":"ready"}')
+    assert gateway.upstream.take() == []
+
+
+def test_a_request_without_host_goes_on_with_the_upstreams_own(gateway: Gateway) -> None:
+    gateway.exchange(b"GET /api/v2/x HTTP/1.0\r\n" + ALICE + b"\r\n")
+
+    (arrived,) = gateway.upstream.take()
+    assert arrived.values(b"host") == [b"127.0.0.1:%d" % gateway.upstream.port]
+    assert arrived.values(b"x-forwarded-host") == []
+
+
+def test_the_absolute_form_goes_on_as_a_path_with_its_host(gateway: Gateway) -> None:
+    gateway.exchange(b"GET http://gateway/api/v2/x HTTP/1.0\r\n" + ALICE + b"\r\n")
+
+    (arrived,) = gateway.upstream.take()
+    assert arrived.values(b"host") == [b"gateway"]
+
+
+def test_a_refused_request_line_says_what_to_send(gateway: Gateway) -> None:
+    received = gateway.exchange(GET.replace(b"/api", b"http://other/api") + b"\r\n", half_close=False)
+
+    (answer,) = parse_answers(received)
+    assert b"its host is not that of the Host header; send the same one" in answer.rest
 
 
 def test_the_body_of_a_request_that_asks_for_an_upgrade_is_never_the_next_request(gateway: Gateway) -> None:
@@ -278,11 +361,21 @@ def test_trace_is_refused_because_it_echoes_credentials(gateway: Gateway) -> Non
     assert gateway.upstream.take() == []
 
 
-def test_header_values_beyond_ascii_arrive_byte_for_byte(gateway: Gateway) -> None:
-    gateway.exchange(GET + "X-A: zoë\r\n\r\n".encode(), half_close=False)
+@pytest.mark.parametrize(
+    "value",
+    ["zoë".encode(), "zoë".encode("latin-1"), b"\xe9\xff\x80", "ë".encode() + b"\xeb", b"a\xc3", b"\xed\xb2\x80"],
+    ids=["utf-8", "latin-1", "bytes", "both", "half", "surrogate"],
+)
+@pytest.mark.parametrize("body", [b"", b"hello", b"\r\n\r\n" * 40_000], ids=["no-body", "body", "large-body"])
+def test_header_values_beyond_ascii_arrive_byte_for_byte(gateway: Gateway, value: bytes, body: bytes) -> None:
+    headers = b"X-A: %s\r\nX-A: plain\r\nContent-Length: %d\r\n\r\n" % (value, len(body))
+
+    received = gateway.exchange(POST + headers + body, half_close=False)
 
     (arrived,) = gateway.upstream.take()
-    assert arrived.values(b"x-a") == ["zoë".encode()]
+    assert [answer.status for answer in parse_answers(received)] == [200]
+    assert arrived.values(b"x-a") == [value, b"plain"]
+    assert arrived.body == body
 
 
 def test_identity_forward_and_our_own_headers_are_dropped(gateway: Gateway) -> None:
