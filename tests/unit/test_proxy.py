@@ -891,3 +891,74 @@ def test_no_connection_is_opened_before_the_first_request() -> None:
     proxy = ReverseProxy(upstream_settings("http://127.0.0.1:1"), TrustedProxies([]))
 
     assert proxy._session is None
+
+
+@pytest.mark.parametrize("value", ["José".encode("latin-1"), "José".encode(), b"\xff\x80 a"])
+async def test_header_values_of_an_answer_pass_byte_for_byte(
+    connect: Connect, upstream: Upstream, value: bytes
+) -> None:
+    upstream.script = say(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Name: %s\r\n\r\nok" % value)
+
+    answer = await (await connect()).get()
+
+    assert [found.encode("utf-8", "surrogateescape") for found in answer.values("x-name")] == [value]
+
+
+@pytest.mark.parametrize(
+    ("said", "pause_s", "connections"),
+    [
+        pytest.param(b"", 0, 1, id="at-once"),
+        pytest.param(b"", 0.3, 2, id="longer-than-we-keep"),
+        pytest.param(b"Keep-Alive: timeout=100\r\n", 0, 1, id="kept-for-long"),
+        pytest.param(b"Keep-Alive: timeout=100\r\n", 0.3, 2, id="kept-for-longer-than-by-us"),
+        pytest.param(b"Keep-Alive: max=7, Timeout=1\r\n", 0.01, 2, id="closed-in-a-moment"),
+        pytest.param(b"Keep-Alive: xtimeout=1\r\n", 0.01, 1, id="another-parameter"),
+    ],
+)
+async def test_a_connection_is_given_up_before_the_upstream_closes_it(
+    connect: Connect, upstream: Upstream, said: bytes, pause_s: float, connections: int
+) -> None:
+    upstream.script = say(OK.replace(b"\r\n\r\n", b"\r\n" + said + b"\r\n"))
+    client = await connect(keepalive_s=0.2)
+
+    first = await client.get(method="POST")
+    await asyncio.sleep(pause_s)
+    second = await client.get(method="POST")
+
+    assert (first.status, second.status) == (200, 200)
+    assert len(upstream.open) == connections
+
+
+async def test_every_request_may_have_a_connection_of_its_own(connect: Connect, upstream: Upstream) -> None:
+    client = await connect(keepalive_s=0)
+
+    for _ in range(3):
+        await client.get(method="POST")
+
+    assert len(upstream.open) == 3
+
+
+async def test_a_post_takes_another_connection_where_the_upstream_has_closed_one(
+    connect: Connect, upstream: Upstream
+) -> None:
+    async def answer_and_close(call: Call) -> None:
+        await say_ok(call)
+        call.writer.close()
+
+    upstream.script = answer_and_close
+    client = await connect()
+
+    statuses = [(await client.get(method="POST")).status for _ in range(50)]
+
+    assert set(statuses) == {200}
+
+
+async def test_an_upstream_that_closes_every_connection_at_once_is_502(connect: Connect) -> None:
+    async def close(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    async with await asyncio.start_server(close, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        answer = await (await connect(url=url)).get(method="POST")
+
+    assert answer.status == 502

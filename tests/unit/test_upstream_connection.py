@@ -1,0 +1,81 @@
+"""A kept connection is looked at before use: the event loop may not know yet that it has ended."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+import time
+from collections.abc import Iterator
+
+import aiohttp
+import pytest
+
+from compat_auth.upstream_connection import StaleConnection, UpstreamRequest, UpstreamResponse, header_text
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+
+@pytest.fixture
+def closing() -> Iterator[str]:
+    """An upstream on a thread that closes each connection a moment after its first answer, without a word."""
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return
+            with connection:
+                received = b""
+                while not received.endswith(b"\r\n\r\n"):
+                    received += connection.recv(65536)
+                connection.sendall(OK)
+                time.sleep(0.05)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+    listener.shutdown(socket.SHUT_RDWR)
+    listener.close()
+    thread.join()
+
+
+async def test_nothing_is_sent_on_a_connection_that_has_ended_unnoticed(closing: str) -> None:
+    async with aiohttp.ClientSession(request_class=UpstreamRequest, response_class=UpstreamResponse) as session:
+        async with session.post(closing) as answer:
+            await answer.read()
+        # The end arrives while the event loop is busy.
+        time.sleep(0.2)  # noqa: ASYNC251  # that is the point
+
+        with pytest.raises(StaleConnection):
+            await session.post(closing)
+        async with session.post(closing) as again:
+            status = again.status
+
+    assert status == 200
+
+
+async def test_a_head_keeps_its_bytes_and_a_body_with_the_same_ones_too() -> None:
+    received = bytearray()
+    done = asyncio.Event()
+
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not received.endswith(b"END"):
+            received.extend(await reader.read(65536))
+        writer.write(OK)
+        writer.close()
+        done.set()
+
+    async with await asyncio.start_server(keep, "127.0.0.1", 0) as server:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        body = b"\xe9\r\n\r\nX-Name: \xe9" * 10_000 + b"END"
+        async with aiohttp.ClientSession(request_class=UpstreamRequest, response_class=UpstreamResponse) as session:
+            await session.post(url, headers={"X-Name": header_text(b"Jos\xe9"), "X-Other": "é"}, data=body)
+            await done.wait()
+
+    head, _, sent = bytes(received).partition(b"\r\n\r\n")
+    assert b"\r\nX-Name: Jos\xe9\r\n" in head + b"\r\n"
+    assert b"\r\nX-Other: \xc3\xa9\r\n" in head + b"\r\n"
+    assert sent == body
