@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from compat_auth.airflow.v1.driver import Request
 from compat_auth.airflow.v1.preview import preview
 from compat_auth.airflow.v1.router import V1
-from compat_auth.app import build_obtain, create_flask_app, protected_paths, translates_v1
+from compat_auth.app import build_obtain, create_flask_app, gate_rules, protected_paths, translates_v1
 from compat_auth.backend import Backend
 from compat_auth.chain import Answer, Chain
 from compat_auth.config import Settings
@@ -18,9 +18,10 @@ from compat_auth.credentials import Absent, Basic, Credential, parse_authorizati
 from compat_auth.errors import BadRequest, CompatAuthError
 from compat_auth.headers import RawHeaders, take_in
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
-from compat_auth.paths import Prefixes, canonical_path, canonical_query
+from compat_auth.paths import Prefixes, canonical_query
 from compat_auth.permission import uncovered
 from compat_auth.request import GateRequest
+from compat_auth.slashes import MergedPath, Rests, read_path
 from compat_auth.strategies import build_strategy
 
 
@@ -40,10 +41,14 @@ class Replay:
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
 
-    def take_in(self) -> GateRequest:
+    def take_in(self, rests: Rests | None) -> GateRequest:
         """Return the request as the gate would take it in.
 
+        Args:
+            rests: Where the upstream takes the rest of a path as data.
+
         Raises:
+            MergedPath: The gate would answer 308.
             CompatAuthError: The gate would refuse its shape.
         """
         raw: RawHeaders = [(name.lower().encode("ascii"), value.encode("utf-8")) for name, value in self.headers]
@@ -53,7 +58,7 @@ class Replay:
         intake = take_in(raw)
         scope = {"type": "http", "method": self.method, "scheme": "http", "client": ("127.0.0.1", 0)}
         return GateRequest(
-            scope, intake, self.method, canonical_path(path), canonical_query(query), "127.0.0.1", body=self.body
+            scope, intake, self.method, read_path(path, rests), canonical_query(query), "127.0.0.1", body=self.body
         )
 
 
@@ -66,9 +71,12 @@ def explain(settings: Settings, replay: Replay) -> Iterator[str]:
     app = create_flask_app(settings)
     chain: Chain = app.extensions["compat_auth"].chain
     try:
-        request = replay.take_in()
+        request = replay.take_in(gate_rules(settings).rests)
         raw = request.intake.authorization
         credential = parse_authorization(single_authorization([raw] if raw is not None else []))
+    except MergedPath as merged:
+        yield f"intake: 308 to {merged.path.decode('ascii')}, whoever asks"
+        return
     except CompatAuthError as error:
         yield f"intake: refused with {error.status}: {error}"
         return
