@@ -6,7 +6,7 @@ import asyncio
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import aiohttp
 import pytest
@@ -79,3 +79,34 @@ async def test_a_head_keeps_its_bytes_and_a_body_with_the_same_ones_too() -> Non
     assert b"\r\nX-Name: Jos\xe9\r\n" in head + b"\r\n"
     assert b"\r\nX-Other: \xc3\xa9\r\n" in head + b"\r\n"
     assert sent == body
+
+
+async def test_a_body_that_streams_is_whole_on_the_next_connection(closing: str) -> None:
+    received = bytearray()
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    async def keep(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while not received.endswith(b"0\r\n\r\n"):
+            received.extend(await reader.read(65536))
+        writer.write(OK)
+        writer.close()
+
+    body = parts()
+    async with (
+        await asyncio.start_server(keep, "127.0.0.1", 0) as server,
+        aiohttp.ClientSession(request_class=UpstreamRequest, response_class=UpstreamResponse) as session,
+    ):
+        async with session.post(closing) as answer:
+            await answer.read()
+        time.sleep(0.2)  # noqa: ASYNC251  # the end arrives while the event loop is busy
+        with pytest.raises(StaleConnection):
+            await session.post(closing, data=body)
+
+        async with session.post(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", data=body) as again:
+            status = again.status
+
+    assert status == 200
+    assert received.partition(b"\r\n\r\n")[2] == b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"

@@ -131,7 +131,6 @@ def test_explain_tells_the_operator_why_a_password_is_refused(config: Path) -> N
         pytest.param(("Authorization: Basic x",), "/api/v2/dags", "intake: refused with 401", id="malformed"),
         pytest.param((), "/api/../x", "intake: refused with 400: path: a dot segment", id="dots"),
         pytest.param((), "/api//v2/dags", "intake: 308 to /api/v2/dags", id="slashes"),
-        pytest.param((), "/api/v2/variables/a//b", "path: /api/v2/variables/a%2F%2Fb", id="slashes-in-a-key"),
     ],
 )
 def test_explain_tells_what_happens_without_a_backend(
