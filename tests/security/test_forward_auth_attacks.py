@@ -288,7 +288,6 @@ def test_a_trusted_proxy_gets_the_token_of_the_caller_and_no_password(behind_pro
     "target",
     [
         b"http://gateway/static/x",
-        b"//gateway/static",
         b"/static/x#/api",
         b"/static#",
         b"/api/../static",
@@ -307,6 +306,24 @@ def test_an_original_target_with_two_readings_is_refused(behind_proxy: Gateway, 
     answer = check(behind_proxy, dialect, ALICE, *original(dialect, target))
 
     assert answer.status == 400
+
+
+@pytest.mark.parametrize(
+    ("dialect", "status", "location"),
+    [
+        ("nginx", 400, []),
+        ("traefik", 308, [b"http://gateway/evil.example/static"]),
+        ("caddy", 308, [b"/evil.example/static"]),
+    ],
+)
+def test_an_original_target_with_an_empty_segment_gets_no_token_and_leads_to_no_other_host(
+    behind_proxy: Gateway, dialect: str, status: int, location: list[bytes]
+) -> None:
+    answer = check(behind_proxy, dialect, ALICE, *original(dialect, b"//evil.example//static"))
+
+    assert answer.status == status
+    assert [value for name, value in answer.headers if name == b"location"] == location
+    assert b"authorization" not in dict(answer.headers)
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

@@ -1,9 +1,12 @@
 """From a path to an operation: encoded segments are data, and what 2.11 does not know it does not know here."""
 
+from urllib.parse import unquote
+
 import pytest
 
 from compat_auth.airflow.v1.catalog import OPERATIONS, ROUTER
 from compat_auth.airflow.v1.problems import V1Problem
+from compat_auth.slashes import AIRFLOW_RESTS, read_path
 
 RUN = "manual__2024-01-01T00%3A00%3A00%2B00%3A00"
 
@@ -87,3 +90,23 @@ def test_a_method_that_a_path_does_not_have_is_405() -> None:
 def test_allow_names_the_methods_of_a_path() -> None:
     assert ROUTER.methods("/pools/p") == ("DELETE", "GET", "HEAD", "OPTIONS", "PATCH")
     assert ROUTER.methods("/nothing") == ()
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "value"),
+    [
+        ("/datasets/s3://bucket/key", "uri", "s3://bucket/key"),
+        ("/datasets/s3%3A%2F%2Fbucket%2Fkey", "uri", "s3://bucket/key"),
+        ("/datasets/queuedEvent/s3://bucket/key", "uri", "s3://bucket/key"),
+        ("/dags/d/datasets/queuedEvent/s3://bucket/key", "uri", "s3://bucket/key"),
+        ("/variables/a//b", "variable_key", "a//b"),
+        ("/dags/d/dagRuns/r/taskInstances/t/xcomEntries/a/b", "xcom_key", "a/b"),
+        ("/dags/d/dagRuns/r/taskInstances/t/xcomEntries/a//b", "xcom_key", "a//b"),
+    ],
+)
+def test_the_rest_of_a_path_is_one_name_encoded_or_not(path: str, name: str, value: str) -> None:
+    canonical = read_path(f"/api/v1{path}".encode(), AIRFLOW_RESTS).decode()
+
+    _, found = ROUTER.find("GET", canonical.removeprefix("/api/v1"))
+
+    assert unquote(found[name]) == value
