@@ -1,5 +1,7 @@
 """Clients of Airflow 2's `/api/v1` in front of a live Airflow 3.3 with SimpleAuthManager."""
 
+from urllib.parse import quote
+
 import pytest
 
 from compat_auth.airflow.v1.catalog import OPERATIONS
@@ -60,3 +62,22 @@ def test_a_run_is_triggered_twice_and_the_second_time_it_exists(door: Gateway) -
     assert first.json()["dag_run_id"] == "manual__2024-03-04T00:00:00+00:00"
     assert second.status_code == 409
     assert "already exists" in second.json()["detail"]
+
+
+@pytest.mark.parametrize("key", ["two//slashes", "s3://bucket/key", "/first"])
+def test_a_key_with_empty_segments_is_the_same_in_both_apis(door: Gateway, key: str) -> None:
+    made = door.post("/api/v2/variables", json={"key": key, "value": "one"}, auth=ADMIN)
+
+    found = door.get(f"/api/v2/variables/{key}", auth=ADMIN)
+    old = door.get(f"/api/v1/variables/{quote(key, safe='')}", auth=ADMIN)
+
+    assert made.status_code == 201, made.text
+    assert (found.status_code, found.json()["key"]) == (200, key)
+    assert (old.status_code, old.json()["key"]) == (200, key)
+
+
+def test_a_base_url_that_ends_in_a_slash_leads_to_the_same_answer(door: Gateway) -> None:
+    answer = door.get("/api/v1//dags", auth=ADMIN, allow_redirects=True)
+
+    assert answer.status_code == 200
+    assert answer.json() == door.get("/api/v1/dags", auth=ADMIN).json()
