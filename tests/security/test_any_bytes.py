@@ -151,7 +151,8 @@ def _cookie_names(headers: list[tuple[bytes, bytes]]) -> set[str]:
 
 def check_answer(driver: Driver, status: int) -> None:
     """Hold what is true of every request, whatever it was."""
-    assert status in {200, 400, 401, 403, 404, 431, 501}
+    assert status in {200, 308, 400, 401, 403, 404, 431, 501}
+    assert status != 308 or driver.inside.scopes == []
     for scope in driver.inside.scopes:
         raw_path, inside = scope["raw_path"], scope["headers"]
         assert canonical_path(raw_path) == raw_path
