@@ -202,12 +202,7 @@ def _page(dialect: Dialect, access: Access, hand_out: HandOut) -> Page:
         try:
             original = request.original = _original(dialect, request, gate.rules.rests, gate.root)
         except MergedPath as merged:
-            # The front proxy would send the path on as it came.
-            if dialect.moved == "nothing":
-                raise InvalidPath(str(merged)) from None
-            query = request.intake.forward[dialect.uri][0].partition(b"?")[2]
-            origin = b"" if dialect.moved == "path" else _origin(dialect, request)
-            await respond_moved(send, origin + merged.path, query)
+            await _send_elsewhere(dialect, request, merged, send)
             return
         authorization, cookies = original.intake.authorization, original.intake.cookies
         extra: tuple[tuple[bytes, bytes], ...] = ()
@@ -244,6 +239,19 @@ def _page(dialect: Dialect, access: Access, hand_out: HandOut) -> Page:
 def _is_for_nobody(gate: Gate, original: GateRequest) -> bool:
     """Return whether the front proxy may send the request on without any credential; see `GateRules.is_for_nobody`."""
     return gate.rules.is_for_nobody(original) and next(_overridden(original), None) is None
+
+
+async def _send_elsewhere(dialect: Dialect, request: GateRequest, merged: MergedPath, send: Send) -> None:
+    """Have the client ask for the merged path: the front proxy would send the path on as it came.
+
+    Raises:
+        InvalidPath: The front proxy sends no redirect on.
+    """
+    if dialect.moved == "nothing":
+        raise InvalidPath(str(merged))
+    query = request.intake.forward[dialect.uri][0].partition(b"?")[2]
+    origin = b"" if dialect.moved == "path" else _origin(dialect, request)
+    await respond_moved(send, origin + merged.path, query)
 
 
 def _overridden(original: GateRequest) -> Iterator[GateRequest]:
