@@ -204,36 +204,45 @@ def _page(dialect: Dialect, access: Access, hand_out: HandOut) -> Page:
         except MergedPath as merged:
             await _send_elsewhere(dialect, request, merged, send)
             return
-        authorization, cookies = original.intake.authorization, original.intake.cookies
-        extra: tuple[tuple[bytes, bytes], ...] = ()
-        if gate.browsers is not None:
-            extra = tuple(await gate.browsers.log_out(gate, original))
-        if _is_for_nobody(gate, original):
-            authorization, cookies = None, [b""] if cookies else []
-            dropped = gate.dropped_cookies
-        elif not gate.rules.guards(original.path):
-            dropped = await gate.dropped_from(original)
-            authorization = authorization_without_ours(original)
-        else:
-            decision = await gate.decide(original)
-            gate.require_permission(decision, original, *_overridden(original))
-            dropped = gate.rules.own_cookies
-            if isinstance(decision, Granted):
-                authorization = None
-                if gate.rules.bearer_for(original.path, decision) is not None:
-                    authorization = await hand_out(gate, original, decision)
-                extra, dropped = decision.headers, gate.dropped_cookies
-            elif not (isinstance(decision, Unclaimed) and gate.is_for_upstream(decision, original)):
-                await gate.refuse(send, decision, request)
-                return
-        headers: RawHeaders = [(b"cache-control", b"no-store"), *extra]
-        if authorization is not None:
-            headers.append((b"authorization", authorization))
-        if cookies:
-            headers.append((COOKIE_HEADER, b"; ".join(without_cookies(cookies, dropped))))
-        await respond(send, 200, headers=headers)
+        headers = await _headers_of(gate, request, original, hand_out, send)
+        if headers is not None:
+            await respond(send, 200, headers=[(b"cache-control", b"no-store"), *headers])
 
     return answer
+
+
+async def _headers_of(
+    gate: Gate, request: GateRequest, original: GateRequest, hand_out: HandOut, send: Send
+) -> RawHeaders | None:
+    """Return what the front proxy sends on instead of the caller's credentials; None where the request was refused."""
+    authorization, cookies = original.intake.authorization, original.intake.cookies
+    extra: tuple[tuple[bytes, bytes], ...] = ()
+    if gate.browsers is not None:
+        extra = tuple(await gate.browsers.log_out(gate, original))
+    if _is_for_nobody(gate, original):
+        authorization, cookies = None, [b""] if cookies else []
+        dropped = gate.dropped_cookies
+    elif not gate.rules.guards(original.path):
+        dropped = await gate.dropped_from(original)
+        authorization = authorization_without_ours(original)
+    else:
+        decision = await gate.decide(original)
+        gate.require_permission(decision, original, *_overridden(original))
+        dropped = gate.rules.own_cookies
+        if isinstance(decision, Granted):
+            authorization = None
+            if gate.rules.bearer_for(original.path, decision) is not None:
+                authorization = await hand_out(gate, original, decision)
+            extra, dropped = decision.headers, gate.dropped_cookies
+        elif not (isinstance(decision, Unclaimed) and gate.is_for_upstream(decision, original)):
+            await gate.refuse(send, decision, request)
+            return None
+    headers: RawHeaders = [*extra]
+    if authorization is not None:
+        headers.append((b"authorization", authorization))
+    if cookies:
+        headers.append((COOKIE_HEADER, b"; ".join(without_cookies(cookies, dropped))))
+    return headers
 
 
 def _is_for_nobody(gate: Gate, original: GateRequest) -> bool:
