@@ -58,7 +58,7 @@ MALFORMED: dict[str, Headers] = {
 }
 """Authorization values that no backend may accept, whatever its kind, by name."""
 
-_THREADS = 8
+_THREADS = 6
 _ROUNDS = 4
 _RANDOM_TOKENS = 50
 

@@ -48,6 +48,4 @@ def find_path_fault(settings: Settings) -> str:
         url = urlsplit(settings.upstream.url)
         right = f"{url.scheme}://{url.netloc}{said}"
         return f"upstream.url: Airflow is below another path, by its own [api] base_url; set upstream.url = {right!r}"
-    if version.status == 200 and not is_api:
-        return f"upstream.url: {below}{_VERSION} is a page and no API; set the path of Airflow's [api] base_url"
     return ""

@@ -227,7 +227,7 @@ def test_when_too_many_wait_the_keys_that_are_held_go_on(jwks: JwksCache, issuer
     with ThreadPoolExecutor(MAX_WAITING) as pool:
         waiting = [pool.submit(jwks.find, "rsa") for _ in range(MAX_WAITING)]
         started.acquire(timeout=5)
-        until("all of them wait", lambda: jwks._document._flight._waiting == MAX_WAITING)
+        until("all of them wait", lambda: jwks._document._flight._waiting.total() == MAX_WAITING)
 
         found = jwks.find("rsa")
         go.set()

@@ -193,7 +193,9 @@ SOURCES = (
         "check that the database runs",
         69,
     ),
-    Setup("db-kind", (FILE, FILE + '\n[airflow_db]\nurl = "oracle://a/b"'), "airflow_db.url", "oracle", "correct"),
+    Setup(
+        "db-kind", (FILE, FILE + '\n[airflow_db]\nurl = "oracle://a/b"'), "airflow_db.url", "oracle", "write a URL of"
+    ),
     Setup(
         "mapping",
         (FILE, FILE + '\n[mapping]\nfile = "/no.toml"\n[lookup]\ndirectories = ["mapping"]'),
