@@ -40,7 +40,7 @@ METADATA_URL = "compat_auth.metadata_url"
 """Key in the WSGI environment under which a gate tells pages of ours that stand behind it `Occasion.metadata_url`."""
 
 JUDGED = "compat_auth.judged"
-"""Key in the WSGI environment under which a gate says who the caller is: an `Outcome`, or the error to answer with."""
+"""Key in the WSGI environment under which a gate says who the caller is, as an `Outcome` or the error to answer with."""
 
 
 class IdentityUser:

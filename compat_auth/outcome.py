@@ -11,7 +11,7 @@ ONLY_ASKED_ABOUT = "compat_auth.only_asked_about"
 """Set in the WSGI environment where a credential is only asked about, or taken back, which is no use of it."""
 
 MODULE_ENVIRON = "compat_auth.module_environ"
-"""Key in the WSGI environment: makes the environment that a module of Airflow 2 sees, with the body of the request."""
+"""Key in the WSGI environment of what makes the environment that an Airflow 2 module sees, with the request's body."""
 
 
 @dataclass(frozen=True, slots=True)

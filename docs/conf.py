@@ -5,6 +5,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 
+from pygments.lexers.special import TextLexer
+from sphinx.application import Sphinx
+
 from compat_auth import __version__
 
 project = "compat_auth"
@@ -35,6 +38,8 @@ nitpick_ignore = [
     ("py:class", "flask.app.Flask"),
     ("py:class", "collections.abc.Awaitable"),
     ("py:class", "collections.abc.Callable"),
+    ("py:class", "collections.abc.Container"),
+    ("py:class", "flask.wrappers.Response"),
     ("py:class", "collections.abc.Iterable"),
     ("py:class", "collections.abc.Mapping"),
     ("py:class", "collections.abc.MutableMapping"),
@@ -48,3 +53,8 @@ nitpick_ignore = [
     # A union of two documented protocols; Sphinx looks for a class.
     ("py:class", "Directory"),
 ]
+
+
+def setup(app: Sphinx) -> None:
+    """Name the languages that Pygments does not know, which are shown as they are."""
+    app.add_lexer("haproxy", TextLexer)

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,7 +144,7 @@ def family_of(pid: int) -> Iterator[int]:
 
 
 @contextmanager
-def frozen(process: Process) -> Iterator[None]:
+def frozen(process: Process) -> Generator[None]:
     """Let a program and its children keep their connections and answer nothing for the block."""
     pid = process.pid
     assert pid is not None
