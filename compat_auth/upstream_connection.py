@@ -16,6 +16,7 @@ from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import aiohttp
+from aiohttp.client_proto import ResponseHandler
 from multidict import CIMultiDict
 
 _TIMEOUT = re.compile(r"(?:^|[,\s])timeout\s*=\s*([0-9]{1,9})(?![0-9])", re.IGNORECASE)
@@ -85,8 +86,11 @@ def header_text(value: bytes) -> str:
     return value.decode("utf-8", "surrogateescape")
 
 
-def _has_ended(protocol: object, transport: asyncio.BaseTransport | None) -> bool:
+def _has_ended(protocol: ResponseHandler, transport: asyncio.BaseTransport | None) -> bool:
     if transport is None or transport.is_closing() or time.monotonic() > _ENDS[protocol]:
+        return True
+    if protocol.should_close:
+        # The event loop has read something since the last answer: the next caller would get it as its own.
         return True
     sock = transport.get_extra_info("socket")
     if sock is None:

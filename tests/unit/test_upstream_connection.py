@@ -110,3 +110,34 @@ async def test_a_body_that_streams_is_whole_on_the_next_connection(closing: str)
 
     assert status == 200
     assert received.partition(b"\r\n\r\n")[2] == b"3\r\none\r\n3\r\ntwo\r\n0\r\n\r\n"
+
+
+async def test_an_answer_that_nobody_asked_for_reaches_nobody() -> None:
+    answered = 0
+
+    async def answer_twice(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal answered
+        while (await reader.read(65536)).endswith(b"\r\n\r\n"):
+            answered += 1
+            writer.write(OK)
+            if answered == 1:
+                await asyncio.sleep(0.05)
+                writer.write(OK.replace(b"ok", b"no"))
+        writer.close()
+
+    async with (
+        await asyncio.start_server(answer_twice, "127.0.0.1", 0) as server,
+        aiohttp.ClientSession(request_class=UpstreamRequest, response_class=UpstreamResponse) as session,
+    ):
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        async with session.get(url) as answer:
+            await answer.read()
+        # Nothing is left in the socket: the event loop reads what comes while the connection is idle.
+        await asyncio.sleep(0.2)
+
+        with pytest.raises(StaleConnection):
+            await session.get(url)
+        async with session.get(url) as again:
+            body = await again.read()
+
+    assert body == b"ok"
