@@ -163,6 +163,9 @@ def _require_covered(scopes: tuple[Scope, ...]) -> None:
     request = flask.request
     # Flask has routed by the decoded path below the mount point: that very path, spelled as scopes spell it.
     path = quote(request.root_path.rstrip("/") + request.path, safe="/!$&'()*+,;=:@~")
+    if path.endswith("/") and any(str(value).endswith("/") for value in (request.view_args or {}).values()):
+        # To a rule that ends with <path:…>, the last slash is a part of what the path names.
+        path = f"{path[:-1]}%2F"
     overrides = (request.headers.get(name.decode("ascii")) for name in METHOD_OVERRIDES)
     methods = (request.method, *(value.strip().upper() for value in overrides if value is not None))
     if not all(allow(scopes, method, path) for method in methods):

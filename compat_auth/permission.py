@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from compat_auth.reach import reach_of
 from compat_auth.scopes import Scope, allow, needed_scopes
+from compat_auth.slashes import AIRFLOW_RESTS
 
 _MAX_TOLD = 5
 
@@ -24,7 +25,7 @@ def uncovered(scopes: Iterable[Scope], methods: Sequence[str], path: str, body: 
     Returns:
         "" where what is missing would be too long to be told.
     """
-    scopes = tuple(scopes)
+    scopes, path = tuple(scopes), _as_data(path)
     if not all(allow(scopes, method, path) for method in methods):
         return needed_scopes(methods, path)
     further = {(method, reached) for method in methods for reached in reach_of(method, path, body).paths}
@@ -34,3 +35,10 @@ def uncovered(scopes: Iterable[Scope], methods: Sequence[str], path: str, body: 
     return (
         " ".join(needed_scopes([method], reached) for method, reached in missing) if len(missing) <= _MAX_TOLD else ""
     )
+
+
+def _as_data(path: str) -> str:
+    """Return a path whose last slash stays where it is data: to Airflow, `/variables/a/` is the variable `a/`, not `a`."""
+    if path.endswith("/") and AIRFLOW_RESTS.match(path.encode("ascii")):
+        return f"{path[:-1]}%2F"
+    return path

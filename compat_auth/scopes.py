@@ -3,7 +3,8 @@
 A scope limits and never grants: the upstream's own permissions still apply. The grammar is that of Arvados' API tokens:
 
 - `GET /a` is that one path; `GET /a/` is everything below it, and not the path itself.
-- A trailing slash of the request does not count, so `GET /a/` is asked as `GET /a`.
+- A trailing slash of the request does not count, so `GET /a/` is asked as `GET /a`. Where it belongs to a key, the callers
+  of `allow` spell it `%2F`.
 - What allows GET allows HEAD. The query does not count. Methods and paths compare with case.
 - `{name}` in the place of a segment is any one segment: `GET /dags/{dag_id}/tasks`.
 - A path with an encoded slash has two readings, and a scope must cover both: servers differ in whether it parts segments.

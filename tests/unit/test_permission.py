@@ -16,6 +16,7 @@ from compat_auth.gate_rules import PathRequirement
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept
 from compat_auth.paths import Prefixes
+from compat_auth.permission import uncovered
 from compat_auth.reach import MAX_BODY_BYTES
 from compat_auth.requirements import Requirements
 from compat_auth.scope_bundles import parse_scopes
@@ -55,6 +56,12 @@ def app(monkeypatch: pytest.MonkeyPatch) -> Callable[[Identity], Flask]:
         app.add_url_rule("/sync", view_func=sync_view, methods=["GET", "POST"])
         app.add_url_rule("/async", view_func=async_view)
         app.add_url_rule("/open", view_func=open_async_view)
+
+        @requires_authentication
+        def keyed_view(key: str) -> str:
+            return f"key {key}"
+
+        app.add_url_rule("/keys/<path:key>", view_func=keyed_view)
         return app
 
     return make
@@ -332,3 +339,49 @@ async def test_forward_auth_refuses_a_limited_credential_what_only_the_body_woul
     sent = await call(gate, http_scope(b"/compat-auth/forward-auth/nginx", told))
 
     assert sent.status == status
+
+
+@pytest.mark.parametrize(
+    ("path", "scope", "covered"),
+    [
+        ("/api/v2/variables/a/", "GET /api/v2/variables/a", False),
+        ("/airflow/api/v2/pools/a/", "GET /airflow/api/v2/pools/a", False),
+        ("/api/v2/dags/d/dagRuns/r/taskInstances/t/xcomEntries/k/", "GET /api/v2/dags/d/dagRuns/r/taskInstances/t/xcomEntries/k", False),
+        ("/api/v1/variables/a/", "GET /api/v1/variables/a", False),
+        ("/api/v2/variables/a/", "GET /api/v2/variables/", True),
+        ("/api/v2/variables/", "GET /api/v2/variables", True),
+        ("/api/v2/dags/a/", "GET /api/v2/dags/a", True),
+    ],
+)  # fmt: skip
+def test_a_slash_at_the_end_counts_where_airflow_takes_it_for_a_part_of_the_key(
+    path: str, scope: str, covered: bool
+) -> None:
+    needed = uncovered([parse_scope(scope)], ["GET"], path, None)
+
+    assert (needed is None) is covered
+
+
+def test_the_scope_that_is_named_for_such_a_key_covers_it() -> None:
+    needed = uncovered([], ["GET"], "/api/v2/variables/a/", None)
+
+    assert needed == "GET:/api/v2/variables/a%2F"
+    assert uncovered([parse_scope("GET /api/v2/variables/a%2F")], ["GET"], "/api/v2/variables/a/", None) is None
+
+
+@pytest.mark.parametrize(
+    ("path", "scope", "status"),
+    [
+        ("/keys/a", "GET /keys/a", 200),
+        ("/keys/a/", "GET /keys/a", 403),
+        ("/keys/a/", "GET /keys/a%2F", 200),
+        ("/keys/a/", "GET /keys/", 200),
+    ],
+)
+def test_a_view_that_takes_the_rest_of_the_path_sees_the_slash_at_its_end_and_so_does_a_scope(
+    app: Callable[[Identity], Flask], path: str, scope: str, status: int
+) -> None:
+    client = app(limited(scope)).test_client()
+
+    response = client.get(path, headers={"Authorization": "Basic Zm9vOmJhcg=="})
+
+    assert response.status_code == status
