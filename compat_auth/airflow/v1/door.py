@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote_to_bytes, urlencode
@@ -17,11 +18,12 @@ from compat_auth.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send
 from compat_auth.client_watch import ClientGone
 from compat_auth.errors import UpstreamError
 from compat_auth.gate import INTAKE, Demand
+from compat_auth.tally import network_of
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """For one answer. Airflow lists 100 objects at a time, some kilobytes each; logs are not held but streamed."""
 MAX_HELD_BYTES = 64 * 1024 * 1024
-"""For all answers that are held in a process at one time."""
+"""For all answers that are held in a process at one time; half of it for those of one caller: one always fits."""
 # What describes the body, the wish for one, or a page: none of it is true of the call. Airflow takes a request with a
 # Referer for one of its UI.
 _NOT_PASSED_ON = frozenset(
@@ -31,24 +33,43 @@ _NOT_PASSED_ON = frozenset(
 
 
 class Room:
-    """How many bytes of answers a process holds; used on one event loop.
+    """How many bytes of answers a process holds, at most half of them for one caller; used on one event loop.
 
     Args:
-        limit: For all answers together.
+        limit: For all answers together. One answer of the largest size has room while nothing else is held.
     """
 
     def __init__(self, limit: int = MAX_HELD_BYTES) -> None:
-        self.limit = limit
-        self.held = 0
+        self._limit = limit
+        self._for_one = max(limit // 2, MAX_ANSWER_BYTES)
+        self._held: Counter[str] = Counter()
+
+    @property
+    def held(self) -> int:
+        """How many bytes are held now."""
+        return self._held.total()
 
     @contextlib.contextmanager
-    def share(self) -> Generator[Share]:
-        """Give one request its share, until the block ends and what it holds can go."""
-        share = Share(self)
+    def share(self, client: str = "") -> Generator[Share]:
+        """Give one request its share, until the block ends and what it holds can go.
+
+        Args:
+            client: Address of the caller; those of one network share their half.
+        """
+        share = Share(self, network_of(client))
         try:
             yield share
         finally:
-            self.held -= share.size
+            self._held[share.caller] -= share.size
+            if not self._held[share.caller]:
+                del self._held[share.caller]
+
+    def take(self, caller: str, size: int) -> bool:
+        """Hold so many bytes more for a caller, and return whether there was room."""
+        if self.held + size > self._limit or self._held[caller] + size > self._for_one:
+            return False
+        self._held[caller] += size
+        return True
 
 
 @dataclass(slots=True)
@@ -57,10 +78,12 @@ class Share:
 
     Attributes:
         room: Of the process.
+        caller: Whose request it is.
         size: In bytes.
     """
 
     room: Room
+    caller: str = ""
     size: int = 0
 
     def take(self, size: int) -> None:
@@ -69,9 +92,8 @@ class Share:
         Raises:
             V1Problem: There is no room for them: 503, to come back later.
         """
-        if self.room.held + size > self.room.limit:
+        if not self.room.take(self.caller, size):
             raise V1Problem(503, "too many large answers at one time; try again, or ask for less (limit)")
-        self.room.held += size
         self.size += size
 
 

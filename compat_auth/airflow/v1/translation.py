@@ -24,7 +24,7 @@ from compat_auth.airflow.v1.router import V1
 from compat_auth.asgi import ASGIApp, RawHeaders, Receive, Scope, Send
 from compat_auth.client_watch import ClientGone, body_parts
 from compat_auth.errors import NoSuchPage
-from compat_auth.gate import DEMAND, Demand, Gate, Page
+from compat_auth.gate import DEMAND, INTAKE, Demand, Gate, Page
 from compat_auth.request import GateRequest
 from compat_auth.strict_json import count_containers
 from compat_auth.swagger_ui import swagger_files, swagger_ui
@@ -66,7 +66,7 @@ class V1Translation:
             await self._app(scope, receive, send)
             return
         try:
-            with self._room.share() as share:
+            with self._room.share(_client_of(scope)) as share:
                 await self._answer(scope, path.removeprefix(V1), receive, send, share)
         except ClientGone:
             return
@@ -158,6 +158,12 @@ def _path_of(scope: Scope) -> str:
         return ""
     path: str = scope["raw_path"].decode("latin-1")
     return path
+
+
+def _client_of(scope: Scope) -> str:
+    extensions: Mapping[str, Any] = scope.get("extensions") or {}
+    request: GateRequest | None = extensions.get(INTAKE)
+    return "" if request is None else request.client
 
 
 def _demand(scope: Scope, operation: Operation) -> Demand | None:

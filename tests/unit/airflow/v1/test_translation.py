@@ -2,15 +2,19 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from compat_auth.airflow.v1.door import Room
+from compat_auth.airflow.v1.door import MAX_ANSWER_BYTES, Room
+from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.airflow.v1.translation import MAX_BODY_BYTES, MAX_CONTAINERS, V1Translation
 from compat_auth.asgi import Message, RawHeaders, Receive, Scope, Send
 from compat_auth.errors import NotPermitted, UpstreamUnreachable
-from compat_auth.gate import DEMAND
+from compat_auth.gate import DEMAND, INTAKE
+from compat_auth.headers import Intake
+from compat_auth.request import GateRequest
 
 JSON_BODY: RawHeaders = [(b"content-type", b"application/json")]
 PLAIN = {"pools": [], "total_entries": 0}
@@ -61,6 +65,7 @@ def ask(
     headers: RawHeaders | None = None,
     demand: Any = permit,
     messages: list[Message] | None = None,
+    intake: GateRequest | None = None,
 ) -> Heard:
     messages = [] if messages is None else messages
     parts = [body[at : at + 65536] for at in range(0, len(body), 65536)] or [b""]
@@ -79,7 +84,7 @@ def ask(
         "path": path,
         "query_string": query,
         "headers": headers or [(b"host", b"h"), (b"authorization", b"Bearer caller")],
-        "extensions": {DEMAND: demand},
+        "extensions": {DEMAND: demand} if intake is None else {DEMAND: demand, INTAKE: intake},
     }
     asyncio.run(application(scope, receive, send))
     return Heard(messages)
@@ -282,6 +287,32 @@ def test_answers_that_are_held_have_room_for_all_of_them_together() -> None:
 
     assert (refused.status, refused.header(b"retry-after")) == (503, b"1")
     assert (answered.status, room.held) == (200, 0)
+
+
+def test_who_reads_large_answers_slowly_leaves_room_for_an_answer_of_the_largest_size_to_others() -> None:
+    room = Room()
+    with room.share("2001:db8::1") as first, room.share("2001:db8::2") as second, room.share("192.0.2.1") as other:
+        first.take(MAX_ANSWER_BYTES)
+
+        with pytest.raises(V1Problem, match="too many large answers"):
+            second.take(1)
+        other.take(MAX_ANSWER_BYTES)
+    again = room.held
+
+    assert again == 0
+
+
+def test_the_caller_of_an_answer_that_is_held_is_the_client_of_the_request() -> None:
+    room = Room()
+    client = GateRequest({}, Intake([], b"a", None, [], {}), "GET", b"/", b"", "192.0.2.1")
+    application = V1Translation(Behind({"key": "k", "value": "x"}), room=room)
+    with room.share("192.0.2.1") as same:
+        same.take(MAX_ANSWER_BYTES)
+
+        refused = ask(application, "/api/v1/variables/k", intake=client)
+        answered = ask(application, "/api/v1/variables/k", intake=replace(client, client="192.0.2.2"))
+
+    assert (refused.status, answered.status) == (503, 200)
 
 
 def test_room_is_given_back_when_the_upstream_fails_or_the_client_has_gone() -> None:
