@@ -12,6 +12,10 @@ from contextlib import contextmanager
 PAUSE_S = 1.0
 # A server that answers nobody for so long is taken for silent: later callers are refused at once.
 PATIENCE_S = 2.0
+# How much longer than the slowest answer of late the next one may take, before it counts as missing.
+_SLACK = 1.5
+# A login that failed slowly once fails slowly again: the delay after a wrong password is the server's setting.
+_REMEMBERED_S = 600.0
 # Half of the threads that the chain has by default: the other half is for requests that need no such server.
 MAX_CALLERS = 8
 
@@ -22,12 +26,14 @@ class Outage:
     Args:
         monotonic: Clock, in seconds.
         patience_s: When a caller has waited for so long and nobody has got an answer since, no other caller joins it.
-            Where `MAX_CALLERS` wait already, half of it is enough.
+            Where `MAX_CALLERS` wait already, half of it is enough. A server that has taken longer over an answer lately,
+            such as one that delays the refusal of a wrong password, has half as long again as that answer took.
     """
 
     _again_at: float | None
     _is_tried: bool
     _answered_at: float
+    _slowest: tuple[float, float]
     _waiting: dict[object, float]
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic, *, patience_s: float = PATIENCE_S) -> None:
@@ -87,17 +93,29 @@ class Outage:
         if not self._waiting:
             return
         silent_s = now - max(min(self._waiting.values()), self._answered_at)
-        if silent_s >= self._patience_s / (2 if len(self._waiting) >= MAX_CALLERS else 1):
+        patience_s = self._patience_s / (2 if len(self._waiting) >= MAX_CALLERS else 1)
+        if silent_s >= max(patience_s, _SLACK * self._slowest_s(now)):
             raise ConnectionError(f"silent for {silent_s:.1f} s, and others wait for it")
 
     def _leave(self, call: object, was_away: bool, *, again_at: float | None) -> None:
         with self._lock:
-            del self._waiting[call]
+            began, now = self._waiting.pop(call), self._monotonic()
             if again_at is None:
-                self._answered_at = self._monotonic()
+                self._answered_at = now
+                self._remember(now - began, now)
             self._again_at = again_at
             if was_away:
                 self._is_tried = False
+
+    def _remember(self, took_s: float, now: float) -> None:
+        slowest_s = self._slowest_s(now)
+        if _SLACK * took_s >= slowest_s:
+            self._slowest = max(took_s, slowest_s), now
+
+    def _slowest_s(self, now: float) -> float:
+        """Return how long the slowest answer of late has taken; 0 where nothing is known."""
+        took_s, at = self._slowest
+        return took_s if now - at < _REMEMBERED_S else 0.0
 
     def _start_afresh(self) -> None:
         # No caller of the process that we were forked from waits in this one, and a lock that it held would never open.
@@ -106,6 +124,7 @@ class Outage:
         self._again_at = None
         self._is_tried = False
         self._answered_at = float("-inf")
+        self._slowest = 0.0, float("-inf")
         self._waiting = {}
 
 

@@ -92,6 +92,42 @@ def test_an_answer_to_one_caller_shows_that_the_server_is_not_silent() -> None:
             pass
 
 
+def test_a_server_that_is_slow_to_say_no_is_not_silent_to_others() -> None:
+    outage = Outage(clock := Clock())
+    with outage.trying():
+        clock.time += 3 * PATIENCE_S
+
+    with contextlib.ExitStack() as guessing:
+        for _ in range(MAX_CALLERS):
+            guessing.enter_context(outage.trying())
+        clock.time += 3 * PATIENCE_S
+        with outage.trying():
+            pass
+
+
+def test_a_server_that_is_slow_and_then_silent_is_found_out() -> None:
+    outage = Outage(clock := Clock())
+    with outage.trying():
+        clock.time += 3 * PATIENCE_S
+
+    with outage.trying():
+        clock.time += 1.5 * 3 * PATIENCE_S
+        with pytest.raises(ConnectionError, match="silent"), outage.trying():
+            pytest.fail("asked")
+
+
+def test_how_slow_a_server_was_is_forgotten_when_it_stays_quick() -> None:
+    outage = Outage(clock := Clock())
+    with outage.trying():
+        clock.time += 3 * PATIENCE_S
+    clock.time += 600
+
+    with outage.trying():
+        clock.time += PATIENCE_S
+        with pytest.raises(ConnectionError, match="silent"), outage.trying():
+            pytest.fail("asked")
+
+
 def test_where_many_wait_already_patience_is_shorter() -> None:
     outage = Outage(clock := Clock())
 
