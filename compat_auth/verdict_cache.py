@@ -137,6 +137,11 @@ class VerdictCache:
         verdict = self._load(self._digest(token))
         return verdict.reason if verdict is not None and verdict.claims is None else ""
 
+    def has_accepted(self, token: str) -> bool:
+        """Return whether the source has said yes to a token, as far as that is remembered; it may have ended since."""
+        verdict = self._store.load(self._digest(token))
+        return verdict is not None and verdict.claims is not None
+
     def _digest(self, token: str) -> bytes:
         framed = len(self._source).to_bytes(4, "big") + self._source + token.encode()
         return blake2b(framed, key=self._store.digest_key, digest_size=32).digest()

@@ -23,6 +23,7 @@ from compat_auth.pinned_links import PinnedLinks
 from compat_auth.shared_verdicts import open_verdicts
 from compat_auth.sign_in import SignIn
 from compat_auth.subject_links import ConfiguredLinks, SubjectLinks
+from compat_auth.tally import share_of
 from compat_auth.tokens import read_unverified
 from compat_auth_backends.openid.claims import credential_id_of
 from compat_auth_backends.openid.code_flow import CodeFlow
@@ -95,6 +96,7 @@ class OidcBackend(Backend):
                 store=open_verdicts(settings, settings.oidc.cache_entries),
                 refusals=refusals,
                 links=_links(settings, table),
+                wrong_per_minute=share_of(settings.oidc.failures_per_minute, settings.serve.workers),
             )
             for earlier in issuers:
                 if earlier.name == issuer.name:
@@ -113,6 +115,7 @@ class OidcBackend(Backend):
         """Accept the bearer of a good token; skip a token of nobody we know.
 
         Raises:
+            TooManyRequests: Too many wrong tokens that only the issuer can read came from the address.
             BackendUnavailable: The issuer, the directory or the store could not be asked.
         """
         if not isinstance(credential, Bearer):

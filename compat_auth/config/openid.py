@@ -113,3 +113,8 @@ class OidcSettings(Section):
         default=600, ge=0, le=600, description="Seconds for which an issuer's answer about a token is believed."
     )
     cache_entries: int = Field(default=10_000, ge=1, description="Answers remembered, for each issuer and worker.")
+    failures_per_minute: int = Field(
+        default=100,
+        ge=1,
+        description="Tokens that an issuer may call wrong, from one address in a minute; then it is asked about no others.",
+    )

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import flask
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
@@ -19,7 +20,7 @@ from compat_auth.config import GoogleOpenIdSettings, OidcIssuerSettings
 from compat_auth.credentials import Bearer
 from compat_auth.directory import DirectoryUser
 from compat_auth.endpoint import Endpoint
-from compat_auth.errors import BackendUnavailable
+from compat_auth.errors import BackendUnavailable, TooManyRequests
 from compat_auth.jwks_cache import JwksCache
 from compat_auth.lookup import Lookup
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
@@ -493,6 +494,63 @@ def test_discovered_endpoints_on_another_host_are_not_asked(issuer: StubIssuer, 
 
 INTROSPECTION: dict[str, Any] = {"introspection": True, "client_id": "gateway", "client_secret": "s%c +ret"}
 GOOD: dict[str, Any] = {"active": True, "sub": "alice", "aud": AUDIENCE, "client_id": "web", "scope": "read"}
+
+
+@pytest.fixture
+def guessed_at(issuer: StubIssuer) -> Callable[[str, str], Outcome | str]:
+    """Ask a backend, which an address may show three wrong tokens a minute, about a token from an address."""
+    table = OidcIssuerSettings.model_validate({"issuer": issuer.url, "audience": [AUDIENCE], **INTROSPECTION})
+    checker = Issuer(table, "oidc.issuers[0]", cache_ttl_s=0.2, wrong_per_minute=3)
+    backend = OidcBackend((checker,), Lookup((Users(),), needs_key=True))
+    app = flask.Flask("test")
+
+    def ask(token: str, client: str) -> Outcome | str:
+        with app.test_request_context(environ_base={"REMOTE_ADDR": client}):
+            try:
+                return backend.authenticate(Bearer(token))
+            except TooManyRequests:
+                return "wait"
+
+    return ask
+
+
+def test_who_guesses_at_opaque_tokens_has_to_wait_before_the_issuer_is_asked_again(
+    issuer: StubIssuer, guessed_at: Callable[[str, str], Outcome | str]
+) -> None:
+    issuer.says["/introspect"] = Answer({"active": False})
+
+    outcomes = [guessed_at(f"guess-{number}", f"2001:db8::{number}") for number in range(10)]
+
+    assert [outcome == "wait" for outcome in outcomes] == [False] * 3 + [True] * 7
+    assert issuer.asked["/introspect"] == 3
+
+
+def test_guesses_keep_out_neither_other_addresses_nor_a_token_that_has_worked(
+    issuer: StubIssuer, guessed_at: Callable[[str, str], Outcome | str]
+) -> None:
+    issuer.says["/introspect"] = Answer(GOOD)
+    guessed_at("good", "192.0.2.66")
+    issuer.says["/introspect"] = Answer({"active": False})
+    for number in range(10):
+        guessed_at(f"guess-{number}", "192.0.2.66")
+    issuer.says["/introspect"] = Answer(GOOD)
+    # What the issuer said about the good one is no longer believed.
+    time.sleep(0.3)
+
+    neighbour, stranger = guessed_at("good", "192.0.2.66"), guessed_at("another", "198.51.100.1")
+
+    assert isinstance(neighbour, Accept)
+    assert isinstance(stranger, Accept)
+
+
+def test_right_tokens_are_no_guesses_however_many(
+    issuer: StubIssuer, guessed_at: Callable[[str, str], Outcome | str]
+) -> None:
+    issuer.says["/introspect"] = Answer(GOOD)
+
+    outcomes = [guessed_at(f"good-{number}", "192.0.2.66") for number in range(10)]
+
+    assert all(isinstance(outcome, Accept) for outcome in outcomes)
 
 
 def test_a_good_opaque_token_is_accepted_and_our_client_is_named_as_the_rfc_says(

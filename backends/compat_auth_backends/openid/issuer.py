@@ -18,7 +18,7 @@ from compat_auth.file_modes import read_unwritable
 from compat_auth.jwks_cache import JwksCache
 from compat_auth.strict_json import is_list
 from compat_auth.subject_links import ConfiguredLinks, SubjectLinks
-from compat_auth.tally import network_of
+from compat_auth.tally import Tries, network_of
 from compat_auth.token_claims import CLOCK_SKEW_S
 from compat_auth.tokens import algorithm_of
 from compat_auth.verdict_cache import MemoryVerdicts, Verdict, VerdictCache, VerdictStore
@@ -40,6 +40,7 @@ _NOT_OF_ACCESS_TOKENS = ("at_hash", "c_hash", "s_hash", "events")
 _BOUND = "cnf"
 _MAX_OPAQUE_BYTES = 4096
 _ENTRIES = 10_000
+WRONG_PER_MINUTE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class Issuer:
             push it out there.
         links: Which names its accounts are linked to; None: the setting `subjects`.
         now: Seconds since the epoch.
+        wrong_per_minute: Tokens that it may call wrong, from one address in a minute, before it is asked about no more.
 
     Raises:
         ConfigError: The settings do not fit together.
@@ -96,8 +98,10 @@ class Issuer:
         refusals: VerdictStore | None = None,
         links: SubjectLinks | None = None,
         now: Callable[[], float] = time.time,
+        wrong_per_minute: int = WRONG_PER_MINUTE,
     ) -> None:
         _check(settings, where)
+        self._guesses = Tries(wrong_per_minute, "too many wrong tokens from this address")
         self.name = settings.issuer
         self._settings = settings
         self._audience = tuple(settings.audience)
@@ -229,12 +233,13 @@ class Issuer:
             NotKnown: It does not know the token, and nothing else says that the token is its own.
             InvalidToken: The token is not right.
             NoSuchUser: The name that it tells is linked to another account.
+            TooManyRequests: The address has shown too many wrong ones.
             BackendUnavailable: The issuer could not be asked.
         """
         self._require_not_refused(token)
         introspects = bool(self._settings.introspection)
         ask = self._remote.introspect if introspects else self._remote.ask_userinfo
-        verdict = self._ask(token, lambda: ask(token), {})
+        verdict = self._ask(token, lambda: self._ask_about_stranger(token, ask), {})
         if verdict.claims is None:
             if not self.opaque_prefix:
                 raise NotKnown(verdict.reason)
@@ -275,8 +280,23 @@ class Issuer:
             return Verdict(min(ends), answer)
 
         # Anybody can show tokens that only the issuer can tell from good ones.
-        client = (flask.request.remote_addr if flask.has_request_context() else None) or ""
-        return self._verdicts.judge(token, judge, caller=network_of(client))
+        return self._verdicts.judge(token, judge, caller=_network())
+
+    def _ask_about_stranger(self, token: str, ask: Callable[[str], Mapping[str, Any] | str]) -> Mapping[str, Any] | str:
+        """Return what the issuer says, unless the address has shown too many wrong tokens; one that was right is no guess.
+
+        Raises:
+            TooManyRequests: It has.
+            Overloaded: Those before it are still being looked at.
+            BackendUnavailable: The issuer could not be asked.
+        """
+        network = _network()
+        if not network or self._verdicts.has_accepted(token):
+            return ask(token)
+        with self._guesses.one(network) as tried:
+            answer = ask(token)
+            tried.failed = isinstance(answer, str)
+        return answer
 
     def _check_introspected(self, claims: Mapping[str, Any]) -> None:
         now = self._now()
@@ -327,6 +347,12 @@ class Issuer:
             believed_until,
             is_list(amr) and "mfa" in amr,
         )
+
+
+def _network() -> str:
+    """Return the network of the caller; "" where nobody calls."""
+    client = flask.request.remote_addr if flask.has_request_context() else None
+    return network_of(client) if client else ""
 
 
 def _check(settings: OidcIssuerSettings, where: str) -> None:
