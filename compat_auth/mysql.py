@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import ssl
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 from sqlalchemy import create_engine, event
@@ -120,12 +121,36 @@ def _connector(url: URL) -> Callable[[], Any]:
         arguments["unix_socket"] = parameters["unix_socket"]
 
     def connect() -> Any:
-        import pymysql  # noqa: PLC0415  # an extra
-
         mode = _mode_of(parameters)
-        return pymysql.connect(**arguments, ssl=_context(mode, parameters), ssl_disabled=mode == "DISABLED")
+        kind = _connection_type(requires_tls=mode not in ("DISABLED", "PREFERRED"))
+        return kind(**arguments, ssl=_context(mode, parameters), ssl_disabled=mode == "DISABLED")
 
     return connect
+
+
+@cache
+def _connection_type(*, requires_tls: bool) -> Callable[..., Any]:
+    """Return PyMySQL's connection; one that requires TLS sends nothing to a server that says it has none.
+
+    PyMySQL before 1.2 goes on in the clear then, whatever it was asked for.
+    """
+    import pymysql  # noqa: PLC0415  # an extra
+    from pymysql.constants import CLIENT, CR  # noqa: PLC0415
+
+    plain: Any = pymysql.connections.Connection
+
+    class Encrypted(plain):  # type: ignore[misc]  # generic in its types alone
+        server_capabilities: int
+
+        def _request_authentication(self) -> None:
+            if not self.server_capabilities & CLIENT.SSL:
+                raise pymysql.OperationalError(
+                    CR.CR_SSL_CONNECTION_ERROR, "ssl_mode requires TLS, and the server has none"
+                )
+            inherited: Any = super()
+            inherited._request_authentication()  # noqa: SLF001  # the one place between greeting and password
+
+    return Encrypted if requires_tls else plain
 
 
 def _parameters(url: URL) -> Mapping[str, str]:
