@@ -125,6 +125,13 @@ async def test_where_it_is_not_wanted_nobody_is_led_to_our_login(
         ("next=%2F%C3%A4%FF", "/"),
         ("next=http%3A%2F%2Fgateway.example%40evil.example%2F", "/"),
         ("next=http%3A%2F%2Fgateway.example%2F%2Fevil.example", "/"),
+        ("next=%2Fdags%2Ftiny%3Ftab%3Dx%2312", "/dags/tiny?tab=x#12"),
+        ("next=http%3A%2F%2Fgateway.example%2Fdags%2312", "/dags#12"),
+        ("next=%2Fdags%3Fstate%3D%5B%22a%7Cb%22%5D", "/dags?state=%5B%22a%7Cb%22%5D"),
+        ("next=%2Fdags%2F%C3%A4", "/dags/%C3%A4"),
+        ("next=%2Fdags%23%0D%0AX%3A1", "/dags#%0D%0AX:1"),
+        ("next=%2F%2Fevil.example%23%2Fdags", "/"),
+        ("next=%2F%7C%5C%2Fevil.example", "/"),
     ],
 )
 async def test_with_ours_the_upstreams_login_is_our_login_and_leads_nowhere_else(
