@@ -264,6 +264,38 @@ async def test_a_session_is_sent_back_from_the_upstreams_login_with_a_new_cookie
     assert any(value.startswith(b"_token=") for value in sent.values(b"set-cookie"))
 
 
+@pytest.mark.parametrize("path", [path for path in LOGINS if path != "/api/v2/auth/login"])
+async def test_who_is_logged_in_gets_the_form_of_pages_that_know_no_login_but_their_own(
+    tmp_path: Path, upstream: Recorder, path: str
+) -> None:
+    async with gateway_of(tmp_path, upstream, session={"login": "ours"}) as gateway:
+        browser = Browser(gateway)
+        await browser.log_in()
+        upstream.take()
+
+        sent = await browser.ask(path, None, NAVIGATE)
+
+    (arrived,) = upstream.take()
+    assert (sent.status, arrived.target) == (200, path.encode())
+
+
+@pytest.mark.parametrize("path", LOGINS)
+@pytest.mark.parametrize("kept", ["_token", COOKIE])
+async def test_one_cookie_alone_does_not_lead_to_the_upstreams_form(
+    tmp_path: Path, upstream: Recorder, path: str, kept: str
+) -> None:
+    async with gateway_of(tmp_path, upstream, session={"login": "ours"}) as gateway:
+        browser = Browser(gateway)
+        await browser.log_in()
+        alone = Browser(gateway, {kept: browser.cookies[kept]})
+        upstream.take()
+
+        sent = await alone.ask(path, None, NAVIGATE)
+
+    assert sent.status == 302
+    assert upstream.take() == []
+
+
 async def test_a_session_whose_cookie_the_upstream_refuses_is_shown_the_login_and_not_sent_in_circles(
     tmp_path: Path, upstream: Recorder
 ) -> None:
