@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, quote, urlsplit
 
 from compat_auth.claimed_token import read_claimed
 from compat_auth.navigation import is_from_own_pages, is_navigation
 from compat_auth.request import GateRequest
 from compat_auth.safe_next import safe_next
+
+# What RFC 3986 has in a URL. Browsers leave "[", "|" and others as they are in a query.
+_LAWFUL = "%/?#:@!$&'()*+,;=~"
 
 
 def shows_page(request: GateRequest) -> bool:
@@ -32,15 +35,15 @@ def _header(request: GateRequest, name: bytes) -> str | None:
 
 
 def target_of(request: GateRequest) -> str:
-    """Return the path and query that a browser has asked for."""
+    """Return the path and query that a browser has asked for, as RFC 3986 has them."""
     query = b"?" + request.query if request.query else b""
-    return safe_next(request.root + (request.path + query).decode("ascii"), f"{request.root}/")
+    return safe_next(quote(request.root + (request.path + query).decode("ascii"), safe=_LAWFUL), f"{request.root}/")
 
 
 def asked_for(request: GateRequest) -> str:
     """Return where the upstream's `next` leads, as a path of this host."""
-    wanted = parse_qs(request.query.decode("ascii")).get("next", [""])[0]
     try:
+        wanted = parse_qs(request.query.decode("ascii"), errors="strict").get("next", [""])[0]
         parts = urlsplit(wanted)
     except ValueError:
         return f"{request.root}/"
@@ -48,8 +51,8 @@ def asked_for(request: GateRequest) -> str:
         # Airflow's pages name the whole address.
         if f"{parts.scheme}://{parts.netloc}".lower() != _origin(request).lower():
             return f"{request.root}/"
-        wanted = parts._replace(scheme="", netloc="", fragment="").geturl()
-    return safe_next(wanted, f"{request.root}/")
+        wanted = parts._replace(scheme="", netloc="").geturl()
+    return safe_next(quote(wanted, safe=_LAWFUL), f"{request.root}/")
 
 
 def has_ended(token: str) -> bool:

@@ -32,7 +32,9 @@ from compat_auth.web.logout import end_along
 from compat_auth.web.site import BLUEPRINT
 
 # Where Airflow's pages send a browser to log in: 3.x, FabAuthManager and SimpleAuthManager, and 2.x.
-LOGINS = frozenset((b"/api/v2/auth/login", b"/auth/login", b"/auth/login/", b"/login", b"/login/"))
+# Where Airflow's own pages send a browser that has no login. The others are addresses of the auth manager's form.
+_PAGES_LOGIN = b"/api/v2/auth/login"
+LOGINS = frozenset((_PAGES_LOGIN, b"/auth/login", b"/auth/login/", b"/login", b"/login/"))
 """Whole paths."""
 _METHODS = frozenset(("GET", "POST"))
 # A page asks for many things at once; all of them get one token.
@@ -126,6 +128,8 @@ class BrowserVisits:
         if self._rules.login != "ours" or not self._name:
             return send
         if self._rules.is_airflow and request.path in LOGINS and shows_page(request):
+            if await self._needs_own_form(gate, request):
+                return send
             await self._log_in(gate, request, send)
             return None
         if await self._has_living_token(gate, request):
@@ -145,6 +149,17 @@ class BrowserVisits:
         if not any(cookie_values(cookies, name) for name in names) or not comes_from_own_pages(request):
             return []
         return await self._in_app(gate, request, lambda: end_along(self._upstream_cookie))
+
+    async def _needs_own_form(self, gate: Gate, request: GateRequest) -> bool:
+        """Return whether a browser that is logged in here comes to the form of the upstream's auth manager.
+
+        FAB's pages for users, roles and one's password know FAB's own session alone, which only its form gives. Our login
+        would lead back to the page, which would send the browser here again.
+        """
+        cookies = request.intake.cookies
+        if request.path == _PAGES_LOGIN or not any(cookie_values(cookies, own) for own in self._own_names):
+            return False
+        return await self._has_living_token(gate, request)
 
     async def _log_in(self, gate: Gate, request: GateRequest, send: Send) -> None:
         """Answer a browser that the upstream's pages send to log in: with a new cookie, else with our login page."""

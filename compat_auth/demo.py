@@ -112,7 +112,12 @@ class Upstream:
         if scope["type"] != "http":
             return
         if scope["path"] != WHOAMI_PATH:
-            await respond_wording(send, RefusalStyle().word(404, detail=f"the demo has {WHOAMI_PATH} only"))
+            await respond_wording(
+                send,
+                RefusalStyle().word(
+                    404, detail=f"the demo has {WHOAMI_PATH} only; /compat-auth/docs is a page for browsers"
+                ),
+            )
             return
         headers = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
         try:

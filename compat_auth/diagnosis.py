@@ -22,7 +22,7 @@ from compat_auth.sealed_box import sharing_secrets
 from compat_auth.store.database import Database
 from compat_auth.store.migration import require_known_tables
 from compat_auth.strategies import Minted, build_strategy
-from compat_auth.upstream_path import find_path_fault
+from compat_auth.upstream_path import find_path_fault, find_way_around
 from compat_auth.upstream_probe import UpstreamProbe
 from compat_auth.useless_settings import (
     is_serving,
@@ -196,6 +196,8 @@ def _upstream(settings: Settings) -> Iterator[Finding]:
     yield Finding("upstream", detail=found)
     yield _try("upstream clock", lambda: _clock(settings, probe))
     if is_airflow:
+        if way := find_way_around(settings):
+            yield Finding("browsers", detail=way)
         yield from _tokens(settings, probe)
 
 

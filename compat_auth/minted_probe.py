@@ -88,7 +88,8 @@ def _refused_signature(settings: Settings, answer: HttpAnswer) -> Exception:
     if settings.token.strategy == "shared_secret":
         return ConfigError(
             "token.secret: Airflow refuses the signature, so its secret is another; copy [api_auth] jwt_secret of "
-            "airflow.cfg, or AIRFLOW__API_AUTH__JWT_SECRET of the API server, and restart Airflow if it was changed"
+            "airflow.cfg, or AIRFLOW__API_AUTH__JWT_SECRET of the API server, and restart Airflow if it was changed; where "
+            "neither is there, as in an airflow.cfg of Airflow 2, each process of Airflow makes up its own: set one"
         )
     return ConfigError(
         "token.key_file: Airflow refuses the signature, so it does not know our key; add the output of `compat-auth keys "

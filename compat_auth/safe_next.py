@@ -9,15 +9,17 @@ from compat_auth.errors import InvalidPath
 from compat_auth.paths import canonical_path, canonical_query
 
 _MAX_LENGTH = 2048
-# RFC 3986 without "#": no blank, no control character, no backslash, nothing beyond ASCII.
-_TARGET = re.compile(r"/[A-Za-z0-9_\-.~!$&'()*+,;=:@/%]*(?:\?[A-Za-z0-9_\-.~!$&'()*+,;=:@/%?]*)?\Z")
+# RFC 3986: no blank, no control character, no backslash, nothing beyond ASCII.
+_TARGET = re.compile(
+    r"/[A-Za-z0-9_\-.~!$&'()*+,;=:@/%]*(?:\?[A-Za-z0-9_\-.~!$&'()*+,;=:@/%?]*)?(?:#[A-Za-z0-9_\-.~!$&'()*+,;=:@/%?]*)?\Z"
+)
 # What browsers and servers take for the beginning of another host.
 _OTHER_HOST = re.compile(r"[/\\]\s*[/\\]")
 _BASE = "https://ourselves.invalid"
 
 
 def safe_next(value: str | None, fallback: str = "/") -> str:
-    """Return the path and query when they lead nowhere but to this host, else the fallback.
+    """Return the path, query and fragment when they lead nowhere but to this host, else the fallback.
 
     Args:
         value: What the caller asks for.
@@ -25,6 +27,8 @@ def safe_next(value: str | None, fallback: str = "/") -> str:
     """
     if not value or len(value) > _MAX_LENGTH or not _TARGET.match(value):
         return fallback
+    # A fragment stays in the browser: it names a place in the page, such as a line of a log.
+    value, hash_sign, fragment = value.partition("#")
     path, question, query = value.partition("?")
     try:
         target = canonical_path(path.encode("ascii")).decode("ascii")
@@ -39,4 +43,4 @@ def safe_next(value: str | None, fallback: str = "/") -> str:
     resolved = urlsplit(urljoin(f"{_BASE}/compat-auth/login", target))
     if f"{resolved.scheme}://{resolved.netloc}" != _BASE or resolved.path != target.partition("?")[0]:
         return fallback
-    return target
+    return target + hash_sign + fragment

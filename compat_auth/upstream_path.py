@@ -15,6 +15,7 @@ from compat_auth.http_question import HttpPeer, NoAnswer
 from compat_auth.root_path import RootPath
 
 _LOGIN_PATH = "/auth/token"
+_PAGES_LOGIN = "/api/v2/auth/login"
 _VERSION = "/api/v2/version"
 _BASE = re.compile(rb"<base href=\"(?:https?://[^/\"]*)?(/[A-Za-z0-9._~/-]*)\"")
 _PATIENCE_S = 10.0
@@ -30,11 +31,7 @@ def find_path_fault(settings: Settings) -> str:
     Raises:
         ConfigError: The URL is missing or not one.
     """
-    login = UpstreamLogin.from_settings(settings)
-    below = login.path.removesuffix(_LOGIN_PATH)
-    peer = HttpPeer(
-        login.host, login.port, login.tls, login.connect_timeout_s, _PATIENCE_S, max_body_bytes=_MAX_PAGE_BYTES
-    )
+    peer, below = _peer_of(settings)
     try:
         page = peer.ask("GET", f"{below}/", None, {"Accept": "text/html"})
         version = peer.ask("GET", f"{below}{_VERSION}", None, {"Accept": "application/json"})
@@ -49,3 +46,41 @@ def find_path_fault(settings: Settings) -> str:
         right = f"{url.scheme}://{url.netloc}{said}"
         return f"upstream.url: Airflow is below another path, by its own [api] base_url; set upstream.url = {right!r}"
     return ""
+
+
+def find_way_around(settings: Settings) -> str:
+    """Return where Airflow's pages send browsers past the gateway, and what to set; "" where nothing is known of it.
+
+    Airflow makes the addresses of its login and logout from `[api] base_url`. Is that its own address, a browser that logs
+    in or out leaves the gateway.
+
+    Args:
+        settings: With an Airflow behind.
+
+    Raises:
+        ConfigError: The URL is missing or not one.
+    """
+    session = settings.session
+    if not session.secret.get_secret_value() and not session.secrets:
+        return ""  # no browser is expected
+    peer, below = _peer_of(settings)
+    try:
+        answer = peer.ask("GET", f"{below}{_PAGES_LOGIN}", None, {"Accept": "text/html"})
+        leads = urlsplit(answer.headers.get("location", ""))
+        port = leads.port or (443 if leads.scheme == "https" else 80)
+    except (NoAnswer, ValueError):
+        return ""
+    if (leads.hostname, port) != (peer.host, peer.port):
+        return ""
+    return (
+        f"Airflow sends browsers that log in or out to its own address, {leads.scheme}://{leads.netloc}, past the gateway; "
+        "set [api] base_url of Airflow to the address at which browsers reach the gateway"
+    )
+
+
+def _peer_of(settings: Settings) -> tuple[HttpPeer, str]:
+    login = UpstreamLogin.from_settings(settings)
+    peer = HttpPeer(
+        login.host, login.port, login.tls, login.connect_timeout_s, _PATIENCE_S, max_body_bytes=_MAX_PAGE_BYTES
+    )
+    return peer, login.path.removesuffix(_LOGIN_PATH)

@@ -52,6 +52,8 @@ def serve(config_path: str | None, bind: str | None, workers: int | None, reload
         chain = ", ".join(settings.auth_backends)
         # A log that cannot be written does not keep the service from its start: what it loses is counted.
         with contextlib.suppress(OSError):
+            if front:
+                click.echo(f"compat-auth: forward-auth at http://{settings.forward_auth.bind}", err=True)
             click.echo(f"compat-auth: http://{host}:{port} -> {settings.upstream.url} ({chain})", err=True)
         if reload:
             _serve_reloading(config_path, listeners)
@@ -84,8 +86,6 @@ def _with_front_listener(settings: Settings, stack: contextlib.ExitStack) -> tup
     access_of(settings)
     listener = stack.enter_context(bind_socket(section.bind, "forward_auth.bind"))
     bind = f"{section.bind.rpartition(':')[0]}:{listener.getsockname()[1]}"
-    with contextlib.suppress(OSError):
-        click.echo(f"compat-auth: forward-auth at http://{bind}", err=True)
     return settings.model_copy(update={"forward_auth": section.model_copy(update={"bind": bind})}), [listener]
 
 

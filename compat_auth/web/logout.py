@@ -46,7 +46,8 @@ class LogoutPage:
                 live.end_all(session.username)
             record("logout", session.username, "everywhere" if request.form.get("everywhere") else "")
         elif source_forgery("", ""):
-            return self._render(400)
+            # Another site's form brings no cookie, so nobody knows here who is logged in. The page itself does.
+            return redirect(here(self._path))
         end_leftovers(self._upstream_cookie.name, session, everywhere=bool(request.form.get("everywhere")))
         sessions.clear()
         answer = redirect(here(self._path))

@@ -75,6 +75,35 @@ def test_airflows_pages_lead_to_our_login_and_go_on_when_their_cookie_has_ended(
     assert "_token" in cookies_of(chromium)
 
 
+def test_a_link_to_a_line_of_a_page_is_followed_after_the_login(chromium: BrowserContext, our_login: Gateway) -> None:
+    page = chromium.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f"{our_login.url}/dags/tiny?state=[a|b]#12")
+    page.wait_for_url(f"{our_login.url}/compat-auth/login?next=**")
+
+    log_in(page)
+
+    page.wait_for_url(f"{our_login.url}/dags/tiny?state=%5Ba%7Cb%5D#12")
+    expect(page.get_by_role("link", name="tiny", exact=True).first).to_be_visible(timeout=60_000)
+
+
+def test_the_pages_of_fab_can_be_reached_by_who_has_logged_in_at_ours(
+    chromium: BrowserContext, our_login: Gateway
+) -> None:
+    page = chromium.new_page()
+    page.set_default_timeout(60_000)
+    page.goto(f"{our_login.url}/compat-auth/login?next=/auth/users/list/")
+    log_in(page)
+    page.wait_for_url(f"{our_login.url}/auth/login/?next=**")
+    page.locator("#username").fill("admin")
+    page.locator("#password").fill("admin")
+
+    page.locator("input[type=submit]").click()
+
+    page.wait_for_url(f"{our_login.url}/auth/users/list/**")
+    expect(page.get_by_text("viewer@example.com")).to_be_visible()
+
+
 def test_after_airflows_own_logout_no_cookie_of_before_opens_anything(chromium: BrowserContext, door: Gateway) -> None:
     page = chromium.new_page()
     page.set_default_timeout(60_000)

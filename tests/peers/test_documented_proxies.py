@@ -46,15 +46,15 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 @pytest.fixture
-def ports(tmp_path: Path) -> Iterator[tuple[int, int]]:
+def ports(tmp_path: Path) -> Iterator[tuple[int, int, int]]:
     """See `serving`."""
     with serving(tmp_path) as found:
         yield found
 
 
 @contextmanager
-def serving(tmp_path: Path) -> Generator[tuple[int, int]]:
-    """Run an upstream and compat_auth; yield the ports of the upstream and of the listener for front proxies."""
+def serving(tmp_path: Path) -> Generator[tuple[int, int, int]]:
+    """Run an upstream and compat_auth; yield the ports of the upstream and of compat_auth: for front proxies, for clients."""
     add = ["users", "add", "alice", "--file", str(tmp_path / "users"), "--password-stdin"]
     assert CliRunner().invoke(commands, add, input="secret\n").exit_code == 0
     keys = ["keys", "create", "--file", str(tmp_path / "keys.json")]
@@ -78,11 +78,11 @@ def serving(tmp_path: Path) -> Generator[tuple[int, int]]:
             origin="test",
         )
         with BackgroundServer(echo, upstream), BackgroundServer(create_app(settings), ours, front):
-            yield upstream.getsockname()[1], front.getsockname()[1]
+            yield upstream.getsockname()[1], front.getsockname()[1], ours.getsockname()[1]
 
 
 @pytest.fixture
-def limited(tmp_path: Path, ports: tuple[int, int]) -> str:
+def limited(tmp_path: Path, ports: tuple[int, int, int]) -> str:
     """Return the Authorization value of a token that may read one path."""
     del ports
     settings = {
@@ -96,11 +96,10 @@ def limited(tmp_path: Path, ports: tuple[int, int]) -> str:
 
 
 @pytest.fixture(params=["nginx", "caddy"])
-def front(request: pytest.FixtureRequest, ports: tuple[int, int]) -> str:
+def front(request: pytest.FixtureRequest, ports: tuple[int, int, int]) -> str:
     """Return the URL of a proxy that is configured as the page says."""
     start: StartProxy = request.getfixturevalue(str(request.param))
-    upstream, ours = ports
-    return start(site_of(str(request.param), upstream, ours))
+    return start(site_of(str(request.param), *ports))
 
 
 @pytest.fixture(scope="module", params=["nginx", "caddy"])
@@ -108,14 +107,15 @@ def started(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """Return the URL of such a proxy that many tests share."""
     proxy = str(request.param)
     start = {"nginx": start_nginx, "caddy": start_caddy}[proxy]
-    with serving(tmp_path_factory.mktemp("shared")) as (upstream, ours):
-        process, url = start(tmp_path_factory.mktemp(proxy), site_of(proxy, upstream, ours), "")
+    with serving(tmp_path_factory.mktemp("shared")) as ports:
+        process, url = start(tmp_path_factory.mktemp(proxy), site_of(proxy, *ports), "")
         yield url
         process.stop()
 
 
-def site_of(proxy: str, upstream: int, ours: int) -> str:
-    return inside_of_block(proxy).replace(":8080", f":{upstream}").replace(":9188", f":{ours}")
+def site_of(proxy: str, upstream: int, asked: int, ours: int) -> str:
+    inside = inside_of_block(proxy)
+    return inside.replace(":8080", f":{upstream}").replace(":9188", f":{asked}").replace(":8088", f":{ours}")
 
 
 def inside_of_block(proxy: str) -> str:
@@ -341,10 +341,37 @@ def test_a_limited_token_arrives_as_a_jwt_of_seconds(front: str, limited: str) -
 def test_a_client_does_not_reach_the_forward_auth_endpoint_through_the_proxy(front: str, page: str) -> None:
     told = {"X-Original-Uri": "/api/x", "X-Original-Method": "GET", "X-Forwarded-Uri": "/api/x"}
 
-    _, seen = ask(f"{front}/compat-auth/forward-auth/{page}", Authorization=ALICE, **told)
+    where = "live" if page == "live" else f"forward-auth/{page}"
+    status, seen = ask(f"{front}/compat-auth/{where}", Authorization=ALICE, **told)
 
-    # It is a path of the upstream like any other.
-    assert seen[":target"] == f"/compat-auth/forward-auth/{page}?"
+    # The listener for clients answers, which knows no such page but `live`.
+    assert (status, seen) == ((200, {"status": "live"}) if page == "live" else (404, seen))
+    assert "authorization" not in seen
+
+
+@pytest.mark.parametrize(
+    ("path", "member"),
+    [
+        ("/compat-auth/whoami", "username"),
+        ("/compat-auth/openapi.json", "openapi"),
+        ("/.well-known/jwks.json", "keys"),
+        ("/.well-known/oauth-protected-resource", "resource"),
+        ("/auth/token", "access_token"),
+        ("/auth/token/cli", "access_token"),
+    ],
+)
+def test_the_paths_that_compat_auth_answers_are_served_through_the_proxy(started: str, path: str, member: str) -> None:
+    status, seen = ask(f"{started}{path}", Authorization=ALICE)
+
+    assert status in (200, 201)
+    assert member in seen
+
+
+@pytest.mark.parametrize("path", ["/API/v2/dags", "/api/v1x", "/auth/tokens", "/auth/token/other", "/compat-authx/y"])
+def test_a_path_beside_those_of_compat_auth_is_the_upstreams(started: str, path: str) -> None:
+    _, seen = ask(f"{started}{path}", Authorization=ALICE)
+
+    assert seen[":target"] == f"{path}?"
 
 
 def test_a_form_of_another_site_does_not_act_with_a_remembered_password(front: str) -> None:

@@ -76,6 +76,26 @@ def test_whoever_follows_the_linter_has_an_api_server_that_does_not_start(airflo
     assert "No module named 'airflow.api.auth'" in PAGE
 
 
+def test_with_a_carried_over_configuration_each_process_of_airflow_has_a_secret_of_its_own(
+    airflow_fab: Airflow3, tmp_path: Path
+) -> None:
+    configured(tmp_path)
+    env = {"PATH": airflow_fab.env()["PATH"], "AIRFLOW_HOME": str(tmp_path)}
+    code = "from airflow.api_fastapi.auth.tokens import get_signing_key as key; print(key('api_auth', 'jwt_secret'))"
+
+    secrets = [
+        subprocess.run(
+            [str(airflow_fab.python), "-c", code],
+            env=env, capture_output=True, text=True, check=True, timeout=TIMEOUT_S,
+        ).stdout.splitlines()[-1]
+        for _ in range(2)
+    ]  # fmt: skip
+
+    assert secrets[0] != secrets[1]
+    assert "jwt_secret" not in (tmp_path / "airflow.cfg").read_text()
+    assert "An `airflow.cfg` of Airflow 2 has no `[api_auth] jwt_secret`" in PAGE
+
+
 @pytest.fixture(scope="module")
 def inside(plugged_airflow: StartPlugged, tmp_path_factory: pytest.TempPathFactory) -> Airflow3:
     cfg = configured(tmp_path_factory.mktemp("carried-over"))

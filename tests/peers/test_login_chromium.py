@@ -121,6 +121,23 @@ def test_after_logout_the_browser_is_nobody(page: Page, chromium: BrowserContext
     assert chromium.request.get(f"{door.url}/compat-auth/session").status == 401
 
 
+def test_another_sites_logout_form_ends_nothing_and_shows_who_is_still_logged_in(
+    page: Page, chromium: BrowserContext, door: Gateway
+) -> None:
+    log_in(page)
+    page.wait_for_url(f"{door.url}/compat-auth/session")
+    form = f'<form method="post" action="{door.url}/compat-auth/logout"><button>Go</button></form>'
+    chromium.route("http://localhost:9/", lambda route: route.fulfill(body=form, content_type="text/html"))
+    foreign = chromium.new_page()
+    foreign.goto("http://localhost:9/")
+
+    foreign.get_by_role("button", name="Go").click()
+
+    foreign.wait_for_url(f"{door.url}/compat-auth/logout")
+    expect(foreign.get_by_text("You are logged in as alice.")).to_be_visible()
+    assert COOKIE in {cookie.get("name") for cookie in chromium.cookies()}
+
+
 def test_another_sites_form_logs_nobody_in(page: Page, chromium: BrowserContext, door: Gateway) -> None:
     """A page on another origin posts the attacker's own name and password."""
     evil = chromium.new_page()

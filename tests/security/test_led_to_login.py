@@ -125,6 +125,13 @@ async def test_where_it_is_not_wanted_nobody_is_led_to_our_login(
         ("next=%2F%C3%A4%FF", "/"),
         ("next=http%3A%2F%2Fgateway.example%40evil.example%2F", "/"),
         ("next=http%3A%2F%2Fgateway.example%2F%2Fevil.example", "/"),
+        ("next=%2Fdags%2Ftiny%3Ftab%3Dx%2312", "/dags/tiny?tab=x#12"),
+        ("next=http%3A%2F%2Fgateway.example%2Fdags%2312", "/dags#12"),
+        ("next=%2Fdags%3Fstate%3D%5B%22a%7Cb%22%5D", "/dags?state=%5B%22a%7Cb%22%5D"),
+        ("next=%2Fdags%2F%C3%A4", "/dags/%C3%A4"),
+        ("next=%2Fdags%23%0D%0AX%3A1", "/dags#%0D%0AX:1"),
+        ("next=%2F%2Fevil.example%23%2Fdags", "/"),
+        ("next=%2F%7C%5C%2Fevil.example", "/"),
     ],
 )
 async def test_with_ours_the_upstreams_login_is_our_login_and_leads_nowhere_else(
@@ -255,6 +262,38 @@ async def test_a_session_is_sent_back_from_the_upstreams_login_with_a_new_cookie
 
     assert (sent.status, sent.values(b"location")) == (302, [b"/dags"])
     assert any(value.startswith(b"_token=") for value in sent.values(b"set-cookie"))
+
+
+@pytest.mark.parametrize("path", [path for path in LOGINS if path != "/api/v2/auth/login"])
+async def test_who_is_logged_in_gets_the_form_of_pages_that_know_no_login_but_their_own(
+    tmp_path: Path, upstream: Recorder, path: str
+) -> None:
+    async with gateway_of(tmp_path, upstream, session={"login": "ours"}) as gateway:
+        browser = Browser(gateway)
+        await browser.log_in()
+        upstream.take()
+
+        sent = await browser.ask(path, None, NAVIGATE)
+
+    (arrived,) = upstream.take()
+    assert (sent.status, arrived.target) == (200, path.encode())
+
+
+@pytest.mark.parametrize("path", LOGINS)
+@pytest.mark.parametrize("kept", ["_token", COOKIE])
+async def test_one_cookie_alone_does_not_lead_to_the_upstreams_form(
+    tmp_path: Path, upstream: Recorder, path: str, kept: str
+) -> None:
+    async with gateway_of(tmp_path, upstream, session={"login": "ours"}) as gateway:
+        browser = Browser(gateway)
+        await browser.log_in()
+        alone = Browser(gateway, {kept: browser.cookies[kept]})
+        upstream.take()
+
+        sent = await alone.ask(path, None, NAVIGATE)
+
+    assert sent.status == 302
+    assert upstream.take() == []
 
 
 async def test_a_session_whose_cookie_the_upstream_refuses_is_shown_the_login_and_not_sent_in_circles(

@@ -32,14 +32,14 @@ ABSOLUTE = [
     f"https://{EVIL}/", f"http://{EVIL}", f"HTTPS://{EVIL}", f"https:{EVIL}", f"https:/{EVIL}", f"https:///{EVIL}",
     f"https:\\\\{EVIL}", f"https:/\\{EVIL}", f"ftp://{EVIL}", f"//{EVIL}", f"///{EVIL}", f"////{EVIL}/", f"//{EVIL}/%2f..",
     f"//{EVIL}@gateway", f"//gateway@{EVIL}", f"https://gateway@{EVIL}", f"https://gateway:80@{EVIL}",
-    f"https://gateway.{EVIL}", f"//{EVIL}:443/", f"//{EVIL}?", f"//{EVIL}#", f"/\\{EVIL}", f"\\/{EVIL}", f"\\\\{EVIL}",
+    f"https://gateway.{EVIL}", f"//{EVIL}:443/", f"//{EVIL}?", f"//{EVIL}#", f"//{EVIL}#/a", "/a#\\evil", "/a#b#c", "/a#é", "/a#\r\nLocation:x", "/a//#b", f"/\\{EVIL}", f"\\/{EVIL}", f"\\\\{EVIL}",
     f"\\{EVIL}", f"/\\/{EVIL}", f"/\\\\{EVIL}", f"//\\{EVIL}", f"/./{EVIL}", f"/.//{EVIL}", f"/..//{EVIL}", f"/../{EVIL}",
     f"./{EVIL}", f"../{EVIL}", f"/a/..//{EVIL}", f"/a/../..//{EVIL}", f"/%2e%2e//{EVIL}", f"/%2e//{EVIL}", f"/a//{EVIL}",
     f"/;//{EVIL}", f"/;/../{EVIL}", f"/..;/{EVIL}", EVIL, f"{EVIL}/", f"www.{EVIL}", f"?next=//{EVIL}", f"#//{EVIL}",
     "javascript:alert(1)", "JavaScript:alert(1)", "java\tscript:alert(1)", "javascript://%0aalert(1)", "data:text/html,x",
     "data:text/html;base64,PHNjcmlwdD4=", "vbscript:x", "file:///etc/passwd", "blob:https://x", "about:blank", "view-source:x",
     "mailto:a@b", "ws://x", "//[::1]/", "//127.0.0.1", "//2130706433", "//0x7f.1", "http://[::ffff:127.0.0.1]",
-    "/\u202e/evil", f"/\ud800{EVIL}", "/é", "/a b", "/a#b", "/<script>", '/"onload="', "/'\"><", "/a|b", "/a^b", "/a`b", "/{a}",
+    "/\u202e/evil", f"/\ud800{EVIL}", "/é", "/a b", "/<script>", '/"onload="', "/'\"><", "/a|b", "/a^b", "/a`b", "/{a}",
     "/%", "/%2", "/%zz", "/%00", "/%0d%0aSet-Cookie:x=1", "/%0aLocation:x", "/a\r\nSet-Cookie: x=1", "/\x00", "/%c0%af", "/%ff",
     "/%c0%ae%c0%ae/", "/%e0%80%af", "/a/%2e%2e/b", "/a/.%2e/b", "/%5cevil", "/%252f%252fevil.example", "/" + "a" * 3000,
     "", "a", ".", "..", "*", "/..", "/.", "/...;/..",
@@ -56,6 +56,7 @@ CORPUS = sorted({*ABSOLUTE, *BUILT})
 GOOD = [
     "/", "/home", "/dags/example/grid?tab=code&x=1", "/dags/a%2Fb/runs/manual__2024-01-01T00%3A00%3A00%2B00%3A00",
     "/a?next=/b", "/a?u=https://elsewhere.example/", "/~user/", "/a;v=1/b", "/compat-auth/logout", "/a?x=%0A",
+    "/a#b", "/a?b=c#12", "/#//evil.example", "/a#?x=/b%20c",
 ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from compat_auth.config import Settings, parse_settings
-from compat_auth.upstream_path import find_path_fault
+from compat_auth.upstream_path import find_path_fault, find_way_around
 from serving import served
 
 ROOT = "/team/airflow"
@@ -79,3 +79,50 @@ def test_a_page_that_names_no_path_is_no_fault_of_the_path() -> None:
         fault = find_path_fault(upstream(f"{url}/airflow"))
 
     assert fault == ""
+
+
+class LoginElsewhere(BelowPath):
+    """As Airflow answers with its own address as `[api] base_url`; with another, where the path names one."""
+
+    def do_GET(self) -> None:
+        assert self.path.endswith("/api/v2/auth/login")
+        host = self.headers["Host"]
+        location = {
+            "/relative": "/auth/login/",
+            "/public": "https://airflow.example.com/auth/login/",
+            "/none": "",
+            "/odd": "http://[",
+        }.get(self.path.removesuffix("/api/v2/auth/login"), f"http://{host}/auth/login/")
+        self.send_response(307)
+        if location:
+            self.send_header("Location", location)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+def with_pages(url: str) -> Settings:
+    return parse_settings({"upstream": {"url": url}, "session": {"secret": "s" * 40}}, origin="test")
+
+
+def test_an_airflow_whose_pages_lead_past_the_gateway_is_named_with_what_to_set() -> None:
+    with served(LoginElsewhere) as url:
+        way = find_way_around(with_pages(url))
+
+    assert way.startswith(
+        f"Airflow sends browsers that log in or out to its own address, {url}, past the gateway; set "
+    )
+
+
+@pytest.mark.parametrize("path", ["/relative", "/public", "/none", "/odd"])
+def test_an_airflow_whose_pages_stay_or_lead_to_another_address_is_not_named(path: str) -> None:
+    with served(LoginElsewhere) as url:
+        way = find_way_around(with_pages(f"{url}{path}"))
+
+    assert way == ""
+
+
+def test_where_no_browser_is_expected_nobody_is_asked_where_pages_lead() -> None:
+    with served(LoginElsewhere) as url:
+        way = find_way_around(upstream(url))
+
+    assert way == ""

@@ -251,6 +251,21 @@ def test_serve_refuses_an_unknown_backend_before_it_serves(config: Path) -> None
     assert isinstance(result.exception, BackendNotFound)
 
 
+def test_serve_names_no_listener_before_it_knows_that_it_can_serve(tmp_path: Path) -> None:
+    config = tmp_path / "wrong.toml"
+    config.write_text(
+        'trusted_proxies = ["127.0.0.1/32"]\n[upstream]\nurl = "http://127.0.0.1:9"\nprofile = "generic"\n'
+        '[forward_auth]\nbind = "127.0.0.1:0"\n[session]\nsecret = "short"\n',
+        encoding="utf-8",
+    )
+
+    result = CliRunner().invoke(commands, ["serve", "--config", str(config)])
+
+    assert isinstance(result.exception, ConfigError)
+    assert "session.secret" in str(result.exception)
+    assert result.output == ""
+
+
 def test_the_demo_runs_its_own_commands() -> None:
     result = run("demo", "--check", "--port", "0")
 
