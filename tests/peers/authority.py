@@ -32,6 +32,11 @@ class Authority:
         builder = _builder(self._name, self._name, self._key.public_key()).add_extension(
             x509.BasicConstraints(ca=True, path_length=0), critical=True
         )
+        usage = {"key_cert_sign": True, "crl_sign": True, "digital_signature": False, "content_commitment": False}
+        usage |= {"key_encipherment": False, "data_encipherment": False, "key_agreement": False}
+        builder = builder.add_extension(
+            x509.KeyUsage(**usage, encipher_only=False, decipher_only=False), critical=True
+        ).add_extension(x509.SubjectKeyIdentifier.from_public_key(self._key.public_key()), critical=False)
         self.ca_file = folder / "ca.pem"
         self.ca_file.write_bytes(_pem(builder.sign(self._key, hashes.SHA256())))
 
@@ -50,6 +55,9 @@ class Authority:
         builder = _builder(subject, self._name, key.public_key()).add_extension(
             x509.SubjectAlternativeName(names), critical=False
         )
+        # Python 3.13 refuses certificates without it (RFC 5280 section 4.2.1.1).
+        issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key())
+        builder = builder.add_extension(issuer, critical=False)
         signed = Signed(self._folder / f"{name}.pem", self._folder / f"{name}.key")
         signed.certificate.write_bytes(_pem(builder.sign(self._key, hashes.SHA256())))
         signed.key.write_bytes(
