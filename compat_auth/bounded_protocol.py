@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from compat_auth import connection_bounds, connection_clocks
-from compat_auth.asgi import ASGIApp, Receive, Scope, Send
+from compat_auth.asgi import ASGIApp, Message, Receive, Scope, Send
 from compat_auth.connection_bounds import ConnectionBounds
 from compat_auth.connection_clocks import BodyClock, WriteClock
 from compat_auth.joined_writes import JoinedWrites
@@ -94,6 +94,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_begun = False
         self._in_body = True
         super().on_headers_complete()
+        if self.parser.get_http_version() == "1.0":
+            # RFC 9110 section 10.1.1: such a client would take the interim answer for the final one.
+            self.cycle.waiting_for_100_continue = False
         if self._bounds.stopping:
             self.cycle.keep_alive = False
         if self._has_body:
@@ -150,7 +153,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._end_with(503, "the replica is stopping; try again", retry_after_s=1)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        super()._start_asgi_task(cycle, cast("Any", _ended_quietly(cycle, app)))
+        super()._start_asgi_task(cycle, cast("Any", _ended_quietly(cycle, _closing_unread(cycle, app))))
 
     def _note_idle(self) -> None:
         if not self._in_body and self._is_answered():
@@ -199,6 +202,24 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refused = True
         self.transport.write(last_answer(status, detail, retry_after_s=retry_after_s))
         self.transport.close()
+
+
+def _closing_unread(cycle: RequestResponseCycle, app: ASGIApp) -> ASGIApp:
+    """Return an application whose answer ends the connection where the client was not told to send its body.
+
+    Whether such a client sends the body after all is its own choice (RFC 9110 section 10.1.1), so what would come next
+    on the connection could be the body or another request. A body that has begun to come is read to its end.
+    """
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_last(message: Message) -> None:
+            if cycle.waiting_for_100_continue and cycle.more_body and not cycle.body:
+                cycle.keep_alive = False
+            await send(message)
+
+        await app(scope, receive, send_last)
+
+    return run
 
 
 def _ended_quietly(cycle: RequestResponseCycle, app: ASGIApp) -> ASGIApp:
