@@ -94,7 +94,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_begun = False
         self._in_body = True
         super().on_headers_complete()
-        if self.parser.get_http_version() == "1.0":
+        if self.scope["http_version"] == "1.0":
             # RFC 9110 section 10.1.1: such a client would take the interim answer for the final one.
             self.cycle.waiting_for_100_continue = False
         if self._bounds.stopping:
