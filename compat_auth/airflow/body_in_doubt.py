@@ -1,23 +1,23 @@
-"""Requests whose body Airflow's own server does not get, or may not: their answer ends the connection. No I/O, no Flask.
+"""Requests whose body Airflow's own server does not get, or gets too late. No I/O, no Flask.
 
 The gateway's own server handles both. Inside Airflow, uvicorn reads the connection:
 
 - With httptools it drops the body of a request that asks for an upgrade, as Java's client does by default for `http://`,
   and what comes later of the body is read as the next request.
-- It leaves a connection open on which the client was not told to send its body. Go's client then goes on with the next
-  request, which uvicorn reads as the body.
+- It answers a client that waits for `100 Continue` without it, where the body is not needed. Java 17 then waits for ever,
+  and Go's client sends its next request, which uvicorn reads as the body.
 """
 
 from __future__ import annotations
 
+import asyncio
 import sys
-import time
 
 from compat_auth.asgi import Message, Receive, Scope, Send
 from compat_auth.errors import BadRequest
 
-SOON_S = 0.3
-"""A client that waits for `100 Continue` sends its body unasked after a while: .NET after 0.35 s, curl after 1 s."""
+BODY_S = 1.0
+"""How long an answer waits for the beginning of a body that it does not need."""
 _HTTPTOOLS = "uvicorn.protocols.http.httptools_impl"
 _CLOSE = (b"connection", b"close")
 
@@ -51,22 +51,31 @@ def ending(send: Send) -> Send:
     return send_last
 
 
-def ending_unread(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
-    """Return what reads and answers a request; an answer to one that still waits for `100 Continue` is the last.
+def asking_for_body(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
+    """Return what reads and answers a request; an early answer to one that waits for `100 Continue` asks for the body.
 
-    RFC 9110 section 10.1.1: whether such a client sends its body after all is its own choice.
+    RFC 9110 section 10.1.1: whether such a client sends its body after a final answer is its own choice. One that sends
+    nothing within `BODY_S` gets the end of its connection.
     """
     if all(name != b"expect" for name, _ in scope["headers"]):
         return receive, send
-    asked, begun = False, time.monotonic()
+    is_asked = False
+    answering = send
 
     async def receive_asked() -> Message:
-        nonlocal asked
-        asked = True
+        nonlocal is_asked
+        is_asked = True
         return await receive()
 
-    async def send_ending(message: Message) -> None:
-        is_last = not asked and time.monotonic() - begun < SOON_S
-        await (ending(send) if is_last else send)(message)
+    async def send_after_asking(message: Message) -> None:
+        nonlocal answering, is_asked
+        if not is_asked:
+            is_asked = True
+            try:
+                # The server says `100 Continue` where the body is asked for.
+                await asyncio.wait_for(receive(), BODY_S)
+            except asyncio.TimeoutError:
+                answering = ending(send)
+        await answering(message)
 
-    return receive_asked, send_ending
+    return receive_asked, send_after_asking

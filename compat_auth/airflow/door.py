@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from compat_auth.airflow.body_in_doubt import ending, ending_unread, require_body
+from compat_auth.airflow.body_in_doubt import asking_for_body, ending, require_body
 from compat_auth.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.credentials import Absent
 from compat_auth.decision import Granted, Unclaimed
@@ -147,7 +147,7 @@ class Door:
         except BadRequest as error:
             await self._gate.refuse(ending(send), error, None)
             return
-        receive, send = ending_unread(scope, receive, send)
+        receive, send = asking_for_body(scope, receive, send)
         await self._gate(scope, receive, send)
 
     async def _concerns(self, scope: Scope) -> bool:
