@@ -18,6 +18,8 @@ from compat_auth.errors import BadRequest
 
 BODY_S = 1.0
 """How long an answer waits for the beginning of a body that it does not need."""
+DROPPED_S = 0.01
+"""Long enough to ask for a body that the server drops, so that its client goes on to read the answer."""
 _HTTPTOOLS = "uvicorn.protocols.http.httptools_impl"
 _CLOSE = (b"connection", b"close")
 
@@ -44,18 +46,18 @@ def ending(send: Send) -> Send:
     """Return what sends an answer that is the last of its connection."""
 
     async def send_last(message: Message) -> None:
-        if message["type"] == "http.response.start":
+        if message["type"] == "http.response.start" and _CLOSE not in message["headers"]:
             message = {**message, "headers": [*message["headers"], _CLOSE]}
         await send(message)
 
     return send_last
 
 
-def asking_for_body(scope: Scope, receive: Receive, send: Send) -> tuple[Receive, Send]:
+def asking_for_body(scope: Scope, receive: Receive, send: Send, wait_s: float | None = None) -> tuple[Receive, Send]:
     """Return what reads and answers a request; an early answer to one that waits for `100 Continue` asks for the body.
 
     RFC 9110 section 10.1.1: whether such a client sends its body after a final answer is its own choice. One that sends
-    nothing within `BODY_S` gets the end of its connection.
+    nothing within the wait (`BODY_S` without another one) gets the end of its connection.
     """
     if all(name != b"expect" for name, _ in scope["headers"]):
         return receive, send
@@ -73,7 +75,7 @@ def asking_for_body(scope: Scope, receive: Receive, send: Send) -> tuple[Receive
             is_asked = True
             try:
                 # The server says `100 Continue` where the body is asked for.
-                await asyncio.wait_for(receive(), BODY_S)
+                await asyncio.wait_for(receive(), BODY_S if wait_s is None else wait_s)
             except asyncio.TimeoutError:
                 answering = ending(send)
         await answering(message)

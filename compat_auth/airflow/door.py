@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Protocol
 
-from compat_auth.airflow.body_in_doubt import asking_for_body, ending, require_body
+from compat_auth.airflow.body_in_doubt import DROPPED_S, asking_for_body, ending, require_body
 from compat_auth.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.credentials import Absent
 from compat_auth.decision import Granted, Unclaimed
@@ -145,7 +145,8 @@ class Door:
         try:
             require_body(scope)
         except BadRequest as error:
-            await self._gate.refuse(ending(send), error, None)
+            _, send = asking_for_body(scope, receive, ending(send), DROPPED_S)
+            await self._gate.refuse(send, error, None)
             return
         receive, send = asking_for_body(scope, receive, send)
         await self._gate(scope, receive, send)

@@ -250,6 +250,29 @@ async def test_a_refused_client_that_waits_to_send_its_body_is_asked_for_it_firs
     assert events == ["asked", "401", "body"]
 
 
+async def test_a_client_that_waits_to_send_a_body_that_is_dropped_reads_what_to_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, HTTPTOOLS, ModuleType(HTTPTOOLS))
+    asked: list[bool] = []
+    sent = Sent()
+
+    async def receive() -> Message:
+        asked.append(True)
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]  # never ends
+
+    async def send(message: Message) -> None:
+        sent.messages.append(message)
+
+    scope = waiting((b"upgrade", b"h2c"), (b"expect", b"100-continue"), (b"content-length", b"2"))
+
+    await make_door(make_decider(accepting()))(scope, receive, send)
+
+    assert asked == [True]
+    assert sent.status == 400
+    assert sent.values(b"connection") == [b"close"]
+
+
 async def test_a_client_that_does_not_send_its_body_when_asked_loses_its_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
