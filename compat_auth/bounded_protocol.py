@@ -10,7 +10,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 from uvicorn.server import ServerState
 
 from compat_auth import connection_bounds, connection_clocks
-from compat_auth.asgi import ASGIApp, Receive, Scope, Send
+from compat_auth.asgi import ASGIApp, Message, Receive, Scope, Send
 from compat_auth.connection_bounds import ConnectionBounds
 from compat_auth.connection_clocks import BodyClock, WriteClock
 from compat_auth.joined_writes import JoinedWrites
@@ -20,6 +20,7 @@ PROGRESS_BYTES = int(connection_bounds.STALLED_S * connection_clocks.MIN_WINDOW_
 """What a body has to grow by to count as one that comes on: a byte now and then keeps no place that others need."""
 REFUSAL_S = 1.0
 """How long a connection that was refused stays open, so that its client can read why."""
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class ServerConfig(uvicorn.Config):
@@ -94,6 +95,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_begun = False
         self._in_body = True
         super().on_headers_complete()
+        if self.scope["http_version"] == "1.0":
+            # RFC 9110 section 10.1.1: such a client would take the interim answer for the final one.
+            self.cycle.waiting_for_100_continue = False
         if self._bounds.stopping:
             self.cycle.keep_alive = False
         if self._has_body:
@@ -150,7 +154,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._end_with(503, "the replica is stopping; try again", retry_after_s=1)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        super()._start_asgi_task(cycle, cast("Any", _ended_quietly(cycle, app)))
+        super()._start_asgi_task(cycle, cast("Any", _ended_quietly(cycle, _asking_for_body(cycle, app))))
 
     def _note_idle(self) -> None:
         if not self._in_body and self._is_answered():
@@ -199,6 +203,26 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refused = True
         self.transport.write(last_answer(status, detail, retry_after_s=retry_after_s))
         self.transport.close()
+
+
+def _asking_for_body(cycle: RequestResponseCycle, app: ASGIApp) -> ASGIApp:
+    """Return an application whose early answer also tells a client to send the body that it holds back.
+
+    Java 17 waits for ever where a final answer comes instead of `100 Continue`, and Go's client sends its next request
+    where the body should be. RFC 9110 section 10.1.1 lets a server ask for a body at any time; it is read and dropped.
+    """
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_after_asking(message: Message) -> None:
+            if cycle.waiting_for_100_continue:
+                cycle.waiting_for_100_continue = False
+                if cycle.keep_alive and cycle.more_body and not cycle.body and not cycle.disconnected:
+                    cycle.transport.write(_CONTINUE)
+            await send(message)
+
+        await app(scope, receive, send_after_asking)
+
+    return run
 
 
 def _ended_quietly(cycle: RequestResponseCycle, app: ASGIApp) -> ASGIApp:

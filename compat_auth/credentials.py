@@ -153,7 +153,7 @@ def _basic(text: str) -> Basic:
         # RFC 7617 2.1: we announce charset="UTF-8", so the pair is UTF-8.
         pair = _decode("Basic", text).decode("utf-8")
     except UnicodeDecodeError as exc:
-        raise MalformedCredentials("Authorization: Basic: not UTF-8") from exc
+        raise MalformedCredentials("Authorization: Basic: not UTF-8; encode user name and password as UTF-8") from exc
     username, colon, password = pair.partition(":")
     if not colon:
         raise MalformedCredentials("Authorization: Basic: no colon between user name and password")

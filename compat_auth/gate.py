@@ -609,7 +609,14 @@ async def respond_moved(send: Send, path: bytes, raw_query: bytes) -> None:
         # What it is asked next says what is wrong with it; nothing of the kind goes into a header.
         query = b""
     location = path + (b"?" + query if query else b"")
-    await respond(send, 308, headers=[(b"location", location), (b"cache-control", b"no-store")])
+    await respond(
+        send,
+        308,
+        # For clients that follow no redirect, or none of a POST: they show what they got.
+        problem_body(308, detail="path: an empty segment ('//'); take the slash off the end of the base URL"),
+        content_type=PROBLEM_JSON.encode(),
+        headers=[(b"location", location), (b"cache-control", b"no-store")],
+    )
 
 
 def _is_plain_check(request: GateRequest) -> bool:

@@ -212,6 +212,7 @@ ROWS = (
     ("gate", {"gate"}),
     ("what the upstream answers by itself, and what we are asked for", {"token_credential", "upstream_verdicts"}),
     ("an API to read and try out", {"swagger_ui"}),
+    ("bodies that Airflow's server does not get", {"airflow.body_in_doubt"}),
     ("gate inside Airflow", {"airflow.door"}),
     (
         "words of Airflow 2's API",

@@ -10,10 +10,11 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any, Protocol
 
+from compat_auth.airflow.body_in_doubt import DROPPED_S, asking_for_body, ending, require_body
 from compat_auth.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.credentials import Absent
 from compat_auth.decision import Granted, Unclaimed
-from compat_auth.errors import CompatAuthError, InvalidPath
+from compat_auth.errors import BadRequest, CompatAuthError, InvalidPath
 from compat_auth.gate import DEMAND, Gate
 from compat_auth.paths import Prefixes, canonical_path
 from compat_auth.request import GateRequest
@@ -135,8 +136,20 @@ class Door:
             return
         if below is None:
             await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._ask_gate(below, receive, send)
         else:
             await self._gate(below, receive, send)
+
+    async def _ask_gate(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            require_body(scope)
+        except BadRequest as error:
+            _, send = asking_for_body(scope, receive, ending(send), DROPPED_S)
+            await self._gate.refuse(send, error, None)
+            return
+        receive, send = asking_for_body(scope, receive, send)
+        await self._gate(scope, receive, send)
 
     async def _concerns(self, scope: Scope) -> bool:
         if self._guarded.cover(scope):

@@ -227,3 +227,41 @@ def test_blanks_in_a_header_do_not_hold_up_airflow(fab: Airflow3, path: str, hea
 
     assert answer.startswith(b"HTTP/1.1 ")
     assert time.monotonic() - began < 6  # it took 20 s to 30 s
+
+
+def first_answer(airflow: Airflow3, *parts: bytes) -> bytes:
+    """Return all that comes until the server ends the connection."""
+    received = b""
+    with socket.create_connection(("127.0.0.1", airflow.port), timeout=20) as connection:
+        for part in parts:
+            connection.sendall(part)
+        while data := connection.recv(65536):
+            received += data
+    return received
+
+
+def test_a_request_whose_body_airflows_server_drops_is_told_what_to_change(fab: Airflow3) -> None:
+    head = (
+        b"POST /api/v1/dags/tiny/dagRuns HTTP/1.1\r\nHost: airflow\r\nAuthorization: Basic YWRtaW46YWRtaW4=\r\n"
+        b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAA\r\n"
+        b"Content-Type: application/json\r\nContent-Length: 2\r\n\r\n"
+    )
+
+    received = first_answer(fab, head + b"{}")
+
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert received.count(b"HTTP/1.1 ") == 1
+    assert b"HttpClient.newBuilder().version(HttpClient.Version.HTTP_1_1)" in received
+
+
+def test_a_refused_client_that_waits_to_send_its_body_is_asked_for_it(fab: Airflow3) -> None:
+    head = b"POST /compat-auth/whoami HTTP/1.1\r\nHost: airflow\r\nExpect: 100-continue\r\nContent-Length: 2\r\n"
+
+    with socket.create_connection(("127.0.0.1", fab.port), timeout=20) as connection:
+        connection.sendall(head + b"\r\n")
+        interim = connection.recv(25)
+        connection.sendall(b"{}")
+        answer = connection.recv(15)
+
+    assert interim == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert answer == b"HTTP/1.1 401 Un"

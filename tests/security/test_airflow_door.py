@@ -5,9 +5,12 @@ What stands behind is Starlette's router with Airflow's own shape, which is what
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final, cast
 from urllib.parse import unquote
 
@@ -20,6 +23,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
+from compat_auth.airflow import body_in_doubt
 from compat_auth.airflow.door import AirflowGate, Door, Guarded, behind_root
 from compat_auth.airflow_paths import whole_paths
 from compat_auth.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send
@@ -45,6 +49,7 @@ CORPUS: Final = [
 PROTECT: Final = ["/api/", "/auth/fab/v1/"]
 AUTHORIZATION: Final = (b"authorization", GOOD.encode())
 OWN_JWT: Final = (b"authorization", b"Bearer eyJhbGciOiJIUzUxMiJ9.e30.c2ln")
+HTTPTOOLS: Final = "uvicorn.protocols.http.httptools_impl"
 CHALLENGE: Final = 'Basic realm="Airflow", charset="UTF-8"'
 
 
@@ -185,6 +190,107 @@ async def test_a_request_of_1_0_needs_no_host() -> None:
     sent = await call(door, {**scope, "headers": [AUTHORIZATION]})
 
     assert sent.status == 200
+
+
+def waiting(*headers: tuple[bytes, bytes]) -> Scope:
+    return {**scope_of("/api/v2/dags", [*headers]), "method": "POST"}
+
+
+@pytest.mark.parametrize("framing", [(b"content-length", b"2"), (b"transfer-encoding", b"chunked")])
+async def test_a_body_that_airflows_server_drops_is_refused_with_what_to_change(
+    monkeypatch: pytest.MonkeyPatch, framing: tuple[bytes, bytes]
+) -> None:
+    monkeypatch.setitem(sys.modules, HTTPTOOLS, ModuleType(HTTPTOOLS))
+    backend = accepting()
+    door = make_door(make_decider(backend))
+
+    sent = await call(door, waiting(AUTHORIZATION, (b"upgrade", b"h2c"), framing))
+
+    assert sent.status == 400
+    assert "version(HttpClient.Version.HTTP_1_1)" in json.loads(sent.body)["detail"]
+    assert sent.values(b"connection") == [b"close"]
+    assert backend.asked == []
+
+
+@pytest.mark.parametrize("framing", [[], [(b"content-length", b"0")], [(b"content-length", b"000")]])
+async def test_an_upgrade_without_a_body_is_ignored(
+    monkeypatch: pytest.MonkeyPatch, framing: list[tuple[bytes, bytes]]
+) -> None:
+    monkeypatch.setitem(sys.modules, HTTPTOOLS, ModuleType(HTTPTOOLS))
+    door = make_door(make_decider(accepting()))
+
+    sent = await call(door, waiting(AUTHORIZATION, (b"upgrade", b"h2c"), *framing))
+
+    assert sent.status == 200
+
+
+async def test_a_server_that_reads_the_body_of_an_upgrade_gets_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, HTTPTOOLS, raising=False)
+    door = make_door(make_decider(accepting()))
+
+    sent = await call(door, waiting(AUTHORIZATION, (b"upgrade", b"h2c"), (b"content-length", b"2")), b"{}")
+
+    assert sent.status == 200
+
+
+async def test_a_refused_client_that_waits_to_send_its_body_is_asked_for_it_first() -> None:
+    events: list[str] = []
+
+    async def receive() -> Message:
+        events.append("asked")
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(message: Message) -> None:
+        events.append(str(message.get("status", "body")))
+
+    scope = waiting(AUTHORIZATION, (b"expect", b"100-continue"), (b"content-length", b"2"))
+
+    await make_door(make_decider(scripted("basic_auth", Reject("wrong"))))(scope, receive, send)
+
+    assert events == ["asked", "401", "body"]
+
+
+async def test_a_client_that_waits_to_send_a_body_that_is_dropped_reads_what_to_change(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, HTTPTOOLS, ModuleType(HTTPTOOLS))
+    asked: list[bool] = []
+    sent = Sent()
+
+    async def receive() -> Message:
+        asked.append(True)
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]  # never ends
+
+    async def send(message: Message) -> None:
+        sent.messages.append(message)
+
+    scope = waiting((b"upgrade", b"h2c"), (b"expect", b"100-continue"), (b"content-length", b"2"))
+
+    await make_door(make_decider(accepting()))(scope, receive, send)
+
+    assert asked == [True]
+    assert sent.status == 400
+    assert sent.values(b"connection") == [b"close"]
+
+
+async def test_a_client_that_does_not_send_its_body_when_asked_loses_its_connection(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(body_in_doubt, "BODY_S", 0.01)
+    sent = Sent()
+
+    async def receive() -> Message:
+        return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]  # never ends
+
+    async def send(message: Message) -> None:
+        sent.messages.append(message)
+
+    scope = waiting(AUTHORIZATION, (b"expect", b"100-continue"), (b"content-length", b"2"))
+
+    await make_door(make_decider(scripted("basic_auth", Reject("wrong"))))(scope, receive, send)
+
+    assert sent.status == 401
+    assert sent.values(b"connection") == [b"close"]
 
 
 @pytest.mark.parametrize("root", ["", "/af", "/team.a/af"])

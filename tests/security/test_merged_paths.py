@@ -37,6 +37,16 @@ def test_a_merged_path_is_308_and_nothing_goes_on(
     assert gateway.log.read_text() == before
 
 
+def test_a_client_that_follows_nothing_reads_what_to_change(gateway: Gateway) -> None:
+    url = f"http://127.0.0.1:{gateway.port}/api/v1//x"
+
+    answer = requests.post(url, auth=("alice", "wonder:land"), allow_redirects=False, timeout=10)
+
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json()["status"] == 308
+    assert answer.json()["detail"] == "path: an empty segment ('//'); take the slash off the end of the base URL"
+
+
 def test_a_query_that_is_refused_is_not_sent_back(gateway: Gateway) -> None:
     received = gateway.exchange(b"GET //api/v2/x?" + b"a" * 40_000 + HEAD + b"\r\n", half_close=False)
 

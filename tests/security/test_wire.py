@@ -181,6 +181,45 @@ def test_a_connection_goes_on_behind_an_upgrade_that_is_ignored(gateway: Gateway
     assert len(gateway.upstream.take()) == 3
 
 
+@pytest.mark.parametrize("framing", [b"Content-Length: 5\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"])
+def test_a_refused_client_that_waits_to_send_its_body_is_told_to_and_keeps_its_connection(
+    gateway: Gateway, framing: bytes
+) -> None:
+    asking = b"POST /api/v2/x HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\n" + framing
+    body = CHUNKS[2:] if b"chunked" in framing else b"hello"
+
+    with gateway.connect() as connection:
+        connection.sendall(asking)
+        received = b""
+        while b'"status": 401}' not in received:
+            received += connection.recv(65536)
+        connection.sendall(body + GET + b"Connection: close\r\n\r\n")
+        while part := connection.recv(65536):
+            received += part
+
+    assert [answer.status for answer in parse_answers(received)] == [100, 401, 200]
+    assert len(gateway.upstream.take()) == 1
+
+
+@pytest.mark.parametrize("framed", [b"Content-Length: 5\r\n\r\nhello", b"Transfer-Encoding: chunked\r\n" + CHUNKS])
+def test_a_client_that_sends_its_expected_body_unasked_keeps_its_connection(gateway: Gateway, framed: bytes) -> None:
+    asking = b"POST /api/v2/x HTTP/1.1\r\n" + HOST + b"Expect: 100-continue\r\n" + framed
+
+    received = gateway.exchange(asking + GET + b"Connection: close\r\n\r\n")
+
+    assert [answer.status for answer in parse_answers(received)] == [401, 200]
+
+
+def test_an_expectation_in_1_0_is_ignored(gateway: Gateway) -> None:
+    asking = POST.replace(b"/1.1", b"/1.0") + b"Expect: 100-continue\r\nContent-Length: 5\r\n\r\nhello"
+
+    received = gateway.exchange(asking)
+
+    assert [answer.status for answer in parse_answers(received)] == [200]
+    (arrived,) = gateway.upstream.take()
+    assert arrived.body == b"hello"
+
+
 @pytest.mark.parametrize("path", [b"/compat-auth/live", b"/compat-auth/ready"])
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
 @pytest.mark.parametrize("host", [b"", b"Host:\r\n"], ids=["no-host", "empty-host"])

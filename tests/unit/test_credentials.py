@@ -70,6 +70,13 @@ def test_a_value_that_breaks_its_grammar_is_refused(value: str) -> None:
         parse_authorization(value)
 
 
+def test_a_password_in_latin_1_is_refused_with_the_encoding_to_take() -> None:
+    value = "Basic " + encoded("jürgen:pässwörd".encode("latin-1"))
+
+    with pytest.raises(MalformedCredentials, match="encode user name and password as UTF-8"):
+        parse_authorization(value)
+
+
 @pytest.mark.parametrize("scheme", ["Basic", "Bearer", "Negotiate"])
 def test_two_credentials_joined_by_a_comma_are_ambiguous(scheme: str) -> None:
     value = f"{scheme} YTpi, Basic YTpj"
