@@ -303,6 +303,8 @@ def _keytab_rotated(site: SoakSite) -> None:
 
 def _signing_keys_rotated(site: SoakSite) -> None:
     site.provider.rotate()
+    # It forgets its tokens with that.
+    site.renew_opaque()
     site.tokens["signed"] = site.provider.access_token("alice", resource=resource("jwt"))
 
 

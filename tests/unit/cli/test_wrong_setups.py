@@ -162,7 +162,13 @@ def test_a_right_setup_has_nothing_wrong(filled: Callable[[str], str]) -> None:
     assert json.loads(result.stdout)[0]["what"] == str(Path("c.toml").absolute())
 
 
-@pytest.mark.parametrize("setup", SETUPS, ids=lambda setup: setup.name)
+def marked(setup: Setup) -> Any:
+    # What only the Kerberos library can say needs that library, as the peer tests do.
+    marks = [pytest.mark.peer] if setup.name == "keytab" else []
+    return pytest.param(setup, id=setup.name, marks=marks)
+
+
+@pytest.mark.parametrize("setup", map(marked, SETUPS))
 def test_a_wrong_setup_is_told_with_place_cause_and_next_step(
     setup: Setup, filled: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
