@@ -168,7 +168,7 @@ def marked(setup: Setup) -> Any:
     return pytest.param(setup, id=setup.name, marks=marks)
 
 
-@pytest.mark.parametrize("setup", map(marked, SETUPS))
+@pytest.mark.parametrize("setup", [marked(setup) for setup in SETUPS])
 def test_a_wrong_setup_is_told_with_place_cause_and_next_step(
     setup: Setup, filled: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
