@@ -51,6 +51,8 @@ class LoginAttempts:
         with self._lock:
             is_known = pair in self._known
             self._known[pair] = None
+        # A house behind one address logs in as often as it likes: only what was no login stays counted.
+        self._of_client.give_back(pair[0])
         if not is_known:
             self._of_user.give_back(pair[1])
 

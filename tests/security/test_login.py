@@ -15,7 +15,7 @@ from compat_auth.chain import Chain
 from compat_auth.config import Settings, parse_settings
 from compat_auth.errors import BackendUnavailable, NoSuchUser
 from compat_auth.identity import Identity, Token
-from compat_auth.outcome import Accept
+from compat_auth.outcome import Accept, Reject
 from compat_auth.scopes import parse_scope
 from compat_auth.web.attempts import PER_CLIENT, PER_USER, LoginAttempts
 from compat_auth.web.hand_off import set_hand_off
@@ -162,10 +162,19 @@ def test_on_https_every_cookie_belongs_to_this_host_alone(browser: Browser) -> N
 
 
 def test_guesses_from_one_address_are_slowed_down(browser: Browser) -> None:
-    replace_chain(browser, Accept(Identity("alice", "basic_auth")))
+    replace_chain(browser, Reject("wrong"))
+
     statuses = [browser.log_in(f"user{number}", "x").status_code for number in range(PER_CLIENT + 1)]
 
-    assert statuses == [303] * PER_CLIENT + [429]
+    assert statuses == [403] * PER_CLIENT + [429]
+
+
+def test_a_house_behind_one_address_may_log_in_as_often_as_it_likes(browser: Browser) -> None:
+    replace_chain(browser, Accept(Identity("alice", "basic_auth")))
+
+    statuses = [browser.log_in(f"user{number}", "x").status_code for number in range(PER_CLIENT + 1)]
+
+    assert statuses == [303] * (PER_CLIENT + 1)
 
 
 def test_nobody_locks_a_user_out_for_another_address() -> None:

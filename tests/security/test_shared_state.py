@@ -210,6 +210,7 @@ def listener(redis_server: RedisServer) -> Iterator[Listener]:
         SealedBoxes(SECRETS, "verdicts").seal(b'["alice", ""]'),
         SealedBoxes(("t" * 32,), "revocations").seal(b'["alice", ""]'),
     ],
+    ids=["empty", "long", "bare", "bytes", "other-kind", "other-secret"],
 )
 def test_a_forged_announcement_names_nobody_and_the_true_ones_are_still_heard(
     attacker: Attacker, listener: Listener, message: bytes

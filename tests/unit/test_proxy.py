@@ -26,7 +26,7 @@ Headers = list[tuple[str, str]]
 WAIT_S = 3.0
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BIG = 1024 * 1024
-BOMB = gzip.compress(b"x" * BIG + b"Invalid JWT token")
+BOMB = gzip.compress(b"x" * BIG + b"Invalid JWT token", mtime=0)
 
 
 def parse_head(head: bytes) -> tuple[str, Headers]:
@@ -450,7 +450,7 @@ async def test_redirects_and_cookies_pass_untouched(connect: Connect, upstream: 
 
 
 async def test_a_compressed_body_stays_compressed(connect: Connect, upstream: Upstream) -> None:
-    packed = gzip.compress(b"x" * 1000)
+    packed = gzip.compress(b"x" * 1000, mtime=0)
     upstream.script = say(
         b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s" % (len(packed), packed)
     )
