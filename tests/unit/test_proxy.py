@@ -648,7 +648,7 @@ def refuse_first(refusal: bytes, upstream: Upstream, bodies: list[bytes]) -> Scr
 
 def compressed(framing: str) -> bytes:
     """Return a refusal as Airflow sends it to a client that takes gzip."""
-    body = gzip.compress(REFUSED_403.partition(b"\r\n\r\n")[2])
+    body = gzip.compress(REFUSED_403.partition(b"\r\n\r\n")[2], mtime=0)
     head = b"HTTP/1.1 403 Forbidden\r\nContent-Encoding: gzip\r\n"
     if framing == "length":
         return head + b"Content-Length: %d\r\n\r\n" % len(body) + body
