@@ -16,6 +16,13 @@ from compat_auth.upstream_connection import StaleConnection, UpstreamRequest, Up
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
+@pytest.fixture(autouse=True)
+async def settled() -> AsyncIterator[None]:
+    """Let the servers of a test close their connections before the event loop ends."""
+    yield
+    await asyncio.sleep(0.1)
+
+
 @pytest.fixture
 def closing() -> Iterator[str]:
     """An upstream on a thread that closes each connection a moment after its first answer, without a word."""
@@ -66,6 +73,7 @@ async def test_a_head_keeps_its_bytes_and_a_body_with_the_same_ones_too() -> Non
             received.extend(await reader.read(65536))
         writer.write(OK)
         writer.close()
+        await writer.wait_closed()
         done.set()
 
     async with await asyncio.start_server(keep, "127.0.0.1", 0) as server:
