@@ -15,7 +15,7 @@ from types import ModuleType
 ROOTS = frozenset(("airflow", "flask_appbuilder"))
 """Top-level names of Airflow 2 that a module may lean on."""
 OURS = frozenset(("compat_auth", "compat_auth_backends"))
-"""Our own top-level names, which nobody watches."""
+"""Our own top-level names; their imports are not watched."""
 
 _INSTALLED = frozenset(("site-packages", "dist-packages"))
 _STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})

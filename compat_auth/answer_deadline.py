@@ -40,7 +40,7 @@ class AnswerDeadline:
     def cut(self) -> None:
         """End the connection."""
         self.is_over = True
-        # Whoever reads or writes gets an error now; the library that owns the descriptor closes it.
+        # The thread that reads or writes gets an error now; the library that owns the descriptor closes it.
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
 

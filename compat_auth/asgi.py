@@ -38,7 +38,7 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:
-    """Return what gives a body that has been read already to whoever reads it next."""
+    """Return a `receive` that yields a body that was read already."""
     given = False
 
     async def give() -> Message:

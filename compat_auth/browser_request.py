@@ -56,6 +56,6 @@ def asked_for(request: GateRequest) -> str:
 
 
 def has_ended(token: str) -> bool:
-    """Return whether a JWT says that it is over; whoever writes another end into it has a token that nobody takes."""
+    """Return whether a JWT says that it has expired; the upstream refuses one whose `exp` was changed."""
     claimed = read_claimed(token)
     return claimed is not None and claimed.expires is not None and claimed.expires <= time.time()
