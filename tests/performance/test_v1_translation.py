@@ -58,7 +58,7 @@ def parsing_ms() -> float:
 def least_ms(path: bytes) -> tuple[float, bytes]:
     """Return the CPU time of one answer, and its body."""
     application = V1Translation(behind)
-    permit: Callable[[str, bytes], None] = lambda _method, _path: None  # noqa: E731
+    permit: Callable[[str, bytes, bytes], None] = lambda _method, _path, _body: None  # noqa: E731
     headers = [(b"host", b"h"), (b"authorization", b"Bearer x"), (b"accept", b"application/json")]
     extensions = {DEMAND: permit}
     scope: Scope = {
