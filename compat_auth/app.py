@@ -14,46 +14,53 @@ from flask import Flask
 from compat_auth.airflow.v1.router import V1
 from compat_auth.airflow.v1.translation import V1Translation
 from compat_auth.airflow.v1.translation import public_pages as v1_public_pages
-from compat_auth.airflow_paths import FAB_API, whole_paths
-from compat_auth.asgi import ASGIApp, Receive, Scope, Send
-from compat_auth.audit_losses import refuse_without_log
-from compat_auth.browser_visits import BrowserVisits
-from compat_auth.chain import Chain
+from compat_auth.airflow_api.paths import FAB_API, whole_paths
+from compat_auth.airflow_api.reach import fixed_objects
+from compat_auth.api.oauth.introspection import OAuthPages
+from compat_auth.api.routes import own_pages
+from compat_auth.audit.losses import refuse_without_log
+from compat_auth.authn.chain import Chain
+from compat_auth.authn.revocation_events import revocations_of
+from compat_auth.authn.session_cookie import SessionCookie
+from compat_auth.authn.users.lookup import Lookup
+from compat_auth.browsers.visits import BrowserVisits
 from compat_auth.config import Settings, load_settings
 from compat_auth.credentials import Credential
-from compat_auth.decision import Decider, Obtain
-from compat_auth.denials import Denials
 from compat_auth.errors import ConfigError, InvalidToken
-from compat_auth.exchange import UpstreamLogin
 from compat_auth.extension import CompatAuth, style_of
-from compat_auth.forward_auth import FORWARD_AUTH_PAGES, access_of, forward_auth_pages, not_here, nothing_else, port_of
-from compat_auth.gate import Gate, Page
-from compat_auth.gate_rules import GateRules, PathRequirement
-from compat_auth.given_tokens import MAX_LIFETIME_S, GivenTokens, ReadToken
-from compat_auth.handed_out import HandedOut
+from compat_auth.gateway.authorization import GateRules, PathRequirement
+from compat_auth.gateway.decider import Decider, Obtain
+from compat_auth.gateway.forward_auth import (
+    FORWARD_AUTH_PAGES,
+    access_of,
+    forward_auth_pages,
+    not_here,
+    nothing_else,
+    port_of,
+)
+from compat_auth.gateway.forward_auth_tokens import HandedOut
+from compat_auth.gateway.health import JWKS_PATH, jwks_page, live, ready_page
+from compat_auth.gateway.middleware import Gate, Page
+from compat_auth.gateway.reverse_proxy import ReverseProxy
+from compat_auth.http.asgi import ASGIApp, Receive, Scope, Send
+from compat_auth.http.forwarded import TrustedProxies
+from compat_auth.http.paths import Prefixes
+from compat_auth.http.root_path import RootPath
+from compat_auth.http.slashes import AIRFLOW_RESTS
 from compat_auth.identity import Identity, Token
-from compat_auth.jwk import VerifyingKey, verifying_key
-from compat_auth.keys import unix_now
-from compat_auth.lookup import Lookup
-from compat_auth.oauth_pages import OAuthPages
-from compat_auth.own_pages import own_pages
-from compat_auth.pages import JWKS_PATH, jwks_page, live, ready_page
-from compat_auth.paths import Prefixes
-from compat_auth.personal_tokens import personal_tokens_of
-from compat_auth.proxy import ReverseProxy
-from compat_auth.reach import fixed_objects
-from compat_auth.readiness import StoreReadiness
+from compat_auth.personal_tokens.service import personal_tokens_of
 from compat_auth.requirements import Requirements
-from compat_auth.revocation import revocations_of
-from compat_auth.root_path import RootPath
-from compat_auth.session_cookie import SessionCookie
-from compat_auth.slashes import AIRFLOW_RESTS
-from compat_auth.strategies import Strategy, brings_no_password, build_strategy, open_key_ring
-from compat_auth.tokens import SHARED_SECRET_KID, shared_secret_verifier, verify
-from compat_auth.trust import TrustedProxies
-from compat_auth.trusted_keys import merge_jwks
-from compat_auth.upstream_logout import UpstreamLogout
-from compat_auth.web.hand_off import set_hand_off
+from compat_auth.store.readiness import StoreReadiness
+from compat_auth.tokens.denylist import Denials
+from compat_auth.tokens.issued import MAX_LIFETIME_S, GivenTokens, ReadToken
+from compat_auth.tokens.jose.jwk import VerifyingKey, verifying_key
+from compat_auth.tokens.jose.jwt import SHARED_SECRET_KID, shared_secret_verifier, verify
+from compat_auth.tokens.keys.jwks_merge import merge_jwks
+from compat_auth.tokens.keys.keys import unix_now
+from compat_auth.tokens.strategies import Strategy, brings_no_password, build_strategy, open_key_ring
+from compat_auth.tokens.upstream_login import UpstreamLogin
+from compat_auth.tokens.upstream_logout import UpstreamLogout
+from compat_auth.web.login_completion import set_hand_off
 from compat_auth.web.site import own_cookie_names
 
 logger = logging.getLogger(__name__)

@@ -10,22 +10,22 @@ from flask import Flask
 from flask_login import LoginManager
 
 from compat_auth import sessions
-from compat_auth.airflow2_module import app_settings
-from compat_auth.api.leaked_tokens import register_leak_receiver
+from compat_auth.api.leak_receiver import register_leak_receiver
 from compat_auth.api.personal_tokens import register_token_api
 from compat_auth.api.whoami import register_whoami
-from compat_auth.chain import Chain
+from compat_auth.authn.airflow2.module import app_settings
+from compat_auth.authn.chain import Chain
+from compat_auth.authn.judgement import judge
+from compat_auth.authn.registry import load_chain
+from compat_auth.authn.revocation_events import revocations_of
+from compat_auth.authn.users.role_accounts import RoleAccountNames
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
 from compat_auth.guard import View, current_identity, guard_view
-from compat_auth.judgement import judge
+from compat_auth.http.error_responses import RefusalStyle
+from compat_auth.http.header_values import shield_cookies
 from compat_auth.outcome import Outcome
-from compat_auth.refusal import RefusalStyle
-from compat_auth.registry import load_chain
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
-from compat_auth.revocation import revocations_of
-from compat_auth.role_account_names import RoleAccountNames
-from compat_auth.shown_headers import shield_cookies
 from compat_auth.web.page import lead_to_login
 from compat_auth.web.site import BLUEPRINT, register_pages
 

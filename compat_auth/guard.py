@@ -15,24 +15,24 @@ from werkzeug.local import LocalProxy
 from werkzeug.test import run_wsgi_app
 
 from compat_auth import audit
-from compat_auth.bearer import Occasion, is_bearer
+from compat_auth.concurrency.one_at_a_time import until_answered
 from compat_auth.credentials import Basic, Credential, parse_authorization, single_authorization
-from compat_auth.cross_origin import (
+from compat_auth.errors import CompatAuthError, InsufficientScope, NotPermitted
+from compat_auth.http.browser.cross_origin import (
     Call,
     find_foreign_origin,
     is_added_by_browsers,
     is_allowed_by,
     preflight_for,
 )
-from compat_auth.errors import CompatAuthError, InsufficientScope, NotPermitted
+from compat_auth.http.challenge_filter import caller_of
+from compat_auth.http.challenges import Occasion, is_bearer
+from compat_auth.http.error_responses import RefusalStyle, Wording
+from compat_auth.http.problem import PROBLEM_JSON
 from compat_auth.identity import Identity
-from compat_auth.one_at_a_time import until_answered
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
-from compat_auth.problem import PROBLEM_JSON
-from compat_auth.refusal import RefusalStyle, Wording
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
 from compat_auth.scopes import METHOD_OVERRIDES, Scope, allow, needed_scopes
-from compat_auth.shown_challenges import caller_of
 
 View = Callable[..., Any]
 _FAULT = 500

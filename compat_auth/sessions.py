@@ -13,14 +13,14 @@ from typing import Any, cast
 
 import flask
 
+from compat_auth.authn.session_cookie import Session
+from compat_auth.authn.session_registry import LiveSessions, live_sessions_of
 from compat_auth.config import Settings
 from compat_auth.credentials import Absent
-from compat_auth.csrf import TOKEN_HEADER, Source, find_forgery
 from compat_auth.errors import ConfigError, InvalidSession, RequestRefused
 from compat_auth.guard import request_credential
+from compat_auth.http.browser.csrf import TOKEN_HEADER, Source, find_forgery
 from compat_auth.identity import Identity
-from compat_auth.live_sessions import LiveSessions, live_sessions_of
-from compat_auth.session_cookie import Session
 
 WEEK_S = 604800
 USER_KEY = "uid"
@@ -73,7 +73,7 @@ def read(expiry_time: float = WEEK_S) -> ClientSession | None:
     """Return the caller's session, or None; being read keeps it alive.
 
     There is none for a request with an explicit credential, which beats a cookie, and none for a request that another
-    site could have forged (see `compat_auth.csrf`).
+    site could have forged (see `compat_auth.http.browser.csrf`).
 
     Args:
         expiry_time: Seconds without a request after which it has ended; `[session] idle_s` holds as well.

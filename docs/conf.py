@@ -48,8 +48,8 @@ nitpick_ignore = [
     ("py:class", "requests.sessions.Session"),
     ("py:class", "httpx.Client"),
     # Seen in signatures, but no part of what is promised to stay.
-    ("py:class", "compat_auth.chain.Chain"),
-    ("py:class", "compat_auth.refusal.RefusalStyle"),
+    ("py:class", "compat_auth.authn.chain.Chain"),
+    ("py:class", "compat_auth.http.error_responses.RefusalStyle"),
     # A union of two documented protocols; Sphinx looks for a class.
     ("py:class", "Directory"),
 ]

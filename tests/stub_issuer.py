@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
-from compat_auth.jwk import PublicKey, public_members
+from compat_auth.tokens.jose.jwk import PublicKey, public_members
 
 RSA_KEY = rsa.generate_private_key(65537, 2048)
 OTHER_RSA_KEY = rsa.generate_private_key(65537, 2048)

@@ -18,11 +18,11 @@ from pydantic import BaseModel
 
 from compat_auth import errors
 from compat_auth.app import Gateway
+from compat_auth.authn.registry import AIRFLOW_NAMES, installed_backends, load_chain
 from compat_auth.cli import commands
 from compat_auth.config import Settings, parse_settings
 from compat_auth.credentials import Bearer
 from compat_auth.outcome import Accept, Reject, Skip
-from compat_auth.registry import AIRFLOW_NAMES, installed_backends, load_chain
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -6,17 +6,17 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
+from compat_auth.authn.revocation_events import Revocation, Revocations
 from compat_auth.config import PersonalTokenSettings
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import (
     NotAuthenticated,
 )
-from compat_auth.peppers import Peppers
-from compat_auth.personal_tokens import PersonalTokens
-from compat_auth.revocation import Revocation, Revocations
+from compat_auth.personal_tokens.owners import TokenOwners
+from compat_auth.personal_tokens.peppers import Peppers
+from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.store.migration import open_store
-from compat_auth.store.personal_token_rows import PersonalTokenRows
-from compat_auth.token_owners import TokenOwners
+from compat_auth.store.tables.personal_tokens import PersonalTokenRows
 
 NOON = int(datetime(2026, 11, 24, 12, tzinfo=timezone.utc).timestamp())
 DAY = 86400

@@ -1,1 +1,4 @@
-"""The backends that come with compat_auth, one file each."""
+"""Our own backends, built on the public face of `compat_auth` alone, as a third party's are.
+
+Imports: the public names of docs/reference/python.md.
+"""

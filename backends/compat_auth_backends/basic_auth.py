@@ -19,10 +19,15 @@ from typing import ClassVar
 
 import flask
 
-from compat_auth.airflow2_module import airflow2_contract
+from compat_auth.authn.airflow2.module import airflow2_contract
+from compat_auth.authn.passwords.hash_pool import HashPool
+from compat_auth.authn.passwords.hashes import check_hash, decoy_like
+from compat_auth.authn.users.directories import load_password_directories
 from compat_auth.backend import Backend, CredentialKind
+from compat_auth.concurrency.rate_limit import network_of
 from compat_auth.config import Settings
 from compat_auth.credentials import Basic, Credential
+from compat_auth.crypto.personal_token_format import looks_like_one
 from compat_auth.directory import (
     DecidingDirectory,
     Directory,
@@ -33,13 +38,8 @@ from compat_auth.directory import (
     UserDirectory,
     UserRefused,
 )
-from compat_auth.directory_catalog import load_password_directories
-from compat_auth.hash_pool import HashPool
-from compat_auth.hashing import check_hash, decoy_like
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
-from compat_auth.tally import network_of
-from compat_auth.token_format import looks_like_one
 
 CLIENT_AUTH = None
 

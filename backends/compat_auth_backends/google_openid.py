@@ -11,21 +11,21 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from compat_auth.airflow2_module import airflow2_contract
+from compat_auth.authn.airflow2.module import airflow2_contract
+from compat_auth.authn.users.account_links import ConfiguredLinks, SubjectLinks
+from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.pinned_links import PinnedLinks
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import GoogleOpenIdSettings, Settings
 from compat_auth.credentials import Bearer, Credential
-from compat_auth.endpoint import Endpoint
 from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser, NotPermitted, UnknownUser
 from compat_auth.identity import Identity
-from compat_auth.jwks_cache import JwksCache
-from compat_auth.lookup import Lookup
+from compat_auth.net.https_client import Endpoint
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
-from compat_auth.pinned_links import PinnedLinks
-from compat_auth.subject_links import ConfiguredLinks, SubjectLinks
-from compat_auth.tokens import read_unverified
+from compat_auth.tokens.jose.jwt import read_unverified
+from compat_auth.tokens.keys.jwks_cache import JwksCache
 from compat_auth_backends.openid.claims import credential_id_of, verified_email
-from compat_auth_backends.openid.newcomers import NewcomersInAirflow, UserCreator
+from compat_auth_backends.openid.provisioning import NewcomersInAirflow, UserCreator
 
 CLIENT_AUTH = None
 ISSUER = "https://accounts.google.com"

@@ -11,13 +11,13 @@ import base64
 import importlib
 from typing import Any, ClassVar
 
-from compat_auth.airflow2_module import airflow2_contract
+from compat_auth.authn.airflow2.module import airflow2_contract
+from compat_auth.authn.users.lookup import Lookup
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential, Negotiate
 from compat_auth.errors import ConfigError
 from compat_auth.identity import Identity
-from compat_auth.lookup import Lookup
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.sessions import request_forgery
 from compat_auth.sign_in import CredentialSignIn, SignIn

@@ -12,16 +12,16 @@ from typing import ClassVar
 
 import flask
 
-from compat_auth.airflow2_module import airflow2_contract
+from compat_auth.authn.airflow2.module import airflow2_contract
+from compat_auth.authn.revocation_events import UNHEARD_S, Revocations
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Basic, Bearer, Credential
+from compat_auth.crypto.personal_token_format import looks_like_one
 from compat_auth.errors import NoSuchToken, NotAuthenticated
 from compat_auth.outcome import ONLY_ASKED_ABOUT, Accept, Outcome, Reject, Skip
-from compat_auth.personal_tokens import PersonalTokens, personal_tokens_of
-from compat_auth.revocation import UNHEARD_S, Revocations
-from compat_auth.token_format import looks_like_one
-from compat_auth.token_notices import expiry_headers
+from compat_auth.personal_tokens.expiry_notices import expiry_headers
+from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 
 CLIENT_AUTH = None
 ANY_USER = "__token__"

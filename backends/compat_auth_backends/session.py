@@ -2,7 +2,7 @@
 
 Our cookie says who logged in; whether that user may still come in is asked of the directory at each use. A browser
 sends cookies along with what another site makes it send, so a request that changes something must show where it comes
-from (`compat_auth.csrf`).
+from (`compat_auth.http.browser.csrf`).
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from typing import ClassVar
 import flask
 from flask_login import current_user  # pyright: ignore[reportMissingTypeStubs]  # flask-login has no stubs
 
-from compat_auth.airflow2_module import airflow2_contract
+from compat_auth.authn.airflow2.module import airflow2_contract
+from compat_auth.authn.session_cookie import Session
+from compat_auth.authn.session_registry import LiveSessions, credential_id_of, live_sessions_of
+from compat_auth.authn.users.directories import load_directories
+from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.objects import identity_of, is_disabled
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Absent, Credential
 from compat_auth.directory import UserDirectory
-from compat_auth.directory_catalog import load_directories
 from compat_auth.errors import InvalidSession
 from compat_auth.identity import Identity
-from compat_auth.live_sessions import LiveSessions, credential_id_of, live_sessions_of
-from compat_auth.lookup import Lookup
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
-from compat_auth.session_cookie import Session
 from compat_auth.sessions import cookie_values, request_forgery
-from compat_auth.user_identity import identity_of, is_disabled
 from compat_auth_backends.airflow_session import AirflowSessions
 
 CLIENT_AUTH = None

@@ -1,1 +1,4 @@
-"""What is particular to Apache Airflow 3."""
+"""The Airflow 3 plugin: the gate inside Airflow's own API server.
+
+Imports: `composition` and all below; never `app`.
+"""

@@ -23,12 +23,12 @@ from jwt import InvalidTokenError
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from compat_auth.claimed_token import read_payload
 from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted
 from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken, NoSuchUser
 from compat_auth.identity import Identity, Token
-from compat_auth.store.denial_rows import IssuedToken
+from compat_auth.store.tables.denylist import IssuedToken
+from compat_auth.tokens.jose.unverified_claims import read_payload
 
 # Airflow asks its database, and where trusted_jwks_url is set, whoever is there.
 _ANSWER_S = 10.0

@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import sys
 
-from compat_auth.asgi import Message, Receive, Scope, Send
 from compat_auth.errors import BadRequest
+from compat_auth.http.asgi import Message, Receive, Scope, Send
 
 BODY_S = 1.0
 """How long an answer waits for the beginning of a body that it does not need."""

@@ -10,35 +10,35 @@ from typing import Any
 
 from flask import Flask
 
+from compat_auth.airflow.activation import CONFIG, ENABLED, PREFIX, is_truth, old_list, old_settings, own_variables
 from compat_auth.airflow.auth_managers import AuthManager, FabManager, active_auth_manager
-from compat_auth.airflow.door import AirflowGate, Door, Guarded, behind_root
 from compat_auth.airflow.in_process import InProcess
 from compat_auth.airflow.keytab import services_in
+from compat_auth.airflow.middleware import AirflowGate, Door, Guarded, behind_root
 from compat_auth.airflow.start_log import log_start
-from compat_auth.airflow.switch import CONFIG, ENABLED, PREFIX, is_truth, old_list, old_settings, own_variables
 from compat_auth.airflow.v1.translation import V1Translation, public_pages
-from compat_auth.airflow_paths import guarded_prefixes
-from compat_auth.api import leaked_tokens, personal_tokens
+from compat_auth.airflow2_config.settings import add_missing, adopted, adopted_kerberos, kerberos_services
+from compat_auth.airflow_api.paths import guarded_prefixes
+from compat_auth.api import leak_receiver, personal_tokens
+from compat_auth.api.oauth.introspection import OAuthPages
+from compat_auth.api.routes import own_pages
 from compat_auth.app import build_decider, build_lookup, create_flask_app, gate_rules, protected_paths, translates_v1
-from compat_auth.asgi import ASGIApp
-from compat_auth.browser_visits import LOGINS, BrowserVisits
+from compat_auth.authn.revocation_events import revocations_of
+from compat_auth.browsers.visits import LOGINS, BrowserVisits
 from compat_auth.config import Settings
 from compat_auth.config.loading import merge, parse_settings, read_toml, read_variables
-from compat_auth.denials import Denials
 from compat_auth.errors import ConfigError
 from compat_auth.extension import CompatAuth
-from compat_auth.given_tokens import GivenTokens
-from compat_auth.keys import unix_now
-from compat_auth.oauth_pages import OAuthPages
-from compat_auth.old_settings import add_missing, adopted, adopted_kerberos, kerberos_services
-from compat_auth.own_pages import own_pages
-from compat_auth.pages import live, ready_page
-from compat_auth.personal_tokens import personal_tokens_of
-from compat_auth.readiness import StoreReadiness
-from compat_auth.revocation import revocations_of
-from compat_auth.strategies import Kind
-from compat_auth.token_cache import TokenCache
-from compat_auth.trust import TrustedProxies
+from compat_auth.gateway.health import live, ready_page
+from compat_auth.http.asgi import ASGIApp
+from compat_auth.http.forwarded import TrustedProxies
+from compat_auth.personal_tokens.service import personal_tokens_of
+from compat_auth.store.readiness import StoreReadiness
+from compat_auth.tokens.cache import TokenCache
+from compat_auth.tokens.denylist import Denials
+from compat_auth.tokens.issued import GivenTokens
+from compat_auth.tokens.keys.keys import unix_now
+from compat_auth.tokens.strategies import Kind
 from compat_auth.web.site import BLUEPRINT
 
 STRATEGY = "in_process"
@@ -47,7 +47,7 @@ _NOBODY: tuple[object, ...] = ("", [], [""])
 _DATABASE = "compat_auth.db"
 _MAX_WORKERS = 64
 # With forms and bodies that have a token, or need none, which Flask-WTF does not know.
-_BLUEPRINTS = (BLUEPRINT, personal_tokens.BLUEPRINT, leaked_tokens.BLUEPRINT)
+_BLUEPRINTS = (BLUEPRINT, personal_tokens.BLUEPRINT, leak_receiver.BLUEPRINT)
 
 
 def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:

@@ -9,9 +9,9 @@ from compat_auth.airflow.auth_managers import AuthManager
 from compat_auth.credentials import Credential
 from compat_auth.errors import NotAuthenticated
 from compat_auth.identity import Identity, Token
-from compat_auth.keys import unix_now
-from compat_auth.strategies import Kind
-from compat_auth.token_cache import TokenCache
+from compat_auth.tokens.cache import TokenCache
+from compat_auth.tokens.keys.keys import unix_now
+from compat_auth.tokens.strategies import Kind
 
 
 @dataclass(frozen=True, slots=True)

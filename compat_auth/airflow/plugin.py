@@ -13,8 +13,8 @@ from typing import Any
 from airflow.configuration import conf  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
 from airflow.plugins_manager import AirflowPlugin  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
 
-from compat_auth.airflow.closed_door import ClosedDoor
-from compat_auth.airflow.switch import is_switched_on
+from compat_auth.airflow.activation import is_switched_on
+from compat_auth.airflow.closed_gate import ClosedDoor
 
 logger = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
+from compat_auth.airflow2_config.settings import OldSettings
 from compat_auth.backend import Backend
 from compat_auth.config import Settings
-from compat_auth.old_settings import OldSettings
 
 logger = logging.getLogger(__name__)
 

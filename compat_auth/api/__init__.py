@@ -1,1 +1,4 @@
-"""JSON endpoints of our own, as Flask blueprints."""
+"""JSON endpoints of our own: personal tokens, who am I, the OpenAPI document and its page.
+
+Imports: `gateway`, `web`, `tokens`, `personal_tokens` and below.
+"""

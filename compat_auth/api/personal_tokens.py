@@ -11,18 +11,18 @@ from flask import Blueprint, Flask, Response, request
 from pydantic import BaseModel
 
 from compat_auth import audit
-from compat_auth.api.token_bodies import CountedTokenView, MadeTokenView, days_of, read_new, read_refresh, view
-from compat_auth.chain import Chain
+from compat_auth.api.schemas import CountedTokenView, MadeTokenView, days_of, read_new, read_refresh, view
+from compat_auth.authn.chain import Chain
+from compat_auth.authn.judgement import judge
 from compat_auth.config import Settings
 from compat_auth.errors import BadRequest, BodyTooLarge, CompatAuthError, MethodNotAllowed, NotPermitted
 from compat_auth.guard import current_identity, guard_view, send_wording
+from compat_auth.http.error_responses import RefusalStyle
 from compat_auth.identity import Identity
-from compat_auth.judgement import judge
-from compat_auth.personal_tokens import PersonalTokens, personal_tokens_of
-from compat_auth.refusal import RefusalStyle
+from compat_auth.personal_tokens.permissions import TokenAccess
+from compat_auth.personal_tokens.request import NewToken, Wish
+from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 from compat_auth.sessions import request_forgery
-from compat_auth.token_access import TokenAccess
-from compat_auth.token_wishes import NewToken, Wish
 
 BLUEPRINT = "compat_auth_personal_tokens"
 PATH = "api/personal-tokens"

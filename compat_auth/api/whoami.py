@@ -8,12 +8,12 @@ from typing import Any
 import flask
 from flask import Blueprint, Flask, Response
 
-from compat_auth.chain import Chain
+from compat_auth.api.openapi import describe
+from compat_auth.authn.chain import Chain
+from compat_auth.authn.judgement import judge
 from compat_auth.guard import current_identity, guard_view
+from compat_auth.http.error_responses import RefusalStyle
 from compat_auth.identity import Identity
-from compat_auth.judgement import judge
-from compat_auth.openapi import describe
-from compat_auth.refusal import RefusalStyle
 
 BLUEPRINT = "compat_auth_whoami"
 

@@ -1,4 +1,7 @@
-"""The command `compat-auth`: thin, every verb in a module of its own."""
+"""The command `compat-auth`: arguments, output and exit codes; the work is done below.
+
+Imports: everything; nothing imports it.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ _COMMANDS = {
     "logout": "compat_auth.cli.logout:logout",
     "serve": "compat_auth.cli.serve:serve",
     "tokens": "compat_auth.cli.tokens:tokens",
-    "users": "compat_auth.cli.users:users",
+    "users": "compat_auth.cli.users.commands:users",
 }
 
 

@@ -8,7 +8,8 @@ from importlib.metadata import EntryPoint, entry_points
 
 import click
 
-from compat_auth import directory_catalog, registry
+from compat_auth.authn import registry
+from compat_auth.authn.users import directories
 
 
 @click.command()
@@ -18,7 +19,7 @@ def backends() -> None:
     for line in _lines(registry.GROUP):
         click.echo(line)
     click.echo("\nDirectories ([basic_auth] directories):")
-    for line in _lines(directory_catalog.GROUP):
+    for line in _lines(directories.GROUP):
         click.echo(line)
     click.echo("\nAirflow's own names, and what stands in for them:")
     for theirs, ours in sorted(registry.AIRFLOW_NAMES.items()):

@@ -10,8 +10,8 @@ import sys
 import click
 
 from compat_auth.client.curl_line import read_help, urls_of
-from compat_auth.client.kept_logins import KeptLogin, KeptLogins
 from compat_auth.client.origin import parse_server, parse_url
+from compat_auth.client.saved_logins import KeptLogin, KeptLogins
 from compat_auth.client.shell_login import token_of
 from compat_auth.errors import CurlLineRefused
 

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import click
 
-from compat_auth.cli import operator_log
+from compat_auth.cli import common
 from compat_auth.cli.options import config_option, start_logging
 from compat_auth.config import load_settings
 from compat_auth.errors import ConfigError
-from compat_auth.given_tokens import MAX_LIFETIME_S
-from compat_auth.keys import unix_now
-from compat_auth.peppers import pepper_file
+from compat_auth.personal_tokens.peppers import pepper_file
 from compat_auth.store.backup import backup_sqlite
 from compat_auth.store.database import Database
 from compat_auth.store.migration import downgrade as downgrade_tables
 from compat_auth.store.migration import is_current, revisions, undone_by
 from compat_auth.store.migration import upgrade as upgrade_tables
 from compat_auth.store.restore import end_everything, restore_sqlite
+from compat_auth.tokens.issued import MAX_LIFETIME_S
+from compat_auth.tokens.keys.keys import unix_now
 
 _EVERYTHING_ENDED = "every session and every JWT that was made before ends"
 
@@ -98,7 +98,7 @@ def restore(config_path: str | None, source: Path) -> None:
             "compat-auth db accept"
         )
     ended = restore_sqlite(database_url, source, now=unix_now(), lifetime_s=MAX_LIFETIME_S)
-    operator_log.record("store restored", str(source), command="db restore")
+    common.record("store restored", str(source), command="db restore")
     kept = _EVERYTHING_ENDED if ended is None else f"{ended.count} revocations of the database of before are kept"
     click.echo(f"{source}: restored; {kept}")
 
@@ -126,7 +126,7 @@ def accept(config_path: str | None, keep_logins: bool) -> None:
     if not keep_logins:
         end_everything(database, now=unix_now(), lifetime_s=MAX_LIFETIME_S)
     database.close()
-    operator_log.record("store accepted", database.label, command="db accept")
+    common.record("store accepted", database.label, command="db accept")
     click.echo(f"{database.label}: accepted" + ("" if keep_logins else f"; {_EVERYTHING_ENDED}"))
 
 

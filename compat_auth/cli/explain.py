@@ -6,9 +6,9 @@ import base64
 
 import click
 
+from compat_auth.cli.diagnosis.explanation import Replay, explain
 from compat_auth.cli.options import config_option, start_logging
 from compat_auth.config import load_settings
-from compat_auth.explanation import Replay, explain
 
 
 @click.command("explain")

@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from compat_auth.client.kept_logins import FILE, KERBEROS, KEYRING, PASSWORD, TOKEN, KeptLogin, KeptLogins
 from compat_auth.client.origin import parse_server
+from compat_auth.client.saved_logins import FILE, KERBEROS, KEYRING, PASSWORD, TOKEN, KeptLogin, KeptLogins
 from compat_auth.client.shell_login import log_in_to
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from compat_auth.client.kept_logins import KeptLogins
 from compat_auth.client.origin import parse_server
+from compat_auth.client.saved_logins import KeptLogins
 from compat_auth.client.shell_login import log_out_of
 from compat_auth.errors import LoginUnavailable
 

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 
 import click
 
+from compat_auth.authn.revocation_events import Revocations
 from compat_auth.cli.options import start_logging
 from compat_auth.config import Settings, load_settings
-from compat_auth.denials import Denials
 from compat_auth.errors import CompatAuthError
-from compat_auth.personal_tokens import PersonalTokens
-from compat_auth.revocation import Revocations
-from compat_auth.store.denial_rows import DenialRows
-from compat_auth.strategies import build_strategy
+from compat_auth.personal_tokens.service import PersonalTokens
+from compat_auth.store.tables.denylist import DenialRows
+from compat_auth.tokens.denylist import Denials
+from compat_auth.tokens.strategies import build_strategy
 
 
 @contextmanager

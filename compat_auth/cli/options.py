@@ -8,7 +8,7 @@ import sys
 
 import click
 
-from compat_auth.audit_losses import LogHandler
+from compat_auth.audit.losses import LogHandler
 
 config_option = click.option(
     "--config", "config_path", metavar="FILE", help="TOML file; default $COMPAT_AUTH_CONFIG, else ./compat_auth.toml."

@@ -17,13 +17,13 @@ from uvicorn.supervisors import ChangeReload
 from compat_auth.app import create_app
 from compat_auth.cli.options import config_option, start_logging
 from compat_auth.config import DEFAULT_FILE, ENV_PREFIX, Settings, load_settings
+from compat_auth.config.upstream_url import read_address
 from compat_auth.errors import BackendUnavailable
-from compat_auth.forward_auth import access_of
-from compat_auth.server import bind_socket, serve_workers, uvicorn_config
+from compat_auth.gateway.forward_auth import access_of
+from compat_auth.gateway.server.server import bind_socket, serve_workers, uvicorn_config
+from compat_auth.gateway.server.worker import UNUSED_SIGNALS
+from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.store.migration import require_known_tables
-from compat_auth.trust import TrustedProxies
-from compat_auth.upstream_address import read_address
-from compat_auth.worker import UNUSED_SIGNALS
 
 logger = logging.getLogger(__name__)
 

@@ -7,14 +7,14 @@ import time
 
 import click
 
-from compat_auth.cli import operator_log
+from compat_auth.cli import common
 from compat_auth.cli.opened_tokens import opened_tokens
 from compat_auth.cli.options import config_option
+from compat_auth.personal_tokens.pruning import prune as prune_tokens
+from compat_auth.personal_tokens.request import Wish
 from compat_auth.scopes import ALL
-from compat_auth.store.personal_token_rows import PersonalToken
-from compat_auth.store.role_account_rows import RoleAccountRows
-from compat_auth.token_pruning import prune as prune_tokens
-from compat_auth.token_wishes import Wish
+from compat_auth.store.tables.personal_tokens import PersonalToken
+from compat_auth.store.tables.role_accounts import RoleAccountRows
 
 _BY = "compat-auth tokens"
 
@@ -42,7 +42,7 @@ def create(config_path: str | None, user: str, name: str, days: int | None, scop
         is_role = RoleAccountRows(service.rows.database).owners_of(user) is not None
         owner = user if is_role else service.owners.canonical_name(user)
         made = service.create(owner, Wish(name, scopes or (ALL,), days), by=_BY, is_role=is_role)
-    operator_log.record("token created", f"{made.token.id} of {owner}", command="tokens create")
+    common.record("token created", f"{made.token.id} of {owner}", command="tokens create")
     click.echo(made.text)
 
 
@@ -71,7 +71,7 @@ def refresh(config_path: str | None, token_id: str, days: int | None, overlap_s:
     """Give the token ID a new secret and a new end, and print it."""
     with opened_tokens(config_path) as service:
         made = service.refresh(service.get(token_id), days=days, overlap_s=overlap_s)
-    operator_log.record("token refreshed", f"{token_id} of {made.token.username}", command="tokens refresh")
+    common.record("token refreshed", f"{token_id} of {made.token.username}", command="tokens refresh")
     click.echo(made.text)
 
 
@@ -86,13 +86,13 @@ def revoke(config_path: str | None, token_id: str | None, user: str | None) -> N
     with opened_tokens(config_path) as service:
         if user is not None:
             revoked = service.revoke_all(user, reason="revoked by an operator")
-            operator_log.record("token revoked", f"all of {user}: {revoked}", command="tokens revoke")
+            common.record("token revoked", f"all of {user}: {revoked}", command="tokens revoke")
             click.echo(f"{revoked} token(s) of {user} revoked")
             return
         assert token_id is not None  # noqa: S101  # for the type checkers: it is either
         token = service.get(token_id)
         service.revoke(token, reason="revoked by an operator")
-    operator_log.record("token revoked", f"{token_id} of {token.username}", command="tokens revoke")
+    common.record("token revoked", f"{token_id} of {token.username}", command="tokens revoke")
     click.echo(f"{token_id}: {token.name!r} of {token.username} is revoked")
 
 
@@ -105,7 +105,7 @@ def prune(config_path: str | None, keep_days: int) -> None:
         service.owners.require_some()
         done = prune_tokens(service, keep_days=keep_days)
     about = f"{done.revoked} of deleted users revoked, {done.deleted} dead ones deleted"
-    operator_log.record("tokens pruned", about, command="tokens prune")
+    common.record("tokens pruned", about, command="tokens prune")
     click.echo(
         f"{done.revoked} of deleted users revoked, {done.waiting} of disabled or missing users refused, "
         f"{done.deleted} dead ones deleted"

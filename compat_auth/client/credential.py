@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from compat_auth.client.origin import Origin
+from compat_auth.crypto.personal_token_format import looks_like_one
 from compat_auth.errors import LoginRefused
-from compat_auth.token_format import looks_like_one
 
 _VISIBLE = re.compile(r"[!-~]+")
 

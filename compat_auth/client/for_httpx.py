@@ -6,9 +6,9 @@ import functools
 from collections.abc import AsyncGenerator, Generator
 
 from compat_auth.client.credential import Credential
-from compat_auth.client.keeper import LOGIN_TIMEOUT_S, TokenKeeper
 from compat_auth.client.login import LoginAnswer, LoginRequest
 from compat_auth.client.origin import make_origin
+from compat_auth.client.token_source import LOGIN_TIMEOUT_S, TokenKeeper
 from compat_auth.errors import ConfigError, LoginUnavailable
 
 try:

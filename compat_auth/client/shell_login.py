@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from compat_auth.client.credential import BearerToken, Credential, Password
-from compat_auth.client.keeper import log_in, renew_after_s
-from compat_auth.client.kept_logins import KERBEROS, PASSWORD, TOKEN, KeptLogin, KeptLogins, Secret
 from compat_auth.client.login import Send, make_question, make_revocation, require_known, require_revoked
 from compat_auth.client.origin import parse_server
+from compat_auth.client.saved_logins import KERBEROS, PASSWORD, TOKEN, KeptLogin, KeptLogins, Secret
+from compat_auth.client.token_source import log_in, renew_after_s
 from compat_auth.errors import NotLoggedIn
 
 

@@ -14,11 +14,11 @@ from typing import Any, cast
 
 from pydantic import BaseModel, SecretStr, ValidationError
 
+from compat_auth.airflow2_config.settings import OldSettings, add_missing, adopted, read_airflow_cfg
 from compat_auth.config.mistakes import explain_error, section_of
 from compat_auth.config.settings import Settings
+from compat_auth.crypto.file_modes import read_unwritable
 from compat_auth.errors import ConfigError
-from compat_auth.file_modes import read_unwritable
-from compat_auth.old_settings import OldSettings, add_missing, adopted, read_airflow_cfg
 
 if sys.version_info >= (3, 11):
     import tomllib

@@ -1,1 +1,4 @@
-"""What must outlive a process: SQL tables, their migrations, and one module for each thing that is kept."""
+"""What outlives a process: SQL tables, migrations, backup and restore, Redis.
+
+Imports: the vocabulary, `config` and the tools.
+"""

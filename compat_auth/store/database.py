@@ -19,9 +19,9 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
+from compat_auth.concurrency.circuit_breaker import PATIENCE_S, Outage
 from compat_auth.errors import BackendUnavailable, ConfigError
-from compat_auth.outage import PATIENCE_S, Outage
-from compat_auth.postgresql import STATEMENT_TIMEOUT_S, answering, open_postgresql
+from compat_auth.net.postgresql import STATEMENT_TIMEOUT_S, answering, open_postgresql
 from compat_auth.store.sqlite_file import SqliteFile
 
 CONNECT_TIMEOUT_S = 5

@@ -18,7 +18,7 @@ from sqlalchemy import String, column, inspect, select, table, text
 from sqlalchemy.engine import Connection
 
 from compat_auth.errors import ConfigError, NewerTables
-from compat_auth.postgresql import lift_time_limits
+from compat_auth.net.postgresql import lift_time_limits
 from compat_auth.store.database import Database
 
 VERSION_TABLE = "compat_auth_alembic_version"

@@ -15,10 +15,10 @@ from sqlalchemy.pool import NullPool
 
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.store.database import Database
-from compat_auth.store.denial_rows import Denial, DenialRows, all_up_to
 from compat_auth.store.migration import open_store, revisions
 from compat_auth.store.schema import personal_tokens, revocations, sessions
-from compat_auth.store.session_rows import SessionRows
+from compat_auth.store.tables.denylist import Denial, DenialRows, all_up_to
+from compat_auth.store.tables.sessions import SessionRows
 
 _TIMEOUT_S = 30
 

@@ -18,9 +18,9 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from compat_auth.crypto.private_file import written_aside
+from compat_auth.crypto.strict_json import parse_object
 from compat_auth.errors import BackendUnavailable, KeyFileError
-from compat_auth.private_file import written_aside
-from compat_auth.strict_json import parse_object
 
 _BUSY_TIMEOUT_S = 5
 _OWNER_ONLY = 0o600

@@ -1,1 +1,4 @@
-"""Our own pages for browsers, which work without JavaScript."""
+"""HTML pages: login, logout, sessions, tokens. A Flask blueprint.
+
+Imports: `personal_tokens`, `authn`, `sessions`, `http` and below; never `gateway`.
+"""

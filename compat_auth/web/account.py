@@ -8,8 +8,8 @@ from urllib.parse import quote
 from flask import Response, request
 
 from compat_auth import sessions
-from compat_auth.csrf import is_same_token
-from compat_auth.session_cookie import Session
+from compat_auth.authn.session_cookie import Session
+from compat_auth.http.browser.csrf import is_same_token
 from compat_auth.web.page import here, is_too_large, record, redirect, render_page, source_forgery
 
 View = Callable[[Session], Response]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from flask import Response
 
 from compat_auth import sessions
-from compat_auth.chain import Chain
+from compat_auth.authn.chain import Chain
 from compat_auth.credentials import Credential
 from compat_auth.errors import NotPermitted
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept
-from compat_auth.web.hand_off import UpstreamCookie
+from compat_auth.web.login_completion import UpstreamCookie
 from compat_auth.web.page import record, redirect
 
 

@@ -6,7 +6,7 @@ import hmac
 
 from flask import Response, request
 
-from compat_auth.session_cookie import new_secret
+from compat_auth.authn.session_cookie import new_secret
 from compat_auth.web.page import own_cookie, set_cookie, source_forgery
 
 _LIFETIME_S = 3600

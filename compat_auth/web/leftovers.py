@@ -8,9 +8,9 @@ from typing import Protocol
 import flask
 from flask import Flask
 
+from compat_auth.authn.session_cookie import Session
+from compat_auth.authn.session_registry import credential_id_of
 from compat_auth.identity import Identity
-from compat_auth.live_sessions import credential_id_of
-from compat_auth.session_cookie import Session
 
 _EXTENSION = "compat_auth_leftovers"
 # One for each path of the host; more is no browser's doing, and each is a question to the upstream.
@@ -18,7 +18,7 @@ _MAX_COOKIES = 4
 
 
 class Leftovers(Protocol):
-    """Takes tokens back; see `compat_auth.given_tokens`."""
+    """Takes tokens back; see `compat_auth.tokens.issued`."""
 
     def end(self, *, tokens: Iterable[str], credential_id: str) -> None:
         """Take back these tokens, and those that were made from a credential."""

@@ -8,12 +8,12 @@ import flask
 from flask import Response, request
 
 from compat_auth import sessions
-from compat_auth.csrf import is_same_token
+from compat_auth.authn.session_cookie import Session
+from compat_auth.authn.session_registry import live_sessions_of
 from compat_auth.errors import InvalidSession
-from compat_auth.live_sessions import live_sessions_of
-from compat_auth.session_cookie import Session
-from compat_auth.web.hand_off import UpstreamCookie
+from compat_auth.http.browser.csrf import is_same_token
 from compat_auth.web.leftovers import end_leftovers
+from compat_auth.web.login_completion import UpstreamCookie
 from compat_auth.web.page import here, is_too_large, record, redirect, render_page, source_forgery
 
 

@@ -9,10 +9,10 @@ import flask
 from flask import Response, render_template, request
 
 from compat_auth import audit
-from compat_auth.csrf import Source, find_forgery
-from compat_auth.navigation import is_navigation
-from compat_auth.safe_next import safe_next
-from compat_auth.session_cookie import new_secret
+from compat_auth.authn.session_cookie import new_secret
+from compat_auth.http.browser.csrf import Source, find_forgery
+from compat_auth.http.browser.navigation import is_navigation
+from compat_auth.http.browser.redirects import safe_next
 
 MAX_FORM_BYTES = 16384
 MAX_NAME = 512

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from flask import Response, request
 
-from compat_auth.live_sessions import LiveSessions, credential_id_of_digest
-from compat_auth.session_cookie import RENEWAL_PART, Session
-from compat_auth.store.session_rows import digest_of
+from compat_auth.authn.session_cookie import RENEWAL_PART, Session
+from compat_auth.authn.session_registry import LiveSessions, credential_id_of_digest
+from compat_auth.store.tables.sessions import digest_of
 from compat_auth.web.account import Account, render_account, show_message
 from compat_auth.web.leftovers import end_made_from
 from compat_auth.web.page import here, record, redirect

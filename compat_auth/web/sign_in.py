@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 from flask import Response, request
 
-from compat_auth.chain import OfferedSignIn, contained
+from compat_auth.authn.chain import OfferedSignIn, contained
 from compat_auth.credentials import Absent
 from compat_auth.errors import CompatAuthError, RequestRefused
 from compat_auth.guard import request_credential
+from compat_auth.http.browser.redirects import safe_next
 from compat_auth.outcome import Accept, Outcome
-from compat_auth.safe_next import safe_next
 from compat_auth.sign_in import CredentialSignIn, RedirectSignIn
 from compat_auth.web.arrival import Arrival, is_limited
-from compat_auth.web.attempt_cookie import AttemptCookie
 from compat_auth.web.page import comes_from_another_site, here, record, redirect, render_page
+from compat_auth.web.sign_in_state import AttemptCookie
 
 FOLDER = "sign-in"
 _MAX_LOGGED = 200

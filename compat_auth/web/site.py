@@ -10,24 +10,24 @@ from typing import Any, cast
 import flask
 from flask import Blueprint, Flask, Response
 
-from compat_auth.chain import Chain
+from compat_auth.authn.chain import Chain
+from compat_auth.authn.session_cookie import SessionCookie
+from compat_auth.authn.session_registry import LiveSessions, live_sessions_of
 from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable, CompatAuthError, ConfigError
-from compat_auth.live_sessions import LiveSessions, live_sessions_of
-from compat_auth.personal_tokens import PersonalTokens, personal_tokens_of
-from compat_auth.session_cookie import SessionCookie
+from compat_auth.personal_tokens.permissions import TokenAccess
+from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 from compat_auth.sign_in import NAME_PATTERN
-from compat_auth.token_access import TokenAccess
 from compat_auth.web.account import Account
 from compat_auth.web.arrival import Arrival
-from compat_auth.web.attempt_cookie import AttemptCookie
 from compat_auth.web.form_token import FormToken
-from compat_auth.web.hand_off import UpstreamCookie
 from compat_auth.web.login import LoginPage
+from compat_auth.web.login_completion import UpstreamCookie
 from compat_auth.web.logout import LogoutPage, show_session
 from compat_auth.web.page import COPY_SCRIPT, COPY_SCRIPT_FILE, STYLE, STYLE_FILE, here, protect, record
 from compat_auth.web.session_page import SessionPage
 from compat_auth.web.sign_in import SignInPages
+from compat_auth.web.sign_in_state import AttemptCookie
 from compat_auth.web.token_pages import TokenPages, shown_day, shown_moment
 
 BLUEPRINT = "compat_auth_web"

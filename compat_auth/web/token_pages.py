@@ -8,17 +8,17 @@ from dataclasses import dataclass
 
 from flask import Response, request
 
+from compat_auth.authn.session_cookie import Session
 from compat_auth.errors import CompatAuthError, NoSuchToken, NoSuchUser
 from compat_auth.identity import Identity
-from compat_auth.personal_tokens import MAX_OVERLAP_S, PersonalTokens
-from compat_auth.session_cookie import Session
-from compat_auth.store.personal_token_rows import PersonalToken
-from compat_auth.token_access import TokenAccess
-from compat_auth.token_notices import notice_stage
-from compat_auth.token_wishes import NewToken, days_given
+from compat_auth.personal_tokens.expiry_notices import notice_stage
+from compat_auth.personal_tokens.permissions import TokenAccess
+from compat_auth.personal_tokens.request import NewToken, days_given
+from compat_auth.personal_tokens.service import MAX_OVERLAP_S, PersonalTokens
+from compat_auth.store.tables.personal_tokens import PersonalToken
 from compat_auth.web.account import Account, View, render_account, show_message
+from compat_auth.web.forms import TokenForm, day_ahead, days_until, field_of
 from compat_auth.web.page import allow_script, here, record, redirect
-from compat_auth.web.token_form import TokenForm, day_ahead, days_until, field_of
 
 PATH = "tokens"
 _OVERLAPS = ((0, "at once"), (3600, "in an hour"), (86400, "in a day"), (MAX_OVERLAP_S, "in 7 days"))

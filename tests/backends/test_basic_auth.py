@@ -11,10 +11,10 @@ from typing import Any
 import bcrypt
 import pytest
 
+from compat_auth.authn.passwords.hash_pool import HashPool
+from compat_auth.authn.passwords.hashes import check_hash
 from compat_auth.backend import Backend
 from compat_auth.directory import Directory
-from compat_auth.hash_pool import HashPool
-from compat_auth.hashing import check_hash
 from compat_auth.testing import BackendContract, Headers
 from compat_auth_backends import basic_auth
 from compat_auth_backends.basic_auth import BasicAuthBackend

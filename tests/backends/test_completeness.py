@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compat_auth.registry import installed_backends
+from compat_auth.authn.registry import installed_backends
 
 TESTS = Path(__file__).parent.parent
 # It lets in whoever presents nothing, as Airflow 2's did; the contract's first rule is that nobody does.

@@ -8,14 +8,14 @@ from contextlib import contextmanager
 
 import pytest
 
+from compat_auth.authn.users.lookup import Lookup
 from compat_auth.backend import Backend
 from compat_auth.config import parse_settings
 from compat_auth.directory import DirectoryUser
-from compat_auth.endpoint import Endpoint
-from compat_auth.fetched_document import PAUSE_AFTER_ERROR_S
-from compat_auth.jwks_cache import JwksCache
-from compat_auth.lookup import Lookup
+from compat_auth.net.cached_document import PAUSE_AFTER_ERROR_S
+from compat_auth.net.https_client import Endpoint
 from compat_auth.testing import BackendContract, Headers
+from compat_auth.tokens.keys.jwks_cache import JwksCache
 from compat_auth_backends.google_openid import GoogleOpenIdBackend
 from compat_auth_backends.oidc import OidcBackend
 from compat_auth_backends.openid.issuer import Issuer

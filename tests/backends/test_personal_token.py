@@ -10,22 +10,22 @@ from pathlib import Path
 import flask
 import pytest
 
+from compat_auth.authn.chain import Chain
+from compat_auth.authn.passwords.htpasswd import add_user, disable_user
+from compat_auth.authn.registry import load_chain
+from compat_auth.authn.revocation_events import Revocations
 from compat_auth.backend import Backend
-from compat_auth.chain import Chain
 from compat_auth.config import Settings, parse_settings
 from compat_auth.credentials import Basic, Bearer
+from compat_auth.crypto.personal_token_format import make_text
 from compat_auth.errors import ConfigError
 from compat_auth.extension import CompatAuth
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
-from compat_auth.password_file import add_user, disable_user
-from compat_auth.peppers import Peppers
-from compat_auth.personal_tokens import PersonalTokens
-from compat_auth.registry import load_chain
-from compat_auth.revocation import Revocations
+from compat_auth.personal_tokens.peppers import Peppers
+from compat_auth.personal_tokens.request import Wish
+from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.testing import BackendContract, Headers
-from compat_auth.token_format import make_text
-from compat_auth.token_wishes import Wish
 from compat_auth_backends.personal_token import PersonalTokenBackend
 
 HASH = "$2b$04$" + "a" * 53

@@ -8,10 +8,10 @@ from pathlib import Path
 import flask
 import pytest
 
+from compat_auth.authn.session_registry import LiveSessions
 from compat_auth.backend import Backend
 from compat_auth.config import Settings, parse_settings
 from compat_auth.identity import Identity
-from compat_auth.live_sessions import LiveSessions
 from compat_auth.testing import BackendContract, Headers
 from compat_auth_backends.session import SessionBackend
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import flask
 import pytest
 
+from compat_auth.authn.airflow2.backend import LegacyBackend
 from compat_auth.backend import Backend
-from compat_auth.legacy import LegacyBackend
 from compat_auth.testing import BackendContract, Headers
 from stand_ins import basic
 

@@ -7,9 +7,9 @@ from collections.abc import Generator, Mapping
 
 import pytest
 
+from compat_auth.authn.users.lookup import Lookup
 from compat_auth.backend import Backend
 from compat_auth.directory import DirectoryUser
-from compat_auth.lookup import Lookup
 from compat_auth.testing import BackendContract, Headers
 from compat_auth_backends.token_handler import TokenHandlerBackend
 

@@ -13,8 +13,8 @@ from werkzeug.security import generate_password_hash
 from compat.matrix import COLUMNS, NAMES, OK, UPSTREAM, USERS, Case, expected_refusal
 from compat_auth.app import create_flask_app
 from compat_auth.config import Settings, parse_settings
-from compat_auth.decision import Decider
 from compat_auth.extension import CompatAuth, current_identity, requires_authentication, style_of
+from compat_auth.gateway.decider import Decider
 from stand_ins import Behind, call, give_token, http_scope, make_gate, rules
 
 MODES = [("strict", False), ("airflow2", False), ("airflow2", True)]

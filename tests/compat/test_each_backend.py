@@ -22,7 +22,7 @@ import msgpack
 import pytest
 from itsdangerous import Signer
 
-from compat_auth.chain import Mode
+from compat_auth.authn.chain import Mode
 from compat_auth.config import Settings, parse_settings
 from compat_auth.extension import CompatAuth, current_identity, requires_authentication
 from stand_ins import basic

@@ -14,9 +14,9 @@ from flask_login import current_user
 
 from compat_auth.app import create_flask_app
 from compat_auth.config import Settings, parse_settings
-from compat_auth.decision import Decider, Granted, Refused, Unclaimed
 from compat_auth.errors import BackendUnavailable
 from compat_auth.extension import CompatAuth, current_identity, requires_authentication
+from compat_auth.gateway.decider import Decider, Granted, Refused, Unclaimed
 from stand_ins import basic, give_token, presented
 
 GOOD = basic("alice", "wonderland")

@@ -19,10 +19,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.security import generate_password_hash
 
+from compat_auth.authn.passwords.hashes import check_hash
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable, ConfigError
-from compat_auth.hashing import check_hash
-from compat_auth.postgresql import ANSWER_TIMEOUT_S, STATEMENT_TIMEOUT_S
+from compat_auth.net.postgresql import ANSWER_TIMEOUT_S, STATEMENT_TIMEOUT_S
 from compat_auth_backends.directories.airflow_db import AirflowDatabaseDirectory
 from peers.airflows import JWT_SECRET
 from peers.authority import Authority

@@ -15,9 +15,9 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.security import generate_password_hash
 
+from compat_auth.authn.passwords.hashes import check_hash
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable
-from compat_auth.hashing import check_hash
 from compat_auth_backends.directories import airflow_db
 from compat_auth_backends.directories.airflow_db import AirflowDatabaseDirectory
 

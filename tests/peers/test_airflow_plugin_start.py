@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compat_auth.old_settings import GENERATED
+from compat_auth.airflow2_config.settings import GENERATED
 from peers import seed
 from peers.gateway import call
 from peers.plugin import StartPlugged

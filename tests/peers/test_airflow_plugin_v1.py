@@ -2,7 +2,7 @@
 
 import pytest
 
-from compat_auth.airflow.v1.objects.dags import DAG
+from compat_auth.airflow.v1.mappers.dags import DAG
 from peers import seed
 from peers.airflows import Airflow3
 from peers.fab import runs_of

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from compat_auth.authn.passwords.hash_pool import HashPool
 from compat_auth.backend import Backend
-from compat_auth.hash_pool import HashPool
 from compat_auth.testing import BackendContract, Headers
 from compat_auth_backends.basic_auth import BasicAuthBackend
-from compat_auth_backends.directories.connection_pool import ALONE_PAUSE_S
 from compat_auth_backends.directories.ldap import LdapDirectory
 from compat_auth_backends.directories.pam import PamDirectory
+from compat_auth_backends.ldap.connection_pool import ALONE_PAUSE_S
 from peers.pam import PASSWORDS, Pam
 from peers.slapd import USERS, Slapd
 from stand_ins import basic

@@ -11,9 +11,9 @@ from threading import Event
 
 import pytest
 
+from compat_auth.cli.diagnosis.checks import examine
 from compat_auth.config import load_settings
-from compat_auth.diagnosis import examine
-from compat_auth.keys import create_keys
+from compat_auth.tokens.keys.keys import create_keys
 from peers.pam import PASSWORDS, Pam
 from peers.slapd import SERVICE, SERVICE_PASSWORD, USERS, Slapd
 from security.gateway import Gateway, basic, running_gateway

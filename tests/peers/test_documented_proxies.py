@@ -15,14 +15,14 @@ import pytest
 from click.testing import CliRunner
 
 from compat_auth.app import create_app
-from compat_auth.asgi import Receive, Scope, Send, respond
+from compat_auth.authn.revocation_events import Revocations
 from compat_auth.cli import commands
+from compat_auth.cli.demo_upstream import BackgroundServer
 from compat_auth.config import parse_settings
-from compat_auth.demo import BackgroundServer
-from compat_auth.personal_tokens import PersonalTokens
-from compat_auth.revocation import Revocations
-from compat_auth.server import bind_socket
-from compat_auth.token_wishes import Wish
+from compat_auth.gateway.server.server import bind_socket
+from compat_auth.http.asgi import Receive, Scope, Send, respond
+from compat_auth.personal_tokens.request import Wish
+from compat_auth.personal_tokens.service import PersonalTokens
 from peers.process import free_port
 from peers.proxies import StartProxy, start_caddy, start_nginx
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from compat_auth.authn.passwords.hash_pool import HashPool
+from compat_auth.authn.users.lookup import Lookup
 from compat_auth.backend import Backend
 from compat_auth.directory import DirectoryUser
-from compat_auth.hash_pool import HashPool
-from compat_auth.lookup import Lookup
 from compat_auth.testing import BackendContract, Headers
 from compat_auth_backends.basic_auth import BasicAuthBackend
 from compat_auth_backends.directories.kinit import KinitDirectory

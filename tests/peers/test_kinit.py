@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from compat_auth.authn.users.lookup import Lookup
 from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused
 from compat_auth.errors import BackendUnavailable, Overloaded
-from compat_auth.lookup import Lookup
 from compat_auth_backends.directories.kinit import KinitDirectory
 from compat_auth_backends.kerberos_acceptor import Acceptor
 from compat_auth_backends.kerberos_names import Principals, parse_mapping

@@ -14,16 +14,16 @@ from typing import Any
 import ldap
 import pytest
 
+from compat_auth.authn.passwords.hash_pool import HashPool
+from compat_auth.concurrency.circuit_breaker import PATIENCE_S
 from compat_auth.credentials import Basic
 from compat_auth.directory import DirectoryUser, PasswordAccepted
 from compat_auth.errors import BackendUnavailable, Overloaded
-from compat_auth.hash_pool import HashPool
-from compat_auth.outage import PATIENCE_S
 from compat_auth.outcome import Accept, Reject
 from compat_auth_backends.basic_auth import BasicAuthBackend
 from compat_auth_backends.directories import ldap as ldap_directory
-from compat_auth_backends.directories.connection_pool import ALONE_PAUSE_S
 from compat_auth_backends.directories.ldap import LdapDirectory
+from compat_auth_backends.ldap.connection_pool import ALONE_PAUSE_S
 from peers.authority import Authority
 from peers.process import free_port
 from peers.slapd import GROUPS, LOCKED_S, MAX_FAILURES, USERS, Slapd, dn_of

@@ -23,8 +23,8 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from compat_auth import app as composed
+from compat_auth.api.openapi import describe
 from compat_auth.config import parse_settings
-from compat_auth.openapi import describe
 from leak_reporter import Reporter, publishing
 from peers.airflows import JWT_SECRET
 from peers.echo import EchoUpstream

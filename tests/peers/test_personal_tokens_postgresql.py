@@ -18,9 +18,9 @@ from sqlalchemy.engine import make_url
 from compat_auth.errors import CompatAuthError
 from compat_auth.store.database import Database
 from compat_auth.store.migration import open_store, revisions
-from compat_auth.store.personal_token_rows import PersonalToken, PersonalTokenRows
-from compat_auth.store.role_account_rows import RoleAccount, RoleAccountRows
-from compat_auth.store.token_use_rows import LastUse, TokenUseRows
+from compat_auth.store.tables.personal_tokens import PersonalToken, PersonalTokenRows
+from compat_auth.store.tables.role_accounts import RoleAccount, RoleAccountRows
+from compat_auth.store.tables.token_uses import LastUse, TokenUseRows
 from peers.postgres import Postgres
 
 pytestmark = pytest.mark.peer

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from compat_auth.airflow_paths import FAB_API, treatment_of
+from compat_auth.airflow_api.paths import FAB_API, treatment_of
 from peers import seed
 from peers.airflows import Airflow3
 from peers.fab import shared_secret

@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import pytest
 
-from compat_auth.reach import OPERATIONS
+from compat_auth.airflow_api.reach import OPERATIONS
 from peers import seed
 from peers.airflows import Airflow3
 from peers.fab import shared_secret

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from compat_auth.authn.revocation_events import UNHEARD_S, Revocation, Revocations
+from compat_auth.crypto.aead import SealedBoxes
 from compat_auth.errors import BackendUnavailable
-from compat_auth.redis_channel import RedisChannel
-from compat_auth.redis_connection import PAUSE_S, RedisConnection
-from compat_auth.revocation import UNHEARD_S, Revocation, Revocations
-from compat_auth.sealed_box import SealedBoxes
-from compat_auth.shared_verdicts import SharedVerdicts
-from compat_auth.verdict_cache import Verdict, VerdictCache
+from compat_auth.store.redis.client import PAUSE_S, RedisConnection
+from compat_auth.store.redis.pubsub import RedisChannel
+from compat_auth.tokens.introspection_cache import Verdict, VerdictCache
+from compat_auth.tokens.shared_introspection_cache import SharedVerdicts
 from peers.authority import Authority
 from peers.redis_server import RedisServer
 

@@ -16,7 +16,7 @@ import requests
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from compat_auth.redis_connection import PAUSE_S
+from compat_auth.store.redis.client import PAUSE_S
 from peers.airflows import JWT_SECRET
 from peers.echo import EchoUpstream
 from peers.gateway import Gateway, StartGateway, call

@@ -16,12 +16,12 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
+from compat_auth.concurrency.circuit_breaker import PATIENCE_S
 from compat_auth.errors import BackendUnavailable
-from compat_auth.outage import PATIENCE_S
-from compat_auth.postgresql import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, PING_TIMEOUT_S
-from compat_auth.readiness import ANSWER_S
+from compat_auth.net.postgresql import ANSWER_TIMEOUT_S, CONNECT_TIMEOUT_S, PING_TIMEOUT_S
 from compat_auth.store.migration import open_store
-from compat_auth.store.role_account_rows import RoleAccountRows
+from compat_auth.store.readiness import ANSWER_S
+from compat_auth.store.tables.role_accounts import RoleAccountRows
 from compat_auth_backends.directories.airflow_db import AirflowDatabaseDirectory
 from peers.airflows import JWT_SECRET
 from peers.echo import EchoUpstream

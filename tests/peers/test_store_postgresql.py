@@ -16,14 +16,14 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from compat_auth.denials import Denials
+from compat_auth.authn.revocation_events import Revocations
 from compat_auth.errors import BackendUnavailable, NoSuchUser
-from compat_auth.revocation import Revocations
-from compat_auth.store.denial_rows import Denial, DenialRows, IssuedToken
 from compat_auth.store.migration import VERSION_TABLE, open_store
-from compat_auth.store.pinned_subjects import PinnedSubjects
 from compat_auth.store.schema import metadata
-from compat_auth.store.session_rows import SessionRow, SessionRows
+from compat_auth.store.tables.denylist import Denial, DenialRows, IssuedToken
+from compat_auth.store.tables.pinned_subjects import PinnedSubjects
+from compat_auth.store.tables.sessions import SessionRow, SessionRows
+from compat_auth.tokens.denylist import Denials
 from peers.postgres import Postgres
 
 pytestmark = pytest.mark.peer

@@ -15,10 +15,10 @@ import bcrypt
 import pytest
 from playwright.sync_api import BrowserContext, Dialog, Page, expect
 
+from compat_auth.authn.revocation_events import Revocations
 from compat_auth.config import Settings, parse_settings
-from compat_auth.personal_tokens import PersonalTokens
-from compat_auth.revocation import Revocations
-from compat_auth.token_wishes import Wish
+from compat_auth.personal_tokens.request import Wish
+from compat_auth.personal_tokens.service import PersonalTokens
 from peers.airflows import JWT_SECRET
 from peers.chromium import barriers, new_window
 from peers.echo import EchoUpstream

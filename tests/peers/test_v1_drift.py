@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from compat_auth.airflow.v1.catalog import OPERATIONS
-from compat_auth.airflow.v1.mapper import Mapper
-from compat_auth.airflow.v1.objects import dags, datasets, records, runs, stored
+from compat_auth.airflow.v1.mappers import dags, datasets, records, runs, stored
+from compat_auth.airflow.v1.mappers.mapper import Mapper
 from compat_auth.airflow.v1.openapi import document
 from peers.airflows import Airflow2, Airflow3
 from peers.gateway import call

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from compat_auth.airflow.v1.objects.dags import DAG
+from compat_auth.airflow.v1.mappers.dags import DAG
 from peers.airflows import Airflow3
 from peers.fab import exchange, runs_of, shared_secret
 from peers.gateway import Gateway, StartGateway, call, curl

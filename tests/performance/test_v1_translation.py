@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from compat_auth.airflow.v1.translation import V1Translation
-from compat_auth.asgi import Message, Receive, Scope, Send
-from compat_auth.gate import DEMAND
+from compat_auth.gateway.middleware import DEMAND
+from compat_auth.http.asgi import Message, Receive, Scope, Send
 
 ROUNDS = 300
 RUN: dict[str, Any] = {

@@ -13,16 +13,16 @@ from pathlib import Path
 from sqlalchemy import create_engine, insert, text
 from sqlalchemy.engine import make_url
 
+from compat_auth.authn.revocation_events import Revocations
 from compat_auth.config import PersonalTokenSettings
+from compat_auth.crypto.personal_token_format import make_text
 from compat_auth.directory import DirectoryUser
-from compat_auth.peppers import Peppers
-from compat_auth.personal_tokens import PersonalTokens
-from compat_auth.revocation import Revocations
+from compat_auth.personal_tokens.owners import TokenOwners
+from compat_auth.personal_tokens.peppers import Peppers
+from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.store.migration import open_store
-from compat_auth.store.personal_token_rows import PersonalTokenRows
 from compat_auth.store.schema import personal_tokens
-from compat_auth.token_format import make_text
-from compat_auth.token_owners import TokenOwners
+from compat_auth.store.tables.personal_tokens import PersonalTokenRows
 from peers.postgres import Postgres
 from performance.programs import Missing
 from performance.table import Row

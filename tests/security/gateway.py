@@ -23,7 +23,7 @@ import bcrypt
 import jwt
 import psutil
 
-from compat_auth.keys import create_keys
+from compat_auth.tokens.keys.keys import create_keys
 from security.upstream import Arrived, Recorder
 
 USERS = {"alice": "wonder:land", "zoë": "pässword", **{f"user{number}": f"secret{number}" for number in range(40)}}

@@ -14,8 +14,8 @@ from urllib.parse import urlencode
 import bcrypt
 
 from compat_auth.app import Gateway
-from compat_auth.asgi import RawHeaders
 from compat_auth.config import Settings, parse_settings
+from compat_auth.http.asgi import RawHeaders
 from stand_ins import Sent, call, http_scope
 
 HASH = bcrypt.hashpw(b"wonder", bcrypt.gensalt(4)).decode()

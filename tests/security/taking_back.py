@@ -15,7 +15,7 @@ import bcrypt
 
 from compat_auth.app import Gateway
 from compat_auth.config import parse_settings
-from compat_auth.keys import create_keys
+from compat_auth.tokens.keys.keys import create_keys
 from security.upstream import Recorder
 from stand_ins import Sent, basic, call, http_scope
 

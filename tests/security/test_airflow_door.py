@@ -24,22 +24,22 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from compat_auth.airflow import body_in_doubt
-from compat_auth.airflow.door import AirflowGate, Door, Guarded, behind_root
-from compat_auth.airflow_paths import whole_paths
-from compat_auth.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send
+from compat_auth.airflow.middleware import AirflowGate, Door, Guarded, behind_root
+from compat_auth.airflow_api.paths import whole_paths
 from compat_auth.credentials import Absent, Basic, Bearer
-from compat_auth.decision import Decider
 from compat_auth.errors import BackendUnavailable
-from compat_auth.gate_rules import GateRules, PathRequirement
+from compat_auth.gateway.authorization import GateRules, PathRequirement
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.health import whoami
+from compat_auth.http.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send
+from compat_auth.http.error_responses import RefusalStyle
+from compat_auth.http.forwarded import TrustedProxies
+from compat_auth.http.paths import Prefixes
+from compat_auth.http.slashes import AIRFLOW_RESTS
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Reject
-from compat_auth.pages import whoami
-from compat_auth.paths import Prefixes
-from compat_auth.refusal import RefusalStyle
 from compat_auth.requirements import Requirements
 from compat_auth.scopes import parse_scope
-from compat_auth.slashes import AIRFLOW_RESTS
-from compat_auth.trust import TrustedProxies
 from stand_ins import ALICE, GOOD, Sent, accepting, call, http_scope, make_decider, scripted
 
 ROOTS: Final = ("", "/af", "/api", "/team.a/af")

@@ -9,13 +9,13 @@ from urllib.parse import urlencode
 
 import pytest
 
-from compat_auth.asgi import RawHeaders, read_body
+from compat_auth.api.oauth.token_endpoint import PATHS, TokenDoor
 from compat_auth.credentials import Basic, Bearer, Credential
-from compat_auth.gate import Gate
+from compat_auth.gateway.middleware import Gate
+from compat_auth.http.asgi import RawHeaders, read_body
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Reject
-from compat_auth.token_door import PATHS, TokenDoor
-from compat_auth.web.attempts import TokenAttempts
+from compat_auth.web.throttling import TokenAttempts
 from stand_ins import Sent, basic, call, http_scope, make_decider, make_gate, scripted
 
 FORM: RawHeaders = [(b"content-type", b"application/x-www-form-urlencoded")]

@@ -22,12 +22,12 @@ from sqlalchemy.exc import OperationalError
 
 from airflow_stand_ins import Conf, SigningAuthManager, activate
 from compat_auth.airflow.composition import compose
-from compat_auth.asgi import ASGIApp, RawHeaders
-from compat_auth.denials import Denials
+from compat_auth.api.oauth.token_request import EXCHANGE_GRANT, PERSONAL_TOKEN
 from compat_auth.errors import BackendUnavailable
-from compat_auth.store.denial_rows import Denial, DenialRows
+from compat_auth.http.asgi import ASGIApp, RawHeaders
 from compat_auth.store.migration import open_store
-from compat_auth.token_request import EXCHANGE_GRANT, PERSONAL_TOKEN
+from compat_auth.store.tables.denylist import Denial, DenialRows
+from compat_auth.tokens.denylist import Denials
 from stand_ins import Behind, Sent, basic, call, http_scope
 
 LOGIN = ("op", "öp")

@@ -15,16 +15,16 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from compat_auth.app import build_decider
-from compat_auth.asgi import Message, Receive, Scope, Send
 from compat_auth.config import load_settings
 from compat_auth.credentials import Basic, parse_authorization
 from compat_auth.errors import AmbiguousCredentials, MalformedCredentials
-from compat_auth.gate import Gate
-from compat_auth.gate_rules import GateRules
-from compat_auth.paths import Prefixes, canonical_path, canonical_query
-from compat_auth.refusal import RefusalStyle
-from compat_auth.strategies import build_strategy
-from compat_auth.trust import TrustedProxies
+from compat_auth.gateway.authorization import GateRules
+from compat_auth.gateway.middleware import Gate
+from compat_auth.http.asgi import Message, Receive, Scope, Send
+from compat_auth.http.error_responses import RefusalStyle
+from compat_auth.http.forwarded import TrustedProxies
+from compat_auth.http.paths import Prefixes, canonical_path, canonical_query
+from compat_auth.tokens.strategies import build_strategy
 from security.gateway import Gateway, basic, parse_answers, write_config
 
 settings.register_profile("ci", derandomize=True, deadline=None)

@@ -12,10 +12,10 @@ import bcrypt
 import pytest
 
 from compat_auth.app import Gateway
-from compat_auth.asgi import RawHeaders
 from compat_auth.config import parse_settings
-from compat_auth.personal_tokens import PersonalTokens
-from compat_auth.token_wishes import NewToken, Wish
+from compat_auth.http.asgi import RawHeaders
+from compat_auth.personal_tokens.request import NewToken, Wish
+from compat_auth.personal_tokens.service import PersonalTokens
 from security.upstream import Recorder
 from stand_ins import Sent, basic, call, http_scope
 

@@ -10,10 +10,10 @@ import flask
 import pytest
 
 from compat_auth.app import Gateway
-from compat_auth.asgi import RawHeaders
 from compat_auth.config import Settings
+from compat_auth.crypto.personal_token_format import make_text
 from compat_auth.extension import CompatAuth, requires_authentication
-from compat_auth.token_format import make_text
+from compat_auth.http.asgi import RawHeaders
 from security.token_gateway import make_token, opened, settings_with_tokens
 from security.upstream import Recorder
 from stand_ins import FRONT, Sent, basic, call, http_scope

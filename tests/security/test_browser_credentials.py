@@ -11,13 +11,13 @@ import flask
 import pytest
 from starlette.middleware.cors import CORSMiddleware
 
-from compat_auth.airflow.door import AirflowGate, Door, Guarded, behind_root
-from compat_auth.asgi import ASGIApp, RawHeaders, Receive, Scope, Send
+from compat_auth.airflow.middleware import AirflowGate, Door, Guarded, behind_root
 from compat_auth.credentials import Absent, Basic, Bearer, Negotiate, Unrecognised
-from compat_auth.decision import Decider
 from compat_auth.extension import CompatAuth, requires_authentication
+from compat_auth.gateway.decider import Decider
+from compat_auth.http.asgi import ASGIApp, RawHeaders, Receive, Scope, Send
+from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.outcome import Accept
-from compat_auth.trust import TrustedProxies
 from stand_ins import ALICE, GOOD, Behind, basic, call, http_scope, make_decider, make_gate, rules, scripted
 
 EVIL: Final = b"https://evil.example"

@@ -18,11 +18,11 @@ from flask import Flask
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from compat_auth.authn.chain import Chain
 from compat_auth.backend import Backend, CredentialKind
-from compat_auth.chain import Chain
 from compat_auth.credentials import Basic, Credential
-from compat_auth.decision import Decider, Granted, Presented, Refused
 from compat_auth.errors import CompatAuthError
+from compat_auth.gateway.decider import Decider, Granted, Presented, Refused
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome, Reject
 from security.gateway import USERS, Gateway, basic

@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
+from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.pinned_links import PinnedLinks
 from compat_auth.config import parse_settings
 from compat_auth.credentials import Bearer
 from compat_auth.directory import DirectoryUser
-from compat_auth.endpoint import Endpoint
-from compat_auth.jwks_cache import JwksCache
-from compat_auth.lookup import Lookup
+from compat_auth.net.https_client import Endpoint
 from compat_auth.outcome import Accept, Outcome
-from compat_auth.pinned_links import PinnedLinks
 from compat_auth.store.migration import open_store
-from compat_auth.store.pinned_subjects import Pin, PinnedSubjects
+from compat_auth.store.tables.pinned_subjects import Pin, PinnedSubjects
+from compat_auth.tokens.keys.jwks_cache import JwksCache
 from compat_auth_backends.google_openid import GoogleOpenIdBackend
 from compat_auth_backends.oidc import OidcBackend
 from compat_auth_backends.openid.issuer import Issuer

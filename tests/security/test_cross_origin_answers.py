@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 from starlette.middleware.cors import CORSMiddleware
 
-from compat_auth.airflow.door import AirflowGate, Door, Guarded, behind_root
+from compat_auth.airflow.middleware import AirflowGate, Door, Guarded, behind_root
 from compat_auth.airflow.v1.translation import V1Translation, public_pages
 from compat_auth.app import gate_rules
-from compat_auth.asgi import ASGIApp, RawHeaders, Receive, Scope, Send, respond
 from compat_auth.config import parse_settings
 from compat_auth.errors import BackendUnavailable, UpstreamUnreachable
-from compat_auth.forward_auth import Access, forward_auth_pages
-from compat_auth.gate import FROM_UPSTREAM, Gate
-from compat_auth.origin_headers import MAX_ORIGINS, RETRY_S, TTL_S, OriginHeaders
+from compat_auth.gateway.forward_auth import Access, forward_auth_pages
+from compat_auth.gateway.health import live, whoami
+from compat_auth.gateway.middleware import FROM_UPSTREAM, Gate
+from compat_auth.http.asgi import ASGIApp, RawHeaders, Receive, Scope, Send, respond
+from compat_auth.http.browser.cors import MAX_ORIGINS, RETRY_S, TTL_S, OriginHeaders
+from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.outcome import Reject
-from compat_auth.pages import live, whoami
-from compat_auth.trust import TrustedProxies
 from stand_ins import GOOD, Clock, Sent, accepting, basic, call, hand_out, http_scope, make_decider, scripted
 
 FRIEND, EVIL = b"https://friend.example", b"https://evil.example"

@@ -13,7 +13,7 @@ import pytest
 
 from compat_auth.config import parse_settings
 from compat_auth.errors import ConfigError
-from compat_auth.forward_auth import DIALECTS, access_of
+from compat_auth.gateway.forward_auth import DIALECTS, access_of
 from security.gateway import Answer, Gateway, basic, free_port, running_gateway, write_config
 from security.upstream import recording_upstream
 

@@ -12,11 +12,11 @@ import jwt
 import pytest
 
 from compat_auth.app import Gateway
+from compat_auth.authn.revocation_events import UNHEARD_S
 from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable
-from compat_auth.given_tokens import GivenTokens
-from compat_auth.revocation import UNHEARD_S
 from compat_auth.store.schema import issued_tokens, personal_tokens
+from compat_auth.tokens.issued import GivenTokens
 from security.page_browser import Browser
 from security.token_gateway import make_token, opened, settings_with_tokens
 from security.upstream import Recorder

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compat_auth.errors import ConfigError, InvalidToken
-from compat_auth.jwk import SigningKey, VerifyingKey, public_members
-from compat_auth.tokens import shared_secret, shared_secret_verifier, sign, verify
+from compat_auth.tokens.jose.jwk import SigningKey, VerifyingKey, public_members
+from compat_auth.tokens.jose.jwt import shared_secret, shared_secret_verifier, sign, verify
 
 NOW = 1_800_000_000
 SECRET = "a shared secret of at least sixty-four bytes, as HS512 wants it to be."

@@ -11,10 +11,10 @@ import pytest
 from jwt.algorithms import RSAAlgorithm
 from jwt.utils import base64url_encode
 
+from compat_auth.authn.users.lookup import Lookup
 from compat_auth.config import OidcIssuerSettings
 from compat_auth.credentials import Bearer
 from compat_auth.directory import DirectoryUser
-from compat_auth.lookup import Lookup
 from compat_auth.outcome import Accept, Outcome, Reject
 from compat_auth_backends.oidc import OidcBackend
 from compat_auth_backends.openid.issuer import Issuer

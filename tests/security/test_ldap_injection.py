@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from compat_auth.config import LdapSettings
 from compat_auth_backends.directories.ldap import LdapDirectory
-from compat_auth_backends.directories.ldap_settings import fill_filter
+from compat_auth_backends.ldap.settings import fill_filter
 
 # What may stand in an assertion value unescaped (RFC 4515 section 3: `normal`).
 VALUE = re.compile(r"(?:[^\0()*\\]|\\[0-9a-fA-F]{2})*")

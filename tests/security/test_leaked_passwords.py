@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from compat_auth.cli import commands, departures
+from compat_auth.authn.revocation_events import UNHEARD_S
+from compat_auth.cli import commands
+from compat_auth.cli.users import departures
 from compat_auth.config import Settings
-from compat_auth.revocation import UNHEARD_S
 from security.token_gateway import opened
 from stand_ins import basic, call, http_scope
 

@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA384
 
 from compat_auth.app import create_app, create_flask_app
+from compat_auth.authn.passwords.htpasswd import add_user
 from compat_auth.config import Settings, parse_settings
+from compat_auth.crypto.personal_token_format import make_text
 from compat_auth.errors import NotAuthenticated
-from compat_auth.password_file import add_user
-from compat_auth.personal_tokens import PersonalTokens, personal_tokens_of
-from compat_auth.token_format import make_text
-from compat_auth.token_wishes import NewToken, Wish
+from compat_auth.personal_tokens.request import NewToken, Wish
+from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 from leak_reporter import Reporter, pem, publishing
 from stand_ins import call, http_scope
 

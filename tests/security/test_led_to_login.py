@@ -14,8 +14,8 @@ import jwt
 import pytest
 
 from compat_auth.app import Gateway
-from compat_auth.asgi import RawHeaders
 from compat_auth.errors import ConfigError
+from compat_auth.http.asgi import RawHeaders
 from security.page_browser import Browser, opened_pages, settings_with_pages
 from security.upstream import Arrived, Recorder
 from stand_ins import Sent, call, http_scope

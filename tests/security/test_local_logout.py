@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from compat_auth.chain import Chain
+from compat_auth.api.oauth.revocation import refuse_credential
+from compat_auth.authn.chain import Chain
+from compat_auth.authn.revocation_events import Revocation, Revocations
+from compat_auth.authn.users.lookup import Lookup
 from compat_auth.config import parse_settings
-from compat_auth.credential_revocation import refuse_credential
 from compat_auth.credentials import Basic, Bearer, Credential
 from compat_auth.identity import Identity
-from compat_auth.lookup import Lookup
 from compat_auth.outcome import Accept
-from compat_auth.revocation import Revocation, Revocations
-from compat_auth.verdict_cache import MemoryVerdicts, VerdictStore
+from compat_auth.tokens.introspection_cache import MemoryVerdicts, VerdictStore
 from compat_auth_backends.oidc import OidcBackend
 from compat_auth_backends.openid.issuer import Issuer
 from stand_ins import accepting

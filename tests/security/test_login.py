@@ -11,14 +11,14 @@ import bcrypt
 import pytest
 
 from compat_auth.app import Gateway, create_flask_app
-from compat_auth.chain import Chain
+from compat_auth.authn.chain import Chain
 from compat_auth.config import Settings, parse_settings
 from compat_auth.errors import BackendUnavailable, NoSuchUser
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Reject
 from compat_auth.scopes import parse_scope
-from compat_auth.web.attempts import PER_CLIENT, PER_USER, LoginAttempts
-from compat_auth.web.hand_off import set_hand_off
+from compat_auth.web.login_completion import set_hand_off
+from compat_auth.web.throttling import PER_CLIENT, PER_USER, LoginAttempts
 from security.browser import COOKIE, HOST, Browser
 from security.gateway import parse_answers, running_gateway, write_config
 from security.upstream import recording_upstream

@@ -14,18 +14,18 @@ from urllib.parse import urlencode
 
 import pytest
 
+from compat_auth.api.oauth.introspection import OAuthPages
+from compat_auth.api.oauth.token_endpoint import PATHS, TokenDoor
 from compat_auth.credentials import Bearer, Credential
-from compat_auth.decision import Decider
+from compat_auth.crypto.personal_token_format import make_text
 from compat_auth.errors import TooManyRequests
-from compat_auth.gate import Gate
-from compat_auth.given_tokens import GivenTokens
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.middleware import Gate
 from compat_auth.identity import Identity, Token
-from compat_auth.oauth_pages import OAuthPages
 from compat_auth.outcome import Accept, Outcome, Reject
-from compat_auth.token_door import PATHS, TokenDoor
-from compat_auth.token_format import make_text
-from compat_auth.token_guesses import TokenGuesses
-from compat_auth.web.attempts import TokenAttempts
+from compat_auth.personal_tokens.throttling import TokenGuesses
+from compat_auth.tokens.issued import GivenTokens
+from compat_auth.web.throttling import TokenAttempts
 from stand_ins import Behind, Sent, accepting, basic, call, http_scope, make_decider, make_gate, scripted
 
 FORM = (b"content-type", b"application/x-www-form-urlencoded")

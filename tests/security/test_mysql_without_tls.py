@@ -14,7 +14,7 @@ from pymysql.constants import CLIENT
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import OperationalError
 
-from compat_auth.mysql import open_mysql, read_mysql_url
+from compat_auth.net.mysql import open_mysql, read_mysql_url
 
 _CAPABILITIES = CLIENT.PROTOCOL_41 | CLIENT.SECURE_CONNECTION | CLIENT.PLUGIN_AUTH | CLIENT.CONNECT_WITH_DB
 _PASSWORD = "a-secret-of-the-database"

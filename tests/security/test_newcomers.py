@@ -10,17 +10,17 @@ from typing import Any
 
 import pytest
 
+from compat_auth.authn.users.pinned_links import PinnedLinks
 from compat_auth.credentials import Credential
 from compat_auth.errors import BackendUnavailable, NoSuchUser
-from compat_auth.exchange import UpstreamLogin
 from compat_auth.identity import Identity, Token
-from compat_auth.pinned_links import PinnedLinks
 from compat_auth.store.migration import open_store
-from compat_auth.store.pinned_subjects import PinnedSubjects
-from compat_auth.strategies import Kind
-from compat_auth.upstream_users import NewUser, UpstreamUsers
+from compat_auth.store.tables.pinned_subjects import PinnedSubjects
+from compat_auth.tokens.strategies import Kind
+from compat_auth.tokens.upstream_login import UpstreamLogin
+from compat_auth.tokens.upstream_users import NewUser, UpstreamUsers
 from compat_auth_backends.directories.airflow_db import AirflowDatabaseDirectory
-from compat_auth_backends.openid.newcomers import NewcomersInAirflow
+from compat_auth_backends.openid.provisioning import NewcomersInAirflow
 
 ISSUER = "https://accounts.google.com"
 EMAIL = "alice@example.org"

@@ -6,7 +6,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 import pytest
 
-from compat_auth.safe_next import safe_next
+from compat_auth.http.browser.redirects import safe_next
 
 EVIL = "evil.example"
 BLANKS = ("\t", "\n", "\r", "\x00", "\x0b", "\x0c", " ", "\xa0", "\u2028", "\u3000", "\ufeff", "\x7f", "\x01")

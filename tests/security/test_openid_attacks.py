@@ -16,14 +16,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
 from jwt.utils import base64url_encode
 
+from compat_auth.authn.users.lookup import Lookup
 from compat_auth.config import GoogleOpenIdSettings, OidcIssuerSettings
 from compat_auth.credentials import Bearer
 from compat_auth.directory import DirectoryUser
-from compat_auth.endpoint import Endpoint
 from compat_auth.errors import BackendUnavailable, TooManyRequests
-from compat_auth.jwks_cache import JwksCache
-from compat_auth.lookup import Lookup
+from compat_auth.net.https_client import Endpoint
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.tokens.keys.jwks_cache import JwksCache
 from compat_auth_backends.google_openid import GoogleOpenIdBackend
 from compat_auth_backends.oidc import OidcBackend
 from compat_auth_backends.openid.issuer import Issuer

@@ -10,15 +10,15 @@ import bcrypt
 import flask
 import pytest
 
-from compat_auth.airflow.door import AirflowGate, Door, Guarded, behind_root
-from compat_auth.asgi import RawHeaders, Receive, Scope, Send, respond
+from compat_auth.airflow.middleware import AirflowGate, Door, Guarded, behind_root
 from compat_auth.credentials import Absent
-from compat_auth.decision import Decider
 from compat_auth.extension import CompatAuth, requires_authentication
-from compat_auth.forward_auth import Access, forward_auth_pages
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.forward_auth import Access, forward_auth_pages
+from compat_auth.gateway.health import whoami
+from compat_auth.http.asgi import RawHeaders, Receive, Scope, Send, respond
+from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.outcome import Reject
-from compat_auth.pages import whoami
-from compat_auth.trust import TrustedProxies
 from stand_ins import GOOD, Behind, call, hand_out, http_scope, make_decider, make_gate, rules, scripted
 
 BASIC = 'Basic realm="Airflow"'

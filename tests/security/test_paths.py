@@ -16,7 +16,7 @@ from werkzeug.test import EnvironBuilder
 from yarl import URL
 
 from compat_auth.errors import InvalidPath
-from compat_auth.paths import Prefixes, canonical_path, canonical_query
+from compat_auth.http.paths import Prefixes, canonical_path, canonical_query
 from security.gateway import Gateway, basic
 
 

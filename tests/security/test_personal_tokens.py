@@ -14,16 +14,16 @@ from sqlalchemy import event
 from sqlalchemy import text as sql
 
 from compat_auth.app import Gateway
-from compat_auth.asgi import RawHeaders
+from compat_auth.authn.revocation_events import Revocations
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
+from compat_auth.crypto.personal_token_format import checksum, make_text
+from compat_auth.http.asgi import RawHeaders
 from compat_auth.outcome import Outcome
-from compat_auth.peppers import Peppers
-from compat_auth.personal_tokens import PersonalTokens
-from compat_auth.revocation import Revocations
-from compat_auth.store.personal_token_rows import PersonalTokenRows
-from compat_auth.token_format import checksum, make_text
-from compat_auth.token_wishes import NewToken
+from compat_auth.personal_tokens.peppers import Peppers
+from compat_auth.personal_tokens.request import NewToken
+from compat_auth.personal_tokens.service import PersonalTokens
+from compat_auth.store.tables.personal_tokens import PersonalTokenRows
 from compat_auth_backends.basic_auth import BasicAuthBackend
 from security.token_gateway import make_token, opened, settings_with_tokens
 from security.upstream import Recorder

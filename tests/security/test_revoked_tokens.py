@@ -12,9 +12,9 @@ import jwt
 import pytest
 
 from compat_auth.app import Gateway
-from compat_auth.asgi import RawHeaders
 from compat_auth.config import parse_settings
-from compat_auth.exchange import UpstreamLogin
+from compat_auth.http.asgi import RawHeaders
+from compat_auth.tokens.upstream_login import UpstreamLogin
 from security.taking_back import FORM, Door, as_user, bearer, cookie, open_door
 from security.upstream import Recorder
 from stand_ins import basic, call, http_scope

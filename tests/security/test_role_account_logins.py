@@ -16,21 +16,21 @@ import pytest
 
 from compat_auth import sessions
 from compat_auth.app import Gateway
-from compat_auth.chain import Chain, Mode
+from compat_auth.authn.chain import Chain, Mode
+from compat_auth.authn.revocation_events import Revocations
+from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.role_accounts import BELIEVED_S, RoleAccountNames
 from compat_auth.config import Settings, parse_settings
 from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable, InvalidValue, NoSuchUser
 from compat_auth.extension import CompatAuth
 from compat_auth.identity import Identity
-from compat_auth.lookup import Lookup
 from compat_auth.outcome import Accept, Reject
-from compat_auth.personal_tokens import PersonalTokens
-from compat_auth.revocation import Revocations
-from compat_auth.role_account_names import BELIEVED_S, RoleAccountNames
+from compat_auth.personal_tokens.request import Wish
+from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.store.migration import open_store
-from compat_auth.store.role_account_rows import RoleAccount, RoleAccountRows
-from compat_auth.token_wishes import Wish
+from compat_auth.store.tables.role_accounts import RoleAccount, RoleAccountRows
 from security.token_gateway import opened
 from stand_ins import basic, call, http_scope, scripted
 

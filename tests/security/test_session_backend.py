@@ -13,14 +13,14 @@ import flask
 import pytest
 
 from compat_auth.app import create_flask_app
+from compat_auth.authn.session_cookie import Session
+from compat_auth.authn.session_registry import LiveSessions, credential_id_of, live_sessions_of
 from compat_auth.config import Settings, parse_settings
 from compat_auth.credentials import Absent, Basic
 from compat_auth.errors import BackendUnavailable
 from compat_auth.extension import CompatAuth, current_identity, requires_authentication
 from compat_auth.identity import Identity
-from compat_auth.live_sessions import LiveSessions, credential_id_of, live_sessions_of
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
-from compat_auth.session_cookie import Session
 from compat_auth_backends.directories.htpasswd import CHECK_INTERVAL_S
 from compat_auth_backends.session import SessionBackend
 from stand_ins import Behind, call, http_scope, make_decider, make_gate, rules

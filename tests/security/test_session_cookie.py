@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from compat_auth.authn.revocation_events import Revocation
+from compat_auth.authn.session_cookie import CLOCK_SKEW_S, Session, SessionCookie
+from compat_auth.authn.session_registry import LiveSessions, credential_id_of
 from compat_auth.config import parse_settings
 from compat_auth.errors import ConfigError, InvalidSession, SessionTooLarge
 from compat_auth.identity import Identity
-from compat_auth.live_sessions import LiveSessions, credential_id_of
-from compat_auth.revocation import Revocation
-from compat_auth.session_cookie import CLOCK_SKEW_S, Session, SessionCookie
 from compat_auth.store.migration import open_store
-from compat_auth.store.session_rows import SessionRow, SessionRows
+from compat_auth.store.tables.sessions import SessionRow, SessionRows
 
 OLD, NEW, OTHER = "o" * 32, "n" * 32, "x" * 32
 START = 1_000_000

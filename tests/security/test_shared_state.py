@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from compat_auth.redis_channel import CHANNEL, RedisChannel
-from compat_auth.redis_connection import RedisConnection
-from compat_auth.revocation import Revocation, Revocations
-from compat_auth.sealed_box import SealedBoxes
-from compat_auth.shared_verdicts import SharedVerdicts
-from compat_auth.verdict_cache import Verdict, VerdictCache
+from compat_auth.authn.revocation_events import Revocation, Revocations
+from compat_auth.crypto.aead import SealedBoxes
+from compat_auth.store.redis.client import RedisConnection
+from compat_auth.store.redis.pubsub import CHANNEL, RedisChannel
+from compat_auth.tokens.introspection_cache import Verdict, VerdictCache
+from compat_auth.tokens.shared_introspection_cache import SharedVerdicts
 from peers.redis_server import RedisServer
 
 pytestmark = pytest.mark.peer

@@ -17,10 +17,11 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
-from compat_auth import live_sessions, sessions
+from compat_auth import sessions
 from compat_auth.app import Gateway, create_flask_app
+from compat_auth.authn import session_registry
+from compat_auth.authn.chain import Chain
 from compat_auth.backend import Backend, CredentialKind
-from compat_auth.chain import Chain
 from compat_auth.config import Settings, parse_settings
 from compat_auth.credentials import Bearer, Credential
 from compat_auth.errors import BackendUnavailable, ConfigError, NoSuchUser
@@ -28,8 +29,8 @@ from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.scopes import parse_scope
 from compat_auth.sign_in import Attempt, SignIn
-from compat_auth.web.attempt_cookie import LIFETIME_S
-from compat_auth.web.hand_off import set_hand_off
+from compat_auth.web.login_completion import set_hand_off
+from compat_auth.web.sign_in_state import LIFETIME_S
 from compat_auth.web.site import register_pages
 from security.browser import Browser
 from stand_ins import call, http_scope
@@ -656,7 +657,7 @@ class AcmeBackend(Backend):
 
 def app_with(settings: Settings, *ways: SignIn) -> Flask:
     app = Flask("test")
-    live_sessions.live_sessions_of(app, settings)
+    session_registry.live_sessions_of(app, settings)
     sessions.init_app(app, settings)
     register_pages(app, settings, Chain((AcmeBackend(*ways),)))
     return app

@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 import pytest
 import uvicorn
 
-from compat_auth import connection_bounds, connection_clocks
-from compat_auth.asgi import ASGIApp, Receive, Scope, Send, respond
-from compat_auth.connection_bounds import ConnectionBounds
-from compat_auth.protocol import StrictProtocol
-from compat_auth.server import uvicorn_config
+from compat_auth.gateway.connections import bounds, clocks
+from compat_auth.gateway.connections.bounds import ConnectionBounds
+from compat_auth.gateway.connections.uvicorn_protocol import StrictProtocol
+from compat_auth.gateway.server.server import uvicorn_config
+from compat_auth.http.asgi import ASGIApp, Receive, Scope, Send, respond
 
 WINDOW_S = 0.4
 MIN_BYTES = 1000
@@ -25,8 +25,8 @@ POST = b"POST / HTTP/1.1\r\nHost: x\r\n"
 
 @pytest.fixture(autouse=True)
 def short_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connection_clocks, "WINDOW_S", WINDOW_S)
-    monkeypatch.setattr(connection_clocks, "MIN_WINDOW_BYTES", MIN_BYTES)
+    monkeypatch.setattr(clocks, "WINDOW_S", WINDOW_S)
+    monkeypatch.setattr(clocks, "MIN_WINDOW_BYTES", MIN_BYTES)
 
 
 @asynccontextmanager
@@ -135,7 +135,7 @@ async def test_a_body_that_drips_is_answered_with_408(piece: bytes) -> None:
 async def test_at_the_bound_a_body_that_drips_makes_room(
     monkeypatch: pytest.MonkeyPatch, piece: bytes, status: bytes
 ) -> None:
-    monkeypatch.setattr(connection_bounds, "STALLED_S", WINDOW_S / 2)
+    monkeypatch.setattr(bounds, "STALLED_S", WINDOW_S / 2)
     async with serving(reading, ConnectionBounds(limit=1)) as address:
         slow, dripping = await asyncio.open_connection(*address)
         dripping.write(POST + b"Content-Length: %d\r\n\r\n" % (len(piece) * 7))

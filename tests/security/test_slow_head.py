@@ -8,9 +8,9 @@ import time
 import pytest
 import uvicorn
 
-from compat_auth import protocol
-from compat_auth.asgi import Receive, Scope, Send
-from compat_auth.server import uvicorn_config
+from compat_auth.gateway.connections import uvicorn_protocol
+from compat_auth.gateway.server.server import uvicorn_config
+from compat_auth.http.asgi import Receive, Scope, Send
 
 
 async def slow_app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -22,12 +22,12 @@ async def slow_app(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _talk(data: bytes, monkeypatch: pytest.MonkeyPatch) -> tuple[bytes, float]:
-    monkeypatch.setattr(protocol, "HEADER_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(uvicorn_protocol, "HEADER_TIMEOUT_S", 0.3)
     config = uvicorn_config(slow_app, "off")
     config.load()
     state = uvicorn.Server(config).server_state
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: protocol.StrictProtocol(config, state, {}), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: uvicorn_protocol.StrictProtocol(config, state, {}), "127.0.0.1", 0)
     async with server:
         reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
         writer.write(data)

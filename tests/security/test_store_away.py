@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 from compat_auth.app import Gateway
+from compat_auth.crypto.personal_token_format import make_text
 from compat_auth.store.database import CONNECT_TIMEOUT_S
-from compat_auth.store.role_account_rows import RoleAccountRows
-from compat_auth.token_format import make_text
+from compat_auth.store.tables.role_accounts import RoleAccountRows
 from security.token_gateway import make_token, opened, settings_with_tokens
 from security.upstream import Recorder
 from stand_ins import Sent, basic, call, http_scope

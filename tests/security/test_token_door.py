@@ -10,16 +10,16 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 
-from compat_auth.asgi import RawHeaders
+from compat_auth.api.oauth.token_endpoint import PATHS, TokenDoor
+from compat_auth.api.oauth.token_request import ACCESS_TOKEN, EXCHANGE_GRANT, ID_TOKEN, JWT, PERSONAL_TOKEN, SPNEGO
 from compat_auth.credentials import Absent, Bearer, Credential, Negotiate
 from compat_auth.errors import BackendUnavailable, NotPermitted
-from compat_auth.gate import Gate
+from compat_auth.gateway.middleware import Gate
+from compat_auth.http.asgi import RawHeaders
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Reject, Skip
 from compat_auth.scopes import parse_scope
-from compat_auth.token_door import PATHS, TokenDoor
-from compat_auth.token_request import ACCESS_TOKEN, EXCHANGE_GRANT, ID_TOKEN, JWT, PERSONAL_TOKEN, SPNEGO
-from compat_auth.web.attempts import TokenAttempts
+from compat_auth.web.throttling import TokenAttempts
 from stand_ins import Behind, Sent, basic, call, http_scope, make_decider, make_gate, scripted
 
 FORM: RawHeaders = [(b"content-type", b"application/x-www-form-urlencoded")]

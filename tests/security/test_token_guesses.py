@@ -11,12 +11,12 @@ import flask
 import pytest
 
 from compat_auth.app import Gateway
+from compat_auth.authn.revocation_events import Revocations
 from compat_auth.config import Settings
+from compat_auth.crypto.personal_token_format import make_text
 from compat_auth.extension import CompatAuth, requires_authentication
-from compat_auth.personal_tokens import PersonalTokens
-from compat_auth.revocation import Revocations
-from compat_auth.store.personal_token_rows import PersonalToken, PersonalTokenRows
-from compat_auth.token_format import make_text
+from compat_auth.personal_tokens.service import PersonalTokens
+from compat_auth.store.tables.personal_tokens import PersonalToken, PersonalTokenRows
 from security.token_gateway import make_token, opened, settings_with_tokens
 from security.upstream import Recorder
 from stand_ins import Sent, basic, call, http_scope

@@ -16,11 +16,11 @@ from werkzeug.test import TestResponse
 
 from compat_auth.app import Gateway, create_flask_app
 from compat_auth.config import Settings, parse_settings
+from compat_auth.crypto.personal_token_format import parse_text
 from compat_auth.identity import Identity
-from compat_auth.personal_tokens import PersonalTokens, personal_tokens_of
-from compat_auth.store.session_rows import digest_of
-from compat_auth.token_format import parse_text
-from compat_auth.token_wishes import NewToken, Wish
+from compat_auth.personal_tokens.request import NewToken, Wish
+from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
+from compat_auth.store.tables.sessions import digest_of
 from compat_auth.web.leftovers import set_leftovers
 from compat_auth_backends.directories.htpasswd import CHECK_INTERVAL_S
 from security.browser import HOST, Browser

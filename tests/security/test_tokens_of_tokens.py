@@ -10,10 +10,10 @@ from urllib.parse import urlencode
 import pytest
 
 from compat_auth.app import Gateway
+from compat_auth.authn.revocation_events import Revocations
 from compat_auth.config import Settings
-from compat_auth.personal_tokens import PersonalTokens
-from compat_auth.revocation import Revocations
-from compat_auth.token_wishes import Wish
+from compat_auth.personal_tokens.request import Wish
+from compat_auth.personal_tokens.service import PersonalTokens
 from security.token_gateway import opened
 from stand_ins import Sent, basic, call, http_scope
 

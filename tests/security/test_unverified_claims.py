@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compat_auth.claimed_token import ClaimedToken, read_claimed
 from compat_auth.errors import InvalidToken
-from compat_auth.tokens import algorithm_of, kid_of_plausible, read_unverified, verify
+from compat_auth.tokens.jose.jwt import algorithm_of, kid_of_plausible, read_unverified, verify
+from compat_auth.tokens.jose.unverified_claims import ClaimedToken, read_claimed
 from security.taking_back import Door, as_user, bearer, cookie, open_door
 from security.upstream import Recorder
 

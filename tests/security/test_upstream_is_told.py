@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from compat_auth.app import Gateway
-from compat_auth.asgi import RawHeaders
 from compat_auth.cli import commands
 from compat_auth.config import Settings
+from compat_auth.http.asgi import RawHeaders
 from security.token_gateway import make_token, opened, settings_with_tokens
 from security.upstream import Recorder, recording_upstream
 from stand_ins import Sent, basic, call, http_scope

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from compat_auth.app import Gateway
-from compat_auth.asgi import RawHeaders
+from compat_auth.authn.session_registry import live_sessions_of
 from compat_auth.errors import BackendUnavailable
-from compat_auth.live_sessions import live_sessions_of
+from compat_auth.http.asgi import RawHeaders
 from security.page_browser import Browser, opened_pages, settings_with_pages
 from security.upstream import Recorder
 from stand_ins import Sent

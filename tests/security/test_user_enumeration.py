@@ -11,10 +11,10 @@ from pathlib import Path
 import bcrypt
 import pytest
 
+from compat_auth.authn.passwords.hash_pool import HashPool
+from compat_auth.authn.passwords.hashes import check_hash, decoy_like
 from compat_auth.credentials import Basic
 from compat_auth.directory import DirectoryUser
-from compat_auth.hash_pool import HashPool
-from compat_auth.hashing import check_hash, decoy_like
 from compat_auth.outcome import Reject
 from compat_auth_backends import basic_auth
 from compat_auth_backends.basic_auth import BasicAuthBackend

@@ -15,13 +15,13 @@ import pytest
 from flask import Flask, request
 from werkzeug.wrappers import Request
 
+from compat_auth.api.oauth.token_request import MAX_BODY_BYTES as MAX_TOKEN_REQUEST
+from compat_auth.api.oauth.token_request import parse_token_request
+from compat_auth.crypto.strict_json import parse_object
 from compat_auth.errors import CompatAuthError
 from compat_auth.extension import CompatAuth
-from compat_auth.headers import MAX_HEADER_BYTES, take_in
-from compat_auth.request import GateRequest
-from compat_auth.strict_json import parse_object
-from compat_auth.token_request import MAX_BODY_BYTES as MAX_TOKEN_REQUEST
-from compat_auth.token_request import parse_token_request
+from compat_auth.http.headers import MAX_HEADER_BYTES, take_in
+from compat_auth.http.request import GateRequest
 from compat_auth.web.page import MAX_FORM_BYTES
 from compat_auth_backends import basic_auth
 from security.gateway import Gateway, running_gateway, write_config

@@ -10,10 +10,10 @@ from typing import Any
 import bcrypt
 
 from compat_auth.app import Gateway
+from compat_auth.authn.revocation_events import Revocations
 from compat_auth.config import Settings, parse_settings
-from compat_auth.personal_tokens import PersonalTokens
-from compat_auth.revocation import Revocations
-from compat_auth.token_wishes import NewToken, Wish
+from compat_auth.personal_tokens.request import NewToken, Wish
+from compat_auth.personal_tokens.service import PersonalTokens
 
 
 def settings_with_tokens(folder: Path, upstream_port: int, **more: Any) -> Settings:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from compat_auth.personal_tokens import PersonalTokens
+from compat_auth.personal_tokens.service import PersonalTokens
 from token_world import World
 
 

@@ -10,8 +10,8 @@ from types import ModuleType
 
 import pytest
 
-from compat_auth.airflow2_imports import import_watched
-from compat_auth.airflow2_notes import failed_import
+from compat_auth.authn.airflow2.import_notes import failed_import
+from compat_auth.authn.airflow2.imports import import_watched
 
 Written = Callable[..., str]
 

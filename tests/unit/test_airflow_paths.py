@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from compat_auth.airflow_paths import TABLE, guarded_prefixes, treatment_of, whole_paths
+from compat_auth.airflow_api.paths import TABLE, guarded_prefixes, treatment_of, whole_paths
 from compat_auth.app import gate_rules, protected_paths
-from compat_auth.asgi import RawHeaders
 from compat_auth.config import parse_settings
 from compat_auth.errors import BackendUnavailable
-from compat_auth.forward_auth import Access, forward_auth_pages
-from compat_auth.gate import Gate
-from compat_auth.gate_rules import PathRequirement
+from compat_auth.gateway.authorization import PathRequirement
+from compat_auth.gateway.forward_auth import Access, forward_auth_pages
+from compat_auth.gateway.middleware import Gate
+from compat_auth.http.asgi import RawHeaders
+from compat_auth.http.paths import Prefixes
 from compat_auth.outcome import Reject
-from compat_auth.paths import Prefixes
 from compat_auth.requirements import Requirements
 from stand_ins import (
     GOOD,

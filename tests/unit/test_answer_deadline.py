@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from compat_auth.answer_deadline import answer_deadline
+from compat_auth.net.answer_deadline import answer_deadline
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from compat_auth.asgi import Message, respond, respond_wording
-from compat_auth.refusal import RefusalStyle
+from compat_auth.http.asgi import Message, respond, respond_wording
+from compat_auth.http.error_responses import RefusalStyle
 from stand_ins import Sent
 
 

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from compat_auth import audit
-from compat_auth.audit import Verdict
+from compat_auth.audit.log import Verdict
 
 
 def test_a_verdict_is_one_line_of_json(caplog: pytest.LogCaptureFixture) -> None:

@@ -12,7 +12,7 @@ from typing import TextIO
 import pytest
 
 from compat_auth import audit
-from compat_auth.audit_losses import AuditLosses, LogHandler
+from compat_auth.audit.losses import AuditLosses, LogHandler
 from compat_auth.errors import BackendUnavailable
 from stand_ins import Clock
 

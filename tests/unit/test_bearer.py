@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compat_auth.bearer import Occasion, ask_for_scope, invite, is_bearer, with_bearer
+from compat_auth.http.challenges import Occasion, ask_for_scope, invite, is_bearer, with_bearer
 
 METADATA = "https://airflow.example/.well-known/oauth-protected-resource"
 POINTER = f'resource_metadata="{METADATA}"'

@@ -7,8 +7,8 @@ from itertools import permutations, product
 
 import pytest
 
+from compat_auth.authn.chain import Chain, Mode
 from compat_auth.backend import EVERY_KIND, Backend
-from compat_auth.chain import Chain, Mode
 from compat_auth.credentials import Absent, Basic, Bearer, Negotiate, Unrecognised
 from compat_auth.errors import BackendUnavailable, ConfigError, NotPermitted, Overloaded
 from compat_auth.identity import Identity

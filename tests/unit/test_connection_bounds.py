@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from compat_auth import connection_bounds
-from compat_auth.connection_bounds import IDLE_S, STALLED_S, ConnectionBounds
+from compat_auth.gateway.connections import bounds
+from compat_auth.gateway.connections.bounds import IDLE_S, STALLED_S, ConnectionBounds
 
 
 @dataclass(eq=False)
@@ -153,7 +153,7 @@ async def test_a_client_does_not_make_room_for_another_at_its_own_bound() -> Non
 async def test_the_log_says_it_once_and_then_counts(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection_bounds, "REPORT_EVERY_S", 0.1)
+    monkeypatch.setattr(bounds, "REPORT_EVERY_S", 0.1)
     here = world(per_address=1)
     here.held("192.0.2.1", 1, here.bounds.working)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compat_auth.csrf import Source, find_forgery
+from compat_auth.http.browser.csrf import Source, find_forgery
 
 OWN = "https://gateway.example"
 

@@ -14,12 +14,12 @@ from typing import cast
 import flask
 import pytest
 
+from compat_auth.authn.airflow2.backend import LegacyBackend, LegacyModule
 from compat_auth.backend import EVERY_KIND
 from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate
-from compat_auth.decision import Decider, Decision, Granted, Refused, Unclaimed
 from compat_auth.errors import BackendUnavailable, MalformedCredentials, NoActiveKey, NoSuchUser, Overloaded
+from compat_auth.gateway.decider import Decider, Decision, Granted, Refused, Unclaimed
 from compat_auth.identity import Identity, Token
-from compat_auth.legacy import LegacyBackend, LegacyModule
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from stand_ins import GOOD, Clock, ScriptedBackend, accepting, basic, make_decider, presented, scripted, token_for
 

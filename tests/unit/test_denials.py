@@ -14,11 +14,11 @@ from typing import Any
 import jwt
 import pytest
 
-from compat_auth.denials import Denials, signed_digest
+from compat_auth.authn.revocation_events import Revocations
 from compat_auth.errors import BackendUnavailable
-from compat_auth.revocation import Revocations
-from compat_auth.store.denial_rows import Denial, DenialRows, all_up_to
 from compat_auth.store.migration import open_store
+from compat_auth.store.tables.denylist import Denial, DenialRows, all_up_to
+from compat_auth.tokens.denylist import Denials, signed_digest
 from stand_ins import Clock
 
 NOW = 1_800_000_000

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from compat_auth.endpoint import Endpoint
 from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.net.https_client import Endpoint
 from stub_issuer import Answer, StubIssuer, running_issuer
 
 

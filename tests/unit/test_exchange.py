@@ -15,8 +15,8 @@ import pytest
 
 from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable, ConfigError
-from compat_auth.exchange import UpstreamLogin
-from compat_auth.tokens import shared_secret, sign
+from compat_auth.tokens.jose.jwt import shared_secret, sign
+from compat_auth.tokens.upstream_login import UpstreamLogin
 from serving import served
 
 SECRET = "x" * 64

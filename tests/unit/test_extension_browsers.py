@@ -14,8 +14,8 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
 from compat_auth.extension import CompatAuth, require, requires_authentication
-from compat_auth.personal_tokens import personal_tokens_of
-from compat_auth.token_wishes import Wish
+from compat_auth.personal_tokens.request import Wish
+from compat_auth.personal_tokens.service import personal_tokens_of
 from stand_ins import basic
 
 NAVIGATE = {"Sec-Fetch-Mode": "navigate", "Accept": "text/html,*/*"}

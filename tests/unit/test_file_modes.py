@@ -12,12 +12,12 @@ import bcrypt
 import pytest
 
 from compat_auth.config import Settings, load_settings, parse_settings
-from compat_auth.endpoint import Endpoint
+from compat_auth.crypto.file_modes import read_unwritable, refuse_writable_at
 from compat_auth.errors import BackendUnavailable, ConfigError
-from compat_auth.file_modes import read_unwritable, refuse_writable_at
-from compat_auth.proxy import ReverseProxy
-from compat_auth.trust import TrustedProxies
-from compat_auth.trusted_keys import merge_jwks
+from compat_auth.gateway.reverse_proxy import ReverseProxy
+from compat_auth.http.forwarded import TrustedProxies
+from compat_auth.net.https_client import Endpoint
+from compat_auth.tokens.keys.jwks_merge import merge_jwks
 from compat_auth_backends.directories.htpasswd import HtpasswdDirectory
 from compat_auth_backends.directories.mapping import MappingDirectory
 from security.gateway import write_config

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from compat_auth.asgi import RawHeaders
-from compat_auth.gate import Gate
+from compat_auth.gateway.middleware import Gate
+from compat_auth.http.asgi import RawHeaders
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Reject
 from stand_ins import GOOD, Behind, Sent, basic, call, http_scope, make_decider, make_gate, scripted

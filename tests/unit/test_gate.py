@@ -11,19 +11,19 @@ import flask
 import pytest
 
 from compat_auth.app import HEALTH
-from compat_auth.asgi import Message, RawHeaders
 from compat_auth.credentials import Absent, Basic
-from compat_auth.decision import Decider
 from compat_auth.errors import BackendUnavailable
-from compat_auth.gate import INTAKE, RENEW, Gate
-from compat_auth.gate_rules import PathRequirement
+from compat_auth.gateway.authorization import PathRequirement
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.middleware import INTAKE, RENEW, Gate
+from compat_auth.http.asgi import Message, RawHeaders
+from compat_auth.http.error_responses import RefusalStyle
+from compat_auth.http.paths import Prefixes
+from compat_auth.http.slashes import AIRFLOW_RESTS
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Reject, Skip
-from compat_auth.paths import Prefixes
-from compat_auth.refusal import RefusalStyle
 from compat_auth.requirements import Requirements
 from compat_auth.scopes import parse_scope
-from compat_auth.slashes import AIRFLOW_RESTS
 from stand_ins import (
     GOOD,
     Behind,

@@ -12,9 +12,9 @@ from concurrent.futures import Future
 
 import pytest
 
+from compat_auth.authn.passwords.hash_pool import NICENESS, HashPool
 from compat_auth.config import parse_settings
 from compat_auth.errors import Overloaded
-from compat_auth.hash_pool import NICENESS, HashPool
 
 PATIENCE_S = 10
 

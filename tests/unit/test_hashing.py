@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from werkzeug.security import generate_password_hash
 
-from compat_auth.hashing import check_hash, decoy_like, find_fault, new_hasher, scheme_of
+from compat_auth.authn.passwords.hashes import check_hash, decoy_like, find_fault, new_hasher, scheme_of
 
 # Who published each: OpenBSD (Openwall's crypt_blowfish), Argon2's test.c, Drepper's SHA-crypt.txt, RFC 6070,
 # RFC 7914 section 12, RFC 4231 section 4.3.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compat_auth.errors import AmbiguousCredentials, BadRequest, HeadersTooLarge
-from compat_auth.headers import MAX_HEADER_BYTES, RawHeaders, has_cookie, take_in, without_cookies
+from compat_auth.http.headers import MAX_HEADER_BYTES, RawHeaders, has_cookie, take_in, without_cookies
 
 HOST = (b"host", b"gateway.example:8088")
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from compat_auth.asgi import Message
 from compat_auth.errors import BackendUnavailable, BadRequest, BodyTooLarge, BodyTooSlow, Overloaded
-from compat_auth.held_body import BodyBudget, HeldBody
+from compat_auth.http.asgi import Message
+from compat_auth.http.body import BodyBudget, HeldBody
 
 
 def part(body: bytes, more: bool = True) -> Message:

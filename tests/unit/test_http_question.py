@@ -11,10 +11,10 @@ from collections.abc import Callable, Generator
 
 import pytest
 
-from compat_auth.endpoint import Endpoint
 from compat_auth.errors import BackendUnavailable
-from compat_auth.exchange import UpstreamLogin
-from compat_auth.http_question import MAX_HEAD_BYTES, HttpPeer, NoAnswer
+from compat_auth.net.http_call import MAX_HEAD_BYTES, HttpPeer, NoAnswer
+from compat_auth.net.https_client import Endpoint
+from compat_auth.tokens.upstream_login import UpstreamLogin
 
 Talk = Callable[[socket.socket], None]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compat_auth.headers import take_in
+from compat_auth.http.headers import take_in
 
 HOST = (b"host", b"gateway.example")
 WRITTEN_BY_PROXIES = """

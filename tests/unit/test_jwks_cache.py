@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from compat_auth.endpoint import Endpoint
+from compat_auth.concurrency.single_flight import MAX_WAITING
 from compat_auth.errors import BackendUnavailable, InvalidToken
-from compat_auth.fetched_document import (
+from compat_auth.net.cached_document import (
     DEFAULT_TTL_S,
     MAX_STALE_S,
     MAX_TTL_S,
@@ -24,8 +24,8 @@ from compat_auth.fetched_document import (
     PAUSE_S,
     ttl_of,
 )
-from compat_auth.jwks_cache import JwksCache
-from compat_auth.single_flight import MAX_WAITING
+from compat_auth.net.https_client import Endpoint
+from compat_auth.tokens.keys.jwks_cache import JwksCache
 from stand_ins import Clock
 from stub_issuer import AUDIENCE, EC_KEY, ED_KEY, OTHER_RSA_KEY, RSA_KEY, Answer, StubIssuer, jwk, running_issuer, sign
 

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from jwt.algorithms import ECAlgorithm
 
 from compat_auth.errors import ConfigError, KeyFileError, NoActiveKey
-from compat_auth.jwk import (
+from compat_auth.tokens.jose.jwk import (
     KeyAlgorithm,
     create_private_key,
     load_public_jwk,
@@ -31,9 +31,9 @@ from compat_auth.jwk import (
     thumbprint,
     verifying_key,
 )
-from compat_auth.key_file import lock_key_file, read_key_file
-from compat_auth.keys import KeyRing, create_keys, key_state, merge_jwks, retire_key, rotate_keys
-from compat_auth.tokens import sign, verify
+from compat_auth.tokens.jose.jwt import sign, verify
+from compat_auth.tokens.keys.key_file import lock_key_file, read_key_file
+from compat_auth.tokens.keys.keys import KeyRing, create_keys, key_state, merge_jwks, retire_key, rotate_keys
 
 NOW = 1_800_000_000
 PRIVATE_MEMBERS = {"d", "p", "q", "dp", "dq", "qi", "oth", "k"}
@@ -275,7 +275,7 @@ def test_no_new_key_has_a_kid_that_a_command_line_would_read_as_an_option(
     dashed = next(key for key in made if thumbprint(key.public_key()).startswith("-"))
     plain = next(key for key in made if not thumbprint(key.public_key()).startswith("-"))
     ready = iter((dashed, plain))
-    monkeypatch.setattr("compat_auth.keys.create_private_key", lambda _algorithm: next(ready))
+    monkeypatch.setattr("compat_auth.tokens.keys.keys.create_private_key", lambda _algorithm: next(ready))
 
     key = create_keys(path, algorithm="EdDSA", now=NOW)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from compat_auth.authn.users.last_answers import LastAnswers
+from compat_auth.authn.users.lookup import Lookup
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable, NoSuchUser
 from compat_auth.identity import Identity
-from compat_auth.last_answers import LastAnswers
-from compat_auth.lookup import Lookup
-from compat_auth.token_owners import TokenOwners
+from compat_auth.personal_tokens.owners import TokenOwners
 from stand_ins import Clock
 
 ZOE = DirectoryUser("zoë", roles=("Op",))

@@ -9,9 +9,9 @@ import flask
 import pytest
 from flask_login import LoginManager, UserMixin, login_user
 
+from compat_auth.authn.airflow2.backend import LegacyBackend, LegacyModule
 from compat_auth.credentials import Absent, Basic, Bearer, Credential
 from compat_auth.errors import BackendUnavailable, ConfigError
-from compat_auth.legacy import LegacyBackend, LegacyModule
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 
 BASIC = Basic("alice", "pässwörd")

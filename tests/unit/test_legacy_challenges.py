@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from flask import Flask, Response
 
-from compat_auth.chain import Chain
+from compat_auth.authn.airflow2.backend import LegacyBackend
+from compat_auth.authn.chain import Chain
 from compat_auth.credentials import Absent, Credential, Unrecognised
-from compat_auth.legacy import LegacyBackend
 from compat_auth.outcome import Reject, Skip
 
 

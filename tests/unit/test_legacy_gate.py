@@ -12,9 +12,9 @@ from typing import Any
 import flask
 import pytest
 
-from compat_auth.asgi import Message, RawHeaders
-from compat_auth.gate import Gate
-from compat_auth.legacy import LegacyBackend
+from compat_auth.authn.airflow2.backend import LegacyBackend
+from compat_auth.gateway.middleware import Gate
+from compat_auth.http.asgi import Message, RawHeaders
 from compat_auth.outcome import Reject
 from stand_ins import GOOD, Sent, accepting, call, http_scope, make_decider, make_gate, scripted
 

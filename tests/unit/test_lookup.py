@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from compat_auth.authn.users.lookup import Lookup
 from compat_auth.config import parse_settings
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import ConfigError, NoSuchUser
 from compat_auth.identity import Identity
-from compat_auth.lookup import Lookup
 from compat_auth.outcome import Accept, Reject
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compat_auth.old_settings import OldSettings, read_airflow_cfg
+from compat_auth.airflow2_config.settings import OldSettings, read_airflow_cfg
 
 
 def old(tmp_path: Path, content: str = "", **environ: str) -> OldSettings:

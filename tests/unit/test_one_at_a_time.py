@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from compat_auth.concurrency.one_at_a_time import FairLock, alone, until_answered
 from compat_auth.errors import BackendUnavailable
-from compat_auth.one_at_a_time import FairLock, alone, until_answered
 
 
 def test_those_who_wait_come_in_the_order_in_which_they_came() -> None:

@@ -7,11 +7,11 @@ import sys
 
 import pytest
 
-from compat_auth.open_files import connections_within
+from compat_auth.gateway.server.open_files import connections_within
 
 PROGRAM = """
 import logging, resource, sys
-from compat_auth.open_files import raise_limit
+from compat_auth.gateway.server.open_files import raise_limit
 logging.basicConfig(stream=sys.stdout, format="%(message)s")
 resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[1]), int(sys.argv[2])))
 print(raise_limit(), resource.getrlimit(resource.RLIMIT_NOFILE)[0])

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from compat_auth.outage import MAX_CALLERS, PATIENCE_S, PAUSE_S, Outage
+from compat_auth.concurrency.circuit_breaker import MAX_CALLERS, PATIENCE_S, PAUSE_S, Outage
 from stand_ins import Clock
 
 

@@ -7,10 +7,10 @@ import json
 import pytest
 
 from compat_auth.errors import BackendUnavailable, UpstreamUnreachable
-from compat_auth.gate import Gate
+from compat_auth.gateway.health import JWKS_PATH, jwks_page, live, ready_page, whoami
+from compat_auth.gateway.middleware import Gate
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept
-from compat_auth.pages import JWKS_PATH, jwks_page, live, ready_page, whoami
 from stand_ins import GOOD, Behind, call, http_scope, make_decider, make_gate, scripted
 
 REASON: list[str] = []

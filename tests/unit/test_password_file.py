@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from compat_auth import password_file
+from compat_auth.authn.passwords import htpasswd
 from compat_auth.errors import ConfigError
 
 HASH = "$2y$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"
@@ -26,9 +26,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_every_change_keeps_all_other_lines_and_the_mode(path: Path) -> None:
-    password_file.add_user(path, "carol", OTHER)
-    password_file.set_hash(path, "bob", OTHER)
-    password_file.disable_user(path, "carol")
+    htpasswd.add_user(path, "carol", OTHER)
+    htpasswd.set_hash(path, "bob", OTHER)
+    htpasswd.disable_user(path, "carol")
 
     assert path.read_bytes() == KEPT + f"bob:{OTHER}\ncarol:!{OTHER}\n".encode()
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
@@ -38,7 +38,7 @@ def test_every_change_keeps_all_other_lines_and_the_mode(path: Path) -> None:
 def test_a_new_file_is_for_its_owner_only(tmp_path: Path) -> None:
     path = tmp_path / "new"
 
-    password_file.add_user(path, "bob", HASH)
+    htpasswd.add_user(path, "bob", HASH)
 
     assert path.read_text() == f"bob:{HASH}\n"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -47,19 +47,19 @@ def test_a_new_file_is_for_its_owner_only(tmp_path: Path) -> None:
 def test_disabling_and_enabling_give_the_same_password_back(path: Path) -> None:
     before = path.read_bytes()
 
-    password_file.disable_user(path, "alice")
+    htpasswd.disable_user(path, "alice")
     disabled = path.read_bytes()
-    password_file.disable_user(path, "alice")
-    password_file.enable_user(path, "alice")
+    htpasswd.disable_user(path, "alice")
+    htpasswd.enable_user(path, "alice")
 
     assert b"alice:!$2y$" in disabled
     assert path.read_bytes() == before + b"\n"
 
 
 def test_a_new_password_does_not_let_a_disabled_user_in(path: Path) -> None:
-    password_file.disable_user(path, "bob")
+    htpasswd.disable_user(path, "bob")
 
-    password_file.set_hash(path, "bob", OTHER)
+    htpasswd.set_hash(path, "bob", OTHER)
 
     assert path.read_bytes() == KEPT + f"bob:!{OTHER}\n".encode()
 
@@ -67,7 +67,7 @@ def test_a_new_password_does_not_let_a_disabled_user_in(path: Path) -> None:
 def test_a_new_password_mends_a_name_that_is_there_twice(path: Path) -> None:
     path.write_text(f"bob:{HASH}\nbob:{HASH}\n")
 
-    password_file.set_hash(path, "bob", OTHER)
+    htpasswd.set_hash(path, "bob", OTHER)
 
     assert path.read_text() == f"bob:{OTHER}\n"
 
@@ -75,7 +75,7 @@ def test_a_new_password_mends_a_name_that_is_there_twice(path: Path) -> None:
 def test_deleting_takes_every_line_of_the_user_away(path: Path) -> None:
     path.write_text(f"bob:{HASH}\nalice:{HASH}\nbob:{HASH}\n")
 
-    password_file.delete_user(path, "bob")
+    htpasswd.delete_user(path, "bob")
 
     assert path.read_text() == f"alice:{HASH}\n"
 
@@ -84,12 +84,12 @@ def test_adding_a_user_who_exists_names_the_right_command_and_changes_nothing(pa
     before = path.read_bytes()
 
     with pytest.raises(ConfigError, match="set-password bob"):
-        password_file.add_user(path, "bob", OTHER)
+        htpasswd.add_user(path, "bob", OTHER)
 
     assert path.read_bytes() == before
 
 
-@pytest.mark.parametrize("change", [password_file.disable_user, password_file.enable_user, password_file.delete_user])
+@pytest.mark.parametrize("change", [htpasswd.disable_user, htpasswd.enable_user, htpasswd.delete_user])
 def test_a_user_who_does_not_exist_is_an_error(change: object, path: Path) -> None:
     assert callable(change)
     with pytest.raises(ConfigError, match="no user 'Bob'"):
@@ -98,7 +98,7 @@ def test_a_user_who_does_not_exist_is_an_error(change: object, path: Path) -> No
 
 def test_a_file_that_does_not_exist_is_an_error_and_is_not_made(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="users add"):
-        password_file.delete_user(tmp_path / "none", "bob")
+        htpasswd.delete_user(tmp_path / "none", "bob")
 
     assert list(tmp_path.iterdir()) == []
 
@@ -107,7 +107,7 @@ def test_a_link_stays_a_link(path: Path) -> None:
     link = path.with_name("link")
     link.symlink_to(path)
 
-    password_file.add_user(link, "carol", HASH)
+    htpasswd.add_user(link, "carol", HASH)
 
     assert link.is_symlink()
     assert f"carol:{HASH}\n".encode() in path.read_bytes()
@@ -122,7 +122,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(path: Path, monkeypatch
     monkeypatch.setattr("os.fsync", full)
 
     with pytest.raises(ConfigError, match="No space left"):
-        password_file.add_user(path, "carol", HASH)
+        htpasswd.add_user(path, "carol", HASH)
 
     assert path.read_bytes() == before
     assert [entry.name for entry in path.parent.iterdir()] == ["users"]
@@ -131,31 +131,31 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(path: Path, monkeypatch
 def test_writers_at_the_same_time_do_not_lose_each_others_users(tmp_path: Path) -> None:
     path = tmp_path / "users"
     names = [f"user-{number:02}" for number in range(30)]
-    writers = [threading.Thread(target=password_file.add_user, args=(path, name, HASH)) for name in names]
+    writers = [threading.Thread(target=htpasswd.add_user, args=(path, name, HASH)) for name in names]
 
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join()
 
-    assert sorted(entry.name for entry in password_file.list_entries(path)) == names
+    assert sorted(entry.name for entry in htpasswd.list_entries(path)) == names
 
 
 def test_the_list_tells_state_and_scheme(path: Path) -> None:
     path.write_text(f"# x:y\nalice:{HASH}\nbob:!{HASH}\nold:rEK1ecacw.7.c\n")
 
-    assert password_file.list_entries(path) == [
-        password_file.Entry("alice", "active", "bcrypt"),
-        password_file.Entry("bob", "disabled", "bcrypt"),
-        password_file.Entry("old", "unusable", ""),
+    assert htpasswd.list_entries(path) == [
+        htpasswd.Entry("alice", "active", "bcrypt"),
+        htpasswd.Entry("bob", "disabled", "bcrypt"),
+        htpasswd.Entry("old", "unusable", ""),
     ]
 
 
 @pytest.mark.parametrize("name", ["", "a:b", "a\nb", "a\x00", " a", "a ", "#a", "a\u2028b", "\ud800"])
 def test_a_name_that_would_break_the_file_is_not_valid(name: str) -> None:
-    assert not password_file.is_valid_name(name)
+    assert not htpasswd.is_valid_name(name)
 
 
 @pytest.mark.parametrize("name", ["alice", "zoë", "a b", "alice@example.org", "DOMAIN\\alice"])
 def test_an_ordinary_name_is_valid(name: str) -> None:
-    assert password_file.is_valid_name(name)
+    assert htpasswd.is_valid_name(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compat_auth.errors import InvalidPath
-from compat_auth.paths import Prefixes, canonical_path, canonical_query
+from compat_auth.http.paths import Prefixes, canonical_path, canonical_query
 
 
 @pytest.mark.parametrize(

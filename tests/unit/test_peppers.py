@@ -11,7 +11,7 @@ import pytest
 
 from compat_auth.config import Settings, parse_settings
 from compat_auth.errors import ConfigError, KeyFileError
-from compat_auth.peppers import Peppers, load_peppers
+from compat_auth.personal_tokens.peppers import Peppers, load_peppers
 
 PEPPER = "a-pepper-of-more-than-32-bytes-0123456789"
 OLDER = "an-older-pepper-of-more-than-32-bytes-0123"

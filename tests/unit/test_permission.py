@@ -9,15 +9,15 @@ from dataclasses import replace
 import pytest
 from flask import Flask
 
-from compat_auth.asgi import Receive, Scope, Send, read_body, respond
+from compat_auth.airflow_api.permission import uncovered
+from compat_auth.airflow_api.reach import MAX_BODY_BYTES
 from compat_auth.extension import CompatAuth, current_identity, require, requires_authentication
-from compat_auth.gate import Gate
-from compat_auth.gate_rules import PathRequirement
+from compat_auth.gateway.authorization import PathRequirement
+from compat_auth.gateway.middleware import Gate
+from compat_auth.http.asgi import Receive, Scope, Send, read_body, respond
+from compat_auth.http.paths import Prefixes
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept
-from compat_auth.paths import Prefixes
-from compat_auth.permission import uncovered
-from compat_auth.reach import MAX_BODY_BYTES
 from compat_auth.requirements import Requirements
 from compat_auth.scope_bundles import parse_scopes
 from compat_auth.scopes import parse_scope

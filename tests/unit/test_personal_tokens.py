@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from compat_auth.authn.revocation_events import Revocation
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import (
     InvalidValue,
@@ -12,12 +13,11 @@ from compat_auth.errors import (
     NoSuchUser,
     NotPermitted,
 )
-from compat_auth.personal_tokens import PersonalTokens
-from compat_auth.revocation import Revocation
+from compat_auth.personal_tokens.owners import UnknownOwner
+from compat_auth.personal_tokens.request import Wish
+from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.scopes import parse_scope
-from compat_auth.store.personal_token_rows import CREDENTIAL_KIND
-from compat_auth.token_owners import UnknownOwner
-from compat_auth.token_wishes import Wish
+from compat_auth.store.tables.personal_tokens import CREDENTIAL_KIND
 from token_world import DAY, World, works
 
 

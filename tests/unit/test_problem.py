@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from compat_auth.problem import airflow2_body, problem_body
+from compat_auth.http.problem import airflow2_body, problem_body
 
 
 def test_a_problem_takes_its_title_from_the_status() -> None:

@@ -8,7 +8,7 @@ import pytest
 from compat_auth.config import Settings
 from compat_auth.errors import ConfigError, NoSuchUser, NotAuthenticated, NotPermitted
 from compat_auth.identity import Identity
-from compat_auth.profiles import claims_for
+from compat_auth.tokens.claims import claims_for
 
 NOW = 1_800_000_000
 ANNA = Identity(

@@ -16,10 +16,10 @@ import pytest
 import uvicorn
 
 from compat_auth.errors import ConfigError, UpstreamUnreachable
+from compat_auth.gateway.reverse_proxy import ReverseProxy
+from compat_auth.gateway.server.server import uvicorn_config
+from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.identity import Identity, Token
-from compat_auth.proxy import ReverseProxy
-from compat_auth.server import uvicorn_config
-from compat_auth.trust import TrustedProxies
 from stand_ins import GOOD, Clock, accepting, make_decider, make_gate, token_for, upstream_settings
 
 Headers = list[tuple[str, str]]

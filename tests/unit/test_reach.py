@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from compat_auth.permission import uncovered
-from compat_auth.reach import MAX_BODY_BYTES, OPERATIONS, reach_of
-from compat_auth.reach_bodies import MAX_NAMES
+from compat_auth.airflow_api.bodies import MAX_NAMES
+from compat_auth.airflow_api.permission import uncovered
+from compat_auth.airflow_api.reach import MAX_BODY_BYTES, OPERATIONS, reach_of
 from compat_auth.scope_bundles import parse_scopes
 
 V2, V1 = "/api/v2/dags", "/api/v1/dags"

@@ -6,12 +6,12 @@ import importlib.util
 
 import pytest
 
+from compat_auth.authn.revocation_events import Revocations
 from compat_auth.config import parse_settings
 from compat_auth.errors import BackendUnavailable, ConfigError
-from compat_auth.redis_connection import PAUSE_S, RedisConnection
-from compat_auth.revocation import Revocations
-from compat_auth.shared_verdicts import SharedVerdicts, open_verdicts
-from compat_auth.verdict_cache import MemoryVerdicts
+from compat_auth.store.redis.client import PAUSE_S, RedisConnection
+from compat_auth.tokens.introspection_cache import MemoryVerdicts
+from compat_auth.tokens.shared_introspection_cache import SharedVerdicts, open_verdicts
 from stand_ins import Clock
 
 

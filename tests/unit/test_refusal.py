@@ -7,7 +7,7 @@ import json
 import pytest
 
 from compat_auth.errors import BackendUnavailable, BadRequest, MalformedCredentials, NoSuchUser, NotPermitted
-from compat_auth.refusal import RefusalStyle
+from compat_auth.http.error_responses import RefusalStyle
 
 CHALLENGES = ("Negotiate", 'Basic realm="Airflow"')
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from compat_auth.chain import Chain
+from compat_auth.authn.chain import Chain
+from compat_auth.authn.registry import AIRFLOW_NAMES, installed_backends, load_chain
 from compat_auth.config import parse_settings
 from compat_auth.errors import BackendNotFound, ConfigError
-from compat_auth.registry import AIRFLOW_NAMES, installed_backends, load_chain
 
 
 def names(*backends: str) -> list[str]:

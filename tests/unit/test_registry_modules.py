@@ -10,6 +10,7 @@ from typing import Any
 import flask
 import pytest
 
+from compat_auth.authn.registry import load_chain
 from compat_auth.backend import Backend
 from compat_auth.config import Settings
 from compat_auth.config.gateway import TokenSettings
@@ -17,7 +18,6 @@ from compat_auth.credentials import Absent, Basic
 from compat_auth.errors import BackendNotFound, BackendUnavailable, ConfigError
 from compat_auth.extension import CompatAuth
 from compat_auth.outcome import Accept
-from compat_auth.registry import load_chain
 from stand_ins import basic
 
 CONTRACT = "def init_app(app):\n    pass\n\n\ndef requires_authentication(function):\n    return function\n"
@@ -47,7 +47,7 @@ def test_a_module_of_our_own_name_does_not_take_our_backend_s_place(
 def test_a_foreign_module_does_not_stand_in_for_a_backend_that_is_not_installed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
 ) -> None:
-    monkeypatch.setattr("compat_auth.registry.installed_backends", dict)
+    monkeypatch.setattr("compat_auth.authn.registry.installed_backends", dict)
     (tmp_path / "kerberos.py").write_text(CONTRACT)
     monkeypatch.setattr("sys.path", [str(tmp_path), *sys.path])
 

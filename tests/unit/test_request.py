@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from werkzeug.wrappers import Request
 
-from compat_auth.asgi import RawHeaders
 from compat_auth.errors import MalformedCredentials
-from compat_auth.headers import take_in
-from compat_auth.request import GateRequest
+from compat_auth.http.asgi import RawHeaders
+from compat_auth.http.headers import take_in
+from compat_auth.http.request import GateRequest
 from stand_ins import http_scope
 
 

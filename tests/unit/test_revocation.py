@@ -9,11 +9,11 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
+from compat_auth.authn.revocation_events import HEARD_S, UNHEARD_S, Revocation, Revocations, revocations_of
 from compat_auth.credentials import Credential, credential_key
-from compat_auth.decision import Decider, Granted
+from compat_auth.gateway.decider import Decider, Granted
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject
-from compat_auth.revocation import HEARD_S, UNHEARD_S, Revocation, Revocations, revocations_of
 from stand_ins import GOOD, Clock, make_decider, presented, scripted
 
 ALICE = Identity("alice", "first", credential_id="pat:1")

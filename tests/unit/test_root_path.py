@@ -8,10 +8,10 @@ import pytest
 
 from compat_auth.config import Settings, parse_settings
 from compat_auth.errors import ConfigError, InvalidPath
-from compat_auth.forward_auth import Access, forward_auth_pages
-from compat_auth.gate import Gate
-from compat_auth.root_path import RootPath
-from compat_auth.trust import TrustedProxies
+from compat_auth.gateway.forward_auth import Access, forward_auth_pages
+from compat_auth.gateway.middleware import Gate
+from compat_auth.http.forwarded import TrustedProxies
+from compat_auth.http.root_path import RootPath
 from stand_ins import Behind, accepting, basic, call, hand_out, http_scope, make_decider, rules
 
 ALICE = (b"authorization", basic("alice", "secret").encode())

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from compat_auth.config import parse_settings
+from compat_auth.crypto.aead import SealedBoxes, sharing_secrets
 from compat_auth.errors import ConfigError
-from compat_auth.sealed_box import SealedBoxes, sharing_secrets
 
 OLD, NEW, OTHER = "o" * 32, "n" * 32, "x" * 32
 CONTENT = "pässword of zoë".encode()

@@ -8,9 +8,9 @@ import socket
 import pytest
 
 from compat_auth.errors import AddressTaken, ConfigError
-from compat_auth.protocol import StrictProtocol
-from compat_auth.server import bind_socket, uvicorn_config
-from compat_auth.worker import stop_taking
+from compat_auth.gateway.connections.uvicorn_protocol import StrictProtocol
+from compat_auth.gateway.server.server import bind_socket, uvicorn_config
+from compat_auth.gateway.server.worker import stop_taking
 from stand_ins import Behind
 
 

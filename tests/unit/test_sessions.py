@@ -11,9 +11,9 @@ import pytest
 from flask.testing import FlaskClient
 
 from compat_auth import sessions
+from compat_auth.authn.session_registry import LiveSessions
 from compat_auth.config import parse_settings
 from compat_auth.errors import ConfigError, SessionTooLarge
-from compat_auth.live_sessions import LiveSessions
 
 WRITTEN: dict[str, Any] = {
     "uid": "alice",

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from compat_auth.app import create_app
+from compat_auth.authn.users.directories import load_directories, load_user_directories
 from compat_auth.config import Settings, parse_settings
-from compat_auth.directory_catalog import load_directories, load_user_directories
 from compat_auth_backends.directories.airflow_db import AirflowDatabaseDirectory
 
 

@@ -8,8 +8,8 @@ import logging
 import pytest
 
 from compat_auth import audit
-from compat_auth.audit import Verdict
-from compat_auth.shown_names import is_plausible, masked, shown_name
+from compat_auth.audit.log import Verdict
+from compat_auth.audit.names import is_plausible, masked, shown_name
 
 NAMES = (
     "alice",

@@ -11,14 +11,14 @@ import pytest
 from compat_auth.config import Settings
 from compat_auth.credentials import Absent, Basic, Bearer
 from compat_auth.errors import BackendUnavailable, ConfigError, KeyFileError, NotAuthenticated, NotPermitted
-from compat_auth.exchange import UpstreamLogin
 from compat_auth.identity import Identity, Token
-from compat_auth.jwk import SigningKey
-from compat_auth.keys import KeyRing, create_keys
-from compat_auth.profiles import ClaimProfile
-from compat_auth.strategies import Exchange, Kind, Minted, build_strategy, open_key_ring
-from compat_auth.token_cache import TokenCache
-from compat_auth.tokens import shared_secret, shared_secret_verifier, verify
+from compat_auth.tokens.cache import TokenCache
+from compat_auth.tokens.claims import ClaimProfile
+from compat_auth.tokens.jose.jwk import SigningKey
+from compat_auth.tokens.jose.jwt import shared_secret, shared_secret_verifier, verify
+from compat_auth.tokens.keys.keys import KeyRing, create_keys
+from compat_auth.tokens.strategies import Exchange, Kind, Minted, build_strategy, open_key_ring
+from compat_auth.tokens.upstream_login import UpstreamLogin
 
 NOW = 1_800_000_000
 SECRET = "0123456789abcdef" * 4

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from compat_auth.systemd_notify import SystemdNotifier
+from compat_auth.gateway.server.systemd_notify import SystemdNotifier
 
 
 @pytest.fixture(params=["path", "abstract"])

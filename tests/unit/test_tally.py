@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from compat_auth.concurrency.rate_limit import Tally, Tries, network_of, share_of
 from compat_auth.errors import TooManyRequests
-from compat_auth.tally import Tally, Tries, network_of, share_of
 from stand_ins import Clock
 
 

@@ -2,9 +2,9 @@
 
 from dataclasses import replace
 
-from compat_auth.decision import Granted
+from compat_auth.gateway.decider import Granted
+from compat_auth.http.paths import Prefixes, canonical_path
 from compat_auth.identity import Identity
-from compat_auth.paths import Prefixes, canonical_path
 from stand_ins import rules
 
 

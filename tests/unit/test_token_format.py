@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from compat_auth.token_format import PATTERN, checksum, looks_like_one, make_text, parse_text
+from compat_auth.crypto.personal_token_format import PATTERN, checksum, looks_like_one, make_text, parse_text
 
 
 def test_a_token_is_parsed_as_it_was_made() -> None:

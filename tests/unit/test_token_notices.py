@@ -17,10 +17,10 @@ import pytest
 
 from compat_auth.config import parse_settings
 from compat_auth.errors import ConfigError
+from compat_auth.personal_tokens.expiry_notices import TokenNotices, expiry_headers, notice_stage
+from compat_auth.personal_tokens.webhook import Webhook
 from compat_auth.store.migration import open_store
-from compat_auth.store.personal_token_rows import PersonalToken, PersonalTokenRows
-from compat_auth.token_notices import TokenNotices, expiry_headers, notice_stage
-from compat_auth.webhook import Webhook
+from compat_auth.store.tables.personal_tokens import PersonalToken, PersonalTokenRows
 from serving import served
 
 DAY = 86400

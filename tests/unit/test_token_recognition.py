@@ -8,15 +8,15 @@ from datetime import datetime, timezone
 import pytest
 from sqlalchemy import text as sql
 
+from compat_auth.crypto.personal_token_format import make_text
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import (
     CompatAuthError,
 )
-from compat_auth.personal_tokens import PersonalTokens
+from compat_auth.personal_tokens.request import Wish
+from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.scopes import parse_scope
-from compat_auth.store.personal_token_rows import CREDENTIAL_KIND
-from compat_auth.token_format import make_text
-from compat_auth.token_wishes import Wish
+from compat_auth.store.tables.personal_tokens import CREDENTIAL_KIND
 from token_world import DAY, NOON, OLDER, PEPPER, World, works
 
 

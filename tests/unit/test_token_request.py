@@ -5,8 +5,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from compat_auth.errors import BadRequest, IncompleteLogin, TokenRequestRefused, UnsupportedMediaType
-from compat_auth.token_request import (
+from compat_auth.api.oauth.token_request import (
     ACCESS_TOKEN,
     EXCHANGE_GRANT,
     JWT,
@@ -17,6 +16,7 @@ from compat_auth.token_request import (
     parse_form,
     parse_token_request,
 )
+from compat_auth.errors import BadRequest, IncompleteLogin, TokenRequestRefused, UnsupportedMediaType
 
 FORM = "application/x-www-form-urlencoded"
 JSON = "application/json"

@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import text
 
 from compat_auth.errors import BackendUnavailable
+from compat_auth.personal_tokens.usage import DAY_S, TokenUses
 from compat_auth.store.migration import open_store
-from compat_auth.store.personal_token_rows import PersonalToken, PersonalTokenRows
-from compat_auth.store.token_use_rows import LastUse, TokenUseRows
-from compat_auth.token_uses import DAY_S, TokenUses
+from compat_auth.store.tables.personal_tokens import PersonalToken, PersonalTokenRows
+from compat_auth.store.tables.token_uses import LastUse, TokenUseRows
 
 NOW = 20_000 * DAY_S + 100
 

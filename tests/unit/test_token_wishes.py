@@ -9,8 +9,8 @@ import pytest
 from compat_auth.errors import (
     InvalidValue,
 )
-from compat_auth.personal_tokens import PersonalTokens
-from compat_auth.token_wishes import Wish
+from compat_auth.personal_tokens.request import Wish
+from compat_auth.personal_tokens.service import PersonalTokens
 from token_world import DAY, NOON, World
 
 

@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from compat_auth.errors import ConfigError, InvalidToken
-from compat_auth.jwk import SigningKey, VerifyingKey
-from compat_auth.tokens import read_unverified, shared_secret, shared_secret_verifier, sign, verify
+from compat_auth.tokens.jose.jwk import SigningKey, VerifyingKey
+from compat_auth.tokens.jose.jwt import read_unverified, shared_secret, shared_secret_verifier, sign, verify
 
 NOW = 1_800_000_000
 CLAIMS = {"sub": "jürgen", "aud": "api", "iat": NOW, "nbf": NOW, "exp": NOW + 600}

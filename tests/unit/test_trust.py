@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compat_auth.trust import TrustedProxies
+from compat_auth.http.forwarded import TrustedProxies
 
 FORGED = {b"x-forwarded-for": [b"203.0.113.9"]}
 

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from compat_auth.concurrency.fair_queue import Turns
 from compat_auth.errors import Overloaded
-from compat_auth.turns import Turns
 
 
 async def hold(turns: Turns, client: str, release: asyncio.Event, running: list[str]) -> None:

@@ -6,8 +6,8 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
+from compat_auth.cli.diagnosis.upstream_path import find_path_fault, find_way_around
 from compat_auth.config import Settings, parse_settings
-from compat_auth.upstream_path import find_path_fault, find_way_around
 from serving import served
 
 ROOT = "/team/airflow"

@@ -9,9 +9,9 @@ import pytest
 from flask_login import AnonymousUserMixin, UserMixin  # pyright: ignore[reportMissingTypeStubs]  # no stubs
 from werkzeug.local import LocalProxy
 
+from compat_auth.authn.users.objects import identity_of, is_disabled
 from compat_auth.guard import IdentityUser
 from compat_auth.identity import Identity
-from compat_auth.user_identity import identity_of, is_disabled
 
 
 class LoginUser(UserMixin):  # type: ignore[misc]  # flask-login has no stubs

@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from compat_auth.concurrency.single_flight import MAX_WAITING
 from compat_auth.errors import BackendUnavailable, Overloaded
-from compat_auth.single_flight import MAX_WAITING
-from compat_auth.verdict_cache import MemoryVerdicts, Verdict, VerdictCache
+from compat_auth.tokens.introspection_cache import MemoryVerdicts, Verdict, VerdictCache
 from stand_ins import Clock
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compat_auth.verified import VerifiedCredentials
+from compat_auth.gateway.grant_cache import VerifiedCredentials
 from stand_ins import Clock
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from compat_auth.worker_states import Phase, Stop, WorkerStates
+from compat_auth.gateway.server.worker_states import Phase, Stop, WorkerStates
 
 
 class Clock:

@@ -1,1 +1,4 @@
-"""Where passwords and users live, one file each."""
+"""Directories of users: files, LDAP, PAM, Kerberos passwords, Airflow's database, the upstream.
+
+Imports: the public names of docs/reference/python.md.
+"""

@@ -19,12 +19,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from compat_auth.authn.passwords.hashes import decoy_like, find_fault
+from compat_auth.authn.passwords.htpasswd import DISABLED, is_comment
 from compat_auth.config import Settings
+from compat_auth.crypto.file_modes import refuse_writable, refuse_writable_at
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable, ConfigError
-from compat_auth.file_modes import refuse_writable, refuse_writable_at
-from compat_auth.hashing import decoy_like, find_fault
-from compat_auth.password_file import DISABLED, is_comment
 
 # Under the second within which a change must be seen.
 CHECK_INTERVAL_S = 0.5

@@ -22,9 +22,9 @@ from ldap.controls.ppolicy import PasswordPolicyControl
 from compat_auth.config import LdapSettings, Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused, accepted_or_none
 from compat_auth.errors import BackendUnavailable
-from compat_auth_backends.directories.connection_pool import ConnectionPool, Lost, Servers, Silent
-from compat_auth_backends.directories.ldap_probe import ProbeFailed, probe
-from compat_auth_backends.directories.ldap_settings import (
+from compat_auth_backends.ldap.connection_pool import ConnectionPool, Lost, Servers, Silent
+from compat_auth_backends.ldap.probe import ProbeFailed, probe
+from compat_auth_backends.ldap.settings import (
     ca_file_of,
     dn_key,
     fill_filter,

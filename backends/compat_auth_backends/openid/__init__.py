@@ -1,1 +1,4 @@
-"""What the backends for OpenID Connect share."""
+"""OpenID Connect: issuers, discovery, the code flow, introspection, provisioning.
+
+Imports: the public names of docs/reference/python.md.
+"""

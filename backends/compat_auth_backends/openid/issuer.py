@@ -12,16 +12,16 @@ from urllib.parse import quote_plus
 
 import flask
 
+from compat_auth.authn.users.account_links import ConfiguredLinks, SubjectLinks
+from compat_auth.concurrency.rate_limit import Tries, network_of
 from compat_auth.config import OidcIssuerSettings
+from compat_auth.crypto.file_modes import read_unwritable
+from compat_auth.crypto.strict_json import is_list
 from compat_auth.errors import ConfigError, InvalidToken
-from compat_auth.file_modes import read_unwritable
-from compat_auth.jwks_cache import JwksCache
-from compat_auth.strict_json import is_list
-from compat_auth.subject_links import ConfiguredLinks, SubjectLinks
-from compat_auth.tally import Tries, network_of
-from compat_auth.token_claims import CLOCK_SKEW_S
-from compat_auth.tokens import algorithm_of
-from compat_auth.verdict_cache import MemoryVerdicts, Verdict, VerdictCache, VerdictStore
+from compat_auth.tokens.introspection_cache import MemoryVerdicts, Verdict, VerdictCache, VerdictStore
+from compat_auth.tokens.jose.jwt import algorithm_of
+from compat_auth.tokens.jose.registered_claims import CLOCK_SKEW_S
+from compat_auth.tokens.keys.jwks_cache import JwksCache
 from compat_auth_backends.openid import id_token
 from compat_auth_backends.openid.claims import (
     client_of,
@@ -32,7 +32,7 @@ from compat_auth_backends.openid.claims import (
     scopes_in,
 )
 from compat_auth_backends.openid.discovery import Discovery
-from compat_auth_backends.openid.remote import RemoteChecks
+from compat_auth_backends.openid.introspection import RemoteChecks
 
 # Claims of an ID or logout token: where `typ` does not tell the kinds apart, these do (RFC 9068 section 5).
 _NOT_OF_ACCESS_TOKENS = ("at_hash", "c_hash", "s_hash", "events")

@@ -1,1 +1,4 @@
-"""Airflow 2's `/api/v1`, answered from the `/api/v2` of Airflow 3."""
+"""Airflow 2's REST API, translated to calls of `/api/v2` and back. Sans I/O: one module makes the calls.
+
+Imports: `http`, `crypto`, `net`, `audit`, `airflow_api`, `gateway` and the vocabulary.
+"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compat_auth.airflow.v1.families import (
+from compat_auth.airflow.v1.resources import (
     clearing,
     config,
     connections,

@@ -7,14 +7,23 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from compat_auth.airflow.v1.forms import Field, Form
-from compat_auth.airflow.v1.mapper import Mapper
-from compat_auth.airflow.v1.messages import JSON, Json
+from compat_auth.airflow.v1.mappers.mapper import Mapper
 from compat_auth.airflow.v1.operation import Collection, Operation
-from compat_auth.airflow.v1.query import Kind, Parameter
 from compat_auth.airflow.v1.router import NUMBERS, V1
-from compat_auth.airflow.v1.schemas import ANSWERS, NESTED, PARTS, items_of, list_of, object_of, ref, schema_of
-from compat_auth.problem import PROBLEM_JSON
+from compat_auth.airflow.v1.validation.forms import Field, Form
+from compat_auth.airflow.v1.validation.messages import JSON, Json
+from compat_auth.airflow.v1.validation.query import Kind, Parameter
+from compat_auth.airflow.v1.validation.schemas import (
+    ANSWERS,
+    NESTED,
+    PARTS,
+    items_of,
+    list_of,
+    object_of,
+    ref,
+    schema_of,
+)
+from compat_auth.http.problem import PROBLEM_JSON
 
 _PLACE = re.compile(r"\{(\w+)\}")
 _KINDS: dict[Kind, Json] = {

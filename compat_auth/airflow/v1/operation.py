@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import quote, unquote
 
-from compat_auth.airflow.v1.facts import Facts
-from compat_auth.airflow.v1.forms import Form
-from compat_auth.airflow.v1.mapper import Mapper, only
-from compat_auth.airflow.v1.messages import NO_CONTENT, Answer, Call, Json, Reply, Steps, json_reply
+from compat_auth.airflow.v1.mappers.mapper import Mapper, only
 from compat_auth.airflow.v1.problems import V1Problem, is_unrouted, not_found, problem_of, refuses_token
-from compat_auth.airflow.v1.query import MAX_PAGE, Parameter, Query
+from compat_auth.airflow.v1.upstream_facts import Facts
+from compat_auth.airflow.v1.validation.forms import Form
+from compat_auth.airflow.v1.validation.messages import NO_CONTENT, Answer, Call, Json, Reply, Steps, json_reply
+from compat_auth.airflow.v1.validation.query import MAX_PAGE, Parameter, Query
 
 V2 = "/api/v2"
 _LATER_DATES = ("start_date", "end_date")

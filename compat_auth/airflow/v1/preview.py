@@ -11,11 +11,11 @@ from urllib.parse import quote, urlencode
 
 from compat_auth.airflow.v1.catalog import ROUTER
 from compat_auth.airflow.v1.driver import Request, plan
-from compat_auth.airflow.v1.facts import Facts
-from compat_auth.airflow.v1.imagined import EXPECTED, Turn, otherwise
-from compat_auth.airflow.v1.messages import JSON, Call, Reply
+from compat_auth.airflow.v1.dry_run import EXPECTED, Turn, otherwise
 from compat_auth.airflow.v1.problems import V1Problem
-from compat_auth.strict_json import is_object
+from compat_auth.airflow.v1.upstream_facts import Facts
+from compat_auth.airflow.v1.validation.messages import JSON, Call, Reply
+from compat_auth.crypto.strict_json import is_object
 
 _MAX_DETOURS = 2
 # A place that a later answer fills: shown as it is named, not as a path would carry it.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from compat_auth.airflow.v1.messages import Answer, Reply
-from compat_auth.problem import PROBLEM_JSON, airflow2_body
-from compat_auth.strict_json import is_list, is_object
+from compat_auth.airflow.v1.validation.messages import Answer, Reply
+from compat_auth.crypto.strict_json import is_list, is_object
+from compat_auth.http.problem import PROBLEM_JSON, airflow2_body
 
 _MAX_DETAIL = 2000
 _UNROUTED = "API route not found"

@@ -13,21 +13,21 @@ from typing import Any
 
 from compat_auth import __version__
 from compat_auth.airflow.v1.catalog import OPERATIONS, ROUTER
-from compat_auth.airflow.v1.door import Door, Room, Share
 from compat_auth.airflow.v1.driver import Request, drive, plan
-from compat_auth.airflow.v1.facts import Facts
-from compat_auth.airflow.v1.messages import JSON, Reply
 from compat_auth.airflow.v1.openapi import as_bytes, document
 from compat_auth.airflow.v1.operation import Asked, Operation
 from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.airflow.v1.router import V1
-from compat_auth.asgi import ASGIApp, RawHeaders, Receive, Scope, Send
-from compat_auth.client_watch import ClientGone, body_parts
+from compat_auth.airflow.v1.upstream_calls import Door, Room, Share
+from compat_auth.airflow.v1.upstream_facts import Facts
+from compat_auth.airflow.v1.validation.messages import JSON, Reply
+from compat_auth.api.swagger_ui import swagger_files, swagger_ui
+from compat_auth.crypto.strict_json import count_containers
 from compat_auth.errors import NoSuchPage
-from compat_auth.gate import DEMAND, INTAKE, Demand, Gate, Page
-from compat_auth.request import GateRequest
-from compat_auth.strict_json import count_containers
-from compat_auth.swagger_ui import swagger_files, swagger_ui
+from compat_auth.gateway.middleware import DEMAND, INTAKE, Demand, Gate, Page
+from compat_auth.http.asgi import ASGIApp, RawHeaders, Receive, Scope, Send
+from compat_auth.http.client_watch import ClientGone, body_parts
+from compat_auth.http.request import GateRequest
 
 # Larger than any configuration of a run that a scheduler can bear.
 MAX_BODY_BYTES = 4 * 1024 * 1024

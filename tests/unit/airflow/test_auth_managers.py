@@ -23,7 +23,7 @@ from compat_auth.config import Settings
 from compat_auth.credentials import Absent
 from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken, NoSuchUser, NotAuthenticated
 from compat_auth.identity import Identity
-from compat_auth.token_cache import TokenCache
+from compat_auth.tokens.cache import TokenCache
 
 
 class Base(DeclarativeBase):

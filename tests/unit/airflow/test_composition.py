@@ -15,12 +15,12 @@ from flask import Blueprint, Flask
 
 from airflow_stand_ins import Conf, SimpleAuthManager, activate, keytab_entry
 from compat_auth.airflow.auth_managers import SimpleManager
-from compat_auth.airflow.closed_door import ClosedDoor
+from compat_auth.airflow.closed_gate import ClosedDoor
 from compat_auth.airflow.composition import compose, settings_in
-from compat_auth.asgi import Message
 from compat_auth.config import Settings
 from compat_auth.errors import ConfigError
-from compat_auth.strategies import build_strategy
+from compat_auth.http.asgi import Message
+from compat_auth.tokens.strategies import build_strategy
 from stand_ins import Behind, basic, call, http_scope
 
 OLD_LIST = "[fab]\nauth_backends = airflow.providers.fab.auth_manager.api.auth.backend.basic_auth\n"
@@ -350,10 +350,10 @@ def test_every_process_of_airflow_imports_the_plugin_so_it_imports_next_to_nothi
         [
             "compat_auth",
             "compat_auth.airflow",
-            "compat_auth.airflow.closed_door",
+            "compat_auth.airflow.closed_gate",
             "compat_auth.airflow.plugin",
-            "compat_auth.airflow.switch",
-            "compat_auth.old_settings",
+            "compat_auth.airflow.activation",
+            "compat_auth.airflow2_config.settings",
         ]
     )
 

@@ -3,8 +3,8 @@
 import pytest
 
 from airflow_stand_ins import Conf
-from compat_auth.airflow.switch import is_switched_on, old_list, own_variables
-from compat_auth.old_settings import GENERATED
+from compat_auth.airflow.activation import is_switched_on, old_list, own_variables
+from compat_auth.airflow2_config.settings import GENERATED
 
 
 def on(content: str = "", **environ: str) -> bool:

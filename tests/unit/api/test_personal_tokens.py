@@ -17,9 +17,9 @@ from hypothesis import settings as hypothesis_settings
 
 from compat_auth.app import create_app, create_flask_app
 from compat_auth.config import Settings, parse_settings
-from compat_auth.personal_tokens import PersonalTokens, personal_tokens_of
-from compat_auth.store.role_account_rows import RoleAccount, RoleAccountRows
-from compat_auth.token_format import parse_text
+from compat_auth.crypto.personal_token_format import parse_text
+from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
+from compat_auth.store.tables.role_accounts import RoleAccount, RoleAccountRows
 from stand_ins import call, http_scope
 
 PATH = "/compat-auth/api/personal-tokens"

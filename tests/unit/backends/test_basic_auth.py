@@ -13,15 +13,15 @@ import flask
 import pytest
 from werkzeug.security import generate_password_hash
 
-from compat_auth import directory_catalog
+from compat_auth.authn.passwords.hash_pool import HashPool
+from compat_auth.authn.passwords.hashes import decoy_like
+from compat_auth.authn.users import directories
+from compat_auth.authn.users.directories import load_directories
 from compat_auth.config import parse_settings
 from compat_auth.credentials import Basic, Bearer
 from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused
-from compat_auth.directory_catalog import load_directories
 from compat_auth.errors import BackendNotFound, BackendUnavailable, ConfigError
 from compat_auth.guard import current_identity
-from compat_auth.hash_pool import HashPool
-from compat_auth.hashing import decoy_like
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth_backends import basic_auth
@@ -312,7 +312,7 @@ def install(monkeypatch: pytest.MonkeyPatch, *values: str) -> None:
     def installed(*, group: str, name: str = "odd") -> list[EntryPoint]:
         return [EntryPoint(name, value, group) for value in values]
 
-    monkeypatch.setattr(directory_catalog, "entry_points", installed)
+    monkeypatch.setattr(directories, "entry_points", installed)
 
 
 @pytest.mark.parametrize(

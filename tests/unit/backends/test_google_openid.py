@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 from google.oauth2 import id_token as google_id_token
 
+from compat_auth.authn.registry import load_chain
 from compat_auth.config import Settings, parse_settings
 from compat_auth.credentials import Basic, Bearer
 from compat_auth.errors import ConfigError
 from compat_auth.guard import current_identity
 from compat_auth.outcome import Accept, Outcome, Skip
-from compat_auth.registry import load_chain
 from compat_auth_backends import google_openid
 from compat_auth_backends.google_openid import GoogleOpenIdBackend
 from stub_issuer import EC_KEY, OTHER_RSA_KEY, RSA_KEY, StubIssuer, jwk, running_issuer, sign

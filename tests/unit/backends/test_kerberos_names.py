@@ -6,10 +6,10 @@ import sys
 
 import pytest
 
+from compat_auth.authn.registry import load_chain
+from compat_auth.authn.users.directories import load_directories
 from compat_auth.config import parse_settings
-from compat_auth.directory_catalog import load_directories
 from compat_auth.errors import ConfigError
-from compat_auth.registry import load_chain
 from compat_auth_backends.kerberos_names import Principals, parse_mapping
 
 OWN = "EXAMPLE.ORG"

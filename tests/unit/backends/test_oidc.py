@@ -10,11 +10,11 @@ from typing import Any
 import flask
 import pytest
 
+from compat_auth.authn.chain import Chain, Mode
 from compat_auth.backend import CredentialKind
-from compat_auth.chain import Chain, Mode
+from compat_auth.cli.diagnosis.checks import examine
 from compat_auth.config import Settings, load_settings, parse_settings
 from compat_auth.credentials import Basic, Bearer
-from compat_auth.diagnosis import examine
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.guard import current_identity
 from compat_auth.outcome import Accept, Reject, Skip

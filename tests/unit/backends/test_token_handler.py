@@ -7,11 +7,11 @@ from typing import Any, cast
 
 import pytest
 
+from compat_auth.authn.users.lookup import Lookup
 from compat_auth.config import parse_settings
 from compat_auth.credentials import Absent, Bearer
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.identity import Identity
-from compat_auth.lookup import Lookup
 from compat_auth.outcome import Accept, Reject, Skip
 from compat_auth_backends.token_handler import TokenHandler, TokenHandlerBackend
 

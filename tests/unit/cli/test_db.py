@@ -17,12 +17,12 @@ from click.testing import CliRunner, Result
 from compat_auth.cli import commands
 from compat_auth.config import load_settings
 from compat_auth.errors import BackendUnavailable, ConfigError
-from compat_auth.peppers import load_peppers
+from compat_auth.personal_tokens.peppers import load_peppers
 from compat_auth.store import sqlite_file
-from compat_auth.store.denial_rows import ALL_UP_TO, Denial, DenialRows
 from compat_auth.store.migration import open_store
-from compat_auth.store.personal_token_rows import PersonalToken, PersonalTokenRows
-from compat_auth.store.session_rows import SessionRow, SessionRows
+from compat_auth.store.tables.denylist import ALL_UP_TO, Denial, DenialRows
+from compat_auth.store.tables.personal_tokens import PersonalToken, PersonalTokenRows
+from compat_auth.store.tables.sessions import SessionRow, SessionRows
 
 END = 2_000_000_000
 

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from compat_auth.authn.passwords.htpasswd import add_user, delete_user
+from compat_auth.authn.revocation_events import Revocations
+from compat_auth.authn.session_registry import LiveSessions
 from compat_auth.cli import commands
 from compat_auth.config import Settings, load_settings
 from compat_auth.identity import Identity
-from compat_auth.live_sessions import LiveSessions
-from compat_auth.password_file import add_user, delete_user
-from compat_auth.personal_tokens import PersonalTokens
-from compat_auth.revocation import Revocations
-from compat_auth.store.denial_rows import DenialRows, IssuedToken
-from compat_auth.token_wishes import Wish
+from compat_auth.personal_tokens.request import Wish
+from compat_auth.personal_tokens.service import PersonalTokens
+from compat_auth.store.tables.denylist import DenialRows, IssuedToken
 
 HASH = "$2b$04$" + "a" * 53
 MAPPED = '[[user]]\nusername = "alice"\n'

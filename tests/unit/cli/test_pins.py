@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from compat_auth.cli import commands
 from compat_auth.errors import NoSuchUser
 from compat_auth.store.migration import open_store
-from compat_auth.store.pinned_subjects import PinnedSubjects
+from compat_auth.store.tables.pinned_subjects import PinnedSubjects
 
 ISSUER = "https://login.example.com"
 

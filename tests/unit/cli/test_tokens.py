@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from compat_auth.authn.passwords.htpasswd import add_user, delete_user
 from compat_auth.cli import commands
+from compat_auth.crypto.personal_token_format import PATTERN, parse_text
 from compat_auth.errors import ConfigError, InvalidValue, NameTaken, NoSuchToken, NoSuchUser
-from compat_auth.password_file import add_user, delete_user
-from compat_auth.token_format import PATTERN, parse_text
 
 HASH = "$2b$04$" + "a" * 53
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from compat_auth.cli import users as users_module
-from compat_auth.cli.users import users
+from compat_auth.authn.passwords.hashes import check_hash, scheme_of
+from compat_auth.cli.users import commands as users_module
+from compat_auth.cli.users.commands import users
 from compat_auth.errors import ConfigError
-from compat_auth.hashing import check_hash, scheme_of
 
 LONG = "correct horse bättery"
 

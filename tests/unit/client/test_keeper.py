@@ -11,9 +11,9 @@ import jwt
 import pytest
 
 from compat_auth.client import BearerToken, Password
-from compat_auth.client.keeper import PAUSE_AFTER_REFUSAL_S, TOO_YOUNG_TO_RENEW_S, TokenKeeper
 from compat_auth.client.login import LoginAnswer, LoginRequest, read_answer
 from compat_auth.client.origin import parse_server
+from compat_auth.client.token_source import PAUSE_AFTER_REFUSAL_S, TOO_YOUNG_TO_RENEW_S, TokenKeeper
 from compat_auth.errors import LoginRefused, LoginUnavailable
 
 SERVER = parse_server("https://gw.example.com")

@@ -20,7 +20,7 @@ import requests
 from compat_auth.client import BearerToken, Password
 from compat_auth.client.for_httpx import HttpxAuth
 from compat_auth.client.for_requests import RequestsAuth
-from compat_auth.client.keeper import TOO_YOUNG_TO_RENEW_S, TokenKeeper
+from compat_auth.client.token_source import TOO_YOUNG_TO_RENEW_S, TokenKeeper
 from compat_auth.errors import LoginRefused, LoginUnavailable, UnsafeAddress
 from token_server import Answer, Got, TokenServer, serving
 

@@ -20,8 +20,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from compat_auth.cli import commands
-from compat_auth.client import kept_logins
-from compat_auth.client.kept_logins import KeptLogin, KeptLogins, Secret
+from compat_auth.client import saved_logins
+from compat_auth.client.saved_logins import KeptLogin, KeptLogins, Secret
 from compat_auth.errors import (
     CurlLineRefused,
     KeyFileError,
@@ -429,7 +429,7 @@ def test_a_link_in_the_place_of_the_file_is_not_followed(config_home: Path, tmp_
 
 
 def test_a_secret_that_the_keyring_lost_asks_for_a_login(config_home: Path, system_keyring: Any) -> None:
-    kept = KeptLogin("https://gw.example.com", kept_logins.TOKEN)
+    kept = KeptLogin("https://gw.example.com", saved_logins.TOKEN)
     KeptLogins().save(kept, Secret("mine"))
     system_keyring.secrets.clear()
 

@@ -31,7 +31,7 @@ from compat_auth.store.migration import (
     upgrade,
 )
 from compat_auth.store.schema import metadata
-from compat_auth.store.session_rows import SessionRow, SessionRows
+from compat_auth.store.tables.sessions import SessionRow, SessionRows
 
 MIGRATIONS = Path(migrations.__file__).parent
 
@@ -127,7 +127,7 @@ def test_what_was_written_outlives_a_killed_process(url: str, database: Database
     code = """
         import sys, time
         from compat_auth.store.migration import open_store
-        from compat_auth.store.session_rows import SessionRow, SessionRows
+        from compat_auth.store.tables.sessions import SessionRow, SessionRows
         SessionRows(open_store(sys.argv[1])).add("id", SessionRow("alice", "", "session", 1, 1))
         print("written", flush=True)
         time.sleep(60)

@@ -12,8 +12,8 @@ from sqlalchemy import text
 
 from compat_auth.errors import BackendUnavailable
 from compat_auth.store.database import Database
-from compat_auth.store.denial_rows import Denial, DenialRows, IssuedToken, Reading
 from compat_auth.store.migration import open_store
+from compat_auth.store.tables.denylist import Denial, DenialRows, IssuedToken, Reading
 
 NOW = 1000
 TOKEN = IssuedToken("a" * 32, b"d" * 32, "alice", "7", "session:1", NOW, NOW + 600)

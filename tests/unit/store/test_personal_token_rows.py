@@ -14,12 +14,12 @@ import pytest
 from compat_auth.errors import CompatAuthError, InvalidValue
 from compat_auth.store.database import Database
 from compat_auth.store.migration import open_store
-from compat_auth.store.personal_token_rows import PersonalToken, PersonalTokenRows
+from compat_auth.store.tables.personal_tokens import PersonalToken, PersonalTokenRows
 
 WRITER = """
 import sys
 from compat_auth.store.migration import open_store
-from compat_auth.store.personal_token_rows import PersonalToken, PersonalTokenRows
+from compat_auth.store.tables.personal_tokens import PersonalToken, PersonalTokenRows
 
 rows = PersonalTokenRows(open_store(sys.argv[1]))
 number = 0

@@ -11,8 +11,8 @@ from sqlalchemy import text
 from compat_auth.errors import NoSuchUser
 from compat_auth.store.database import Database
 from compat_auth.store.migration import open_store
-from compat_auth.store.pinned_subjects import PinnedSubjects
-from compat_auth.store.session_rows import SessionRow, SessionRows
+from compat_auth.store.tables.pinned_subjects import PinnedSubjects
+from compat_auth.store.tables.sessions import SessionRow, SessionRows
 
 NOW = 1000
 

@@ -13,9 +13,9 @@ import pytest
 
 from compat_auth.errors import BackendUnavailable
 from compat_auth.store import sqlite_file
-from compat_auth.store.denial_rows import Denial, DenialRows
 from compat_auth.store.migration import open_store
 from compat_auth.store.sqlite_file import SqliteFile, witness_of
+from compat_auth.store.tables.denylist import Denial, DenialRows
 
 DENIAL = Denial("jti", "a", 2_000_000_000)
 

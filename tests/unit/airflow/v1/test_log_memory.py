@@ -6,10 +6,10 @@ import tracemalloc
 
 import pytest
 
-from compat_auth.airflow.v1.log_text import MAX_LINE_BYTES
+from compat_auth.airflow.v1.resources.log_text import MAX_LINE_BYTES
 from compat_auth.airflow.v1.translation import V1Translation
-from compat_auth.asgi import Message, Receive, Scope, Send
-from compat_auth.gate import DEMAND
+from compat_auth.gateway.middleware import DEMAND
+from compat_auth.http.asgi import Message, Receive, Scope, Send
 
 MEBIBYTE = 1024 * 1024
 LOG_BYTES = 100 * MEBIBYTE

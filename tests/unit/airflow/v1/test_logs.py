@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from compat_auth.airflow.v1.tokens import pack, unpack
+from compat_auth.airflow.v1.mappers.etags import pack, unpack
 from v1_conversation import Conversation, refuses, says
 
 INSTANCE: dict[str, Any] = {

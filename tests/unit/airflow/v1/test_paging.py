@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from compat_auth.airflow.v1.families.task_instances import MAX_BATCH
+from compat_auth.airflow.v1.resources.task_instances import MAX_BATCH
 from v1_conversation import Conversation, refuses, says
 
 INSTANCE: dict[str, Any] = {

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from compat_auth.airflow.v1.door import MAX_ANSWER_BYTES, Room
 from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.airflow.v1.translation import MAX_BODY_BYTES, MAX_CONTAINERS, V1Translation
-from compat_auth.asgi import Message, RawHeaders, Receive, Scope, Send
+from compat_auth.airflow.v1.upstream_calls import MAX_ANSWER_BYTES, Room
 from compat_auth.errors import NotPermitted, UpstreamUnreachable
-from compat_auth.gate import DEMAND, INTAKE
-from compat_auth.headers import Intake
-from compat_auth.request import GateRequest
+from compat_auth.gateway.middleware import DEMAND, INTAKE
+from compat_auth.http.asgi import Message, RawHeaders, Receive, Scope, Send
+from compat_auth.http.headers import Intake
+from compat_auth.http.request import GateRequest
 
 JSON_BODY: RawHeaders = [(b"content-type", b"application/json")]
 PLAIN = {"pools": [], "total_entries": 0}

@@ -17,10 +17,10 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 from werkzeug.security import generate_password_hash
 
+from compat_auth.authn.passwords.hashes import check_hash
 from compat_auth.config import parse_settings
 from compat_auth.directory import DirectoryUser, HashDirectory
 from compat_auth.errors import BackendUnavailable, ConfigError
-from compat_auth.hashing import check_hash
 from compat_auth_backends.directories.airflow_db import DECOY_MAX_AGE_S, AirflowDatabaseDirectory
 
 # As Airflow 3.3 with FAB creates them; Airflow 2 has no COLLATE and shorter strings.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from compat_auth.errors import BackendUnavailable, Overloaded
-from compat_auth_backends.directories.connection_pool import (
+from compat_auth_backends.ldap.connection_pool import (
     ALONE_PAUSE_S,
     MAX_AGE_S,
     MAX_IDLE_S,

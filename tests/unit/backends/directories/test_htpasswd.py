@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from compat_auth.authn.passwords.hashes import check_hash
 from compat_auth.config import parse_settings
 from compat_auth.directory import DirectoryUser, HashDirectory
 from compat_auth.errors import BackendUnavailable, ConfigError
-from compat_auth.hashing import check_hash
 from compat_auth_backends.directories.htpasswd import CHECK_INTERVAL_S, HtpasswdDirectory
 
 # The password is U*U.

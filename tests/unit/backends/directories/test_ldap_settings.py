@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 
+from compat_auth.authn.users.directories import load_directories
 from compat_auth.config import load_settings, parse_settings
 from compat_auth.directory import HashDirectory, PasswordDirectory, UserDirectory
-from compat_auth.directory_catalog import load_directories
 from compat_auth.errors import ConfigError
 from compat_auth_backends.directories import pam_worker
 from compat_auth_backends.directories.ldap import LdapDirectory
-from compat_auth_backends.directories.ldap_probe import ProbeFailed, probe
 from compat_auth_backends.directories.pam import PamDirectory
+from compat_auth_backends.ldap.probe import ProbeFailed, probe
 
 RIGHT = {"url": "ldaps://ldap.example.org", "base": "ou=people,dc=example,dc=org"}
 

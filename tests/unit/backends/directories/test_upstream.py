@@ -13,15 +13,15 @@ import pytest
 
 from compat_auth.directory import DirectoryUser, PasswordAccepted, PasswordDirectory
 from compat_auth.errors import BackendUnavailable, Overloaded
-from compat_auth.exchange import UpstreamLogin
 from compat_auth.identity import Token
+from compat_auth.tokens.upstream_login import UpstreamLogin
 from compat_auth_backends.directories.upstream import UpstreamDirectory
 
 TOKEN = Token("header.payload.signature", 2_000_000_000)
 
 
 class LoginDouble:
-    """The signature of `compat_auth.exchange.UpstreamLogin`; knows alice, and is down for bob."""
+    """The signature of `compat_auth.tokens.upstream_login.UpstreamLogin`; knows alice, and is down for bob."""
 
     def log_in(self, username: str, password: str) -> Token | None:
         if username == "bob":

@@ -1,0 +1,215 @@
+"""The gate inside Airflow: what needs nothing from us passes by untouched, and Airflow goes on judging what is its own.
+
+Airflow serves some pages to everybody, its health among them, so a request without a credential goes on to it, and a
+refusal that comes back gets our challenges.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+from compat_auth.airflow.body_in_doubt import DROPPED_S, asking_for_body, ending, require_body
+from compat_auth.credentials import Absent
+from compat_auth.errors import BadRequest, CompatAuthError, InvalidPath
+from compat_auth.gateway.decider import Granted, Unclaimed
+from compat_auth.gateway.middleware import DEMAND, Gate
+from compat_auth.http.asgi import ASGIApp, Receive, Scope, Send
+from compat_auth.http.paths import Prefixes, canonical_path
+from compat_auth.http.request import GateRequest
+
+_ROOT = "compat_auth.airflow.root"
+_TASK_API = "/execution/"
+# What Airflow's own middlewares leave for the views: whom a cookie names, and that they may believe it.
+_USER_STATE = frozenset(("user", "user_authenticated_via"))
+
+
+class AirflowGate(Gate):
+    """The gate, with Airflow itself behind it."""
+
+    def is_for_upstream(self, unclaimed: Unclaimed, request: GateRequest) -> bool:
+        """Return whether Airflow judges the request: its JWT, its cookie, or none where nothing more is required."""
+        if super().is_for_upstream(unclaimed, request):
+            return True
+        return isinstance(unclaimed.credential, Absent) and next(self.rules.required_of(request), None) is None
+
+    async def pass_on(self, unclaimed: Unclaimed, request: GateRequest, receive: Receive, send: Send) -> None:
+        """Let Airflow answer what it was sent; a refusal for want of a credential says which ones we take."""
+        alone = isinstance(unclaimed.credential, Absent) and not super().is_for_upstream(unclaimed, request)
+        occasion = self.occasion(request)
+        # What a page loads is Airflow's own business: its page leads to the login.
+        if alone and occasion.caller != "script":
+            send = _inviting(self.rules.style.invite(unclaimed.challenges, occasion), send)
+        scope: Scope = request.scope
+        if not alone:
+            extensions: dict[str, Any] = {**(scope.get("extensions") or {}), DEMAND: self.demand(unclaimed, request)}
+            scope = {**scope, "extensions": extensions}
+        await self.behind(scope, receive, send)
+
+    async def hand_on_as(self, granted: Granted, request: GateRequest, receive: Receive, send: Send) -> None:
+        """Hand the request on as the caller and nobody else: 3.1 and 3.2 prefer whom a cookie names to a token."""
+        state = {name: value for name, value in request.scope.get("state", {}).items() if name not in _USER_STATE}
+        request.scope = {**request.scope, "state": state}
+        await super().hand_on_as(granted, request, receive, send)
+
+    def answers_preflights(self, request: GateRequest) -> ASGIApp:
+        """Return the whole of Airflow's application: its CORS middleware stands before the gate."""
+        app: ASGIApp | None = request.scope.get("app")
+        return self.behind if app is None else behind_root(app)
+
+    async def refuses_token_in(self, scope: Scope) -> bool:
+        """Return whether a request that is none of ours brings a token that is no longer good.
+
+        Raises:
+            BackendUnavailable: Whether it is could not be asked.
+        """
+        authorizations = [value for name, value in scope["headers"] if name == b"authorization"]
+        cookies = [value for name, value in scope["headers"] if name == b"cookie"]
+        return bool(authorizations or cookies) and any(await self.ended(authorizations, cookies))
+
+
+class Guarded:
+    """The requests that are the gate's business; by the path that Airflow routes by, and by any careless reading of it.
+
+    Args:
+        prefixes: What is protected, and where our own pages are.
+        pages: Whole paths elsewhere: pages of ours, and Airflow's own login and logout.
+        cookies: Names of our session's cookie: a request that brings one is seen wherever it goes, but to the API of
+            tasks.
+    """
+
+    def __init__(self, prefixes: Iterable[str], pages: Iterable[str] = (), cookies: Iterable[bytes] = ()) -> None:
+        self._prefixes = Prefixes([*prefixes])
+        self._pages = frozenset(pages)
+        self._cookies = tuple(cookies)
+
+    def cover(self, scope: Scope) -> bool:
+        """Return whether the gate has to see the request."""
+        path = route_path(scope)
+        if self._prefixes.cover(path.encode("utf-8", "surrogatepass")) or path in self._pages:
+            return True
+        return bool(self._cookies) and not path.startswith(_TASK_API) and self._has_session(scope)
+
+    def _has_session(self, scope: Scope) -> bool:
+        values = [value for name, value in scope["headers"] if name == b"cookie"]
+        return any(name in value for value in values for name in self._cookies)
+
+
+class Lasting(Protocol):
+    """What begins and ends with the process."""
+
+    def open(self) -> None:
+        """Begin; called on the event loop."""
+        ...
+
+    def close(self) -> None:
+        """End; may take its time."""
+        ...
+
+
+class Door:
+    """The ASGI middleware around Airflow's application.
+
+    Args:
+        app: Airflow's application.
+        gate: With `behind_root(app)` behind it.
+        guarded: What it has to see.
+        lasting: What begins and ends with the process, besides the gate's decider.
+    """
+
+    def __init__(self, app: ASGIApp, gate: AirflowGate, guarded: Guarded, lasting: Iterable[Lasting] = ()) -> None:
+        self._app = app
+        self._gate = gate
+        self._guarded = guarded
+        self._lasting = (gate.decider, *lasting)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer or hand on one ASGI connection."""
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+            return
+        try:
+            below = _below_root(scope) if await self._concerns(scope) else None
+        except CompatAuthError as error:
+            await self._gate.refuse(send, error, None)
+            return
+        if below is None:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._ask_gate(below, receive, send)
+        else:
+            await self._gate(below, receive, send)
+
+    async def _ask_gate(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            require_body(scope)
+        except BadRequest as error:
+            _, send = asking_for_body(scope, receive, ending(send), DROPPED_S)
+            await self._gate.refuse(send, error, None)
+            return
+        receive, send = asking_for_body(scope, receive, send)
+        await self._gate(scope, receive, send)
+
+    async def _concerns(self, scope: Scope) -> bool:
+        if self._guarded.cover(scope):
+            return True
+        # A task's token is Airflow's alone. Everything else takes a user's, which may have been taken back here.
+        return not route_path(scope).startswith(_TASK_API) and await self._gate.refuses_token_in(scope)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        for part in self._lasting:
+            part.open()
+        try:
+            await self._app(scope, receive, send)
+        finally:
+            for part in self._lasting:
+                await asyncio.to_thread(part.close)
+
+
+def route_path(scope: Scope) -> str:
+    """Return the path by which Airflow finds the route: as decoded, below `[api] base_url`'s own path."""
+    path: str = scope["path"]
+    root: str = scope.get("root_path", "")
+    return path[len(root) :] if root and path.startswith(f"{root}/") else path
+
+
+def behind_root(app: ASGIApp) -> ASGIApp:
+    """Return the application as the gate sees it, without the path of `[api] base_url`."""
+
+    async def put_back(scope: Scope, receive: Receive, send: Send) -> None:
+        root: str = scope.get(_ROOT, "")
+        if root:
+            scope = {**scope, "path": root + scope["path"], "raw_path": root.encode("ascii") + scope["raw_path"]}
+        await app(scope, receive, send)
+
+    return put_back
+
+
+def _below_root(scope: Scope) -> Scope:
+    """Return the scope with the path below `[api] base_url`'s, which the gate's own paths are about.
+
+    Raises:
+        InvalidPath: The path has more than one reading.
+    """
+    path = route_path(scope)
+    if path == scope["path"]:
+        return scope
+    root: str = scope["root_path"]
+    raw_root = root.encode("ascii", "replace")
+    # The gate answers empty segments, below the root.
+    raw_path: bytes = scope["raw_path"]
+    raw_path = raw_path if b"//" in raw_path else canonical_path(raw_path)
+    if not raw_path.startswith(raw_root + b"/"):
+        raise InvalidPath("path: the path of [api] base_url is spelt with escapes")
+    return {**scope, "path": path, "raw_path": raw_path[len(raw_root) :], _ROOT: root}
+
+
+def _inviting(challenges: tuple[str, ...], send: Send) -> Send:
+    async def send_with_challenges(message: Any) -> None:
+        if message["type"] == "http.response.start" and message["status"] == 401:
+            added = [(b"www-authenticate", challenge.encode("latin-1")) for challenge in challenges]
+            message = {**message, "headers": [*message["headers"], *added]}
+        await send(message)
+
+    return send_with_challenges

@@ -1,1 +1,0 @@
-"""The operations of `/api/v1`, family by family."""

@@ -1,1 +1,0 @@
-"""Every object of `/api/v1`, as it is made of one of `/api/v2`."""

@@ -1,0 +1,197 @@
+"""Users, roles and permissions, which FAB's own API has. No I/O."""
+
+from __future__ import annotations
+
+from compat_auth.airflow.v1.mappers.mapper import Mapper
+from compat_auth.airflow.v1.operation import Asked, Collection, Operation, forward, pages, require
+from compat_auth.airflow.v1.problems import bad_request
+from compat_auth.airflow.v1.validation.forms import LIST, READ_ONLY, STRING, Form
+from compat_auth.airflow.v1.validation.messages import JSON, Json, Reply, Steps, json_reply
+from compat_auth.airflow.v1.validation.query import MASK, PAGE, text
+
+_FAB = "/auth/fab/v1"
+_ROLE = Mapper(name="Role", same=("name", "actions"))
+# FAB writes these dates without a zone, in both versions.
+_USER = Mapper(
+    name="UserCollectionItem",
+    same=(
+        "first_name",
+        "last_name",
+        "username",
+        "email",
+        "active",
+        "last_login",
+        "login_count",
+        "fail_login_count",
+        "roles",
+        "created_on",
+        "changed_on",
+    ),
+)
+_ROLE_FORM = Form({"name": STRING, "actions": LIST})
+_USER_FIELDS = {
+    **dict.fromkeys(
+        ["active", "last_login", "login_count", "failed_login_count", "fail_login_count", "created_on", "changed_on"],
+        READ_ONLY,
+    ),
+    **dict.fromkeys(["first_name", "last_name", "username", "email", "password"], STRING),
+    "roles": LIST,
+}
+_ROLE_ORDERS = {"role_id": "role_id", "name": "name"}
+_USER_ORDERS = {
+    "id": "id",
+    "first_name": "first_name",
+    "last_name": "last_name",
+    "user_name": "username",
+    "email": "email",
+    "is_active": "active",
+}
+_WHO = ("first_name", "last_name", "username", "email")
+_ROLE_MISSING = ("Role not found", "Role with name '{role_name}' was not found")
+_USER_MISSING = ("User not found", "The User with username `{username}` was not found")
+
+
+def _delete(asked: Asked) -> Steps:
+    answer = yield asked.call()
+    require(asked, answer)
+    return Reply(204, b"", JSON)
+
+
+def _masked(asked: Asked) -> Steps:
+    mask = asked.query.values("update_mask")
+    # FAB takes one text with commas.
+    return (yield from forward(asked, asked.body, [("update_mask", ",".join(mask))] if mask else []))
+
+
+def _permissions(asked: Asked) -> Steps:
+    """List the distinct actions: FAB 3 lists each with every resource, FAB 2 as 2.x does."""
+    found, _, answer = yield from pages(f"{_FAB}/permissions", [], "actions")
+    require(asked, answer)
+    names: dict[str, None] = {}
+    for permission in found:
+        action: Json = permission.get("action", permission)
+        names[action["name"]] = None
+    listed = [{"name": name} for name in names]
+    offset, limit = asked.query.number("offset", 0), asked.query.number("limit", 100)
+    return json_reply({"actions": listed[offset : offset + limit], "total_entries": len(listed)})
+
+
+def _ordered(asked: Asked) -> Steps:
+    """List in ascending order: 2.x refuses any other."""
+    wanted = asked.query.value("order_by")
+    allowed = _ROLE_ORDERS if asked.operation.name == "get_roles" else _USER_ORDERS
+    if wanted is not None and wanted not in allowed:
+        raise bad_request(f"Ordering with '{wanted}' is disallowed or the attribute does not exist on the model")
+    query = asked.query.sent if wanted is None else [*asked.query.sent, ("order_by", allowed[wanted])]
+    return (yield from forward(asked, query=query))
+
+
+OPERATIONS = (
+    Operation(
+        name="get_roles",
+        method="GET",
+        path="/roles",
+        to=f"GET {_FAB}/roles",
+        query=(*PAGE, text("order_by", "")),
+        shape=Collection(_ROLE, "roles"),
+        code=_ordered,
+        fab=True,
+    ),
+    Operation(
+        name="post_role",
+        method="POST",
+        path="/roles",
+        to=f"POST {_FAB}/roles",
+        form=Form(_ROLE_FORM.fields, ("name",)),
+        shape=_ROLE,
+        fab=True,
+    ),
+    Operation(
+        name="get_role",
+        method="GET",
+        path="/roles/{role_name}",
+        to=f"GET {_FAB}/roles/{{role_name}}",
+        shape=_ROLE,
+        fab=True,
+        missing=_ROLE_MISSING,
+    ),
+    Operation(
+        name="patch_role",
+        method="PATCH",
+        path="/roles/{role_name}",
+        to=f"PATCH {_FAB}/roles/{{role_name}}",
+        query=(MASK,),
+        form=_ROLE_FORM,
+        shape=_ROLE,
+        code=_masked,
+        fab=True,
+        missing=_ROLE_MISSING,
+    ),
+    Operation(
+        name="delete_role",
+        method="DELETE",
+        path="/roles/{role_name}",
+        to=f"DELETE {_FAB}/roles/{{role_name}}",
+        code=_delete,
+        fab=True,
+        missing=_ROLE_MISSING,
+    ),
+    Operation(
+        name="get_permissions",
+        method="GET",
+        path="/permissions",
+        to=f"GET {_FAB}/permissions",
+        query=PAGE,
+        code=_permissions,
+        fab=True,
+    ),
+    Operation(
+        name="get_users",
+        method="GET",
+        path="/users",
+        to=f"GET {_FAB}/users",
+        query=(*PAGE, text("order_by", "")),
+        shape=Collection(_USER, "users"),
+        code=_ordered,
+        fab=True,
+    ),
+    Operation(
+        name="post_user",
+        method="POST",
+        path="/users",
+        to=f"POST {_FAB}/users",
+        form=Form(_USER_FIELDS, _WHO),
+        shape=_USER,
+        fab=True,
+    ),
+    Operation(
+        name="get_user",
+        method="GET",
+        path="/users/{username}",
+        to=f"GET {_FAB}/users/{{username}}",
+        shape=_USER,
+        fab=True,
+        missing=_USER_MISSING,
+    ),
+    Operation(
+        name="patch_user",
+        method="PATCH",
+        path="/users/{username}",
+        to=f"PATCH {_FAB}/users/{{username}}",
+        query=(MASK,),
+        form=Form(_USER_FIELDS, _WHO),
+        shape=_USER,
+        code=_masked,
+        fab=True,
+        missing=_USER_MISSING,
+    ),
+    Operation(
+        name="delete_user",
+        method="DELETE",
+        path="/users/{username}",
+        to=f"DELETE {_FAB}/users/{{username}}",
+        code=_delete,
+        fab=True,
+        missing=_USER_MISSING,
+    ),
+)

@@ -1,0 +1,172 @@
+"""What tells of the installation: health, version, providers, plugins, event logs, import errors. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from compat_auth.airflow.v1.mappers.records import EVENT_LOG, IMPORT_ERROR, OLD_EVENTS, PLUGIN, PROVIDER, VERSION
+from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, forward, pages, require
+from compat_auth.airflow.v1.validation.messages import Answer, Call, Json, Steps, json_reply
+from compat_auth.airflow.v1.validation.query import PAGE, date, integer, listed, order, text
+
+_NEW_EVENTS = {old: new for new, old in OLD_EVENTS.items()}
+_PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
+
+
+def _health(asked: Asked) -> Steps:
+    answer = yield asked.call()
+    require(asked, answer)
+    found: Json = answer.json()
+    database: Json = found.get("metadatabase") or {}
+    health: Json = {"metadatabase": {"status": database.get("status")}}
+    for part in _PARTS[1:]:
+        # A part that 3.x does not run is left out there.
+        known: Json = found.get(part) or {}
+        beat = f"latest_{part}_heartbeat"
+        health[part] = {"status": known.get("status"), beat: known.get(beat)}
+    return json_reply(health)
+
+
+def _providers(asked: Asked) -> Steps:
+    found, total, answer = yield from pages(f"{V2}/providers", [], "providers")
+    require(asked, answer)
+    return json_reply({"providers": [PROVIDER(each) for each in found], "total_entries": total})
+
+
+def _new_event(name: str) -> str:
+    return _NEW_EVENTS.get(name, name)
+
+
+def _event_logs(asked: Asked) -> Steps:
+    renamed = [
+        (name, _new_event(value) if name in ("event", "included_events", "excluded_events") else value)
+        for name, value in asked.query.sent
+    ]
+    return (yield from forward(asked, query=renamed))
+
+
+def _import_errors(asked: Asked) -> Steps:
+    answer = yield asked.call()
+    require(asked, answer)
+    found = answer.json()
+    errors: list[Json] = []
+    for error in found["import_errors"]:
+        rooted = yield from _rooted(asked, error)
+        errors.append(rooted)
+    return json_reply({"import_errors": errors, "total_entries": found["total_entries"]})
+
+
+def _import_error(asked: Asked) -> Steps:
+    answer = yield asked.call()
+    require(asked, answer)
+    return json_reply((yield from _rooted(asked, answer.json())))
+
+
+def _rooted(asked: Asked, error: Json) -> Generator[Call, Answer, Json]:
+    """Return an import error with the whole name of its file: 3.x says it from its bundle's root."""
+    shown = IMPORT_ERROR(error)
+    bundle, name = error.get("bundle_name"), shown["filename"]
+    if not bundle or not name or name.startswith("/"):
+        return shown
+    if bundle not in asked.facts.bundle_roots:
+        # Any DAG of the bundle tells where it lies.
+        answer = yield Call("GET", f"{V2}/dags", (("bundle_name", bundle), ("limit", "1"), ("exclude_stale", "false")))
+        dags: list[Json] = answer.json()["dags"] if answer.is_success else []
+        for dag in dags:
+            inside, whole = str(dag.get("relative_fileloc")), str(dag.get("fileloc"))
+            if dag.get("bundle_name") == bundle and whole.endswith(f"/{inside}"):
+                asked.facts.bundle_roots[bundle] = whole.removesuffix(inside)
+    shown["filename"] = asked.facts.bundle_roots.get(bundle, "") + name
+    return shown
+
+
+OPERATIONS = (
+    Operation(
+        name="get_health",
+        method="GET",
+        path="/health",
+        to=f"GET {V2}/monitor/health",
+        code=_health,
+        public=True,
+    ),
+    Operation(name="get_version", method="GET", path="/version", to=f"GET {V2}/version", shape=VERSION, public=True),
+    Operation(
+        name="get_providers",
+        method="GET",
+        path="/providers",
+        to=f"GET {V2}/providers",
+        shape=Collection(PROVIDER, "providers"),
+        code=_providers,
+    ),
+    Operation(
+        name="get_plugins",
+        method="GET",
+        path="/plugins",
+        to=f"GET {V2}/plugins",
+        query=PAGE,
+        shape=Collection(PLUGIN, "plugins"),
+    ),
+    Operation(
+        name="get_event_logs",
+        method="GET",
+        path="/eventLogs",
+        to=f"GET {V2}/eventLogs",
+        query=(
+            *PAGE,
+            order(
+                "id",
+                event_log_id="event_log_id",
+                when="when",
+                dag_id="",
+                task_id="",
+                run_id="",
+                event="",
+                execution_date="logical_date",
+                owner="",
+                extra="",
+            ),
+            text("dag_id"),
+            text("task_id"),
+            text("run_id"),
+            integer("map_index", ignore_zero=True),
+            integer("try_number", ignore_zero=True),
+            text("event"),
+            text("owner"),
+            date("before"),
+            date("after"),
+            listed("included_events"),
+            listed("excluded_events"),
+        ),
+        shape=Collection(EVENT_LOG, "event_logs"),
+        code=_event_logs,
+    ),
+    Operation(
+        name="get_event_log",
+        method="GET",
+        path="/eventLogs/{event_log_id}",
+        to=f"GET {V2}/eventLogs/{{event_log_id}}",
+        shape=EVENT_LOG,
+        missing=("Event Log not found", None),
+    ),
+    Operation(
+        name="get_import_errors",
+        method="GET",
+        path="/importErrors",
+        to=f"GET {V2}/importErrors",
+        query=(*PAGE, order("id", import_error_id="import_error_id", timestamp="", filename="")),
+        shape=Collection(IMPORT_ERROR, "import_errors"),
+        code=_import_errors,
+    ),
+    Operation(
+        name="get_import_error",
+        method="GET",
+        path="/importErrors/{import_error_id}",
+        to=f"GET {V2}/importErrors/{{import_error_id}}",
+        shape=IMPORT_ERROR,
+        code=_import_error,
+        missing=(
+            "Import error not found",
+            "The ImportError with import_error_id: `{import_error_id}` was not found",
+        ),
+    ),
+)

@@ -1,0 +1,202 @@
+"""Changing task instances: their states and their notes. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+from compat_auth.airflow.v1.mappers.dates import parse_date, say_date
+from compat_auth.airflow.v1.mappers.runs import REFERENCE, TASK_INSTANCE
+from compat_auth.airflow.v1.operation import (
+    V2,
+    Asked,
+    Collection,
+    Operation,
+    fetch,
+    missing,
+    require,
+)
+from compat_auth.airflow.v1.problems import V1Problem, bad_request, not_found
+from compat_auth.airflow.v1.validation.forms import BOOLEAN, DATE, INTEGER, STRING, Field, Form
+from compat_auth.airflow.v1.validation.messages import Answer, Call, Json, Steps, json_reply
+
+_DAG = f"{V2}/dags/{{dag_id}}"
+_RUN = f"{_DAG}/dagRuns/{{dag_run_id}}"
+_ONE = f"{_RUN}/taskInstances/{{task_id}}"
+_MAPPED = f"{_ONE}/{{map_index}}"
+_V1_ONE = "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}"
+_V1_MAPPED = f"{_V1_ONE}/{{map_index}}"
+_NEW_STATE = Field(choices=("success", "failed", "skipped"))
+_ONE_STATE = Form({"dry_run": BOOLEAN, "new_state": _NEW_STATE}, required=("new_state",))
+_NOTE = Form({"note": STRING, "map_index": INTEGER}, described_as_required=("note",))
+_NOTE_MISSING = (
+    "Task Instance not found for dag_id={dag_id}, run_id={dag_run_id}, task_id={task_id}",
+    None,
+)
+_PATCH_MISSING = ("", "Task instance not found for task '{task_id}' on DAG run with ID '{dag_run_id}'")
+_RELATIVES = ("include_upstream", "include_downstream", "include_future", "include_past")
+_SET_STATES = Form(
+    {
+        "dry_run": BOOLEAN,
+        "task_id": STRING,
+        "execution_date": DATE,
+        "dag_run_id": STRING,
+        **dict.fromkeys(_RELATIVES, BOOLEAN),
+        "new_state": _NEW_STATE,
+    },
+    required=("task_id", *_RELATIVES, "new_state"),
+)
+
+
+def _one_only(asked: Asked) -> list[tuple[str, str]]:
+    """Return the query that keeps a change to the unmapped instance: without it 3.x changes every index."""
+    return [] if "map_index" in asked.segments else [("map_index", "-1")]
+
+
+def _set_note(asked: Asked) -> Steps:
+    query = [*_one_only(asked), ("update_mask", "note")]
+    answer = yield asked.call({"note": asked.body["note"]}, query)
+    require(asked, answer)
+    return json_reply(TASK_INSTANCE(_changed(answer)[0]))
+
+
+def _changed(answer: Answer) -> list[Json]:
+    """Return the instances that a change has met: 3.0 answers with the one instead of a list."""
+    document: Json = answer.json()
+    found: list[Json] = document.get("task_instances", [document])
+    return found
+
+
+def _patch(asked: Asked) -> Steps:
+    template = asked.operation.to.partition(" ")[2]
+    dry_run = asked.body.get("dry_run", True)
+    path = asked.path(template) + ("/dry_run" if dry_run else "")
+    state = asked.body["new_state"]
+    answer = yield Call("PATCH", path, (*_one_only(asked), ("update_mask", "new_state")), {"new_state": state})
+    found: list[Json] = []
+    if answer.status == 404:
+        raise (yield from what_is_missing(asked, asked.named("task_id")))
+    if answer.status != 409:
+        require(asked, answer)
+        found = _changed(answer)
+    if not found:
+        # It is in that state already: 2.x says so by changing nothing.
+        shown = yield from fetch(asked, asked.path(template))
+        found = [shown]
+    return json_reply(REFERENCE(found[0]))
+
+
+def _set_states(asked: Asked) -> Steps:
+    """Set the state of an instance and its relatives, which 3.x names only when it is asked without doing it."""
+    given = asked.body
+    task_id = given["task_id"]
+    if ("execution_date" in given) == ("dag_run_id" in given):
+        raise bad_request("{'_schema': ['Exactly one of execution_date or dag_run_id must be provided']}")
+    run_id = given.get("dag_run_id")
+    if run_id is None:
+        run_id = yield from _run_on(asked, given["execution_date"])
+    if run_id is None:
+        date = given["execution_date"]
+        problem = yield from _no_such_task(asked, task_id)
+        if problem is not None:
+            raise problem
+        raise not_found(detail=f"Task instance not found for task {task_id!r} on execution_date {date}")
+    body = {"new_state": given["new_state"], **{name: given[name] for name in _RELATIVES}}
+    path = asked.path(_ONE, dag_run_id=run_id, task_id=task_id)
+    query = (("map_index", "-1"), ("update_mask", "new_state"))
+    answer = yield Call("PATCH", f"{path}/dry_run", query, body)
+    if answer.status == 409:
+        return json_reply({"task_instances": []})
+    if answer.status == 404:
+        problem = yield from _no_such_task(asked, task_id)
+        detail = f"Task instance not found for task {task_id!r} on DAG run with ID {run_id!r}"
+        raise problem or not_found(detail=detail)
+    require(asked, answer)
+    references = [REFERENCE(each) for each in answer.json()["task_instances"]]
+    if not given.get("dry_run", True):
+        does = f"set {len(references)} task instances to {given['new_state']}"
+        answer = yield Call("PATCH", path, query, body, does=does)
+        if answer.status != 409:
+            require(asked, answer)
+    return json_reply({"task_instances": references})
+
+
+def what_is_missing(asked: Asked, task_id: str) -> Generator[Call, Answer, V1Problem]:
+    """Return 2.11's 404: it says whether the DAG, the task or the instance is not there."""
+    dag_id = asked.named("dag_id")
+    dag = yield Call("GET", asked.path(_DAG))
+    if dag.status == 404:
+        return not_found("DAG not found", f"DAG {dag_id!r} not found")
+    task = yield Call("GET", asked.path(f"{_DAG}/tasks/{{task_id}}", task_id=task_id))
+    if task.status == 404:
+        return not_found("Task not found", f"Task {task_id!r} not found in DAG {dag_id!r}")
+    return missing(asked)
+
+
+def _no_such_task(asked: Asked, task_id: str) -> Generator[Call, Answer, V1Problem | None]:
+    dag = yield Call("GET", asked.path(_DAG))
+    if dag.status == 404:
+        return not_found(f"Dag ID {asked.named('dag_id')} not found")
+    task = yield Call("GET", asked.path(f"{_DAG}/tasks/{{task_id}}", task_id=task_id))
+    return not_found(f"Task ID {task_id} not found") if task.status == 404 else None
+
+
+def _run_on(asked: Asked, date: str) -> Generator[Call, Answer, str | None]:
+    moment = say_date(parse_date(date))
+    query = (("logical_date_gte", moment), ("logical_date_lte", moment), ("limit", "1"))
+    answer = yield Call("GET", asked.path(f"{_DAG}/dagRuns"), query)
+    require(asked, answer)
+    runs = answer.json()["dag_runs"]
+    return runs[0]["dag_run_id"] if runs else None
+
+
+OPERATIONS = (
+    Operation(
+        name="patch_task_instance",
+        method="PATCH",
+        path=_V1_ONE,
+        to=f"PATCH {_ONE}",
+        form=_ONE_STATE,
+        shape=REFERENCE,
+        code=_patch,
+        missing=_PATCH_MISSING,
+    ),
+    Operation(
+        name="patch_mapped_task_instance",
+        method="PATCH",
+        path=_V1_MAPPED,
+        to=f"PATCH {_MAPPED}",
+        form=_ONE_STATE,
+        shape=REFERENCE,
+        code=_patch,
+        missing=_PATCH_MISSING,
+    ),
+    Operation(
+        name="set_task_instance_note",
+        method="PATCH",
+        path=f"{_V1_ONE}/setNote",
+        to=f"PATCH {_ONE}",
+        form=_NOTE,
+        shape=TASK_INSTANCE,
+        code=_set_note,
+        missing=_NOTE_MISSING,
+    ),
+    Operation(
+        name="set_mapped_task_instance_note",
+        method="PATCH",
+        path=f"{_V1_MAPPED}/setNote",
+        to=f"PATCH {_MAPPED}",
+        form=_NOTE,
+        shape=TASK_INSTANCE,
+        code=_set_note,
+        missing=_NOTE_MISSING,
+    ),
+    Operation(
+        name="post_set_task_instances_state",
+        method="POST",
+        path="/dags/{dag_id}/updateTaskInstancesState",
+        to=f"PATCH {_ONE}",
+        form=_SET_STATES,
+        shape=Collection(REFERENCE, "task_instances"),
+        code=_set_states,
+    ),
+)

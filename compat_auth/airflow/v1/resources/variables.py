@@ -1,0 +1,162 @@
+"""Variables. No I/O.
+
+3.x shows a secret as "***", and no operation of it says more: what a client reads and writes back must not destroy it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator
+from dataclasses import replace
+from typing import Any
+
+from compat_auth.airflow.v1.mappers.stored import VARIABLE
+from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, require
+from compat_auth.airflow.v1.problems import bad_request
+from compat_auth.airflow.v1.validation.forms import OPTIONAL, STRING, Form
+from compat_auth.airflow.v1.validation.messages import Answer, Call, Json, Steps, json_reply
+from compat_auth.airflow.v1.validation.query import MASK, PAGE, order
+from compat_auth.crypto.strict_json import is_list, is_object
+
+MASKED = "***"
+_ALL = f"{V2}/variables"
+_ONE = f"{_ALL}/{{variable_key}}"
+_FORM = Form(
+    {"key": STRING, "value": STRING, "description": OPTIONAL}, ("key", "value"), title="Invalid Variable schema"
+)
+_MISSING = ("Variable not found", "Variable does not exist")
+# 2.11 knows the value by its column only; its documentation says "value".
+_MASKABLE = {"val": "value", "value": "value", "description": "description"}
+
+
+def _is_kept(asked: Asked, key: str, value: str) -> Generator[Call, Answer, bool]:
+    """Return whether a value to be written is what a reader of a secret was shown: then the secret stays.
+
+    Raises:
+        V1Problem: Only a part of it is: what the client means to write cannot be known. Or nobody can say what a reader
+            is shown.
+    """
+    if MASKED not in value:
+        return False
+    answer = yield Call("GET", asked.path(_ONE, variable_key=key))
+    if answer.status == 404:
+        return False
+    require(asked, answer)
+    shown = VARIABLE(answer.json())["value"]
+    if MASKED not in shown:
+        return False
+    if _read(shown) == _read(value):
+        return True
+    if _holds_mask(_read(value)):
+        raise bad_request(
+            f"the value holds {MASKED}, which stands for a secret that nobody can read back: send the whole value"
+        )
+    return False
+
+
+def _read(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        return value
+
+
+def _holds_mask(found: Any) -> bool:
+    if is_object(found):
+        return any(_holds_mask(member) for member in found.values())
+    if is_list(found):
+        return any(_holds_mask(member) for member in found)
+    return bool(found == MASKED)
+
+
+def _post(asked: Asked) -> Steps:
+    """Create a variable, or replace one, as 2.x does in one request."""
+    body: Json = {name: asked.body[name] for name in ("key", "value", "description") if name in asked.body}
+    whole = {"description": None, **body}
+    fields = ["description"] if (yield from _is_kept(asked, body["key"], body["value"])) else ["value", "description"]
+    change = _change(asked, whole, fields)
+    if fields == ["description"]:
+        answer = yield change
+    else:
+        answer = yield replace(asked.call(whole), does=f"create variable {body['key']!r}")
+        if answer.status == 409:
+            answer = yield change
+    require(asked, answer)
+    # 2.11 answers with what was sent; the answer of 3.x is masked.
+    return json_reply(body)
+
+
+def _change(asked: Asked, body: Json, fields: list[str]) -> Call:
+    path = asked.path(_ONE, variable_key=body["key"])
+    mask = tuple(("update_mask", name) for name in fields)
+    return Call("PATCH", path, mask, body, does=f"change variable {body['key']!r}")
+
+
+def _patch(asked: Asked) -> Steps:
+    body = asked.body
+    if body["key"] != asked.named("variable_key"):
+        raise bad_request("key from request body doesn't match uri parameter", "Invalid post body")
+    mask = asked.query.values("update_mask")
+    fields: list[str] = [name for name in ("value", "description") if name in body]
+    if mask:
+        for name in mask:
+            if _MASKABLE.get(name) not in fields:
+                raise bad_request(f"'{name}' is unknown or cannot be updated.")
+        fields = [_MASKABLE[name] for name in mask]
+    if "value" in fields and (yield from _is_kept(asked, body["key"], body["value"])):
+        fields.remove("value")
+    path = asked.path(_ONE)
+    # An empty mask means every field.
+    answer = yield _change(asked, {"description": None, **body}, fields) if fields else Call("GET", path)
+    require(asked, answer)
+    shown = VARIABLE(answer.json())
+    if "value" in fields:
+        shown["value"] = body["value"]
+    return json_reply(shown)
+
+
+OPERATIONS = (
+    Operation(
+        name="get_variables",
+        method="GET",
+        path="/variables",
+        to=f"GET {_ALL}",
+        query=(*PAGE, order("id", value="_val", key="", id="")),
+        shape=Collection(VARIABLE, "variables"),
+    ),
+    Operation(
+        name="post_variables",
+        method="POST",
+        path="/variables",
+        to=f"POST {_ALL}",
+        form=_FORM,
+        shape=VARIABLE,
+        code=_post,
+    ),
+    Operation(
+        name="get_variable",
+        method="GET",
+        path="/variables/{variable_key}",
+        to=f"GET {_ONE}",
+        shape=VARIABLE,
+        missing=_MISSING,
+    ),
+    Operation(
+        name="patch_variable",
+        method="PATCH",
+        path="/variables/{variable_key}",
+        to=f"PATCH {_ONE}",
+        query=(MASK,),
+        form=_FORM,
+        shape=VARIABLE,
+        code=_patch,
+        missing=_MISSING,
+    ),
+    Operation(
+        name="delete_variable",
+        method="DELETE",
+        path="/variables/{variable_key}",
+        to=f"DELETE {_ONE}",
+        missing=("Variable not found", None),
+    ),
+)

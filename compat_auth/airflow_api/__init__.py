@@ -1,0 +1,4 @@
+"""What Airflow's REST API is: which paths are public, and which objects a request can reach.
+
+Imports: `http`, the vocabulary and the tools.
+"""

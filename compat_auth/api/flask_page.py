@@ -1,0 +1,66 @@
+"""A page of the Flask app, served at the gate: a small bridge from ASGI to WSGI, with a bound on the body."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+from flask import Flask
+from werkzeug.test import run_wsgi_app
+
+from compat_auth.errors import CompatAuthError
+from compat_auth.gateway.decider import Granted, Lane, Refused, Unclaimed
+from compat_auth.gateway.middleware import Gate, Page
+from compat_auth.guard import JUDGED, METADATA_URL
+from compat_auth.http.asgi import Receive, Send, read_body, respond
+from compat_auth.http.request import GateRequest
+from compat_auth.outcome import Accept, Outcome, Reject, Skip
+
+
+def flask_page(app: Flask, *, max_body_bytes: int, lane: Lane = "aside", is_guarded: bool = False) -> Page:
+    """Return the page that answers as the app does.
+
+    Args:
+        app: Routes by the whole path.
+        max_body_bytes: More than this is 413.
+        lane: Whose threads; see `Decider.run`.
+        is_guarded: Its views ask who the caller is: the gate tells them.
+    """
+
+    async def answer(gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
+        body = request.body = await read_body(receive, max_body_bytes)
+        environ = request.environ(with_cookies=True)
+        environ.setdefault("CONTENT_TYPE", "")
+        environ["CONTENT_LENGTH"] = str(len(body))
+        environ["wsgi.input"] = BytesIO(body)
+        environ[METADATA_URL] = gate.occasion(request).metadata_url
+        # A cookie is the session's, and what it knows of a session belongs to the request that the view sees.
+        if is_guarded and request.intake.authorization is not None:
+            environ[JUDGED] = await _judged(gate, request)
+        status, headers, content = await gate.decider.run(request.client, lambda: _run(app, environ), lane=lane)
+        kept = [(name, value) for name, value in headers if name not in (b"content-length", b"content-type")]
+        content_type = dict(headers).get(b"content-type", b"")
+        await respond(send, status, content, content_type=content_type, headers=kept)
+
+    return answer
+
+
+async def _judged(gate: Gate, request: GateRequest) -> Outcome | CompatAuthError:
+    try:
+        decision = await gate.identify(request)
+    except CompatAuthError as error:
+        return error
+    match decision:
+        case Granted(identity, _, raw_headers, used=used):
+            headers = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in raw_headers)
+            return Accept(identity, headers, used=used)
+        case Refused(status, challenges):
+            return Reject("", status, challenges)
+        case Unclaimed(_, challenges):
+            return Skip(challenges)
+
+
+def _run(app: Flask, environ: dict[str, Any]) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    parts, status, headers = run_wsgi_app(app, environ, buffered=True)
+    raw = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    return int(status.partition(" ")[0]), raw, b"".join(parts)

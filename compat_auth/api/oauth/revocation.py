@@ -1,0 +1,40 @@
+"""Take back a credential that its bearer, or whoever found it, does not want to be good any longer."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from compat_auth.authn.chain import Chain
+from compat_auth.authn.revocation_events import Revocation, Revocations
+from compat_auth.credentials import Credential
+from compat_auth.identity import Identity
+from compat_auth.outcome import Accept
+
+# Where the credential does not say when it ends.
+UNTIL_FORGOTTEN_S = 30 * 86400
+
+
+def refuse_credential(
+    chain: Chain, revocations: Revocations, credential: Credential, *, now: Callable[[], float] = time.time
+) -> Identity | None:
+    """Have the backend that accepts a credential refuse it from now on, and announce that.
+
+    To be called inside a Flask request context, on a thread of the chain.
+
+    Returns:
+        Whose it was; None where it is not good, or its backend cannot refuse what it has accepted (a password).
+
+    Raises:
+        BackendUnavailable: A source could not be asked.
+    """
+    answer = chain.ask(credential)
+    if not isinstance(answer.outcome, Accept):
+        return None
+    identity = answer.outcome.identity
+    until = identity.expires_at if identity.expires_at is not None else now() + UNTIL_FORGOTTEN_S
+    backend = next(backend for backend in chain.backends if backend.name == answer.backend)
+    if not backend.refuse(credential, until):
+        return None
+    revocations.announce(Revocation(credential_id=identity.credential_id))
+    return identity

@@ -1,0 +1,371 @@
+"""`/auth/token` and `/auth/token/cli`: a JWT of the upstream's for whoever has a credential that a backend accepts.
+
+The door is Airflow 3's own, and so are its answers: 201 `{"access_token": …}`, and a refusal that says why in `detail`.
+A form with `grant_type` is a token exchange (RFC 8693) and gets OAuth's answers; another grant in JSON is the upstream's
+to answer. Inside Airflow its own login is still there: for a user and password that no backend of ours takes, and for a
+body that we do not understand. A JWT is good for the whole user: a credential that is limited gets none.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+
+from compat_auth import audit
+from compat_auth.api.oauth.token_credential import content_type, is_of_own_site, with_credential_of
+from compat_auth.api.oauth.token_request import (
+    ACCESS_TOKEN,
+    ID_TOKEN,
+    MAX_BODY_BYTES,
+    PERSONAL_TOKEN,
+    SPNEGO,
+    Ask,
+    Exchange,
+    ForeignGrant,
+    Login,
+    TokenRequest,
+    parse_token_request,
+)
+from compat_auth.api.oauth.upstream_tokens import as_json, holds_no_text, judged_by_upstream, may_see
+from compat_auth.config import Settings
+from compat_auth.credentials import Credential, parse_authorization
+from compat_auth.errors import (
+    AmbiguousCredentials,
+    CompatAuthError,
+    IncompleteLogin,
+    InsufficientScope,
+    MalformedCredentials,
+    NotPermitted,
+    TokenRequestRefused,
+    TooManyRequests,
+    UnsupportedMediaType,
+)
+from compat_auth.gateway.decider import Decision, Granted
+from compat_auth.gateway.middleware import Gate
+from compat_auth.http.asgi import RawHeaders, Receive, Send, read_body, respond
+from compat_auth.http.challenges import ask_for_scope
+from compat_auth.http.problem import PROBLEM_JSON, problem_body
+from compat_auth.http.request import GateRequest
+from compat_auth.identity import Identity, Token
+from compat_auth.scopes import ALL
+from compat_auth.tokens.keys.keys import unix_now
+from compat_auth.tokens.strategies import Kind
+from compat_auth.web.throttling import TokenAttempts
+
+PATHS: Mapping[str, Kind] = {"/auth/token": "token", "/auth/token/cli": "cli"}
+Issue = Callable[[Identity, Credential, Kind], Token]
+_NO_STORE: RawHeaders = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+_JSON = b"application/json"
+# A token of one kind that is shown as another is somebody's mistake, or an attack (RFC 8725 3.11).
+_BACKENDS_OF = {ID_TOKEN: {"google_openid"}, PERSONAL_TOKEN: {"personal_token"}, SPNEGO: {"kerberos"}}
+_NO_ACCESS_TOKENS = frozenset({"google_openid", "kerberos"})
+_UNPROCESSABLE = 422
+_BASIC, _MANAGER = "basic_auth", "auth_manager"
+# RFC 8693 2.2.2: a bad subject token is an invalid request, whatever is bad about it.
+_SUBJECT_AT_FAULT = frozenset((400, 401, 403))
+
+
+@dataclass(frozen=True, slots=True)
+class TokenDoor:
+    """The two pages.
+
+    Attributes:
+        issue: Makes the token for (identity, credential, kind), on any thread.
+        attempts: Counts.
+        audience: Whom our tokens are for.
+        incomplete_status: What Airflow's auth manager answers to a body without user name or password.
+        words_of_airflow: Refusals are Airflow's to the letter.
+        logins_are_upstreams: What stands behind has a login of its own for what no backend of ours takes.
+        asks_manager: `basic_auth` asks that same login: whom it refuses need not be asked about twice.
+    """
+
+    issue: Issue
+    attempts: TokenAttempts
+    audience: str
+    incomplete_status: int
+    words_of_airflow: bool
+    logins_are_upstreams: bool = False
+    asks_manager: bool = False
+
+    @classmethod
+    def from_settings(cls, settings: Settings, issue: Issue, *, logins_are_upstreams: bool = False) -> TokenDoor:
+        """Return the doors as the configuration wants them."""
+        limits = settings.token_endpoint
+        return cls(
+            issue,
+            TokenAttempts(limits.failures_per_minute, limits.tokens_per_minute, settings.serve.workers),
+            settings.token.audience,
+            _UNPROCESSABLE if settings.upstream.profile == "airflow-simple" else IncompleteLogin.status,
+            settings.mode == "airflow2",
+            logins_are_upstreams,
+            _MANAGER in settings.basic_auth.directories,
+        )
+
+    async def __call__(self, gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
+        """Answer at one of the doors; what is no request for a token is the upstream's."""
+        if request.method == "POST":
+            body = await read_body(receive, MAX_BODY_BYTES)
+        elif request.method == "GET" and request.intake.authorization is not None:
+            # Safe: a cookie alone makes nobody a caller here.
+            body = b""
+        else:
+            await gate.let_through(request, receive, send)
+            return
+        try:
+            wanted = self._parse(request, body)
+            if wanted is None:
+                async with self.attempts.one(request.client) as tried:
+                    tried.failed = await judged_by_upstream(gate, request, body, receive, send)
+                return
+            await self._require_site(gate, request, wanted)
+            try:
+                if self.logins_are_upstreams and isinstance(wanted, Login):
+                    await self._log_in(gate, request, wanted, receive, send)
+                else:
+                    await self._answer(gate, request, wanted, send)
+            except CompatAuthError as error:
+                refused = isinstance(error, TokenRequestRefused)
+                if isinstance(wanted, Exchange) and not refused and error.status in _SUBJECT_AT_FAULT:
+                    raise TokenRequestRefused("invalid_request", "subject_token: no token for it") from error
+                raise
+        except TokenRequestRefused as error:
+            await _refuse_oauth(send, error.code, str(error))
+        except CompatAuthError as error:
+            await self._refuse(gate, request, send, error)
+
+    def _parse(self, request: GateRequest, body: bytes) -> TokenRequest | None:
+        """Return what is wanted of us; None: the upstream is to answer.
+
+        Raises:
+            CompatAuthError: See `parse_token_request`.
+        """
+        kind = content_type(request)
+        try:
+            wanted = parse_token_request(kind, body)
+        except (IncompleteLogin, UnsupportedMediaType):
+            # A site's own FabAuthManager may want something else than a password.
+            if self.logins_are_upstreams and not holds_no_text(body):
+                return None
+            raise
+        authorization = request.intake.authorization
+        if isinstance(wanted, ForeignGrant):
+            if authorization is None:
+                return None
+            wanted = Ask(is_empty=False)
+        elif (
+            self.logins_are_upstreams
+            and isinstance(wanted, Ask)
+            and authorization is None
+            and not request.intake.cookies
+        ):
+            return None
+        return wanted
+
+    async def _require_site(self, gate: Gate, request: GateRequest, wanted: TokenRequest) -> None:
+        """Return unless a page of another site asks that the upstream's CORS settings would not give a token, too.
+
+        Raises:
+            NotPermitted: One asks, or it brings nothing but a cookie.
+            CompatAuthError: The upstream could not be asked.
+        """
+        # A script of another site sends JSON only where Airflow's CORS settings let it.
+        kind = content_type(request)
+        if self.logins_are_upstreams and isinstance(wanted, Login) and kind.startswith(_JSON.decode()):
+            return
+        if is_of_own_site(request):
+            return
+        if not await gate.allows_origin(request):
+            raise NotPermitted("asked for by another site")
+        if isinstance(wanted, Ask) and request.intake.authorization is None:
+            raise NotPermitted("asked for by another site, with a cookie")
+
+    async def _log_in(self, gate: Gate, request: GateRequest, login: Login, receive: Receive, send: Send) -> None:
+        """Answer a login inside Airflow: ours where a backend of ours takes it, else Airflow's own."""
+
+        async def ask_airflow() -> bool:
+            shown, body = as_json(request, login)
+            return await judged_by_upstream(gate, shown, body, receive, send, username=login.username)
+
+        try:
+            shown = with_credential_of(login, request)
+        except (AmbiguousCredentials, MalformedCredentials):
+            # Airflow reads nothing but the body, and knows names that HTTP Basic could not carry.
+            if not may_see(login):
+                raise
+            async with self.attempts.one(request.client) as tried:
+                tried.failed = await ask_airflow()
+            return
+        has_asked = self.asks_manager and any(backend.name == _BASIC for backend in gate.decider.chain.backends)
+        otherwise = None if has_asked or not may_see(login) else ask_airflow
+        decision = await self._decide(gate, shown, otherwise)
+        if decision is not None:
+            await self._conclude(gate, request, shown, login, decision, send)
+
+    async def _answer(self, gate: Gate, request: GateRequest, wanted: TokenRequest, send: Send) -> None:
+        shown = with_credential_of(wanted, request)
+        decision = await self._decide(gate, shown, None)
+        if decision is not None:
+            await self._conclude(gate, request, shown, wanted, decision, send)
+
+    async def _conclude(
+        self,
+        gate: Gate,
+        request: GateRequest,
+        shown: GateRequest,
+        wanted: TokenRequest,
+        decision: Decision,
+        send: Send,
+    ) -> None:
+        if isinstance(decision, Granted) and shown is not request:
+            await _require_shown(gate, request, decision.identity)
+        if not isinstance(decision, Granted):
+            if isinstance(wanted, Exchange):
+                raise TokenRequestRefused("invalid_request", "subject_token: no backend accepts it")
+            if isinstance(wanted, Ask) and not wanted.is_empty and shown.intake.authorization is None:
+                raise IncompleteLogin("Username and password must be provided")
+            detail = "Not authenticated" if shown.intake.authorization is None else "Invalid credentials"
+            status = getattr(decision, "status", 401)
+            await self._send_refusal(send, status, detail, _challenges(gate, shown, status, decision.challenges))
+            return
+        if isinstance(wanted, Exchange):
+            self._require_exchangeable(wanted, decision.identity)
+        # A scope for this very path would not do.
+        _require_whole(decision.identity)
+        gate.require_permission(decision, shown)
+        token = await self._issue(gate, shown, decision.identity)
+        headers = [*_NO_STORE, *decision.headers]
+        if isinstance(wanted, Exchange):
+            content: dict[str, object] = {
+                "access_token": token.value,
+                "issued_token_type": wanted.issued_type,
+                "token_type": "Bearer",
+                "expires_in": max(0, token.expires_at - unix_now()),
+                "scope": ALL,
+            }
+            await respond(send, 200, json.dumps(content).encode(), content_type=_JSON, headers=headers)
+        else:
+            content = {"access_token": token.value}
+            await respond(send, 201, json.dumps(content).encode(), content_type=_JSON, headers=headers)
+
+    async def _decide(
+        self, gate: Gate, shown: GateRequest, otherwise: Callable[[], Awaitable[bool]] | None
+    ) -> Decision | None:
+        """Return the decision; None where what is to be done otherwise has answered, for who is not let in here.
+
+        Args:
+            gate: Decides.
+            shown: With the credential.
+            otherwise: Answers, and returns whether the credential is wrong there, too; None: the decision is the last word.
+        """
+        authorization = shown.intake.authorization
+        # Whoever was let in a moment ago is let in again, however many others behind one address guess.
+        if authorization is not None and gate.decider.recall(authorization, shown.presented) is not None:
+            return await gate.decide(shown)
+        async with self.attempts.one(shown.client) as tried:
+            try:
+                # Without a header the session is asked, even beside a cookie of the upstream's own.
+                decision = await (
+                    gate.decide(shown) if authorization is not None else gate.decider.decide(shown.presented())
+                )
+            except CompatAuthError as error:
+                # Who has to wait was not looked at.
+                tried.failed = error.status < 500 and not isinstance(error, TooManyRequests)
+                raise
+            if otherwise is not None and not isinstance(decision, Granted):
+                tried.failed = await otherwise()
+                return None
+            tried.failed = not isinstance(decision, Granted) and authorization is not None
+            return decision
+
+    def _require_exchangeable(self, wanted: Exchange, identity: Identity) -> None:
+        expected = _BACKENDS_OF.get(wanted.subject_type)
+        if expected is not None and identity.backend not in expected:
+            raise TokenRequestRefused("invalid_request", "subject_token: not of its subject_token_type")
+        if wanted.subject_type == ACCESS_TOKEN and identity.backend in _NO_ACCESS_TOKENS:
+            raise TokenRequestRefused("invalid_request", "subject_token: not an access token")
+        if any(audience != self.audience for audience in wanted.audiences):
+            raise TokenRequestRefused("invalid_target", "audience: tokens are made for one audience here")
+        if wanted.scope not in ("", ALL):
+            raise TokenRequestRefused("invalid_scope", "scope: the upstream knows none, so a token is for all")
+        if not _is_whole(identity):
+            raise TokenRequestRefused("invalid_scope", "subject_token: it is limited, and the new token would not be")
+
+    async def _issue(self, gate: Gate, shown: GateRequest, identity: Identity) -> Token:
+        self.attempts.count_token(identity.username)
+        authorization = shown.intake.authorization
+        credential = parse_authorization(None if authorization is None else authorization.decode("ascii"))
+        kind = PATHS[shown.path.decode("ascii")]
+
+        def record(result: str, reason: str) -> None:
+            path = shown.path.decode("ascii")
+            found = audit.Verdict(result, identity.backend, identity.username, reason, shown.method, path, shown.client)
+            audit.record(found)
+
+        try:
+            token = await gate.decider.run(shown.client, lambda: self.issue(identity, credential, kind))
+        except CompatAuthError as error:
+            record("reject" if error.status < 500 else "unavailable", f"no token: {error}")
+            raise
+        record("issue", "")
+        return token
+
+    async def _refuse(self, gate: Gate, request: GateRequest, send: Send, error: CompatAuthError) -> None:
+        if isinstance(error, IncompleteLogin):
+            await self._send_refusal(send, self.incomplete_status, str(error), [])
+        elif error.status in (401, 403):
+            detail = str(error) if isinstance(error, (InsufficientScope, MalformedCredentials)) else ""
+            headers = _challenges(gate, request, error.status, gate.decider.chain.challenges())
+            if isinstance(error, InsufficientScope):
+                headers = [(b"www-authenticate", ask_for_scope(error.needed, gate.occasion(request)).encode("ascii"))]
+            await self._send_refusal(send, error.status, detail or _DETAILS[error.status], headers)
+        else:
+            await gate.refuse(send, error, request)
+
+    async def _send_refusal(self, send: Send, status: int, detail: str, headers: RawHeaders) -> None:
+        if self.words_of_airflow:
+            body, content_type = json.dumps({"detail": detail}).encode(), _JSON
+        else:
+            body, content_type = problem_body(status, detail=detail), PROBLEM_JSON.encode()
+        await respond(send, status, body, content_type=content_type, headers=[*_NO_STORE, *headers])
+
+
+_DETAILS = {401: "Invalid credentials", 403: "Forbidden"}
+
+
+async def _require_shown(gate: Gate, request: GateRequest, identity: Identity) -> None:
+    """Return when it is the credential in the body that was accepted, and not the asker's own.
+
+    A service asks for a token with what somebody has shown to it. A module of Airflow 2 that knows the service by a header,
+    or by a proxy's word, would give it a token of its own for whatever was shown.
+
+    Raises:
+        MalformedCredentials: The same caller is accepted without it.
+    """
+    accepting = (backend for backend in gate.decider.chain.backends if backend.name == identity.backend)
+    if all(backend.depends_on_credential_only for backend in accepting):
+        return
+    bare = replace(request, intake=replace(request.intake, authorization=None, cookies=[]))
+    if isinstance(await gate.decider.decide(bare.presented()), Granted):
+        raise MalformedCredentials("a credential in the body and one elsewhere in the request; send one")
+
+
+def _require_whole(identity: Identity) -> None:
+    if not _is_whole(identity):
+        raise InsufficientScope("the credential is limited, and a token of the upstream's would not be", ALL)
+
+
+def _is_whole(identity: Identity) -> bool:
+    return identity.scopes is None or any(str(scope) == ALL for scope in identity.scopes)
+
+
+def _challenges(gate: Gate, request: GateRequest, status: int, challenges: tuple[str, ...]) -> RawHeaders:
+    if status != 401:
+        return []
+    sent = gate.rules.style.invite(challenges, gate.occasion(request))
+    return [(b"www-authenticate", challenge.encode("latin-1")) for challenge in sent]
+
+
+async def _refuse_oauth(send: Send, code: str, description: str) -> None:
+    content = {"error": code, "error_description": description}
+    await respond(send, 400, json.dumps(content).encode(), content_type=_JSON, headers=_NO_STORE)

@@ -1,0 +1,83 @@
+"""Requests for a token that the upstream itself answers: a login of its own, or a grant that only it speaks.
+
+Nobody can guess more often here than where we answer: the caller holds a place among the tries of its address, and each
+answer is a line in the audit log.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from compat_auth import audit
+from compat_auth.api.oauth.token_request import Login
+from compat_auth.crypto.personal_token_format import looks_like_one
+from compat_auth.crypto.strict_json import parse_object
+from compat_auth.gateway.middleware import Gate
+from compat_auth.http.asgi import RawHeaders, Receive, Send, replayed
+from compat_auth.http.request import GateRequest
+
+# Airflow's managers say one or the other to a wrong password or secret.
+WRONG = frozenset((401, 403))
+_BACKEND = "upstream"
+_OF_BODY = frozenset((b"content-type", b"content-length", b"transfer-encoding"))
+
+
+async def judged_by_upstream(
+    gate: Gate, request: GateRequest, body: bytes, receive: Receive, send: Send, *, username: str = ""
+) -> bool:
+    """Let the upstream answer, and return whether it has called the credential wrong.
+
+    Args:
+        gate: With the upstream behind it.
+        request: As the upstream is to see it.
+        body: The whole of it.
+        receive: For what comes after the body.
+        send: To the caller.
+        username: As claimed, for the audit log.
+
+    Raises:
+        CompatAuthError: The upstream cannot be asked, or the audit log not be written; nothing has been sent then.
+    """
+    statuses: list[int] = []
+
+    async def send_audited(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            statuses.append(message["status"])
+            audit.record(_verdict(request, message["status"], username))
+        await send(message)
+
+    await gate.let_through(request, replayed(body, receive), send_audited)
+    return not WRONG.isdisjoint(statuses)
+
+
+def may_see(login: Login) -> bool:
+    """Return whether the upstream may see a login: a personal token is a secret of ours, wherever somebody typed it."""
+    return not (looks_like_one(login.username) or looks_like_one(login.password))
+
+
+def as_json(request: GateRequest, login: Login) -> tuple[GateRequest, bytes]:
+    """Return the request and the body of a login in Airflow's own words: FabAuthManager reads no form."""
+    body = json.dumps({"username": login.username, "password": login.password}).encode()
+    kept: RawHeaders = [header for header in request.intake.kept if header[0] not in _OF_BODY]
+    kept += [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    return replace(request, intake=replace(request.intake, kept=kept)), body
+
+
+def holds_no_text(body: bytes) -> bool:
+    """Return whether a user name or a password in JSON is no text: FabAuthManager fails at such a one with 500."""
+    try:
+        found = parse_object(body)
+    except ValueError:
+        return False
+    return any(not isinstance(found.get(name) or "", str) for name in ("username", "password"))
+
+
+def _verdict(request: GateRequest, status: int, username: str) -> audit.Verdict:
+    if status < 300:
+        result, reason = "issue", ""
+    else:
+        result, reason = "unavailable" if status >= 500 else "reject", f"the upstream's own login answered {status}"
+    path = request.path.decode("ascii")
+    return audit.Verdict(result, _BACKEND, username, reason, request.method, path, request.client)

@@ -1,0 +1,10 @@
+"""The audit log: one line for each decision, and a count of the lines that could not be written.
+
+Imports: `compat_auth.errors` and the tools.
+"""
+
+from __future__ import annotations
+
+from compat_auth.audit.log import Verdict, logger, record
+
+__all__ = ["Verdict", "logger", "record"]

@@ -1,0 +1,167 @@
+"""Lines of the audit log that could not be written are counted, and said as soon as the log works again.
+
+Where the operator wants it, requests are refused meanwhile. A full disk (ENOSPC, EDQUOT), a broken one (EIO) and a pipe that nobody reads (EPIPE) are all the same here.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, TextIO
+
+from compat_auth.audit import log
+from compat_auth.errors import BackendUnavailable
+
+# How often requests that are refused for it find out whether the log works again.
+_RETRY_S = 1.0
+
+
+class AuditLosses:
+    """Counts for this process. Any thread may use it.
+
+    Attributes:
+        may_refuse: Requests are refused while the log cannot be written.
+        lost: Lines, since the process began.
+        is_failing: Whether the last attempt to write failed.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self.may_refuse = False
+        self.lost = 0
+        self.is_failing = False
+        self._untold = 0
+        self._first = self._last = 0.0
+        self._now, self._monotonic = now, monotonic
+        self._lock = threading.Lock()
+        self._write: Callable[[str], None] | None = None
+        self._tried = float("-inf")
+
+    def count(self, write: Callable[[str], None]) -> None:
+        """Count a line that could not be written.
+
+        Args:
+            write: Writes a line of the audit log, once it can; raises OSError or ValueError.
+        """
+        with self._lock:
+            self.is_failing = True
+            self._write, self._tried = write, self._monotonic()
+            self._first = self._first if self._untold else self._now()
+            self._last = self._now()
+            self._untold += 1
+            self.lost += 1
+
+    def tell(self, write: Callable[[str], None]) -> None:
+        """Write how many lines are missing, where some are and nobody has been told.
+
+        Raises:
+            OSError, ValueError: It cannot be written.
+        """
+        with self._lock:
+            if self._untold:
+                write(self._message())
+            self._untold = 0
+            self.is_failing = False
+
+    def try_again(self) -> None:
+        """Find out whether the log works again, unless that was tried a moment ago."""
+        with self._lock:
+            now, write = self._monotonic(), self._write
+            if not self.is_failing or write is None or now - self._tried < _RETRY_S:
+                return
+            self._tried = now
+        try:
+            self.tell(write)
+        except (OSError, ValueError):
+            return
+
+    def require_log(self) -> None:
+        """Return where requests may be answered.
+
+        Raises:
+            BackendUnavailable: The log cannot be written, and the operator wants no request without it.
+        """
+        if self.may_refuse and self.is_failing:
+            self.try_again()
+            if self.is_failing:
+                raise BackendUnavailable("the audit log cannot be written; free its disk, or see [audit] when_full")
+
+    def _message(self) -> str:
+        first, last = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)) for at in (self._first, self._last))
+        lines = "1 audit line was" if self._untold == 1 else f"{self._untold} audit lines were"
+        event = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._now())),
+            "event": "lost",
+            "lines": self._untold,
+            "reason": f"{lines} lost between {first} and {last}",
+        }
+        return json.dumps(event)
+
+
+LOSSES = AuditLosses()
+"""Of this process."""
+
+
+if TYPE_CHECKING:
+    _StreamHandler = logging.StreamHandler[TextIO]
+else:
+    # Python 3.10 has no such subscript.
+    _StreamHandler = logging.StreamHandler
+
+
+class LogHandler(_StreamHandler):
+    """Writes each line at once and whole, or counts it as lost where it belongs to the audit log.
+
+    Args:
+        stream: Where to; standard error.
+        losses: Counts.
+    """
+
+    def __init__(self, stream: TextIO, losses: AuditLosses = LOSSES) -> None:
+        super().__init__(stream)
+        self._losses = losses
+        self._torn = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        is_audit = record.name == log.logger.name
+        try:
+            line = self.format(record)
+        except Exception:  # noqa: BLE001  # as logging itself does
+            self.handleError(record)
+            return
+        try:
+            self._losses.tell(self._write_event)
+            self._write(line)
+        except (OSError, ValueError):
+            if is_audit:
+                self._losses.count(self._write_event)
+
+    def _write_event(self, event: str) -> None:
+        record = logging.LogRecord(log.logger.name, logging.WARNING, "", 0, "%s", (event,), None)
+        self._write(self.format(record))
+
+    def _write(self, line: str) -> None:
+        """Write a line past every buffer: what stands in one would come out later, though it was counted as lost."""
+        try:
+            descriptor = self.stream.fileno()
+        except io.UnsupportedOperation:
+            self.stream.write(line + self.terminator)
+            self.stream.flush()
+            return
+        left = f"{self.terminator if self._torn else ''}{line}{self.terminator}".encode(errors="backslashreplace")
+        while left:
+            written = os.write(descriptor, left)
+            left = left[written:]
+            self._torn = bool(left)
+
+
+def refuse_without_log(may_refuse: bool) -> None:
+    """Say whether requests are refused while the audit log cannot be written."""
+    LOSSES.may_refuse = may_refuse
+    if LOSSES.require_log not in log.checks:
+        log.checks.append(LOSSES.require_log)

@@ -1,0 +1,282 @@
+"""Unmodified Airflow 2 auth modules, run as backends.
+
+Airflow 2's contract (`airflow.api_connexion.security.check_authentication`): a module with `init_app(app)` and
+`requires_authentication(function)`; the chain called `requires_authentication(Response)()` and took status 200 for
+a yes. The user was then whoever flask-login's `current_user`, else `g.user`, named.
+
+Where a module cannot say what it means, we read it so that it fails closed: a yes counts only when the module has
+called the function it guards and has named an active user. A module that cannot run, or that has failed to import a
+name of Airflow's and goes on without, lets nobody in: what it would have judged is 503.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from types import ModuleType
+from typing import Any, ClassVar, Protocol, cast
+
+import flask
+from flask import Flask, Response
+from flask_login import LoginManager, current_user
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as BaseResponse
+
+from compat_auth.audit.failures import describe_accident, where_raised
+from compat_auth.authn.airflow2.import_notes import failed_import
+from compat_auth.authn.users.objects import identity_of, is_disabled
+from compat_auth.backend import EVERY_KIND, Backend, CredentialKind
+from compat_auth.concurrency.one_at_a_time import Turn, alone
+from compat_auth.credentials import Absent, Bearer, Credential
+from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.outcome import MODULE_ENVIRON, Accept, Outcome, Reject, Skip
+
+logger = logging.getLogger("compat_auth.legacy")
+
+# What a success may add to the final answer; a module's cookies, redirects and body stay behind.
+_SUCCESS_HEADERS = frozenset(("www-authenticate", "authentication-info"))
+
+# Where a module, or flask-login for it, leaves the user.
+_NAMES_A_USER = ("user", "_login_user")
+# What the log, or `compat-auth check`, has said of modules that cannot run: once in a process.
+_said: set[str] = set()
+
+
+class LegacyModule(Protocol):
+    """What Airflow 2 asked of an auth backend module."""
+
+    def init_app(self, app: Flask) -> Any:
+        """Make the module ready for the app."""
+        ...
+
+    def requires_authentication(self, function: Any) -> Any:
+        """Return the function, guarded."""
+        ...
+
+
+class LegacyBackend(Backend):
+    """An Airflow 2 auth module in our chain.
+
+    Args:
+        module: The module, or any object with its two functions.
+        name: Its dotted name, for messages.
+        thread_safe: Several requests may be in it at once.
+        reads_body: It may look at the request's body.
+        timeout_s: Seconds that a request waits for others to leave it.
+        imported_as: The module that was imported under watch for it; "" where none was.
+    """
+
+    kinds: ClassVar[frozenset[CredentialKind]] = EVERY_KIND
+    # Nobody knows what an old module looks at: nothing that comes after it may be remembered.
+    depends_on_credential_only: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        module: ModuleType | LegacyModule,
+        name: str,
+        *,
+        thread_safe: bool = False,
+        reads_body: bool = True,
+        timeout_s: float = 30,
+        imported_as: str = "",
+    ) -> None:
+        for function in ("init_app", "requires_authentication"):
+            if not callable(getattr(module, function, None)):
+                raise ConfigError(f"auth_backends: {name}: has no {function}(); Airflow 2's contract needs it")
+        self._module = cast("LegacyModule", module)
+        self.name = name
+        self.one_at_a_time = not thread_safe
+        self.reads_body = reads_body
+        self._timeout_s = timeout_s
+        self._imported_as = imported_as
+        self._failed_start = ""
+
+    def init_app(self, app: Flask, *, quiet: bool = False) -> None:
+        """Call the module's own `init_app`, once for each app; a module that cannot start never stops the app."""
+        seen: set[str] = app.extensions.setdefault("compat_auth_legacy", set())
+        if self.name in seen:
+            return
+        seen.add(self.name)
+        try:
+            with self._turn():
+                self._module.init_app(app)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:  # noqa: BLE001  # sys.exit() in a module must not end Airflow's API server
+            self._failed_start = f"init_app() raised {type(exc).__name__} at {where_raised(exc)}"
+        if not quiet:
+            self._say_problem()
+
+    def probe(self) -> str:
+        """Start the module in an app of its own; see `Backend.probe`."""
+        app = Flask("compat_auth check")
+        app.secret_key = "compat_auth check"  # noqa: S105  # signs nothing that leaves here
+        cast("Any", LoginManager(app)).user_loader(_no_user)
+        self.init_app(app, quiet=True)
+        if problem := self._problem():
+            _said.add(problem)
+            raise ConfigError(problem)
+        threads = "one request at a time" if self.one_at_a_time else "several requests at once"
+        return f"module of Airflow 2, {threads}, {'may look at' if self.reads_body else 'ignores'} bodies"
+
+    def _problem(self) -> str:
+        """Return why the module lets nobody in and what to do, or ""."""
+        if failed := self._imported_as and failed_import(self._imported_as):
+            return (
+                f"auth_backends: {self.name}: {failed}; install what has the name here, or take the import out: "
+                "what an old module does without Airflow cannot be trusted"
+            )
+        if self._failed_start:
+            return f"auth_backends: {self.name}: {self._failed_start}; mend the module and restart"
+        return ""
+
+    def _say_problem(self) -> str:
+        problem = self._problem()
+        if problem:
+            _say_once(problem)
+        return problem
+
+    def _require_sound(self) -> None:
+        if self._say_problem():
+            raise BackendUnavailable(f"backend {self.name}: cannot run; compat-auth check says why")
+
+    def _turn(self) -> AbstractContextManager[Turn]:
+        return alone(f"backend {self.name}", self._timeout_s) if self.one_at_a_time else nullcontext(Turn())
+
+    def authenticate(self, credential: Credential) -> Outcome:
+        """Run the module on the current request; see `Backend.authenticate`."""
+        self._require_sound()
+        make: Callable[[], dict[str, Any]] | None = flask.request.environ.get(MODULE_ENVIRON)
+        with self._turn() as turn:
+            if make is None:
+                outcome = self._run_here(credential)
+            else:
+                # A request of its own: what one module has read of the body, the next one still has to see.
+                with flask.current_app.request_context(make()):
+                    outcome = self._run_here(credential)
+            self._require_sound()
+            if isinstance(outcome, Accept):
+                turn.keep()
+        return outcome
+
+    def _run_here(self, credential: Credential) -> Outcome:
+        session, modified = dict(flask.session), flask.session.modified
+        named = {name: flask.g.get(name) for name in _NAMES_A_USER if name in flask.g}
+        accepted = False
+        try:
+            outcome = self._run(credential)
+            accepted = isinstance(outcome, Accept)
+            return outcome
+        finally:
+            if not accepted:
+                # Whom a module names before it refuses must not be the user of the next one.
+                for name in _NAMES_A_USER:
+                    flask.g.pop(name, None)
+                for name, user in named.items():
+                    setattr(flask.g, name, user)
+            if dict(flask.session) != session:
+                # login_user() writes a session; the app's own must stay as it was, and no cookie may be set.
+                flask.session.clear()
+                flask.session.update(session)
+                flask.session.modified = modified
+
+    def _run(self, credential: Credential) -> Outcome:
+        called: list[bool] = []
+
+        def granted(*_args: Any, **_kwargs: Any) -> Response:
+            called.append(True)
+            return Response()
+
+        if not isinstance(credential, Absent) and (manager := _login_manager()) is not None:
+            # An explicit credential beats a cookie: a module that only asks who is logged in must not see the cookie's.
+            flask.g._login_user = manager.anonymous_user()  # noqa: SLF001
+        try:
+            response: BaseResponse = flask.make_response(self._module.requires_authentication(granted)())
+            user = self._named_user()
+        except HTTPException as exc:
+            # flask.abort() is an answer, not an accident.
+            response, user = exc.get_response(flask.request.environ), None
+        except BackendUnavailable:
+            raise
+        except KeyboardInterrupt:
+            raise
+        except BaseException as exc:
+            # sys.exit() among it, which must not end a worker. Third-party code may raise anything; whatever it is, the source could not be asked.
+            logger.error("backend %s raised; the request is answered 503: %s", self.name, describe_accident(exc))  # noqa: TRY400  # not its message
+            raise BackendUnavailable(f"backend {self.name}: raised {type(exc).__name__}") from exc
+        if called and 200 <= response.status_code < 300:
+            return self._accept(user, response)
+        return self._refuse(credential, response)
+
+    @staticmethod
+    def _named_user() -> object:
+        if _login_manager() is not None and current_user.is_authenticated:
+            return cast("object", current_user)
+        return cast("object", flask.g.get("user"))
+
+    def _accept(self, user: object, response: BaseResponse) -> Outcome:
+        if user is not None and is_disabled(user):
+            return Reject("the user is disabled")
+        identity = identity_of(user, backend=self.name)
+        if identity is None:
+            return Reject("let the request in but named no user", status=403)
+        headers = tuple((name, value) for name, value in response.headers if name.lower() in _SUCCESS_HEADERS)
+        return Accept(identity, headers)
+
+    def _refuse(self, credential: Credential, response: BaseResponse) -> Outcome:
+        challenges = tuple(response.headers.getlist("WWW-Authenticate")) if response.status_code == 401 else ()
+        if response.status_code >= 500:
+            raise BackendUnavailable(f"backend {self.name}: answered {response.status_code}")
+        # A module that invites Basic and refuses Basic has judged its own kind. Bearer is a slot that many
+        # kinds share, the upstream's own JWT among them: its refusal judges nothing.
+        if isinstance(credential, (Absent, Bearer)):
+            return Skip(challenges)
+        if any(challenge.split(" ", 1)[0].lower() == credential.scheme.lower() for challenge in challenges):
+            return Reject(f"refused with {response.status_code}", challenges=challenges)
+        return Skip(challenges)
+
+
+class BrokenModule(Backend):
+    """An Airflow 2 module that cannot run: whatever comes to it is 503, and the rest of the chain stays behind it.
+
+    Args:
+        name: Its dotted name.
+        problem: Why it cannot run, and what to do.
+    """
+
+    kinds: ClassVar[frozenset[CredentialKind]] = EVERY_KIND
+    depends_on_credential_only: ClassVar[bool] = False
+
+    def __init__(self, name: str, problem: str) -> None:
+        self.name = name
+        self.problem = problem
+
+    def init_app(self, app: Flask) -> None:
+        """Say in the log what is wrong."""
+        del app
+        _say_once(self.problem)
+
+    def probe(self) -> str:
+        """Say what is wrong; see `Backend.probe`."""
+        _said.add(self.problem)
+        raise ConfigError(self.problem)
+
+    def authenticate(self, credential: Credential) -> Outcome:
+        """Raise BackendUnavailable."""
+        del credential
+        raise BackendUnavailable(f"backend {self.name}: cannot run; compat-auth check says why")
+
+
+def _say_once(problem: str) -> None:
+    if problem not in _said:
+        _said.add(problem)
+        logger.error("%s; until then requests that come to it are answered 503; see compat-auth check", problem)
+
+
+def _no_user(_user_id: str) -> None:
+    return None
+
+
+def _login_manager() -> Any:
+    return getattr(flask.current_app, "login_manager", None)

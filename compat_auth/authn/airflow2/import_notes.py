@@ -1,0 +1,111 @@
+"""Which of Airflow's names the site's own modules have failed to import; see `compat_auth.authn.airflow2.imports`.
+
+The notes are the process's own, because `sys.meta_path` is. Any thread may call.
+"""
+
+from __future__ import annotations
+
+import sys
+import sysconfig
+import threading
+from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+ROOTS = frozenset(("airflow", "flask_appbuilder"))
+"""Top-level names of Airflow 2 that a module may lean on."""
+OURS = frozenset(("compat_auth", "compat_auth_backends"))
+"""Our own top-level names; their imports are not watched."""
+
+_INSTALLED = frozenset(("site-packages", "dist-packages"))
+_STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
+
+_lock = threading.Lock()
+_watched: set[str] = set()
+_auth_packages: set[str] = set()
+_failures: dict[str, str] = {}
+_uses: dict[str, set[str]] = {}
+
+
+def note_auth_module(name: str) -> None:
+    """Note that a module is an auth module, so that its whole package is the site's own, installed or not."""
+    with _lock:
+        _auth_packages.add(name.partition(".")[0])
+
+
+def note_watched(name: str) -> None:
+    """Note that the failures of a module are noted from now on."""
+    with _lock:
+        _watched.add(name)
+
+
+def is_watched(name: str) -> bool:
+    """Return whether the failures of a module are noted."""
+    return name in _watched
+
+
+def note_failure(importer: str, wanted: str) -> None:
+    """Note that a module cannot import a name."""
+    failure = f"{importer} cannot import {wanted}"
+    with _lock:
+        # Of "airflow" and "airflow.www" the second says more.
+        if importer not in _failures or failure.startswith(f"{_failures[importer]}."):
+            _failures[importer] = failure
+
+
+def note_use(importer: str, *used: str) -> None:
+    """Note that a module uses others; those that are not watched, and so not the site's, do not count."""
+    with _lock:
+        for name in used:
+            # A submodule brings its packages along.
+            _uses.setdefault(importer, set()).update(_watched.intersection((name, *packages_of(name))))
+
+
+def failed_import(name: str) -> str:
+    """Return which of Airflow's names the module, or one of the site's that it uses, failed to import; "" for none."""
+    if not _failures:
+        return ""
+    with _lock:
+        seen: set[str] = set()
+        waiting = {name, *packages_of(name)}
+        while waiting:
+            user = waiting.pop()
+            if user in _failures:
+                return _failures[user]
+            seen.add(user)
+            waiting |= _uses.get(user, set()) - seen
+    return ""
+
+
+def packages_of(name: str) -> Iterator[str]:
+    """Yield the names of the packages that a module is in, innermost first."""
+    while "." in name:
+        name = name.rpartition(".")[0]
+        yield name
+
+
+def is_root(name: str) -> bool:
+    """Return whether a dotted name is one of Airflow's."""
+    return name.partition(".")[0] in ROOTS
+
+
+def is_sites(spec: ModuleSpec | None) -> bool:
+    """Return whether a module is the site's own: not installed, or in the package of an auth module."""
+    if spec is None or not spec.origin or not spec.origin.endswith((".py", ".pyc")):
+        return False
+    top = spec.name.partition(".")[0]
+    if top in ROOTS | OURS:
+        return False
+    is_installed = not _INSTALLED.isdisjoint(spec.origin.replace("\\", "/").split("/"))
+    if not is_installed and spec.origin.startswith(_STANDARD):
+        return False
+    return not is_installed or top in _auth_packages
+
+
+def has_name(module: ModuleType, name: str) -> bool:
+    """Return whether `from module import name` finds the name in a module that was imported."""
+    try:
+        getattr(module, name)
+    except Exception:  # noqa: BLE001  # a module's __getattr__ may raise anything
+        return f"{module.__name__}.{name}" in sys.modules
+    return True

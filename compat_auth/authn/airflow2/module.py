@@ -1,0 +1,80 @@
+"""Airflow 2's contract for a backend's module, made from a backend class.
+
+Airflow 2 named a *module* in `[api] auth_backends`, with `init_app(app)` and `requires_authentication(function)`. A
+module of ours keeps that door open with two lines::
+
+    CLIENT_AUTH = None
+    init_app, requires_authentication = airflow2_contract("basic_auth", BasicAuthBackend)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any, cast
+
+import flask
+
+from compat_auth.backend import Backend
+from compat_auth.config import Settings, load_settings, parse_settings
+from compat_auth.errors import ConfigError
+from compat_auth.guard import View
+from compat_auth.http.header_values import shield_cookies
+
+CONFIG_KEY = "COMPAT_AUTH"
+_EXTENSION = "compat_auth_modules"
+
+
+def airflow2_contract(
+    name: str, backend_class: type[Backend]
+) -> tuple[Callable[[flask.Flask], None], Callable[[View], View]]:
+    """Return `init_app` and `requires_authentication` for the module that holds a backend class.
+
+    Args:
+        name: The backend's name in the configuration.
+        backend_class: Set up once for each app, from `app_settings`.
+    """
+
+    def init_app(app: flask.Flask) -> None:
+        """Make the backend ready inside this Flask app; calling it twice is harmless.
+
+        Raises:
+            ConfigError: A setting is missing or wrong.
+        """
+        backends = app.extensions.setdefault(_EXTENSION, {})
+        if name not in backends:
+            backend = backend_class.from_settings(app_settings(app))
+            backend.name = name
+            backend.init_app(app)
+            backends[name] = backend
+            shield_cookies(app)
+
+    def requires_authentication(function: View) -> View:
+        """Return the view, so wrapped that it runs only for a caller whom this backend vouches for."""
+
+        @wraps(function)
+        def decorated(*args: Any, **kwargs: Any) -> Any:
+            backend = cast("dict[str, Backend]", flask.current_app.extensions.get(_EXTENSION, {})).get(name)
+            if backend is None:
+                raise ConfigError(f"{name}: not ready in this app; call init_app(app) before the first request")
+            return backend.requires_authentication(function)(*args, **kwargs)
+
+        return decorated
+
+    return init_app, requires_authentication
+
+
+def app_settings(app: flask.Flask) -> Settings:
+    """Return the settings of a Flask app: `app.config["COMPAT_AUTH"]`, settings or a mapping; else those of the process.
+
+    Raises:
+        ConfigError: A setting is wrong, or a file cannot be read.
+    """
+    given = cast("Mapping[str, object]", app.config).get(CONFIG_KEY)
+    if given is None:
+        return load_settings()
+    if isinstance(given, Settings):
+        return given
+    if isinstance(given, Mapping):
+        return parse_settings(cast("Mapping[str, Any]", given), origin=f"app.config[{CONFIG_KEY!r}]")
+    raise ConfigError(f"app.config[{CONFIG_KEY!r}]: neither Settings nor a mapping; see compat_auth.config")

@@ -1,0 +1,228 @@
+"""Find backends by the names that a configuration may use.
+
+A name is a short name or any entry point of the group `compat_auth.backends`, a dotted class, a module with Airflow 2's
+contract (dotted, or at the top of Python's path), or one of Airflow's own dotted names, which stand for ours. A name
+that is not found stops the start: a chain with a hole is never served. A module of Airflow 2 that is there and cannot
+run does not: it stays in the chain, and what comes to it is 503.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import sys
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import cast
+
+from compat_auth.audit.failures import where_raised
+from compat_auth.authn.airflow2.backend import BrokenModule, LegacyBackend, LegacyModule
+from compat_auth.authn.airflow2.imports import import_watched
+from compat_auth.backend import Backend
+from compat_auth.config import Settings
+from compat_auth.errors import BackendNotFound, ConfigError
+
+GROUP = "compat_auth.backends"
+
+# "basic_auht" is 0.9 like "basic_auth", "site_auth" 0.74.
+_MISSPELT = 0.85
+_AIRFLOW = (
+    "airflow.api.auth.backend",
+    "airflow.auth.managers.fab.api.auth.backend",
+    "airflow.providers.fab.auth_manager.api.auth.backend",
+)
+AIRFLOW_NAMES: dict[str, str] = {
+    **{
+        f"{package}.{module}": ours
+        for package in _AIRFLOW
+        for module, ours in (
+            ("basic_auth", "basic_auth"),
+            ("kerberos_auth", "kerberos"),
+            ("session", "session"),
+            ("deny_all", "deny_all"),
+            ("default", "default"),
+        )
+    },
+    "airflow.contrib.auth.backends.password_auth": "basic_auth",
+    "airflow.contrib.auth.backends.kerberos_auth": "kerberos",
+    "airflow.providers.google.common.auth_backend.google_openid": "google_openid",
+}
+"""Airflow's dotted names (2.x `[api] auth_backends`, 3.x `[fab] auth_backends`) and what stands in for them here."""
+
+
+class _CannotRun(ConfigError):
+    """A module of Airflow 2 is there and cannot run here."""
+
+
+def installed_backends() -> dict[str, EntryPoint]:
+    """Return what is installed, by short name, sorted."""
+    return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
+
+
+def load_chain(settings: Settings) -> tuple[Backend, ...]:
+    """Return the configured backends in the configured order.
+
+    Raises:
+        ConfigError: The list is empty, repeats a backend or has an empty item; says at which position.
+        BackendNotFound: A name means nothing here.
+    """
+    names = settings.auth_backends
+    if not names and settings.token.strategy == "in_process":
+        # Airflow goes on without us, and judges what is its own.
+        return ()
+    if not names or names == [""]:
+        raise ConfigError('auth_backends: empty; name at least one backend, or "deny_all" to let nobody in')
+    backends: list[Backend] = []
+    _require_known(settings)
+    for position, name in enumerate(names):
+        where = f"auth_backends[{position}]"
+        if not name:
+            raise ConfigError(f"{where}: empty name (a comma too many?)")
+        backend = _load_whatever(name, where, settings)
+        backend.configured_as = name
+        if backend.name in [earlier.name for earlier in backends]:
+            raise ConfigError(f"{where}: {name!r} is {backend.name!r}, which is in the list already; remove one")
+        backends.append(backend)
+    return tuple(backends)
+
+
+def _require_known(settings: Settings) -> None:
+    modules = settings.airflow2_modules
+    for key, names in (("thread_safe", modules.thread_safe), ("ignore_body", modules.ignore_body)):
+        for name in names:
+            if name not in settings.auth_backends:
+                raise ConfigError(f"airflow2_modules.{key}: {name!r} is not in auth_backends; spell it as there")
+
+
+def _load_whatever(name: str, where: str, settings: Settings) -> Backend:
+    """Return the backend of a name; a module that cannot run never stops a start, and lets nobody in.
+
+    Raises:
+        ConfigError: A backend that is no module of Airflow 2 cannot be set up.
+        BackendNotFound: The name means nothing here, and this is not Airflow: its API server starts all the same.
+    """
+    try:
+        return _load(name, where, settings)
+    except _CannotRun as exc:
+        return BrokenModule(name, str(exc))
+    except BackendNotFound as exc:
+        if settings.token.strategy != "in_process" or _is_misspelt(name):
+            raise
+        return BrokenModule(name, str(exc))
+
+
+def _is_misspelt(name: str) -> bool:
+    """Return whether a name is nearly that of an installed backend, which a site would not give a module of its own."""
+    return bool(difflib.get_close_matches(name, installed_backends(), n=1, cutoff=_MISSPELT))
+
+
+def _load(name: str, where: str, settings: Settings) -> Backend:
+    short = AIRFLOW_NAMES.get(name, name)
+    found = installed_backends().get(short)
+    if found is not None:
+        return _from_class(_load_entry_point(found, where), short, where, settings)
+    if "." in short or (short == name and _is_module(name)):
+        return _from_dotted(short, where, settings)
+    installed = installed_backends()
+    near = difflib.get_close_matches(short, installed, n=1)
+    hint = f"did you mean {near[0]!r}?" if near else "is its package installed?"
+    alias = f" (what {name!r} stands for)" if short != name else ""
+    raise BackendNotFound(f"{where}: no backend named {short!r}{alias}; {hint} installed: {', '.join(installed)}")
+
+
+def _is_module(name: str) -> bool:
+    # Airflow 2 sites kept a module of their own in Airflow's config folder, which is on its path: no dot in the name.
+    if not name.isidentifier() or name.startswith("_") or name in AIRFLOW_NAMES.values():
+        return False
+    return importlib.util.find_spec(name) is not None
+
+
+def _load_entry_point(point: EntryPoint, where: str) -> object:
+    try:
+        return point.load()
+    except ImportError as exc:
+        raise ConfigError(
+            f"{where}: {point.name}: cannot be imported ({exc}); run: pip install 'compat_auth[{point.name}]'"
+        ) from exc
+
+
+def _from_dotted(path: str, where: str, settings: Settings) -> Backend:
+    if not all(part.isidentifier() for part in path.split(".")):
+        raise BackendNotFound(f"{where}: {path}: neither a module nor a class: not a dotted name")
+    module_path, _, attribute = path.rpartition(".")
+    if _is_backend(known := getattr(sys.modules.get(module_path), attribute, None)):
+        return _from_class(known, path, where, settings)
+    try:
+        return _from_module(_import(path, where), path, settings)
+    except ModuleNotFoundError as exc:
+        # Only "this very path is not a module" means that it may be a class; a module that exists and lacks
+        # a dependency of its own has to say so.
+        if exc.name is None or not (path == exc.name or path.startswith(f"{exc.name}.")):
+            raise _lacking(path, where, f"needs a module that is not installed: {exc.name}") from exc
+    except ImportError as exc:
+        raise _lacking(path, where, f"cannot be imported: {exc}") from exc
+    try:
+        found = getattr(_import(module_path, where), attribute)
+    except (ImportError, AttributeError, ValueError) as exc:
+        raise BackendNotFound(
+            f"{where}: {path}: neither a module nor a class in one; is its folder on PYTHONPATH, its package installed?"
+        ) from exc
+    return _from_class(found, path, where, settings, module_path)
+
+
+def _is_backend(found: object) -> bool:
+    return isinstance(found, type) and issubclass(found, Backend)
+
+
+def _import(path: str, where: str) -> ModuleType:
+    """Return the module.
+
+    Raises:
+        ImportError: As the import raises it.
+        _CannotRun: The import raises anything else.
+    """
+    try:
+        return import_watched(path)
+    except (ImportError, KeyboardInterrupt):
+        raise
+    except BaseException as exc:
+        # Not its message: it may hold what the module has read.
+        problem = f"raised {type(exc).__name__} at {where_raised(exc)} when it was imported; mend the module"
+        raise _CannotRun(f"{where}: {path}: {problem}") from exc
+
+
+def _lacking(path: str, where: str, problem: str) -> ConfigError:
+    # Classes are ours to set up as they say; only a module of Airflow 2 was never meant for this place.
+    is_class = path.rpartition(".")[2][:1].isupper()
+    error = ConfigError if is_class else _CannotRun
+    return error(f"{where}: {path}: {problem}")
+
+
+def _from_module(module: ModuleType | LegacyModule, path: str, settings: Settings, imported_as: str = "") -> Backend:
+    modules = settings.airflow2_modules
+    if not any(hasattr(module, name) for name in ("init_app", "requires_authentication")):
+        # No auth module at all, so the name is wrong.
+        raise BackendNotFound(f"auth_backends: {path}: has no init_app(); Airflow 2's contract needs it")
+    try:
+        return LegacyBackend(
+            module,
+            path,
+            thread_safe=path in modules.thread_safe,
+            reads_body=path not in modules.ignore_body,
+            timeout_s=settings.serve.backend_timeout_s,
+            imported_as=imported_as or path,
+        )
+    except ConfigError as exc:
+        raise _CannotRun(str(exc)) from exc
+
+
+def _from_class(found: object, name: str, where: str, settings: Settings, imported_as: str = "") -> Backend:
+    if isinstance(found, ModuleType):
+        return _from_module(import_watched(found.__name__), name, settings, found.__name__)
+    if not isinstance(found, type):
+        raise ConfigError(f"{where}: {name}: is a {type(found).__name__}, not a class or module")
+    if issubclass(found, Backend):
+        backend = found.from_settings(settings)
+        backend.name = name
+        return backend
+    return _from_module(cast("LegacyModule", found()), name, settings, imported_as or found.__module__)

@@ -1,0 +1,142 @@
+"""The word that a user or a credential is no longer good, for whatever remembers what was checked a moment ago.
+
+Who revokes writes that down first, where checks read it, and announces it then: a check that begins after the
+announcement finds it written, and one that began before hears of it while under way.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from flask import Flask
+
+from compat_auth.config import Settings
+from compat_auth.crypto.aead import SealedBoxes, sharing_secrets
+from compat_auth.identity import Identity
+from compat_auth.store.redis.client import RedisConnection
+from compat_auth.store.redis.pubsub import RedisChannel
+
+# How long what can be revoked is believed where a revocation elsewhere may not be heard.
+UNHEARD_S = 1.0
+# And where it is heard, unless its sender reaches the store but not the channel.
+HEARD_S = 60.0
+_EXTENSION = "compat_auth_revocations"
+_PURPOSE = "revocations"
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """What is revoked: all that a user has, one credential, or both.
+
+    Attributes:
+        username: The user, or "".
+        credential_id: `Identity.credential_id` of the credential, or "".
+    """
+
+    username: str = ""
+    credential_id: str = ""
+
+    def concerns(self, identity: Identity) -> bool:
+        """Return whether a grant to the identity has to be forgotten; when in doubt, it has."""
+        if self.credential_id and self.credential_id == identity.credential_id:
+            return True
+        # Sources spell the name of one user differently, and forgetting somebody else costs only a check.
+        return bool(self.username) and self.username.casefold() == identity.username.casefold()
+
+
+Heard = Callable[[Revocation | None], None]
+
+
+class Channel(Protocol):
+    """To and from the other processes; see `compat_auth.store.redis.pubsub`."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether what others send is heard now; asking begins to listen."""
+        ...
+
+    def listen(self, heard: Callable[[bytes | None], None]) -> None:
+        """Have each message shown to a callback, and None where something may have been missed."""
+        ...
+
+    def send(self, message: bytes) -> None:
+        """Send a message to all, now or as soon as possible."""
+        ...
+
+
+class Revocations:
+    """Tells all of a process what is revoked, and other processes by a channel; any thread may use it.
+
+    Args:
+        channel: None: other processes neither hear nor are heard.
+    """
+
+    def __init__(self, channel: Channel | None = None) -> None:
+        self._lock = threading.Lock()
+        self._listeners: tuple[Heard, ...] = ()
+        self._channel = channel
+        if channel is not None:
+            channel.listen(self._take)
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Revocations:
+        """Return the revocations of this process, joined to those of others where `redis_url` is set.
+
+        Raises:
+            ConfigError: The URL cannot work, or there is no secret to seal messages with.
+        """
+        url = settings.redis_url.get_secret_value()
+        if not url:
+            return cls()
+        return cls(RedisChannel(RedisConnection(url), SealedBoxes(sharing_secrets(settings), _PURPOSE)))
+
+    @property
+    def hears_all(self) -> bool:
+        """Whether what other processes announce is heard here now; where not, believe for `UNHEARD_S` at most.
+
+        Asking begins to listen, in the process that asks.
+        """
+        return self._channel is not None and self._channel.is_connected
+
+    def announce(self, revocation: Revocation) -> None:
+        """Let everybody who listens forget; to be called once the revocation is written down."""
+        self._tell(revocation)
+        if self._channel is not None:
+            self._channel.send(json.dumps([revocation.username, revocation.credential_id]).encode())
+
+    def listen(self, callback: Heard) -> None:
+        """Have a callback called for each revocation, from any thread, for as long as the process lives.
+
+        Args:
+            callback: Must be quick and raise nothing. None: something may have been missed, so forget everything that
+                is believed for longer than `UNHEARD_S` because revocations are heard.
+        """
+        with self._lock:
+            self._listeners = (*self._listeners, callback)
+
+    def _take(self, message: bytes | None) -> None:
+        self._tell(None if message is None else Revocation(*json.loads(message)))
+
+    def _tell(self, revocation: Revocation | None) -> None:
+        for callback in self._listeners:
+            callback(revocation)
+
+
+def revocations_of(app: Flask, settings: Settings | None = None) -> Revocations:
+    """Return the revocations of a Flask app, so that what one part of it revokes is known to all others at once.
+
+    Args:
+        app: The app.
+        settings: Where the app has none yet, these make them; None makes those of one process.
+
+    Raises:
+        ConfigError: See `Revocations.from_settings`.
+    """
+    if _EXTENSION not in app.extensions:
+        app.extensions[_EXTENSION] = Revocations() if settings is None else Revocations.from_settings(settings)
+    found: Revocations = app.extensions[_EXTENSION]
+    return found

@@ -1,0 +1,139 @@
+"""From a vouched-for name (principal, e-mail, subject) to the user that the upstream knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from compat_auth.authn.users.directories import load_user_directories
+from compat_auth.authn.users.last_answers import LastAnswers
+from compat_auth.config import Settings
+from compat_auth.directory import DirectoryUser, UserDirectory
+from compat_auth.errors import NoSuchUser, UnknownUser
+from compat_auth.identity import Identity
+from compat_auth.outcome import Accept, Reject
+
+
+class Lookup:
+    """Completes identities in the configured directories; the first that knows the name decides.
+
+    Where the upstream wants its own key and that directory does not know it (LDAP), the next one is asked for the name
+    that the first has given; what the first has said of roles and e-mail address then stays.
+
+    Args:
+        directories: None: every identity is kept as it is.
+        needs_key: The upstream wants its own key for the user, so one that a directory has vouched for is looked up too.
+        reserves: Whether an identity, as completed, has a name that is another's; None: all names are free.
+        believed_s: Seconds for which the last answer of a directory server counts while it is away.
+    """
+
+    def __init__(
+        self,
+        directories: tuple[UserDirectory, ...],
+        *,
+        needs_key: bool = False,
+        reserves: Callable[[Identity], bool] | None = None,
+        believed_s: float = 0,
+    ) -> None:
+        self._directories = directories
+        self._last_answers = LastAnswers(believed_s)
+        self._reserves = reserves
+        self._needs_key = needs_key
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, reserves: Callable[[Identity], bool] | None = None) -> Lookup:
+        """Return the look-up of `[lookup] directories`; without any, Airflow's database where its URL is known.
+
+        Args:
+            settings: With `[lookup]`.
+            reserves: See the class.
+
+        Raises:
+            ConfigError: A directory cannot look up names, or is misconfigured.
+        """
+        names = settings.lookup.directories
+        if not names:
+            names = ["airflow_db"] if settings.airflow_db.url.get_secret_value() else []
+        directories = load_user_directories(names, settings) if names else ()
+        needs_key, believed_s = settings.upstream.profile == "airflow-fab", settings.basic_auth.cache_ttl_s
+        return cls(directories, needs_key=needs_key, reserves=reserves, believed_s=believed_s)
+
+    @property
+    def finds_keys(self) -> bool:
+        """Whether one of the directories may know the upstream's own key for a user."""
+        return any(getattr(directory, "knows_upstream_id", True) for directory in self._directories)
+
+    def find(self, directory: UserDirectory, username: str) -> DirectoryUser | None:
+        """Return what a directory says of a name; while it is away, what it said a moment ago.
+
+        Raises:
+            BackendUnavailable: It could not be asked, neither now nor a moment ago.
+        """
+        return self._last_answers.find(directory, username)
+
+    def complete(self, identity: Identity) -> Identity:
+        """Return the identity with the directory's spelling of the name, key, e-mail address and roles.
+
+        Raises:
+            NoSuchUser: No directory knows the name (`UnknownUser`), or the one that does has disabled the user (rule 4
+                of the contract: such a user is refused whatever backend vouches), or the name it gives is reserved.
+            BackendUnavailable: A directory could not be asked.
+        """
+        completed = self._complete(identity)
+        # Directories find users by their e-mail addresses, too: the name that is asked for is not the one that counts.
+        if self._reserves is not None and self._reserves(completed):
+            raise NoSuchUser(
+                f"{completed.username!r} (from {identity.backend}) is a role account: only its tokens get in"
+            )
+        return completed
+
+    def _complete(self, identity: Identity) -> Identity:
+        known = bool(identity.upstream_id) or (bool(identity.directory) and not self._needs_key)
+        if not self._directories or known:
+            return identity
+        completed: Identity | None = None
+        for directory in self._directories:
+            user = self.find(directory, (completed or identity).username)
+            if user is None:
+                continue
+            if not user.active:
+                raise NoSuchUser(f"{identity.username!r} (from {identity.backend}) is disabled in {directory.name}")
+            completed = _add_key(completed, user) if completed else _complete(identity, user, directory.name)
+            if completed.upstream_id or not self._needs_key:
+                return completed
+        if completed is not None:
+            return completed
+        names = ", ".join(directory.name for directory in self._directories)
+        raise UnknownUser(f"{identity.username!r} (from {identity.backend}) is unknown to {names}")
+
+    def accept(self, accepted: Accept) -> Accept | Reject:
+        """Return a backend's Accept with the identity completed; a Reject with 403 for a user who must stay out.
+
+        Raises:
+            BackendUnavailable: A directory could not be asked.
+        """
+        try:
+            return replace(accepted, identity=self.complete(accepted.identity))
+        except NoSuchUser as error:
+            return Reject(str(error), status=error.status, vouched=True)
+
+
+def _complete(identity: Identity, user: DirectoryUser, directory: str) -> Identity:
+    return replace(
+        identity,
+        username=user.username,
+        directory=directory,
+        email=user.email or identity.email,
+        roles=user.roles or identity.roles,
+        upstream_id=user.upstream_id,
+    )
+
+
+def _add_key(completed: Identity, user: DirectoryUser) -> Identity:
+    return replace(
+        completed,
+        username=user.username,
+        email=completed.email or user.email,
+        roles=completed.roles or user.roles,
+        upstream_id=user.upstream_id,
+    )

@@ -1,0 +1,265 @@
+"""What is wrong with a configuration, found by building all of it and asking everything it names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Protocol, cast, runtime_checkable
+
+from compat_auth.app import build_decider, create_app, public_keys
+from compat_auth.authn.registry import load_chain
+from compat_auth.authn.users.directories import load_directories
+from compat_auth.cli.diagnosis.finding import Finding, split_problem
+from compat_auth.cli.diagnosis.minted_probe import judge
+from compat_auth.cli.diagnosis.upstream_path import find_path_fault, find_way_around
+from compat_auth.cli.diagnosis.upstream_probe import UpstreamProbe
+from compat_auth.cli.diagnosis.useless_settings import (
+    is_serving,
+    listening,
+    missing_roles,
+    own_address,
+    passwordless_backends,
+    store_folder,
+    wide_networks,
+)
+from compat_auth.config import Settings
+from compat_auth.config.loading import old_settings_of
+from compat_auth.crypto.aead import sharing_secrets
+from compat_auth.directory import Directory, DirectoryUser, UserDirectory
+from compat_auth.errors import BackendUnavailable, CompatAuthError, ConfigError
+from compat_auth.http.root_path import RootPath
+from compat_auth.store.database import Database
+from compat_auth.store.migration import require_known_tables
+from compat_auth.store.redis.client import RedisConnection
+from compat_auth.tokens.strategies import Minted, build_strategy
+
+# A name that nobody has: looking it up only shows that the directory can be asked.
+_NOBODY = "compat-auth check"
+# Airflow's [api_auth] jwt_leeway: a token from further in the future is refused.
+_LEEWAY_S = 10
+# As far as a clock may be behind, or ahead where the upstream's own tokens are used.
+_MAX_DIFFERENCE_S = 60
+
+
+@runtime_checkable
+class _Checkable(Protocol):
+    def problems(self) -> list[str]: ...
+
+
+@runtime_checkable
+class _Sampled(Protocol):
+    def anybody(self) -> DirectoryUser | None: ...
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Yield a finding for each thing that was looked at, in the order of a request's journey; each cause once."""
+    said: set[str] = set()
+    for finding in _examine(settings):
+        if not finding.problem:
+            yield finding
+        elif finding.cause not in said:
+            said.add(finding.cause)
+            yield replace(finding, problem=_with_next_step(finding))
+
+
+def _with_next_step(finding: Finding) -> str:
+    """Return the problem with a next step, which is not to ask this command again."""
+    problem = finding.problem.replace("; see `compat-auth check`", "").replace("; compat-auth check says why", "")
+    if split_problem(problem)[2]:
+        return problem
+    kind, _, name = finding.what.partition(" ")
+    section = f"[{name}]" if name else kind
+    return f"{problem}; correct {section} in the configuration, or start what it names"
+
+
+def _examine(settings: Settings) -> Iterator[Finding]:
+    yield _try("auth_backends", lambda: _chain(settings))
+    yield from _backends(settings)
+    for name in _directories_of(settings):
+        yield from _directory(name, settings)
+    yield _try("database_url", lambda: _store(settings))
+    if url := settings.redis_url.get_secret_value():
+        yield _try("redis_url", lambda: _redis(url, settings))
+    yield _try("token", lambda: _token(settings))
+    yield _try("gateway", lambda: _gateway(settings))
+    yield _try("serve", lambda: listening(settings))
+    yield from _upstream(settings)
+    yield from _old_settings(settings)
+    for problem in wide_networks(settings):
+        yield Finding("trusted_proxies", problem, ConfigError.exit_code)
+    if not settings.trusted_proxies:
+        yield Finding("trusted_proxies", detail="none: forward headers are dropped, forward-auth is off")
+
+
+def _try(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, detail=look())
+    except CompatAuthError as error:
+        return Finding(what, str(error), error.exit_code)
+
+
+def _chain(settings: Settings) -> str:
+    return ", ".join(backend.name for backend in load_chain(settings)) + f"; mode {settings.mode}"
+
+
+def _store(settings: Settings) -> str:
+    if problem := store_folder(settings):
+        raise ConfigError(problem)
+    url = settings.database_url.get_secret_value()
+    require_known_tables(url)
+    return f"{Database(url).label}: fit for this version"
+
+
+def _backends(settings: Settings) -> Iterator[Finding]:
+    try:
+        backends = load_chain(settings)
+    except CompatAuthError:
+        return  # has been said
+    for backend in backends:
+        finding = _try(f"backend {backend.name}", backend.probe)
+        if finding.problem or finding.detail:
+            yield finding
+    for problem in passwordless_backends(settings, backends):
+        yield Finding("token", problem, ConfigError.exit_code)
+
+
+def _directories_of(settings: Settings) -> list[str]:
+    """Return the names of the directories that are asked."""
+    takes_passwords = any("basic_auth" in name for name in settings.auth_backends)
+    asked = settings.basic_auth.directories if takes_passwords else []
+    return list(dict.fromkeys([*asked, *_lookups_of(settings)]))
+
+
+def _lookups_of(settings: Settings) -> list[str]:
+    if settings.lookup.directories:
+        return settings.lookup.directories
+    # See `Lookup.from_settings`.
+    return ["airflow_db"] if settings.airflow_db.url.get_secret_value() else []
+
+
+def _directory(name: str, settings: Settings) -> Iterator[Finding]:
+    what = f"directory {name}"
+    try:
+        (directory,) = load_directories([name], settings)
+        problems: list[str] = cast("_Checkable", directory).problems() if isinstance(directory, _Checkable) else []
+        if not problems and isinstance(directory, UserDirectory):
+            directory.find(_NOBODY)
+    except CompatAuthError as error:
+        yield Finding(what, str(error), error.exit_code)
+        return
+    yield from (Finding(what, problem, ConfigError.exit_code) for problem in problems)
+    if not problems:
+        yield Finding(what, detail=_describe(directory))
+
+
+def _describe(directory: Directory | UserDirectory) -> str:
+    return "can be asked" if isinstance(directory, UserDirectory) else "checks passwords itself"
+
+
+def _redis(url: str, settings: Settings) -> str:
+    sharing_secrets(settings)
+    connection = RedisConnection(url)
+    connection.ask(lambda redis: redis.ping())
+    connection.close()
+    return f"{connection.label} answers"
+
+
+def _token(settings: Settings) -> str:
+    build_strategy(settings)
+    public_keys(settings)()
+    if problem := missing_roles(settings):
+        raise ConfigError(problem)
+    return f"{settings.token.strategy} for {settings.upstream.profile}"
+
+
+def _gateway(settings: Settings) -> str:
+    create_app(settings)
+    build_decider(settings, build_strategy(settings)).close()
+    return f"{settings.serve.bind}, {settings.serve.workers} worker(s)"
+
+
+def _upstream(settings: Settings) -> Iterator[Finding]:
+    is_airflow = settings.upstream.profile != "generic"
+    try:
+        probe = UpstreamProbe.from_settings(settings)
+        if problem := own_address(settings):
+            raise ConfigError(problem)
+        probe.connect()
+        if is_airflow:
+            found = f"{probe.url} is Airflow {_version(settings, probe)}"
+        else:
+            found = f"{probe.url} answers {probe.ask('GET', '/').status}"
+    except CompatAuthError as error:
+        yield Finding("upstream", str(error), error.exit_code)
+        return
+    yield Finding("upstream", detail=found)
+    yield _try("upstream clock", lambda: _clock(settings, probe))
+    if is_airflow:
+        if way := find_way_around(settings):
+            yield Finding("browsers", detail=way)
+        yield from _tokens(settings, probe)
+
+
+def _version(settings: Settings, probe: UpstreamProbe) -> str:
+    """Return the version of Airflow, and below which path callers find us."""
+    try:
+        version = probe.version()
+    except ConfigError as error:
+        # Airflow's own page knows the right path, where that is what is wrong.
+        raise ConfigError(find_path_fault(settings) or str(error)) from None
+    if fault := find_path_fault(settings):
+        raise ConfigError(fault)
+    root = RootPath.from_settings(settings).path
+    return f"{version}; callers find us below {root}/ and beside it" if root else version
+
+
+def _old_settings(settings: Settings) -> Iterator[Finding]:
+    for line in old_settings_of(settings.airflow_cfg, os.environ).unused():
+        yield Finding("Airflow's configuration", detail=line)
+
+
+def _clock(settings: Settings, probe: UpstreamProbe) -> str:
+    ahead_s = probe.clock_difference_s()
+    limit_s = _LEEWAY_S if settings.token.strategy != "exchange" else _MAX_DIFFERENCE_S
+    if ahead_s > limit_s or ahead_s < -_MAX_DIFFERENCE_S:
+        direction = "ahead of" if ahead_s > 0 else "behind"
+        raise ConfigError(
+            f"upstream.url: this machine's clock is {abs(ahead_s):.0f} s {direction} the upstream's, so that tokens are "
+            "not yet, or no longer, good there; let both machines take their time from NTP"
+        )
+    return "as ours"
+
+
+def _tokens(settings: Settings, probe: UpstreamProbe) -> Iterator[Finding]:
+    """Yield whether the upstream takes what the strategy brings; nothing where the strategy cannot be built."""
+    try:
+        strategy = build_strategy(settings)
+    except CompatAuthError:
+        return  # has been said
+    if isinstance(strategy, Minted):
+        yield _try("upstream token", lambda: _judgement(settings, strategy, probe))
+    else:
+        yield _try("upstream login", lambda: _login(probe))
+
+
+def _judgement(settings: Settings, strategy: Minted, probe: UpstreamProbe) -> str:
+    return judge(settings, strategy, probe, anybody=lambda: _anybody(settings), is_serving=lambda: is_serving(settings))
+
+
+def _login(probe: UpstreamProbe) -> str:
+    probe.require_login()
+    return "takes passwords"
+
+
+def _anybody(settings: Settings) -> DirectoryUser | None:
+    """Return an active user whose number in the upstream's database is known, or None."""
+    for name in _lookups_of(settings):
+        try:
+            (directory,) = load_directories([name], settings)
+            user = directory.anybody() if isinstance(directory, _Sampled) else None
+        except (ConfigError, BackendUnavailable):
+            continue  # has been said
+        if user is not None:
+            return user
+    return None

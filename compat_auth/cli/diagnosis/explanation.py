@@ -1,0 +1,198 @@
+"""Replay a request through the chain and tell what each backend said; secrets never show."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from compat_auth.airflow.v1.driver import Request
+from compat_auth.airflow.v1.preview import preview
+from compat_auth.airflow.v1.router import V1
+from compat_auth.airflow_api.permission import uncovered
+from compat_auth.app import build_obtain, create_flask_app, gate_rules, protected_paths, translates_v1
+from compat_auth.authn.chain import Answer, Chain
+from compat_auth.backend import Backend
+from compat_auth.config import Settings
+from compat_auth.credentials import Absent, Basic, Credential, parse_authorization, single_authorization
+from compat_auth.errors import BadRequest, CompatAuthError
+from compat_auth.http.headers import RawHeaders, take_in
+from compat_auth.http.paths import Prefixes, canonical_query
+from compat_auth.http.request import GateRequest
+from compat_auth.http.slashes import MergedPath, Rests, read_path
+from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
+from compat_auth.tokens.strategies import build_strategy
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A request to replay.
+
+    Attributes:
+        method: Upper case.
+        target: Path and query, as in a request line.
+        headers: Name and value pairs; Host is added when it is missing.
+        body: As sent; a translated operation and modules of Airflow 2 look at it.
+    """
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...] = field(repr=False)
+    body: bytes = field(default=b"", repr=False)
+
+    def take_in(self, rests: Rests | None) -> GateRequest:
+        """Return the request as the gate would take it in.
+
+        Args:
+            rests: Where the upstream takes the rest of a path as data.
+
+        Raises:
+            MergedPath: The gate would answer 308.
+            CompatAuthError: The gate would refuse its shape.
+        """
+        raw: RawHeaders = [(name.lower().encode("ascii"), value.encode("utf-8")) for name, value in self.headers]
+        if not any(name == b"host" for name, _ in raw):
+            raw.append((b"host", b"localhost"))
+        path, _, query = self.target.encode("utf-8").partition(b"?")
+        intake = take_in(raw)
+        scope = {"type": "http", "method": self.method, "scheme": "http", "client": ("127.0.0.1", 0)}
+        return GateRequest(
+            scope, intake, self.method, read_path(path, rests), canonical_query(query), "127.0.0.1", body=self.body
+        )
+
+
+def explain(settings: Settings, replay: Replay) -> Iterator[str]:
+    """Yield lines that tell the request's journey: intake, credential, each backend, decision, token.
+
+    Raises:
+        ConfigError: The chain cannot be built.
+    """
+    app = create_flask_app(settings)
+    chain: Chain = app.extensions["compat_auth"].chain
+    try:
+        request = replay.take_in(gate_rules(settings).rests)
+        raw = request.intake.authorization
+        credential = parse_authorization(single_authorization([raw] if raw is not None else []))
+    except MergedPath as merged:
+        yield f"intake: 308 to {merged.path.decode('ascii')}, whoever asks"
+        return
+    except CompatAuthError as error:
+        yield f"intake: refused with {error.status}: {error}"
+        return
+    yield f"path: {request.path.decode('ascii')}"
+    protected = protected_paths(settings)
+    if not Prefixes(protected).cover(request.path):
+        yield f"decision: passes as it is; not below {', '.join(protected)}"
+        return
+    yield f"credential: {_masked(credential)}"
+    asked: dict[str, Outcome] = {}
+    with app.request_context(request.presented().environ(isinstance(credential, Absent))):
+        try:
+            answer = chain.ask(credential)
+        except CompatAuthError as error:
+            yield f"decision: {error.status}: {error}"
+            return
+        asked = {step.backend: step.outcome for step in answer.steps}
+        for backend in chain.backends:
+            yield f"backend {backend.name}: {_verdict(backend, credential, asked)}"
+        needed = _uncovered(answer, request, replay.body)
+        if needed is not None:
+            told = f"; it needs {needed}" if needed else ""
+            yield f"decision: 403: the credential's scopes do not cover this request{told}"
+            return
+        yield from _decision(settings, answer, credential, chain)
+        if _goes_on(answer, credential):
+            yield from _translation(settings, request, replay)
+        elif isinstance(credential, Absent):
+            # Whoever asks what a request is made of need not log in for it.
+            yield from (f"with a credential, {line}" for line in _translation(settings, request, replay))
+
+
+def _masked(credential: Credential) -> str:
+    match credential:
+        case Absent():
+            return "none"
+        case Basic(username):
+            return f"Basic, user name {username!r}, password hidden"
+        case _:
+            return f"{credential.scheme}, hidden"
+
+
+def _verdict(backend: Backend, credential: Credential, asked: dict[str, Outcome]) -> str:
+    match asked.get(backend.name):
+        case Accept(identity):
+            return f"accepts {identity.username!r}"
+        case Reject(reason, status):
+            return f"rejects with {status}: {reason}"
+        case Challenge():
+            return "wants a further leg"
+        case Skip():
+            return "skips: not its kind"
+        case None:
+            kind = type(credential).__name__
+            return (
+                "not asked: an earlier one has decided"
+                if type(credential) in backend.kinds
+                else f"not asked: does not take {kind}"
+            )
+
+
+def _decision(settings: Settings, answer: Answer, credential: Credential, chain: Chain) -> Iterator[str]:
+    match answer.outcome:
+        case Accept(identity, token=yielded):
+            try:
+                token = build_obtain(settings, build_strategy(settings))(identity, credential, yielded, False)
+            except CompatAuthError as error:
+                yield f"decision: {error.status}: {error}"
+                return
+            yield f"decision: goes on as {identity.username!r}"
+            yield f"token: {settings.token.strategy}, claims {_claims(token.value)}"
+        case Reject(_, status):
+            yield f"decision: {status}"
+        case Challenge():
+            yield "decision: 401"
+        case Skip():
+            if credential.scheme == "Bearer":
+                yield "decision: passes unchanged; the upstream judges its own Bearer"
+            else:
+                yield f"decision: 401, challenges: {', '.join(chain.challenges()) or 'none'}"
+
+
+def _uncovered(answer: Answer, request: GateRequest, body: bytes) -> str | None:
+    """Return the scopes that a limited credential lacks for the request; None where it goes on."""
+    match answer.outcome:
+        case Accept(identity) if identity.scopes is not None:
+            return uncovered(identity.scopes, [request.method], request.path.decode("ascii"), body)
+        case _:
+            return None
+
+
+def _goes_on(answer: Answer, credential: Credential) -> bool:
+    return isinstance(answer.outcome, Accept) or (isinstance(answer.outcome, Skip) and credential.scheme == "Bearer")
+
+
+def _translation(settings: Settings, request: GateRequest, replay: Replay) -> Iterator[str]:
+    path = request.path.decode("ascii")
+    if not translates_v1(settings) or not path.startswith(f"{V1}/"):
+        return
+    given = {name.lower(): value for name, value in replay.headers}
+    content_type = given.get("content-type", "application/json")
+    asked = Request(
+        request.method,
+        path.removeprefix(V1),
+        request.query.decode("ascii"),
+        replay.body,
+        content_type,
+        given.get("accept", ""),
+    )
+    yield from preview(asked)
+
+
+def _claims(token: str) -> str:
+    """Return the claims of a token, which are no secret; its signature is."""
+    payload = token.split(".")[1]
+    try:
+        return json.dumps(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
+    except ValueError:
+        raise BadRequest("the upstream's token is not a JWT") from None

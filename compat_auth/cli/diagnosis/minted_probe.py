@@ -1,0 +1,113 @@
+"""Has one of our own tokens judged by the upstream, so that a wrong secret, key or audience shows before the first request.
+
+First a token that expired an hour ago: it can do nothing, and Airflow names its age only once it has verified the
+signature. Then, where a user is known for whom it may speak, one that lives for half a minute and reads one DAG.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from compat_auth.cli.diagnosis.upstream_probe import UpstreamProbe
+from compat_auth.config import Settings
+from compat_auth.directory import DirectoryUser
+from compat_auth.errors import ConfigError, UpstreamUnreachable
+from compat_auth.identity import Identity
+from compat_auth.net.http_call import HttpAnswer
+from compat_auth.tokens.jose.jwt import sign
+from compat_auth.tokens.strategies import Minted
+
+_AGE_S = 7200  # more than [token] ttl_s may be
+_TTL_S = 30
+_QUESTION = "/api/v2/dags?limit=1"
+_FAB_QUESTION = "/auth/fab/v1/users?limit=1"
+_NAME = "compat-auth check"
+
+
+def judge(
+    settings: Settings,
+    strategy: Minted,
+    probe: UpstreamProbe,
+    *,
+    anybody: Callable[[], DirectoryUser | None],
+    is_serving: Callable[[], bool],
+) -> str:
+    """Return what the upstream, an Airflow, says of a token that we have minted.
+
+    Args:
+        settings: With `[token]` and `[upstream]`.
+        strategy: Signs.
+        probe: Asks.
+        anybody: Gives an active user of the upstream's, with its number there, or None.
+        is_serving: Whether a gateway of ours answers now, from which the upstream could fetch our public keys.
+
+    Raises:
+        ConfigError: It refuses the token; names the setting.
+        UpstreamTimeout, UpstreamUnreachable: There was no whole answer, or one that judges nothing.
+    """
+    # Number 1 is the first user of every FAB; an expired token speaks for nobody.
+    somebody = Identity(_NAME, "check", upstream_id="1", roles=("VIEWER",))
+    expired = probe.ask("GET", _QUESTION, token=_mint(strategy, somebody, -_AGE_S))
+    if not _is_told(expired, "expired"):
+        if settings.token.strategy == "key_pair" and not is_serving():
+            # A service that checks before it starts would wait for Airflow, which waits for its keys.
+            return "not judged: Airflow may fetch our public keys from the gateway; ask again while it serves"
+        raise _refused_signature(settings, expired)
+    if settings.upstream.profile == "airflow-fab":
+        user = anybody()
+        if user is None:
+            return "the upstream accepts our signature; no user is known for whom audience and issuer could be tried"
+        somebody = replace(somebody, username=user.username, upstream_id=user.upstream_id)
+    answer = probe.ask("GET", _QUESTION, token=_mint(strategy, somebody, 0))
+    if answer.status == 200 or (answer.status == 403 and _is_told(answer, "forbidden")):
+        return "the upstream accepts a token of ours"
+    if answer.status >= 500:
+        raise UpstreamUnreachable(
+            f"upstream.url: {probe.url} answers {answer.status} to GET {_QUESTION}; look at Airflow's log"
+        )
+    raise _refused_claims(settings, probe, somebody)
+
+
+def _mint(strategy: Minted, identity: Identity, seconds: int) -> str:
+    """Return a token as of so many seconds from now."""
+    profile = replace(strategy.profile, ttl_s=_TTL_S)
+    return sign(profile.claims_for(identity, now=strategy.now() + seconds), strategy.signing_key())
+
+
+def _is_told(answer: HttpAnswer, word: str) -> bool:
+    return answer.status in (401, 403) and word in answer.body.decode("latin-1").lower()
+
+
+def _refused_signature(settings: Settings, answer: HttpAnswer) -> Exception:
+    if answer.status not in (401, 403):
+        return UpstreamUnreachable(
+            f"upstream.url: the upstream answers {answer.status} to an expired token, where 401 was expected; "
+            "look at Airflow's log"
+        )
+    if settings.token.strategy == "shared_secret":
+        return ConfigError(
+            "token.secret: Airflow refuses the signature, so its secret is another; copy [api_auth] jwt_secret of "
+            "airflow.cfg, or AIRFLOW__API_AUTH__JWT_SECRET of the API server, and restart Airflow if it was changed; where "
+            "neither is there, as in an airflow.cfg of Airflow 2, each process of Airflow makes up its own: set one"
+        )
+    return ConfigError(
+        "token.key_file: Airflow refuses the signature, so it does not know our key; add the output of `compat-auth keys "
+        "jwks` to what [api_auth] trusted_jwks_url names, allow its algorithm in jwt_algorithm, and restart Airflow"
+    )
+
+
+def _refused_claims(settings: Settings, probe: UpstreamProbe, somebody: Identity) -> ConfigError:
+    has_fab = probe.ask("GET", _FAB_QUESTION).status == 401
+    profile = settings.upstream.profile
+    if has_fab != (profile == "airflow-fab"):
+        other = "airflow-fab" if has_fab else "airflow-simple"
+        return ConfigError(
+            f"upstream.profile: Airflow accepts our signature, but {profile} is not its auth manager; set {other!r}"
+        )
+    issuer = f"issuer {settings.token.issuer!r}" if settings.token.issuer else "no issuer"
+    user = f", or it has no user {somebody.upstream_id} (another database?)" if has_fab else ""
+    return ConfigError(
+        f"token.audience: Airflow accepts our signature, but not the claims: audience {settings.token.audience!r}, {issuer}"
+        f"{user}; set token.audience to Airflow's [api_auth] jwt_audience and token.issuer to its jwt_issuer"
+    )

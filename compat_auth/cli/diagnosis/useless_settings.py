@@ -1,0 +1,161 @@
+"""Settings that are each right, and together let nobody in: found without asking anybody."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError
+
+from compat_auth.backend import Backend
+from compat_auth.config import Settings
+from compat_auth.config.upstream_url import read_address
+from compat_auth.errors import AddressTaken, ConfigError
+from compat_auth.gateway.server.server import bind_socket
+from compat_auth.net.http_call import HttpPeer, NoAnswer
+from compat_auth.tokens.strategies import brings_no_password
+
+# They know users, and say nothing of what these may do.
+_WITHOUT_ROLES = frozenset({"htpasswd", "pam", "kinit", "upstream"})
+_WAIT_S = 2.0
+
+
+def passwordless_backends(settings: Settings, backends: tuple[Backend, ...]) -> Iterator[str]:
+    """Yield what is wrong with backends that bring no password, where the strategy needs one."""
+    if settings.token.strategy != "exchange":
+        return
+    for backend in backends:
+        if brings_no_password(backend):
+            yield (
+                f"auth_backends: {backend.name} brings no password, and token.strategy exchange needs one, so that all "
+                "it accepts is 403; set token.strategy to shared_secret or key_pair, or remove it from auth_backends"
+            )
+
+
+def missing_roles(settings: Settings) -> str:
+    """Return why nobody would have a role in Airflow's SimpleAuthManager, or ""."""
+    if settings.upstream.profile != "airflow-simple" or settings.token.strategy == "exchange":
+        return ""
+    asked = {*settings.basic_auth.directories, *settings.lookup.directories}
+    has_database = bool(settings.airflow_db.url.get_secret_value())
+    has_groups = "ldap" in asked and settings.ldap.roles
+    others = asked - _WITHOUT_ROLES - {"ldap"}
+    if settings.upstream.roles or has_database or has_groups or others or set(settings.auth_backends) & {"oidc"}:
+        return ""
+    return (
+        "upstream.roles: empty, and no directory tells roles, so nobody has one in Airflow and every token is refused; "
+        'name them, such as roles = { alice = "ADMIN", "*" = "VIEWER" }'
+    )
+
+
+def own_address(settings: Settings) -> str:
+    """Return why the upstream is the gateway itself, or ""."""
+    url = read_address(settings.upstream.url)
+    port = url.port or (443 if url.scheme == "https" else 80)
+    for setting, bind in (("serve.bind", settings.serve.bind), ("forward_auth.bind", settings.forward_auth.bind)):
+        host, _, own_port = bind.rpartition(":")
+        if own_port != str(port) or not _addresses(url.hostname or "") & _served(
+            host.strip("[]") or "127.0.0.1", url.hostname
+        ):
+            continue
+        return (
+            f"upstream.url: {settings.upstream.url} is {setting} itself, so that the gateway would call itself; write "
+            f"Airflow's address, or give {setting} another port"
+        )
+    return ""
+
+
+def listening(settings: Settings) -> str:
+    """Return what is to be said of the address that `serve` listens on.
+
+    Raises:
+        AddressTaken: Another program has it, and not a gateway of ours that is at work.
+        ConfigError: It is malformed, or none of this machine's.
+    """
+    bind = settings.serve.bind
+    try:
+        bind_socket(bind).close()
+    except AddressTaken:
+        if is_serving(settings):
+            return f"{bind}, where a compat_auth answers already"
+        raise
+    except ConfigError as error:
+        # The service may be allowed what the operator who asks is not.
+        if "Permission denied" not in str(error):
+            raise
+    return bind
+
+
+def is_serving(settings: Settings) -> bool:
+    """Return whether a gateway of ours answers at the address that `serve` listens on."""
+    host, _, port = settings.serve.bind.rpartition(":")
+    host = host.strip("[]")
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
+    if not port.isdigit():
+        return False
+    peer = HttpPeer(host, int(port), None, _WAIT_S, _WAIT_S, max_body_bytes=4096)
+    try:
+        return peer.ask("GET", f"{settings.prefix}live", None, {}).status == 200
+    except NoAnswer:
+        return False
+
+
+def store_folder(settings: Settings) -> str:
+    """Return why the file of the store cannot be made or written, or ""."""
+    try:
+        url = make_url(settings.database_url.get_secret_value())
+    except (ArgumentError, ValueError):
+        return ""  # what opens it says so, and better
+    if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
+        return ""
+    file = Path(url.database)
+    if file.is_dir():
+        return (
+            f"database_url: {file} is a folder; name a file in it, such as sqlite:///{file.absolute()}/compat_auth.db"
+        )
+    if not file.parent.is_dir():
+        return f"database_url: the folder {file.parent} does not exist; create it: mkdir -p {file.parent}"
+    for path in (file.parent, file):
+        if path.exists() and not os.access(path, os.W_OK):
+            return f"database_url: {path} cannot be written by this user; chown or chmod it, or run as its owner"
+    return ""
+
+
+def wide_networks(settings: Settings) -> Iterator[str]:
+    """Yield what is wrong with trusted_proxies that mean more than they seem to say."""
+    for text in settings.trusted_proxies:
+        network = ipaddress.ip_network(text, strict=False)
+        address = text.partition("/")[0]
+        if str(network.network_address) != str(ipaddress.ip_address(address)):
+            yield (
+                f"trusted_proxies: {text} is an address within {network}, and all of {network} would be trusted; write "
+                f"{address}/{network.max_prefixlen} for that one proxy, or {network}"
+            )
+
+
+def _addresses(host: str) -> set[str]:
+    with suppress(OSError):
+        return {str(found[4][0]) for found in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    return set()
+
+
+def _served(host: str, asked: str | None) -> set[str]:
+    """Return the addresses that a listener answers, as far as the one that is asked for may be among them."""
+    if host not in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
+        return _addresses(host)
+    return {address for address in _addresses(asked or "") if _is_of_this_machine(address)}
+
+
+def _is_of_this_machine(address: str) -> bool:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.bind((address, 0))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,94 @@
+"""What `compat-auth users` does about role accounts: they are in the store, and have tokens instead of a password."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import click
+
+from compat_auth.authn.users.directories import load_directories
+from compat_auth.cli import common
+from compat_auth.cli.opened_tokens import opened_tokens
+from compat_auth.config import Settings, load_settings
+from compat_auth.directory import HashDirectory, UserDirectory
+from compat_auth.errors import InvalidValue, NoSuchUser
+from compat_auth.requirements import Requirements
+from compat_auth.store.tables.denylist import DenialRows
+from compat_auth.store.tables.role_accounts import RoleAccount, RoleAccountRows
+
+_KINDS = ("group:", "role:")
+
+
+def add_role_account(config_path: str | None, name: str, group: str) -> None:
+    """Make a role account, after a look at whether its tokens would work."""
+    owners = group if group.startswith(_KINDS) else f"group:{group}"
+    # Raises where it is none.
+    Requirements(any_of=(owners,))
+    warning = _warn_of_person(load_settings(config_path), name)
+    with opened_tokens(config_path) as tokens:
+        try:
+            tokens.owners.find(name, is_role=True)
+        except NoSuchUser as error:
+            raise InvalidValue(
+                f"{error}; the upstream must know a role account: add the user there, or to the mapping file, first"
+            ) from None
+        RoleAccountRows(tokens.rows.database).add(RoleAccount(name, owners, int(tokens.now())))
+        # What a person of that name has left, JWTs and personal tokens, would be the role account's.
+        DenialRows(tokens.rows.database).deny_given_to(name, int(tokens.now()))
+        tokens.revoke_all(name, reason="its name is a role account's now")
+    common.record("role account added", f"{name}, kept by {owners}", command="users add")
+    if warning:
+        click.echo(warning, err=True)
+    click.echo(f"{name}: role account added, its tokens are kept by {owners}")
+
+
+def delete_role_account(config_path: str | None, name: str) -> None:
+    """Take a role account out, with all its tokens."""
+    with opened_tokens(config_path) as tokens:
+        # First: an account that is gone would leave tokens of an ordinary user of that name.
+        revoked = tokens.revoke_all(name, reason="its role account was deleted")
+        if not RoleAccountRows(tokens.rows.database).delete(name):
+            raise InvalidValue(f"{name!r}: no such role account")
+        revoked += tokens.revoke_all(name, reason="its role account was deleted")
+    common.record("role account deleted", f"{name}, with {revoked} token(s)", command="users delete")
+    click.echo(f"{name}: role account deleted, {revoked} token(s) revoked")
+
+
+def list_role_accounts(config_path: str | None, *, as_json: bool) -> None:
+    """Show the role accounts, and who keeps their tokens."""
+    with opened_tokens(config_path) as tokens:
+        accounts = RoleAccountRows(tokens.rows.database).list()
+    if as_json:
+        found = [{"name": one.username, "owners": one.owners, "created_at": _utc(one.created)} for one in accounts]
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+        return
+    for account in accounts:
+        click.echo(f"{account.username}\t{account.owners}")
+
+
+def _warn_of_person(settings: Settings, name: str) -> str:
+    """Return what to say of a user of that name who has a password; "" where no directory knows one.
+
+    Raises:
+        InvalidValue: The upstream does not need that user, so it is somebody who would be locked out.
+    """
+    names = [directory for directory in settings.basic_auth.directories if directory != "upstream"]
+    for directory in load_directories(names, settings) if names else ():
+        user = directory.find(name) if isinstance(directory, UserDirectory) else None
+        if user is None or (isinstance(directory, HashDirectory) and not user.password_hash):
+            continue
+        if settings.upstream.profile != "airflow-fab" or not user.upstream_id:
+            raise InvalidValue(
+                f"{name!r}: {directory.name} has a user of that name with a password, who would be locked out; choose "
+                "another name, or delete that user first"
+            )
+        return (
+            f"warning: {directory.name} knows {name!r} with a password: it opens nothing here any more, but Airflow's "
+            "own login still takes it; give that user one that nobody knows"
+        )
+    return ""
+
+
+def _utc(moment: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))

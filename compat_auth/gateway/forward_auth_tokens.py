@@ -1,0 +1,144 @@
+"""JWTs that a front proxy gets with a forward-auth answer.
+
+They leave our hands, so each is written down as issued, once: it ends when its credential ends. A JWT is good for all
+that its owner may do. A credential that is limited therefore gets one that lives for seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass, field, replace
+
+from cachetools import LRUCache
+
+from compat_auth.credentials import parse_authorization
+from compat_auth.errors import BackendUnavailable, NotAuthenticated
+from compat_auth.gateway.decider import Granted
+from compat_auth.gateway.middleware import Gate
+from compat_auth.http.request import GateRequest
+from compat_auth.scopes import ALL
+from compat_auth.tokens.issued import GivenTokens
+from compat_auth.tokens.keys.keys import unix_now
+
+# The front proxy uses it at once. The upstream's clock may be a few seconds behind ours.
+LIMITED_TTL_S = 10
+# The rest is for the way to the upstream.
+LIMITED_REUSE_S = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    bearer: bytes = field(repr=False)
+    until: float
+
+
+class HandedOut:
+    """Used on one event loop.
+
+    Args:
+        given: Writes tokens down.
+        entries: Tokens to remember.
+        now: Seconds since the epoch.
+    """
+
+    def __init__(self, given: GivenTokens, *, entries: int = 10_000, now: Callable[[], float] = unix_now) -> None:
+        self._given = given
+        self._now = now
+        self._written: LRUCache[bytes, bool] = LRUCache(entries)
+        self._limited: LRUCache[Hashable, _Kept] = LRUCache(entries)
+        self._flights: dict[Hashable, asyncio.Task[bytes]] = {}
+        self._reading: asyncio.Task[None] | None = None
+
+    async def bearer_for(self, gate: Gate, request: GateRequest, granted: Granted) -> bytes:
+        """Return the Authorization value to hand out.
+
+        Args:
+            gate: Has decided.
+            request: The original request.
+            granted: The decision.
+
+        Raises:
+            NotAuthenticated: The credential has ended meanwhile.
+            BackendUnavailable: The token could not be written down.
+            CompatAuthError: See `Strategy.issue`.
+        """
+        scopes = granted.identity.scopes
+        if scopes is not None and not any(str(scope) == ALL for scope in scopes):
+            return await self._limited_for(gate, request, granted)
+        bearer = granted.bearer
+        if self._is_ended(bearer):
+            renewed = await gate.decider.renew(request.presented(), granted)
+            bearer = granted.bearer if renewed is None else renewed.bearer
+        if bearer not in self._written:
+            await self._fly(bearer, lambda: self._write_down(gate, request, granted, bearer))
+        return bearer
+
+    async def _limited_for(self, gate: Gate, request: GateRequest, granted: Granted) -> bytes:
+        kept = self._limited.get(granted.identity)
+        if kept is not None and self._now() < kept.until and not self._is_ended(kept.bearer):
+            return kept.bearer
+        return await self._fly(granted.identity, lambda: self._give(gate, request, granted))
+
+    async def _write_down(self, gate: Gate, request: GateRequest, granted: Granted, bearer: bytes) -> bytes:
+        token = bearer.partition(b" ")[2].decode("ascii")
+        await gate.decider.run(request.client, lambda: self._given.write_down(granted.identity, token))
+        await _require_still_good(gate, request, granted)
+        self._written[bearer] = True
+        return bearer
+
+    async def _give(self, gate: Gate, request: GateRequest, granted: Granted) -> bytes:
+        identity, now = granted.identity, int(self._now())
+        ends = now + LIMITED_TTL_S if identity.expires_at is None else min(now + LIMITED_TTL_S, identity.expires_at)
+        short = replace(identity, expires_at=ends)
+        credential = parse_authorization(request.presented().authorization)
+        token = await gate.decider.run(request.client, lambda: self._given.give(short, credential, "token"))
+        await _require_still_good(gate, request, granted)
+        bearer = b"Bearer " + token.value.encode("ascii")
+        self._limited[identity] = _Kept(bearer, min(now + LIMITED_REUSE_S, ends))
+        return bearer
+
+    async def _fly(self, key: Hashable, work: Callable[[], Awaitable[bytes]]) -> bytes:
+        """Do the work once for all who ask for the same key meanwhile."""
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._flights[key] = asyncio.ensure_future(work())
+            flight.add_done_callback(lambda done: self._land(key, done))
+        # Shielded: the caller who started it may leave.
+        return await asyncio.shield(flight)
+
+    def _land(self, key: Hashable, flight: asyncio.Task[bytes]) -> None:
+        del self._flights[key]
+        if not flight.cancelled():
+            # All who waited have it; where nobody does any more, nobody needs it.
+            flight.exception()
+
+    def _is_ended(self, bearer: bytes) -> bool:
+        """Return whether the token was revoked by itself, as far as is known.
+
+        Nobody waits for the store here: who asks was just authenticated by another credential.
+        """
+        denials = self._given.denials
+        if denials.is_stale and (self._reading is None or self._reading.done()):
+            self._reading = asyncio.ensure_future(self._read())
+        return denials.refuses(bearer.partition(b" ")[2].decode("ascii"))
+
+    async def _read(self) -> None:
+        with contextlib.suppress(BackendUnavailable):
+            await self._given.denials.up_to_date()
+
+
+async def _require_still_good(gate: Gate, request: GateRequest, granted: Granted) -> None:
+    """Return when a credential that can be revoked has not been revoked before its token was written down.
+
+    A revocation ends the tokens that it finds written down. One that came between the check and the writing found none.
+
+    Raises:
+        NotAuthenticated: It has been.
+    """
+    if not granted.identity.credential_id:
+        return
+    decision = await gate.decider.decide(request.presented())
+    if not isinstance(decision, Granted) or decision.identity.credential_id != granted.identity.credential_id:
+        raise NotAuthenticated("the credential has ended")

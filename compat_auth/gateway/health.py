@@ -1,0 +1,90 @@
+"""Our own small pages in front of everything: life, readiness, who am I, the public keys."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable
+
+from compat_auth.api.whoami import content_of
+from compat_auth.audit.losses import LOSSES
+from compat_auth.errors import CompatAuthError, UpstreamUnreachable
+from compat_auth.gateway.decider import Granted
+from compat_auth.gateway.middleware import Gate, Page
+from compat_auth.gateway.server.worker_states import REPLICA, WorkerStates
+from compat_auth.http.asgi import RawHeaders, Receive, Send, respond
+from compat_auth.http.request import GateRequest
+
+JWKS_PATH = "/.well-known/jwks.json"
+_JSON = b"application/json"
+_log = logging.getLogger("compat_auth.pages")
+# RFC 7517 8.5.1. Short enough to be seen well within the overlap of a key rotation.
+_JWKS_CACHE: RawHeaders = [(b"cache-control", b"public, max-age=300")]
+_NO_STORE: RawHeaders = [(b"cache-control", b"no-store")]
+
+
+async def live(_gate: Gate, _request: GateRequest, _receive: Receive, send: Send) -> None:
+    """Answer 200 while the process answers at all."""
+    await respond(send, 200, b'{"status":"live"}', content_type=_JSON, headers=_NO_STORE)
+
+
+def ready_page(*requirements: Callable[[], Awaitable[None]]) -> Page:
+    """Return the page that answers 200 while requests can be served, else 503 with the reason.
+
+    Args:
+        requirements: Each raises CompatAuthError where one cannot be served.
+    """
+
+    async def ready(_gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
+        replica: WorkerStates | None = request.scope.get("state", {}).get(REPLICA)
+        if replica is not None and (reason := replica.why_not_ready()):
+            body = json.dumps({"status": "not ready", "reason": reason}).encode()
+            await respond(send, 503, body, content_type=_JSON, headers=_NO_STORE)
+            return
+        try:
+            await asyncio.gather(*(require() for require in requirements))
+        except CompatAuthError as error:
+            # The reason itself, with names and addresses, is in the log.
+            is_upstream = isinstance(error, UpstreamUnreachable)
+            reason = "the upstream does not accept connections" if is_upstream else "the store cannot be used"
+            body = json.dumps({"status": "not ready", "reason": reason}).encode()
+            await respond(send, 503, body, content_type=_JSON, headers=_NO_STORE)
+        else:
+            await _respond_about_log(send)
+
+    return ready
+
+
+async def _respond_about_log(send: Send) -> None:
+    """Answer 200, with the number of audit lines that are lost where there are some; 503 where that refuses requests."""
+    LOSSES.try_again()
+    refuses = LOSSES.is_failing and LOSSES.may_refuse
+    content: dict[str, object] = {"status": "ready"}
+    if refuses:
+        content = {"status": "not ready", "reason": "the audit log cannot be written"}
+    if LOSSES.lost:
+        content["audit_lines_lost"] = LOSSES.lost
+        content["audit_log"] = "failing" if LOSSES.is_failing else "written"
+    body = json.dumps(content, separators=(",", ":")).encode()
+    await respond(send, 503 if refuses else 200, body, content_type=_JSON, headers=_NO_STORE)
+
+
+async def whoami(gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
+    """Answer with the caller's identity, whatever the path rules say about the caller's rights."""
+    decision = await gate.decide(request)
+    if not isinstance(decision, Granted):
+        await gate.refuse(send, decision, request)
+        return
+    content = content_of(decision.identity)
+    headers = [*_NO_STORE, *decision.headers]
+    await respond(send, 200, json.dumps(content).encode(), content_type=_JSON, headers=headers)
+
+
+def jwks_page(public_keys: Callable[[], bytes]) -> Page:
+    """Return the page that publishes the JSON Web Key Set (RFC 7517 section 5)."""
+
+    async def jwks(_gate: Gate, _request: GateRequest, _receive: Receive, send: Send) -> None:
+        await respond(send, 200, public_keys(), content_type=b"application/jwk-set+json", headers=_JWKS_CACHE)
+
+    return jwks

@@ -1,0 +1,38 @@
+"""The limit of open files: raised to what the process may have, and shared out."""
+
+from __future__ import annotations
+
+import logging
+import resource
+
+from compat_auth.gateway.connections.bounds import MAX_CONNECTIONS
+
+logger = logging.getLogger("compat_auth.server")
+
+# Some programs that we start close every number up to the limit one by one.
+_MOST = 65_536
+# For databases, directories, log, event loop and libraries.
+_RESERVED = 128
+_LOW = 1024
+
+
+def raise_limit() -> int:
+    """Raise the soft limit of open files to the hard one, up to 65,536, and return it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        soft = wanted
+    if soft == resource.RLIM_INFINITY:
+        return _MOST
+    if soft < _LOW:
+        logger.warning(
+            "only %d files may be open, so a worker holds at most %d connections; raise the limit (systemd: LimitNOFILE)",
+            soft, connections_within(soft),
+        )  # fmt: skip
+    return soft
+
+
+def connections_within(open_files: int) -> int:
+    """Return how many clients' connections fit, each with one to the upstream, and enough for everything else."""
+    return max(2, min(MAX_CONNECTIONS, (open_files - min(_RESERVED, open_files // 3)) // 2))

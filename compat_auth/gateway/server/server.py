@@ -1,0 +1,110 @@
+"""The processes of `compat-auth serve`: uvicorn with httptools and uvloop, preforked.
+
+The parent loads everything once and forks, so that a further worker costs only the memory that it writes to
+(uvicorn's own workers are spawned and load everything again).
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Callable
+from typing import Literal
+
+from compat_auth.config.gateway import ServeSettings
+from compat_auth.errors import AddressTaken, ConfigError
+from compat_auth.gateway.connections.bounded_protocol import ServerConfig
+from compat_auth.gateway.connections.bounds import ConnectionBounds
+from compat_auth.gateway.connections.uvicorn_protocol import StrictProtocol
+from compat_auth.gateway.server.open_files import connections_within, raise_limit
+from compat_auth.gateway.server.supervisor import Supervisor
+from compat_auth.gateway.server.worker import GRACE_S, WorkerServer
+from compat_auth.gateway.server.worker_states import WorkerStates
+from compat_auth.http.asgi import ASGIApp
+
+
+def bind_socket(bind: str, setting: str = "serve.bind") -> socket.socket:
+    """Return a listening socket for "HOST:PORT", "[HOST]:PORT" or "PORT".
+
+    Args:
+        bind: The address.
+        setting: Where it comes from, for messages.
+
+    Raises:
+        ConfigError: The address is malformed, or none of this machine's.
+        AddressTaken: Another program listens there.
+    """
+    host, _, port = bind.rpartition(":")
+    host = host.strip("[]") or "127.0.0.1"
+    if not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"{setting}: {bind!r}: not HOST:PORT")
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, int(port)))
+        listener.listen(2048)
+    except OSError as exc:
+        listener.close()
+        kind = AddressTaken if exc.errno == errno.EADDRINUSE else ConfigError
+        raise kind(f"{setting}: {bind}: {exc.strerror}; choose another address or end what holds it") from exc
+    listener.set_inheritable(True)
+    return listener
+
+
+def uvicorn_config(
+    app: ASGIApp | str, lifespan: Literal["on", "auto", "off"] = "on", *, bounds: ConnectionBounds | None = None
+) -> ServerConfig:
+    """Return how we run uvicorn: it must not read forward headers, and must not log what may hold a credential."""
+    config = ServerConfig(
+        app,
+        http=StrictProtocol,
+        loop="uvloop",
+        lifespan=lifespan,
+        ws="none",
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        access_log=False,
+        log_config=None,
+        # Longer than the 60 s for which nginx keeps a connection: we must not be the one that closes it first.
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=int(GRACE_S),
+    )
+    config.bounds = bounds or ConnectionBounds()
+    return config
+
+
+def serve_workers(
+    app: ASGIApp,
+    listeners: list[socket.socket],
+    settings: ServeSettings,
+    *,
+    is_proxy: Callable[[str], bool] = lambda _: False,
+) -> int:
+    """Serve until SIGINT or SIGTERM and return the exit status.
+
+    Args:
+        app: Made before the fork, so that what is wrong with it has ended the start, not a worker.
+        listeners: Shared by all workers.
+        settings: How many there are, and their bounds.
+        is_proxy: Tells the addresses of proxies, which stand for many clients.
+    """
+    open_files = raise_limit()
+    limit = settings.max_connections or connections_within(open_files)
+    per_address = settings.max_connections_per_address or max(1, limit // 2)
+    bounds = ConnectionBounds(limit, per_address, is_exempt=is_proxy)
+    states = WorkerStates(settings.workers, silence_s=settings.worker_timeout_s)
+
+    def run_worker(worker: int) -> int:
+        server = WorkerServer(uvicorn_config(app, bounds=bounds), states, worker, drain_s=settings.drain_s)
+        server.run(sockets=listeners)
+        return 0 if server.started else 1
+
+    return Supervisor(run_worker, listeners, states, drain_s=settings.drain_s).run()
+
+
+def serve_here(app: ASGIApp, listener: socket.socket) -> int:
+    """Serve in this process, which may have threads, until SIGINT or SIGTERM; return the exit status."""
+    server = WorkerServer(uvicorn_config(app), WorkerStates(1, silence_s=60), 0, drain_s=0, is_alone=True)
+    server.run(sockets=[listener])
+    return 0 if server.started else 1

@@ -1,0 +1,87 @@
+"""How a refusal looks: ours, or Airflow 2.11's to the letter. No I/O, no Flask."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from compat_auth.errors import CompatAuthError, InsufficientScope, RequestRefused
+from compat_auth.http.challenge_filter import challenges_for
+from compat_auth.http.challenges import Occasion, ask_for_scope, invite
+from compat_auth.http.problem import airflow2_body, problem_body
+
+_UNAUTHORIZED = 401
+_FORBIDDEN = 403
+_NO_OCCASION = Occasion()
+
+
+@dataclass(frozen=True, slots=True)
+class Wording:
+    """A refusal, ready to send as `application/problem+json`.
+
+    Attributes:
+        status: HTTP status.
+        headers: Without Content-Type and Content-Length.
+        body: JSON.
+    """
+
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalStyle:
+    """How refusals are worded.
+
+    Attributes:
+        mode: "strict", or "airflow2" for Airflow 2.11's own words.
+        public_role: mode "airflow2": Airflow 2's AUTH_ROLE_PUBLIC is set, which turns its 401 into 403.
+    """
+
+    mode: Literal["strict", "airflow2"] = "strict"
+    public_role: bool = False
+
+    def word(
+        self,
+        status: int,
+        challenges: tuple[str, ...] = (),
+        detail: str | None = None,
+        *,
+        occasion: Occasion = _NO_OCCASION,
+    ) -> Wording:
+        """Return the refusal of a credential; a 401 carries the challenges that the caller may see (RFC 9110 section 15.5.2)."""
+        if self.mode == "airflow2":
+            # With a public role Airflow 2 lets the caller in as nobody, and nobody is not permitted.
+            status = _FORBIDDEN if self.public_role else status
+            body = airflow2_body(status)
+        else:
+            body = problem_body(status, detail=detail)
+        headers = [("Cache-Control", "no-store")]
+        if status == _UNAUTHORIZED:
+            headers.extend(("WWW-Authenticate", challenge) for challenge in self.invite(challenges, occasion))
+        return Wording(status, tuple(headers), body)
+
+    def invite(self, challenges: tuple[str, ...], occasion: Occasion) -> tuple[str, ...]:
+        """Return the challenges of a 401 as they are sent: none that makes a browser open a password dialog.
+
+        Airflow 2's say nothing about the token that was shown.
+        """
+        challenges = challenges_for(occasion.caller, challenges)
+        return challenges if self.mode == "airflow2" else invite(challenges, occasion)
+
+    def word_error(
+        self, error: CompatAuthError, challenges: tuple[str, ...] = (), *, occasion: Occasion = _NO_OCCASION
+    ) -> Wording:
+        """Return the refusal for an error; only a refused shape tells the caller more than its title."""
+        detail = str(error) if isinstance(error, RequestRefused) and str(error) else None
+        if error.status == _UNAUTHORIZED:
+            return self.word(error.status, challenges, detail, occasion=occasion)
+        headers = [("Cache-Control", "no-store")]
+        if error.retry_after_s is not None:
+            headers.append(("Retry-After", str(error.retry_after_s)))
+        if isinstance(error, InsufficientScope):
+            headers.append(("WWW-Authenticate", ask_for_scope(error.needed, occasion)))
+        if error.status == _FORBIDDEN and self.mode == "airflow2":
+            return Wording(error.status, tuple(headers), airflow2_body(error.status))
+        return Wording(error.status, tuple(headers), problem_body(error.status, title=error.title, detail=detail))

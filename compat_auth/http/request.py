@@ -1,0 +1,151 @@
+"""A request at the gate: what was taken in, and how Flask backends see it."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from compat_auth.errors import MalformedCredentials
+from compat_auth.gateway.decider import Presented
+from compat_auth.http.asgi import RawHeaders, Scope
+from compat_auth.http.body import HeldBody
+from compat_auth.http.header_values import cookie_header, one_blank
+from compat_auth.http.headers import Intake
+from compat_auth.outcome import MODULE_ENVIRON, ONLY_ASKED_ABOUT
+
+# What describes a body: it stays with the gate, so a backend must not wait for it.
+_BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
+
+
+@dataclass(slots=True)
+class GateRequest:
+    """A request, taken in strictly.
+
+    Attributes:
+        scope: As the server made it.
+        intake: Its header section.
+        method: Request method, upper case.
+        path: Canonical path.
+        query: Canonical query, without "?".
+        client: Address of the caller, as far as trusted proxies vouch for it.
+        scheme: "https" or "http", the same way.
+        only_asked_about: Nobody uses the credential: it is asked about, or taken back.
+        body: The whole body, b"" where there is none; None: there is one, or may be one, and it has not been read.
+        held: Reads the body, and replays it to what stands behind; None: it does not come here.
+        identity_headers: What a trusted proxy says about the caller; for modules of Airflow 2 alone.
+        original: The request that a front proxy asks about.
+        inspected: The whole body, where a limit hangs on what it names; None: nobody has looked.
+    """
+
+    scope: Scope = field(repr=False)
+    intake: Intake = field(repr=False)
+    method: str
+    path: bytes
+    query: bytes
+    client: str
+    scheme: str = "http"
+    only_asked_about: bool = False
+    body: bytes | None = field(default=b"", repr=False)
+    held: HeldBody | None = field(default=None, repr=False)
+    identity_headers: RawHeaders = field(default_factory=list["tuple[bytes, bytes]"], repr=False)
+    inspected: bytes | None = field(default=None, repr=False)
+    original: GateRequest | None = field(default=None, repr=False)
+
+    @property
+    def root(self) -> str:
+        """The path in front of ours in what the browser asks for, as of Airflow's `[api] base_url`; no slash at the end."""
+        root: str = self.scope.get("root_path", "")
+        return root
+
+    def presented(self) -> Presented:
+        """Return what a decision may depend on.
+
+        Raises:
+            MalformedCredentials: The Authorization value is not ASCII.
+        """
+        authorization = self.intake.authorization
+        if authorization is not None and not authorization.isascii():
+            raise MalformedCredentials("Authorization: a byte outside ASCII; encode the credential")
+        return Presented(
+            authorization=None if authorization is None else authorization.decode("ascii"),
+            cookies=bool(self.intake.cookies),
+            method=self.method,
+            path=self.path.decode("ascii"),
+            client=self.client,
+            environ=self.environ,
+            body_at_hand=lambda: self.body is not None,
+            hold_body=None if self.held is None else self._hold_body,
+        )
+
+    async def _hold_body(self) -> None:
+        if self.held is not None:
+            self.body = await self.held.hold()
+
+    def module_environ(self, with_cookies: bool) -> dict[str, Any]:
+        """Return the WSGI environment that a module of Airflow 2 sees: with the body and the proxy's word on the caller."""
+        environ = self.environ(with_cookies)
+        del environ[MODULE_ENVIRON]
+        if self.body is not None:
+            environ["wsgi.input"] = BytesIO(self.body)
+            if self.body or any(name in _BODY_HEADERS for name, _ in self.intake.kept):
+                environ["CONTENT_LENGTH"] = str(len(self.body))
+        for name, values in _by_name(self.identity_headers).items():
+            # Of two values one may be the caller's own.
+            if len(values) == 1:
+                environ[name] = values[0]
+        return environ
+
+    def environ(self, with_cookies: bool) -> dict[str, Any]:
+        """Return the WSGI environment (PEP 3333) that Flask backends see; the body stays with the gate."""
+        # The intake has seen to it that this is a host; one in brackets (RFC 3986 3.2.2) has colons of its own.
+        host, _, port = self.intake.host.decode("ascii").rpartition("]")[2].partition(":")
+        if b"[" in self.intake.host:
+            host = self.intake.host.decode("ascii").partition("]")[0].lstrip("[")
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": self.method,
+            "SCRIPT_NAME": self.root,
+            "PATH_INFO": unquote_to_bytes(self.path).decode("latin-1"),
+            "QUERY_STRING": self.query.decode("ascii"),
+            "SERVER_NAME": host or "localhost",
+            "SERVER_PORT": port or {"https": "443"}.get(self.scheme, "80"),
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "REMOTE_ADDR": self.client,
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": self.scheme,
+            "wsgi.input": BytesIO(),
+            "wsgi.errors": sys.stderr,
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": True,
+            "wsgi.run_once": False,
+        }
+        if self.intake.host:
+            environ["HTTP_HOST"] = self.intake.host.decode("ascii")
+        environ[MODULE_ENVIRON] = lambda: self.module_environ(with_cookies)
+        if self.only_asked_about:
+            environ[ONLY_ASKED_ABOUT] = True
+        kept = [header for header in self.intake.kept if header[0] not in _BODY_HEADERS]
+        environ.update((name, ",".join(values)) for name, values in _by_name(kept).items())
+        if self.intake.authorization is not None:
+            environ["HTTP_AUTHORIZATION"] = one_blank(self.intake.authorization).decode("latin-1")
+        if with_cookies and (cookies := cookie_header(self.intake.cookies)):
+            environ["HTTP_COOKIE"] = cookies
+        if "HTTP_CONTENT_TYPE" in environ:
+            # PEP 3333 has a name of its own for it.
+            environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE")
+        return environ
+
+
+def _by_name(headers: RawHeaders) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, value in headers:
+        if b"_" in name:
+            # In an environment it has the name of the header with "-", which a proxy may have set or taken away. Airflow
+            # 2's server leaves it out, too.
+            continue
+        found.setdefault("HTTP_" + name.decode("ascii").upper().replace("-", "_"), []).append(
+            one_blank(value).decode("latin-1")
+        )
+    return found

@@ -1,0 +1,108 @@
+"""Is the owner of a personal token still there, active, and the one who made it?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from compat_auth.authn.users.directories import load_directories, load_user_directories
+from compat_auth.authn.users.lookup import Lookup
+from compat_auth.config import Settings
+from compat_auth.directory import UserDirectory
+from compat_auth.errors import ConfigError, NoSuchUser
+from compat_auth.identity import Identity
+
+ROLE_DIRECTORY = "role_accounts"
+"""What an identity has for a directory that is known by our own table of role accounts only."""
+
+
+class UnknownOwner(NoSuchUser):
+    """No directory knows the user."""
+
+
+class TokenOwners:
+    """Looks owners up in the directories of `[lookup]`, or else in those of `[basic_auth]`. Any thread may use it.
+
+    Args:
+        directories: Asked in this order.
+        needs_key: The upstream wants its own key for a user.
+        believed_s: See `Lookup`.
+    """
+
+    def __init__(
+        self, directories: tuple[UserDirectory, ...], *, needs_key: bool = False, believed_s: float = 0
+    ) -> None:
+        self._directories = directories
+        self._lookup = Lookup(directories, needs_key=needs_key, believed_s=believed_s)
+        self._needs_key = needs_key
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> TokenOwners:
+        """Return the owners that a configuration knows.
+
+        Raises:
+            ConfigError: A directory is misconfigured.
+        """
+        names = settings.lookup.directories
+        if not names:
+            names = ["airflow_db"] if settings.airflow_db.url.get_secret_value() else []
+        if names:
+            directories = load_user_directories(names, settings)
+        else:
+            found = load_directories(settings.basic_auth.directories, settings)
+            directories = tuple(directory for directory in found if isinstance(directory, UserDirectory))
+        needs_key = settings.upstream.profile == "airflow-fab"
+        return cls(directories, needs_key=needs_key, believed_s=settings.basic_auth.cache_ttl_s)
+
+    def require_some(self) -> None:
+        """Return where users can be looked up.
+
+        Raises:
+            ConfigError: They cannot, so nobody would notice that an owner has gone.
+        """
+        if not self._directories:
+            raise ConfigError(
+                "personal_token: no directory tells whether an owner is still active; set [lookup] directories, "
+                'such as ["mapping"], or name htpasswd, airflow_db or ldap in [basic_auth] directories'
+            )
+
+    def find(self, username: str, *, is_role: bool = False) -> Identity:
+        """Return the active user of that name, without a backend.
+
+        Args:
+            username: As the directory spells it.
+            is_role: The name is a role account's: it need be in a directory only where the upstream wants a key.
+
+        Raises:
+            UnknownOwner: No directory knows the name.
+            NoSuchUser: The user is disabled.
+            BackendUnavailable: A directory could not be asked.
+        """
+        asked = Identity(username, "", subject=username, role_account=is_role)
+        if is_role and not self._needs_key and not self._knows(username):
+            return replace(asked, directory=ROLE_DIRECTORY)
+        self.require_some()
+        try:
+            found = self._lookup.complete(asked)
+        except NoSuchUser as error:
+            if self._knows(username):
+                raise
+            raise UnknownOwner(str(error)) from None
+        # Directories find users by their e-mail addresses, too, and those change hands.
+        if found.username != username:
+            raise UnknownOwner(f"{username!r}: not a user name (it is {found.username!r} who was found)")
+        return found
+
+    def canonical_name(self, name: str) -> str:
+        """Return the directory's spelling of a name that somebody typed.
+
+        Raises:
+            UnknownOwner, NoSuchUser, BackendUnavailable: See `find`.
+        """
+        for directory in self._directories:
+            user = directory.find(name)
+            if user is not None:
+                return user.username
+        raise UnknownOwner(f"{name!r}: no directory knows this user")
+
+    def _knows(self, username: str) -> bool:
+        return any(self._lookup.find(directory, username) is not None for directory in self._directories)

@@ -1,0 +1,80 @@
+"""Who may see and change which personal tokens: one's own, those of role accounts of one's group, an admin all."""
+
+from __future__ import annotations
+
+from compat_auth.config import Settings
+from compat_auth.errors import NoSuchToken, NotPermitted
+from compat_auth.identity import Identity
+from compat_auth.personal_tokens.service import PersonalTokens
+from compat_auth.requirements import Requirements
+from compat_auth.store.tables.personal_tokens import CREDENTIAL_KIND, PersonalToken
+from compat_auth.store.tables.role_accounts import RoleAccountRows
+
+
+class TokenAccess:
+    """Answers for one set of tokens. Any thread may use it; methods that ask the store may raise BackendUnavailable.
+
+    Args:
+        tokens: The tokens.
+        admins: Whoever meets one of these may list and revoke everybody's; none: nobody.
+
+    Raises:
+        ConfigError: A requirement is unknown.
+    """
+
+    def __init__(self, tokens: PersonalTokens, admins: tuple[str, ...]) -> None:
+        self._tokens = tokens
+        self._roles = RoleAccountRows(tokens.rows.database)
+        self._admins = Requirements(any_of=admins) if admins else None
+
+    @classmethod
+    def from_settings(cls, tokens: PersonalTokens, settings: Settings) -> TokenAccess:
+        """Return the access that `[personal_tokens] admins` gives.
+
+        Raises:
+            ConfigError: A requirement is unknown.
+        """
+        return cls(tokens, tuple(settings.personal_tokens.admins))
+
+    def require_manager(self, identity: Identity) -> None:
+        """Return where somebody manages tokens in person.
+
+        Raises:
+            NotPermitted: It is a token itself, or a role account: whoever steals one could else make it last.
+        """
+        if identity.credential_id.startswith(CREDENTIAL_KIND) or identity.role_account:
+            raise NotPermitted("a personal token cannot manage personal tokens; log in yourself")
+
+    def is_admin(self, identity: Identity) -> bool:
+        """Return whether everybody's tokens are the caller's to list and revoke."""
+        return self._admins is not None and self._admins.met_by(identity)
+
+    def is_role_of(self, identity: Identity, username: str) -> bool:
+        """Return whether a user name is a role account of one of the caller's groups."""
+        owners = self._roles.owners_of(username)
+        return owners is not None and Requirements(any_of=(owners,)).met_by(identity)
+
+    def require_owner(self, identity: Identity, username: str) -> bool:
+        """Return whether a user name is a role account's, where tokens for it are the caller's to make.
+
+        Raises:
+            NotPermitted: They are not.
+        """
+        owners = self._roles.owners_of(username)
+        if owners is None and username == identity.username:
+            return False
+        if owners is not None and Requirements(any_of=(owners,)).met_by(identity):
+            return True
+        raise NotPermitted("tokens of others are not yours to make")
+
+    def find(self, identity: Identity, token_id: str, *, to_revoke: bool = False) -> PersonalToken:
+        """Return a token that is the caller's to change, or to see and revoke.
+
+        Raises:
+            NoSuchToken: There is none, or it is somebody else's: whoever asks does not learn which.
+        """
+        token = self._tokens.get(token_id)
+        is_own = token.username == identity.username and not token.is_role
+        if is_own or self.is_role_of(identity, token.username) or (to_revoke and self.is_admin(identity)):
+            return token
+        raise NoSuchToken("no such token")

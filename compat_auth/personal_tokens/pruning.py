@@ -1,0 +1,51 @@
+"""Tidies the personal tokens up: those of deleted users die, those that died long ago are deleted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compat_auth.errors import NotAuthenticated
+from compat_auth.personal_tokens.service import PersonalTokens
+from compat_auth.store.tables.personal_tokens import PersonalToken
+
+_DAY_S = 86400
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What was done.
+
+    Attributes:
+        revoked: Tokens whose owner has been unknown for an hour: dead now.
+        waiting: Tokens that do not work at present, because of their owner.
+        deleted: Tokens that had been dead for long.
+    """
+
+    revoked: int
+    waiting: int
+    deleted: int
+
+
+def _has_owner(tokens: PersonalTokens, token: PersonalToken, now: int) -> bool:
+    try:
+        tokens.recognition.owner_of(token, now)
+    except NotAuthenticated:
+        return False
+    return True
+
+
+def prune(tokens: PersonalTokens, *, keep_days: int) -> Pruned:
+    """Look every owner up once, tidy up, and give the notices that are due.
+
+    Raises:
+        BackendUnavailable: The store or a directory could not be asked.
+    """
+    now = int(tokens.now())
+    alive = tokens.rows.list(alive_at=now)
+    one_of_each = {token.username: token for token in alive}
+    refused = {username for username, token in one_of_each.items() if not _has_owner(tokens, token, now)}
+    left = {token.id for token in tokens.rows.list(alive_at=now)}
+    revoked = sum(token.id not in left for token in alive)
+    waiting = sum(token.id in left and token.username in refused for token in alive)
+    tokens.notices.sweep()
+    return Pruned(revoked, waiting, tokens.rows.delete_dead(now - keep_days * _DAY_S))

@@ -1,0 +1,177 @@
+"""A personal token's text in, its owner out: what every use of a token needs, and nothing else.
+
+A token works while it is not revoked and has not expired, and while its owner is active and is the one who made it. A
+later user of the same name is somebody else: told by the upstream's key, or by having been unknown for an hour.
+"""
+
+from __future__ import annotations
+
+import hmac
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from compat_auth.concurrency.rate_limit import share_of
+from compat_auth.config.personal_tokens import PersonalTokenSettings
+from compat_auth.crypto.personal_token_format import TokenText, parse_text
+from compat_auth.errors import ConfigError, NoSuchUser, NotAuthenticated
+from compat_auth.identity import Identity
+from compat_auth.personal_tokens.owners import TokenOwners, UnknownOwner
+from compat_auth.personal_tokens.peppers import Peppers
+from compat_auth.personal_tokens.throttling import TokenGuesses
+from compat_auth.scope_bundles import parse_scopes
+from compat_auth.store.tables.personal_tokens import CREDENTIAL_KIND, PersonalToken, PersonalTokenRows
+
+# Whoever is unknown for longer was deleted; a directory that is misconfigured for a while kills no tokens.
+MISSING_GRACE_S = 3600
+_NO_DIGEST = bytes(32)
+
+
+class TokenRecognition:
+    """Knows tokens by their text. Any thread may use it; every method may raise BackendUnavailable.
+
+    Args:
+        rows: The store.
+        peppers: Keys of the digests.
+        owners: Who is active.
+        rules: `[personal_tokens]`.
+        bury: Kills all tokens of a user who was deleted.
+        workers: Processes that share the bounds on wrong tokens.
+        now: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        rows: PersonalTokenRows,
+        peppers: Peppers,
+        owners: TokenOwners,
+        *,
+        rules: PersonalTokenSettings,
+        bury: Callable[[str], object],
+        workers: int = 1,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._rows = rows
+        self._peppers = peppers
+        self._owners = owners
+        self._rules = rules
+        self._bury = bury
+        self._now = now
+        self._guesses = TokenGuesses(share_of(rules.failures_per_minute, workers))
+
+    def find(self, text: str) -> PersonalToken:
+        """Return the stored token that a text is, dead or alive, whoever its owner is.
+
+        Raises:
+            NotAuthenticated: It is none; the message says why, for logs only.
+        """
+        return self._find(_parsed(text))
+
+    def _find(self, parsed: TokenText) -> PersonalToken:
+        token = self._rows.find(parsed.id)
+        if not self._is_text_of(token, parsed):
+            raise NotAuthenticated(f"{parsed.id}: no such token, or not its secret")
+        assert token is not None  # noqa: S101  # for the type checkers: nothing is the text of none
+        return token
+
+    def vouch(self, text: str, *, client: str = "") -> tuple[PersonalToken, Identity]:
+        """Return the token that a text is, with its owner as an identity that is limited as the token is.
+
+        Args:
+            text: As presented.
+            client: Address of who presents it.
+
+        Raises:
+            NotAuthenticated: It does not work; the message says why, for logs only.
+            TooManyRequests: Too many that do not work were presented; nobody has been asked about this one.
+        """
+        if not self._rules.enabled:
+            raise NotAuthenticated("personal tokens are switched off")
+        parsed = _parsed(text)
+        with self._guesses.look(parsed, client) as look:
+            try:
+                token = self._find(parsed)
+            except NotAuthenticated:
+                look.is_guess = True
+                raise
+            try:
+                identity = self._identity(token)
+            except NotAuthenticated:
+                look.is_dead = True
+                raise
+        self._guesses.remember(parsed)
+        return token, identity
+
+    def _identity(self, token: PersonalToken) -> Identity:
+        now = int(self._now())
+        if token.revoked is not None:
+            raise NotAuthenticated(f"{token.id}: {token.reason}")
+        if now >= token.expires:
+            raise NotAuthenticated(f"{token.id}: expired")
+        try:
+            scopes = parse_scopes(token.scopes)
+        except ValueError:
+            raise NotAuthenticated(f"{token.id}: its scopes cannot be read") from None
+        owner = self.owner_of(token, now)
+        return replace(owner, scopes=scopes, expires_at=token.expires, credential_id=CREDENTIAL_KIND + token.id)
+
+    def owner_of(self, token: PersonalToken, now: int) -> Identity:
+        """Return the owner of a token, who is active and is the one who made it.
+
+        Raises:
+            NotAuthenticated: There is none; where that has been so for an hour, all tokens of that name are dead now.
+        """
+        missing = token.owner_missing
+        if missing is not None and now - missing >= MISSING_GRACE_S:
+            self._bury(token.username)
+            raise NotAuthenticated(f"{token.id}: its owner was deleted")
+        try:
+            owner = self._owners.find(token.username, is_role=token.is_role)
+        except UnknownOwner as error:
+            if missing is None:
+                self._rows.mark_owner(token, now)
+            raise NotAuthenticated(f"{token.id}: {error}") from None
+        except NoSuchUser as error:
+            raise NotAuthenticated(f"{token.id}: {error}") from None
+        if (owner.directory, owner.upstream_id) != (token.directory, token.upstream_id):
+            raise NotAuthenticated(f"{token.id}: {token.username!r} is no longer who made it; refresh it")
+        if missing is not None:
+            self._rows.mark_owner(token, None)
+        return owner
+
+    def probe(self) -> str:
+        """Return how many tokens are alive, and whether they may be used.
+
+        Raises:
+            ConfigError: Some of them need a pepper that is not set.
+        """
+        now = int(self._now())
+        alive = self._rows.list(alive_at=now)
+        lost = sum(token.pepper_id not in self._peppers.ids for token in alive)
+        if lost:
+            raise ConfigError(
+                f"personal_tokens.peppers: {lost} tokens need a pepper that is not set; add the one from before, or "
+                "have them refreshed"
+            )
+        return f"{len(alive)} alive" + ("" if self._rules.enabled else "; switched off")
+
+    def _is_text_of(self, token: PersonalToken | None, text: TokenText) -> bool:
+        # As much work for an id that nobody has, and whichever of the two secrets it is.
+        pepper, old_pepper = (token.pepper_id, token.old_pepper_id) if token is not None else ("", "")
+        expected, old = (token.digest, token.old_digest) if token is not None else (_NO_DIGEST, _NO_DIGEST)
+        is_new = hmac.compare_digest(self._peppers.digest(pepper, text.value), expected)
+        is_old = hmac.compare_digest(self._peppers.digest(old_pepper, text.value), old)
+        if token is None:
+            return False
+        if is_new and token.pepper_id != self._peppers.newest and token.revoked is None:
+            digest = self._peppers.digest(self._peppers.newest, text.value)
+            self._rows.rekey(token, digest=digest, pepper_id=self._peppers.newest)
+        return is_new or (is_old and self._now() < token.old_until)
+
+
+def _parsed(text: str) -> TokenText:
+    parsed = parse_text(text)
+    if parsed is None:
+        # Nobody need be asked about it, so it is no guess.
+        raise NotAuthenticated("form or checksum are wrong")
+    return parsed

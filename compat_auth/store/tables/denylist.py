@@ -1,0 +1,234 @@
+"""Tokens that were given to callers, and tokens that are no longer good: what the store knows of both."""
+
+from __future__ import annotations
+
+import hmac
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from sqlalchemy import ColumnElement, Select, delete, insert, select, update
+from sqlalchemy.engine import Connection
+from sqlalchemy.exc import IntegrityError
+
+from compat_auth.errors import BackendUnavailable
+from compat_auth.store.database import Database
+from compat_auth.store.schema import JTI_LENGTH, NAME_LENGTH, denial_version, denials, issued_tokens
+
+DenialKind = Literal["jti", "sub", "digest"]
+_ONLY = 1
+# Versions grow in steps that nobody can guess, so that two histories of one store (before and after a backup was
+# restored, or a standby that lags took over) do not meet in one number. 2**63 is reached after a thousand million steps.
+_MAX_STEP = 2**32
+ALL_UP_TO = "all"
+"""Key of the denial of every JWT that was made up to a moment; no digest is spelled so."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedToken:
+    """A token that a caller has been given; moments in whole seconds since the epoch.
+
+    Attributes:
+        jti: Its own name.
+        digest: SHA-256 of the token.
+        username: Whose it is.
+        subject: Its `sub`.
+        credential_id: `Identity.credential_id` of what it was made from, or "".
+        issued: `iat`.
+        expires: `exp`.
+    """
+
+    jti: str
+    digest: bytes
+    username: str
+    subject: str
+    credential_id: str
+    issued: int
+    expires: int
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """What is no longer good.
+
+    Attributes:
+        kind: "jti": one token; "sub": tokens of a user; "digest": one token without a name, by
+            `compat_auth.tokens.denylist.signed_digest`, or `ALL_UP_TO`.
+        key: The jti, sub or digest.
+        expires: From when on the token is worth nothing anyway, in seconds since the epoch.
+        not_before: "sub": tokens made up to this moment, in seconds since the epoch.
+    """
+
+    kind: DenialKind
+    key: str
+    expires: int
+    not_before: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a look at the store has shown.
+
+    Attributes:
+        version: The newest.
+        found: What was denied after the version that was known.
+        is_whole: Everything was read: the store does not remember the version that was known, so it may be another
+            store, or an older state of this one.
+    """
+
+    version: int
+    found: list[Denial]
+    is_whole: bool
+
+
+def all_up_to(moment: int, expires: int) -> Denial:
+    """Return the denial of every JWT that was made up to a moment, in seconds since the epoch."""
+    return Denial("digest", ALL_UP_TO, expires, moment)
+
+
+class DenialRows:
+    """The tables. Any thread may use it; every method may raise BackendUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def is_there(self) -> bool:
+        """Whether there is a database at all: what has never been written need not be read."""
+        return self._database.is_there
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._database.close()
+
+    def add(self, token: IssuedToken) -> None:
+        """Remember a token that is about to be given away; one that is known already stays as it is.
+
+        Airflow 3.0 names its tokens by nothing: two logins of one user within one second give the same text twice.
+
+        Raises:
+            ValueError: A name is empty or longer than the table allows.
+        """
+        names = (token.username, token.subject, token.credential_id)
+        if not token.jti or not token.username or len(token.jti) > JTI_LENGTH or "\0" in token.jti + "".join(names):
+            raise ValueError("jti or username: empty, too long, or with NUL")
+        if any(len(name) > NAME_LENGTH for name in names):
+            raise ValueError(f"a name is longer than {NAME_LENGTH} characters")
+        values = {name: getattr(token, name) for name in IssuedToken.__slots__}
+        with self._database.write() as connection:
+            try:
+                with connection.begin_nested():
+                    connection.execute(insert(issued_tokens).values(values))
+            except IntegrityError:
+                found = _issued(connection, issued_tokens.c.jti == token.jti)
+                if not any(hmac.compare_digest(known.digest, token.digest) for known in found):
+                    raise BackendUnavailable("the upstream has given two tokens one name (jti)") from None
+
+    def find(self, jti: str) -> IssuedToken | None:
+        """Return the token of that name."""
+        with self._database.read() as connection:
+            found = _issued(connection, issued_tokens.c.jti == jti)
+        return found[0] if found else None
+
+    def deny(self, what: Iterable[Denial]) -> None:
+        """Write down what is no longer good; what is denied for longer already stays so."""
+        with self._database.write() as connection:
+            _deny(connection, list(what))
+
+    def deny_made_from(self, credential_id: str, now: int) -> list[IssuedToken]:
+        """Deny the tokens that were made from a credential, and return those that are still alive."""
+        with self._database.write() as connection:
+            return deny_made_from(connection, (credential_id,), now)
+
+    def deny_given_to(self, username: str, now: int) -> list[IssuedToken]:
+        """Deny the tokens that a user was given, and return those that are still alive."""
+        with self._database.write() as connection:
+            return _deny_issued(connection, issued_tokens.c.username == username, now)
+
+    def read(self, after: int) -> Reading:
+        """Return what was denied after the given version; -1 knows nothing.
+
+        Also what has expired by some clock: a clock that is right again must not have made anybody forget.
+        """
+        with self._database.read() as connection:
+            version = _version(connection)
+            if version == after:
+                return Reading(version, [], is_whole=False)
+            # Only a store in which the known version was made can tell what came after it.
+            continues = version > after >= 0 and connection.scalar(_one_of(after)) is not None
+            query = select(denials).where(denials.c.version > after) if continues else select(denials)
+            rows = connection.execute(query).all()
+        found = [Denial(row.kind, row.key, row.expires, row.not_before) for row in rows]
+        return Reading(version, found, is_whole=not continues)
+
+    def require_writable(self) -> None:
+        """Return when the store is there and takes writes.
+
+        Raises:
+            BackendUnavailable: It is not, or does not.
+        """
+        with self._database.write() as connection:
+            # The same number again: it needs the disk, and tells nobody of a change.
+            mine = denial_version.c.id == _ONLY
+            connection.execute(update(denial_version).where(mine).values(version=denial_version.c.version))
+            _version(connection)
+
+    def forget_older(self, now: int) -> int:
+        """Delete what has expired by then, and return how many denials there were."""
+        with self._database.write() as connection:
+            connection.execute(delete(issued_tokens).where(issued_tokens.c.expires < now))
+            return connection.execute(delete(denials).where(denials.c.expires < now)).rowcount
+
+
+def deny_made_from(connection: Connection, credential_ids: Sequence[str], now: int) -> list[IssuedToken]:
+    """Deny the tokens that were made from credentials, in the transaction that ends those; return those still alive."""
+    return _deny_issued(connection, issued_tokens.c.credential_id.in_(credential_ids), now)
+
+
+def _deny_issued(connection: Connection, which: ColumnElement[bool], now: int) -> list[IssuedToken]:
+    # Those that are over, too: the clock that says so may be wrong.
+    found = _issued(connection, which)
+    _deny(connection, [Denial("jti", token.jti, token.expires) for token in found])
+    return [token for token in found if token.expires > now]
+
+
+def _issued(connection: Connection, which: ColumnElement[bool]) -> list[IssuedToken]:
+    rows = connection.execute(select(issued_tokens).where(which)).all()
+    return [IssuedToken(*(getattr(row, name) for name in IssuedToken.__slots__)) for row in rows]
+
+
+def _version(connection: Connection) -> int:
+    version = connection.scalar(select(denial_version.c.version).where(denial_version.c.id == _ONLY))
+    if version is None:
+        raise BackendUnavailable(
+            "database_url: the table compat_auth_denial_version is empty, so what was revoked cannot be told; "
+            "restore the tables whole from a backup"
+        )
+    return int(version)
+
+
+def _one_of(version: int) -> Select[tuple[str]]:
+    return select(denials.c.key).where(denials.c.version == version).limit(1)
+
+
+def _deny(connection: Connection, what: Sequence[Denial]) -> None:
+    if not what:
+        return
+    # The row's lock is held until the commit: whoever reads this version reads all that is below it.
+    mine = denial_version.c.id == _ONLY
+    step = 1 + secrets.randbelow(_MAX_STEP)
+    connection.execute(update(denial_version).where(mine).values(version=denial_version.c.version + step))
+    version = _version(connection)
+    for denial in what:
+        same = (denials.c.kind == denial.kind) & (denials.c.key == denial.key)
+        known = connection.execute(select(denials).where(same)).one_or_none()
+        values = {
+            "expires": max(denial.expires, known.expires if known else 0),
+            "not_before": max(denial.not_before, known.not_before if known else 0),
+            "version": version,
+        }
+        if known is None:
+            connection.execute(insert(denials).values(kind=denial.kind, key=denial.key, **values))
+        else:
+            connection.execute(update(denials).where(same).values(values))

@@ -1,0 +1,157 @@
+"""An issuer's published keys (RFC 7517), held for as long as they may be believed.
+
+A token can make us fetch them only when everything in it but the signature is right already, and then only once in a
+while: random key ids do not reach the issuer. A JWKS that brings a symmetric key, or one that is too short, or one for
+an algorithm that the issuer may not use, loses that key and keeps the others. One `kid` may name several keys (RFC 7517
+section 4.5), and a token without a `kid` is believed only where the issuer publishes one key (OpenID Connect Core 10.1).
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from compat_auth.crypto.strict_json import is_list, is_object, parse_object
+from compat_auth.errors import BackendUnavailable, InvalidToken, KeyFileError
+from compat_auth.net.cached_document import Fetched, FetchedDocument, ttl_of
+from compat_auth.net.https_client import Endpoint
+from compat_auth.tokens.jose.jwk import PublicAlgorithm, VerifyingKey, load_public_jwk, thumbprint, verifying_key
+from compat_auth.tokens.jose.jwt import claims_signed_by, kid_of_plausible
+from compat_auth.tokens.jose.registered_claims import CLOCK_SKEW_S, MAX_LIFETIME_S
+
+ISSUER_ALGORITHMS: tuple[PublicAlgorithm, ...] = (
+    "RS256", "PS256", "ES256", "EdDSA", "RS384", "RS512", "PS384", "PS512", "ES384", "ES512",
+)  # fmt: skip
+"""What an issuer may use; an RSA key that names no algorithm is for the first of RSA's."""
+_log = logging.getLogger("compat_auth.jwks_cache")
+
+
+class JwksCache:
+    """The keys of one issuer. Any thread may call.
+
+    Args:
+        endpoint: Says where the keys are; called for each fetch, and may raise BackendUnavailable.
+        algorithms: What the issuer may use; a key is for one of them only.
+        now: Clock, in seconds, that never goes back.
+    """
+
+    def __init__(
+        self,
+        endpoint: Callable[[], Endpoint],
+        *,
+        algorithms: tuple[PublicAlgorithm, ...] = ISSUER_ALGORITHMS,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._endpoint = endpoint
+        self.algorithms = algorithms
+        self._document: FetchedDocument[tuple[VerifyingKey, ...]] = FetchedDocument("JWKS", self._fetch, now=now)
+
+    def find(self, kid: str) -> VerifyingKey:
+        """Return the issuer's first key of that id; an unknown one is looked for there, at most every few seconds.
+
+        Raises:
+            InvalidToken: The issuer has no such key.
+            BackendUnavailable: The issuer could not be asked, and no key of that id is held.
+        """
+        return self._named(kid)[0]
+
+    def probe(self) -> int:
+        """Return how many usable keys the issuer publishes; asks it unless that was done a moment ago.
+
+        Raises:
+            BackendUnavailable: The issuer could not be asked, or publishes no key that is usable here.
+        """
+        keys = self._document.current()
+        if not keys:
+            raise BackendUnavailable(f"JWKS: no key for any of {', '.join(self.algorithms)}")
+        return len(keys)
+
+    def verify(
+        self,
+        token: str,
+        *,
+        audience: tuple[str, ...],
+        issuer: str,
+        types: tuple[str, ...],
+        now: float,
+        leeway_s: int = CLOCK_SKEW_S,
+        max_lifetime_s: int = MAX_LIFETIME_S,
+    ) -> dict[str, Any]:
+        """Return the claims of a token that is right in every respect and signed by the issuer.
+
+        The arguments are those of `tokens.kid_of_plausible`; moments are returned in whole seconds.
+
+        Raises:
+            InvalidToken: The token is not right; says why, for logs only.
+            BackendUnavailable: It may be right, but the issuer could not be asked for its key.
+        """
+        kid = kid_of_plausible(
+            token,
+            algorithms=self.algorithms,
+            audience=audience,
+            issuer=issuer,
+            types=types,
+            now=now,
+            leeway_s=leeway_s,
+            max_lifetime_s=max_lifetime_s,
+        )
+        if kid:
+            return claims_signed_by(self._named(kid), token)
+        held = self._document.current()
+        try:
+            return claims_signed_by(_only_key(held), token)
+        except InvalidToken:
+            # Without a kid nothing else tells that the issuer has another key now.
+            renewed = self._document.renewed()
+            if renewed == held:
+                raise
+        return claims_signed_by(_only_key(renewed), token)
+
+    def _named(self, kid: str) -> tuple[VerifyingKey, ...]:
+        held = _keys_named(self._document.current(), kid) or _keys_named(self._document.renewed(), kid)
+        if not held:
+            raise InvalidToken("kid: the issuer has no such key")
+        return held
+
+    def _fetch(self) -> Fetched[tuple[VerifyingKey, ...]]:
+        endpoint = self._endpoint()
+        answer = endpoint.get({"Accept": "application/jwk-set+json, application/json"})
+        if answer.status != 200:
+            raise BackendUnavailable(f"JWKS {endpoint.url}: answered {answer.status}")
+        return Fetched(_read_keys(answer.body, self.algorithms, endpoint.url), ttl_of(answer.headers))
+
+
+def _read_keys(text: bytes, algorithms: tuple[PublicAlgorithm, ...], where: str) -> tuple[VerifyingKey, ...]:
+    try:
+        entries = parse_object(text).get("keys")
+    except ValueError as exc:
+        raise BackendUnavailable(f"JWKS {where}: not JSON that has one reading: {exc}") from None
+    if not is_list(entries):
+        raise BackendUnavailable(f"JWKS {where}: has no list of keys")
+    keys: list[VerifyingKey] = []
+    for entry in entries:
+        try:
+            key = verifying_key(_with_kid(entry), algorithms) if is_object(entry) else None
+        except KeyFileError as error:
+            _log.info("JWKS %s: a key is not used: %s", where, error)
+            continue
+        if key is not None:
+            keys.append(key)
+    return tuple(keys)
+
+
+def _with_kid(entry: Mapping[str, Any]) -> Mapping[str, Any]:
+    # RFC 7517 4.5: optional. Its thumbprint is a name that no other key has.
+    return entry if entry.get("kid") is not None else {**entry, "kid": thumbprint(load_public_jwk(entry))}
+
+
+def _keys_named(keys: tuple[VerifyingKey, ...], kid: str) -> tuple[VerifyingKey, ...]:
+    return tuple(key for key in keys if key.kid == kid)
+
+
+def _only_key(keys: tuple[VerifyingKey, ...]) -> tuple[VerifyingKey, ...]:
+    if len(keys) > 1:
+        raise InvalidToken("header: kid missing, and the issuer has several keys")
+    return keys

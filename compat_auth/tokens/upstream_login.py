@@ -1,0 +1,183 @@
+"""The upstream's own login: a password in, the upstream's token out."""
+
+from __future__ import annotations
+
+import json
+import re
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from compat_auth.config import Settings
+from compat_auth.config.upstream_url import read_address
+from compat_auth.crypto.strict_json import parse_object
+from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.identity import Token
+from compat_auth.net.http_call import HttpPeer, NoAnswer
+from compat_auth.tokens.jose.unverified_claims import nested_ends, read_claimed
+from compat_auth.tokens.keys.keys import unix_now
+
+MAX_ANSWER_BYTES = 65_536
+# Of a token that the upstream alone judges. Keycloak's manager puts two more tokens into its own, each with all roles.
+MAX_UPSTREAM_TOKEN_BYTES = 32_768
+# Where the upstream's token does not say when it ends.
+ASSUMED_LIFETIME_S = 300
+_ABSURD_LIFETIME_S = 366 * 86_400
+_JWT = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\Z")
+_CREATED = 201
+_FORBIDDEN = 403
+_LOGIN_PATH = "/auth/token"
+NO_PASSWORDS = (
+    "its auth manager takes no passwords there (AwsAuthManager takes none at all), or it is no Airflow 3; "
+    "set [token] strategy to shared_secret or key_pair"
+)
+_LOGOUT_PATH = "/api/v2/auth/logout"
+# Airflow: 401 wrong password; 400 (FAB) and 422 (simple) a pair it cannot even consider.
+_REFUSALS = frozenset({400, 401, 422})
+# Nothing answers POST there.
+_NO_LOGIN = frozenset({404, 405})
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamLogin:
+    """A client of `POST {upstream}/auth/token`. Any thread may call; a call has a connection of its own.
+
+    No redirect is followed and no proxy is used: a password goes to the configured host or nowhere.
+    """
+
+    host: str
+    port: int
+    path: str
+    tls: ssl.SSLContext | None = field(repr=False)
+    connect_timeout_s: float
+    timeout_s: float
+    now: Callable[[], int] = unix_now
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> UpstreamLogin:
+        """Return the client for `[upstream] url`.
+
+        Raises:
+            ConfigError: The URL is missing or not one, or the CA file cannot be read.
+        """
+        upstream = settings.upstream
+        url = read_address(upstream.url)
+        return cls(
+            url.hostname or "",
+            url.port or (443 if url.scheme == "https" else 80),
+            url.path.rstrip("/") + _LOGIN_PATH,
+            _tls_context(upstream.verify) if url.scheme == "https" else None,
+            upstream.connect_timeout_s,
+            upstream.timeout_s,
+        )
+
+    def log_in(self, username: str, password: str) -> Token | None:
+        """Return the upstream's token for the pair; None when the upstream refuses it.
+
+        Raises:
+            BackendUnavailable: The upstream gave no usable answer.
+        """
+        status, answer = self._post(json.dumps({"username": username, "password": password}).encode())
+        if status in _REFUSALS or (status == _FORBIDDEN and _is_word_of_airflow(answer)):
+            return None
+        if status in _NO_LOGIN:
+            raise self._unavailable(f"answered {status} to a login: {NO_PASSWORDS}")
+        if status != _CREATED:
+            raise self._unavailable(f"answered {status} to a login, where 201 or 401 was expected")
+        return self._read_token(answer)
+
+    def takes_passwords(self) -> bool:
+        """Return whether the upstream has a login for passwords at all; nobody's password is tried.
+
+        Raises:
+            BackendUnavailable: The upstream gave no usable answer.
+        """
+        status, _ = self._post(b"{}")
+        return status not in _NO_LOGIN
+
+    def log_out(self, token: str) -> None:
+        """Have Airflow write down that a token of its is revoked (3.2 and later do, in `revoked_token`).
+
+        Raises:
+            BackendUnavailable: Airflow gave no usable answer.
+        """
+        # It becomes a header: nothing but a JWT may get there, and nothing else is Airflow's.
+        if len(token) > MAX_UPSTREAM_TOKEN_BYTES or not _JWT.match(token):
+            return
+        path = self.path.removesuffix(_LOGIN_PATH) + _LOGOUT_PATH
+        status, _ = self._ask("GET", path, None, {"Authorization": f"Bearer {token}"})
+        # A redirect to its login page; and what it does not take for a token need not be revoked.
+        if not 200 <= status < 400 and status not in _REFUSALS and status != _FORBIDDEN:
+            raise self._unavailable(f"answered {status} to a logout")
+
+    def add(self, path: str, content: Mapping[str, object], token: str) -> int:
+        """Have the upstream add an object in the name of whom the token speaks for; return the status of its answer.
+
+        Args:
+            path: Where, at the upstream.
+            content: The object.
+            token: A JWT of ours.
+
+        Raises:
+            BackendUnavailable: There was no answer, or one that is too long or too slow.
+        """
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+        status, _ = self._ask("POST", self.path.removesuffix(_LOGIN_PATH) + path, json.dumps(content).encode(), headers)
+        return status
+
+    def _post(self, body: bytes) -> tuple[int, bytes]:
+        return self._ask("POST", self.path, body, {"Content-Type": "application/json"})
+
+    def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
+        peer = HttpPeer(
+            self.host, self.port, self.tls, self.connect_timeout_s, self.timeout_s, max_body_bytes=MAX_ANSWER_BYTES
+        )
+        try:
+            answer = peer.ask(method, path, body, headers)
+        except NoAnswer as exc:
+            raise self._unavailable(str(exc)) from None
+        return answer.status, answer.body
+
+    def _read_token(self, answer: bytes) -> Token:
+        try:
+            value = parse_object(answer).get("access_token")
+        except ValueError:
+            raise self._unavailable("answered a login with something other than a JSON object") from None
+        # It becomes a header: nothing but a JWT may get there.
+        if not isinstance(value, str) or len(value) > MAX_UPSTREAM_TOKEN_BYTES or not _JWT.match(value):
+            raise self._unavailable("answered a login without an access_token that is a JWT")
+        return Token(value, self._expiry(value))
+
+    def _expiry(self, value: str) -> int:
+        now = self.now()
+        claimed = read_claimed(value)
+        # The token is the upstream's to judge; only how long we keep it follows from this.
+        ends = (claimed.expires if claimed is not None else None, *nested_ends(value))
+        return min(_believable(end, now) for end in ends)
+
+    def _unavailable(self, what: str) -> BackendUnavailable:
+        return BackendUnavailable(f"upstream {self.host}:{self.port}{self.path}: {what}; see [upstream] url")
+
+
+def _believable(end: int | None, now: int) -> int:
+    return end if end is not None and now < end <= now + _ABSURD_LIFETIME_S else now + ASSUMED_LIFETIME_S
+
+
+def _is_word_of_airflow(answer: bytes) -> bool:
+    """Return whether an answer is the upstream's own: a firewall in front of it says 403 in HTML."""
+    try:
+        return isinstance(parse_object(answer).get("detail"), str)
+    except ValueError:
+        return False
+
+
+def _tls_context(verify: bool | str) -> ssl.SSLContext:
+    if verify is False:
+        context = ssl.create_default_context()
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        return context
+    try:
+        return ssl.create_default_context(cafile=None if verify is True else verify)
+    except OSError as exc:
+        raise ConfigError(f"[upstream] verify: {verify}: no CA file ({exc.strerror}); name a PEM file") from exc

@@ -1,0 +1,96 @@
+"""Adds users to the upstream, Airflow with FabAuthManager, by its own API and in the name of one of its administrators."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+
+from compat_auth import audit
+from compat_auth.config import Settings
+from compat_auth.credentials import Absent
+from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.identity import Identity
+from compat_auth.tokens.strategies import Strategy, build_strategy
+from compat_auth.tokens.upstream_login import UpstreamLogin
+
+USERS_PATH = "/auth/fab/v1/users"
+_ADDED = frozenset({200, 201})
+_CONFLICT = 409
+_PASSWORD_BYTES = 48
+
+
+@dataclass(frozen=True, slots=True)
+class NewUser:
+    """Somebody whom the upstream is to know from now on.
+
+    Attributes:
+        username: Also the e-mail address.
+        first_name: Not empty.
+        last_name: Not empty.
+        role: Name of a role that the upstream has.
+    """
+
+    username: str
+    first_name: str
+    last_name: str
+    role: str
+
+
+class UpstreamUsers:
+    """A client of the upstream's users. Any thread may call.
+
+    Args:
+        upstream: Where they are added.
+        strategy: Where the administrator's token comes from.
+    """
+
+    def __init__(self, upstream: UpstreamLogin, strategy: Strategy) -> None:
+        self._upstream = upstream
+        self._strategy = strategy
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, where: str) -> UpstreamUsers:
+        """Return the client for `[upstream] url`.
+
+        Args:
+            settings: With a strategy that can speak for an administrator who is not there.
+            where: The setting that wants it, for messages.
+
+        Raises:
+            ConfigError: The upstream has no such API, or nobody can speak for its administrator.
+        """
+        if settings.upstream.profile != "airflow-fab":
+            raise ConfigError(f'{where}: only with [upstream] profile = "airflow-fab"; remove it')
+        if settings.token.strategy not in ("shared_secret", "key_pair"):
+            raise ConfigError(f"{where}: needs [token] strategy shared_secret or key_pair; set one, or remove it")
+        return cls(UpstreamLogin.from_settings(settings), build_strategy(settings))
+
+    def add(self, user: NewUser, administrator: Identity) -> bool:
+        """Add a user with a password that nobody knows; False when name or address is taken.
+
+        Raises:
+            NoSuchUser: The administrator has no key in the upstream.
+            BackendUnavailable: The upstream did not add the user, and the name may still be free.
+        """
+        token = self._strategy.obtain(administrator, Absent(), fresh=False)
+        status = self._upstream.add(
+            USERS_PATH,
+            {
+                "username": user.username,
+                "email": user.username,
+                "first_name": user.first_name,
+                "last_name": user.last_name,
+                "roles": [{"name": user.role}],
+                "password": secrets.token_urlsafe(_PASSWORD_BYTES),
+            },
+            token.value,
+        )
+        if status == _CONFLICT:
+            return False
+        if status not in _ADDED:
+            raise BackendUnavailable(
+                f"upstream: answered {status} when {administrator.username!r} was to add a user with role {user.role!r}"
+            )
+        reason = f"added with role {user.role!r} in the name of {administrator.username!r}"
+        audit.record(audit.Verdict("create", administrator.backend, user.username, reason, "POST", USERS_PATH, ""))
+        return True

@@ -1,0 +1,87 @@
+"""The forms of personal tokens: what was typed, what it asks for, and beside which field an error belongs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
+
+from flask import request
+
+from compat_auth.errors import CompatAuthError, InvalidValue, NameTaken
+from compat_auth.personal_tokens.request import Wish
+from compat_auth.scopes import ALL
+
+_LISTED = "listed"
+
+
+@dataclass(frozen=True, slots=True)
+class TokenForm:
+    """What was typed, as it was typed.
+
+    Attributes:
+        name: What to call the token.
+        until: Its last day (UTC), as a browser's date field says it.
+        limit: "all", "read", or "listed".
+        scopes: With "listed": one scope a line.
+    """
+
+    name: str = ""
+    until: str = ""
+    limit: str = "read"
+    scopes: str = ""
+
+    @classmethod
+    def from_request(cls) -> TokenForm:
+        """Return what the form at hand says."""
+        form = request.form
+        return cls(form.get("name", ""), form.get("until", ""), form.get("limit", ""), form.get("scopes", ""))
+
+    def wish(self, now: float) -> Wish:
+        """Return what the form asks for.
+
+        Raises:
+            InvalidValue: It does not say how far the token reaches, or its last day is no date.
+        """
+        return Wish(self.name.strip(), self._scopes(), days_until(self.until, now))
+
+    def _scopes(self) -> tuple[str, ...]:
+        if self.limit == _LISTED:
+            return tuple(line for line in map(str.strip, self.scopes.splitlines()) if line)
+        if self.limit in (ALL, "read"):
+            return (self.limit,)
+        raise InvalidValue("scopes: say what the token may do")
+
+
+def days_until(until: str, now: float) -> int | None:
+    """Return a last day, counted from today (UTC); None where none was given.
+
+    Raises:
+        InvalidValue: It is no date.
+    """
+    if not until:
+        return None
+    try:
+        return (date.fromisoformat(until) - today(now)).days
+    except ValueError:
+        raise InvalidValue("the last day must be a date, such as 2027-01-31") from None
+
+
+def today(now: float) -> date:
+    """Return the day of a moment (UTC)."""
+    return datetime.fromtimestamp(now, timezone.utc).date()
+
+
+def day_ahead(now: float, days: int) -> str:
+    """Return the day so many days ahead (UTC), as a browser's date field wants it."""
+    return (today(now) + timedelta(days=days)).isoformat()
+
+
+def field_of(error: CompatAuthError) -> str:
+    """Return beside which field an error belongs; "" for none."""
+    if isinstance(error, NameTaken):
+        return "name"
+    if isinstance(error, InvalidValue):
+        for start, field in (("name", "name"), ("scope", "scopes"), ("the last day", "until")):
+            if str(error).startswith(start):
+                return field
+    return ""
