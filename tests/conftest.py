@@ -5,8 +5,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 
 import pytest
 
-from peers.chromium import chromium, chromium_process
-from peers.fixtures import (
+from support.peers.chromium import chromium, chromium_process
+from support.peers.fixtures import (
     airflow2,
     airflow_fab,
     airflow_simple,
@@ -21,7 +21,7 @@ from peers.fixtures import (
     second_slapd,
     slapd,
 )
-from peers.openid_provider import google, oidc_provider
+from support.peers.openid_provider import google, oidc_provider
 
 # Asking for one of these makes a test a peer test.
 PEERS = frozenset(

@@ -25,8 +25,8 @@ from itsdangerous import Signer
 from compat_auth.authn.chain import Mode
 from compat_auth.config import Settings, parse_settings
 from compat_auth.extension import CompatAuth, current_identity, requires_authentication
-from stand_ins import basic
-from stub_issuer import OTHER_RSA_KEY, StubIssuer, running_issuer, sign
+from support.stand_ins import basic
+from support.stub_issuer import OTHER_RSA_KEY, StubIssuer, running_issuer, sign
 
 KEY = "airflow's own secret key"
 TABLES = """

@@ -17,7 +17,7 @@ from compat_auth.config import Settings, parse_settings
 from compat_auth.errors import BackendUnavailable
 from compat_auth.extension import CompatAuth, current_identity, requires_authentication
 from compat_auth.gateway.decider import Decider, Granted, Refused, Unclaimed
-from stand_ins import basic, give_token, presented
+from support.stand_ins import basic, give_token, presented
 
 GOOD = basic("alice", "wonderland")
 WRONG = basic("alice", "wrong")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from compat.matrix import CASES, WITHOUT_TICKETS, Case
-from compat.matrix_checks import check_extension, check_gate, every_cell, make_database, settings_for
+from support.compat.matrix import CASES, WITHOUT_TICKETS, Case
+from support.compat.matrix_checks import check_extension, check_gate, every_cell, make_database, settings_for
 
 every_column_without_tickets = pytest.mark.parametrize("column", WITHOUT_TICKETS)
 every_case_without_a_ticket = pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from compat.matrix import (
+from support.compat.matrix import (
     CASES,
     OK,
     PUBLIC_TYPE,
@@ -28,13 +28,13 @@ from compat.matrix import (
     Case,
     expected_refusal,
 )
-from peers.airflow2_as import Airflow2As
-from peers.airflows import AIRFLOW2_BACKENDS, JWT_SECRET, Airflow2
-from peers.echo import EchoUpstream
-from peers.fab import added_user, changed_user, log_in_to_ui
-from peers.gateway import TIMEOUT_S, Gateway, StartGateway, call
-from peers.kerberos import Kdc
-from peers.kerberos_client import Tickets
+from support.peers.airflow2_as import Airflow2As
+from support.peers.airflows import AIRFLOW2_BACKENDS, JWT_SECRET, Airflow2
+from support.peers.echo import EchoUpstream
+from support.peers.fab import added_user, changed_user, log_in_to_ui
+from support.peers.gateway import TIMEOUT_S, Gateway, StartGateway, call
+from support.peers.kerberos import Kdc
+from support.peers.kerberos_client import Tickets
 
 pytestmark = pytest.mark.peer
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import requests
 
-from peers import seed
-from peers.airflows import Airflow3
-from peers.gateway import COMMAND, StartGateway, call, clean_environment, toml
+from support.peers import seed
+from support.peers.airflows import Airflow3
+from support.peers.gateway import COMMAND, StartGateway, call, clean_environment, toml
 
 pytestmark = pytest.mark.peer
 

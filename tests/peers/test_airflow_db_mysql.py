@@ -24,11 +24,11 @@ from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.net.postgresql import ANSWER_TIMEOUT_S, STATEMENT_TIMEOUT_S
 from compat_auth_backends.directories.airflow_db import AirflowDatabaseDirectory
-from peers.airflows import JWT_SECRET
-from peers.authority import Authority
-from peers.echo import EchoUpstream
-from peers.gateway import StartGateway
-from peers.mariadb import PASSWORD, MariaDb
+from support.peers.airflows import JWT_SECRET
+from support.peers.authority import Authority
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import StartGateway
+from support.peers.mariadb import PASSWORD, MariaDb
 
 pytestmark = pytest.mark.peer
 

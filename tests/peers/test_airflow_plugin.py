@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
-from peers import seed
-from peers.airflows import Airflow3
-from peers.fab import added_user, changed_user, log_in_to_ui
-from peers.gateway import call, curl
-from peers.plugin import BASIC_AUTH, StartPlugged
+from support.peers import seed
+from support.peers.airflows import Airflow3
+from support.peers.fab import added_user, changed_user, log_in_to_ui
+from support.peers.gateway import call, curl
+from support.peers.plugin import BASIC_AUTH, StartPlugged
 
 pytestmark = pytest.mark.peer
 

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from peers import seed
-from peers.airflows import Airflow3
-from peers.gateway import call
-from peers.plugin import BASIC_AUTH, StartPlugged
-from peers.slapd import PEOPLE, SERVICE, SERVICE_PASSWORD, USERS, Slapd
+from support.peers import seed
+from support.peers.airflows import Airflow3
+from support.peers.gateway import call
+from support.peers.plugin import BASIC_AUTH, StartPlugged
+from support.peers.slapd import PEOPLE, SERVICE, SERVICE_PASSWORD, USERS, Slapd
 
 pytestmark = pytest.mark.peer
 

@@ -7,14 +7,14 @@ import subprocess
 import pytest
 import requests
 
-from peers import seed
-from peers.airflows import Airflow3
-from peers.fab import changed_user, log_in_to_ui
-from peers.gateway import call, curl, toml
-from peers.kerberos import Kdc
-from peers.kerberos_client import Tickets, negotiate
-from peers.place import HERE
-from peers.plugin import StartPlugged
+from support.peers import seed
+from support.peers.airflows import Airflow3
+from support.peers.fab import changed_user, log_in_to_ui
+from support.peers.gateway import call, curl, toml
+from support.peers.kerberos import Kdc
+from support.peers.kerberos_client import Tickets, negotiate
+from support.peers.place import HERE
+from support.peers.plugin import StartPlugged
 
 pytestmark = pytest.mark.peer
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from compat_auth.airflow2_config.settings import GENERATED
-from peers import seed
-from peers.gateway import call
-from peers.plugin import StartPlugged
+from support.peers import seed
+from support.peers.gateway import call
+from support.peers.plugin import StartPlugged
 
 pytestmark = pytest.mark.peer
 

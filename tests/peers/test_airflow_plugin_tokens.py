@@ -15,11 +15,11 @@ import jwt
 import pytest
 import requests
 
-from peers import seed
-from peers.airflows import Airflow3
-from peers.fab import log_in_to_ui
-from peers.gateway import COMMAND, call, curl
-from peers.plugin import StartPlugged
+from support.peers import seed
+from support.peers.airflows import Airflow3
+from support.peers.fab import log_in_to_ui
+from support.peers.gateway import COMMAND, call, curl
+from support.peers.plugin import StartPlugged
 
 pytestmark = pytest.mark.peer
 

@@ -3,11 +3,11 @@
 import pytest
 
 from compat_auth.airflow.v1.mappers.dags import DAG
-from peers import seed
-from peers.airflows import Airflow3
-from peers.fab import runs_of
-from peers.gateway import call, curl
-from peers.plugin import BASIC_AUTH, StartPlugged
+from support.peers import seed
+from support.peers.airflows import Airflow3
+from support.peers.fab import runs_of
+from support.peers.gateway import call, curl
+from support.peers.plugin import BASIC_AUTH, StartPlugged
 
 pytestmark = pytest.mark.peer
 

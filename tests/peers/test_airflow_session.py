@@ -6,9 +6,9 @@ import pytest
 
 from compat_auth_backends.airflow_session import AirflowSessions
 from compat_auth_backends.directories.airflow_db import AirflowDatabaseDirectory
-from peers.airflows import Airflow2, Airflow3
-from peers.fab import changed_user, log_in_to_ui, shared_secret
-from peers.gateway import StartGateway, call
+from support.peers.airflows import Airflow2, Airflow3
+from support.peers.fab import changed_user, log_in_to_ui, shared_secret
+from support.peers.gateway import StartGateway, call
 
 pytestmark = pytest.mark.peer
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from peers.airflows import Airflow3
-from peers.fab import shared_secret
-from peers.gateway import Gateway, StartGateway, call
+from support.peers.airflows import Airflow3
+from support.peers.fab import shared_secret
+from support.peers.gateway import Gateway, StartGateway, call
 
 pytestmark = pytest.mark.peer
 

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from peers.airflows import Airflow3
-from peers.fab import exchange, shared_secret
-from peers.gateway import Gateway, StartGateway
-from peers.place import environment
+from support.peers.airflows import Airflow3
+from support.peers.fab import exchange, shared_secret
+from support.peers.gateway import Gateway, StartGateway
+from support.peers.place import environment
 
 pytestmark = pytest.mark.peer
 

@@ -19,13 +19,13 @@ import bcrypt
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from peers import seed
-from peers.airflows import JWT_SECRET
-from peers.echo import EchoUpstream
-from peers.gateway import StartGateway, call
-from peers.plugin import StartPlugged
-from peers.process import free_port
-from serving import served
+from support.peers import seed
+from support.peers.airflows import JWT_SECRET
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import StartGateway, call
+from support.peers.plugin import StartPlugged
+from support.peers.process import free_port
+from support.serving import served
 
 pytestmark = pytest.mark.peer
 

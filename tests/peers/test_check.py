@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from compat_auth.cli import commands
-from peers.airflows import Airflow2, Airflow3
+from support.peers.airflows import Airflow2, Airflow3
 
 OTHER_SECRET = "another-secret-of-more-than-sixty-four-bytes-0123456789abcdef0123456789abcdef"
 

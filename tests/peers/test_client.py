@@ -30,13 +30,13 @@ from compat_auth.client.for_httpx import HttpxAuth
 from compat_auth.client.for_requests import RequestsAuth
 from compat_auth.client.kerberos import Kerberos
 from compat_auth.errors import LoginRefused, LoginUnavailable
-from peers.airflows import JWT_SECRET, Airflow3
-from peers.fab import runs_of, shared_secret
-from peers.gateway import COMMAND, Gateway, StartGateway, run_compat_auth, toml
-from peers.kerberos import Kdc
-from peers.kerberos_client import Tickets
-from security.upstream import Arrived, Recorder, recording_upstream
-from token_server import serving
+from support.peers.airflows import JWT_SECRET, Airflow3
+from support.peers.fab import runs_of, shared_secret
+from support.peers.gateway import COMMAND, Gateway, StartGateway, run_compat_auth, toml
+from support.peers.kerberos import Kdc
+from support.peers.kerberos_client import Tickets
+from support.security.upstream import Arrived, Recorder, recording_upstream
+from support.token_server import serving
 
 pytestmark = pytest.mark.peer
 

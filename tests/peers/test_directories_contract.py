@@ -16,9 +16,9 @@ from compat_auth_backends.basic_auth import BasicAuthBackend
 from compat_auth_backends.directories.ldap import LdapDirectory
 from compat_auth_backends.directories.pam import PamDirectory
 from compat_auth_backends.ldap.connection_pool import ALONE_PAUSE_S
-from peers.pam import PASSWORDS, Pam
-from peers.slapd import USERS, Slapd
-from stand_ins import basic
+from support.peers.pam import PASSWORDS, Pam
+from support.peers.slapd import USERS, Slapd
+from support.stand_ins import basic
 
 pytestmark = pytest.mark.peer
 

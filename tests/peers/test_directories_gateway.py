@@ -14,12 +14,12 @@ import pytest
 from compat_auth.cli.diagnosis.checks import examine
 from compat_auth.config import load_settings
 from compat_auth.tokens.keys.keys import create_keys
-from peers.pam import PASSWORDS, Pam
-from peers.slapd import SERVICE, SERVICE_PASSWORD, USERS, Slapd
-from security.gateway import Gateway, basic, running_gateway
-from security.upstream import Recorder, recording_upstream
-from serving import served
-from stub_airflow import StubAirflow
+from support.peers.pam import PASSWORDS, Pam
+from support.peers.slapd import SERVICE, SERVICE_PASSWORD, USERS, Slapd
+from support.security.gateway import Gateway, basic, running_gateway
+from support.security.upstream import Recorder, recording_upstream
+from support.serving import served
+from support.stub_airflow import StubAirflow
 
 pytestmark = pytest.mark.peer
 

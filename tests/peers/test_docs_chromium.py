@@ -11,10 +11,10 @@ import bcrypt
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from peers.airflows import JWT_SECRET
-from peers.chromium import barriers
-from peers.echo import EchoUpstream
-from peers.gateway import Gateway, StartGateway, run_compat_auth, toml
+from support.peers.airflows import JWT_SECRET
+from support.peers.chromium import barriers
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import Gateway, StartGateway, run_compat_auth, toml
 
 pytestmark = pytest.mark.peer
 

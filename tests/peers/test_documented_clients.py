@@ -15,13 +15,13 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
-from peers.airflows import JWT_SECRET, Airflow3
-from peers.fab import added_user
-from peers.gateway import COMMAND, StartGateway, call, clean_environment, run_compat_auth, toml
-from peers.kerberos import Kdc
-from peers.kerberos_client import Tickets
-from peers.openid_provider import OpenIdProvider
-from token_server import Answer, serving
+from support.peers.airflows import JWT_SECRET, Airflow3
+from support.peers.fab import added_user
+from support.peers.gateway import COMMAND, StartGateway, call, clean_environment, run_compat_auth, toml
+from support.peers.kerberos import Kdc
+from support.peers.kerberos_client import Tickets
+from support.peers.openid_provider import OpenIdProvider
+from support.token_server import Answer, serving
 
 pytestmark = pytest.mark.peer
 

@@ -23,8 +23,8 @@ from compat_auth.gateway.server.server import bind_socket
 from compat_auth.http.asgi import Receive, Scope, Send, respond
 from compat_auth.personal_tokens.request import Wish
 from compat_auth.personal_tokens.service import PersonalTokens
-from peers.process import free_port
-from peers.proxies import StartProxy, start_caddy, start_nginx
+from support.peers.process import free_port
+from support.peers.proxies import StartProxy, start_caddy, start_nginx
 
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "forward-auth.md").read_text(encoding="utf-8")
 ALICE = "Basic " + base64.b64encode(b"alice:secret").decode()

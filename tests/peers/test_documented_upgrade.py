@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from peers import seed
-from peers.airflows import Airflow3
-from peers.gateway import COMMAND, clean_environment, curl
-from peers.plugin import StartPlugged
-from peers.process import Process, answers_http, free_port
+from support.peers import seed
+from support.peers.airflows import Airflow3
+from support.peers.gateway import COMMAND, clean_environment, curl
+from support.peers.plugin import StartPlugged
+from support.peers.process import Process, answers_http, free_port
 
 pytestmark = pytest.mark.peer
 

@@ -16,12 +16,12 @@ from pathlib import Path
 import pytest
 import requests_kerberos
 
-from peers.airflows import JWT_SECRET, Airflow3
-from peers.fab import added_user, changed_user
-from peers.gateway import Gateway, StartGateway, call
-from peers.kerberos import Kdc
-from peers.kerberos_client import Tickets, negotiate
-from peers.openid_provider import AUDIENCE, GATEWAY_CLIENT, GATEWAY_SECRET, OpenIdProvider, resource
+from support.peers.airflows import JWT_SECRET, Airflow3
+from support.peers.fab import added_user, changed_user
+from support.peers.gateway import Gateway, StartGateway, call
+from support.peers.kerberos import Kdc
+from support.peers.kerberos_client import Tickets, negotiate
+from support.peers.openid_provider import AUDIENCE, GATEWAY_CLIENT, GATEWAY_SECRET, OpenIdProvider, resource
 
 pytestmark = pytest.mark.peer
 

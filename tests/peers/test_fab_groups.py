@@ -9,9 +9,9 @@ from contextlib import closing, contextmanager
 import pytest
 from werkzeug.security import generate_password_hash
 
-from peers.airflows import Airflow3
-from peers.fab import shared_secret
-from peers.gateway import Gateway, StartGateway
+from support.peers.airflows import Airflow3
+from support.peers.fab import shared_secret
+from support.peers.gateway import Gateway, StartGateway
 
 pytestmark = pytest.mark.peer
 

@@ -22,21 +22,21 @@ from typing import Any, Final
 import pytest
 import requests
 
-from peers.airflows import JWT_SECRET
-from peers.echo import EchoUpstream
-from peers.gateway import Gateway
-from peers.kerberos import Kdc
-from peers.kerberos_client import Tickets, negotiate
-from peers.openid_provider import AUDIENCE, GATEWAY_CLIENT, GATEWAY_SECRET, OpenIdProvider, resource
-from peers.postgres import Postgres
-from peers.process import Process
-from peers.proxies import start_nginx
-from peers.redis_server import RedisServer
-from peers.slapd import USERS, Slapd
-from peers.soak_site import FAULTS, ROLLING, SERVICE, Replica, SoakSite, new_database, write_htpasswd
 from peers.test_login_fab import log_in
 from peers.test_restarts import airflow_database
-from stand_ins import basic
+from support.peers.airflows import JWT_SECRET
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import Gateway
+from support.peers.kerberos import Kdc
+from support.peers.kerberos_client import Tickets, negotiate
+from support.peers.openid_provider import AUDIENCE, GATEWAY_CLIENT, GATEWAY_SECRET, OpenIdProvider, resource
+from support.peers.postgres import Postgres
+from support.peers.process import Process
+from support.peers.proxies import start_nginx
+from support.peers.redis_server import RedisServer
+from support.peers.slapd import USERS, Slapd
+from support.peers.soak_site import FAULTS, ROLLING, SERVICE, Replica, SoakSite, new_database, write_htpasswd
+from support.stand_ins import basic
 
 pytestmark = pytest.mark.peer
 

@@ -8,11 +8,11 @@ import requests
 import sqlalchemy
 import sqlalchemy.exc
 
-from peers.airflows import Airflow2, Airflow3
-from peers.place import environment
-from peers.postgres import Postgres
-from peers.process import Process
-from peers.proxies import StartProxy
+from support.peers.airflows import Airflow2, Airflow3
+from support.peers.place import environment
+from support.peers.postgres import Postgres
+from support.peers.process import Process
+from support.peers.proxies import StartProxy
 
 pytestmark = pytest.mark.peer
 
@@ -190,5 +190,5 @@ def test_a_program_that_dies_fails_the_test_with_the_end_of_its_log(tmp_path: Pa
 def test_a_missing_peer_fails_the_test_and_names_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TEST_PEERS", str(tmp_path))
 
-    with pytest.raises(pytest.fail.Exception, match="run tests/peers/install"):
+    with pytest.raises(pytest.fail.Exception, match="run tests/support/peers/install"):
         environment("airflow3")

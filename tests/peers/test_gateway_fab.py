@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from werkzeug.security import generate_password_hash
 
-from peers.airflows import JWT_SECRET, Airflow3
-from peers.echo import EchoUpstream
-from peers.fab import (
+from support.peers.airflows import JWT_SECRET, Airflow3
+from support.peers.echo import EchoUpstream
+from support.peers.fab import (
     CACHE_TTL_S,
     SLACK_S,
     Deployment,
@@ -20,7 +20,7 @@ from peers.fab import (
     seconds_until,
     shared_secret,
 )
-from peers.gateway import Gateway, StartGateway, call, curl
+from support.peers.gateway import Gateway, StartGateway, call, curl
 
 pytestmark = pytest.mark.peer
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from peers.airflows import JWT_SECRET, Airflow3
-from peers.gateway import COMMAND, Gateway, StartGateway, clean_environment, curl
-from peers.seed import SIMPLE_USERS
+from support.peers.airflows import JWT_SECRET, Airflow3
+from support.peers.gateway import COMMAND, Gateway, StartGateway, clean_environment, curl
+from support.peers.seed import SIMPLE_USERS
 
 pytestmark = pytest.mark.peer
 

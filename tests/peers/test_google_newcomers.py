@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import requests
 
-from peers.airflows import JWT_SECRET, Airflow3
-from peers.fab import changed_user
-from peers.gateway import Gateway, StartGateway
-from peers.openid_provider import OpenIdProvider
+from support.peers.airflows import JWT_SECRET, Airflow3
+from support.peers.fab import changed_user
+from support.peers.gateway import Gateway, StartGateway
+from support.peers.openid_provider import OpenIdProvider
 
 pytestmark = pytest.mark.peer
 

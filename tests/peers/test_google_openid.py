@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import requests
 
-from peers.echo import EchoUpstream
-from peers.gateway import Gateway, StartGateway
-from peers.openid_provider import AUDIENCE, OpenIdProvider, resource
-from peers.openid_users import gateway_settings
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import Gateway, StartGateway
+from support.peers.openid_provider import AUDIENCE, OpenIdProvider, resource
+from support.peers.openid_users import gateway_settings
 
 RECOVERY_S = 15
 MakeGateway = Callable[..., Gateway]

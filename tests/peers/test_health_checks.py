@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from peers.airflows import JWT_SECRET
-from peers.echo import EchoUpstream
-from peers.gateway import StartGateway, call
-from peers.process import free_port
-from peers.proxies import start_haproxy
+from support.peers.airflows import JWT_SECRET
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import StartGateway, call
+from support.peers.process import free_port
+from support.peers.proxies import start_haproxy
 
 pytestmark = pytest.mark.peer
 

@@ -10,10 +10,10 @@ from pathlib import Path
 import bcrypt
 import pytest
 
-from peers.airflows import JWT_SECRET
-from peers.echo import EchoUpstream
-from peers.gateway import Gateway, StartGateway
-from peers.place import HERE
+from support.peers.airflows import JWT_SECRET
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import Gateway, StartGateway
+from support.peers.place import HERE
 
 pytestmark = pytest.mark.peer
 

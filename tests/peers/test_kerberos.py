@@ -32,13 +32,13 @@ from compat_auth.outcome import Accept, Reject
 from compat_auth_backends import kerberos
 from compat_auth_backends.kerberos import KerberosBackend
 from compat_auth_backends.kerberos_acceptor import Acceptor, TokenRefused
-from peers.airflows import JWT_SECRET
-from peers.apache import Apache
-from peers.echo import EchoUpstream
-from peers.gateway import Gateway, StartGateway, call
-from peers.kerberos import OTHER_REALM, REALM, Kdc
-from peers.kerberos_client import KRB5, NTLM, NTLM_IN_SPNEGO, Tickets, gss, negotiate
-from stand_ins import basic
+from support.peers.airflows import JWT_SECRET
+from support.peers.apache import Apache
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import Gateway, StartGateway, call
+from support.peers.kerberos import OTHER_REALM, REALM, Kdc
+from support.peers.kerberos_client import KRB5, NTLM, NTLM_IN_SPNEGO, Tickets, gss, negotiate
+from support.stand_ins import basic
 
 pytestmark = pytest.mark.peer
 

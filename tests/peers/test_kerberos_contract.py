@@ -18,9 +18,9 @@ from compat_auth_backends.directories.kinit import KinitDirectory
 from compat_auth_backends.kerberos import KerberosBackend
 from compat_auth_backends.kerberos_acceptor import Acceptor
 from compat_auth_backends.kerberos_names import Principals, parse_mapping
-from peers.kerberos import PASSWORDS, Kdc
-from peers.kerberos_client import NTLM, NTLM_IN_SPNEGO, Tickets, negotiate
-from stand_ins import basic
+from support.peers.kerberos import PASSWORDS, Kdc
+from support.peers.kerberos_client import NTLM, NTLM_IN_SPNEGO, Tickets, negotiate
+from support.stand_ins import basic
 
 pytestmark = pytest.mark.peer
 

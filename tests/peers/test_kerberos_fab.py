@@ -8,10 +8,10 @@ import subprocess
 import pytest
 import requests_kerberos
 
-from peers.airflows import JWT_SECRET, Airflow3
-from peers.gateway import Gateway, StartGateway, call
-from peers.kerberos import Kdc
-from peers.kerberos_client import Tickets, negotiate
+from support.peers.airflows import JWT_SECRET, Airflow3
+from support.peers.gateway import Gateway, StartGateway, call
+from support.peers.kerberos import Kdc
+from support.peers.kerberos_client import Tickets, negotiate
 
 pytestmark = pytest.mark.peer
 

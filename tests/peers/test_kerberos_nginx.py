@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import bcrypt
 import pytest
 
-from peers.airflows import JWT_SECRET
-from peers.echo import EchoUpstream
-from peers.gateway import Gateway, StartGateway, call
-from peers.kerberos import Kdc
-from peers.kerberos_client import Tickets, negotiate
-from peers.proxies import StartProxy
+from support.peers.airflows import JWT_SECRET
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import Gateway, StartGateway, call
+from support.peers.kerberos import Kdc
+from support.peers.kerberos_client import Tickets, negotiate
+from support.peers.proxies import StartProxy
 
 pytestmark = pytest.mark.peer
 

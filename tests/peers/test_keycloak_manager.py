@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from peers import seed
-from peers.airflows import Airflow3
-from peers.gateway import Gateway, StartGateway
-from peers.keycloak_realm import CLIENT, CLIENT_SECRET, REALM, Realm, served_realm
+from support.peers import seed
+from support.peers.airflows import Airflow3
+from support.peers.gateway import Gateway, StartGateway
+from support.peers.keycloak_realm import CLIENT, CLIENT_SECRET, REALM, Realm, served_realm
 
 pytestmark = pytest.mark.peer
 

@@ -16,9 +16,9 @@ from compat_auth.errors import BackendUnavailable, Overloaded
 from compat_auth_backends.directories.kinit import KinitDirectory
 from compat_auth_backends.kerberos_acceptor import Acceptor
 from compat_auth_backends.kerberos_names import Principals, parse_mapping
-from peers.gateway import StartGateway
-from peers.kerberos import OTHER_REALM, PASSWORDS, REALM, Kdc
-from stand_ins import basic
+from support.peers.gateway import StartGateway
+from support.peers.kerberos import OTHER_REALM, PASSWORDS, REALM, Kdc
+from support.stand_ins import basic
 
 pytestmark = pytest.mark.peer
 

@@ -24,9 +24,9 @@ from compat_auth_backends.basic_auth import BasicAuthBackend
 from compat_auth_backends.directories import ldap as ldap_directory
 from compat_auth_backends.directories.ldap import LdapDirectory
 from compat_auth_backends.ldap.connection_pool import ALONE_PAUSE_S
-from peers.authority import Authority
-from peers.process import free_port
-from peers.slapd import GROUPS, LOCKED_S, MAX_FAILURES, USERS, Slapd, dn_of
+from support.peers.authority import Authority
+from support.peers.process import free_port
+from support.peers.slapd import GROUPS, LOCKED_S, MAX_FAILURES, USERS, Slapd, dn_of
 
 pytestmark = pytest.mark.peer
 

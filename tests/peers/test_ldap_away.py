@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import requests
 
-from peers.airflows import JWT_SECRET
-from peers.echo import EchoUpstream
-from peers.gateway import Gateway, StartGateway
-from peers.slapd import USERS, Slapd
+from support.peers.airflows import JWT_SECRET
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import Gateway, StartGateway
+from support.peers.slapd import USERS, Slapd
 
 pytestmark = pytest.mark.peer
 

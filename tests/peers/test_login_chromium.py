@@ -8,10 +8,10 @@ import bcrypt
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
-from peers.airflows import JWT_SECRET
-from peers.chromium import new_window
-from peers.echo import EchoUpstream
-from peers.gateway import Gateway, StartGateway
+from support.peers.airflows import JWT_SECRET
+from support.peers.chromium import new_window
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import Gateway, StartGateway
 
 COOKIE = "compat_auth_session"
 PASSWORD = "wonderländ"

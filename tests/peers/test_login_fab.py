@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from peers.airflows import Airflow3
-from peers.fab import changed_user, shared_secret
-from peers.gateway import Gateway, StartGateway, call
+from support.peers.airflows import Airflow3
+from support.peers.fab import changed_user, shared_secret
+from support.peers.gateway import Gateway, StartGateway, call
 
 pytestmark = pytest.mark.peer
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from compat.matrix import CASES, COLUMNS, Case
-from compat.matrix_checks import check_extension, check_gate, every_cell, make_database, settings_for
-from peers.kerberos import Kdc
-from peers.kerberos_client import Tickets
+from support.compat.matrix import CASES, COLUMNS, Case
+from support.compat.matrix_checks import check_extension, check_gate, every_cell, make_database, settings_for
+from support.peers.kerberos import Kdc
+from support.peers.kerberos_client import Tickets
 
 pytestmark = pytest.mark.peer
 

@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 import requests
 
-from peers import seed
-from peers.airflow2_as import Airflow2As
-from peers.airflows import JWT_SECRET, Airflow3
-from peers.gateway import COMMAND, StartGateway, call, toml
-from peers.place import HERE
-from peers.plugin import StartPlugged
+from support.peers import seed
+from support.peers.airflow2_as import Airflow2As
+from support.peers.airflows import JWT_SECRET, Airflow3
+from support.peers.gateway import COMMAND, StartGateway, call, toml
+from support.peers.place import HERE
+from support.peers.plugin import StartPlugged
 
 pytestmark = pytest.mark.peer
 

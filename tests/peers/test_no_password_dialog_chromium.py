@@ -9,11 +9,11 @@ import bcrypt
 import pytest
 from playwright.sync_api import BrowserContext, Page
 
-from peers import seed
-from peers.airflows import JWT_SECRET
-from peers.echo import EchoUpstream
-from peers.gateway import StartGateway, curl
-from peers.plugin import StartPlugged
+from support.peers import seed
+from support.peers.airflows import JWT_SECRET
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import StartGateway, curl
+from support.peers.plugin import StartPlugged
 
 pytestmark = pytest.mark.peer
 

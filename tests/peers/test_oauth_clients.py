@@ -13,14 +13,14 @@ import jwt
 import pytest
 import requests
 
-from peers.airflows import Airflow3
-from peers.echo import EchoUpstream
-from peers.fab import Deployment, deploy, shared_secret
-from peers.gateway import Gateway, StartGateway, call, curl
-from peers.openid_provider import AUDIENCE, OpenIdProvider, resource
-from peers.openid_users import gateway_settings
 from peers.test_gateway_simple import shared_secret as simple_shared_secret
 from peers.test_login_fab import log_in as log_in_to_gateway
+from support.peers.airflows import Airflow3
+from support.peers.echo import EchoUpstream
+from support.peers.fab import Deployment, deploy, shared_secret
+from support.peers.gateway import Gateway, StartGateway, call, curl
+from support.peers.openid_provider import AUDIENCE, OpenIdProvider, resource
+from support.peers.openid_users import gateway_settings
 
 pytestmark = pytest.mark.peer
 

@@ -14,11 +14,11 @@ import pytest
 import requests
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from peers.airflows import JWT_SECRET
-from peers.echo import EchoUpstream
-from peers.gateway import Gateway, StartGateway
-from peers.openid_provider import AUDIENCE, GATEWAY_CLIENT, GATEWAY_SECRET, OpenIdProvider, resource
-from peers.openid_users import gateway_settings
+from support.peers.airflows import JWT_SECRET
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import Gateway, StartGateway
+from support.peers.openid_provider import AUDIENCE, GATEWAY_CLIENT, GATEWAY_SECRET, OpenIdProvider, resource
+from support.peers.openid_users import gateway_settings
 
 RECOVERY_S = 15
 MakeGateway = Callable[..., Gateway]

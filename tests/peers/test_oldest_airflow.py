@@ -14,13 +14,13 @@ from compat_auth.airflow.v1.driver import Request, plan
 from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.airflow.v1.upstream_facts import Facts
 from compat_auth.airflow.v1.validation.messages import Answer, Call
-from peers import seed
-from peers.airflows import Airflow3
-from peers.fab import exchange, shared_secret
-from peers.gateway import Gateway, StartGateway, call, curl
-from peers.place import HERE, environment
-from peers.v1_pairs import FAMILIES, NO_BODY, Pair
-from peers.v1_sent import Description
+from support.peers import seed
+from support.peers.airflows import Airflow3
+from support.peers.fab import exchange, shared_secret
+from support.peers.gateway import Gateway, StartGateway, call, curl
+from support.peers.place import HERE, environment
+from support.peers.v1_pairs import FAMILIES, NO_BODY, Pair
+from support.peers.v1_sent import Description
 
 pytestmark = pytest.mark.peer
 

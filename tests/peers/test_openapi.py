@@ -25,10 +25,10 @@ from schemathesis.specs.openapi.checks import (
 from compat_auth import app as composed
 from compat_auth.api.openapi import describe
 from compat_auth.config import parse_settings
-from leak_reporter import Reporter, publishing
-from peers.airflows import JWT_SECRET
-from peers.echo import EchoUpstream
-from peers.gateway import Gateway, StartGateway
+from support.leak_reporter import Reporter, publishing
+from support.peers.airflows import JWT_SECRET
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import Gateway, StartGateway
 
 pytestmark = pytest.mark.peer
 

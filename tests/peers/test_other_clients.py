@@ -14,12 +14,12 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from peers.airflows import Airflow, Airflow2, Airflow3
-from peers.fab import exchange
-from peers.gateway import Gateway, StartGateway, call
-from peers.place import HERE, environment
-from peers.seed import FERNET_KEY
-from peers.terraform import ADMIN, Resource
+from support.peers.airflows import Airflow, Airflow2, Airflow3
+from support.peers.fab import exchange
+from support.peers.gateway import Gateway, StartGateway, call
+from support.peers.place import HERE, environment
+from support.peers.seed import FERNET_KEY
+from support.peers.terraform import ADMIN, Resource
 
 pytestmark = pytest.mark.peer
 

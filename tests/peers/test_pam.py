@@ -16,7 +16,7 @@ import pytest
 from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused
 from compat_auth.errors import BackendUnavailable, Overloaded
 from compat_auth_backends.directories.pam import PamDirectory
-from peers.pam import PASSWORDS, Pam
+from support.peers.pam import PASSWORDS, Pam
 
 pytestmark = pytest.mark.peer
 

@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from peers.airflows import Airflow3
-from peers.fab import added_user, changed_user, shared_secret
-from peers.gateway import Gateway, StartGateway, call, curl, run_compat_auth, toml
-from peers.postgres import Postgres
+from support.peers.airflows import Airflow3
+from support.peers.fab import added_user, changed_user, shared_secret
+from support.peers.gateway import Gateway, StartGateway, call, curl, run_compat_auth, toml
+from support.peers.postgres import Postgres
 
 pytestmark = pytest.mark.peer
 

@@ -21,7 +21,7 @@ from compat_auth.store.migration import open_store, revisions
 from compat_auth.store.tables.personal_tokens import PersonalToken, PersonalTokenRows
 from compat_auth.store.tables.role_accounts import RoleAccount, RoleAccountRows
 from compat_auth.store.tables.token_uses import LastUse, TokenUseRows
-from peers.postgres import Postgres
+from support.peers.postgres import Postgres
 
 pytestmark = pytest.mark.peer
 

@@ -8,10 +8,10 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from werkzeug.security import generate_password_hash
 
-from peers.airflows import JWT_SECRET
-from peers.echo import EchoUpstream
-from peers.gateway import Gateway, StartGateway
-from peers.postgres import Postgres
+from support.peers.airflows import JWT_SECRET
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import Gateway, StartGateway
+from support.peers.postgres import Postgres
 
 pytestmark = pytest.mark.peer
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from compat_auth.airflow_api.paths import FAB_API, treatment_of
-from peers import seed
-from peers.airflows import Airflow3
-from peers.fab import shared_secret
-from peers.gateway import Gateway, StartGateway, call
-from peers.plugin import StartPlugged
 from peers.test_gateway_simple import exchange
+from support.peers import seed
+from support.peers.airflows import Airflow3
+from support.peers.fab import shared_secret
+from support.peers.gateway import Gateway, StartGateway, call
+from support.peers.plugin import StartPlugged
 
 pytestmark = pytest.mark.peer
 

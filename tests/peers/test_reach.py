@@ -11,12 +11,12 @@ from uuid import uuid4
 import pytest
 
 from compat_auth.airflow_api.reach import OPERATIONS
-from peers import seed
-from peers.airflows import Airflow3
-from peers.fab import shared_secret
-from peers.gateway import StartGateway, call, toml
-from peers.place import environment
-from peers.plugin import StartPlugged
+from support.peers import seed
+from support.peers.airflows import Airflow3
+from support.peers.fab import shared_secret
+from support.peers.gateway import StartGateway, call, toml
+from support.peers.place import environment
+from support.peers.plugin import StartPlugged
 
 pytestmark = pytest.mark.peer
 

@@ -16,8 +16,8 @@ from compat_auth.store.redis.client import PAUSE_S, RedisConnection
 from compat_auth.store.redis.pubsub import RedisChannel
 from compat_auth.tokens.introspection_cache import Verdict, VerdictCache
 from compat_auth.tokens.shared_introspection_cache import SharedVerdicts
-from peers.authority import Authority
-from peers.redis_server import RedisServer
+from support.peers.authority import Authority
+from support.peers.redis_server import RedisServer
 
 pytestmark = pytest.mark.peer
 

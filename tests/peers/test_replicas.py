@@ -17,12 +17,12 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
 from compat_auth.store.redis.client import PAUSE_S
-from peers.airflows import JWT_SECRET
-from peers.echo import EchoUpstream
-from peers.gateway import Gateway, StartGateway, call
-from peers.postgres import Postgres
-from peers.redis_server import RedisServer
-from stub_issuer import AUDIENCE, Answer, StubIssuer, running_issuer
+from support.peers.airflows import JWT_SECRET
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import Gateway, StartGateway, call
+from support.peers.postgres import Postgres
+from support.peers.redis_server import RedisServer
+from support.stub_issuer import AUDIENCE, Answer, StubIssuer, running_issuer
 
 pytestmark = pytest.mark.peer
 

@@ -19,18 +19,18 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 from werkzeug.security import generate_password_hash
 
-from peers.airflows import JWT_SECRET
-from peers.echo import EchoUpstream
-from peers.gateway import Gateway, StartGateway
-from peers.kerberos import Kdc
-from peers.kerberos_client import Tickets, negotiate
-from peers.mixed_load import Client, Seen, asking
-from peers.openid_provider import AUDIENCE, GATEWAY_CLIENT, GATEWAY_SECRET, OpenIdProvider, resource
-from peers.postgres import Postgres
-from peers.redis_server import RedisServer
-from peers.slapd import USERS, Slapd
 from peers.test_login_fab import log_in
-from stand_ins import basic
+from support.peers.airflows import JWT_SECRET
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import Gateway, StartGateway
+from support.peers.kerberos import Kdc
+from support.peers.kerberos_client import Tickets, negotiate
+from support.peers.mixed_load import Client, Seen, asking
+from support.peers.openid_provider import AUDIENCE, GATEWAY_CLIENT, GATEWAY_SECRET, OpenIdProvider, resource
+from support.peers.postgres import Postgres
+from support.peers.redis_server import RedisServer
+from support.peers.slapd import USERS, Slapd
+from support.stand_ins import basic
 
 pytestmark = pytest.mark.peer
 

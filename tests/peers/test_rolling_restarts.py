@@ -16,12 +16,12 @@ from typing import Any, Final
 import bcrypt
 import pytest
 
-from peers.airflows import JWT_SECRET
-from peers.gateway import Gateway, StartGateway
-from peers.process import Process, free_port
-from peers.proxies import start_haproxy, start_nginx
-from serving import served
-from stand_ins import basic
+from support.peers.airflows import JWT_SECRET
+from support.peers.gateway import Gateway, StartGateway
+from support.peers.process import Process, free_port
+from support.peers.proxies import start_haproxy, start_nginx
+from support.serving import served
+from support.stand_ins import basic
 
 pytestmark = pytest.mark.peer
 

@@ -16,11 +16,11 @@ from sqlalchemy import column, create_engine, table, text
 from sqlalchemy.engine import make_url
 
 from compat_auth.store.migration import VERSION_TABLE
-from peers.airflows import JWT_SECRET
-from peers.echo import EchoUpstream
-from peers.gateway import COMMAND, Gateway, StartGateway, clean_environment, run_compat_auth, toml
-from peers.postgres import Postgres
-from peers.process import free_port
+from support.peers.airflows import JWT_SECRET
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import COMMAND, Gateway, StartGateway, clean_environment, run_compat_auth, toml
+from support.peers.postgres import Postgres
+from support.peers.process import free_port
 
 pytestmark = pytest.mark.peer
 

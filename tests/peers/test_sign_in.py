@@ -12,10 +12,10 @@ import pytest
 import requests
 from playwright.sync_api import BrowserContext, Page, expect
 
-from peers.echo import EchoUpstream
-from peers.gateway import Gateway, StartGateway
-from peers.openid_provider import LOGIN_CLIENT, LOGIN_SECRET, MAX_HOPS, TIMEOUT_S, OpenIdProvider
-from peers.openid_users import gateway_settings
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import Gateway, StartGateway
+from support.peers.openid_provider import LOGIN_CLIENT, LOGIN_SECRET, MAX_HOPS, TIMEOUT_S, OpenIdProvider
+from support.peers.openid_users import gateway_settings
 
 COOKIE = "compat_auth_session"
 SIGN_IN = "/compat-auth/sign-in/lab"

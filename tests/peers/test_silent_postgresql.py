@@ -23,10 +23,10 @@ from compat_auth.store.migration import open_store
 from compat_auth.store.readiness import ANSWER_S
 from compat_auth.store.tables.role_accounts import RoleAccountRows
 from compat_auth_backends.directories.airflow_db import AirflowDatabaseDirectory
-from peers.airflows import JWT_SECRET
-from peers.echo import EchoUpstream
-from peers.gateway import Gateway, StartGateway
-from peers.postgres import Postgres
+from support.peers.airflows import JWT_SECRET
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import Gateway, StartGateway
+from support.peers.postgres import Postgres
 
 pytestmark = pytest.mark.peer
 

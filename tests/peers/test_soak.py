@@ -15,9 +15,9 @@ import pytest
 import uvloop
 from werkzeug.security import generate_password_hash
 
-from peers.airflows import JWT_SECRET
-from peers.echo import EchoUpstream
-from peers.gateway import StartGateway
+from support.peers.airflows import JWT_SECRET
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import StartGateway
 
 pytestmark = pytest.mark.peer
 

@@ -11,14 +11,14 @@ import bcrypt
 import pytest
 from playwright.sync_api import Page, expect
 
-from peers.airflows import JWT_SECRET
-from peers.chromium import Chromium, new_window
-from peers.echo import EchoUpstream
-from peers.gateway import Gateway, StartGateway, call
-from peers.kerberos import Kdc
-from peers.kerberos_client import Tickets, negotiate
-from peers.process import free_port
-from serving import served
+from support.peers.airflows import JWT_SECRET
+from support.peers.chromium import Chromium, new_window
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import Gateway, StartGateway, call
+from support.peers.kerberos import Kdc
+from support.peers.kerberos_client import Tickets, negotiate
+from support.peers.process import free_port
+from support.serving import served
 
 pytestmark = pytest.mark.peer
 

@@ -19,10 +19,10 @@ from typing import Any, Final
 import psutil
 import pytest
 
-from peers.airflows import JWT_SECRET
-from peers.gateway import COMMAND, Gateway, StartGateway, clean_environment, toml
-from peers.process import free_port
-from serving import served
+from support.peers.airflows import JWT_SECRET
+from support.peers.gateway import COMMAND, Gateway, StartGateway, clean_environment, toml
+from support.peers.process import free_port
+from support.serving import served
 
 pytestmark = pytest.mark.peer
 

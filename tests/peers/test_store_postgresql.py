@@ -24,7 +24,7 @@ from compat_auth.store.tables.denylist import Denial, DenialRows, IssuedToken
 from compat_auth.store.tables.pinned_subjects import PinnedSubjects
 from compat_auth.store.tables.sessions import SessionRow, SessionRows
 from compat_auth.tokens.denylist import Denials
-from peers.postgres import Postgres
+from support.peers.postgres import Postgres
 
 pytestmark = pytest.mark.peer
 

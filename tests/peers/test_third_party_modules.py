@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from peers.airflow2_as import Airflow2As
-from peers.airflows import JWT_SECRET, Airflow2, Airflow3
-from peers.fab import runs_of
-from peers.gateway import Gateway, StartGateway, call
-from peers.place import HERE
+from support.peers.airflow2_as import Airflow2As
+from support.peers.airflows import JWT_SECRET, Airflow2, Airflow3
+from support.peers.fab import runs_of
+from support.peers.gateway import Gateway, StartGateway, call
+from support.peers.place import HERE
 
 pytestmark = pytest.mark.peer
 

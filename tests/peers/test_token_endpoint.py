@@ -11,17 +11,17 @@ from typing import Any
 import jwt
 import pytest
 
-from peers.airflows import JWT_SECRET, Airflow3
-from peers.echo import EchoUpstream
-from peers.fab import Deployment, deploy, exchange, shared_secret
-from peers.gateway import StartGateway, call, curl
-from peers.kerberos import Kdc
-from peers.kerberos_client import Tickets
-from peers.openid_provider import AUDIENCE, OpenIdProvider, resource
-from peers.openid_users import gateway_settings
-from peers.seed import SIMPLE_USERS
 from peers.test_gateway_simple import exchange as simple_exchange
 from peers.test_gateway_simple import shared_secret as simple_shared_secret
+from support.peers.airflows import JWT_SECRET, Airflow3
+from support.peers.echo import EchoUpstream
+from support.peers.fab import Deployment, deploy, exchange, shared_secret
+from support.peers.gateway import StartGateway, call, curl
+from support.peers.kerberos import Kdc
+from support.peers.kerberos_client import Tickets
+from support.peers.openid_provider import AUDIENCE, OpenIdProvider, resource
+from support.peers.openid_users import gateway_settings
+from support.peers.seed import SIMPLE_USERS
 
 pytestmark = pytest.mark.peer
 

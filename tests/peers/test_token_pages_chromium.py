@@ -19,10 +19,10 @@ from compat_auth.authn.revocation_events import Revocations
 from compat_auth.config import Settings, parse_settings
 from compat_auth.personal_tokens.request import Wish
 from compat_auth.personal_tokens.service import PersonalTokens
-from peers.airflows import JWT_SECRET
-from peers.chromium import barriers, new_window
-from peers.echo import EchoUpstream
-from peers.gateway import Gateway, StartGateway
+from support.peers.airflows import JWT_SECRET
+from support.peers.chromium import barriers, new_window
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import Gateway, StartGateway
 
 PASSWORD = "wonderländ"
 IMAGES = Path(__file__).parents[2] / "docs/images"

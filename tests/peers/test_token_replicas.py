@@ -14,11 +14,11 @@ from requests.auth import HTTPBasicAuth
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from peers.airflows import JWT_SECRET
-from peers.echo import EchoUpstream
-from peers.gateway import Gateway, StartGateway
-from peers.postgres import Postgres
-from peers.redis_server import RedisServer
+from support.peers.airflows import JWT_SECRET
+from support.peers.echo import EchoUpstream
+from support.peers.gateway import Gateway, StartGateway
+from support.peers.postgres import Postgres
+from support.peers.redis_server import RedisServer
 
 pytestmark = pytest.mark.peer
 

@@ -12,13 +12,13 @@ from itertools import chain
 
 import pytest
 
-from peers.airflows import Airflow2, Airflow3
-from peers.gateway import StartGateway
-from peers.place import HERE, environment
-from peers.v1_accepted import ACCEPTED, Accepted
-from peers.v1_compare import Answer, Difference, differences
-from peers.v1_pairs import FAMILIES, Pair
-from peers.v1_sides import airflow2_with_runs, airflow3_with_runs, ask, start_airflow2
+from support.peers.airflows import Airflow2, Airflow3
+from support.peers.gateway import StartGateway
+from support.peers.place import HERE, environment
+from support.peers.v1_accepted import ACCEPTED, Accepted
+from support.peers.v1_compare import Answer, Difference, differences
+from support.peers.v1_pairs import FAMILIES, Pair
+from support.peers.v1_sides import airflow2_with_runs, airflow3_with_runs, ask, start_airflow2
 
 pytestmark = pytest.mark.peer
 

@@ -8,8 +8,8 @@ from compat_auth.airflow.v1.catalog import OPERATIONS
 from compat_auth.airflow.v1.mappers import dags, datasets, records, runs, stored
 from compat_auth.airflow.v1.mappers.mapper import Mapper
 from compat_auth.airflow.v1.openapi import document
-from peers.airflows import Airflow2, Airflow3
-from peers.gateway import call
+from support.peers.airflows import Airflow2, Airflow3
+from support.peers.gateway import call
 
 pytestmark = pytest.mark.peer
 

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from compat_auth.airflow.v1.mappers.dags import DAG
-from peers.airflows import Airflow3
-from peers.fab import exchange, runs_of, shared_secret
-from peers.gateway import Gateway, StartGateway, call, curl
+from support.peers.airflows import Airflow3
+from support.peers.fab import exchange, runs_of, shared_secret
+from support.peers.gateway import Gateway, StartGateway, call, curl
 
 pytestmark = pytest.mark.peer
 

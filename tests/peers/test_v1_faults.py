@@ -5,12 +5,12 @@ from collections.abc import Iterator
 import pytest
 import requests
 
-from peers.cutting_proxy import Cut, CuttingProxy
-from peers.fab import shared_secret
-from peers.gateway import StartGateway, call
-from peers.v1_errands import ADMIN, CALLS, NUMBERS, Errand, Ready, Site, set_one_state_again
-from peers.v1_pairs import RUN
-from peers.v1_sides import airflow3_with_runs
+from support.peers.cutting_proxy import Cut, CuttingProxy
+from support.peers.fab import shared_secret
+from support.peers.gateway import StartGateway, call
+from support.peers.v1_errands import ADMIN, CALLS, NUMBERS, Errand, Ready, Site, set_one_state_again
+from support.peers.v1_pairs import RUN
+from support.peers.v1_sides import airflow3_with_runs
 
 pytestmark = pytest.mark.peer
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from peers.airflows import Airflow2
-from peers.gateway import call
-from peers.v1_pairs import FAMILIES
-from peers.v1_sides import airflow2_with_runs, operation_of
+from support.peers.airflows import Airflow2
+from support.peers.gateway import call
+from support.peers.v1_pairs import FAMILIES
+from support.peers.v1_sides import airflow2_with_runs, operation_of
 
 pytestmark = pytest.mark.peer
 

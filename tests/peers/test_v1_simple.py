@@ -5,8 +5,8 @@ from urllib.parse import quote
 import pytest
 
 from compat_auth.airflow.v1.catalog import OPERATIONS
-from peers.airflows import Airflow3
-from peers.gateway import Gateway, StartGateway
+from support.peers.airflows import Airflow3
+from support.peers.gateway import Gateway, StartGateway
 
 pytestmark = pytest.mark.peer
 

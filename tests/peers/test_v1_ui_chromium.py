@@ -9,10 +9,10 @@ import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
 from compat_auth.airflow.v1.catalog import OPERATIONS
-from peers import seed
-from peers.airflows import Airflow3
-from peers.gateway import Gateway, StartGateway, call
-from peers.plugin import BASIC_AUTH, StartPlugged
+from support.peers import seed
+from support.peers.airflows import Airflow3
+from support.peers.gateway import Gateway, StartGateway, call
+from support.peers.plugin import BASIC_AUTH, StartPlugged
 
 pytestmark = pytest.mark.peer
 

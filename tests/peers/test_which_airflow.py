@@ -1,6 +1,6 @@
 """What every Airflow 3 promises with either auth manager, at each place where we can stand.
 
-One Airflow at a time: 3.3 by default, another by `TEST_AIRFLOW3`. `tests/peers/matrix` runs all of them.
+One Airflow at a time: 3.3 by default, another by `TEST_AIRFLOW3`. `tests/support/peers/matrix` runs all of them.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import requests
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from peers import seed
-from peers.airflows import JWT_SECRET, Airflow3
-from peers.gateway import StartGateway, call, run_compat_auth
-from peers.plugin import make_plugged_python
-from peers.process import free_port
-from peers.seed import SIMPLE_USERS
 from peers.test_gateway_simple import add_user
+from support.peers import seed
+from support.peers.airflows import JWT_SECRET, Airflow3
+from support.peers.gateway import StartGateway, call, run_compat_auth
+from support.peers.plugin import make_plugged_python
+from support.peers.process import free_port
+from support.peers.seed import SIMPLE_USERS
 
 pytestmark = pytest.mark.peer
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import requests
 
-from peers import seed
-from peers.airflows import Airflow3
-from peers.plugin import BASIC_AUTH, make_plugged_python
 from performance.load import Sample, Target, ask, basic, interleave
 from performance.programs import Program
 from performance.table import Row, at_least, cpu, rate, wrong_in
+from support.peers import seed
+from support.peers.airflows import Airflow3
+from support.peers.plugin import BASIC_AUTH, make_plugged_python
 
 _PATH = "/api/v2/dags?limit=1"
 _ADMIN = {"Authorization": basic("admin", "admin")}

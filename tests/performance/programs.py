@@ -67,7 +67,7 @@ def find_program(name: str, remedy: str) -> str:
 
 
 def peers_folder() -> Path:
-    """Return the folder that `tests/peers/install` fills."""
+    """Return the folder that `tests/support/peers/install` fills."""
     cache = os.environ.get("XDG_CACHE_HOME")
     default = (Path(cache) if cache else Path.home() / ".cache") / "compat-auth-peers"
     return Path(os.environ.get("COMPAT_AUTH_PEERS") or default)
@@ -81,7 +81,7 @@ def peer_python(name: str) -> str:
     """
     python = peers_folder() / name / "bin" / "python"
     if not python.exists():
-        raise Missing(f"{python}: no such peer; run tests/peers/install")
+        raise Missing(f"{python}: no such peer; run tests/support/peers/install")
     return str(python)
 
 

@@ -9,13 +9,13 @@ from collections.abc import Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from peers.apache import Apache
-from peers.kerberos import Kdc
-from peers.kerberos_client import Tickets, negotiate
 from performance import servers
 from performance.load import Sample, Target, request_head
 from performance.programs import Program, find_program
 from performance.table import Row, at_most, cpu, rate, ratios, wrong_in
+from support.peers.apache import Apache
+from support.peers.kerberos import Kdc
+from support.peers.kerberos_client import Tickets, negotiate
 
 _CONNECTIONS = 8
 # Each token is good once, and takes the client about as long as it takes the server.

@@ -23,9 +23,9 @@ from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.store.migration import open_store
 from compat_auth.store.schema import personal_tokens
 from compat_auth.store.tables.personal_tokens import PersonalTokenRows
-from peers.postgres import Postgres
 from performance.programs import Missing
 from performance.table import Row
+from support.peers.postgres import Postgres
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 QUICK_SIZES = (1_000, 10_000)

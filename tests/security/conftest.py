@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from compat_auth.config import Settings
-from security.gateway import Gateway, running_gateway, write_config
-from security.token_gateway import settings_with_tokens
-from security.upstream import Recorder, recording_upstream
+from support.security.gateway import Gateway, running_gateway, write_config
+from support.security.token_gateway import settings_with_tokens
+from support.security.upstream import Recorder, recording_upstream
 
 
 @pytest.fixture(scope="session")

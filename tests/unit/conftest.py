@@ -1,25 +1,5 @@
-"""What several tests of one part need."""
+"""What several tests need."""
 
-from __future__ import annotations
+from support.token_fixtures import tokens, world
 
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
-
-from compat_auth.personal_tokens.service import PersonalTokens
-from token_world import World
-
-
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    world = World(tmp_path)
-    world.revocations.listen(world.heard.append)
-    return world
-
-
-@pytest.fixture
-def tokens(world: World) -> Iterator[PersonalTokens]:
-    service = world.service()
-    yield service
-    service.rows.database.close()
+__all__ = ["tokens", "world"]

@@ -14,7 +14,7 @@ from flask_login import LoginManager, UserMixin, current_user, login_user
 
 from compat_auth.extension import CompatAuth, current_identity, requires_authentication
 from compat_auth_backends import basic_auth
-from stand_ins import basic
+from support.stand_ins import basic
 
 GOOD = {"Authorization": basic("alice", "pässwörd")}
 WRONG = {"Authorization": basic("alice", "wrong")}

@@ -16,7 +16,7 @@ from werkzeug.test import Client
 from compat_auth.extension import CompatAuth, require, requires_authentication
 from compat_auth.personal_tokens.request import Wish
 from compat_auth.personal_tokens.service import personal_tokens_of
-from stand_ins import basic
+from support.stand_ins import basic
 
 NAVIGATE = {"Sec-Fetch-Mode": "navigate", "Accept": "text/html,*/*"}
 PLAIN_HTTP = {"Accept": "text/html,application/xhtml+xml"}

@@ -15,7 +15,6 @@ from flask_login import LoginManager
 from sqlalchemy import ForeignKey, create_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, relationship
 
-from airflow_stand_ins import SigningAuthManager, SimpleAuthManager, activate
 from compat_auth.airflow import auth_managers
 from compat_auth.airflow.auth_managers import AuthManager, FabManager, SimpleManager, active_auth_manager
 from compat_auth.airflow.in_process import InProcess
@@ -24,6 +23,7 @@ from compat_auth.credentials import Absent
 from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken, NoSuchUser, NotAuthenticated
 from compat_auth.identity import Identity
 from compat_auth.tokens.cache import TokenCache
+from support.airflow_stand_ins import SigningAuthManager, SimpleAuthManager, activate
 
 
 class Base(DeclarativeBase):

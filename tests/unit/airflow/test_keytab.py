@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from airflow_stand_ins import keytab_entry
 from compat_auth.airflow.keytab import services_in
 from compat_auth.errors import ConfigError
+from support.airflow_stand_ins import keytab_entry
 
 
 def written(folder: Path, content: bytes) -> Path:

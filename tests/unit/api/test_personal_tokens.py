@@ -20,7 +20,7 @@ from compat_auth.config import Settings, parse_settings
 from compat_auth.crypto.personal_token_format import parse_text
 from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 from compat_auth.store.tables.role_accounts import RoleAccount, RoleAccountRows
-from stand_ins import call, http_scope
+from support.stand_ins import call, http_scope
 
 PATH = "/compat-auth/api/personal-tokens"
 HASH = bcrypt.hashpw(b"wonderland", bcrypt.gensalt(4)).decode()

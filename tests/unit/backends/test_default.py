@@ -14,7 +14,7 @@ from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Skip
 from compat_auth_backends import default
 from compat_auth_backends.default import DefaultBackend
-from stand_ins import make_decider, presented
+from support.stand_ins import make_decider, presented
 
 
 class Nobody:

@@ -5,7 +5,7 @@ from typing import Any
 from urllib.parse import quote
 
 from compat_auth.airflow.v1.validation.messages import Answer
-from v1_conversation import Conversation, refuses, says
+from support.v1_conversation import Conversation, refuses, says
 
 RUN: dict[str, Any] = {
     "dag_run_id": "r",

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from compat_auth.airflow.v1.resources.task_instances import MAX_BATCH
-from v1_conversation import Conversation, refuses, says
+from support.v1_conversation import Conversation, refuses, says
 
 INSTANCE: dict[str, Any] = {
     "task_id": "t",

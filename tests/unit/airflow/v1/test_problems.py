@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from v1_conversation import Conversation, refuses, says
+from support.v1_conversation import Conversation, refuses, says
 
 RUN: dict[str, Any] = {
     "dag_run_id": "r",

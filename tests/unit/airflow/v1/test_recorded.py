@@ -10,8 +10,8 @@ import pytest
 
 from compat_auth.airflow.v1.catalog import OPERATIONS, ROUTER
 from compat_auth.airflow.v1.validation.messages import Answer as V2Answer
-from peers.v1_compare import Answer, differences
-from v1_conversation import Conversation
+from support.peers.v1_compare import Answer, differences
+from support.v1_conversation import Conversation
 
 HERE = Path(__file__).parent
 # Named anew in every request, so that no stored connection is mixed in.

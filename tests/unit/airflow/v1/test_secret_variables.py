@@ -2,7 +2,7 @@
 
 import pytest
 
-from v1_conversation import Conversation, refuses, says
+from support.v1_conversation import Conversation, refuses, says
 
 VARIABLE = {"key": "k", "value": "v", "description": None}
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from compat_auth.airflow.v1.mappers.runs import DAG_RUN, TASK_INSTANCE, XCOM
-from v1_conversation import Conversation, says
+from support.v1_conversation import Conversation, says
 
 RUN: dict[str, Any] = {
     "dag_run_id": "r",

@@ -3,7 +3,7 @@
 from datetime import datetime, timezone
 from typing import Any
 
-from v1_conversation import Conversation, refuses, says
+from support.v1_conversation import Conversation, refuses, says
 
 RUN: dict[str, Any] = {
     "dag_run_id": "r",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from v1_conversation import Conversation, says
+from support.v1_conversation import Conversation, says
 
 VARIABLE = {"key": "k", "value": "v", "description": None}
 CONNECTION = {"connection_id": "c", "conn_type": "http"}

@@ -1,0 +1,1 @@
+"""What tests share: stand-ins, servers, peers and their starters."""

@@ -1,0 +1,276 @@
+"""The documentation and the code say the same."""
+
+import functools
+import re
+import runpy
+import shlex
+import sys
+import typing
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import click
+import pytest
+from click.testing import CliRunner
+from flask import Flask
+from pydantic import BaseModel
+
+from compat_auth import errors
+from compat_auth.app import Gateway
+from compat_auth.authn.registry import AIRFLOW_NAMES, installed_backends, load_chain
+from compat_auth.cli import commands
+from compat_auth.config import Settings, parse_settings
+from compat_auth.credentials import Bearer
+from compat_auth.outcome import Accept, Reject, Skip
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
+EXAMPLES = DOCS / "examples"
+PAGES = sorted(path for path in DOCS.rglob("*.md") if "_build" not in path.parts)
+_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# Where a command line may begin: after what makes it another user's, another folder's or a pipe's end.
+_COMMAND = re.compile(r"(?:^|[=| ])(?:\S*/)?compat-auth (?P<arguments>[^|>\n]+)", re.MULTILINE)
+# Nothing is asked: the port stands for an upstream that exists.
+UPSTREAM = {"upstream": {"url": "http://127.0.0.1:9"}}
+
+REFERENCE = runpy.run_path(str(DOCS / "_ext" / "reference_text.py"))
+read_page = cast("Callable[[Path], str]", REFERENCE["read_page"])
+to_svg = cast("Callable[[str, str], str]", runpy.run_path(str(DOCS / "_ext" / "sequence_diagram.py"))["to_svg"])
+
+
+@functools.cache
+def page(name: str) -> str:
+    return read_page(DOCS / name)
+
+
+def blocks(language: str) -> Iterator[Any]:
+    """Yield each code block of a language as a parameter, named by its page and its number there."""
+    for path in PAGES:
+        found = [text for name, text in _BLOCK.findall(path.read_text(encoding="utf-8")) if name == language]
+        for number, text in enumerate(found, start=1):
+            yield pytest.param(text, id=f"{path.relative_to(DOCS)}:{number}")
+
+
+def settings_of(model: type[BaseModel] = Settings, section: str = "") -> Iterator[tuple[str, str]]:
+    """Yield the dotted name and the description of every setting that holds a value."""
+    for name, field in model.model_fields.items():
+        kind = field.annotation
+        kinds = typing.get_args(kind) or (kind,)
+        # Python 3.10 takes list[str] for a class.
+        if isinstance(kinds[0], type) and not typing.get_origin(kinds[0]) and issubclass(kinds[0], BaseModel):
+            yield from settings_of(kinds[0], f"{section}{name}.")
+        else:
+            yield f"{section}{name}", field.description or ""
+
+
+def error_classes(
+    base: type[errors.CompatAuthError] = errors.CompatAuthError,
+) -> Iterator[type[errors.CompatAuthError]]:
+    if base.__module__ == errors.__name__:
+        yield base
+        for derived in base.__subclasses__():
+            yield from error_classes(derived)
+
+
+def commands_of(command: click.Command = commands, path: tuple[str, ...] = ()) -> Iterator[Any]:
+    yield pytest.param(command, id=" ".join(path) or "compat-auth")
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            assert inner is not None
+            yield from commands_of(inner, (*path, name))
+
+
+def command_lines() -> Iterator[Any]:
+    for path in [*PAGES, ROOT / "README.md"]:
+        for language, text in _BLOCK.findall(path.read_text(encoding="utf-8")):
+            if language in ("sh", "ini"):
+                for found in _COMMAND.finditer(text.replace("\\\n", " ")):
+                    arguments = found["arguments"].strip()
+                    yield pytest.param(arguments, id=f"{path.relative_to(ROOT)}: {arguments}")
+
+
+def parse_command_line(arguments: list[str]) -> click.Context:
+    """Return the context in which the command would run, its arguments checked; runs nothing."""
+    command: click.Command = commands
+    name = "compat-auth"
+    while isinstance(command, click.Group) and arguments and not arguments[0].startswith("-"):
+        name, *arguments = arguments
+        found = command.get_command(click.Context(command), name)
+        if found is None:
+            raise click.UsageError(f"no such command: {name}")
+        command = found
+    return command.make_context(name, arguments)
+
+
+@pytest.mark.parametrize(("name", "description"), [*settings_of()])
+def test_every_setting_is_in_the_reference_with_a_description(name: str, description: str) -> None:
+    entry = page("reference/settings.md").partition(f"```{{confval}} {name}\n")[2].partition("\n```")[0]
+
+    assert description.endswith((".", "…"))
+    assert description in entry
+    assert f"COMPAT_AUTH_{name.upper().replace('.', '__')}" in entry or name.startswith(("require.", "oidc.issuers."))
+    assert ":type: " in entry
+    assert ":default: `" in entry
+
+
+@pytest.mark.parametrize("error", [*error_classes()])
+def test_every_error_is_in_the_reference_with_a_description(error: type[errors.CompatAuthError]) -> None:
+    row = next(
+        line for line in page("reference/errors.md").splitlines() if f".{error.__name__}`" in line and "|" in line
+    )
+
+    who_acts, status, exit_code = [cell.strip() for cell in row.split("|")][2:5]
+    assert (status, exit_code) == (str(error.status), str(error.exit_code))
+    assert who_acts != "" or error.__subclasses__() != []
+    assert error.__doc__ is not None
+    assert error.__dict__["__doc__"] != errors.CompatAuthError.__doc__ or error is errors.CompatAuthError
+
+
+@pytest.mark.parametrize("error", [*error_classes()])
+def test_the_drawn_tree_has_every_error_with_its_status_and_exit_code(error: type[errors.CompatAuthError]) -> None:
+    tree = (errors.__doc__ or "").splitlines()
+
+    line = next(line for line in tree if re.search(rf"\b{error.__name__}\b", line))
+
+    drawn_status = re.search(r" ([45]\d\d)\b", line)
+    drawn_exit = re.search(r"exit (\d+)", line)
+    assert drawn_status is None or int(drawn_status[1]) == error.status
+    assert drawn_exit is None or int(drawn_exit[1]) == error.exit_code
+
+
+@pytest.mark.parametrize("command", [*commands_of()])
+def test_every_command_and_option_has_a_description(command: click.Command) -> None:
+    silent = [
+        option.name for option in command.params if isinstance(option, click.Option) and not (option.help or "").strip()
+    ]
+
+    assert (command.help or "").strip() != ""
+    assert silent == []
+
+
+def test_the_reference_shows_the_whole_tree_of_commands() -> None:
+    text = page("reference/commands.md")
+
+    assert ".. click:: compat_auth.cli:commands\n" in text
+    assert ":nested: full" in text
+
+
+def test_the_reference_has_exactly_the_pages_that_the_gateway_answers() -> None:
+    settings = parse_settings(UPSTREAM, origin="test")
+
+    answered = {path.decode() for path in Gateway(settings)._gate._pages}  # pyright: ignore[reportPrivateUsage]  # what it answers, not what it says
+
+    documented = re.findall(r"^\| `(/[^`]+)` \|", page("reference/http.md"), re.MULTILINE)
+    assert sorted(documented) == sorted(answered)
+
+
+@pytest.mark.parametrize("text", [*blocks("toml")])
+def test_every_configuration_is_one_that_would_be_accepted(text: str) -> None:
+    content = tomllib.loads(text)
+
+    settings = parse_settings(content, origin="docs")
+
+    assert set(content) <= settings.model_fields_set
+
+
+@pytest.mark.parametrize("line", [*command_lines()])
+def test_every_command_line_names_a_command_and_its_options(line: str) -> None:
+    arguments = shlex.split(line)
+
+    context = parse_command_line(arguments)
+
+    assert not isinstance(context.command, click.Group)
+
+
+@pytest.mark.parametrize("line", ["serv", "serve --threads 3", "users add --file x", "keys jwks --trust x"])
+def test_a_command_line_that_does_not_exist_would_be_noticed(line: str) -> None:
+    with pytest.raises(click.UsageError):
+        parse_command_line(shlex.split(line))
+
+
+def test_the_two_commands_of_the_readme_are_on_the_first_page() -> None:
+    readme = _BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
+
+    first_two = [text.splitlines()[0] for language, text in readme if language == "sh"][:2]
+
+    first_page = page("index.md")
+    assert len(first_two) == 2
+    assert [command for command in first_two if command not in first_page] == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(DOCS)))
+def test_no_page_names_a_backend_or_directory_that_is_not_there(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+
+    chains = re.findall(r"^auth_backends = (\[.*\])$", text, re.MULTILINE)
+
+    own = {"acme_auth.ticket", "team_key.TeamKeyBackend"}
+    names = {name for chain in chains for name in tomllib.loads(f"x = {chain}")["x"]} - own
+    assert names <= {*installed_backends(), *AIRFLOW_NAMES}
+
+
+def test_the_flask_example_guards_what_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    add_alice = ["users", "add", "alice", "--file", "users.htpasswd", "--password-stdin"]
+    assert CliRunner().invoke(commands, add_alice, input="secret\n").exit_code == 0
+    app = cast("Flask", runpy.run_path(str(EXAMPLES / "flask_app.py"))["app"])
+
+    client = app.test_client()
+    answers = [client.get("/"), client.get("/reports"), client.get("/reports", auth=("alice", "secret"))]
+
+    assert [answer.status_code for answer in answers] == [200, 401, 200]
+    assert answers[1].headers["WWW-Authenticate"] == 'Basic realm="Reports", charset="UTF-8"'
+    assert answers[2].json == {"reader": "alice"}
+
+
+def test_the_example_of_a_backend_accepts_its_own_key_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
+    written = _BLOCK.findall((DOCS / "how-to" / "write-a-backend.md").read_text(encoding="utf-8"))
+    shown = next(text for language, text in written if language == "toml")
+    settings = parse_settings({**tomllib.loads(shown), "auth_backends": ["team_key.TeamKeyBackend"]}, origin="docs")
+    (backend,) = load_chain(settings)
+
+    tokens = ("team-0123456789abcdef", "team-other", "eyJ.of.airflow")
+    outcomes = [backend.authenticate(Bearer(token)) for token in tokens]
+
+    assert [type(outcome) for outcome in outcomes] == [Accept, Reject, Skip]
+
+
+def test_the_example_of_an_airflow_2_module_runs_in_the_chain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
+    from_page = parse_settings({"auth_backends": ["acme_auth.ticket"]}, origin="docs")
+    (backend,) = load_chain(from_page)
+    app = Flask("docs")
+    backend.init_app(app)
+
+    def view() -> str:
+        return "in"
+
+    guarded = backend.requires_authentication(view)
+    with app.test_request_context(headers={"Acme-Ticket": "ticket-of-alice"}):
+        with_ticket = app.make_response(guarded())
+    with app.test_request_context():
+        without = app.make_response(guarded())
+
+    assert (with_ticket.status_code, without.status_code) == (200, 401)
+
+
+def test_a_sequence_diagram_shows_every_line_and_escapes_it() -> None:
+    svg = to_svg("participants: A | B\nA -> B: <ask>\nnote B: think\nB --> A: say", "A & B")
+
+    assert "<title>A &amp; B</title>" in svg
+    assert [text for text in ("&lt;ask&gt;</text>", "think</text>", "say</text>") if text not in svg] == []
+
+
+@pytest.mark.parametrize("source", ["A -> B: x", "participants: A\nA -> B: x", "participants: A\nwhat is this"])
+def test_a_sequence_diagram_that_makes_no_sense_is_refused(source: str) -> None:
+    with pytest.raises(ValueError, match=r"^sequence: "):
+        to_svg(source, "title")
