@@ -44,22 +44,20 @@ from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.gateway.reverse_proxy import ReverseProxy
 from compat_auth.http.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.http.forwarded import TrustedProxies
-from compat_auth.http.paths import Prefixes
+from compat_auth.http.paths import AIRFLOW_RESTS, Prefixes
 from compat_auth.http.root_path import RootPath
-from compat_auth.http.slashes import AIRFLOW_RESTS
 from compat_auth.identity import Identity, Token
 from compat_auth.personal_tokens.service import personal_tokens_of
 from compat_auth.requirements import Requirements
 from compat_auth.store.readiness import StoreReadiness
 from compat_auth.tokens.denylist import Denials
-from compat_auth.tokens.issued import MAX_LIFETIME_S, GivenTokens, ReadToken
+from compat_auth.tokens.issued import MAX_LIFETIME_S, GivenTokens, ReadToken, UpstreamLogout
 from compat_auth.tokens.jose.jwk import VerifyingKey, verifying_key
 from compat_auth.tokens.jose.jwt import SHARED_SECRET_KID, shared_secret_verifier, verify
 from compat_auth.tokens.keys.jwks_merge import merge_jwks
 from compat_auth.tokens.keys.keys import unix_now
 from compat_auth.tokens.strategies import Strategy, brings_no_password, build_strategy, open_key_ring
 from compat_auth.tokens.upstream_login import UpstreamLogin
-from compat_auth.tokens.upstream_logout import UpstreamLogout
 from compat_auth.web.login_completion import set_hand_off
 from compat_auth.web.site import own_cookie_names
 

@@ -25,8 +25,7 @@ from compat_auth.http.browser.cross_origin import (
     is_allowed_by,
     preflight_for,
 )
-from compat_auth.http.challenge_filter import caller_of
-from compat_auth.http.challenges import Occasion, is_bearer
+from compat_auth.http.challenges import Occasion, caller_of, is_bearer
 from compat_auth.http.error_responses import RefusalStyle, Wording
 from compat_auth.http.problem import PROBLEM_JSON
 from compat_auth.identity import Identity

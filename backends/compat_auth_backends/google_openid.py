@@ -12,9 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from compat_auth.authn.airflow2.module import airflow2_contract
-from compat_auth.authn.users.account_links import ConfiguredLinks, SubjectLinks
+from compat_auth.authn.users.account_links import ConfiguredLinks, PinnedLinks, SubjectLinks
 from compat_auth.authn.users.lookup import Lookup
-from compat_auth.authn.users.pinned_links import PinnedLinks
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import GoogleOpenIdSettings, Settings
 from compat_auth.credentials import Bearer, Credential

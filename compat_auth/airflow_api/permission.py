@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from compat_auth.airflow_api.reach import reach_of
-from compat_auth.http.slashes import AIRFLOW_RESTS
+from compat_auth.http.paths import AIRFLOW_RESTS
 from compat_auth.scopes import Scope, allow, needed_scopes
 
 _MAX_TOLD = 5

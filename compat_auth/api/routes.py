@@ -13,8 +13,8 @@ from compat_auth.config import Settings
 from compat_auth.gateway.health import whoami
 from compat_auth.gateway.middleware import Page
 from compat_auth.personal_tokens.service import personal_tokens_of
-from compat_auth.web.leftovers import set_leftovers
 from compat_auth.web.login_completion import set_hand_off
+from compat_auth.web.logout import set_leftovers
 from compat_auth.web.page import MAX_FORM_BYTES
 from compat_auth.web.site import link_docs, page_paths
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
-from compat_auth.audit.failures import describe_accident
+from compat_auth.audit.log import describe_accident
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.credentials import Absent, Bearer, Credential, Unrecognised
 from compat_auth.errors import BackendUnavailable, CompatAuthError

@@ -15,7 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 from typing import cast
 
-from compat_auth.audit.failures import where_raised
+from compat_auth.audit.log import where_raised
 from compat_auth.authn.airflow2.backend import BrokenModule, LegacyBackend, LegacyModule
 from compat_auth.authn.airflow2.imports import import_watched
 from compat_auth.backend import Backend

@@ -23,7 +23,7 @@ _COMMANDS = {
     "explain": "compat_auth.cli.explain:explain_command",
     "keys": "compat_auth.cli.keys:keys",
     "login": "compat_auth.cli.login:login",
-    "logout": "compat_auth.cli.logout:logout",
+    "logout": "compat_auth.cli.login:logout",
     "serve": "compat_auth.cli.serve:serve",
     "tokens": "compat_auth.cli.tokens:tokens",
     "users": "compat_auth.cli.users.commands:users",

@@ -6,14 +6,27 @@ where there is none, as in most containers, to standard error.
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import pwd
 import socket
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from logging.handlers import SysLogHandler
 
+import click
+
 from compat_auth import audit
+from compat_auth.audit.losses import LogHandler
+from compat_auth.authn.revocation_events import Revocations
+from compat_auth.config import Settings, load_settings
+from compat_auth.errors import CompatAuthError
+from compat_auth.personal_tokens.service import PersonalTokens
+from compat_auth.store.tables.denylist import DenialRows
+from compat_auth.tokens.denylist import Denials
+from compat_auth.tokens.strategies import build_strategy
 
 SYSTEM_LOG = "/dev/log"
 _BACKEND = "command line"
@@ -67,3 +80,43 @@ def _handler() -> logging.Handler:
     system.ident = f"compat-auth[{os.getpid()}]: "
     system.append_nul = False
     return system
+
+
+config_option = click.option(
+    "--config", "config_path", metavar="FILE", help="TOML file; default $COMPAT_AUTH_CONFIG, else ./compat_auth.toml."
+)
+
+
+def start_logging(level: str = "INFO") -> None:
+    """Send our log to standard error, one line an event; $COMPAT_AUTH_LOG_LEVEL changes the level."""
+    chosen = os.environ.get("COMPAT_AUTH_LOG_LEVEL", level).upper()
+    handler = LogHandler(sys.stderr)
+    logging.basicConfig(level=chosen, format="%(asctime)s %(levelname)s %(name)s %(message)s", handlers=[handler])
+
+
+@contextmanager
+def opened_tokens(config_path: str | None) -> Generator[PersonalTokens]:
+    """Give the personal tokens of a configuration."""
+    start_logging("WARNING")
+    settings = load_settings(config_path)
+    tokens = PersonalTokens.from_settings(settings, Revocations.from_settings(settings))
+    tokens.take_back = lambda credential_id: _tell_upstream(settings, tokens, credential_id)
+    try:
+        yield tokens
+    finally:
+        tokens.rows.database.close()
+
+
+def _tell_upstream(settings: Settings, tokens: PersonalTokens, credential_id: str) -> None:
+    """Have the upstream refuse what was made from a token; the gateways do already."""
+    if not DenialRows(tokens.rows.database).deny_made_from(credential_id, int(tokens.now())):
+        return
+    try:
+        denials = Denials.from_settings(settings, Revocations())
+        # Only where it is used: it is the whole server.
+        app = importlib.import_module("compat_auth.app")
+        app.build_given_tokens(settings, build_strategy(settings), denials).end(tokens=(), credential_id=credential_id)
+    except CompatAuthError as error:
+        click.echo(
+            f"warning: JWTs that were made from it stay good at the upstream itself until they end: {error}", err=True
+        )

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from compat_auth.cli import common
-from compat_auth.cli.options import config_option, start_logging
+from compat_auth.cli.common import config_option, start_logging
 from compat_auth.config import load_settings
 from compat_auth.errors import ConfigError
 from compat_auth.personal_tokens.peppers import pepper_file

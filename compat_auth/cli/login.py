@@ -8,7 +8,8 @@ import click
 
 from compat_auth.client.origin import parse_server
 from compat_auth.client.saved_logins import FILE, KERBEROS, KEYRING, PASSWORD, TOKEN, KeptLogin, KeptLogins
-from compat_auth.client.shell_login import log_in_to
+from compat_auth.client.shell_login import log_in_to, log_out_of
+from compat_auth.errors import LoginUnavailable
 
 
 @click.command()
@@ -63,3 +64,28 @@ def _ask(kind: str, *, from_stdin: bool) -> str:
     if not secret:
         raise click.UsageError("nothing was given")
     return secret
+
+
+@click.command()
+@click.argument("url", required=False, default="")
+@click.option(
+    "--revoke-credential",
+    "also_credential",
+    is_flag=True,
+    help="Take back the token, too, that you have logged in with: for every script that uses it.",
+)
+def logout(url: str, *, also_credential: bool) -> None:
+    """End the login at URL, or the only one.
+
+    The server is told to take back the JWT that it gave, and what was kept is removed from this machine. Where the server
+    cannot be told, the removal is done all the same and the exit status is 69: the JWT is then good until it ends.
+    """
+    kept = KeptLogins()
+    login = kept.find(parse_server(url, allow_http=True).base if url else "")
+    try:
+        log_out_of(kept, login, also_credential=also_credential)
+    except LoginUnavailable as error:
+        raise LoginUnavailable(
+            f"forgotten on this machine, but not taken back at {login.server}: {error}; what it gave is good until it ends"
+        ) from None
+    click.echo(f"logged out at {login.server}")

@@ -8,8 +8,7 @@ import time
 import click
 
 from compat_auth.cli import common
-from compat_auth.cli.opened_tokens import opened_tokens
-from compat_auth.cli.options import config_option
+from compat_auth.cli.common import config_option, opened_tokens
 from compat_auth.personal_tokens.pruning import prune as prune_tokens
 from compat_auth.personal_tokens.request import Wish
 from compat_auth.scopes import ALL

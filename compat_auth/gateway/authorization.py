@@ -9,9 +9,8 @@ from compat_auth.airflow_api.reach import Reach, fixed_objects, reach_of
 from compat_auth.gateway.decider import Granted
 from compat_auth.http.browser.preflight import is_preflight
 from compat_auth.http.error_responses import RefusalStyle
-from compat_auth.http.paths import Prefixes
+from compat_auth.http.paths import Prefixes, Rests
 from compat_auth.http.request import GateRequest
-from compat_auth.http.slashes import Rests
 from compat_auth.requirements import Requirements
 
 _NO_PATHS = Prefixes([])

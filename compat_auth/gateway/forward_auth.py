@@ -23,10 +23,9 @@ from compat_auth.gateway.decider import Granted, Unclaimed
 from compat_auth.gateway.middleware import REFUSED_METHODS, Gate, Page, authorization_without_ours, respond_moved
 from compat_auth.http.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.http.headers import is_host, may_have_body, without_cookies
-from compat_auth.http.paths import canonical_query
+from compat_auth.http.paths import MergedPath, Rests, canonical_query, read_path
 from compat_auth.http.request import GateRequest
 from compat_auth.http.root_path import RootPath
-from compat_auth.http.slashes import MergedPath, Rests, read_path
 from compat_auth.scopes import METHOD_OVERRIDES
 
 # A body that comes with one of these has no meaning (RFC 9110 9.3.1, 9.3.2, 9.3.7).

@@ -53,15 +53,13 @@ from compat_auth.http.browser.cross_origin import (
 )
 from compat_auth.http.browser.csrf import SAFE_METHODS
 from compat_auth.http.browser.preflight import NoBody, PreflightAnswer, call_of, is_preflight
-from compat_auth.http.challenge_filter import caller_of
-from compat_auth.http.challenges import Occasion, is_bearer, with_bearer
+from compat_auth.http.challenges import Occasion, caller_of, is_bearer, with_bearer
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.headers import cookie_values, has_cookie, may_have_body, take_in, without_cookies
-from compat_auth.http.paths import canonical_query
+from compat_auth.http.paths import MergedPath, canonical_query, read_path
 from compat_auth.http.problem import PROBLEM_JSON, problem_body
 from compat_auth.http.request import GateRequest
 from compat_auth.http.root_path import RootPath
-from compat_auth.http.slashes import MergedPath, read_path
 from compat_auth.tokens.denylist import Denials
 from compat_auth.tokens.upstream_refusals import watch_for_refusal
 

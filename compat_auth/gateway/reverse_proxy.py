@@ -26,8 +26,7 @@ from compat_auth.crypto.file_modes import refuse_writable_at
 from compat_auth.errors import BadRequest, ConfigError, NotImplementedHere, UpstreamTimeout, UpstreamUnreachable
 from compat_auth.gateway.middleware import FROM_UPSTREAM, INTAKE, RENEW
 from compat_auth.gateway.upstream_connection import StaleConnection, UpstreamRequest, UpstreamResponse, header_text
-from compat_auth.http.asgi import RawHeaders, Receive, Scope, Send
-from compat_auth.http.client_watch import ClientGone, ClientWatch, body_parts
+from compat_auth.http.asgi import ClientGone, ClientWatch, RawHeaders, Receive, Scope, Send, body_parts
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.request import GateRequest
 from compat_auth.tokens.upstream_refusals import MAX_REFUSAL_BYTES, may_have_ended, says_refused

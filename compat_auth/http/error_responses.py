@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compat_auth.errors import CompatAuthError, InsufficientScope, RequestRefused
-from compat_auth.http.challenge_filter import challenges_for
-from compat_auth.http.challenges import Occasion, ask_for_scope, invite
+from compat_auth.http.challenges import Occasion, ask_for_scope, challenges_for, invite
 from compat_auth.http.problem import airflow2_body, problem_body
 
 _UNAUTHORIZED = 401

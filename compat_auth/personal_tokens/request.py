@@ -7,8 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 from compat_auth.config.personal_tokens import PersonalTokenSettings
 from compat_auth.errors import InvalidValue, NotPermitted
-from compat_auth.scope_bundles import parse_scopes
-from compat_auth.scopes import ALL, Scope, is_subset
+from compat_auth.scopes import ALL, Scope, is_subset, parse_scopes
 from compat_auth.store.schema import TOKEN_NAME_LENGTH
 from compat_auth.store.tables.personal_tokens import PersonalToken
 

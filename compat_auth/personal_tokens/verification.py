@@ -19,7 +19,7 @@ from compat_auth.identity import Identity
 from compat_auth.personal_tokens.owners import TokenOwners, UnknownOwner
 from compat_auth.personal_tokens.peppers import Peppers
 from compat_auth.personal_tokens.throttling import TokenGuesses
-from compat_auth.scope_bundles import parse_scopes
+from compat_auth.scopes import parse_scopes
 from compat_auth.store.tables.personal_tokens import CREDENTIAL_KIND, PersonalToken, PersonalTokenRows
 
 # Whoever is unknown for longer was deleted; a directory that is misconfigured for a while kills no tokens.

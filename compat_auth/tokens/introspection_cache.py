@@ -6,6 +6,8 @@ good ones; an answer that could not be had is not kept at all.
 
 from __future__ import annotations
 
+import json
+import logging
 import math
 import secrets
 import threading
@@ -13,11 +15,15 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from cachetools import LRUCache
 
 from compat_auth.concurrency.single_flight import SingleFlight
+from compat_auth.config import Settings
+from compat_auth.crypto.aead import SealedBoxes, sharing_secrets
+from compat_auth.errors import BackendUnavailable
+from compat_auth.store.redis.client import RedisConnection
 
 _MAX_SKEW_S = 30  # between replicas that share verdicts
 
@@ -164,3 +170,94 @@ class VerdictCache:
             return refused
         self._store.save(digest, verdict)
         return verdict
+
+
+logger = logging.getLogger("compat_auth.redis")
+
+_PURPOSE = "verdicts"
+# A yes and a no have keys of their own, so that no yes, however late, takes the place of a no.
+_NO, _YES = "compat_auth:no:", "compat_auth:yes:"
+
+
+class SharedVerdicts:
+    """Verdicts in Redis, and in this process for when Redis is away. Any thread may use it.
+
+    Args:
+        connection: To Redis.
+        boxes: Seal the verdicts.
+        entries: How many of each kind this process remembers by itself.
+        now: Seconds since the epoch.
+
+    Attributes:
+        digest_key: Of the digests, the same in every replica.
+    """
+
+    def __init__(
+        self,
+        connection: RedisConnection,
+        boxes: SealedBoxes,
+        entries: int,
+        *,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self.digest_key = boxes.digest_key
+        self._connection = connection
+        self._boxes = boxes
+        self._here = MemoryVerdicts(entries)
+        self._now = now
+
+    def load(self, digest: bytes) -> Verdict | None:
+        """Return the verdict on the token of that digest, or None; a no of any replica comes before a yes."""
+        here = self._here.load(digest)
+        if here is not None and here.claims is None and self._now() < here.ends_at:
+            return here
+        keys = _keys(digest)
+        try:
+            boxes: list[bytes | None] = self._connection.ask(lambda redis: redis.mget(keys))
+        except BackendUnavailable:
+            return here
+        for key, box in zip(keys, boxes, strict=True):
+            verdict = self._open(key, box)
+            if verdict is not None and self._now() < verdict.ends_at:
+                self._here.save(digest, verdict)
+                return verdict
+        return here
+
+    def save(self, digest: bytes, verdict: Verdict) -> None:
+        """Keep a verdict until it ends; a yes does not take the place of a no."""
+        self._here.save(digest, verdict)
+        left_ms = math.floor((verdict.ends_at - self._now()) * 1000)
+        if left_ms <= 0:
+            return
+        no, yes = _keys(digest)
+        key = no if verdict.claims is None else yes
+        content = json.dumps([verdict.ends_at, verdict.claims, verdict.reason]).encode()
+        box = self._boxes.seal(content, belongs_to=key.encode())
+        try:
+            self._connection.ask(lambda redis: redis.set(key, box, px=left_ms))
+        except BackendUnavailable as error:
+            logger.info("%s; a verdict is not shared", error)
+
+    def _open(self, key: str, box: bytes | None) -> Verdict | None:
+        content = None if box is None else self._boxes.open(box, belongs_to=key.encode())
+        if content is None:
+            return None
+        ends_at, claims, reason = cast("tuple[float, dict[str, Any] | None, str]", json.loads(content))
+        return Verdict(ends_at, claims, reason)
+
+
+def open_verdicts(settings: Settings, entries: int) -> VerdictStore:
+    """Return where verdicts are kept: in this process, and in Redis where `redis_url` names one.
+
+    Raises:
+        ConfigError: The URL cannot work, or there is no secret to seal with.
+    """
+    url = settings.redis_url.get_secret_value()
+    if not url:
+        return MemoryVerdicts(entries)
+    boxes = SealedBoxes(sharing_secrets(settings), _PURPOSE)
+    return SharedVerdicts(RedisConnection(url), boxes, entries)
+
+
+def _keys(digest: bytes) -> tuple[str, str]:
+    return _NO + digest.hex(), _YES + digest.hex()

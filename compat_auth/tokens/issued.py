@@ -20,6 +20,7 @@ from compat_auth.tokens.jose.registered_claims import CLOCK_SKEW_S
 from compat_auth.tokens.jose.unverified_claims import ClaimedToken, claimed_in, read_claimed, read_payload
 from compat_auth.tokens.keys.keys import unix_now
 from compat_auth.tokens.strategies import Kind, Strategy
+from compat_auth.tokens.upstream_login import UpstreamLogin
 
 T = TypeVar("T")
 logger = logging.getLogger("compat_auth.given_tokens")
@@ -250,3 +251,26 @@ def _denial_of(claims: ClaimedToken, token: str) -> Denial:
     expires = (unix_now() + MAX_LIFETIME_S if claims.expires is None else claims.expires) + CLOCK_SKEW_S
     name = _name_of(claims, token)
     return Denial("jti", name, expires) if name == claims.jti else Denial("digest", signed_digest(token), expires)
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamLogout:
+    """Any thread may call.
+
+    Attributes:
+        login: Where the upstream is.
+        strategy: Made the tokens.
+    """
+
+    login: UpstreamLogin
+    strategy: Strategy
+
+    def log_out(self, token: str) -> None:
+        """Have a token revoked; see `given_tokens.Logout`."""
+        self.login.log_out(token)
+
+    def log_out_given(self, given: IssuedToken) -> None:
+        """Have a token revoked that we have given and not kept; see `given_tokens.Logout`."""
+        copy = self.strategy.copy(given.subject, given.jti, given.expires)
+        if copy is not None:
+            self.login.log_out(copy)

@@ -8,10 +8,14 @@ from collections.abc import Callable
 import flask
 from flask import Flask, Response
 
+from compat_auth import sessions
+from compat_auth.authn.chain import Chain
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
+from compat_auth.errors import NotPermitted
 from compat_auth.identity import Identity, Token
-from compat_auth.web.page import here, set_cookie
+from compat_auth.outcome import Accept
+from compat_auth.web.page import here, record, redirect, set_cookie
 
 _EXTENSION = "compat_auth_hand_off"
 # A token that is about to end must not outlive itself in the browser.
@@ -73,3 +77,39 @@ class UpstreamCookie:
         """Take the cookie from the browser."""
         if self.name:
             set_cookie(answer, self.name, "", 0, path=here("/"))
+
+
+class Arrival:
+    """Lets people in.
+
+    Args:
+        chain: Knows whose name is nobody's in person.
+        upstream_cookie: What a login gives the browser besides our session.
+    """
+
+    def __init__(self, chain: Chain, upstream_cookie: UpstreamCookie) -> None:
+        self._chain = chain
+        self._upstream_cookie = upstream_cookie
+
+    def let_in(self, accepted: Accept, credential: Credential, target: str) -> Response:
+        """Return the redirect that begins a session, with a new id whatever the browser had.
+
+        Raises:
+            CompatAuthError: The upstream would have no token for this user, or there is none at present; or the name
+                is a role account's.
+        """
+        identity = accepted.identity
+        if not self._chain.may_vouch_for(identity):
+            raise NotPermitted(f"{identity.username!r} is a role account")
+        # First: whom the upstream does not know gets no session either.
+        token = self._upstream_cookie.obtain(identity, credential, accepted.token)
+        sessions.log_in(identity)
+        record("accept", identity.username, "")
+        answer = redirect(target)
+        self._upstream_cookie.keep(answer, token)
+        return answer
+
+
+def is_limited(identity: Identity) -> bool:
+    """Return whether a session would lend the credential of an identity what it does not have."""
+    return identity.scopes is not None or identity.role_account

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import flask
 from flask import Response, render_template, request
 
-from compat_auth import audit
-from compat_auth.authn.session_cookie import new_secret
-from compat_auth.http.browser.csrf import Source, find_forgery
+from compat_auth import audit, sessions
+from compat_auth.authn.session_cookie import Session, new_secret
+from compat_auth.http.browser.csrf import Source, find_forgery, is_same_token
 from compat_auth.http.browser.navigation import is_navigation
 from compat_auth.http.browser.redirects import safe_next
 
@@ -131,3 +132,53 @@ def record(result: str, username: str, reason: str, *, way: str = "login", names
         result, way, username[:MAX_NAME], reason, request.method, request.path, client, names_nobody
     )
     audit.record(verdict)
+
+
+View = Callable[[Session], Response]
+
+
+class Account:
+    """Leads whoever is not logged in to the login page; no other credential than our cookie counts.
+
+    Args:
+        prefix: Where our own pages live.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self._prefix = prefix
+
+    def guard(self, view: View, page: str) -> Callable[[], Response]:
+        """Return the view, for the session of the request at hand; an unsafe request must be a form of that session.
+
+        Args:
+            view: The page, or what its form does.
+            page: Where a login leads, below the prefix.
+        """
+
+        def answer() -> Response:
+            if request.method != "POST":
+                sessions.read()
+            session = sessions.current_session()
+            if session is None:
+                return redirect(f"{here(self._prefix)}login?next={quote(here(self._prefix + page))}")
+            if request.method == "POST":
+                if is_too_large():
+                    return show_message(session, 413, "The form is too large.")
+                token = request.form.get("token", "")
+                forgery = source_forgery(token, session.csrf_token)
+                if forgery or not is_same_token(token, session.csrf_token):
+                    record("reject", session.username, forgery or "the form's token is not the session's")
+                    return show_message(session, 400, "This page had expired. Please try again.")
+            return view(session)
+
+        return answer
+
+
+def render_account(template: str, session: Session, status: int = 200, **values: object) -> Response:
+    """Return a page of somebody who is logged in."""
+    return render_page(template, status, username=session.username, token=session.csrf_token, **values)
+
+
+def show_message(session: Session, status: int, message: str) -> Response:
+    """Return a page that says why nothing has happened."""
+    return render_account("message.html", session, status, message=message)

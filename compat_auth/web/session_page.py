@@ -9,9 +9,8 @@ from flask import Response, request
 from compat_auth.authn.session_cookie import RENEWAL_PART, Session
 from compat_auth.authn.session_registry import LiveSessions, credential_id_of_digest
 from compat_auth.store.tables.sessions import digest_of
-from compat_auth.web.account import Account, render_account, show_message
-from compat_auth.web.leftovers import end_made_from
-from compat_auth.web.page import here, record, redirect
+from compat_auth.web.logout import end_made_from
+from compat_auth.web.page import Account, here, record, redirect, render_account, show_message
 
 PATH = "sessions"
 _HOUR_S = 3600

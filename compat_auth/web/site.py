@@ -18,13 +18,11 @@ from compat_auth.errors import BackendUnavailable, CompatAuthError, ConfigError
 from compat_auth.personal_tokens.permissions import TokenAccess
 from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 from compat_auth.sign_in import NAME_PATTERN
-from compat_auth.web.account import Account
-from compat_auth.web.arrival import Arrival
-from compat_auth.web.form_token import FormToken
+from compat_auth.web.forms import FormToken
 from compat_auth.web.login import LoginPage
-from compat_auth.web.login_completion import UpstreamCookie
+from compat_auth.web.login_completion import Arrival, UpstreamCookie
 from compat_auth.web.logout import LogoutPage, show_session
-from compat_auth.web.page import COPY_SCRIPT, COPY_SCRIPT_FILE, STYLE, STYLE_FILE, here, protect, record
+from compat_auth.web.page import COPY_SCRIPT, COPY_SCRIPT_FILE, STYLE, STYLE_FILE, Account, here, protect, record
 from compat_auth.web.session_page import SessionPage
 from compat_auth.web.sign_in import SignInPages
 from compat_auth.web.sign_in_state import AttemptCookie

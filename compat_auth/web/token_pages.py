@@ -16,9 +16,8 @@ from compat_auth.personal_tokens.permissions import TokenAccess
 from compat_auth.personal_tokens.request import NewToken, days_given
 from compat_auth.personal_tokens.service import MAX_OVERLAP_S, PersonalTokens
 from compat_auth.store.tables.personal_tokens import PersonalToken
-from compat_auth.web.account import Account, View, render_account, show_message
 from compat_auth.web.forms import TokenForm, day_ahead, days_until, field_of
-from compat_auth.web.page import allow_script, here, record, redirect
+from compat_auth.web.page import Account, View, allow_script, here, record, redirect, render_account, show_message
 
 PATH = "tokens"
 _OVERLAPS = ((0, "at once"), (3600, "in an hour"), (86400, "in a day"), (MAX_OVERLAP_S, "in 7 days"))

@@ -14,8 +14,7 @@ from compat_auth.crypto.aead import SealedBoxes
 from compat_auth.errors import BackendUnavailable
 from compat_auth.store.redis.client import PAUSE_S, RedisConnection
 from compat_auth.store.redis.pubsub import RedisChannel
-from compat_auth.tokens.introspection_cache import Verdict, VerdictCache
-from compat_auth.tokens.shared_introspection_cache import SharedVerdicts
+from compat_auth.tokens.introspection_cache import SharedVerdicts, Verdict, VerdictCache
 from support.peers.authority import Authority
 from support.peers.redis_server import RedisServer
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compat_auth.scope_bundles import parse_scopes
-from compat_auth.scopes import allow, is_subset, parse_scope
+from compat_auth.scopes import allow, is_subset, parse_scope, parse_scopes
 
 # Scopes, request, allowed.
 VECTORS: list[tuple[list[str], str, bool]] = [

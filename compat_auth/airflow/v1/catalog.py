@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from compat_auth.airflow.v1.resources import (
-    clearing,
-    config,
     connections,
     dag_runs,
     dags,
@@ -15,7 +13,6 @@ from compat_auth.airflow.v1.resources import (
     system,
     task_instances,
     task_states,
-    task_tries,
     variables,
     xcoms,
 )
@@ -26,15 +23,12 @@ OPERATIONS = (
     *dag_runs.OPERATIONS,
     *task_instances.OPERATIONS,
     *task_states.OPERATIONS,
-    *task_tries.OPERATIONS,
-    *clearing.OPERATIONS,
     *logs.OPERATIONS,
     *xcoms.OPERATIONS,
     *datasets.OPERATIONS,
     *variables.OPERATIONS,
     *connections.OPERATIONS,
     *pools.OPERATIONS,
-    *config.OPERATIONS,
     *system.OPERATIONS,
     *fab.OPERATIONS,
 )

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import datetime, timezone
+from urllib.parse import quote, urlencode
 
-from compat_auth.airflow.v1.validation.messages import JSON, Answer, Call, Json
+from compat_auth.airflow.v1.catalog import ROUTER
+from compat_auth.airflow.v1.driver import Request, plan
+from compat_auth.airflow.v1.problems import V1Problem
+from compat_auth.airflow.v1.upstream_facts import Facts
+from compat_auth.airflow.v1.validation.messages import JSON, Answer, Call, Json, Reply
 from compat_auth.airflow.v1.validation.query import MAX_PAGE
+from compat_auth.crypto.strict_json import is_object
 
 # What operations look up and use in later calls, as the name of a place (RFC 6570).
 _OBJECT: Json = {
@@ -102,3 +111,108 @@ def otherwise(call: Call) -> tuple[Turn, ...]:
     if call.method != "GET":
         return (*_OTHERWISE, _CONFLICT)
     return _OTHERWISE if call.accept == JSON else (*_OTHERWISE, _NOT_ACCEPTED)
+
+
+_MAX_DETOURS = 2
+# A place that a later answer fills: shown as it is named, not as a path would carry it.
+_PLACE = re.compile("%7B([a-z_]+)%7D")
+# Fields of bodies that may hold a secret.
+_HIDDEN = frozenset(("password", "extra", "value"))
+Detours = tuple[tuple[int, Turn], ...]
+"""The calls, by their place in the row, that are answered in another way than expected."""
+_Key = tuple[str, str, tuple[tuple[str, str], ...], str, int]
+
+
+def preview(request: Request) -> Iterator[str]:
+    """Yield lines: the operation, every call that it may make, which of them write, and on what they depend."""
+    moment = datetime.now(timezone.utc)
+    try:
+        asked, _ = plan(ROUTER, request, Facts(), moment)
+    except V1Problem as problem:
+        yield f"answer: {problem.status}: {problem.detail or problem.title}"
+        return
+    yield f"operation: {asked.operation.name}"
+    calls, reply = _run(request, moment, ())
+    if not calls:
+        yield f"answer: {reply.status} without a call" if isinstance(reply, Reply) else f"answer: {_refusal(reply)}"
+        return
+    numbers: dict[_Key, int] = {}
+    conditions: dict[int, list[Detours]] = {}
+    shown: dict[int, Call] = {}
+    waiting = deque[Detours]([()])
+    while waiting:
+        detours = waiting.popleft()
+        calls, _ = _run(request, moment, detours)
+        row = [numbers.setdefault(key, len(numbers) + 1) for key in _keys(calls)]
+        for at, (number, call) in enumerate(zip(row, calls, strict=True)):
+            shown.setdefault(number, call)
+            before = tuple((row[place], turn) for place, turn in detours if place < at)
+            known = conditions.setdefault(number, [])
+            if not any(set(one) <= set(before) for one in known):
+                known.append(before)
+        waiting.extend(_further(detours, calls))
+    for number, call in shown.items():
+        writes = " (writes)" if call.writes else ""
+        yield f"call {number}{writes}{_when(conditions[number])}: {_line(call)}"
+
+
+def _run(request: Request, moment: datetime, detours: Detours) -> tuple[list[Call], Reply | V1Problem]:
+    """Return the calls of an operation whose calls are all answered as expected, but for some; and how it ends."""
+    turns = dict(detours)
+    calls: list[Call] = []
+    _, steps = plan(ROUTER, request, Facts(), moment)
+    try:
+        call = next(steps)
+        while True:
+            turn = turns.get(len(calls), EXPECTED)
+            calls.append(call)
+            call = steps.send(turn.answer(call))
+    except StopIteration as end:
+        reply: Reply = end.value
+        return calls, reply
+    except V1Problem as problem:
+        return calls, problem
+
+
+def _keys(calls: list[Call]) -> Iterator[_Key]:
+    """Yield what tells calls apart: one that is made twice is two."""
+    seen: dict[tuple[str, str, tuple[tuple[str, str], ...], str], int] = {}
+    for call in calls:
+        key = (call.method, call.path, call.query, call.accept)
+        seen[key] = seen.get(key, 0) + 1
+        yield (*key, seen[key])
+
+
+def _further(detours: Detours, calls: list[Call]) -> Iterator[Detours]:
+    """Yield the detours that go one further: each kind once, so that there is an end."""
+    if len(detours) < _MAX_DETOURS:
+        taken = {turn for _, turn in detours}
+        for place in range(detours[-1][0] + 1 if detours else 0, len(calls)):
+            for turn in otherwise(calls[place]):
+                if turn not in taken:
+                    yield (*detours, (place, turn))
+
+
+def _when(conditions: list[Detours]) -> str:
+    if () in conditions:
+        return ""
+    told = dict.fromkeys(" and ".join(f"call {number} {turn.words}" for number, turn in one) for one in conditions)
+    return f", when {', or '.join(told)}"
+
+
+def _line(call: Call) -> str:
+    query = f"?{urlencode(call.query, quote_via=quote)}" if call.query else ""
+    body = f" {json.dumps(_without_secrets(call.body))}" if call.body is not None else ""
+    accept = f" (Accept: {call.accept})" if call.accept != JSON else ""
+    target = _PLACE.sub(r"{\1}", call.path + query)
+    return f"{call.method} {target}{body}{accept}"
+
+
+def _without_secrets(body: object) -> object:
+    if not is_object(body):
+        return body
+    return {name: "(hidden)" if name in _HIDDEN and value else value for name, value in body.items()}
+
+
+def _refusal(problem: V1Problem) -> str:
+    return f"{problem.status}: {problem.detail or problem.title}"

@@ -25,8 +25,7 @@ from compat_auth.api.swagger_ui import swagger_files, swagger_ui
 from compat_auth.crypto.strict_json import count_containers
 from compat_auth.errors import NoSuchPage
 from compat_auth.gateway.middleware import DEMAND, INTAKE, Demand, Gate, Page
-from compat_auth.http.asgi import ASGIApp, RawHeaders, Receive, Scope, Send
-from compat_auth.http.client_watch import ClientGone, body_parts
+from compat_auth.http.asgi import ASGIApp, ClientGone, RawHeaders, Receive, Scope, Send, body_parts
 from compat_auth.http.request import GateRequest
 
 # Larger than any configuration of a run that a scheduler can bear.

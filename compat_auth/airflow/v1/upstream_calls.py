@@ -17,8 +17,7 @@ from compat_auth.airflow.v1.validation.messages import Answer, Call
 from compat_auth.concurrency.rate_limit import network_of
 from compat_auth.errors import UpstreamError
 from compat_auth.gateway.middleware import INTAKE, Demand
-from compat_auth.http.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send
-from compat_auth.http.client_watch import ClientGone
+from compat_auth.http.asgi import ASGIApp, ClientGone, Message, RawHeaders, Receive, Scope, Send
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """For one answer. Airflow lists 100 objects at a time, some kilobytes each; logs are not held but streamed."""

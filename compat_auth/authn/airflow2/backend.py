@@ -23,7 +23,7 @@ from flask_login import LoginManager, current_user
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
-from compat_auth.audit.failures import describe_accident, where_raised
+from compat_auth.audit.log import describe_accident, where_raised
 from compat_auth.authn.airflow2.import_notes import failed_import
 from compat_auth.authn.users.objects import identity_of, is_disabled
 from compat_auth.backend import EVERY_KIND, Backend, CredentialKind

@@ -5,10 +5,14 @@ An e-mail address can change hands; the provider's own name for an account (`sub
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from compat_auth.errors import NoSuchUser
+from compat_auth.config import Settings
+from compat_auth.errors import InvalidToken, NoSuchUser
+from compat_auth.store.migration import open_store
+from compat_auth.store.tables.pinned_subjects import PinnedSubjects
 
 
 class SubjectLinks(Protocol):
@@ -99,3 +103,81 @@ class ConfiguredLinks:
         """
         if name.casefold() in self._linked:
             raise NoSuchUser(f"{name!r} is linked to another account than {subject!r}; see the setting `subjects`")
+
+
+class PinnedLinks:
+    """The links of one issuer: what an operator has written down, and else what the first use has shown.
+
+    Args:
+        issuer: Whose accounts they are.
+        names: Subject to name, as written down; stronger than what was pinned.
+        pins: The store.
+        now: Seconds since the epoch.
+    """
+
+    def __init__(
+        self, issuer: str, names: Mapping[str, str], pins: PinnedSubjects, *, now: Callable[[], float] = time.time
+    ) -> None:
+        self._issuer = issuer
+        self._configured = ConfiguredLinks(names)
+        self._pins = pins
+        self._now = now
+
+    @classmethod
+    def from_settings(cls, settings: Settings, issuer: str, names: Mapping[str, str]) -> PinnedLinks:
+        """Return the links of an issuer, pinned in `database_url`; opens nothing yet.
+
+        Raises:
+            ConfigError: The database's URL cannot work.
+        """
+        return cls(issuer, names, PinnedSubjects(open_store(settings.database_url.get_secret_value())))
+
+    def name_of(self, subject: str, claimed: Callable[[], str]) -> str:
+        """Return the name to look up for an account.
+
+        Raises:
+            NoSuchUser: The name, pinned or claimed, belongs to another account.
+            InvalidToken: There is no link, and the token gives no name either.
+            BackendUnavailable: The store could not be asked.
+        """
+        if self._configured.has(subject):
+            return self._configured.name_of(subject, claimed)
+        pinned = self._pins.find(self._issuer, subject)
+        if pinned is None:
+            return self._configured.name_of(subject, claimed)
+        for name in (pinned, _name_or_none(claimed)):
+            if name is not None:
+                # Whoever has been written down since for that name has it now.
+                self._configured.require_free(subject, name)
+        return pinned
+
+    def require_new(self, subject: str, username: str) -> None:
+        """Return when neither the account nor the user has ever been linked.
+
+        Raises:
+            NoSuchUser: One of them has.
+            BackendUnavailable: The store could not be asked.
+        """
+        self._configured.require_new(subject, username)
+        pinned = self._pins.find(self._issuer, subject)
+        if pinned is not None:
+            raise NoSuchUser(f"{subject!r} is linked to {pinned!r}, who is gone; see: compat-auth users pins")
+        if any(pin.issuer == self._issuer for pin in self._pins.of_user(username)):
+            raise NoSuchUser(f"{username!r} was another account than {subject!r}; see: compat-auth users pins")
+
+    def settle(self, subject: str, username: str) -> None:
+        """Hold the account to the user from now on, now that the user is known to be active.
+
+        Raises:
+            NoSuchUser: The account is another user's, or the user another account's.
+            BackendUnavailable: The store could not be asked.
+        """
+        if not self._configured.has(subject):
+            self._pins.pin(self._issuer, subject, username, now=int(self._now()))
+
+
+def _name_or_none(claimed: Callable[[], str]) -> str | None:
+    try:
+        return claimed()
+    except (InvalidToken, NoSuchUser):
+        return None

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from compat_auth.airflow.v1.driver import Request
-from compat_auth.airflow.v1.preview import preview
+from compat_auth.airflow.v1.dry_run import preview
 from compat_auth.airflow.v1.router import V1
 from compat_auth.airflow_api.permission import uncovered
 from compat_auth.app import build_obtain, create_flask_app, gate_rules, protected_paths, translates_v1
@@ -18,9 +18,8 @@ from compat_auth.config import Settings
 from compat_auth.credentials import Absent, Basic, Credential, parse_authorization, single_authorization
 from compat_auth.errors import BadRequest, CompatAuthError
 from compat_auth.http.headers import RawHeaders, take_in
-from compat_auth.http.paths import Prefixes, canonical_query
+from compat_auth.http.paths import MergedPath, Prefixes, Rests, canonical_query, read_path
 from compat_auth.http.request import GateRequest
-from compat_auth.http.slashes import MergedPath, Rests, read_path
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from compat_auth.tokens.strategies import build_strategy
 

@@ -12,7 +12,7 @@ import click
 from compat_auth.authn.passwords import htpasswd
 from compat_auth.authn.passwords.hashes import MAX_PASSWORD_BYTES, new_hasher
 from compat_auth.cli import common
-from compat_auth.cli.options import config_option
+from compat_auth.cli.common import config_option
 from compat_auth.cli.users.departures import end_of_former_user, end_of_lost_user, end_with_user, required_config
 from compat_auth.cli.users.pins import pins, unpin
 from compat_auth.cli.users.role_accounts import add_role_account, delete_role_account, list_role_accounts

@@ -11,7 +11,7 @@ import click
 from compat_auth.authn.revocation_events import Revocations
 from compat_auth.authn.session_registry import LiveSessions
 from compat_auth.cli import common
-from compat_auth.cli.opened_tokens import opened_tokens
+from compat_auth.cli.common import opened_tokens
 from compat_auth.config import load_settings
 from compat_auth.config.loading import DEFAULT_FILE, ENV_PREFIX
 from compat_auth.errors import BackendUnavailable, ConfigError, NoSuchUser

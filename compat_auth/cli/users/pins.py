@@ -10,7 +10,7 @@ import click
 
 from compat_auth.authn.revocation_events import Revocation, Revocations
 from compat_auth.cli import common
-from compat_auth.cli.options import config_option, start_logging
+from compat_auth.cli.common import config_option, start_logging
 from compat_auth.config import load_settings
 from compat_auth.errors import NoSuchUser
 from compat_auth.store.migration import open_store

@@ -9,7 +9,7 @@ import click
 
 from compat_auth.authn.users.directories import load_directories
 from compat_auth.cli import common
-from compat_auth.cli.opened_tokens import opened_tokens
+from compat_auth.cli.common import opened_tokens
 from compat_auth.config import Settings, load_settings
 from compat_auth.directory import HashDirectory, UserDirectory
 from compat_auth.errors import InvalidValue, NoSuchUser

@@ -33,8 +33,7 @@ from compat_auth.gateway.health import whoami
 from compat_auth.http.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send
 from compat_auth.http.error_responses import RefusalStyle
 from compat_auth.http.forwarded import TrustedProxies
-from compat_auth.http.paths import Prefixes
-from compat_auth.http.slashes import AIRFLOW_RESTS
+from compat_auth.http.paths import AIRFLOW_RESTS, Prefixes
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Reject
 from compat_auth.requirements import Requirements

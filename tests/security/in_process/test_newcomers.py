@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from compat_auth.authn.users.pinned_links import PinnedLinks
+from compat_auth.authn.users.account_links import PinnedLinks
 from compat_auth.credentials import Credential
 from compat_auth.errors import BackendUnavailable, NoSuchUser
 from compat_auth.identity import Identity, Token

@@ -12,8 +12,7 @@ from compat_auth.authn.revocation_events import Revocation, Revocations
 from compat_auth.crypto.aead import SealedBoxes
 from compat_auth.store.redis.client import RedisConnection
 from compat_auth.store.redis.pubsub import CHANNEL, RedisChannel
-from compat_auth.tokens.introspection_cache import Verdict, VerdictCache
-from compat_auth.tokens.shared_introspection_cache import SharedVerdicts
+from compat_auth.tokens.introspection_cache import SharedVerdicts, Verdict, VerdictCache
 from support.peers.redis_server import RedisServer
 
 pytestmark = pytest.mark.peer

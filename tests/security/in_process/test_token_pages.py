@@ -21,7 +21,7 @@ from compat_auth.identity import Identity
 from compat_auth.personal_tokens.request import NewToken, Wish
 from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 from compat_auth.store.tables.sessions import digest_of
-from compat_auth.web.leftovers import set_leftovers
+from compat_auth.web.logout import set_leftovers
 from compat_auth_backends.directories.htpasswd import CHECK_INTERVAL_S
 from support.security.browser import HOST, Browser
 from support.stand_ins import call, http_scope

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from compat_auth.authn.users.account_links import PinnedLinks
 from compat_auth.authn.users.lookup import Lookup
-from compat_auth.authn.users.pinned_links import PinnedLinks
 from compat_auth.config import parse_settings
 from compat_auth.credentials import Bearer
 from compat_auth.directory import DirectoryUser

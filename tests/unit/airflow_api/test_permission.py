@@ -19,8 +19,7 @@ from compat_auth.http.paths import Prefixes
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept
 from compat_auth.requirements import Requirements
-from compat_auth.scope_bundles import parse_scopes
-from compat_auth.scopes import parse_scope
+from compat_auth.scopes import parse_scope, parse_scopes
 from support.stand_ins import GOOD, Behind, call, http_scope, make_decider, make_gate, rules, scripted
 
 ANA = Identity("alice", "first", roles=("Viewer",), groups=("ops",))

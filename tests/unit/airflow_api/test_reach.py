@@ -10,7 +10,7 @@ import pytest
 from compat_auth.airflow_api.bodies import MAX_NAMES
 from compat_auth.airflow_api.permission import uncovered
 from compat_auth.airflow_api.reach import MAX_BODY_BYTES, OPERATIONS, reach_of
-from compat_auth.scope_bundles import parse_scopes
+from compat_auth.scopes import parse_scopes
 
 V2, V1 = "/api/v2/dags", "/api/v1/dags"
 RUNS, INSTANCES = f"{V2}/mine/dagRuns", f"{V2}/mine/dagRuns/r1/taskInstances"

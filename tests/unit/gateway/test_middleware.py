@@ -18,8 +18,7 @@ from compat_auth.gateway.decider import Decider
 from compat_auth.gateway.middleware import INTAKE, RENEW, Gate
 from compat_auth.http.asgi import Message, RawHeaders
 from compat_auth.http.error_responses import RefusalStyle
-from compat_auth.http.paths import Prefixes
-from compat_auth.http.slashes import AIRFLOW_RESTS
+from compat_auth.http.paths import AIRFLOW_RESTS, Prefixes
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Reject, Skip
 from compat_auth.requirements import Requirements

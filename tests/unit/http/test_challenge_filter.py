@@ -2,7 +2,7 @@
 
 import pytest
 
-from compat_auth.http.challenge_filter import Caller, caller_of, challenges_for
+from compat_auth.http.challenges import Caller, caller_of, challenges_for
 
 CHROME = b"Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36"
 FIREFOX = b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"

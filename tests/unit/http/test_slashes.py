@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compat_auth.errors import InvalidPath
-from compat_auth.http.slashes import AIRFLOW_RESTS, MergedPath, read_path
+from compat_auth.http.paths import AIRFLOW_RESTS, MergedPath, read_path
 
 TASK = b"dags/d/dagRuns/r/taskInstances/t/"
 DATA = [

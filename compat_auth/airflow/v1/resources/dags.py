@@ -17,8 +17,7 @@ from compat_auth.airflow.v1.operation import (
 )
 from compat_auth.airflow.v1.problems import V1Problem, bad_request, not_found
 from compat_auth.airflow.v1.validation.forms import READ_ONLY, Field, Form
-from compat_auth.airflow.v1.validation.messages import TEXT, Call, Json, Reply, Steps, json_reply, text_reply
-from compat_auth.airflow.v1.validation.negotiation import accepted
+from compat_auth.airflow.v1.validation.messages import TEXT, Call, Json, Reply, Steps, accepted, json_reply, text_reply
 from compat_auth.airflow.v1.validation.query import FIELDS, MASK, PAGE, Kind, Parameter, boolean, listed, order, text
 
 _DAGS = f"{V2}/dags"

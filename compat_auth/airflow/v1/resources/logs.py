@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Any
+
 from compat_auth.airflow.v1.mappers.etags import pack, unpack
 from compat_auth.airflow.v1.operation import V2, Asked, Operation, fetch, require
 from compat_auth.airflow.v1.problems import V1Problem
-from compat_auth.airflow.v1.resources.log_text import LogRewriter, whole_text
-from compat_auth.airflow.v1.validation.messages import JSON, TEXT, Answer, Call, Reply, Steps, json_reply, text_reply
-from compat_auth.airflow.v1.validation.negotiation import accepted
+from compat_auth.airflow.v1.validation.messages import (
+    JSON,
+    TEXT,
+    Answer,
+    Call,
+    Json,
+    Reply,
+    Steps,
+    accepted,
+    json_reply,
+    text_reply,
+)
 from compat_auth.airflow.v1.validation.query import boolean, integer, text
-from compat_auth.crypto.strict_json import is_list
+from compat_auth.crypto.strict_json import is_list, is_object
 
 _ONE = f"{V2}/dags/{{dag_id}}/dagRuns/{{dag_run_id}}/taskInstances/{{task_id}}"
 _LOG = f"{_ONE}/logs/{{task_try_number}}"
@@ -86,3 +100,113 @@ OPERATIONS = (
         missing=("TaskInstance not found", None),
     ),
 )
+
+
+_SOURCES = "::group::Log message source details"
+_END_GROUP = "::endgroup::"
+# Longer than any line that a task writes by reason; one that is longer passes as it is.
+MAX_LINE_BYTES = 8 * 1024 * 1024
+_TRACEBACK = "Traceback (most recent call last):"
+
+
+class LogText:
+    """The lines of one log, event by event: what stands between the marks of a group depends on what came before."""
+
+    def __init__(self) -> None:
+        self._in_sources = False
+
+    def lines(self, event: object) -> str:
+        """Return an event as text, with the end of its last line."""
+        if not is_object(event):
+            return f"{event}\n"
+        message = _text(event.get("event"))
+        if event.get("timestamp") is None and not event.get("level"):
+            return self._unstamped(message)
+        level = _text(event.get("level") or "info").upper()
+        name = _text(event.get("filename") or event.get("logger") or "task")
+        text = f"[{_stamp(event.get('timestamp'))}] {{{name}:{event.get('lineno') or 0}}} {level} - {message}\n"
+        details: object = event.get("error_detail")
+        return (
+            text + "".join(_traceback(detail) for detail in details if is_object(detail)) if is_list(details) else text
+        )
+
+    def _unstamped(self, message: str) -> str:
+        if message == _SOURCES:
+            self._in_sources = True
+            return f" INFO - {message}\n"
+        if message == _END_GROUP and self._in_sources:
+            self._in_sources = False
+            return f" INFO - {message}\n"
+        return f"*** {message}\n" if self._in_sources else f"{message}\n"
+
+
+class LogRewriter:
+    """Turns newline-delimited JSON into the text of a log, part by part (see `messages.Rewriter`).
+
+    Args:
+        host: Where the task ran: 2.x's first line.
+    """
+
+    def __init__(self, host: str) -> None:
+        self._said = f"{host}\n"
+        self._rest = b""
+        self._has_lines = False
+        self._text = LogText()
+
+    def feed(self, part: bytes) -> bytes:
+        """Return the text of the events that are whole after this part."""
+        *lines, self._rest = (self._rest + part).split(b"\n")
+        if len(self._rest) > MAX_LINE_BYTES:
+            lines, self._rest = [*lines, self._rest], b""
+        return self._say(lines)
+
+    def end(self) -> bytes:
+        """Return what is left; a log without a line ends with an empty one."""
+        text = self._say([self._rest])
+        return text if self._has_lines else text + b"\n"
+
+    def _say(self, lines: Iterable[bytes]) -> bytes:
+        said = "".join(self._text.lines(_event(line)) for line in lines if line.strip())
+        self._has_lines = self._has_lines or bool(said)
+        text, self._said = self._said + said, ""
+        return text.encode("utf-8", "surrogateescape")
+
+
+def whole_text(events: Iterable[object]) -> str:
+    """Return a log of which all events are there, without the end of its last line."""
+    text = LogText()
+    return "".join(text.lines(event) for event in events).removesuffix("\n")
+
+
+def _event(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return line.decode("utf-8", "surrogateescape")
+
+
+def _stamp(value: object) -> str:
+    """Return a moment as 2.x's formatter writes it: milliseconds, and a zone without a colon."""
+    text = _text(value)
+    try:
+        moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+    except ValueError:
+        return text
+    zone = moment.strftime("%z") or "+0000"
+    return f"{moment.strftime('%Y-%m-%dT%H:%M:%S')}.{moment.microsecond // 1000:03d}{zone}"
+
+
+def _traceback(detail: Json) -> str:
+    frames: object = detail.get("frames")
+    lines = [_TRACEBACK]
+    for frame in frames if is_list(frames) else ():
+        if is_object(frame):
+            place = f'  File "{frame.get("filename")}", line {frame.get("lineno")}, in {frame.get("name")}'
+            lines.append(place)
+    kind, value = _text(detail.get("exc_type")), _text(detail.get("exc_value"))
+    lines.append(f"{kind}: {value}" if value else kind)
+    return "\n".join(lines) + "\n"
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value)

@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from compat_auth.airflow.v1.resources.log_text import MAX_LINE_BYTES
+from compat_auth.airflow.v1.resources.logs import MAX_LINE_BYTES
 from compat_auth.airflow.v1.translation import V1Translation
 from compat_auth.gateway.middleware import DEMAND
 from compat_auth.http.asgi import Message, Receive, Scope, Send

@@ -8,10 +8,10 @@ import pytest
 
 from compat_auth.airflow.v1.catalog import OPERATIONS
 from compat_auth.airflow.v1.driver import Request
+from compat_auth.airflow.v1.dry_run import preview
 from compat_auth.airflow.v1.mappers.dags import DAG_FILE
 from compat_auth.airflow.v1.mappers.etags import pack
 from compat_auth.airflow.v1.operation import Operation
-from compat_auth.airflow.v1.preview import preview
 
 WHO = {"first_name": "A", "last_name": "B", "username": "u", "email": "u@example.com"}
 RELATIVES = ("include_upstream", "include_downstream", "include_future", "include_past")

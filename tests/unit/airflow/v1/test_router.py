@@ -6,7 +6,7 @@ import pytest
 
 from compat_auth.airflow.v1.catalog import OPERATIONS, ROUTER
 from compat_auth.airflow.v1.problems import V1Problem
-from compat_auth.http.slashes import AIRFLOW_RESTS, read_path
+from compat_auth.http.paths import AIRFLOW_RESTS, read_path
 
 RUN = "manual__2024-01-01T00%3A00%3A00%2B00%3A00"
 

@@ -10,8 +10,7 @@ from compat_auth.authn.revocation_events import Revocations
 from compat_auth.config import parse_settings
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.store.redis.client import PAUSE_S, RedisConnection
-from compat_auth.tokens.introspection_cache import MemoryVerdicts
-from compat_auth.tokens.shared_introspection_cache import SharedVerdicts, open_verdicts
+from compat_auth.tokens.introspection_cache import MemoryVerdicts, SharedVerdicts, open_verdicts
 from support.stand_ins import Clock
 
 

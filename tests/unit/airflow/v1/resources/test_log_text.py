@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from compat_auth.airflow.v1.resources.log_text import LogRewriter, whole_text
+from compat_auth.airflow.v1.resources.logs import LogRewriter, whole_text
 
 
 @pytest.mark.parametrize(
