@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from compat_auth.scopes import Scope
 
@@ -53,3 +54,19 @@ class Token:
 
     value: str = field(repr=False)
     expires_at: int
+
+
+def content_of(identity: Identity) -> dict[str, Any]:
+    """Return what `/compat-auth/whoami` says of a caller."""
+    return {
+        "username": identity.username,
+        "backend": identity.backend,
+        "directory": identity.directory,
+        "email": identity.email,
+        "roles": list(identity.roles),
+        "groups": list(identity.groups),
+        "role_account": identity.role_account,
+        "scopes": None if identity.scopes is None else [str(scope) for scope in identity.scopes],
+        "expires_at": identity.expires_at,
+        "credential_id": identity.credential_id,
+    }

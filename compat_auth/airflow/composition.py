@@ -22,9 +22,12 @@ from compat_auth.airflow_api.paths import guarded_prefixes
 from compat_auth.api import leak_receiver, personal_tokens
 from compat_auth.api.oauth.introspection import OAuthPages
 from compat_auth.api.routes import own_pages
-from compat_auth.app import build_decider, build_lookup, create_flask_app, gate_rules, protected_paths, translates_v1
 from compat_auth.authn.revocation_events import revocations_of
 from compat_auth.browsers.visits import LOGINS, BrowserVisits
+from compat_auth.composition.decider import build_decider, create_flask_app
+from compat_auth.composition.rules import gate_rules, protected_paths, translates_v1
+from compat_auth.composition.tokens import build_lookup
+from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
 from compat_auth.config.loading import merge, parse_settings, read_toml, read_variables
 from compat_auth.errors import ConfigError
@@ -37,7 +40,6 @@ from compat_auth.store.readiness import StoreReadiness
 from compat_auth.tokens.cache import TokenCache
 from compat_auth.tokens.denylist import Denials
 from compat_auth.tokens.issued import GivenTokens
-from compat_auth.tokens.keys.keys import unix_now
 from compat_auth.tokens.strategies import Kind
 from compat_auth.web.site import BLUEPRINT
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from compat_auth.airflow.auth_managers import AuthManager
+from compat_auth.concurrency.clock import unix_now
 from compat_auth.credentials import Credential
 from compat_auth.errors import NotAuthenticated
 from compat_auth.identity import Identity, Token
 from compat_auth.tokens.cache import TokenCache
-from compat_auth.tokens.keys.keys import unix_now
 from compat_auth.tokens.strategies import Kind
 
 

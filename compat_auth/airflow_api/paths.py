@@ -69,3 +69,6 @@ def whole_paths(treatment: Treatment, *, below: str) -> frozenset[bytes]:
 def guarded_prefixes() -> list[str]:
     """Return the prefixes that need a decision."""
     return [rule.path for rule in TABLE if rule.treatment == "guarded"]
+
+
+V1 = "/api/v1"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 import flask
 from flask import Blueprint, Flask, Response
@@ -13,25 +12,9 @@ from compat_auth.authn.chain import Chain
 from compat_auth.authn.judgement import judge
 from compat_auth.guard import current_identity, guard_view
 from compat_auth.http.error_responses import RefusalStyle
-from compat_auth.identity import Identity
+from compat_auth.identity import content_of
 
 BLUEPRINT = "compat_auth_whoami"
-
-
-def content_of(identity: Identity) -> dict[str, Any]:
-    """Return what `/compat-auth/whoami` says of a caller."""
-    return {
-        "username": identity.username,
-        "backend": identity.backend,
-        "directory": identity.directory,
-        "email": identity.email,
-        "roles": list(identity.roles),
-        "groups": list(identity.groups),
-        "role_account": identity.role_account,
-        "scopes": None if identity.scopes is None else [str(scope) for scope in identity.scopes],
-        "expires_at": identity.expires_at,
-        "credential_id": identity.credential_id,
-    }
 
 
 def register_whoami(app: Flask, prefix: str, chain: Chain, style: RefusalStyle) -> None:

@@ -15,7 +15,8 @@ from typing import Protocol
 from flask import Flask
 
 from compat_auth.config import Settings
-from compat_auth.crypto.aead import SealedBoxes, sharing_secrets
+from compat_auth.config.settings import sharing_secrets
+from compat_auth.crypto.aead import SealedBoxes
 from compat_auth.identity import Identity
 from compat_auth.store.redis.client import RedisConnection
 from compat_auth.store.redis.pubsub import RedisChannel

@@ -20,9 +20,9 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
 from compat_auth.errors import ConfigError, InvalidSession, SessionTooLarge
-from compat_auth.tokens.keys.keys import unix_now
 
 VERSION = "1"
 MIN_SECRET_BYTES = 32

@@ -8,6 +8,7 @@ import click
 
 from compat_auth.cli import common
 from compat_auth.cli.common import config_option, start_logging
+from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import load_settings
 from compat_auth.errors import ConfigError
 from compat_auth.personal_tokens.peppers import pepper_file
@@ -18,7 +19,6 @@ from compat_auth.store.migration import is_current, revisions, undone_by
 from compat_auth.store.migration import upgrade as upgrade_tables
 from compat_auth.store.restore import end_everything, restore_sqlite
 from compat_auth.tokens.issued import MAX_LIFETIME_S
-from compat_auth.tokens.keys.keys import unix_now
 
 _EVERYTHING_ENDED = "every session and every JWT that was made before ends"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from compat_auth.cli import common
+from compat_auth.concurrency.clock import unix_now
 from compat_auth.tokens.jose.jwk import KeyAlgorithm
 from compat_auth.tokens.keys.key_file import StoredKey, read_key_file
 from compat_auth.tokens.keys.keys import (
@@ -19,7 +20,6 @@ from compat_auth.tokens.keys.keys import (
     public_jwks,
     retire_key,
     rotate_keys,
-    unix_now,
 )
 
 _file_option = click.option(

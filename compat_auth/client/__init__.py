@@ -2,6 +2,8 @@
 
 `compat_auth.client.for_requests` and `compat_auth.client.for_httpx` plug it into the two libraries. Neither is needed
 to import this package.
+
+Imports: `compat_auth.errors`, `crypto` and `concurrency`; nothing else of ours, and only `cli` imports it.
 """
 
 from __future__ import annotations

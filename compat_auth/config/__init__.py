@@ -1,4 +1,7 @@
-"""The settings: one TOML file, each key also in the environment, secrets also as files."""
+"""The settings: one TOML file, each key also in the environment, secrets also as files.
+
+Imports: the vocabulary, `crypto`, `airflow2_config` and `compat_auth.errors`.
+"""
 
 from compat_auth.config.backends import (
     AirflowSessionSettings,

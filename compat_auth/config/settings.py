@@ -35,6 +35,8 @@ from compat_auth.config.gateway import (
 )
 from compat_auth.config.openid import GoogleOpenIdSettings, OidcSettings
 from compat_auth.config.personal_tokens import PersonalTokenSettings
+from compat_auth.crypto.aead import MIN_SECRET_BYTES
+from compat_auth.errors import ConfigError
 
 
 class Settings(Section):
@@ -103,3 +105,27 @@ class Settings(Section):
     audit: AuditSettings = Field(default_factory=AuditSettings, description="See [audit].")
     serve: ServeSettings = Field(default_factory=ServeSettings, description="See [serve].")
     backends: dict[str, dict[str, Any]] = Field(default={}, description="Settings of third-party backends, by name.")
+
+
+def sharing_secrets(settings: Settings) -> tuple[str, ...]:
+    """Return the secrets that all replicas know: `redis_secret`, or those of `[session]`; newest first.
+
+    Raises:
+        ConfigError: There is none, or one is too short.
+    """
+    own, section = settings.redis_secret.get_secret_value(), settings.session
+    sessions = [section.secret, *section.secrets]
+    secrets = (own,) if own else tuple(filter(None, (secret.get_secret_value() for secret in sessions)))
+    if not secrets:
+        raise ConfigError(
+            "redis_url: what is shared there is sealed, and there is no secret to seal it with; set redis_secret, the "
+            "same in every replica: make one with: openssl rand -base64 48"
+        )
+    for secret in secrets:
+        size = len(secret.encode("utf-8", "surrogatepass"))
+        if size < MIN_SECRET_BYTES:
+            name = "redis_secret" if own else "session.secret"
+            raise ConfigError(
+                f"{name}: {size} bytes; needs at least {MIN_SECRET_BYTES}: make one with: openssl rand -base64 48"
+            )
+    return secrets

@@ -13,9 +13,6 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from compat_auth.config import Settings
-from compat_auth.errors import ConfigError
-
 MIN_SECRET_BYTES = 32
 _KEY_ID_BYTES = 4
 _NONCE_BYTES = 12  # NIST SP 800-38D 8.2
@@ -58,27 +55,3 @@ class SealedBoxes:
     def _derive(self, use: bytes, secret: str, length: int) -> bytes:
         raw = secret.encode("utf-8", "surrogatepass")
         return HKDF(SHA256(), length, None, b"compat_auth " + self._purpose + b" " + use).derive(raw)
-
-
-def sharing_secrets(settings: Settings) -> tuple[str, ...]:
-    """Return the secrets that all replicas know: `redis_secret`, or those of `[session]`; newest first.
-
-    Raises:
-        ConfigError: There is none, or one is too short.
-    """
-    own, section = settings.redis_secret.get_secret_value(), settings.session
-    sessions = [section.secret, *section.secrets]
-    secrets = (own,) if own else tuple(filter(None, (secret.get_secret_value() for secret in sessions)))
-    if not secrets:
-        raise ConfigError(
-            "redis_url: what is shared there is sealed, and there is no secret to seal it with; set redis_secret, the "
-            "same in every replica: make one with: openssl rand -base64 48"
-        )
-    for secret in secrets:
-        size = len(secret.encode("utf-8", "surrogatepass"))
-        if size < MIN_SECRET_BYTES:
-            name = "redis_secret" if own else "session.secret"
-            raise ConfigError(
-                f"{name}: {size} bytes; needs at least {MIN_SECRET_BYTES}: make one with: openssl rand -base64 48"
-            )
-    return secrets

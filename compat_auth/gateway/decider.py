@@ -11,10 +11,10 @@ import contextlib
 import contextvars
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 from flask import Flask
 
@@ -38,6 +38,7 @@ from compat_auth.errors import BackendUnavailable, CompatAuthError, NotPermitted
 from compat_auth.gateway.grant_cache import VerifiedCredentials
 from compat_auth.guard import describe
 from compat_auth.http.headers import is_header
+from compat_auth.http.request import Presented
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Challenge, Reject, Skip
 from compat_auth.tokens.upstream_refusals import RENEWAL_PAUSE_S, RefusedTokens
@@ -48,31 +49,6 @@ T = TypeVar("T")
 _KINDS: tuple[CredentialKind, ...] = (Absent, Basic, Bearer, Negotiate, Unrecognised)
 # A token must outlive the request that carries it and the clock difference to the upstream.
 _TOKEN_MARGIN_S = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Presented:
-    """What of a request a decision may depend on.
-
-    Attributes:
-        authorization: The one Authorization value, or None.
-        cookies: Whether the request carries cookies that a backend could read.
-        method: Request method.
-        path: Canonical path, ASCII.
-        client: Address of the caller.
-        environ: Makes the WSGI environment for the backends; the argument says whether with cookies.
-        body_at_hand: The environment has the whole body, or there is none.
-        hold_body: Reads the body, so that the environment has it from then on; None: it does not come here.
-    """
-
-    authorization: str | None = field(repr=False)
-    cookies: bool
-    method: str
-    path: str
-    client: str
-    environ: Callable[[bool], dict[str, Any]] = field(repr=False)
-    body_at_hand: Callable[[], bool] = field(default=lambda: True, repr=False)
-    hold_body: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 
 from cachetools import LRUCache
 
+from compat_auth.concurrency.clock import unix_now
 from compat_auth.credentials import parse_authorization
 from compat_auth.errors import BackendUnavailable, NotAuthenticated
 from compat_auth.gateway.decider import Granted
@@ -20,7 +21,6 @@ from compat_auth.gateway.middleware import Gate
 from compat_auth.http.request import GateRequest
 from compat_auth.scopes import ALL
 from compat_auth.tokens.issued import GivenTokens
-from compat_auth.tokens.keys.keys import unix_now
 
 # The front proxy uses it at once. The upstream's clock may be a few seconds behind ours.
 LIMITED_TTL_S = 10

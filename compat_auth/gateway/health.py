@@ -7,7 +7,6 @@ import json
 import logging
 from collections.abc import Awaitable, Callable
 
-from compat_auth.api.whoami import content_of
 from compat_auth.audit.losses import LOSSES
 from compat_auth.errors import CompatAuthError, UpstreamUnreachable
 from compat_auth.gateway.decider import Granted
@@ -15,6 +14,7 @@ from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.gateway.server.worker_states import REPLICA, WorkerStates
 from compat_auth.http.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.http.request import GateRequest
+from compat_auth.identity import content_of
 
 JWKS_PATH = "/.well-known/jwks.json"
 _JSON = b"application/json"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from io import BytesIO
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from compat_auth.errors import MalformedCredentials
-from compat_auth.gateway.decider import Presented
 from compat_auth.http.asgi import RawHeaders, Scope
 from compat_auth.http.body import HeldBody
 from compat_auth.http.header_values import cookie_header, one_blank
@@ -149,3 +149,28 @@ def _by_name(headers: RawHeaders) -> dict[str, list[str]]:
             one_blank(value).decode("latin-1")
         )
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Presented:
+    """What of a request a decision may depend on.
+
+    Attributes:
+        authorization: The one Authorization value, or None.
+        cookies: Whether the request carries cookies that a backend could read.
+        method: Request method.
+        path: Canonical path, ASCII.
+        client: Address of the caller.
+        environ: Makes the WSGI environment for the backends; the argument says whether with cookies.
+        body_at_hand: The environment has the whole body, or there is none.
+        hold_body: Reads the body, so that the environment has it from then on; None: it does not come here.
+    """
+
+    authorization: str | None = field(repr=False)
+    cookies: bool
+    method: str
+    path: str
+    client: str
+    environ: Callable[[bool], dict[str, Any]] = field(repr=False)
+    body_at_hand: Callable[[], bool] = field(default=lambda: True, repr=False)
+    hold_body: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)

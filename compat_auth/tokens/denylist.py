@@ -15,12 +15,12 @@ from collections.abc import Callable
 
 from compat_auth.authn.revocation_events import UNHEARD_S, Revocation, Revocations
 from compat_auth.concurrency.circuit_breaker import PATIENCE_S
+from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable, CompatAuthError
 from compat_auth.store.migration import open_store
 from compat_auth.store.tables.denylist import ALL_UP_TO, Denial, DenialRows, Reading
 from compat_auth.tokens.jose.unverified_claims import read_claimed
-from compat_auth.tokens.keys.keys import unix_now
 
 # Where every revocation is heard, the store is looked at so seldom; else so often that a second is kept.
 _HEARING_S = 30.0

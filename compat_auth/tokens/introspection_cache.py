@@ -21,7 +21,8 @@ from cachetools import LRUCache
 
 from compat_auth.concurrency.single_flight import SingleFlight
 from compat_auth.config import Settings
-from compat_auth.crypto.aead import SealedBoxes, sharing_secrets
+from compat_auth.config.settings import sharing_secrets
+from compat_auth.crypto.aead import SealedBoxes
 from compat_auth.errors import BackendUnavailable
 from compat_auth.store.redis.client import RedisConnection
 

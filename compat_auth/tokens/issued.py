@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from compat_auth.authn.users.lookup import Lookup
+from compat_auth.concurrency.clock import unix_now
 from compat_auth.credentials import Credential
 from compat_auth.errors import BackendUnavailable, CompatAuthError, InvalidToken
 from compat_auth.identity import Identity, Token
@@ -18,7 +19,6 @@ from compat_auth.store.tables.denylist import Denial, IssuedToken
 from compat_auth.tokens.denylist import Denials, digest_of, signed_digest
 from compat_auth.tokens.jose.registered_claims import CLOCK_SKEW_S
 from compat_auth.tokens.jose.unverified_claims import ClaimedToken, claimed_in, read_claimed, read_payload
-from compat_auth.tokens.keys.keys import unix_now
 from compat_auth.tokens.strategies import Kind, Strategy
 from compat_auth.tokens.upstream_login import UpstreamLogin
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from compat_auth.backend import Backend
+from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
 from compat_auth.credentials import Absent, Basic, Credential, Unrecognised
 from compat_auth.crypto.personal_token_format import looks_like_one
@@ -19,7 +20,7 @@ from compat_auth.tokens.cache import TokenCache
 from compat_auth.tokens.claims import ClaimProfile
 from compat_auth.tokens.jose.jwk import SigningKey
 from compat_auth.tokens.jose.jwt import shared_secret, sign
-from compat_auth.tokens.keys.keys import KeyRing, unix_now
+from compat_auth.tokens.keys.keys import KeyRing
 from compat_auth.tokens.upstream_login import UpstreamLogin
 
 Kind = Literal["token", "cli", "session"]

@@ -8,6 +8,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
 from compat_auth.config.upstream_url import read_address
 from compat_auth.crypto.strict_json import parse_object
@@ -15,7 +16,6 @@ from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.identity import Token
 from compat_auth.net.http_call import HttpPeer, NoAnswer
 from compat_auth.tokens.jose.unverified_claims import nested_ends, read_claimed
-from compat_auth.tokens.keys.keys import unix_now
 
 MAX_ANSWER_BYTES = 65_536
 # Of a token that the upstream alone judges. Keycloak's manager puts two more tokens into its own, each with all roles.

@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 from flask_login import current_user
 
-from compat_auth.app import create_flask_app
+from compat_auth.composition.decider import create_flask_app
 from compat_auth.config import Settings, parse_settings
 from compat_auth.errors import BackendUnavailable
 from compat_auth.extension import CompatAuth, current_identity, requires_authentication

@@ -11,9 +11,9 @@ import pytest
 
 from compat_auth.airflow.v1.catalog import ROUTER
 from compat_auth.airflow.v1.driver import Request, plan
+from compat_auth.airflow.v1.messages import Answer, Call
 from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.airflow.v1.upstream_facts import Facts
-from compat_auth.airflow.v1.validation.messages import Answer, Call
 from support.peers import seed
 from support.peers.airflows import Airflow3
 from support.peers.fab import exchange, shared_secret

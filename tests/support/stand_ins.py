@@ -17,14 +17,14 @@ from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import UpstreamSettings
 from compat_auth.credentials import Absent, Basic, Credential
 from compat_auth.gateway.authorization import GateRules
-from compat_auth.gateway.decider import Decider, Granted, Obtain, Presented
+from compat_auth.gateway.decider import Decider, Granted, Obtain
 from compat_auth.gateway.forward_auth import Access, forward_auth_pages
 from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.http.asgi import ASGIApp, Message, RawHeaders, Scope
 from compat_auth.http.error_responses import RefusalStyle
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.paths import Prefixes
-from compat_auth.http.request import GateRequest
+from compat_auth.http.request import GateRequest, Presented
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from compat_auth.airflow.v1.catalog import ROUTER
 from compat_auth.airflow.v1.driver import Request, plan
+from compat_auth.airflow.v1.messages import Answer, Call, Reply
 from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.airflow.v1.upstream_facts import Facts
-from compat_auth.airflow.v1.validation.messages import Answer, Call, Reply
 
 
 def says(document: object, status: int = 200) -> Answer:

@@ -7,11 +7,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
+from compat_auth.airflow.v1.messages import Answer, Call, Reply, Steps
 from compat_auth.airflow.v1.operation import Asked
 from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.airflow.v1.router import Router
 from compat_auth.airflow.v1.upstream_facts import Facts
-from compat_auth.airflow.v1.validation.messages import Answer, Call, Reply, Steps
 from compat_auth.airflow.v1.validation.query import Query
 from compat_auth.airflow.v1.write_progress import accounted
 

@@ -12,9 +12,9 @@ from urllib.parse import quote, urlencode
 
 from compat_auth.airflow.v1.catalog import ROUTER
 from compat_auth.airflow.v1.driver import Request, plan
+from compat_auth.airflow.v1.messages import JSON, Answer, Call, Json, Reply
 from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.airflow.v1.upstream_facts import Facts
-from compat_auth.airflow.v1.validation.messages import JSON, Answer, Call, Json, Reply
 from compat_auth.airflow.v1.validation.query import MAX_PAGE
 from compat_auth.crypto.strict_json import is_object
 

@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from compat_auth.airflow.v1.mappers.mapper import Mapper
+from compat_auth.airflow.v1.messages import JSON, Json
 from compat_auth.airflow.v1.operation import Collection, Operation
-from compat_auth.airflow.v1.router import NUMBERS, V1
+from compat_auth.airflow.v1.router import NUMBERS
 from compat_auth.airflow.v1.validation.forms import Field, Form
-from compat_auth.airflow.v1.validation.messages import JSON, Json
 from compat_auth.airflow.v1.validation.query import Kind, Parameter
 from compat_auth.airflow.v1.validation.schemas import (
     ANSWERS,
@@ -23,6 +23,7 @@ from compat_auth.airflow.v1.validation.schemas import (
     ref,
     schema_of,
 )
+from compat_auth.airflow_api.paths import V1
 from compat_auth.http.problem import PROBLEM_JSON
 
 _PLACE = re.compile(r"\{(\w+)\}")

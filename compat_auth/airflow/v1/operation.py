@@ -10,10 +10,10 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 from compat_auth.airflow.v1.mappers.mapper import Mapper, only
+from compat_auth.airflow.v1.messages import NO_CONTENT, Answer, Call, Json, Reply, Steps, json_reply
 from compat_auth.airflow.v1.problems import V1Problem, is_unrouted, not_found, problem_of, refuses_token
 from compat_auth.airflow.v1.upstream_facts import Facts
 from compat_auth.airflow.v1.validation.forms import Form
-from compat_auth.airflow.v1.validation.messages import NO_CONTENT, Answer, Call, Json, Reply, Steps, json_reply
 from compat_auth.airflow.v1.validation.query import MAX_PAGE, Parameter, Query
 
 V2 = "/api/v2"

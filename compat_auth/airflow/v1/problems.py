@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from compat_auth.airflow.v1.validation.messages import Answer, Reply
+from compat_auth.airflow.v1.messages import Answer, Reply
 from compat_auth.crypto.strict_json import is_list, is_object
 from compat_auth.http.problem import PROBLEM_JSON, airflow2_body
 

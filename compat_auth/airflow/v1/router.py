@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from compat_auth.airflow.v1.operation import Operation
 from compat_auth.airflow.v1.problems import V1Problem
 
-V1 = "/api/v1"
 _PLACE = re.compile(r"\{(\w+)\}\Z")
 # As 2.11's own routes: whole numbers, and what may hold a plain slash.
 NUMBERS = frozenset(("map_index", "task_try_number", "event_log_id", "import_error_id"))

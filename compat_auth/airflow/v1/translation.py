@@ -14,13 +14,13 @@ from typing import Any
 from compat_auth import __version__
 from compat_auth.airflow.v1.catalog import OPERATIONS, ROUTER
 from compat_auth.airflow.v1.driver import Request, drive, plan
+from compat_auth.airflow.v1.messages import JSON, Reply
 from compat_auth.airflow.v1.openapi import as_bytes, document
 from compat_auth.airflow.v1.operation import Asked, Operation
 from compat_auth.airflow.v1.problems import V1Problem
-from compat_auth.airflow.v1.router import V1
 from compat_auth.airflow.v1.upstream_calls import Door, Room, Share
 from compat_auth.airflow.v1.upstream_facts import Facts
-from compat_auth.airflow.v1.validation.messages import JSON, Reply
+from compat_auth.airflow_api.paths import V1
 from compat_auth.api.swagger_ui import swagger_files, swagger_ui
 from compat_auth.crypto.strict_json import count_containers
 from compat_auth.errors import NoSuchPage

@@ -12,8 +12,8 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote, unquote_to_bytes, urlencode
 
+from compat_auth.airflow.v1.messages import Answer, Call
 from compat_auth.airflow.v1.problems import V1Problem
-from compat_auth.airflow.v1.validation.messages import Answer, Call
 from compat_auth.concurrency.rate_limit import network_of
 from compat_auth.errors import UpstreamError
 from compat_auth.gateway.middleware import INTAKE, Demand

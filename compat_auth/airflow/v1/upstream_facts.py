@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator
 
+from compat_auth.airflow.v1.messages import Answer, Call
 from compat_auth.airflow.v1.problems import is_unrouted
-from compat_auth.airflow.v1.validation.messages import Answer, Call
 from compat_auth.crypto.strict_json import is_object
 
 # Another auth manager is seen within a minute.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from compat_auth.airflow.v1.messages import Answer, Call, Reply, Steps
 from compat_auth.airflow.v1.problems import V1Problem
-from compat_auth.airflow.v1.validation.messages import Answer, Call, Reply, Steps
 
 _AGAIN = "Send the request again to complete it."
 _LOOK = "Look whether it has been done before you send the request again: that would do it a second time."

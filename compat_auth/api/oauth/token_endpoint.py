@@ -28,6 +28,7 @@ from compat_auth.api.oauth.token_request import (
     parse_token_request,
 )
 from compat_auth.api.oauth.upstream_tokens import as_json, holds_no_text, judged_by_upstream, may_see
+from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential, parse_authorization
 from compat_auth.errors import (
@@ -49,7 +50,6 @@ from compat_auth.http.problem import PROBLEM_JSON, problem_body
 from compat_auth.http.request import GateRequest
 from compat_auth.identity import Identity, Token
 from compat_auth.scopes import ALL
-from compat_auth.tokens.keys.keys import unix_now
 from compat_auth.tokens.strategies import Kind
 from compat_auth.web.throttling import TokenAttempts
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Protocol, cast, runtime_checkable
 
-from compat_auth.app import build_decider, create_app, public_keys
+from compat_auth.app import create_app
 from compat_auth.authn.registry import load_chain
 from compat_auth.authn.users.directories import load_directories
 from compat_auth.cli.diagnosis.finding import Finding, split_problem
@@ -23,9 +23,11 @@ from compat_auth.cli.diagnosis.useless_settings import (
     store_folder,
     wide_networks,
 )
+from compat_auth.composition.decider import build_decider
+from compat_auth.composition.tokens import public_keys
 from compat_auth.config import Settings
 from compat_auth.config.loading import old_settings_of
-from compat_auth.crypto.aead import sharing_secrets
+from compat_auth.config.settings import sharing_secrets
 from compat_auth.directory import Directory, DirectoryUser, UserDirectory
 from compat_auth.errors import BackendUnavailable, CompatAuthError, ConfigError
 from compat_auth.http.root_path import RootPath

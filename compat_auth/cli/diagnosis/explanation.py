@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 
 from compat_auth.airflow.v1.driver import Request
 from compat_auth.airflow.v1.dry_run import preview
-from compat_auth.airflow.v1.router import V1
+from compat_auth.airflow_api.paths import V1
 from compat_auth.airflow_api.permission import uncovered
-from compat_auth.app import build_obtain, create_flask_app, gate_rules, protected_paths, translates_v1
 from compat_auth.authn.chain import Answer, Chain
 from compat_auth.backend import Backend
+from compat_auth.composition.decider import create_flask_app
+from compat_auth.composition.rules import gate_rules, protected_paths, translates_v1
+from compat_auth.composition.tokens import build_obtain
 from compat_auth.config import Settings
 from compat_auth.credentials import Absent, Basic, Credential, parse_authorization, single_authorization
 from compat_auth.errors import BadRequest, CompatAuthError

@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from compat_auth.concurrency.clock import unix_now
 from compat_auth.errors import KeyFileError, NoActiveKey
 from compat_auth.tokens.jose.jwk import (
     KeyAlgorithm,
@@ -48,11 +49,6 @@ __all__ = [
 OVERLAP_S = 7200
 _LOOK_EVERY_S = 1.0
 _log = logging.getLogger("compat_auth.keys")
-
-
-def unix_now() -> int:
-    """Return the seconds since the epoch."""
-    return int(time.time())
 
 
 class KeyRing:

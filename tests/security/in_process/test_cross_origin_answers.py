@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from compat_auth.airflow.middleware import AirflowGate, Door, Guarded, behind_root
 from compat_auth.airflow.v1.translation import V1Translation, public_pages
-from compat_auth.app import gate_rules
+from compat_auth.composition.rules import gate_rules
 from compat_auth.config import parse_settings
 from compat_auth.errors import BackendUnavailable, UpstreamUnreachable
 from compat_auth.gateway.forward_auth import Access, forward_auth_pages

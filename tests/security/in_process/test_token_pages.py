@@ -14,7 +14,8 @@ import bcrypt
 import pytest
 from werkzeug.test import TestResponse
 
-from compat_auth.app import Gateway, create_flask_app
+from compat_auth.app import Gateway
+from compat_auth.composition.decider import create_flask_app
 from compat_auth.config import Settings, parse_settings
 from compat_auth.crypto.personal_token_format import parse_text
 from compat_auth.identity import Identity

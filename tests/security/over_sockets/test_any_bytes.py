@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from compat_auth.app import build_decider
+from compat_auth.composition.decider import build_decider
 from compat_auth.config import load_settings
 from compat_auth.credentials import Basic, parse_authorization
 from compat_auth.errors import AmbiguousCredentials, MalformedCredentials

@@ -22,7 +22,8 @@ from compat_auth.authn.chain import Chain
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.credentials import Basic, Credential
 from compat_auth.errors import CompatAuthError
-from compat_auth.gateway.decider import Decider, Granted, Presented, Refused
+from compat_auth.gateway.decider import Decider, Granted, Refused
+from compat_auth.http.request import Presented
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome, Reject
 from support.security.gateway import USERS, Gateway, basic

@@ -13,8 +13,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.hashes import SHA384
 
-from compat_auth.app import create_app, create_flask_app
+from compat_auth.app import create_app
 from compat_auth.authn.passwords.htpasswd import add_user
+from compat_auth.composition.decider import create_flask_app
 from compat_auth.config import Settings, parse_settings
 from compat_auth.crypto.personal_token_format import make_text
 from compat_auth.errors import NotAuthenticated

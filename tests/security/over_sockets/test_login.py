@@ -10,8 +10,9 @@ from typing import Any
 import bcrypt
 import pytest
 
-from compat_auth.app import Gateway, create_flask_app
+from compat_auth.app import Gateway
 from compat_auth.authn.chain import Chain
+from compat_auth.composition.decider import create_flask_app
 from compat_auth.config import Settings, parse_settings
 from compat_auth.errors import BackendUnavailable, NoSuchUser
 from compat_auth.identity import Identity, Token

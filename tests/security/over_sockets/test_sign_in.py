@@ -18,10 +18,11 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from compat_auth import sessions
-from compat_auth.app import Gateway, create_flask_app
+from compat_auth.app import Gateway
 from compat_auth.authn import session_registry
 from compat_auth.authn.chain import Chain
 from compat_auth.backend import Backend, CredentialKind
+from compat_auth.composition.decider import create_flask_app
 from compat_auth.config import Settings, parse_settings
 from compat_auth.credentials import Bearer, Credential
 from compat_auth.errors import BackendUnavailable, ConfigError, NoSuchUser

@@ -10,7 +10,7 @@ import flask
 import pytest
 from werkzeug.security import generate_password_hash
 
-from compat_auth.app import create_flask_app
+from compat_auth.composition.decider import create_flask_app
 from compat_auth.config import Settings, parse_settings
 from compat_auth.extension import CompatAuth, current_identity, requires_authentication, style_of
 from compat_auth.gateway.decider import Decider

@@ -19,10 +19,10 @@ from typing import Any, Final
 
 from compat_auth.airflow.v1.catalog import ROUTER
 from compat_auth.airflow.v1.driver import Request, plan
+from compat_auth.airflow.v1.messages import Answer as V2Answer
+from compat_auth.airflow.v1.messages import Call, Reply
 from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.airflow.v1.upstream_facts import Facts
-from compat_auth.airflow.v1.validation.messages import Answer as V2Answer
-from compat_auth.airflow.v1.validation.messages import Call, Reply
 from support.peers.airflows import Airflow2, Airflow3
 from support.peers.gateway import call
 from support.peers.v1_compare import Answer, differences

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
-from compat_auth.airflow.v1.validation.messages import Call
+from compat_auth.airflow.v1.messages import Call
 
 # As `re.escape` leaves it; `:path` takes slashes, which stand encoded in what is sent.
 _PLACE: Final = re.compile(r"\\\{\w+(:path)?\\\}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from compat_auth.airflow_api.paths import TABLE, guarded_prefixes, treatment_of, whole_paths
-from compat_auth.app import gate_rules, protected_paths
+from compat_auth.composition.rules import gate_rules, protected_paths
 from compat_auth.config import parse_settings
 from compat_auth.errors import BackendUnavailable
 from compat_auth.gateway.authorization import PathRequirement

@@ -15,7 +15,8 @@ import pytest
 from hypothesis import HealthCheck, given, strategies
 from hypothesis import settings as hypothesis_settings
 
-from compat_auth.app import create_app, create_flask_app
+from compat_auth.app import create_app
+from compat_auth.composition.decider import create_flask_app
 from compat_auth.config import Settings, parse_settings
 from compat_auth.crypto.personal_token_format import parse_text
 from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of

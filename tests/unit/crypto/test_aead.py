@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from compat_auth.config import parse_settings
-from compat_auth.crypto.aead import SealedBoxes, sharing_secrets
+from compat_auth.config.settings import sharing_secrets
+from compat_auth.crypto.aead import SealedBoxes
 from compat_auth.errors import ConfigError
 
 OLD, NEW, OTHER = "o" * 32, "n" * 32, "x" * 32

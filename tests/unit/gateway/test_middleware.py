@@ -10,7 +10,7 @@ from typing import Any
 import flask
 import pytest
 
-from compat_auth.app import HEALTH
+from compat_auth.composition.rules import HEALTH
 from compat_auth.credentials import Absent, Basic
 from compat_auth.errors import BackendUnavailable
 from compat_auth.gateway.authorization import PathRequirement

@@ -11,7 +11,7 @@ from compat_auth.airflow.v1.mappers.schedule import (
     schedule_interval,
     timetable_description,
 )
-from compat_auth.airflow.v1.validation.messages import Json
+from compat_auth.airflow.v1.messages import Json
 
 DAG_FILE = "dag"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compat_auth.airflow.v1.mappers.dates import old_date
 from compat_auth.airflow.v1.mappers.mapper import Mapper, each, object_or_empty
-from compat_auth.airflow.v1.validation.messages import Json
+from compat_auth.airflow.v1.messages import Json
 
 DAG_REFERENCE = Mapper(name="DagScheduleDatasetReference", same=("dag_id",), dates=("created_at", "updated_at"))
 TASK_REFERENCE = Mapper(

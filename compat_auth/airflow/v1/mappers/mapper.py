@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from compat_auth.airflow.v1.validation.messages import Json
+from compat_auth.airflow.v1.messages import Json
 
 Derive = Callable[[Json], Any]
 

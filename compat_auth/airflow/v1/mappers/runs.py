@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compat_auth.airflow.v1.mappers.dates import old_date
 from compat_auth.airflow.v1.mappers.mapper import Derive, Mapper, maybe, object_or_empty, text_or_empty
-from compat_auth.airflow.v1.validation.messages import Json
+from compat_auth.airflow.v1.messages import Json
 
 # 3.0: asset_triggered; 3.2: asset_materialization; 3.3: operator_triggered. Strict clients know no other than these.
 RUN_TYPES = {

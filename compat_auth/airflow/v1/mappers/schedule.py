@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from compat_auth.airflow.v1.validation.messages import Json
+from compat_auth.airflow.v1.messages import Json
 from compat_auth.crypto.strict_json import is_list, is_object
 
 # `str()` of Python's timedelta: what 3.x says of a schedule that is one.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from compat_auth.airflow.v1.mappers.mapper import Mapper
-from compat_auth.airflow.v1.validation.messages import Json
+from compat_auth.airflow.v1.messages import Json
 
 CONNECTION_LISTED = Mapper(
     name="ConnectionCollectionItem",

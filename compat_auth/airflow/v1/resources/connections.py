@@ -8,10 +8,10 @@ import secrets
 
 from compat_auth.airflow.v1.mappers.mapper import Mapper
 from compat_auth.airflow.v1.mappers.stored import CONNECTION, CONNECTION_LISTED
+from compat_auth.airflow.v1.messages import Json, Reply, Steps, json_reply
 from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, fetch, require, shaped
 from compat_auth.airflow.v1.problems import V1Problem, bad_request
 from compat_auth.airflow.v1.validation.forms import OPTIONAL, STRING, Field, Form
-from compat_auth.airflow.v1.validation.messages import Json, Reply, Steps, json_reply
 from compat_auth.airflow.v1.validation.query import MASK, PAGE, order
 from compat_auth.crypto.strict_json import finite, refuse_constant
 

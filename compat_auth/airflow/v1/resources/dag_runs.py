@@ -10,10 +10,10 @@ from http import HTTPStatus
 from compat_auth.airflow.v1.mappers.datasets import DATASET_EVENT
 from compat_auth.airflow.v1.mappers.dates import parse_date, say_date
 from compat_auth.airflow.v1.mappers.runs import DAG_RUN, REFERENCE, execution_date
+from compat_auth.airflow.v1.messages import Answer, Call, Json, Steps, json_reply
 from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, fetch, forward, require, shaped
 from compat_auth.airflow.v1.problems import V1Problem, bad_request
 from compat_auth.airflow.v1.validation.forms import BOOLEAN, DATE, LIST, OPTIONAL, READ_ONLY, STRING, Field, Form
-from compat_auth.airflow.v1.validation.messages import Answer, Call, Json, Steps, json_reply
 from compat_auth.airflow.v1.validation.query import FIELDS, PAGE, dates, listed, order
 
 _RUNS = f"{V2}/dags/{{dag_id}}/dagRuns"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from compat_auth.airflow.v1.mappers.dags import DAG, DAG_DETAILS, DAG_FILE, DAG_WARNING, TASK
 from compat_auth.airflow.v1.mappers.etags import unpack
+from compat_auth.airflow.v1.messages import TEXT, Call, Json, Reply, Steps, accepted, json_reply, text_reply
 from compat_auth.airflow.v1.operation import (
     V2,
     Asked,
@@ -17,7 +18,6 @@ from compat_auth.airflow.v1.operation import (
 )
 from compat_auth.airflow.v1.problems import V1Problem, bad_request, not_found
 from compat_auth.airflow.v1.validation.forms import READ_ONLY, Field, Form
-from compat_auth.airflow.v1.validation.messages import TEXT, Call, Json, Reply, Steps, accepted, json_reply, text_reply
 from compat_auth.airflow.v1.validation.query import FIELDS, MASK, PAGE, Kind, Parameter, boolean, listed, order, text
 
 _DAGS = f"{V2}/dags"

@@ -6,10 +6,10 @@ from collections.abc import Generator
 from dataclasses import replace
 
 from compat_auth.airflow.v1.mappers.datasets import DATASET, DATASET_EVENT, QUEUED_EVENT
+from compat_auth.airflow.v1.messages import NO_CONTENT, Answer, Call, Json, Steps, json_reply
 from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, forward, missing, pages, require, shaped
 from compat_auth.airflow.v1.problems import bad_request, not_found
 from compat_auth.airflow.v1.validation.forms import STRING, Field, Form
-from compat_auth.airflow.v1.validation.messages import NO_CONTENT, Answer, Call, Json, Steps, json_reply
 from compat_auth.airflow.v1.validation.query import PAGE, date, integer, listed, order, text
 
 _ALL = f"{V2}/assets"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from compat_auth.airflow.v1.mappers.mapper import Mapper
+from compat_auth.airflow.v1.messages import JSON, Json, Reply, Steps, json_reply
 from compat_auth.airflow.v1.operation import Asked, Collection, Operation, forward, pages, require
 from compat_auth.airflow.v1.problems import bad_request
 from compat_auth.airflow.v1.validation.forms import LIST, READ_ONLY, STRING, Form
-from compat_auth.airflow.v1.validation.messages import JSON, Json, Reply, Steps, json_reply
 from compat_auth.airflow.v1.validation.query import MASK, PAGE, text
 
 _FAB = "/auth/fab/v1"

@@ -8,9 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from compat_auth.airflow.v1.mappers.etags import pack, unpack
-from compat_auth.airflow.v1.operation import V2, Asked, Operation, fetch, require
-from compat_auth.airflow.v1.problems import V1Problem
-from compat_auth.airflow.v1.validation.messages import (
+from compat_auth.airflow.v1.messages import (
     JSON,
     TEXT,
     Answer,
@@ -22,6 +20,8 @@ from compat_auth.airflow.v1.validation.messages import (
     json_reply,
     text_reply,
 )
+from compat_auth.airflow.v1.operation import V2, Asked, Operation, fetch, require
+from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.airflow.v1.validation.query import boolean, integer, text
 from compat_auth.crypto.strict_json import is_list, is_object
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from compat_auth.airflow.v1.mappers.stored import POOL
+from compat_auth.airflow.v1.messages import Call, Json, Steps, json_reply
 from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, pages, require, shaped
 from compat_auth.airflow.v1.problems import V1Problem, bad_request
 from compat_auth.airflow.v1.validation.forms import BOOLEAN, INTEGER, OPTIONAL, READ_ONLY, STRING, Form
-from compat_auth.airflow.v1.validation.messages import Call, Json, Steps, json_reply
 from compat_auth.airflow.v1.validation.query import LIMIT, MASK, OFFSET, Kind, Parameter
 
 _ALL = f"{V2}/pools"

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from compat_auth.airflow.v1.mappers.records import EVENT_LOG, IMPORT_ERROR, OLD_EVENTS, PLUGIN, PROVIDER, VERSION
-from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, forward, pages, require
-from compat_auth.airflow.v1.problems import V1Problem, not_found
-from compat_auth.airflow.v1.validation.messages import (
+from compat_auth.airflow.v1.messages import (
     JSON,
     TEXT,
     Answer,
@@ -19,6 +17,8 @@ from compat_auth.airflow.v1.validation.messages import (
     json_reply,
     text_reply,
 )
+from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, forward, pages, require
+from compat_auth.airflow.v1.problems import V1Problem, not_found
 from compat_auth.airflow.v1.validation.query import PAGE, date, integer, listed, order, text
 from compat_auth.crypto.strict_json import is_list
 

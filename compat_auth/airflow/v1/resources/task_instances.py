@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compat_auth.airflow.v1.mappers.runs import DEPENDENCIES, TASK_INSTANCE, TASK_STATES, TRY
+from compat_auth.airflow.v1.messages import Call, Json, Steps, json_reply
 from compat_auth.airflow.v1.operation import (
     V2,
     Asked,
@@ -15,7 +16,6 @@ from compat_auth.airflow.v1.operation import (
 )
 from compat_auth.airflow.v1.problems import bad_request, message_of, not_found
 from compat_auth.airflow.v1.validation.forms import DATE, LIST, Field, Form
-from compat_auth.airflow.v1.validation.messages import Call, Json, Steps, json_reply
 from compat_auth.airflow.v1.validation.query import (
     MAX_PAGE,
     OFFSET,

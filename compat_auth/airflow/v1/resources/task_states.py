@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from compat_auth.airflow.v1.mappers.dates import parse_date, say_date
 from compat_auth.airflow.v1.mappers.runs import REFERENCE, TASK_INSTANCE
+from compat_auth.airflow.v1.messages import Answer, Call, Json, Steps, json_reply
 from compat_auth.airflow.v1.operation import (
     V2,
     Asked,
@@ -18,7 +19,6 @@ from compat_auth.airflow.v1.operation import (
 )
 from compat_auth.airflow.v1.problems import V1Problem, bad_request, message_of, not_found
 from compat_auth.airflow.v1.validation.forms import BOOLEAN, DATE, INTEGER, LIST, OPTIONAL, STRING, Field, Form
-from compat_auth.airflow.v1.validation.messages import Answer, Call, Json, Steps, json_reply
 
 _DAG = f"{V2}/dags/{{dag_id}}"
 _RUN = f"{_DAG}/dagRuns/{{dag_run_id}}"

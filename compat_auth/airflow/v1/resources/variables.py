@@ -11,10 +11,10 @@ from dataclasses import replace
 from typing import Any
 
 from compat_auth.airflow.v1.mappers.stored import VARIABLE
+from compat_auth.airflow.v1.messages import Answer, Call, Json, Steps, json_reply
 from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, require
 from compat_auth.airflow.v1.problems import bad_request
 from compat_auth.airflow.v1.validation.forms import OPTIONAL, STRING, Form
-from compat_auth.airflow.v1.validation.messages import Answer, Call, Json, Steps, json_reply
 from compat_auth.airflow.v1.validation.query import MASK, PAGE, order
 from compat_auth.crypto.strict_json import is_list, is_object
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Generator
 
 from compat_auth.airflow.v1.mappers.runs import XCOM, XCOM_VALUE
+from compat_auth.airflow.v1.messages import Answer, Call, Steps, json_reply
 from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, require
 from compat_auth.airflow.v1.problems import V1Problem, not_found
-from compat_auth.airflow.v1.validation.messages import Answer, Call, Steps, json_reply
 from compat_auth.airflow.v1.validation.query import PAGE, boolean, integer, text
 
 _DAG = f"{V2}/dags/{{dag_id}}"

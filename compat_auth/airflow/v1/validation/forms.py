@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from compat_auth.airflow.v1.mappers.dates import parse_date
+from compat_auth.airflow.v1.messages import JSON, Json
 from compat_auth.airflow.v1.problems import V1Problem, bad_request
-from compat_auth.airflow.v1.validation.messages import JSON, Json
 from compat_auth.crypto.strict_json import finite, is_list, is_object, refuse_constant
 
 _TYPES: Mapping[str, tuple[type, ...]] = {

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from compat_auth.airflow.v1.mappers.datasets import ALIAS, CREATED_RUN, DAG_REFERENCE, TASK_REFERENCE
 from compat_auth.airflow.v1.mappers.mapper import Mapper
 from compat_auth.airflow.v1.mappers.runs import JOB, RUN_STATES, RUN_TYPES, TASK_STATES, TRIGGER
-from compat_auth.airflow.v1.validation.messages import JSON, TEXT, Json
+from compat_auth.airflow.v1.messages import JSON, TEXT, Json
 
 
 def ref(name: str) -> Json:

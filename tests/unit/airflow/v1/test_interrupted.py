@@ -4,7 +4,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from compat_auth.airflow.v1.validation.messages import Answer
+from compat_auth.airflow.v1.messages import Answer
 from support.v1_conversation import Conversation, refuses, says
 
 RUN: dict[str, Any] = {

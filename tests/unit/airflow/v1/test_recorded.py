@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from compat_auth.airflow.v1.catalog import OPERATIONS, ROUTER
-from compat_auth.airflow.v1.validation.messages import Answer as V2Answer
+from compat_auth.airflow.v1.messages import Answer as V2Answer
 from support.peers.v1_compare import Answer, differences
 from support.v1_conversation import Conversation
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Generator
 
+from compat_auth.airflow.v1.messages import Answer, Call
 from compat_auth.airflow.v1.upstream_facts import FRESH_S, Facts
-from compat_auth.airflow.v1.validation.messages import Answer, Call
 from support.v1_conversation import refuses, says
 
 

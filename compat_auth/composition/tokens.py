@@ -1,0 +1,151 @@
+"""Tokens: what makes them for an identity, what reads them, and what publishes the keys."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from compat_auth.authn.users.lookup import Lookup
+from compat_auth.concurrency.clock import unix_now
+from compat_auth.config import Settings
+from compat_auth.credentials import Credential
+from compat_auth.errors import ConfigError, InvalidToken
+from compat_auth.gateway.decider import Obtain
+from compat_auth.identity import Identity, Token
+from compat_auth.tokens.denylist import Denials
+from compat_auth.tokens.issued import MAX_LIFETIME_S, GivenTokens, ReadToken, UpstreamLogout
+from compat_auth.tokens.jose.jwk import VerifyingKey, verifying_key
+from compat_auth.tokens.jose.jwt import SHARED_SECRET_KID, shared_secret_verifier, verify
+from compat_auth.tokens.keys.jwks_merge import merge_jwks
+from compat_auth.tokens.strategies import Strategy, open_key_ring
+from compat_auth.tokens.upstream_login import UpstreamLogin
+
+
+def build_given_tokens(
+    settings: Settings,
+    strategy: Strategy,
+    denials: Denials,
+    *,
+    reserves: Callable[[Identity], bool] | None = None,
+) -> GivenTokens:
+    """Return what gives tokens to callers and takes them back.
+
+    Args:
+        settings: What to build.
+        strategy: Makes them.
+        denials: What was taken back.
+        reserves: See `Lookup`.
+
+    Raises:
+        ConfigError: A key, a secret, the upstream's URL or a directory cannot work.
+    """
+    profile = settings.upstream.profile
+    return GivenTokens(
+        strategy,
+        build_lookup(settings, reserves=reserves),
+        denials,
+        build_reader(settings),
+        sub_is_username=profile == "airflow-simple" or (profile == "generic" and "sub" not in settings.token.claims),
+        login=None if profile == "generic" else UpstreamLogout(UpstreamLogin.from_settings(settings), strategy),
+    )
+
+
+def build_reader(settings: Settings) -> ReadToken:
+    """Return what reads the upstream's tokens, whoever of us two has signed them.
+
+    Raises:
+        ConfigError: A secret or a key file is missing or cannot be trusted.
+    """
+    keys, audience, issuer = _upstream_keys(settings), settings.token.audience, settings.token.issuer or None
+
+    def read(token: str) -> Mapping[str, Any] | None:
+        try:
+            return verify(
+                token, keys(), audience=audience, issuer=issuer, now=unix_now(), max_lifetime_s=MAX_LIFETIME_S
+            )
+        except InvalidToken:
+            # It may have been signed with a key that is not there any more, and still be one that we have given.
+            return None
+
+    return read
+
+
+def _upstream_keys(settings: Settings) -> Callable[[], Mapping[str, VerifyingKey]]:
+    """Return what verifies the upstream's tokens; nothing where only the upstream could.
+
+    Raises:
+        ConfigError: A secret or a key file is missing or cannot be trusted.
+    """
+    match settings.token.strategy:
+        case "shared_secret":
+            secret = {SHARED_SECRET_KID: shared_secret_verifier(settings.token.secret.get_secret_value())}
+            return lambda: secret
+        case "key_pair":
+            ring = open_key_ring(settings)
+            trusted = {jwk["kid"]: verifying_key(jwk) for jwk in merge_jwks([], settings.token.trusted_jwks)}
+            return lambda: {**trusted, **ring.verifying_keys()}
+        case "exchange" | "in_process":
+            return dict
+
+
+def build_lookup(settings: Settings, *, reserves: Callable[[Identity], bool] | None = None) -> Lookup:
+    """Return the look-up that completes an identity for the strategy.
+
+    Args:
+        settings: What to build.
+        reserves: See `Lookup`.
+
+    Raises:
+        ConfigError: The profile needs what the settings do not give.
+    """
+    if settings.token.strategy == "exchange":
+        return Lookup(())
+    lookup = Lookup.from_settings(settings, reserves=reserves)
+    if settings.upstream.profile == "airflow-fab" and not lookup.finds_keys:
+        raise ConfigError(
+            "token.strategy: it mints tokens for airflow-fab, which names users by their number in its database; "
+            'set [airflow_db] url, add "mapping" to [lookup] directories, or set token.strategy = "exchange"'
+        )
+    return lookup
+
+
+def build_obtain(
+    settings: Settings, strategy: Strategy, *, reserves: Callable[[Identity], bool] | None = None
+) -> Obtain:
+    """Return what makes the token for an accepted identity.
+
+    Args:
+        settings: What to build.
+        strategy: Makes it.
+        reserves: See `Lookup`.
+
+    Raises:
+        ConfigError: The profile needs what the settings do not give.
+    """
+    mints = settings.token.strategy != "exchange"
+    lookup = build_lookup(settings, reserves=reserves)
+
+    def obtain(identity: Identity, credential: Credential, yielded: Token | None, fresh: bool) -> Token:
+        if not mints and yielded is not None and not fresh:
+            return yielded
+        return strategy.obtain(lookup.complete(identity), credential, fresh=fresh)
+
+    return obtain
+
+
+def public_keys(settings: Settings) -> Callable[[], bytes]:
+    """Return what publishes the keys that the upstream may trust: ours, and what `token.trusted_jwks` names.
+
+    Raises:
+        ConfigError: A key file is missing or cannot be trusted.
+    """
+    trusted = settings.token.trusted_jwks
+    ring = open_key_ring(settings) if settings.token.strategy == "key_pair" else None
+
+    def publish() -> bytes:
+        own = ring.public_jwks() if ring is not None else []
+        return json.dumps({"keys": merge_jwks(own, trusted)}).encode()
+
+    publish()
+    return publish

@@ -1,0 +1,10 @@
+"""What time it is."""
+
+from __future__ import annotations
+
+import time
+
+
+def unix_now() -> int:
+    """Return the seconds since the epoch."""
+    return int(time.time())
