@@ -9,11 +9,11 @@ from compat_auth.airflow.v1.translation import public_pages as v1_public_pages
 from compat_auth.api.oauth.introspection import OAuthPages
 from compat_auth.api.routes import own_pages
 from compat_auth.audit.losses import refuse_without_log
-from compat_auth.authn.revocation_events import revocations_of
+from compat_auth.authn.revocation_events import revocation_events_of
 from compat_auth.browsers.visits import BrowserVisits
 from compat_auth.composition.decider import build_decider
 from compat_auth.composition.rules import gate_rules, translates_v1
-from compat_auth.composition.tokens import build_given_tokens, public_keys
+from compat_auth.composition.tokens import build_issued_tokens, public_keys
 from compat_auth.config import Settings, load_settings
 from compat_auth.gateway.forward_auth import (
     FORWARD_AUTH_PAGES,
@@ -32,7 +32,7 @@ from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.root_path import RootPath
 from compat_auth.personal_tokens.service import personal_tokens_of
 from compat_auth.store.readiness import StoreReadiness
-from compat_auth.tokens.denylist import Denials
+from compat_auth.tokens.denylist import Denylist
 from compat_auth.tokens.strategies import build_strategy
 
 
@@ -54,8 +54,8 @@ class Gateway:
         self._decider = build_decider(settings, strategy)
         self._tokens = personal_tokens_of(self._decider.app)
         translates = translates_v1(settings)
-        self._denials = denials = Denials.from_settings(settings, revocations_of(self._decider.app))
-        given = build_given_tokens(settings, strategy, denials, reserves=self._decider.chain.reserves)
+        self._denials = denials = Denylist.from_settings(settings, revocation_events_of(self._decider.app))
+        given = build_issued_tokens(settings, strategy, denials, reserves=self._decider.chain.reserves)
         oauth = OAuthPages.from_settings(settings, given)
         access = access_of(settings)
         browsers = BrowserVisits.from_settings(settings, self._decider.app)

@@ -17,12 +17,12 @@ from compat_auth.authn.airflow2.module import app_settings
 from compat_auth.authn.chain import Chain
 from compat_auth.authn.judgement import judge
 from compat_auth.authn.registry import load_chain
-from compat_auth.authn.revocation_events import revocations_of
+from compat_auth.authn.revocation_events import revocation_events_of
 from compat_auth.authn.users.role_accounts import RoleAccountNames
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
 from compat_auth.guard import View, current_identity, guard_view
-from compat_auth.http.error_responses import RefusalStyle
+from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.http.header_values import shield_cookies
 from compat_auth.outcome import Outcome
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
@@ -49,7 +49,7 @@ class CompatAuth:
     """
 
     chain: Chain
-    style: RefusalStyle
+    style: ErrorStyle
 
     def __init__(
         self, app: Flask | None = None, settings: Settings | None = None, *, is_behind_gate: bool = False
@@ -71,7 +71,7 @@ class CompatAuth:
             # Views ask flask-login's current_user; an app without sessions of its own has no other user to load.
             cast("Any", LoginManager(app)).user_loader(_no_user)
         self.style = style_of(settings)
-        revocations_of(app, settings)
+        revocation_events_of(app, settings)
         self.chain = Chain(
             load_chain(settings), settings.mode, reserves=RoleAccountNames.from_settings(settings).reserves
         )
@@ -100,9 +100,9 @@ class CompatAuth:
         return settings.mode == "strict" and not has_tickets
 
 
-def style_of(settings: Settings) -> RefusalStyle:
+def style_of(settings: Settings) -> ErrorStyle:
     """Return how refusals look under these settings."""
-    return RefusalStyle(settings.mode, bool(settings.airflow2.auth_role_public))
+    return ErrorStyle(settings.mode, bool(settings.airflow2.auth_role_public))
 
 
 def _no_user(_user_id: str) -> None:
@@ -139,7 +139,7 @@ def _guarded(view: View, requirements: Requirements) -> View:
     def challenges() -> tuple[str, ...]:
         return _current().chain.challenges()
 
-    def style() -> RefusalStyle:
+    def style() -> ErrorStyle:
         return _current().style
 
     def lead_in() -> flask.Response | None:

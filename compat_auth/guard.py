@@ -25,8 +25,8 @@ from compat_auth.http.browser.cross_origin import (
     is_allowed_by,
     preflight_for,
 )
-from compat_auth.http.challenges import Occasion, caller_of, is_bearer
-from compat_auth.http.error_responses import RefusalStyle, Wording
+from compat_auth.http.challenges import ChallengeContext, caller_of, is_bearer
+from compat_auth.http.error_responses import ErrorStyle, RenderedError
 from compat_auth.http.problem import PROBLEM_JSON
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
@@ -36,7 +36,7 @@ from compat_auth.scopes import METHOD_OVERRIDES, Scope, allow, needed_scopes
 View = Callable[..., Any]
 _FAULT = 500
 METADATA_URL = "compat_auth.metadata_url"
-"""Key in the WSGI environment under which a gate tells pages of ours that stand behind it `Occasion.metadata_url`."""
+"""Key in the WSGI environment under which a gate tells pages of ours that stand behind it `ChallengeContext.metadata_url`."""
 
 JUDGED = "compat_auth.judged"
 """Key in the WSGI environment under which a gate says who the caller is, as an `Outcome` or the error to answer with."""
@@ -95,10 +95,12 @@ def _credential_of_request() -> Credential:
 
 
 def record_verdict(result: str, backend: str, username: str, reason: str, *, names_nobody: bool = False) -> None:
-    """Leave one entry in the audit log about Flask's current request; see `audit.Verdict`."""
+    """Leave one entry in the audit log about Flask's current request; see `audit.AuditEvent`."""
     request = flask.request
     client = request.remote_addr or ""
-    audit.record(audit.Verdict(result, backend, username, reason, request.method, request.path, client, names_nobody))
+    audit.record(
+        audit.AuditEvent(result, backend, username, reason, request.method, request.path, client, names_nobody)
+    )
 
 
 def recorded(ask: Callable[[], tuple[Outcome, str]], credential: Credential) -> Outcome:
@@ -137,7 +139,7 @@ def describe(outcome: Outcome) -> tuple[str, str]:
             return "skip", "no backend takes this kind of credential"
 
 
-def send_wording(wording: Wording) -> flask.Response:
+def send_rendered(wording: RenderedError) -> flask.Response:
     """Return a refusal as Flask sends it."""
     response = flask.Response(wording.body, wording.status, content_type=PROBLEM_JSON)
     for name, value in wording.headers:
@@ -209,26 +211,26 @@ def _answer_to_preflight(headers: list[tuple[bytes, bytes]]) -> tuple[int, list[
     return int(status.partition(" ")[0]), raw
 
 
-def _occasion() -> Occasion:
+def _occasion() -> ChallengeContext:
     request = flask.request
     headers = ((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers)
     metadata_url: str = request.environ.get(METADATA_URL, "")
-    return Occasion(is_bearer(request.headers.get("Authorization")), metadata_url, caller_of(headers))
+    return ChallengeContext(is_bearer(request.headers.get("Authorization")), metadata_url, caller_of(headers))
 
 
 def _unlimited(identity: Identity, for_every_scope: bool) -> Identity:  # private, and named at its one use
     return replace(identity, scopes=None) if for_every_scope else identity
 
 
-def _refuse(wording: Wording, *, lead_in: Callable[[], flask.Response | None]) -> flask.Response:
-    return (lead_in() if wording.status == HTTPStatus.UNAUTHORIZED else None) or send_wording(wording)
+def _refuse(wording: RenderedError, *, lead_in: Callable[[], flask.Response | None]) -> flask.Response:
+    return (lead_in() if wording.status == HTTPStatus.UNAUTHORIZED else None) or send_rendered(wording)
 
 
 def guard_view(
     authenticate: Callable[[Credential], Outcome],
     challenges: Callable[[], tuple[str, ...]],
     view: View,
-    style: Callable[[], RefusalStyle] = RefusalStyle,
+    style: Callable[[], ErrorStyle] = ErrorStyle,
     *,
     requirements: Requirements = NOTHING_REQUIRED,
     for_every_scope: bool = False,
@@ -253,14 +255,14 @@ def guard_view(
         try:
             outcome = authenticate(_credential_of_request())
         except CompatAuthError as error:
-            return refuse(style().word_error(error, challenges(), occasion=_occasion()))
+            return refuse(style().render_error(error, challenges(), occasion=_occasion()))
         match outcome:
             case Accept(identity, headers, used=used):
                 try:
                     _require_own_origin()
                     require_permission(_unlimited(identity, for_every_scope), requirements)
                 except NotPermitted as error:
-                    return send_wording(style().word_error(error, occasion=_occasion()))
+                    return send_rendered(style().render_error(error, occasion=_occasion()))
                 if used is not None:
                     used()
                 sign_in(identity)
@@ -269,10 +271,10 @@ def guard_view(
                     response.headers.add(name, value)
                 return response
             case Challenge(header):
-                return send_wording(style().word(401, (header,), occasion=_occasion()))
+                return send_rendered(style().render(401, (header,), occasion=_occasion()))
             case Reject(_, status, learnt):
-                return refuse(style().word(status, learnt or challenges(), occasion=_occasion()))
+                return refuse(style().render(status, learnt or challenges(), occasion=_occasion()))
             case Skip(learnt):
-                return refuse(style().word(401, learnt or challenges(), occasion=_occasion()))
+                return refuse(style().render(401, learnt or challenges(), occasion=_occasion()))
 
     return guarded

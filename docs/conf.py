@@ -49,7 +49,7 @@ nitpick_ignore = [
     ("py:class", "httpx.Client"),
     # Seen in signatures, but no part of what is promised to stay.
     ("py:class", "compat_auth.authn.chain.Chain"),
-    ("py:class", "compat_auth.http.error_responses.RefusalStyle"),
+    ("py:class", "compat_auth.http.error_responses.ErrorStyle"),
     # A union of two documented protocols; Sphinx looks for a class.
     ("py:class", "Directory"),
 ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from compat_auth.authn.airflow2.module import airflow2_contract
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Absent, Credential
@@ -27,7 +27,7 @@ class DefaultBackend(Backend):
     name = "default"
     kinds: ClassVar[frozenset[CredentialKind]] = frozenset({Absent})
 
-    def __init__(self, lookup: Lookup) -> None:
+    def __init__(self, lookup: UserLookup) -> None:
         self._lookup = lookup
 
     @classmethod
@@ -37,7 +37,7 @@ class DefaultBackend(Backend):
         Raises:
             ConfigError: The look-up is misconfigured.
         """
-        return cls(Lookup.from_settings(settings))
+        return cls(UserLookup.from_settings(settings))
 
     def authenticate(self, credential: Credential) -> Outcome:
         """Accept a caller who presents nothing.

@@ -12,8 +12,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from compat_auth.authn.airflow2.module import airflow2_contract
-from compat_auth.authn.users.account_links import ConfiguredLinks, PinnedLinks, SubjectLinks
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.account_links import AccountLinks, ConfiguredLinks, FirstUseLinks
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import GoogleOpenIdSettings, Settings
 from compat_auth.credentials import Bearer, Credential
@@ -55,9 +55,9 @@ class GoogleOpenIdBackend(Backend):
         self,
         settings: GoogleOpenIdSettings,
         jwks: JwksCache,
-        lookup: Lookup,
+        lookup: UserLookup,
         *,
-        links: SubjectLinks | None = None,
+        links: AccountLinks | None = None,
         creator: UserCreator | None = None,
         realm: str = "Airflow",
         now: Callable[[], float] = time.time,
@@ -97,11 +97,11 @@ class GoogleOpenIdBackend(Backend):
         endpoint = Endpoint.parse(google.jwks_url, where="[google_openid] jwks_url", ca_file=google.ca_file)
         # Google signs with RS256 alone.
         jwks = JwksCache(lambda: endpoint, algorithms=("RS256",))
-        links = PinnedLinks.from_settings(settings, ISSUER, google.subjects)
+        links = FirstUseLinks.from_settings(settings, ISSUER, google.subjects)
         return cls(
             google,
             jwks,
-            Lookup.from_settings(settings),
+            UserLookup.from_settings(settings),
             links=links,
             creator=NewcomersInAirflow.of_google(settings, links, backend=cls.name),
             realm=settings.basic_auth.realm,

@@ -12,7 +12,7 @@ import importlib
 from typing import Any, ClassVar
 
 from compat_auth.authn.airflow2.module import airflow2_contract
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential, Negotiate
@@ -36,7 +36,9 @@ class KerberosBackend(Backend):
     # A second request with the same token is a replay, not the same question: it must be asked on its own.
     depends_on_credential_only: ClassVar[bool] = False
 
-    def __init__(self, acceptor: Acceptor, principals: Principals, lookup: Lookup, *, sign_in: bool = False) -> None:
+    def __init__(
+        self, acceptor: Acceptor, principals: Principals, lookup: UserLookup, *, sign_in: bool = False
+    ) -> None:
         self._acceptor = acceptor
         self._sign_in = sign_in
         self._principals = principals
@@ -52,7 +54,7 @@ class KerberosBackend(Backend):
         return cls(
             Acceptor.from_settings(settings),
             Principals.from_settings(settings),
-            Lookup.from_settings(settings),
+            UserLookup.from_settings(settings),
             sign_in=settings.kerberos.sign_in,
         )
 

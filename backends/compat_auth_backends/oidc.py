@@ -12,8 +12,8 @@ from functools import partial
 from typing import ClassVar
 
 from compat_auth.authn.airflow2.module import airflow2_contract
-from compat_auth.authn.users.account_links import ConfiguredLinks, PinnedLinks, SubjectLinks
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.account_links import AccountLinks, ConfiguredLinks, FirstUseLinks
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.concurrency.rate_limit import share_of
 from compat_auth.config import OidcIssuerSettings, Settings
@@ -22,7 +22,7 @@ from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.sign_in import SignIn
-from compat_auth.tokens.introspection_cache import open_verdicts
+from compat_auth.tokens.introspection_cache import open_introspections
 from compat_auth.tokens.jose.jwt import read_unverified
 from compat_auth_backends.openid.claims import credential_id_of
 from compat_auth_backends.openid.code_flow import CodeFlow
@@ -51,7 +51,7 @@ class OidcBackend(Backend):
     def __init__(
         self,
         issuers: tuple[Issuer, ...],
-        lookup: Lookup,
+        lookup: UserLookup,
         *,
         realm: str = "Airflow",
         now: Callable[[], float] = time.time,
@@ -85,14 +85,14 @@ class OidcBackend(Backend):
                 '[oidc] issuers: empty; name one, such as issuers = [{issuer = "https://…", audience = "…"}]'
             )
         issuers: list[Issuer] = []
-        refusals = open_verdicts(settings, settings.oidc.cache_entries)
+        refusals = open_introspections(settings, settings.oidc.cache_entries)
         for position, table in enumerate(tables):
             where = f"oidc.issuers[{position}]"
             issuer = Issuer(
                 table,
                 where,
                 cache_ttl_s=settings.oidc.cache_ttl_s,
-                store=open_verdicts(settings, settings.oidc.cache_entries),
+                store=open_introspections(settings, settings.oidc.cache_entries),
                 refusals=refusals,
                 links=_links(settings, table),
                 wrong_per_minute=share_of(settings.oidc.failures_per_minute, settings.serve.workers),
@@ -105,7 +105,7 @@ class OidcBackend(Backend):
             issuers.append(issuer)
         return cls(
             tuple(issuers),
-            Lookup.from_settings(settings),
+            UserLookup.from_settings(settings),
             realm=settings.basic_auth.realm,
             logins={table.issuer: table for table in tables if table.sign_in},
         )
@@ -201,11 +201,11 @@ class OidcBackend(Backend):
         return None if issuer is None else (issuer, issuer.check_jwt(token))
 
 
-def _links(settings: Settings, table: OidcIssuerSettings) -> SubjectLinks:
+def _links(settings: Settings, table: OidcIssuerSettings) -> AccountLinks:
     if table.username_claim == "sub":
         # The name is the account's own, and never another's.
         return ConfiguredLinks(table.subjects)
-    return PinnedLinks.from_settings(settings, table.issuer, table.subjects)
+    return FirstUseLinks.from_settings(settings, table.issuer, table.subjects)
 
 
 init_app, requires_authentication = airflow2_contract("oidc", OidcBackend)

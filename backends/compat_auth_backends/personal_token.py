@@ -13,7 +13,7 @@ from typing import ClassVar
 import flask
 
 from compat_auth.authn.airflow2.module import airflow2_contract
-from compat_auth.authn.revocation_events import UNHEARD_S, Revocations
+from compat_auth.authn.revocation_events import UNHEARD_S, RevocationEvents
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Basic, Bearer, Credential
@@ -112,7 +112,7 @@ class PersonalTokenBackend(Backend):
             BackendUnavailable: The store could not be asked.
             ConfigError: Owners cannot be looked up, or tokens that are alive need a pepper that is not set.
         """
-        tokens = PersonalTokens.from_settings(self._settings, Revocations())
+        tokens = PersonalTokens.from_settings(self._settings, RevocationEvents())
         tokens.owners.require_some()
         try:
             return tokens.recognition.probe()

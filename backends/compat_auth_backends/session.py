@@ -17,7 +17,7 @@ from compat_auth.authn.airflow2.module import airflow2_contract
 from compat_auth.authn.session_cookie import Session
 from compat_auth.authn.session_registry import LiveSessions, credential_id_of, live_sessions_of
 from compat_auth.authn.users.directories import load_directories
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.authn.users.objects import identity_of, is_disabled
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
@@ -50,10 +50,10 @@ class SessionBackend(Backend):
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings
         self._directories: dict[str, UserDirectory | None] = {}
-        self._lookup = Lookup(())
+        self._lookup = UserLookup(())
         self._airflow = None if settings is None else AirflowSessions.from_settings(settings)
         if settings is not None and (settings.session.secret.get_secret_value() or settings.session.secrets):
-            self._lookup = Lookup.from_settings(settings)
+            self._lookup = UserLookup.from_settings(settings)
             if any("basic_auth" in name for name in settings.auth_backends):
                 found = load_directories(settings.basic_auth.directories, settings)
                 self._directories = {

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, cast
 from asgiref.sync import async_to_sync
 
 from compat_auth.authn.airflow2.module import airflow2_contract
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Bearer, Credential
@@ -49,7 +49,7 @@ class TokenHandlerBackend(Backend):
     kinds: ClassVar[frozenset[CredentialKind]] = frozenset({Bearer})
     needs: ClassVar[tuple[str, ...]] = ("[token_handler] handler",)
 
-    def __init__(self, handler: TokenHandler, lookup: Lookup) -> None:
+    def __init__(self, handler: TokenHandler, lookup: UserLookup) -> None:
         self._handler = handler
         self._lookup = lookup
 
@@ -60,7 +60,7 @@ class TokenHandlerBackend(Backend):
         Raises:
             ConfigError: It names none.
         """
-        return cls(_load(settings.token_handler.handler), Lookup.from_settings(settings))
+        return cls(_load(settings.token_handler.handler), UserLookup.from_settings(settings))
 
     def authenticate(self, credential: Credential) -> Outcome:
         """Accept whom the handler names; a token that it does not know may be another backend's.

@@ -11,7 +11,7 @@ from typing import Any
 _BODY = b'{"status":503,"title":"Configuration error","detail":"compat_auth cannot start; its reason is in the log"}'
 
 
-class ClosedDoor:
+class ClosedMiddleware:
     """An ASGI application that refuses to start, and to answer where nobody has asked it to start.
 
     Args:

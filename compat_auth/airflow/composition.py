@@ -14,7 +14,7 @@ from compat_auth.airflow.activation import CONFIG, ENABLED, PREFIX, is_truth, ol
 from compat_auth.airflow.auth_managers import AuthManager, FabManager, active_auth_manager
 from compat_auth.airflow.in_process import InProcess
 from compat_auth.airflow.keytab import services_in
-from compat_auth.airflow.middleware import AirflowGate, Door, Guarded, behind_root
+from compat_auth.airflow.middleware import AirflowGate, AirflowMiddleware, Guarded, behind_root
 from compat_auth.airflow.start_log import log_start
 from compat_auth.airflow.v1.translation import V1Translation, public_pages
 from compat_auth.airflow2_config.settings import add_missing, adopted, adopted_kerberos, kerberos_services
@@ -22,11 +22,11 @@ from compat_auth.airflow_api.paths import guarded_prefixes
 from compat_auth.api import leak_receiver, personal_tokens
 from compat_auth.api.oauth.introspection import OAuthPages
 from compat_auth.api.routes import own_pages
-from compat_auth.authn.revocation_events import revocations_of
+from compat_auth.authn.revocation_events import revocation_events_of
 from compat_auth.browsers.visits import LOGINS, BrowserVisits
 from compat_auth.composition.decider import build_decider, create_flask_app
 from compat_auth.composition.rules import gate_rules, protected_paths, translates_v1
-from compat_auth.composition.tokens import build_lookup
+from compat_auth.composition.tokens import build_user_lookup
 from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
 from compat_auth.config.loading import merge, parse_settings, read_toml, read_variables
@@ -38,8 +38,8 @@ from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.personal_tokens.service import personal_tokens_of
 from compat_auth.store.readiness import StoreReadiness
 from compat_auth.tokens.cache import TokenCache
-from compat_auth.tokens.denylist import Denials
-from compat_auth.tokens.issued import GivenTokens
+from compat_auth.tokens.denylist import Denylist
+from compat_auth.tokens.issued import IssuedTokens
 from compat_auth.tokens.strategies import Kind
 from compat_auth.web.site import BLUEPRINT
 
@@ -71,10 +71,10 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
     strategy = InProcess(manager, cache, settings.token.ttl_s, ttls_s=ttls_s)
     decider = build_decider(settings, strategy, _flask_app(manager, settings))
     log_start(settings, decider.chain.backends, old_settings(conf, environ))
-    denials = Denials.from_settings(settings, revocations_of(decider.app))
-    given = GivenTokens(
+    denials = Denylist.from_settings(settings, revocation_events_of(decider.app))
+    given = IssuedTokens(
         strategy,
-        build_lookup(settings, reserves=decider.chain.reserves),
+        build_user_lookup(settings, reserves=decider.chain.reserves),
         denials,
         manager.read,
         sub_is_username=manager.profile == "airflow-simple",
@@ -108,7 +108,7 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
         gate.rules.own_cookies if leads else (),
     )
     tokens = personal_tokens_of(decider.app)
-    return Door(app, gate, guarded, (manager, denials, *([tokens] if tokens is not None else [])))
+    return AirflowMiddleware(app, gate, guarded, (manager, denials, *([tokens] if tokens is not None else [])))
 
 
 def settings_in(conf: Any, environ: Mapping[str, str], manager: AuthManager) -> Settings:

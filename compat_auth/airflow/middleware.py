@@ -14,7 +14,7 @@ from compat_auth.airflow.body_in_doubt import DROPPED_S, asking_for_body, ending
 from compat_auth.credentials import Absent
 from compat_auth.errors import BadRequest, CompatAuthError, InvalidPath
 from compat_auth.gateway.decider import Granted, Unclaimed
-from compat_auth.gateway.middleware import DEMAND, Gate
+from compat_auth.gateway.middleware import AUTHORIZE, Gate
 from compat_auth.http.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.http.paths import Prefixes, canonical_path
 from compat_auth.http.request import GateRequest
@@ -40,10 +40,10 @@ class AirflowGate(Gate):
         occasion = self.occasion(request)
         # What a page loads is Airflow's own business: its page leads to the login.
         if alone and occasion.caller != "script":
-            send = _inviting(self.rules.style.invite(unclaimed.challenges, occasion), send)
+            send = _inviting(self.rules.style.www_authenticate(unclaimed.challenges, occasion), send)
         scope: Scope = request.scope
         if not alone:
-            extensions: dict[str, Any] = {**(scope.get("extensions") or {}), DEMAND: self.demand(unclaimed, request)}
+            extensions: dict[str, Any] = {**(scope.get("extensions") or {}), AUTHORIZE: self.demand(unclaimed, request)}
             scope = {**scope, "extensions": extensions}
         await self.behind(scope, receive, send)
 
@@ -108,7 +108,7 @@ class Lasting(Protocol):
         ...
 
 
-class Door:
+class AirflowMiddleware:
     """The ASGI middleware around Airflow's application.
 
     Args:

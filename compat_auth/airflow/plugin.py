@@ -14,7 +14,7 @@ from airflow.configuration import conf  # pyright: ignore[reportMissingImports, 
 from airflow.plugins_manager import AirflowPlugin  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
 
 from compat_auth.airflow.activation import is_switched_on
-from compat_auth.airflow.closed_gate import ClosedDoor
+from compat_auth.airflow.closed_gate import ClosedMiddleware
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ def stand_before(app: Any) -> Any:
         return importlib.import_module("compat_auth.airflow.composition").compose(app, conf, os.environ)
     except Exception as error:  # noqa: BLE001  # whatever it is, an API server that opens without us is open too far
         logger.critical("compat_auth: the API server does not start: %s", error)
-        return ClosedDoor(str(error))
+        return ClosedMiddleware(str(error))
 
 
 def _middlewares() -> list[dict[str, Any]]:

@@ -10,8 +10,8 @@ from flask import Blueprint, Flask, Response, request
 from compat_auth import audit
 from compat_auth.config import Settings
 from compat_auth.errors import BodyTooLarge, CompatAuthError
-from compat_auth.guard import send_wording
-from compat_auth.http.error_responses import RefusalStyle
+from compat_auth.guard import send_rendered
+from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.personal_tokens.leak_reports import KEY_HEADER, SIGNATURE_HEADER, LeakReports
 from compat_auth.personal_tokens.service import personal_tokens_of
 
@@ -45,7 +45,7 @@ def _receiver(reports: LeakReports) -> Any:
         revoked = reports.take(body, key_id=headers.get(KEY_HEADER, ""), signature=headers.get(SIGNATURE_HEADER, ""))
         reason = f"{revoked} leaked token(s) revoked"
         client = request.remote_addr or ""
-        audit.record(audit.Verdict("leak report", "", "", reason, request.method, request.path, client))
+        audit.record(audit.AuditEvent("leak report", "", "", reason, request.method, request.path, client))
         # Whoever reports learns nothing about what is ours.
         return flask.make_response("", 204)
 
@@ -53,4 +53,4 @@ def _receiver(reports: LeakReports) -> Any:
 
 
 def _show_error(error: CompatAuthError) -> Response:
-    return send_wording(RefusalStyle().word_error(error))
+    return send_rendered(ErrorStyle().render_error(error))

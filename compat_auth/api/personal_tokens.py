@@ -16,11 +16,11 @@ from compat_auth.authn.chain import Chain
 from compat_auth.authn.judgement import judge
 from compat_auth.config import Settings
 from compat_auth.errors import BadRequest, BodyTooLarge, CompatAuthError, MethodNotAllowed, NotPermitted
-from compat_auth.guard import current_identity, guard_view, send_wording
-from compat_auth.http.error_responses import RefusalStyle
+from compat_auth.guard import current_identity, guard_view, send_rendered
+from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.identity import Identity
 from compat_auth.personal_tokens.permissions import TokenAccess
-from compat_auth.personal_tokens.request import NewToken, Wish
+from compat_auth.personal_tokens.request import NewToken, TokenWish
 from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 from compat_auth.sessions import request_forgery
 
@@ -33,7 +33,7 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Answer = Callable[[Identity, str], Response]
 
 
-def register_token_api(app: Flask, settings: Settings, chain: Chain, style: RefusalStyle) -> None:
+def register_token_api(app: Flask, settings: Settings, chain: Chain, style: ErrorStyle) -> None:
     """Serve the endpoints in the app, where it has personal tokens; calling it twice is harmless.
 
     Raises:
@@ -46,7 +46,7 @@ def register_token_api(app: Flask, settings: Settings, chain: Chain, style: Refu
 
 
 class _TokenApi:
-    def __init__(self, tokens: PersonalTokens, access: TokenAccess, style: RefusalStyle) -> None:
+    def __init__(self, tokens: PersonalTokens, access: TokenAccess, style: ErrorStyle) -> None:
         self._tokens = tokens
         self._access = access
         self._style = style
@@ -100,7 +100,7 @@ class _TokenApi:
         owner = body.username or identity.username
         is_role = self._access.require_owner(identity, owner)
         days = days_of(body, self._tokens.now())
-        wish = Wish(body.name, tuple(body.scopes), days, within=identity.scopes)
+        wish = TokenWish(body.name, tuple(body.scopes), days, within=identity.scopes)
         made = self._tokens.create(owner, wish, by=identity.username, is_role=is_role)
         _record("token created", identity, made.token.id)
         return self._made(made, 201)
@@ -135,7 +135,7 @@ class _TokenApi:
         return answer
 
     def _show_error(self, error: CompatAuthError) -> Response:
-        return send_wording(self._style.word_error(error))
+        return send_rendered(self._style.render_error(error))
 
 
 def _body() -> bytes:
@@ -156,7 +156,7 @@ def _body() -> bytes:
 def _record(result: str, identity: Identity, token_id: str) -> None:
     client = request.remote_addr or ""
     audit.record(
-        audit.Verdict(result, identity.backend, identity.username, token_id, request.method, request.path, client)
+        audit.AuditEvent(result, identity.backend, identity.username, token_id, request.method, request.path, client)
     )
 
 

@@ -8,7 +8,7 @@ from compat_auth.api import leak_receiver, personal_tokens
 from compat_auth.api.docs import docs_pages
 from compat_auth.api.flask_page import flask_page
 from compat_auth.api.oauth.introspection import OAuthPages
-from compat_auth.api.oauth.token_endpoint import PATHS, TokenDoor
+from compat_auth.api.oauth.token_endpoint import PATHS, TokenEndpoint
 from compat_auth.config import Settings
 from compat_auth.gateway.health import whoami
 from compat_auth.gateway.middleware import Page
@@ -28,14 +28,14 @@ def own_pages(
         settings: What is wanted.
         oauth: With the upstream's tokens.
         app: Where the backends live.
-        logins_are_upstreams: See `TokenDoor`.
+        logins_are_upstreams: See `TokenEndpoint`.
     """
     given = oauth.given
     set_leftovers(app, given)
     link_docs(app)
     tokens = personal_tokens_of(app)
     if tokens is not None:
-        tokens.take_back = lambda credential_id: given.end(tokens=(), credential_id=credential_id)
+        tokens.revoke_upstream = lambda credential_id: given.end(tokens=(), credential_id=credential_id)
     # One of its own for each browser: what one of them logs out is nobody else's.
     set_hand_off(app, lambda identity, credential, _yielded: given.give(identity, credential, "session"))
     pages: dict[str, Page] = {
@@ -45,7 +45,7 @@ def own_pages(
         **oauth.pages(),
     }
     if settings.token_endpoint.enabled:
-        door = TokenDoor.from_settings(settings, given.give, logins_are_upstreams=logins_are_upstreams)
+        door = TokenEndpoint.from_settings(settings, given.give, logins_are_upstreams=logins_are_upstreams)
         pages |= dict.fromkeys(PATHS, door)
     return pages
 

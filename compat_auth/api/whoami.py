@@ -11,13 +11,13 @@ from compat_auth.api.openapi import describe
 from compat_auth.authn.chain import Chain
 from compat_auth.authn.judgement import judge
 from compat_auth.guard import current_identity, guard_view
-from compat_auth.http.error_responses import RefusalStyle
+from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.identity import content_of
 
 BLUEPRINT = "compat_auth_whoami"
 
 
-def register_whoami(app: Flask, prefix: str, chain: Chain, style: RefusalStyle) -> None:
+def register_whoami(app: Flask, prefix: str, chain: Chain, style: ErrorStyle) -> None:
     """Serve `whoami` and `openapi.json` below the prefix; calling it twice is harmless."""
     if BLUEPRINT in app.blueprints:
         return

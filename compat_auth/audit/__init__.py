@@ -5,6 +5,6 @@ Imports: `compat_auth.errors` and the tools.
 
 from __future__ import annotations
 
-from compat_auth.audit.log import Verdict, logger, record
+from compat_auth.audit.log import AuditEvent, logger, record
 
-__all__ = ["Verdict", "logger", "record"]
+__all__ = ["AuditEvent", "logger", "record"]

@@ -25,7 +25,7 @@ _CLAIMED = frozenset(("reject", "challenge", "skip", "unavailable"))
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class AuditEvent:
     """What was decided about one presented credential.
 
     Attributes:
@@ -49,7 +49,7 @@ class Verdict:
     names_nobody: bool = False
 
 
-def record(verdict: Verdict) -> None:
+def record(verdict: AuditEvent) -> None:
     """Write the verdict to the audit log.
 
     Raises:
@@ -79,7 +79,7 @@ def record(verdict: Verdict) -> None:
         check()
 
 
-def describe_accident(accident: BaseException) -> str:
+def describe_exception(accident: BaseException) -> str:
     """Return the class of an exception and where it was raised, innermost last.
 
     Never its message: whoever wrote `raise ValueError(f"cannot check {password}")` had no log in mind.

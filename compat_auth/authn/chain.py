@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
-from compat_auth.audit.log import describe_accident
+from compat_auth.audit.log import describe_exception
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.credentials import Absent, Bearer, Credential, Unrecognised
 from compat_auth.errors import BackendUnavailable, CompatAuthError
@@ -240,7 +240,7 @@ def contained(backend: Backend, ask: Callable[[], T]) -> T:
         if isinstance(exc, CompatAuthError) and exc.status != _BROKEN:
             raise
         # A backend may be anybody's code: its accident is a source that could not be asked, never a 500.
-        logger.error("backend %s raised; the request is answered 503: %s", backend.name, describe_accident(exc))  # noqa: TRY400  # not its message
+        logger.error("backend %s raised; the request is answered 503: %s", backend.name, describe_exception(exc))  # noqa: TRY400  # not its message
         raise BackendUnavailable(f"backend {backend.name}: raised {type(exc).__name__}") from None
 
 

@@ -30,7 +30,7 @@ _PURPOSE = "revocations"
 
 
 @dataclass(frozen=True, slots=True)
-class Revocation:
+class RevocationEvent:
     """What is revoked: all that a user has, one credential, or both.
 
     Attributes:
@@ -49,7 +49,7 @@ class Revocation:
         return bool(self.username) and self.username.casefold() == identity.username.casefold()
 
 
-Heard = Callable[[Revocation | None], None]
+Heard = Callable[[RevocationEvent | None], None]
 
 
 class Channel(Protocol):
@@ -69,7 +69,7 @@ class Channel(Protocol):
         ...
 
 
-class Revocations:
+class RevocationEvents:
     """Tells all of a process what is revoked, and other processes by a channel; any thread may use it.
 
     Args:
@@ -84,7 +84,7 @@ class Revocations:
             channel.listen(self._take)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> Revocations:
+    def from_settings(cls, settings: Settings) -> RevocationEvents:
         """Return the revocations of this process, joined to those of others where `redis_url` is set.
 
         Raises:
@@ -103,7 +103,7 @@ class Revocations:
         """
         return self._channel is not None and self._channel.is_connected
 
-    def announce(self, revocation: Revocation) -> None:
+    def announce(self, revocation: RevocationEvent) -> None:
         """Let everybody who listens forget; to be called once the revocation is written down."""
         self._tell(revocation)
         if self._channel is not None:
@@ -120,14 +120,14 @@ class Revocations:
             self._listeners = (*self._listeners, callback)
 
     def _take(self, message: bytes | None) -> None:
-        self._tell(None if message is None else Revocation(*json.loads(message)))
+        self._tell(None if message is None else RevocationEvent(*json.loads(message)))
 
-    def _tell(self, revocation: Revocation | None) -> None:
+    def _tell(self, revocation: RevocationEvent | None) -> None:
         for callback in self._listeners:
             callback(revocation)
 
 
-def revocations_of(app: Flask, settings: Settings | None = None) -> Revocations:
+def revocation_events_of(app: Flask, settings: Settings | None = None) -> RevocationEvents:
     """Return the revocations of a Flask app, so that what one part of it revokes is known to all others at once.
 
     Args:
@@ -135,9 +135,11 @@ def revocations_of(app: Flask, settings: Settings | None = None) -> Revocations:
         settings: Where the app has none yet, these make them; None makes those of one process.
 
     Raises:
-        ConfigError: See `Revocations.from_settings`.
+        ConfigError: See `RevocationEvents.from_settings`.
     """
     if _EXTENSION not in app.extensions:
-        app.extensions[_EXTENSION] = Revocations() if settings is None else Revocations.from_settings(settings)
-    found: Revocations = app.extensions[_EXTENSION]
+        app.extensions[_EXTENSION] = (
+            RevocationEvents() if settings is None else RevocationEvents.from_settings(settings)
+        )
+    found: RevocationEvents = app.extensions[_EXTENSION]
     return found

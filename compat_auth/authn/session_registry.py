@@ -11,7 +11,7 @@ from typing import Any
 from cachetools import TTLCache
 from flask import Flask
 
-from compat_auth.authn.revocation_events import UNHEARD_S, Revocation, Revocations, revocations_of
+from compat_auth.authn.revocation_events import UNHEARD_S, RevocationEvent, RevocationEvents, revocation_events_of
 from compat_auth.authn.session_cookie import Session, SessionCookie, new_secret
 from compat_auth.config import Settings
 from compat_auth.errors import InvalidSession
@@ -46,13 +46,13 @@ class LiveSessions:
         self,
         cookie: SessionCookie,
         rows: SessionRows,
-        revocations: Revocations | None = None,
+        revocations: RevocationEvents | None = None,
         *,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.cookie = cookie
         self._rows = rows
-        self._revocations = revocations or Revocations()
+        self._revocations = revocations or RevocationEvents()
         self._lock = threading.Lock()
         self._alive: TTLCache[str, str] = TTLCache(_BELIEVED_ENTRIES, BELIEVED_S, timer=monotonic)
         self._touched: TTLCache[bytes, bool] = TTLCache(_BELIEVED_ENTRIES, _TOUCH_PAUSE_S, timer=monotonic)
@@ -62,7 +62,7 @@ class LiveSessions:
         self._revocations.listen(self._forget)
 
     @classmethod
-    def from_settings(cls, settings: Settings, revocations: Revocations | None = None) -> LiveSessions | None:
+    def from_settings(cls, settings: Settings, revocations: RevocationEvents | None = None) -> LiveSessions | None:
         """Return the sessions of `[session]`, or None where no secret is set; opens nothing yet.
 
         Raises:
@@ -144,7 +144,7 @@ class LiveSessions:
     def end(self, session: Session) -> None:
         """End one session: its cookie is worth nothing from now on."""
         self._rows.end(session.id, self.cookie.now())
-        self._revocations.announce(Revocation(credential_id=credential_id_of(session)))
+        self._revocations.announce(RevocationEvent(credential_id=credential_id_of(session)))
 
     def list_live(self, username: str) -> dict[bytes, SessionRow]:
         """Return a user's sessions that are alive by the digests of their ids, the last seen first."""
@@ -152,19 +152,19 @@ class LiveSessions:
         limits = {"seen_after": now - self.cookie.idle_s, "begun_after": now - self.cookie.max_age_s}
         return self._rows.list_live(username, **limits)
 
-    def end_by_digest(self, username: str, digest: bytes) -> bool:
+    def revoke_by_digest(self, username: str, digest: bytes) -> bool:
         """End one session of a user, and return whether there was such a one."""
-        is_ended = self._rows.end_by_digest(username, digest, self.cookie.now())
+        is_ended = self._rows.revoke_by_digest(username, digest, self.cookie.now())
         if is_ended:
-            self._revocations.announce(Revocation(credential_id=credential_id_of_digest(digest)))
+            self._revocations.announce(RevocationEvent(credential_id=credential_id_of_digest(digest)))
         return is_ended
 
-    def end_all(self, username: str) -> None:
+    def revoke_all(self, username: str) -> None:
         """Log a user out everywhere."""
-        self._rows.end_all(username, self.cookie.now())
-        self._revocations.announce(Revocation(username))
+        self._rows.revoke_all(username, self.cookie.now())
+        self._revocations.announce(RevocationEvent(username))
 
-    def _forget(self, revocation: Revocation | None) -> None:
+    def _forget(self, revocation: RevocationEvent | None) -> None:
         with self._lock:
             self._heard += 1
             if revocation is None or revocation.username:
@@ -201,6 +201,6 @@ def live_sessions_of(app: Flask, settings: Settings | None = None) -> LiveSessio
         ConfigError: See `LiveSessions.from_settings`.
     """
     if settings is not None and _EXTENSION not in app.extensions:
-        app.extensions[_EXTENSION] = LiveSessions.from_settings(settings, revocations_of(app, settings))
+        app.extensions[_EXTENSION] = LiveSessions.from_settings(settings, revocation_events_of(app, settings))
     found: LiveSessions | None = app.extensions.get(_EXTENSION)
     return found

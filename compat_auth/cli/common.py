@@ -20,12 +20,12 @@ import click
 
 from compat_auth import audit
 from compat_auth.audit.losses import LogHandler
-from compat_auth.authn.revocation_events import Revocations
+from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.config import Settings, load_settings
 from compat_auth.errors import CompatAuthError
 from compat_auth.personal_tokens.service import PersonalTokens
-from compat_auth.store.tables.denylist import DenialRows
-from compat_auth.tokens.denylist import Denials
+from compat_auth.store.tables.denylist import DenylistRows
+from compat_auth.tokens.denylist import Denylist
 from compat_auth.tokens.strategies import build_strategy
 
 SYSTEM_LOG = "/dev/log"
@@ -48,7 +48,7 @@ def record(result: str, about: str, *, command: str) -> None:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     try:
-        audit.record(audit.Verdict(result, _BACKEND, operator(), about, "", f"compat-auth {command}", ""))
+        audit.record(audit.AuditEvent(result, _BACKEND, operator(), about, "", f"compat-auth {command}", ""))
     finally:
         logger.level, logger.propagate = before
         logger.removeHandler(handler)
@@ -99,8 +99,8 @@ def opened_tokens(config_path: str | None) -> Generator[PersonalTokens]:
     """Give the personal tokens of a configuration."""
     start_logging("WARNING")
     settings = load_settings(config_path)
-    tokens = PersonalTokens.from_settings(settings, Revocations.from_settings(settings))
-    tokens.take_back = lambda credential_id: _tell_upstream(settings, tokens, credential_id)
+    tokens = PersonalTokens.from_settings(settings, RevocationEvents.from_settings(settings))
+    tokens.revoke_upstream = lambda credential_id: _tell_upstream(settings, tokens, credential_id)
     try:
         yield tokens
     finally:
@@ -109,13 +109,13 @@ def opened_tokens(config_path: str | None) -> Generator[PersonalTokens]:
 
 def _tell_upstream(settings: Settings, tokens: PersonalTokens, credential_id: str) -> None:
     """Have the upstream refuse what was made from a token; the gateways do already."""
-    if not DenialRows(tokens.rows.database).deny_made_from(credential_id, int(tokens.now())):
+    if not DenylistRows(tokens.rows.database).deny_made_from(credential_id, int(tokens.now())):
         return
     try:
-        denials = Denials.from_settings(settings, Revocations())
+        denials = Denylist.from_settings(settings, RevocationEvents())
         # Only where it is used: it is the whole server.
         app = importlib.import_module("compat_auth.app")
-        app.build_given_tokens(settings, build_strategy(settings), denials).end(tokens=(), credential_id=credential_id)
+        app.build_issued_tokens(settings, build_strategy(settings), denials).end(tokens=(), credential_id=credential_id)
     except CompatAuthError as error:
         click.echo(
             f"warning: JWTs that were made from it stay good at the upstream itself until they end: {error}", err=True

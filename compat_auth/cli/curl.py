@@ -11,7 +11,7 @@ import click
 
 from compat_auth.client.curl_line import read_help, urls_of
 from compat_auth.client.origin import parse_server, parse_url
-from compat_auth.client.saved_logins import KeptLogin, KeptLogins
+from compat_auth.client.saved_logins import SavedLogin, SavedLogins
 from compat_auth.client.shell_login import token_of
 from compat_auth.errors import CurlLineRefused
 
@@ -33,14 +33,14 @@ def curl(arguments: tuple[str, ...]) -> None:
     listed = subprocess.run([program, "--help", "all"], capture_output=True, check=True, text=True)  # noqa: S603  # curl itself
     line = list(arguments)
     places = list(urls_of(arguments, read_help(listed.stdout)))
-    kept = KeptLogins()
+    kept = SavedLogins()
     login = _login_for([line[place] for place in places], kept)
     for place in places:
         line[place] = _whole_url(line[place], login)
     sys.exit(_run(program, line, token_of(kept, login), is_http=login.server.startswith("http:")))
 
 
-def _login_for(urls: list[str], kept: KeptLogins) -> KeptLogin:
+def _login_for(urls: list[str], kept: SavedLogins) -> SavedLogin:
     if not urls:
         raise CurlLineRefused("no URL; a path such as /api/v2/dags is enough")
     whole = [url for url in urls if not url.startswith("/")]
@@ -51,7 +51,7 @@ def _login_for(urls: list[str], kept: KeptLogins) -> KeptLogin:
     return at_origin[0] if len(at_origin) == 1 else kept.find(str(origin))
 
 
-def _whole_url(url: str, login: KeptLogin) -> str:
+def _whole_url(url: str, login: SavedLogin) -> str:
     server = parse_server(login.server, allow_http=True)
     whole = server.base + url if url.startswith("/") else url
     origin, path = parse_url(whole)

@@ -17,7 +17,7 @@ from compat_auth.store.database import Database
 from compat_auth.store.migration import downgrade as downgrade_tables
 from compat_auth.store.migration import is_current, revisions, undone_by
 from compat_auth.store.migration import upgrade as upgrade_tables
-from compat_auth.store.restore import end_everything, restore_sqlite
+from compat_auth.store.restore import restore_sqlite, revoke_everything
 from compat_auth.tokens.issued import MAX_LIFETIME_S
 
 _EVERYTHING_ENDED = "every session and every JWT that was made before ends"
@@ -124,7 +124,7 @@ def accept(config_path: str | None, keep_logins: bool) -> None:
     with database.write() as connection:
         upgrade_tables(connection)
     if not keep_logins:
-        end_everything(database, now=unix_now(), lifetime_s=MAX_LIFETIME_S)
+        revoke_everything(database, now=unix_now(), lifetime_s=MAX_LIFETIME_S)
     database.close()
     common.record("store accepted", database.label, command="db accept")
     click.echo(f"{database.label}: accepted" + ("" if keep_logins else f"; {_EVERYTHING_ENDED}"))

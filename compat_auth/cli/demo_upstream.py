@@ -23,14 +23,14 @@ from typing import Any
 import uvicorn
 from werkzeug.security import generate_password_hash
 
-from compat_auth.authn.revocation_events import Revocations
+from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.config import Settings, parse_settings
 from compat_auth.errors import InvalidToken
 from compat_auth.gateway.health import JWKS_PATH
 from compat_auth.gateway.server.server import uvicorn_config
-from compat_auth.http.asgi import Receive, Scope, Send, respond, respond_wording
-from compat_auth.http.error_responses import RefusalStyle
-from compat_auth.personal_tokens.request import Wish
+from compat_auth.http.asgi import Receive, Scope, Send, respond, respond_rendered
+from compat_auth.http.error_responses import ErrorStyle
+from compat_auth.personal_tokens.request import TokenWish
 from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.tokens.jose.jwk import VerifyingKey, verifying_key
 from compat_auth.tokens.jose.jwt import verify
@@ -112,9 +112,9 @@ class Upstream:
         if scope["type"] != "http":
             return
         if scope["path"] != WHOAMI_PATH:
-            await respond_wording(
+            await respond_rendered(
                 send,
-                RefusalStyle().word(
+                ErrorStyle().render(
                     404, detail=f"the demo has {WHOAMI_PATH} only; /compat-auth/docs is a page for browsers"
                 ),
             )
@@ -123,8 +123,8 @@ class Upstream:
         try:
             claims = await self._verify(dict(headers).get("authorization", ""))
         except InvalidToken as error:
-            wording = RefusalStyle().word(401, ('Bearer error="invalid_token"',), detail=str(error))
-            await respond_wording(send, wording)
+            wording = ErrorStyle().render(401, ('Bearer error="invalid_token"',), detail=str(error))
+            await respond_rendered(send, wording)
             return
         body = json.dumps({"claims": claims, "headers": dict(headers)}, indent=2).encode() + b"\n"
         await respond(send, 200, body, content_type=b"application/json")
@@ -164,9 +164,9 @@ class BackgroundServer:
 
 def make_token(settings: Settings, user: DemoUser) -> str:
     """Return a personal token of a user, for a day."""
-    tokens = PersonalTokens.from_settings(settings, Revocations())
+    tokens = PersonalTokens.from_settings(settings, RevocationEvents())
     try:
-        return tokens.create(user.name, Wish("demo", days=1), by="demo").text
+        return tokens.create(user.name, TokenWish("demo", days=1), by="demo").text
     finally:
         tokens.rows.database.close()
 

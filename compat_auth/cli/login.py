@@ -7,7 +7,7 @@ import sys
 import click
 
 from compat_auth.client.origin import parse_server
-from compat_auth.client.saved_logins import FILE, KERBEROS, KEYRING, PASSWORD, TOKEN, KeptLogin, KeptLogins
+from compat_auth.client.saved_logins import FILE, KERBEROS, KEYRING, PASSWORD, TOKEN, SavedLogin, SavedLogins
 from compat_auth.client.shell_login import log_in_to, log_out_of
 from compat_auth.errors import LoginUnavailable
 
@@ -48,9 +48,9 @@ def login(
     username = ""
     if kind == PASSWORD:
         username = user if user is not None else str(click.prompt("User name", err=True))
-    kept = KeptLogin(server.base, kind, username, keep_in, allow_http)
+    kept = SavedLogin(server.base, kind, username, keep_in, allow_http)
     secret = log_in_to(kept, "" if kind == KERBEROS else _ask(kind, from_stdin=secret_stdin))
-    KeptLogins().save(kept, secret)
+    SavedLogins().save(kept, secret)
     click.echo(f"logged in at {server.base}; kept in the {'system keyring' if keep_in == KEYRING else 'file'}")
 
 
@@ -80,7 +80,7 @@ def logout(url: str, *, also_credential: bool) -> None:
     The server is told to take back the JWT that it gave, and what was kept is removed from this machine. Where the server
     cannot be told, the removal is done all the same and the exit status is 69: the JWT is then good until it ends.
     """
-    kept = KeptLogins()
+    kept = SavedLogins()
     login = kept.find(parse_server(url, allow_http=True).base if url else "")
     try:
         log_out_of(kept, login, also_credential=also_credential)

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Generator
 from compat_auth.client.credential import Credential
 from compat_auth.client.login import LoginAnswer, LoginRequest
 from compat_auth.client.origin import make_origin
-from compat_auth.client.token_source import LOGIN_TIMEOUT_S, TokenKeeper
+from compat_auth.client.token_source import LOGIN_TIMEOUT_S, TokenSource
 from compat_auth.errors import ConfigError, LoginUnavailable
 
 try:
@@ -39,7 +39,7 @@ class HttpxAuth(httpx.Auth):
         self, url: str, credential: Credential, *, client: httpx.Client | None = None, allow_http: bool = False
     ) -> None:
         send = _send_once if client is None else functools.partial(_post, client)
-        self._keeper = TokenKeeper.at(url, credential, send, allow_http=allow_http)
+        self._keeper = TokenSource.at(url, credential, send, allow_http=allow_http)
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Yield the request with a token, and once more after a 401."""

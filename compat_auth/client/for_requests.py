@@ -8,7 +8,7 @@ from typing import Any, cast
 from compat_auth.client.credential import Credential
 from compat_auth.client.login import LoginAnswer, LoginRequest
 from compat_auth.client.origin import Origin, make_origin
-from compat_auth.client.token_source import LOGIN_TIMEOUT_S, TokenKeeper
+from compat_auth.client.token_source import LOGIN_TIMEOUT_S, TokenSource
 from compat_auth.errors import ConfigError, LoginUnavailable
 
 try:
@@ -39,7 +39,7 @@ class RequestsAuth(AuthBase):
         self, url: str, credential: Credential, *, session: requests.Session | None = None, allow_http: bool = False
     ) -> None:
         send = send_once if session is None else functools.partial(_post, session)
-        self._keeper = TokenKeeper.at(url, credential, send, allow_http=allow_http)
+        self._keeper = TokenSource.at(url, credential, send, allow_http=allow_http)
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
         """Add the token to a request for our server; any other stays as it is."""

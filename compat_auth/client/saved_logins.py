@@ -25,7 +25,7 @@ _MADE_BY = "compat-auth login"
 
 
 @dataclass(frozen=True, slots=True)
-class KeptLogin:
+class SavedLogin:
     """One login.
 
     Attributes:
@@ -76,7 +76,7 @@ class SecretStore(Protocol):
         ...
 
 
-class KeptLogins:
+class SavedLogins:
     """The logins in one folder.
 
     Args:
@@ -87,7 +87,7 @@ class KeptLogins:
         self._folder = folder or _default_folder()
         self._path = self._folder / "logins.json"
 
-    def all(self) -> tuple[KeptLogin, ...]:
+    def all(self) -> tuple[SavedLogin, ...]:
         """Return every login.
 
         Raises:
@@ -108,7 +108,7 @@ class KeptLogins:
         except (ValueError, TypeError):
             raise KeyFileError(f"{self._path}: cannot be understood; remove it and log in again") from None
 
-    def find(self, server: str = "") -> KeptLogin:
+    def find(self, server: str = "") -> SavedLogin:
         """Return the login at a server, or the only one.
 
         Raises:
@@ -126,7 +126,7 @@ class KeptLogins:
             "logged in at " + ", ".join(login.server for login in found) + "; name one of them in the URL"
         )
 
-    def save(self, login: KeptLogin, secret: Secret) -> None:
+    def save(self, login: SavedLogin, secret: Secret) -> None:
         """Keep a login and its secret, in the place of an older one at the same server.
 
         Raises:
@@ -140,7 +140,7 @@ class KeptLogins:
         others = tuple(other for other in self.all() if other.server != login.server)
         self._write((*others, replace(login, secret=text)))
 
-    def secret_of(self, login: KeptLogin) -> Secret:
+    def secret_of(self, login: SavedLogin) -> Secret:
         """Return the secret of a login.
 
         Raises:
@@ -153,23 +153,23 @@ class KeptLogins:
         except (ValueError, TypeError):
             raise NotLoggedIn(f"the secret of {login.server} is gone; run: compat-auth login {login.server}") from None
 
-    def forget(self, login: KeptLogin) -> None:
+    def forget(self, login: SavedLogin) -> None:
         """Forget a login and its secret."""
         if login.kept_in == KEYRING:
             _keyring().delete(login.server)
         self._write(tuple(other for other in self.all() if other.server != login.server))
 
-    def _write(self, logins: tuple[KeptLogin, ...]) -> None:
+    def _write(self, logins: tuple[SavedLogin, ...]) -> None:
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         content = json.dumps([asdict(login) for login in logins], indent=1).encode()
         with written_aside(self._path, content) as temporary:
             temporary.replace(self._path)
 
 
-def _logins_of(entries: object) -> tuple[KeptLogin, ...]:
+def _logins_of(entries: object) -> tuple[SavedLogin, ...]:
     if not is_list(entries) or not all(is_object(entry) for entry in entries):
         raise TypeError("not a list of logins")
-    return tuple(KeptLogin(**entry) for entry in entries)
+    return tuple(SavedLogin(**entry) for entry in entries)
 
 
 def _keyring() -> SecretStore:

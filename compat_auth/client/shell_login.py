@@ -10,12 +10,12 @@ from dataclasses import replace
 from compat_auth.client.credential import BearerToken, Credential, Password
 from compat_auth.client.login import Send, make_question, make_revocation, require_known, require_revoked
 from compat_auth.client.origin import parse_server
-from compat_auth.client.saved_logins import KERBEROS, PASSWORD, TOKEN, KeptLogin, KeptLogins, Secret
+from compat_auth.client.saved_logins import KERBEROS, PASSWORD, TOKEN, SavedLogin, SavedLogins, Secret
 from compat_auth.client.token_source import log_in, renew_after_s
 from compat_auth.errors import NotLoggedIn
 
 
-def log_in_to(login: KeptLogin, credential: str, *, now: Callable[[], float] = time.time) -> Secret:
+def log_in_to(login: SavedLogin, credential: str, *, now: Callable[[], float] = time.time) -> Secret:
     """Return the secret to be kept: the credential, and a first token; a personal token is its own.
 
     Raises:
@@ -34,7 +34,7 @@ def log_in_to(login: KeptLogin, credential: str, *, now: Callable[[], float] = t
     return Secret(credential, lease.value, started + renew_after_s(lease))
 
 
-def token_of(kept: KeptLogins, login: KeptLogin, *, now: Callable[[], float] = time.time) -> str:
+def token_of(kept: SavedLogins, login: SavedLogin, *, now: Callable[[], float] = time.time) -> str:
     """Return a token that is good for a while; logs in again where the kept one is not.
 
     Raises:
@@ -49,7 +49,7 @@ def token_of(kept: KeptLogins, login: KeptLogin, *, now: Callable[[], float] = t
     return secret.token
 
 
-def log_out_of(kept: KeptLogins, login: KeptLogin, *, also_credential: bool = False) -> None:
+def log_out_of(kept: SavedLogins, login: SavedLogin, *, also_credential: bool = False) -> None:
     """Take back at the server what a login has yielded, and then forget it here, whatever the server says.
 
     Args:
@@ -75,13 +75,13 @@ def log_out_of(kept: KeptLogins, login: KeptLogin, *, also_credential: bool = Fa
         kept.forget(login)
 
 
-def _revoke(login: KeptLogin, token: str) -> None:
+def _revoke(login: SavedLogin, token: str) -> None:
     server = parse_server(login.server, allow_http=login.allow_http)
     send: Send = importlib.import_module("compat_auth.client.for_requests").send_once
     require_revoked(server, send(make_revocation(server, token)))
 
 
-def _credential(login: KeptLogin, credential: str) -> Credential:
+def _credential(login: SavedLogin, credential: str) -> Credential:
     if login.kind == PASSWORD:
         return Password(login.username, credential)
     if login.kind == KERBEROS:

@@ -34,7 +34,7 @@ class _Kept:
     ends_at: float
 
 
-class TokenKeeper:
+class TokenSource:
     """Keeps the token of one credential at one server. Any thread may call.
 
     Args:
@@ -62,7 +62,7 @@ class TokenKeeper:
         self._ask_again_at = 0.0
 
     @classmethod
-    def at(cls, url: str, credential: Credential, send: Send, *, allow_http: bool) -> TokenKeeper:
+    def at(cls, url: str, credential: Credential, send: Send, *, allow_http: bool) -> TokenSource:
         """Return the keeper for the server that a URL names; every library's class begins with it.
 
         Raises:

@@ -6,15 +6,15 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
 from compat_auth.errors import ConfigError, InvalidToken
 from compat_auth.gateway.decider import Obtain
 from compat_auth.identity import Identity, Token
-from compat_auth.tokens.denylist import Denials
-from compat_auth.tokens.issued import MAX_LIFETIME_S, GivenTokens, ReadToken, UpstreamLogout
+from compat_auth.tokens.denylist import Denylist
+from compat_auth.tokens.issued import MAX_LIFETIME_S, IssuedTokens, ReadToken, UpstreamLogout
 from compat_auth.tokens.jose.jwk import VerifyingKey, verifying_key
 from compat_auth.tokens.jose.jwt import SHARED_SECRET_KID, shared_secret_verifier, verify
 from compat_auth.tokens.keys.jwks_merge import merge_jwks
@@ -22,28 +22,28 @@ from compat_auth.tokens.strategies import Strategy, open_key_ring
 from compat_auth.tokens.upstream_login import UpstreamLogin
 
 
-def build_given_tokens(
+def build_issued_tokens(
     settings: Settings,
     strategy: Strategy,
-    denials: Denials,
+    denials: Denylist,
     *,
     reserves: Callable[[Identity], bool] | None = None,
-) -> GivenTokens:
+) -> IssuedTokens:
     """Return what gives tokens to callers and takes them back.
 
     Args:
         settings: What to build.
         strategy: Makes them.
         denials: What was taken back.
-        reserves: See `Lookup`.
+        reserves: See `UserLookup`.
 
     Raises:
         ConfigError: A key, a secret, the upstream's URL or a directory cannot work.
     """
     profile = settings.upstream.profile
-    return GivenTokens(
+    return IssuedTokens(
         strategy,
-        build_lookup(settings, reserves=reserves),
+        build_user_lookup(settings, reserves=reserves),
         denials,
         build_reader(settings),
         sub_is_username=profile == "airflow-simple" or (profile == "generic" and "sub" not in settings.token.claims),
@@ -89,19 +89,19 @@ def _upstream_keys(settings: Settings) -> Callable[[], Mapping[str, VerifyingKey
             return dict
 
 
-def build_lookup(settings: Settings, *, reserves: Callable[[Identity], bool] | None = None) -> Lookup:
+def build_user_lookup(settings: Settings, *, reserves: Callable[[Identity], bool] | None = None) -> UserLookup:
     """Return the look-up that completes an identity for the strategy.
 
     Args:
         settings: What to build.
-        reserves: See `Lookup`.
+        reserves: See `UserLookup`.
 
     Raises:
         ConfigError: The profile needs what the settings do not give.
     """
     if settings.token.strategy == "exchange":
-        return Lookup(())
-    lookup = Lookup.from_settings(settings, reserves=reserves)
+        return UserLookup(())
+    lookup = UserLookup.from_settings(settings, reserves=reserves)
     if settings.upstream.profile == "airflow-fab" and not lookup.finds_keys:
         raise ConfigError(
             "token.strategy: it mints tokens for airflow-fab, which names users by their number in its database; "
@@ -118,13 +118,13 @@ def build_obtain(
     Args:
         settings: What to build.
         strategy: Makes it.
-        reserves: See `Lookup`.
+        reserves: See `UserLookup`.
 
     Raises:
         ConfigError: The profile needs what the settings do not give.
     """
     mints = settings.token.strategy != "exchange"
-    lookup = build_lookup(settings, reserves=reserves)
+    lookup = build_user_lookup(settings, reserves=reserves)
 
     def obtain(identity: Identity, credential: Credential, yielded: Token | None, fresh: bool) -> Token:
         if not mints and yielded is not None and not fresh:

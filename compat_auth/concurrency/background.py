@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable
 
 
-class Recurring:
+class PeriodicTask:
     """Calls a method again and again, for as long as its object lives. Any thread may use it.
 
     Args:

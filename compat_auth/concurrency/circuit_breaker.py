@@ -20,7 +20,7 @@ _REMEMBERED_S = 600.0
 MAX_CALLERS = 8
 
 
-class Outage:
+class CircuitBreaker:
     """Remembers that a server is away. Any thread may use it.
 
     Args:
@@ -42,7 +42,7 @@ class Outage:
         self._start_afresh()
 
     @classmethod
-    def of(cls, server: str) -> Outage:
+    def of(cls, server: str) -> CircuitBreaker:
         """Return the one circuit breaker that this process has for a server.
 
         Args:
@@ -129,4 +129,4 @@ class Outage:
 
 
 _SHARING = threading.Lock()
-_SHARED: weakref.WeakValueDictionary[str, Outage] = weakref.WeakValueDictionary()
+_SHARED: weakref.WeakValueDictionary[str, CircuitBreaker] = weakref.WeakValueDictionary()

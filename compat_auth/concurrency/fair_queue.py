@@ -21,7 +21,7 @@ class _Line:
     present: int = 0
 
 
-class Turns:
+class FairQueue:
     """Gives out turns by client.
 
     Args:

@@ -25,7 +25,7 @@ _MAX_WAITING = 256
 Key = tuple[str, ...]
 
 
-class Tally:
+class RateLimit:
     """Counts by key, up to a number that is enough. Any thread may use it.
 
     Args:
@@ -106,7 +106,7 @@ class Tries:
     """
 
     def __init__(self, enough: int, why: str, now: Callable[[], float] = time.monotonic) -> None:
-        self._failures = Tally(enough, now)
+        self._failures = RateLimit(enough, now)
         self._why = why
         self._changed = threading.Condition()
         self._open: dict[Key, int] = {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from compat_auth.airflow_api.reach import Reach, fixed_objects, reach_of
 from compat_auth.gateway.decider import Granted
 from compat_auth.http.browser.preflight import is_preflight
-from compat_auth.http.error_responses import RefusalStyle
+from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.http.paths import Prefixes, Rests
 from compat_auth.http.request import GateRequest
 from compat_auth.requirements import Requirements
@@ -77,7 +77,7 @@ class GateRules:
     prefix: bytes
     identity_cookies: tuple[bytes, ...]
     own_cookies: frozenset[bytes]
-    style: RefusalStyle
+    style: ErrorStyle
     requirements: tuple[PathRequirement, ...] = ()
     task_api: Prefixes = _NO_PATHS
     to_login: frozenset[bytes] = frozenset()

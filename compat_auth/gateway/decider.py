@@ -20,9 +20,9 @@ from flask import Flask
 
 from compat_auth import audit
 from compat_auth.authn.chain import Answer, BodyWanted, Chain, Course
-from compat_auth.authn.revocation_events import HEARD_S, UNHEARD_S, Revocation, revocations_of
+from compat_auth.authn.revocation_events import HEARD_S, UNHEARD_S, RevocationEvent, revocation_events_of
 from compat_auth.backend import CredentialKind
-from compat_auth.concurrency.fair_queue import Turns
+from compat_auth.concurrency.fair_queue import FairQueue
 from compat_auth.concurrency.rate_limit import network_of
 from compat_auth.credentials import (
     Absent,
@@ -35,13 +35,13 @@ from compat_auth.credentials import (
     parse_authorization,
 )
 from compat_auth.errors import BackendUnavailable, CompatAuthError, NotPermitted, TooManyRequests
-from compat_auth.gateway.grant_cache import VerifiedCredentials
+from compat_auth.gateway.grant_cache import GrantCache
 from compat_auth.guard import describe
 from compat_auth.http.headers import is_header
 from compat_auth.http.request import Presented
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Challenge, Reject, Skip
-from compat_auth.tokens.upstream_refusals import RENEWAL_PAUSE_S, RefusedTokens
+from compat_auth.tokens.upstream_refusals import RENEWAL_PAUSE_S, UpstreamRefusals
 
 logger = logging.getLogger("compat_auth.decision")
 
@@ -101,7 +101,7 @@ class _Check:
     """A check under way: when it began (monotonic seconds), and what has been revoked since."""
 
     began: float
-    heard: list[Revocation | None] = field(default_factory=list["Revocation | None"])
+    heard: list[RevocationEvent | None] = field(default_factory=list["RevocationEvent | None"])
 
 
 class _Lane:
@@ -109,7 +109,7 @@ class _Lane:
 
     def __init__(self, name: str, threads: int, max_waiting: int) -> None:
         self.pool = ThreadPoolExecutor(threads, thread_name_prefix=f"compat-auth-{name}")
-        self.turns = Turns(threads, max_waiting)
+        self.turns = FairQueue(threads, max_waiting)
 
 
 Decision = Granted | Unclaimed | Refused
@@ -161,11 +161,11 @@ class Decider:
             )
         }
         self._pool, self._turns = self._lanes["chain"].pool, self._lanes["chain"].turns
-        self._verified: VerifiedCredentials[Granted] = VerifiedCredentials(cache_entries, monotonic)
+        self._verified: GrantCache[Granted] = GrantCache(cache_entries, monotonic)
         self._monotonic = monotonic
         self._flights: dict[bytes, asyncio.Task[Decision]] = {}
         self._renewed_at: dict[bytes, float] = {}
-        self._refused = RefusedTokens(monotonic)
+        self._refused = UpstreamRefusals(monotonic)
         self._takes = {kind: chain.takes(kind) for kind in _KINDS}
         self._only_cookies_matter = all(backend.needs_cookies for backend in chain.backends if Absent in backend.kinds)
         self._waits_for_one = {kind: chain.waits_for_one(kind) for kind in _KINDS}
@@ -174,7 +174,7 @@ class Decider:
         self._alike = {kind: chain.answers_alike(kind) for kind in _KINDS}
         self._under_way: set[_Check] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._revocations = revocations_of(app)
+        self._revocations = revocation_events_of(app)
         self._revocations.listen(self._hear)
 
     def recall(self, authorization: bytes, presented: Callable[[], Presented]) -> Granted | None:
@@ -399,7 +399,7 @@ class Decider:
         # Counted from when the check began: what it read may have changed right after.
         return min(for_s, limit_s - (self._monotonic() - check.began))
 
-    def _hear(self, revocation: Revocation | None) -> None:
+    def _hear(self, revocation: RevocationEvent | None) -> None:
         """Have a revocation forgotten on the event loop; called from any thread."""
         loop = self._loop
         # Before the first check there is nothing to forget, and after the loop has ended nobody to let in.
@@ -407,7 +407,7 @@ class Decider:
             with contextlib.suppress(RuntimeError):
                 loop.call_soon_threadsafe(self._forget, revocation)
 
-    def _forget(self, revocation: Revocation | None) -> None:
+    def _forget(self, revocation: RevocationEvent | None) -> None:
         self._verified.forget_those(lambda granted: _concerns(revocation, granted.identity))
         # Whom a check under way is about is not known yet: who comes from now on does not wait for its answer, and the
         # answer itself is not remembered where the revocation concerns it.
@@ -482,7 +482,7 @@ def _raw_header(backend: str, name: str, value: str) -> tuple[bytes, bytes]:
     return raw_name, raw_value
 
 
-def _concerns(revocation: Revocation | None, identity: Identity) -> bool:
+def _concerns(revocation: RevocationEvent | None, identity: Identity) -> bool:
     # None: some revocation may have been missed. It can only matter to what is believed because they are heard.
     return bool(identity.credential_id) if revocation is None else revocation.concerns(identity)
 
@@ -505,4 +505,4 @@ def _record(
     claimed = credential.username if isinstance(credential, Basic) else ""
     username = identity.username if identity is not None else claimed
     method, path, client = presented.method, presented.path, presented.client
-    audit.record(audit.Verdict(result, backend, username, reason, method, path, client, names_nobody))
+    audit.record(audit.AuditEvent(result, backend, username, reason, method, path, client, names_nobody))

@@ -20,7 +20,7 @@ from compat_auth.gateway.decider import Granted
 from compat_auth.gateway.middleware import Gate
 from compat_auth.http.request import GateRequest
 from compat_auth.scopes import ALL
-from compat_auth.tokens.issued import GivenTokens
+from compat_auth.tokens.issued import IssuedTokens
 
 # The front proxy uses it at once. The upstream's clock may be a few seconds behind ours.
 LIMITED_TTL_S = 10
@@ -43,7 +43,7 @@ class HandedOut:
         now: Seconds since the epoch.
     """
 
-    def __init__(self, given: GivenTokens, *, entries: int = 10_000, now: Callable[[], float] = unix_now) -> None:
+    def __init__(self, given: IssuedTokens, *, entries: int = 10_000, now: Callable[[], float] = unix_now) -> None:
         self._given = given
         self._now = now
         self._written: LRUCache[bytes, bool] = LRUCache(entries)

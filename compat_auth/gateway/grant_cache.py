@@ -34,7 +34,7 @@ class Remembered(Generic[Grant]):
     refreshing: bool = False
 
 
-class VerifiedCredentials(Generic[Grant]):
+class GrantCache(Generic[Grant]):
     """A bounded memory of grants by credential; for the event loop's thread only.
 
     Args:

@@ -41,7 +41,7 @@ from compat_auth.http.asgi import (
     read_body,
     replayed,
     respond,
-    respond_wording,
+    respond_rendered,
 )
 from compat_auth.http.body import BodyBudget, HeldBody
 from compat_auth.http.browser.cors import OriginHeaders
@@ -53,22 +53,22 @@ from compat_auth.http.browser.cross_origin import (
 )
 from compat_auth.http.browser.csrf import SAFE_METHODS
 from compat_auth.http.browser.preflight import NoBody, PreflightAnswer, call_of, is_preflight
-from compat_auth.http.challenges import Occasion, caller_of, is_bearer, with_bearer
+from compat_auth.http.challenges import ChallengeContext, caller_of, is_bearer, with_bearer
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.headers import cookie_values, has_cookie, may_have_body, take_in, without_cookies
 from compat_auth.http.paths import MergedPath, canonical_query, read_path
 from compat_auth.http.problem import PROBLEM_JSON, problem_body
 from compat_auth.http.request import GateRequest
 from compat_auth.http.root_path import RootPath
-from compat_auth.tokens.denylist import Denials
+from compat_auth.tokens.denylist import Denylist
 from compat_auth.tokens.upstream_refusals import watch_for_refusal
 
 RENEW = "compat_auth.renew"
 """Key in the ASGI scope's `extensions`: `async () -> bytes | None`, another Authorization value for a refused one."""
 INTAKE = "compat_auth.intake"
 """Key in the ASGI scope's `extensions`: the `GateRequest`, for what stands behind the gate."""
-DEMAND = "compat_auth.demand"
-"""Key in the ASGI scope's `extensions`: a `Demand`; missing when nobody has asked who the caller is."""
+AUTHORIZE = "compat_auth.demand"
+"""Key in the ASGI scope's `extensions`: a `Authorize`; missing when nobody has asked who the caller is."""
 
 FROM_UPSTREAM = "compat_auth.from_upstream"
 """Key in the message that starts an answer: true where its headers are those of the upstream."""
@@ -99,7 +99,7 @@ class Browsers(Protocol):
 
 
 Page = Callable[["Gate", GateRequest, Receive, Send], Awaitable[None]]
-Demand = Callable[[str, bytes, bytes], None]
+Authorize = Callable[[str, bytes, bytes], None]
 """Return when the caller may also ask this of the upstream: a method, a canonical path and a body; raises NotPermitted."""
 
 
@@ -132,7 +132,7 @@ class Gate:
         *,
         trusted: TrustedProxies,
         pages: Mapping[str, Page],
-        denials: Denials | None = None,
+        denials: Denylist | None = None,
         metadata_url: Callable[[GateRequest], str] | None = None,
         max_judged_body: int = 1024 * 1024,
         browsers: Browsers | None = None,
@@ -328,7 +328,7 @@ class Gate:
         if reason:
             identity, path = decision.identity, request.path.decode("ascii")
             audit.record(
-                audit.Verdict(
+                audit.AuditEvent(
                     "reject", identity.backend, identity.username, reason, request.method, path, request.client
                 )
             )
@@ -522,7 +522,7 @@ class Gate:
             send = watch_for_refusal(send, bearer, lambda: self.decider.forget_token(granted))
             await self._hand_on(request, receive, send, bearer, self.dropped_cookies, renew, demand)
 
-    def demand(self, decision: Decision, request: GateRequest) -> Demand:
+    def demand(self, decision: Decision, request: GateRequest) -> Authorize:
         """Return what tells whether the same caller may also ask something else of what stands behind."""
         return lambda method, path, body: self.require_met(
             decision, replace(request, method=method, path=path, inspected=body)
@@ -540,7 +540,7 @@ class Gate:
         authorization: bytes | None,
         dropped: frozenset[bytes],
         renew: Callable[[], Awaitable[bytes | None]] | None = None,
-        demand: Demand | None = None,
+        demand: Authorize | None = None,
         to: ASGIApp | None = None,
     ) -> None:
         headers: RawHeaders = [*request.intake.kept]
@@ -556,7 +556,7 @@ class Gate:
             scope["raw_path"] = request.path
             scope["path"] = unquote_to_bytes(request.path).decode("utf-8")
         scope["query_string"] = request.query
-        scope["extensions"] = {**(scope.get("extensions") or {}), RENEW: renew, INTAKE: request, DEMAND: demand}
+        scope["extensions"] = {**(scope.get("extensions") or {}), RENEW: renew, INTAKE: request, AUTHORIZE: demand}
         await (to or self.behind)(scope, receive, send)
 
     async def refuse(
@@ -573,18 +573,18 @@ class Gate:
         if isinstance(refusal, CompatAuthError):
             # What stands behind takes Bearers, whether or not a backend of ours does.
             invites = self._challenges_to_bearers if isinstance(refusal, TokenEnded) else self._challenges
-            wording = style.word_error(refusal, invites, occasion=occasion)
+            wording = style.render_error(refusal, invites, occasion=occasion)
         else:
             status = refusal.status if isinstance(refusal, Refused) else 401
-            wording = style.word(status, refusal.challenges, occasion=occasion)
-        await respond_wording(send, wording)
+            wording = style.render(status, refusal.challenges, occasion=occasion)
+        await respond_rendered(send, wording)
 
-    def occasion(self, request: GateRequest | None) -> Occasion:
+    def occasion(self, request: GateRequest | None) -> ChallengeContext:
         """Return what a refusal of the request speaks about."""
         if request is None:
-            return Occasion()
+            return ChallengeContext()
         authorization = request.intake.authorization
-        return Occasion(
+        return ChallengeContext(
             is_bearer(None if authorization is None else authorization.decode("latin-1")),
             "" if self._metadata_url is None else self._metadata_url(request),
             caller_of(request.intake.kept),

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from typing import Any
 
 from compat_auth.errors import BadRequest, BodyTooLarge
-from compat_auth.http.error_responses import Wording
+from compat_auth.http.error_responses import RenderedError
 from compat_auth.http.problem import PROBLEM_JSON
 
 Scope = MutableMapping[str, Any]
@@ -64,7 +64,7 @@ async def respond(
     await send({"type": "http.response.body", "body": body})
 
 
-async def respond_wording(send: Send, wording: Wording) -> None:
+async def respond_rendered(send: Send, wording: RenderedError) -> None:
     """Send a refusal."""
     headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in wording.headers]
     await respond(send, wording.status, wording.body, content_type=PROBLEM_JSON.encode(), headers=headers)

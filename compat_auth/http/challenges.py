@@ -15,7 +15,7 @@ _INVALID = 'error="invalid_token"'
 
 
 @dataclass(frozen=True, slots=True)
-class Occasion:
+class ChallengeContext:
     """What of a request a refusal of it speaks about.
 
     Attributes:
@@ -34,7 +34,7 @@ def is_bearer(authorization: str | None) -> bool:
     return authorization is not None and authorization.split(" ", 1)[0].lower() == "bearer"
 
 
-def invite(challenges: tuple[str, ...], occasion: Occasion) -> tuple[str, ...]:
+def www_authenticate(challenges: tuple[str, ...], occasion: ChallengeContext) -> tuple[str, ...]:
     """Return the challenges of a 401; those for Bearer say that the token shown was wrong, and where others are given."""
     return tuple(_speak(challenge, occasion) if _ALONE.match(challenge) else challenge for challenge in challenges)
 
@@ -44,7 +44,7 @@ def with_bearer(challenges: tuple[str, ...]) -> tuple[str, ...]:
     return challenges if any(map(is_bearer, challenges)) else (*challenges, "Bearer")
 
 
-def ask_for_scope(needed: str, occasion: Occasion) -> str:
+def ask_for_scope(needed: str, occasion: ChallengeContext) -> str:
     """Return the challenge of a 403 for want of a scope (RFC 6750 section 3.1).
 
     Args:
@@ -55,13 +55,13 @@ def ask_for_scope(needed: str, occasion: Occasion) -> str:
     return _with(challenge, _pointer(occasion))
 
 
-def _speak(challenge: str, occasion: Occasion) -> str:
+def _speak(challenge: str, occasion: ChallengeContext) -> str:
     if occasion.is_bearer and not _HAS_ERROR.search(challenge):
         challenge = _with(challenge, _INVALID)
     return _with(challenge, _pointer(occasion))
 
 
-def _pointer(occasion: Occasion) -> str:
+def _pointer(occasion: ChallengeContext) -> str:
     return f'resource_metadata="{occasion.metadata_url}"' if occasion.metadata_url else ""
 
 

@@ -6,16 +6,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 from compat_auth.errors import CompatAuthError, InsufficientScope, RequestRefused
-from compat_auth.http.challenges import Occasion, ask_for_scope, challenges_for, invite
+from compat_auth.http.challenges import ChallengeContext, ask_for_scope, challenges_for, www_authenticate
 from compat_auth.http.problem import airflow2_body, problem_body
 
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
-_NO_OCCASION = Occasion()
+_NO_OCCASION = ChallengeContext()
 
 
 @dataclass(frozen=True, slots=True)
-class Wording:
+class RenderedError:
     """A refusal, ready to send as `application/problem+json`.
 
     Attributes:
@@ -30,7 +30,7 @@ class Wording:
 
 
 @dataclass(frozen=True, slots=True)
-class RefusalStyle:
+class ErrorStyle:
     """How refusals are worded.
 
     Attributes:
@@ -41,14 +41,14 @@ class RefusalStyle:
     mode: Literal["strict", "airflow2"] = "strict"
     public_role: bool = False
 
-    def word(
+    def render(
         self,
         status: int,
         challenges: tuple[str, ...] = (),
         detail: str | None = None,
         *,
-        occasion: Occasion = _NO_OCCASION,
-    ) -> Wording:
+        occasion: ChallengeContext = _NO_OCCASION,
+    ) -> RenderedError:
         """Return the refusal of a credential; a 401 carries the challenges that the caller may see (RFC 9110 section 15.5.2)."""
         if self.mode == "airflow2":
             # With a public role Airflow 2 lets the caller in as nobody, and nobody is not permitted.
@@ -58,29 +58,29 @@ class RefusalStyle:
             body = problem_body(status, detail=detail)
         headers = [("Cache-Control", "no-store")]
         if status == _UNAUTHORIZED:
-            headers.extend(("WWW-Authenticate", challenge) for challenge in self.invite(challenges, occasion))
-        return Wording(status, tuple(headers), body)
+            headers.extend(("WWW-Authenticate", challenge) for challenge in self.www_authenticate(challenges, occasion))
+        return RenderedError(status, tuple(headers), body)
 
-    def invite(self, challenges: tuple[str, ...], occasion: Occasion) -> tuple[str, ...]:
+    def www_authenticate(self, challenges: tuple[str, ...], occasion: ChallengeContext) -> tuple[str, ...]:
         """Return the challenges of a 401 as they are sent: none that makes a browser open a password dialog.
 
         Airflow 2's say nothing about the token that was shown.
         """
         challenges = challenges_for(occasion.caller, challenges)
-        return challenges if self.mode == "airflow2" else invite(challenges, occasion)
+        return challenges if self.mode == "airflow2" else www_authenticate(challenges, occasion)
 
-    def word_error(
-        self, error: CompatAuthError, challenges: tuple[str, ...] = (), *, occasion: Occasion = _NO_OCCASION
-    ) -> Wording:
+    def render_error(
+        self, error: CompatAuthError, challenges: tuple[str, ...] = (), *, occasion: ChallengeContext = _NO_OCCASION
+    ) -> RenderedError:
         """Return the refusal for an error; only a refused shape tells the caller more than its title."""
         detail = str(error) if isinstance(error, RequestRefused) and str(error) else None
         if error.status == _UNAUTHORIZED:
-            return self.word(error.status, challenges, detail, occasion=occasion)
+            return self.render(error.status, challenges, detail, occasion=occasion)
         headers = [("Cache-Control", "no-store")]
         if error.retry_after_s is not None:
             headers.append(("Retry-After", str(error.retry_after_s)))
         if isinstance(error, InsufficientScope):
             headers.append(("WWW-Authenticate", ask_for_scope(error.needed, occasion)))
         if error.status == _FORBIDDEN and self.mode == "airflow2":
-            return Wording(error.status, tuple(headers), airflow2_body(error.status))
-        return Wording(error.status, tuple(headers), problem_body(error.status, title=error.title, detail=detail))
+            return RenderedError(error.status, tuple(headers), airflow2_body(error.status))
+        return RenderedError(error.status, tuple(headers), problem_body(error.status, title=error.title, detail=detail))

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL, Connection, Engine
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.pool import QueuePool
 
-from compat_auth.concurrency.circuit_breaker import Outage
+from compat_auth.concurrency.circuit_breaker import CircuitBreaker
 from compat_auth.net.answer_deadline import AnswerDeadline, answer_deadline
 
 CONNECT_TIMEOUT_S = 5
@@ -80,7 +80,7 @@ def keep_tested(engine: Engine) -> None:
 
 
 @contextmanager
-def answering(engine: Engine, outage: Outage, **options: Any) -> Generator[Connection]:
+def answering(engine: Engine, outage: CircuitBreaker, **options: Any) -> Generator[Connection]:
     """Give a connection to a server that answers each question in time.
 
     Args:

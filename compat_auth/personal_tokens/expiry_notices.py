@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from email.utils import formatdate
 
-from compat_auth.concurrency.background import Recurring
+from compat_auth.concurrency.background import PeriodicTask
 from compat_auth.errors import CompatAuthError
 from compat_auth.personal_tokens.webhook import Webhook
 from compat_auth.store.tables.personal_tokens import PersonalToken, PersonalTokenRows
@@ -52,7 +52,7 @@ class TokenNotices:
         self._webhook = webhook
         self._now = now
         self._reports: deque[PersonalToken] = deque(maxlen=_MAX_REPORTS)
-        self._sweeping = Recurring(self.sweep, pause_s=SWEEP_S, name="compat-auth-token-notices")
+        self._sweeping = PeriodicTask(self.sweep, pause_s=SWEEP_S, name="compat-auth-token-notices")
 
     def ensure(self) -> None:
         """Have the tokens looked through now and then in this process."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from compat_auth.authn.users.directories import load_directories, load_user_directories
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.config import Settings
 from compat_auth.directory import UserDirectory
 from compat_auth.errors import ConfigError, NoSuchUser
@@ -25,14 +25,14 @@ class TokenOwners:
     Args:
         directories: Asked in this order.
         needs_key: The upstream wants its own key for a user.
-        believed_s: See `Lookup`.
+        believed_s: See `UserLookup`.
     """
 
     def __init__(
         self, directories: tuple[UserDirectory, ...], *, needs_key: bool = False, believed_s: float = 0
     ) -> None:
         self._directories = directories
-        self._lookup = Lookup(directories, needs_key=needs_key, believed_s=believed_s)
+        self._lookup = UserLookup(directories, needs_key=needs_key, believed_s=believed_s)
         self._needs_key = needs_key
 
     @classmethod

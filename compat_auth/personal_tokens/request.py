@@ -26,7 +26,7 @@ class NewToken:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class TokenWish:
     """What a token is to be.
 
     Attributes:

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from flask import Flask
 
-from compat_auth.authn.revocation_events import Revocation, Revocations, revocations_of
+from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents, revocation_events_of
 from compat_auth.config import Settings
 from compat_auth.config.personal_tokens import PersonalTokenSettings
 from compat_auth.crypto.personal_token_format import make_text
@@ -17,9 +17,9 @@ from compat_auth.errors import InvalidValue, NoSuchToken, NotPermitted
 from compat_auth.personal_tokens.expiry_notices import TokenNotices
 from compat_auth.personal_tokens.owners import TokenOwners
 from compat_auth.personal_tokens.peppers import Peppers, load_peppers
-from compat_auth.personal_tokens.request import NewToken, Wish, days_given, end_of, require_within
-from compat_auth.personal_tokens.usage import TokenUses
-from compat_auth.personal_tokens.verification import TokenRecognition
+from compat_auth.personal_tokens.request import NewToken, TokenWish, days_given, end_of, require_within
+from compat_auth.personal_tokens.usage import TokenUsage
+from compat_auth.personal_tokens.verification import TokenVerification
 from compat_auth.personal_tokens.webhook import Webhook
 from compat_auth.scopes import Scope
 from compat_auth.store.migration import open_store
@@ -51,7 +51,7 @@ class PersonalTokens:
         uses: Uses of this process, and those that are written down.
         notices: What is told in time.
         now: Seconds since the epoch.
-        take_back: Called with the `Identity.credential_id` of a token that has ended, so that the upstream, too, refuses
+        revoke_upstream: Called with the `Identity.credential_id` of a token that has ended, so that the upstream, too, refuses
             what was made from it; whoever can tell the upstream sets it.
         is_useless: No upstream would take what a token brings, so none is made.
     """
@@ -62,7 +62,7 @@ class PersonalTokens:
         peppers: Peppers,
         owners: TokenOwners,
         *,
-        revocations: Revocations,
+        revocations: RevocationEvents,
         rules: PersonalTokenSettings,
         webhook: Webhook | None = None,
         workers: int = 1,
@@ -71,7 +71,7 @@ class PersonalTokens:
         self.rows = rows
         self.owners = owners
         self.rules = rules
-        self.recognition = TokenRecognition(
+        self.recognition = TokenVerification(
             rows,
             peppers,
             owners,
@@ -80,16 +80,16 @@ class PersonalTokens:
             workers=workers,
             now=now,
         )
-        self.uses = TokenUses(TokenUseRows(rows.database), now=now)
+        self.uses = TokenUsage(TokenUseRows(rows.database), now=now)
         self.notices = TokenNotices(rows, webhook, now=now)
         self._peppers = peppers
         self._revocations = revocations
         self.now = now
-        self.take_back: Callable[[str], None] = lambda _credential_id: None
+        self.revoke_upstream: Callable[[str], None] = lambda _credential_id: None
         self.is_useless = False
 
     @classmethod
-    def from_settings(cls, settings: Settings, revocations: Revocations) -> PersonalTokens:
+    def from_settings(cls, settings: Settings, revocations: RevocationEvents) -> PersonalTokens:
         """Return the tokens of a configuration; the database is opened at first use.
 
         Raises:
@@ -118,7 +118,7 @@ class PersonalTokens:
         """Write down the uses that are still in memory."""
         self.uses.flush()
 
-    def create(self, owner: str, wish: Wish, *, by: str, is_role: bool = False) -> NewToken:
+    def create(self, owner: str, wish: TokenWish, *, by: str, is_role: bool = False) -> NewToken:
         """Return a new token of an active user.
 
         Args:
@@ -184,7 +184,7 @@ class PersonalTokens:
             token: As it is now.
             days: Its last day, counted from today (UTC); None for as many days as it was given before.
             overlap_s: Seconds for which the old secret works on; 0: it dies at once.
-            within: See `Wish`.
+            within: See `TokenWish`.
 
         Raises:
             NotPermitted: Tokens are switched off, or this one goes beyond what it must be within.
@@ -215,7 +215,7 @@ class PersonalTokens:
         self.rows.refresh(token, after)
         self._announce(token)
         if not overlap_s:
-            self.take_back(credential_id_of(token))
+            self.revoke_upstream(credential_id_of(token))
         return NewToken(text.value, after)
 
     def revoke(self, token: PersonalToken, *, reason: str = "revoked") -> None:
@@ -227,15 +227,15 @@ class PersonalTokens:
         if not self.rows.revoke(token.id, now=int(self.now()), reason=reason):
             raise NoSuchToken("no such token")
         self._announce(token)
-        self.take_back(credential_id_of(token))
+        self.revoke_upstream(credential_id_of(token))
 
     def revoke_all(self, username: str, *, reason: str = "revoked") -> int:
         """Kill all tokens of a user, and return how many were alive."""
         tokens = self.list(username)
         killed = self.rows.revoke_all(username, now=int(self.now()), reason=reason)
-        self._revocations.announce(Revocation(username))
+        self._revocations.announce(RevocationEvent(username))
         for token in tokens:
-            self.take_back(credential_id_of(token))
+            self.revoke_upstream(credential_id_of(token))
         return killed
 
     def _require_enabled(self) -> None:
@@ -248,7 +248,7 @@ class PersonalTokens:
             )
 
     def _announce(self, token: PersonalToken) -> None:
-        self._revocations.announce(Revocation(credential_id=credential_id_of(token)))
+        self._revocations.announce(RevocationEvent(credential_id=credential_id_of(token)))
 
 
 def credential_id_of(token: PersonalToken) -> str:
@@ -267,6 +267,6 @@ def personal_tokens_of(app: Flask, settings: Settings | None = None) -> Personal
         ConfigError: See `PersonalTokens.from_settings`.
     """
     if settings is not None and _EXTENSION not in app.extensions:
-        app.extensions[_EXTENSION] = PersonalTokens.from_settings(settings, revocations_of(app, settings))
+        app.extensions[_EXTENSION] = PersonalTokens.from_settings(settings, revocation_events_of(app, settings))
     found: PersonalTokens | None = app.extensions.get(_EXTENSION)
     return found

@@ -17,7 +17,7 @@ from hashlib import blake2b
 
 from cachetools import LRUCache
 
-from compat_auth.concurrency.rate_limit import Tally, Tries, Try, network_of
+from compat_auth.concurrency.rate_limit import RateLimit, Tries, Try, network_of
 from compat_auth.crypto.personal_token_format import TokenText
 
 _REMEMBERED = 10_000
@@ -48,7 +48,7 @@ class TokenGuesses:
     def __init__(self, per_minute: int, now: Callable[[], float] = time.monotonic) -> None:
         self._of_client = Tries(per_minute, _TOO_MANY, now)
         self._of_id = Tries(per_minute, _TOO_MANY, now)
-        self._of_both = Tally(1, now)
+        self._of_both = RateLimit(1, now)
         self._lock = threading.Lock()
         # A key of this process: what is remembered is the digest of a secret.
         self._key = secrets.token_bytes(32)

@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from datetime import date
 
-from compat_auth.concurrency.background import Recurring
+from compat_auth.concurrency.background import PeriodicTask
 from compat_auth.errors import CompatAuthError
 from compat_auth.store.schema import ADDRESS_LENGTH, AGENT_LENGTH
 from compat_auth.store.tables.token_uses import LAST_USED_PAUSE_S, LastUse, TokenUseRows
@@ -27,7 +27,7 @@ _EPOCH = date(1970, 1, 1).toordinal()
 _log = logging.getLogger("compat_auth.token_uses")
 
 
-class TokenUses:
+class TokenUsage:
     """Uses of this process that are still to be written. Any thread may use it.
 
     Args:
@@ -42,7 +42,7 @@ class TokenUses:
     def __init__(self, rows: TokenUseRows, *, now: Callable[[], float] = time.time, flush_s: float = FLUSH_S) -> None:
         self.rows = rows
         self._now = now
-        self._flushing = Recurring(self.flush, pause_s=flush_s, name="compat-auth-token-uses")
+        self._flushing = PeriodicTask(self.flush, pause_s=flush_s, name="compat-auth-token-uses")
         self._lock = threading.Lock()
         self._counts: Counter[tuple[str, int]] = Counter()
         self._last: dict[str, LastUse] = {}
@@ -99,7 +99,7 @@ class TokenUses:
                 self._last = {**last, **self._last}
 
 
-def _flush_at_exit(uses: weakref.ref[TokenUses]) -> None:
+def _flush_at_exit(uses: weakref.ref[TokenUsage]) -> None:
     found = uses()
     if found is not None:
         found.flush()

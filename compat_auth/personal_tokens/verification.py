@@ -27,7 +27,7 @@ MISSING_GRACE_S = 3600
 _NO_DIGEST = bytes(32)
 
 
-class TokenRecognition:
+class TokenVerification:
     """Knows tokens by their text. Any thread may use it; every method may raise BackendUnavailable.
 
     Args:

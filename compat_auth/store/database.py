@@ -19,7 +19,7 @@ from sqlalchemy.engine import URL, Connection, Engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
-from compat_auth.concurrency.circuit_breaker import PATIENCE_S, Outage
+from compat_auth.concurrency.circuit_breaker import PATIENCE_S, CircuitBreaker
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.net.postgresql import STATEMENT_TIMEOUT_S, answering, open_postgresql
 from compat_auth.store.sqlite_file import SqliteFile
@@ -73,7 +73,7 @@ class Database:
         self._pid = 0
         self._preparing = threading.Lock()
         self._is_prepared = False
-        self._outage = Outage.of(f"{self.label} {self._url.port or ''} {self._url.username or ''}")
+        self._outage = CircuitBreaker.of(f"{self.label} {self._url.port or ''} {self._url.username or ''}")
 
     @property
     def is_there(self) -> bool:

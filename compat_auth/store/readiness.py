@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from compat_auth.errors import BackendUnavailable, CompatAuthError
-from compat_auth.store.tables.denylist import DenialRows
+from compat_auth.store.tables.denylist import DenylistRows
 
 # So long an answer is believed: a write for every question would be a load of its own.
 _PAUSE_S = 2.0
@@ -26,7 +26,7 @@ class StoreReadiness:
     """
 
     def __init__(
-        self, rows: DenialRows, *, monotonic: Callable[[], float] = time.monotonic, answer_s: float = ANSWER_S
+        self, rows: DenylistRows, *, monotonic: Callable[[], float] = time.monotonic, answer_s: float = ANSWER_S
     ) -> None:
         self._rows = rows
         self._monotonic = monotonic

@@ -17,7 +17,7 @@ from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.store.database import Database
 from compat_auth.store.migration import open_store, revisions
 from compat_auth.store.schema import personal_tokens, revocations, sessions
-from compat_auth.store.tables.denylist import Denial, DenialRows, all_up_to
+from compat_auth.store.tables.denylist import DenylistEntry, DenylistRows, all_up_to
 from compat_auth.store.tables.sessions import SessionRows
 
 _TIMEOUT_S = 30
@@ -27,7 +27,7 @@ _TIMEOUT_S = 30
 class Ended:
     """What a store says is no longer good."""
 
-    denials: list[Denial]
+    denials: list[DenylistEntry]
     sessions: dict[bytes, int]
     users: dict[str, int]
     tokens: dict[str, tuple[int, str]] = field(repr=False)
@@ -68,17 +68,17 @@ def restore_sqlite(url: str, source: Path, *, now: int, lifetime_s: int) -> Ende
     # The number of the store is that of the backup now.
     database.accept()
     if ended is None:
-        end_everything(database, now=now, lifetime_s=lifetime_s)
+        revoke_everything(database, now=now, lifetime_s=lifetime_s)
     else:
         _end(database, ended)
     database.close()
     return ended
 
 
-def end_everything(database: Database, *, now: int, lifetime_s: int) -> None:
+def revoke_everything(database: Database, *, now: int, lifetime_s: int) -> None:
     """End every session, and every JWT that was made up to now: nobody knows which of them were revoked."""
-    DenialRows(database).deny([all_up_to(now, now + lifetime_s)])
-    SessionRows(database).end_everyone(now)
+    DenylistRows(database).deny([all_up_to(now, now + lifetime_s)])
+    SessionRows(database).revoke_everyone(now)
 
 
 def _require_store(source: Path) -> None:
@@ -105,7 +105,7 @@ def _ended_in(url: str) -> Ended | None:
     if database.file is None or not database.file.is_file():
         return None
     try:
-        found = DenialRows(database).read(-1).found
+        found = DenylistRows(database).read(-1).found
         with database.read() as connection:
             ended = select(sessions.c.id_digest, sessions.c.ended).where(sessions.c.ended.is_not(None))
             dead = select(personal_tokens.c.id, personal_tokens.c.revoked, personal_tokens.c.reason)
@@ -147,7 +147,7 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _end(database: Database, ended: Ended) -> None:
-    DenialRows(database).deny(ended.denials)
+    DenylistRows(database).deny(ended.denials)
     rows = SessionRows(database)
     with database.write() as connection:
         for digest, moment in ended.sessions.items():
@@ -157,4 +157,4 @@ def _end(database: Database, ended: Ended) -> None:
             alive = (personal_tokens.c.id == token_id, personal_tokens.c.revoked.is_(None))
             connection.execute(update(personal_tokens).where(*alive).values(revoked=moment, reason=reason))
     for username, moment in ended.users.items():
-        rows.refuse_begun_before(username, moment)
+        rows.revoke_begun_before(username, moment)

@@ -13,13 +13,13 @@ import threading
 import time
 from collections.abc import Callable
 
-from compat_auth.authn.revocation_events import UNHEARD_S, Revocation, Revocations
+from compat_auth.authn.revocation_events import UNHEARD_S, RevocationEvent, RevocationEvents
 from compat_auth.concurrency.circuit_breaker import PATIENCE_S
 from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable, CompatAuthError
 from compat_auth.store.migration import open_store
-from compat_auth.store.tables.denylist import ALL_UP_TO, Denial, DenialRows, Reading
+from compat_auth.store.tables.denylist import ALL_UP_TO, DenylistEntry, DenylistRows, Reading
 from compat_auth.tokens.jose.unverified_claims import read_claimed
 
 # Where every revocation is heard, the store is looked at so seldom; else so often that a second is kept.
@@ -34,7 +34,7 @@ _TIDY_PAUSE_S = 60.0
 _log = logging.getLogger("compat_auth.denials")
 
 
-class Denials:
+class Denylist:
     """What is no longer good. Any thread may use it, `up_to_date` only the event loop.
 
     Args:
@@ -46,8 +46,8 @@ class Denials:
 
     def __init__(
         self,
-        rows: DenialRows,
-        revocations: Revocations,
+        rows: DenylistRows,
+        revocations: RevocationEvents,
         *,
         now: Callable[[], int] = unix_now,
         monotonic: Callable[[], float] = time.monotonic,
@@ -57,10 +57,10 @@ class Denials:
         self._now = now
         self._monotonic = monotonic
         self._lock = threading.Lock()
-        self._by_kind: dict[str, dict[str, Denial]] = {"jti": {}, "sub": {}, "digest": {}}
+        self._by_kind: dict[str, dict[str, DenylistEntry]] = {"jti": {}, "sub": {}, "digest": {}}
         # Until when each is kept, by the monotonic clock.
         self._kept_until: dict[tuple[str, str], float] = {}
-        self._lacking: list[Denial] = []
+        self._lacking: list[DenylistEntry] = []
         self._version = -1
         self._read_at = float("-inf")
         self._heard = 0
@@ -72,15 +72,15 @@ class Denials:
         revocations.listen(self._hear)
 
     @classmethod
-    def from_settings(cls, settings: Settings, revocations: Revocations) -> Denials:
+    def from_settings(cls, settings: Settings, revocations: RevocationEvents) -> Denylist:
         """Return the denials in `database_url`; it is opened at first use.
 
         Raises:
             ConfigError: The URL cannot work.
         """
-        return cls(DenialRows(open_store(settings.database_url.get_secret_value())), revocations)
+        return cls(DenylistRows(open_store(settings.database_url.get_secret_value())), revocations)
 
-    def deny(self, *what: Denial) -> None:
+    def deny(self, *what: DenylistEntry) -> None:
         """Refuse tokens from now on, here at once and everywhere within a second.
 
         Raises:
@@ -95,7 +95,7 @@ class Denials:
     def announce(self) -> None:
         """Let everybody know that the store has changed."""
         # It names no credential: nobody remembers a grant for these tokens, so nothing has to be forgotten.
-        self._revocations.announce(Revocation())
+        self._revocations.announce(RevocationEvent())
 
     @property
     def is_stale(self) -> bool:
@@ -192,7 +192,7 @@ class Denials:
             _log.warning("%d revocations that the store lacked are written back", len(lacking))
             self.announce()
 
-    def _add(self, found: list[Denial]) -> None:
+    def _add(self, found: list[DenylistEntry]) -> None:
         now, moment = self._now(), self._monotonic()
         if not found and moment - self._tidied < _TIDY_PAUSE_S:
             return
@@ -253,18 +253,18 @@ class Denials:
             # Whoever waits is told; where nobody does any more, nobody needs to be.
             reading.exception()
 
-    def _hear(self, revocation: Revocation | None) -> None:
+    def _hear(self, revocation: RevocationEvent | None) -> None:
         del revocation
         with self._lock:
             self._heard += 1
 
 
-def _stronger(one: Denial, other: Denial) -> Denial:
+def _stronger(one: DenylistEntry, other: DenylistEntry) -> DenylistEntry:
     expires, not_before = max(one.expires, other.expires), max(one.not_before, other.not_before)
-    return Denial(one.kind, one.key, expires, not_before)
+    return DenylistEntry(one.kind, one.key, expires, not_before)
 
 
-def _is_weaker(stored: Denial | None, known: Denial) -> bool:
+def _is_weaker(stored: DenylistEntry | None, known: DenylistEntry) -> bool:
     return stored is None or _stronger(stored, known) != stored
 
 

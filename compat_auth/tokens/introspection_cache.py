@@ -30,7 +30,7 @@ _MAX_SKEW_S = 30  # between replicas that share verdicts
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class IntrospectionResult:
     """What a source says about a token.
 
     Attributes:
@@ -44,7 +44,7 @@ class Verdict:
     reason: str = ""
 
 
-class VerdictStore(Protocol):
+class IntrospectionStore(Protocol):
     """Where verdicts are kept; the place to share them between replicas. Every method may be called from any thread.
 
     Attributes:
@@ -53,16 +53,16 @@ class VerdictStore(Protocol):
 
     digest_key: bytes
 
-    def load(self, digest: bytes) -> Verdict | None:
+    def load(self, digest: bytes) -> IntrospectionResult | None:
         """Return the verdict on the token of that digest, or None; it may have ended."""
         ...
 
-    def save(self, digest: bytes, verdict: Verdict) -> None:
+    def save(self, digest: bytes, verdict: IntrospectionResult) -> None:
         """Keep a verdict until it ends."""
         ...
 
 
-class MemoryVerdicts:
+class MemoryIntrospections:
     """Verdicts of one process, at most so many of each kind; the one not used for longest goes first.
 
     Attributes:
@@ -72,16 +72,16 @@ class MemoryVerdicts:
     def __init__(self, entries: int) -> None:
         self.digest_key = secrets.token_bytes(32)
         self._lock = threading.Lock()
-        self._yes: LRUCache[bytes, Verdict] = LRUCache(entries)
-        self._no: LRUCache[bytes, Verdict] = LRUCache(entries)
+        self._yes: LRUCache[bytes, IntrospectionResult] = LRUCache(entries)
+        self._no: LRUCache[bytes, IntrospectionResult] = LRUCache(entries)
 
-    def load(self, digest: bytes) -> Verdict | None:
+    def load(self, digest: bytes) -> IntrospectionResult | None:
         """Return the verdict on the token of that digest, or None; it may have ended."""
         with self._lock:
             # A no is looked for first: who has logged out stays out.
             return self._no.get(digest) or self._yes.get(digest)
 
-    def save(self, digest: bytes, verdict: Verdict) -> None:
+    def save(self, digest: bytes, verdict: IntrospectionResult) -> None:
         """Keep a verdict in the place of an older one."""
         with self._lock:
             kept, other = (self._no, self._yes) if verdict.claims is None else (self._yes, self._no)
@@ -89,7 +89,7 @@ class MemoryVerdicts:
             kept[digest] = verdict
 
 
-class VerdictCache:
+class IntrospectionCache:
     """Verdicts of one source; each token is asked about by one thread at a time. Any thread may call.
 
     Args:
@@ -103,7 +103,7 @@ class VerdictCache:
     def __init__(
         self,
         source: str,
-        store: VerdictStore,
+        store: IntrospectionStore,
         *,
         longest_s: float = math.inf,
         now: Callable[[], float] = time.time,
@@ -112,9 +112,9 @@ class VerdictCache:
         self._store = store
         self._longest_s = longest_s
         self._now = now
-        self._asking: SingleFlight[Verdict] = SingleFlight()
+        self._asking: SingleFlight[IntrospectionResult] = SingleFlight()
 
-    def judge(self, token: str, ask: Callable[[], Verdict], *, caller: str = "") -> Verdict:
+    def judge(self, token: str, ask: Callable[[], IntrospectionResult], *, caller: str = "") -> IntrospectionResult:
         """Return the verdict on a token: the one that is kept, or what `ask` returns.
 
         Args:
@@ -137,7 +137,7 @@ class VerdictCache:
             until: Seconds since the epoch; the token's own end, or later.
             reason: For the audit log.
         """
-        self._store.save(self._digest(token), Verdict(until, None, reason))
+        self._store.save(self._digest(token), IntrospectionResult(until, None, reason))
 
     def why_refused(self, token: str) -> str:
         """Return why a token is refused, as far as that is known without asking; "" where it is not."""
@@ -153,13 +153,13 @@ class VerdictCache:
         framed = len(self._source).to_bytes(4, "big") + self._source + token.encode()
         return blake2b(framed, key=self._store.digest_key, digest_size=32).digest()
 
-    def _load(self, digest: bytes) -> Verdict | None:
+    def _load(self, digest: bytes) -> IntrospectionResult | None:
         verdict = self._store.load(digest)
         if verdict is None or not 0 < verdict.ends_at - self._now() <= self._longest_s + _MAX_SKEW_S:
             return None
         return verdict
 
-    def _ask(self, digest: bytes, ask: Callable[[], Verdict]) -> Verdict:
+    def _ask(self, digest: bytes, ask: Callable[[], IntrospectionResult]) -> IntrospectionResult:
         # Whoever came while the flight before was landing finds its answer here.
         known = self._load(digest)
         if known is not None:
@@ -180,7 +180,7 @@ _PURPOSE = "verdicts"
 _NO, _YES = "compat_auth:no:", "compat_auth:yes:"
 
 
-class SharedVerdicts:
+class SharedIntrospections:
     """Verdicts in Redis, and in this process for when Redis is away. Any thread may use it.
 
     Args:
@@ -204,10 +204,10 @@ class SharedVerdicts:
         self.digest_key = boxes.digest_key
         self._connection = connection
         self._boxes = boxes
-        self._here = MemoryVerdicts(entries)
+        self._here = MemoryIntrospections(entries)
         self._now = now
 
-    def load(self, digest: bytes) -> Verdict | None:
+    def load(self, digest: bytes) -> IntrospectionResult | None:
         """Return the verdict on the token of that digest, or None; a no of any replica comes before a yes."""
         here = self._here.load(digest)
         if here is not None and here.claims is None and self._now() < here.ends_at:
@@ -224,7 +224,7 @@ class SharedVerdicts:
                 return verdict
         return here
 
-    def save(self, digest: bytes, verdict: Verdict) -> None:
+    def save(self, digest: bytes, verdict: IntrospectionResult) -> None:
         """Keep a verdict until it ends; a yes does not take the place of a no."""
         self._here.save(digest, verdict)
         left_ms = math.floor((verdict.ends_at - self._now()) * 1000)
@@ -239,15 +239,15 @@ class SharedVerdicts:
         except BackendUnavailable as error:
             logger.info("%s; a verdict is not shared", error)
 
-    def _open(self, key: str, box: bytes | None) -> Verdict | None:
+    def _open(self, key: str, box: bytes | None) -> IntrospectionResult | None:
         content = None if box is None else self._boxes.open(box, belongs_to=key.encode())
         if content is None:
             return None
         ends_at, claims, reason = cast("tuple[float, dict[str, Any] | None, str]", json.loads(content))
-        return Verdict(ends_at, claims, reason)
+        return IntrospectionResult(ends_at, claims, reason)
 
 
-def open_verdicts(settings: Settings, entries: int) -> VerdictStore:
+def open_introspections(settings: Settings, entries: int) -> IntrospectionStore:
     """Return where verdicts are kept: in this process, and in Redis where `redis_url` names one.
 
     Raises:
@@ -255,9 +255,9 @@ def open_verdicts(settings: Settings, entries: int) -> VerdictStore:
     """
     url = settings.redis_url.get_secret_value()
     if not url:
-        return MemoryVerdicts(entries)
+        return MemoryIntrospections(entries)
     boxes = SealedBoxes(sharing_secrets(settings), _PURPOSE)
-    return SharedVerdicts(RedisConnection(url), boxes, entries)
+    return SharedIntrospections(RedisConnection(url), boxes, entries)
 
 
 def _keys(digest: bytes) -> tuple[str, str]:

@@ -9,14 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.concurrency.clock import unix_now
 from compat_auth.credentials import Credential
 from compat_auth.errors import BackendUnavailable, CompatAuthError, InvalidToken
 from compat_auth.identity import Identity, Token
 from compat_auth.store.schema import JTI_LENGTH
-from compat_auth.store.tables.denylist import Denial, IssuedToken
-from compat_auth.tokens.denylist import Denials, digest_of, signed_digest
+from compat_auth.store.tables.denylist import DenylistEntry, IssuedToken
+from compat_auth.tokens.denylist import Denylist, digest_of, signed_digest
 from compat_auth.tokens.jose.registered_claims import CLOCK_SKEW_S
 from compat_auth.tokens.jose.unverified_claims import ClaimedToken, claimed_in, read_claimed, read_payload
 from compat_auth.tokens.strategies import Kind, Strategy
@@ -75,7 +75,7 @@ class KnownToken:
 
 
 @dataclass(frozen=True, slots=True)
-class GivenTokens:
+class IssuedTokens:
     """Any thread may call; every method may raise BackendUnavailable.
 
     Attributes:
@@ -89,8 +89,8 @@ class GivenTokens:
     """
 
     strategy: Strategy
-    lookup: Lookup
-    denials: Denials
+    lookup: UserLookup
+    denials: Denylist
     read: ReadToken
     sub_is_username: bool
     login: Logout | None
@@ -169,7 +169,7 @@ class GivenTokens:
             until: Its end, in seconds since the epoch; None where it is not known.
         """
         end = until if until is not None else self.now() + MAX_LIFETIME_S
-        self.denials.deny(Denial("digest", signed_digest(token), end + CLOCK_SKEW_S))
+        self.denials.deny(DenylistEntry("digest", signed_digest(token), end + CLOCK_SKEW_S))
 
     def end(self, *, tokens: Iterable[str], credential_id: str) -> None:
         """Take back what a session leaves behind: JWTs that the browser holds, and those that were made from it."""
@@ -183,12 +183,14 @@ class GivenTokens:
             if made:
                 self._finish(made)
 
-    def end_all(self, identity: Identity) -> None:
+    def revoke_all(self, identity: Identity) -> None:
         """Take back every JWT of a user: those that we have given, and all others by the user's `sub`."""
         now = self.now()
         given = self.denials.rows.deny_given_to(identity.username, now)
         subjects = {token.subject for token in given} | self._subjects_of(identity)
-        self.denials.rows.deny(Denial("sub", subject, now + MAX_LIFETIME_S, now) for subject in subjects if subject)
+        self.denials.rows.deny(
+            DenylistEntry("sub", subject, now + MAX_LIFETIME_S, now) for subject in subjects if subject
+        )
         self._finish(given)
 
     def is_of(self, known: KnownToken, identity: Identity) -> bool:
@@ -246,11 +248,15 @@ def _name_of(claims: ClaimedToken, token: str) -> str:
     return claims.jti if 0 < len(claims.jti) <= JTI_LENGTH else digest_of(token).hex()
 
 
-def _denial_of(claims: ClaimedToken, token: str) -> Denial:
+def _denial_of(claims: ClaimedToken, token: str) -> DenylistEntry:
     # The upstream's clock may be behind ours.
     expires = (unix_now() + MAX_LIFETIME_S if claims.expires is None else claims.expires) + CLOCK_SKEW_S
     name = _name_of(claims, token)
-    return Denial("jti", name, expires) if name == claims.jti else Denial("digest", signed_digest(token), expires)
+    return (
+        DenylistEntry("jti", name, expires)
+        if name == claims.jti
+        else DenylistEntry("digest", signed_digest(token), expires)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ _ENTRIES = 10_000
 YOUNG_S = 10
 
 
-class RefusedTokens:
+class UpstreamRefusals:
     """The last ten thousand. Any thread may use it.
 
     Args:

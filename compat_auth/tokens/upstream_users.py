@@ -92,5 +92,5 @@ class UpstreamUsers:
                 f"upstream: answered {status} when {administrator.username!r} was to add a user with role {user.role!r}"
             )
         reason = f"added with role {user.role!r} in the name of {administrator.username!r}"
-        audit.record(audit.Verdict("create", administrator.backend, user.username, reason, "POST", USERS_PATH, ""))
+        audit.record(audit.AuditEvent("create", administrator.backend, user.username, reason, "POST", USERS_PATH, ""))
         return True

@@ -10,7 +10,7 @@ from compat_auth.errors import CompatAuthError
 from compat_auth.http.browser.redirects import safe_next
 from compat_auth.outcome import Accept, Outcome
 from compat_auth.web.forms import FormToken
-from compat_auth.web.login_completion import Arrival, is_limited
+from compat_auth.web.login_completion import LoginCompletion, is_limited
 from compat_auth.web.page import MAX_NAME, here, is_too_large, record, render_page
 from compat_auth.web.throttling import LoginAttempts
 
@@ -32,7 +32,7 @@ class LoginPage:
         self,
         chain: Chain,
         form_token: FormToken,
-        arrival: Arrival,
+        arrival: LoginCompletion,
         ways: tuple[tuple[str, str], ...],
         *,
         workers: int = 1,

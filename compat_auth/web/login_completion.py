@@ -79,7 +79,7 @@ class UpstreamCookie:
             set_cookie(answer, self.name, "", 0, path=here("/"))
 
 
-class Arrival:
+class LoginCompletion:
     """Lets people in.
 
     Args:

@@ -45,7 +45,7 @@ class LogoutPage:
             if request.form.get("everywhere"):
                 live = live_sessions_of(flask.current_app)
                 assert live is not None  # noqa: S101  # for the type checkers: there is a session
-                live.end_all(session.username)
+                live.revoke_all(session.username)
             record("logout", session.username, "everywhere" if request.form.get("everywhere") else "")
         elif source_forgery("", ""):
             # Another site's form brings no cookie, so nobody knows here who is logged in. The page itself does.
@@ -109,7 +109,7 @@ class Leftovers(Protocol):
         """Take back these tokens, and those that were made from a credential."""
         ...
 
-    def end_all(self, identity: Identity) -> None:
+    def revoke_all(self, identity: Identity) -> None:
         """Take back every token of a user."""
         ...
 
@@ -136,12 +136,12 @@ def end_leftovers(cookie_name: str, session: Session | None, *, everywhere: bool
     tokens = flask.request.cookies.getlist(cookie_name)[:_MAX_COOKIES] if cookie_name else []
     leftovers.end(tokens=tokens, credential_id="" if session is None else credential_id_of(session))
     if everywhere and session is not None:
-        leftovers.end_all(
+        leftovers.revoke_all(
             Identity(session.username, session.backend, subject=session.subject, directory=session.directory)
         )
 
 
-def end_made_from(credential_id: str) -> None:
+def revoke_made_from(credential_id: str) -> None:
     """Take back what was made from a session that another browser has.
 
     Raises:

@@ -9,7 +9,7 @@ from flask import Response, request
 from compat_auth.authn.session_cookie import RENEWAL_PART, Session
 from compat_auth.authn.session_registry import LiveSessions, credential_id_of_digest
 from compat_auth.store.tables.sessions import digest_of
-from compat_auth.web.logout import end_made_from
+from compat_auth.web.logout import revoke_made_from
 from compat_auth.web.page import Account, here, record, redirect, render_account, show_message
 
 PATH = "sessions"
@@ -52,7 +52,7 @@ class SessionPage:
             digest = b""
         if digest not in self._live.list_live(session.username):
             return show_message(session, 404, "There is no such session of yours. It may have ended already.")
-        end_made_from(credential_id_of_digest(digest))
-        self._live.end_by_digest(session.username, digest)
+        revoke_made_from(credential_id_of_digest(digest))
+        self._live.revoke_by_digest(session.username, digest)
         record("logout", session.username, "another session")
         return redirect(here(f"{self._prefix}{PATH}?done=ended"))

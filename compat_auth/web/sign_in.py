@@ -13,7 +13,7 @@ from compat_auth.guard import request_credential
 from compat_auth.http.browser.redirects import safe_next
 from compat_auth.outcome import Accept, Outcome
 from compat_auth.sign_in import CredentialSignIn, RedirectSignIn
-from compat_auth.web.login_completion import Arrival, is_limited
+from compat_auth.web.login_completion import LoginCompletion, is_limited
 from compat_auth.web.page import comes_from_another_site, here, record, redirect, render_page
 from compat_auth.web.sign_in_state import AttemptCookie
 
@@ -31,7 +31,7 @@ class SignInPages:
         arrival: Lets people in.
     """
 
-    def __init__(self, offered: OfferedSignIn, prefix: str, attempts: AttemptCookie, arrival: Arrival) -> None:
+    def __init__(self, offered: OfferedSignIn, prefix: str, attempts: AttemptCookie, arrival: LoginCompletion) -> None:
         self._backend = offered.backend
         self._way = offered.way
         self._prefix = prefix

@@ -20,7 +20,7 @@ from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_
 from compat_auth.sign_in import NAME_PATTERN
 from compat_auth.web.forms import FormToken
 from compat_auth.web.login import LoginPage
-from compat_auth.web.login_completion import Arrival, UpstreamCookie
+from compat_auth.web.login_completion import LoginCompletion, UpstreamCookie
 from compat_auth.web.logout import LogoutPage, show_session
 from compat_auth.web.page import COPY_SCRIPT, COPY_SCRIPT_FILE, STYLE, STYLE_FILE, Account, here, protect, record
 from compat_auth.web.session_page import SessionPage
@@ -70,7 +70,7 @@ def own_cookie_names(cookie: SessionCookie) -> tuple[str, ...]:
 class _Site:
     def __init__(self, settings: Settings, chain: Chain, live: LiveSessions, tokens: PersonalTokens | None) -> None:
         upstream_cookie, cookie = UpstreamCookie(settings), settings.session.cookie_name
-        arrival, attempts = Arrival(chain, upstream_cookie), AttemptCookie(settings, f"{cookie}{_ATTEMPT}")
+        arrival, attempts = LoginCompletion(chain, upstream_cookie), AttemptCookie(settings, f"{cookie}{_ATTEMPT}")
         ways = [SignInPages(offered, settings.prefix, attempts, arrival) for offered in chain.sign_ins()]
         _require_own_names(ways)
         buttons = tuple((way.path, way.label) for way in ways)

@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 from cachetools import LRUCache
 
-from compat_auth.concurrency.rate_limit import Tally, Tries, Try, network_of, share_of
+from compat_auth.concurrency.rate_limit import RateLimit, Tries, Try, network_of, share_of
 from compat_auth.errors import TooManyRequests
 
 PER_CLIENT = 20
@@ -29,8 +29,8 @@ class LoginAttempts:
     """
 
     def __init__(self, workers: int = 1, now: Callable[[], float] = time.monotonic) -> None:
-        self._of_client = Tally(share_of(PER_CLIENT, workers), now)
-        self._of_user = Tally(share_of(PER_USER, workers), now)
+        self._of_client = RateLimit(share_of(PER_CLIENT, workers), now)
+        self._of_user = RateLimit(share_of(PER_USER, workers), now)
         self._lock = threading.Lock()
         self._known: LRUCache[tuple[str, str], None] = LRUCache(_KNOWN)
 
@@ -71,7 +71,7 @@ class TokenAttempts:
 
     def __init__(self, failures: int, tokens: int, workers: int = 1, now: Callable[[], float] = time.monotonic) -> None:
         self._failures = Tries(share_of(failures, workers), "too many wrong credentials from this address", now)
-        self._tokens = Tally(share_of(tokens, workers), now)
+        self._tokens = RateLimit(share_of(tokens, workers), now)
 
     @asynccontextmanager
     async def one(self, client: str) -> AsyncGenerator[Try]:

@@ -36,7 +36,7 @@ def scripts_below(heading: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Entry:
     """A gateway that knows every kind of login, and where a script finds its secrets."""
 
     url: str
@@ -50,7 +50,7 @@ def door(
     kdc: Kdc,
     google: OpenIdProvider,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Door]:
+) -> Iterator[Entry]:
     folder = tmp_path_factory.mktemp("clients")
     settings = {
         "auth_backends": ["basic_auth", "kerberos", "google_openid", "personal_token"],
@@ -77,7 +77,7 @@ def door(
             "Kerberos": Tickets(kdc).environ("jürgen"),
             "google": {"GOOGLE_APPLICATION_CREDENTIALS": str(service_account(folder, f"{accounts.url}/token"))},
         }
-        yield Door(started.url.replace("127.0.0.1", "localhost"), environments)
+        yield Entry(started.url.replace("127.0.0.1", "localhost"), environments)
 
 
 def service_account(folder: Path, token_uri: str) -> Path:
@@ -104,7 +104,7 @@ def test_the_page_shows_four_kinds_of_login_and_two_libraries() -> None:
 
 @pytest.mark.parametrize("library", ["requests", "httpx"])
 @pytest.mark.parametrize("kind", ["Password", "AIRFLOW_TOKEN", "Kerberos", "google"])
-def test_a_script_of_the_page_reads_the_dags(door: Door, kind: str, library: str) -> None:
+def test_a_script_of_the_page_reads_the_dags(door: Entry, kind: str, library: str) -> None:
     (login,) = (script for script in scripts_below("What to log in with") if kind in script)
     (use,) = scripts_below(library)
     script = (login + use).replace("https://airflow.example.com", door.url) + PRINT
@@ -116,7 +116,7 @@ def test_a_script_of_the_page_reads_the_dags(door: Door, kind: str, library: str
 
 
 def test_airflow_itself_refuses_a_jwt_that_a_logout_has_taken_back(
-    door: Door, airflow_fab: Airflow3, tmp_path: Path
+    door: Entry, airflow_fab: Airflow3, tmp_path: Path
 ) -> None:
     home = {"XDG_CONFIG_HOME": str(tmp_path)}
     login = shell("login", door.url, "--user", "alice", "--secret-stdin", "--keep-in", "file", environment=home)

@@ -15,13 +15,13 @@ import pytest
 from click.testing import CliRunner
 
 from compat_auth.app import create_app
-from compat_auth.authn.revocation_events import Revocations
+from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.cli import commands
 from compat_auth.cli.demo_upstream import BackgroundServer
 from compat_auth.config import parse_settings
 from compat_auth.gateway.server.server import bind_socket
 from compat_auth.http.asgi import Receive, Scope, Send, respond
-from compat_auth.personal_tokens.request import Wish
+from compat_auth.personal_tokens.request import TokenWish
 from compat_auth.personal_tokens.service import PersonalTokens
 from support.peers.process import free_port
 from support.peers.proxies import StartProxy, start_caddy, start_nginx
@@ -91,8 +91,8 @@ def limited(tmp_path: Path, ports: tuple[int, int, int]) -> str:
         "basic_auth": {"directories": ["htpasswd"]},
         "htpasswd": {"file": str(tmp_path / "users")},
     }
-    tokens = PersonalTokens.from_settings(parse_settings(settings, origin="test"), Revocations())
-    return f"Bearer {tokens.create('alice', Wish('x', ('GET /api/x',)), by='alice').text}"
+    tokens = PersonalTokens.from_settings(parse_settings(settings, origin="test"), RevocationEvents())
+    return f"Bearer {tokens.create('alice', TokenWish('x', ('GET /api/x',)), by='alice').text}"
 
 
 @pytest.fixture(params=["nginx", "caddy"])

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from compat_auth.authn.passwords.hash_pool import HashPool
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.backend import Backend
 from compat_auth.directory import DirectoryUser
 from compat_auth.testing import BackendContract, Headers
@@ -39,7 +39,7 @@ class Known:
 
 
 STRIPPED = Principals(frozenset(), parse_mapping("strip_realm"))
-KNOWN = Lookup((Known(),))
+KNOWN = UserLookup((Known(),))
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused
 from compat_auth.errors import BackendUnavailable, Overloaded
 from compat_auth_backends.directories.kinit import KinitDirectory
@@ -32,7 +32,7 @@ def keytab(kdc: Kdc) -> Path:
 def directory_of(keytab: Path, *, realms: tuple[str, ...] = (), timeout_s: float = 10) -> KinitDirectory:
     acceptor = Acceptor(keytab, ("HTTP",), replay_cache=keytab.parent / "kinit-replays")
     principals = Principals(frozenset(realms), parse_mapping("strip_realm"))
-    return KinitDirectory(acceptor, principals, Lookup(()), timeout_s=timeout_s)
+    return KinitDirectory(acceptor, principals, UserLookup(()), timeout_s=timeout_s)
 
 
 @pytest.mark.parametrize("user", ["alice", "jürgen"])

@@ -13,7 +13,7 @@ from compat_auth.airflow.v1.catalog import ROUTER
 from compat_auth.airflow.v1.driver import Request, plan
 from compat_auth.airflow.v1.messages import Answer, Call
 from compat_auth.airflow.v1.problems import V1Problem
-from compat_auth.airflow.v1.upstream_facts import Facts
+from compat_auth.airflow.v1.upstream_facts import UpstreamFacts
 from support.peers import seed
 from support.peers.airflows import Airflow3
 from support.peers.fab import exchange, shared_secret
@@ -151,7 +151,7 @@ def calls_of(airflow: Airflow3, bearer: str, pair: Pair) -> Iterator[Call]:
     )
     asked = Request(pair.method, path, query, body, "application/json", pair.headers.get("Accept", ""))
     try:
-        _, steps = plan(ROUTER, asked, Facts())
+        _, steps = plan(ROUTER, asked, UpstreamFacts())
         made = next(steps)
         while True:
             yield made

@@ -32,7 +32,7 @@ FRONT_SECRET = "a-secret-of-the-front-proxy-alone-0123456789"
 
 
 @dataclass(frozen=True, slots=True)
-class Door:
+class Entry:
     """A gateway, its configuration, and the Airflow behind it."""
 
     gateway: Gateway
@@ -59,7 +59,7 @@ def door(
     airflow_fab: Airflow3,
     gateway: StartGateway,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Door:
+) -> Entry:
     folder: Path = tmp_path_factory.mktemp("personal-tokens")
     settings: dict[str, Any] = {
         "auth_backends": ["basic_auth", "personal_token"],
@@ -80,10 +80,10 @@ def door(
         settings["personal_tokens"]["pepper"] = "a-pepper-of-more-than-32-bytes-0123456789"
     config = folder / "compat_auth.toml"
     config.write_text(toml(settings), encoding="utf-8")
-    return Door(gateway(settings), str(config), airflow_fab)
+    return Entry(gateway(settings), str(config), airflow_fab)
 
 
-def test_curl_reads_airflow_s_dags_with_a_token_in_every_way(door: Door) -> None:
+def test_curl_reads_airflow_s_dags_with_a_token_in_every_way(door: Entry) -> None:
     token = door.create("curl")
     url = f"{door.gateway.url}/api/v2/dags"
 
@@ -100,7 +100,7 @@ def test_curl_reads_airflow_s_dags_with_a_token_in_every_way(door: Door) -> None
     assert another.status == 401
 
 
-def test_whoami_tells_owner_scopes_and_end_whatever_the_scopes_are(door: Door) -> None:
+def test_whoami_tells_owner_scopes_and_end_whatever_the_scopes_are(door: Entry) -> None:
     token = door.create("whoami", "POST /nothing")
 
     who = curl("-H", f"Authorization: Bearer {token}", f"{door.gateway.url}/compat-auth/whoami").json()
@@ -112,7 +112,7 @@ def test_whoami_tells_owner_scopes_and_end_whatever_the_scopes_are(door: Door) -
     assert door.ask(token, "/api/v2/dags") == 403
 
 
-def test_scopes_are_enforced_however_the_request_is_spelled(door: Door) -> None:
+def test_scopes_are_enforced_however_the_request_is_spelled(door: Entry) -> None:
     read, trigger = door.create("read", "read"), door.create("trigger", "trigger")
     one = door.create("one", "GET /api/v2/dags/{dag_id}")
     run = {"logical_date": None}
@@ -130,7 +130,7 @@ def test_scopes_are_enforced_however_the_request_is_spelled(door: Door) -> None:
 
 
 @pytest.mark.parametrize("by_command", [False, True], ids=["over HTTP", "by a command"])
-def test_airflow_itself_refuses_a_jwt_that_was_made_from_a_revoked_token(door: Door, by_command: bool) -> None:
+def test_airflow_itself_refuses_a_jwt_that_was_made_from_a_revoked_token(door: Entry, by_command: bool) -> None:
     token, airflow = door.create(f"exchanged {by_command}"), door.airflow.url
     made = call("POST", f"{door.gateway.url}/auth/token", headers={"Authorization": f"Bearer {token}"}).json()
     headers = {"Authorization": f"Bearer {made['access_token']}"}
@@ -145,7 +145,7 @@ def test_airflow_itself_refuses_a_jwt_that_was_made_from_a_revoked_token(door: D
     assert call("GET", f"{airflow}/api/v2/dags", headers=headers).status_code == 403
 
 
-def test_scopes_are_enforced_where_a_front_proxy_asks(door: Door) -> None:
+def test_scopes_are_enforced_where_a_front_proxy_asks(door: Entry) -> None:
     token = door.create("front", "read")
 
     def status(method: str, **more: str) -> int:
@@ -157,7 +157,7 @@ def test_scopes_are_enforced_where_a_front_proxy_asks(door: Door) -> None:
     assert status("GET", **{"X-HTTP-Method-Override": "DELETE"}) == 403
 
 
-def test_a_token_that_another_process_revokes_is_refused_within_the_bound(door: Door) -> None:
+def test_a_token_that_another_process_revokes_is_refused_within_the_bound(door: Entry) -> None:
     token = door.create("revoked")
     assert door.ask(token, "/api/v2/dags") == 200
 
@@ -172,7 +172,7 @@ def test_a_token_that_another_process_revokes_is_refused_within_the_bound(door: 
     assert 'error="invalid_token"' in ",".join(answer.all("www-authenticate"))
 
 
-def test_a_token_is_made_used_listed_and_revoked_over_http(door: Door) -> None:
+def test_a_token_is_made_used_listed_and_revoked_over_http(door: Entry) -> None:
     made = door.gateway.post(TOKENS, auth=ADMIN, json={"name": f"api-{uuid.uuid4().hex}", "scopes": ["read"]}).json()
     before = door.ask(made["token"], "/api/v2/dags")
     itself = door.ask(made["token"], TOKENS)
@@ -190,7 +190,7 @@ def test_a_token_is_made_used_listed_and_revoked_over_http(door: Door) -> None:
     assert sum(shown["uses"].values()) >= 1
 
 
-def test_an_owner_whom_airflow_has_disabled_stays_out(door: Door) -> None:
+def test_an_owner_whom_airflow_has_disabled_stays_out(door: Entry) -> None:
     token = door.create("disabled", user="viewer")
     assert door.ask(token, "/api/v2/dags") == 200
 
@@ -202,7 +202,7 @@ def test_an_owner_whom_airflow_has_disabled_stays_out(door: Door) -> None:
     assert (refused, door.ask(token, "/api/v2/dags")) == (401, 200)
 
 
-def test_a_later_user_of_the_name_does_not_inherit(door: Door) -> None:
+def test_a_later_user_of_the_name_does_not_inherit(door: Entry) -> None:
     name = f"temp{uuid.uuid4().hex[:8]}"
     with added_user(door.airflow, name, "pässwörd", f"{name}@example.org"):
         token = door.create("temp", user=name)
@@ -219,7 +219,7 @@ def test_a_later_user_of_the_name_does_not_inherit(door: Door) -> None:
     assert (before, gone, inherited) == (200, 401, 401)
 
 
-def test_a_role_account_comes_in_as_the_user_that_airflow_knows(door: Door) -> None:
+def test_a_role_account_comes_in_as_the_user_that_airflow_knows(door: Entry) -> None:
     name = f"robot{uuid.uuid4().hex[:8]}"
     with added_user(door.airflow, name, "nobody-knows-it", f"{name}@example.org"):
         run_compat_auth("users", "add", name, "--role-account", "--group", "role:Admin", "--config", door.config)
@@ -233,7 +233,7 @@ def test_a_role_account_comes_in_as_the_user_that_airflow_knows(door: Door) -> N
     assert (who["username"], who["role_account"]) == (name, True)
 
 
-def test_nothing_of_a_token_is_in_the_log(door: Door) -> None:
+def test_nothing_of_a_token_is_in_the_log(door: Entry) -> None:
     token = door.create("log")
     for path in ("/api/v2/dags", "/compat-auth/whoami", "/nowhere"):
         door.ask(token, path)

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from compat_auth.authn.revocation_events import UNHEARD_S, Revocation, Revocations
+from compat_auth.authn.revocation_events import UNHEARD_S, RevocationEvent, RevocationEvents
 from compat_auth.crypto.aead import SealedBoxes
 from compat_auth.errors import BackendUnavailable
 from compat_auth.store.redis.client import PAUSE_S, RedisConnection
 from compat_auth.store.redis.pubsub import RedisChannel
-from compat_auth.tokens.introspection_cache import SharedVerdicts, Verdict, VerdictCache
+from compat_auth.tokens.introspection_cache import IntrospectionCache, IntrospectionResult, SharedIntrospections
 from support.peers.authority import Authority
 from support.peers.redis_server import RedisServer
 
@@ -30,9 +30,9 @@ class Process:
 
     def __init__(self, url: str, secrets: tuple[str, ...] = SECRETS) -> None:
         self.channel = RedisChannel(RedisConnection(url), SealedBoxes(secrets, "revocations"))
-        self.revocations = Revocations(self.channel)
-        self.heard: list[Revocation | None] = []
-        self.messages: list[Revocation | None] = []
+        self.revocations = RevocationEvents(self.channel)
+        self.heard: list[RevocationEvent | None] = []
+        self.messages: list[RevocationEvent | None] = []
         self.revocations.listen(self.heard.append)
         self._take, self.channel._take = self.channel._take, self._record  # type: ignore[method-assign]
 
@@ -71,8 +71,8 @@ def start(redis_server: RedisServer) -> Iterator[Start]:
         process.channel.close()
 
 
-def verdicts_of(url: str, secrets: tuple[str, ...] = SECRETS) -> SharedVerdicts:
-    return SharedVerdicts(RedisConnection(url), SealedBoxes(secrets, "verdicts"), 100)
+def verdicts_of(url: str, secrets: tuple[str, ...] = SECRETS) -> SharedIntrospections:
+    return SharedIntrospections(RedisConnection(url), SealedBoxes(secrets, "verdicts"), 100)
 
 
 class Source:
@@ -82,29 +82,29 @@ class Source:
         self.claims = claims or {"sub": "zoë"}
         self.asked = 0
 
-    def __call__(self) -> Verdict:
+    def __call__(self) -> IntrospectionResult:
         self.asked += 1
-        return Verdict(time.time() + 60, self.claims)
+        return IntrospectionResult(time.time() + 60, self.claims)
 
 
 def test_what_one_process_revokes_all_hear_well_within_a_second(start: Start) -> None:
     one, other = start().listens(), start().listens()
 
-    one.revocations.announce(Revocation("zoë", "pat:1"))
+    one.revocations.announce(RevocationEvent("zoë", "pat:1"))
     took_s = other.wait_until(lambda: bool(other.heard))
 
-    assert other.heard == [Revocation("zoë", "pat:1")]
-    assert one.heard[0] == Revocation("zoë", "pat:1")
+    assert other.heard == [RevocationEvent("zoë", "pat:1")]
+    assert one.heard[0] == RevocationEvent("zoë", "pat:1")
     assert took_s < UNHEARD_S / 2
 
 
 def test_a_process_that_only_announces_is_heard_and_starts_no_thread(start: Start) -> None:
     command, server = start(), start().listens()
 
-    command.revocations.announce(Revocation(credential_id="pat:1"))
+    command.revocations.announce(RevocationEvent(credential_id="pat:1"))
     server.wait_until(lambda: bool(server.heard))
 
-    assert server.heard == [Revocation(credential_id="pat:1")]
+    assert server.heard == [RevocationEvent(credential_id="pat:1")]
     assert command.channel._pid == 0
 
 
@@ -154,12 +154,12 @@ def test_a_revocation_that_could_not_be_sent_is_made_up_for(start: Start, redis_
 
     with redis_server.frozen():
         began = time.monotonic()
-        one.revocations.announce(Revocation("zoë"))
+        one.revocations.announce(RevocationEvent("zoë"))
         took_s = time.monotonic() - began
     one.wait_until(lambda: one.revocations.hears_all)
     other.wait_until(lambda: None in other.messages)
 
-    assert one.heard[0] == Revocation("zoë")
+    assert one.heard[0] == RevocationEvent("zoë")
     assert took_s < 3
 
 
@@ -168,14 +168,14 @@ def test_a_revocation_soon_after_an_outage_is_known_long_before_requests_ask_red
 ) -> None:
     one, other = start().listens(), start().listens()
     with redis_server.away():
-        one.revocations.announce(Revocation("zoë"))
+        one.revocations.announce(RevocationEvent("zoë"))
     one.wait_until(lambda: one.revocations.hears_all)
     other.wait_until(lambda: other.revocations.hears_all)
 
-    one.revocations.announce(Revocation("anna"))
+    one.revocations.announce(RevocationEvent("anna"))
     took_s = other.wait_until(lambda: bool(other.messages))
 
-    assert other.messages[0] in (None, Revocation("anna"))
+    assert other.messages[0] in (None, RevocationEvent("anna"))
     assert took_s < PAUSE_S / 2
 
 
@@ -189,15 +189,15 @@ def test_a_child_of_a_fork_listens_for_itself(start: Start) -> None:
         try:
             parent.listens()
             os.write(writing, b"l")
-            parent.wait_until(lambda: Revocation("zoë") in parent.heard)
+            parent.wait_until(lambda: RevocationEvent("zoë") in parent.heard)
             os.write(writing, b"h")
         finally:
             os._exit(0)
     listens = os.read(reading, 1)
-    other.revocations.announce(Revocation("zoë"))
+    other.revocations.announce(RevocationEvent("zoë"))
     hears = os.read(reading, 1)
     os.waitpid(child, 0)
-    parent.wait_until(lambda: Revocation("zoë") in parent.heard)
+    parent.wait_until(lambda: RevocationEvent("zoë") in parent.heard)
 
     assert (listens, hears) == (b"l", b"h")
 
@@ -208,7 +208,7 @@ def test_a_process_with_another_secret_is_not_believed_but_makes_others_forget(
     ours, stranger = start().listens(), start(OTHER_SECRETS)
 
     for _ in range(3):
-        stranger.revocations.announce(Revocation("zoë"))
+        stranger.revocations.announce(RevocationEvent("zoë"))
     ours.wait_until(lambda: len(ours.heard) == 3)
 
     assert ours.heard == [None] * 3
@@ -218,17 +218,17 @@ def test_a_process_with_another_secret_is_not_believed_but_makes_others_forget(
 def test_during_a_rotation_old_and_new_secret_understand_each_other(start: Start) -> None:
     new_first, old_first = start((*OTHER_SECRETS, *SECRETS)).listens(), start((*SECRETS, *OTHER_SECRETS)).listens()
 
-    new_first.revocations.announce(Revocation("a"))
+    new_first.revocations.announce(RevocationEvent("a"))
     old_first.wait_until(lambda: bool(old_first.heard))
-    old_first.revocations.announce(Revocation("b"))
-    new_first.wait_until(lambda: Revocation("b") in new_first.heard)
+    old_first.revocations.announce(RevocationEvent("b"))
+    new_first.wait_until(lambda: RevocationEvent("b") in new_first.heard)
 
-    assert old_first.heard[0] == Revocation("a")
+    assert old_first.heard[0] == RevocationEvent("a")
 
 
 def test_replicas_ask_a_source_once(redis_server: RedisServer) -> None:
     source = Source()
-    replicas = [VerdictCache("issuer", verdicts_of(redis_server.url)) for _ in range(3)]
+    replicas = [IntrospectionCache("issuer", verdicts_of(redis_server.url)) for _ in range(3)]
 
     answers = [replica.judge("token-once", source) for replica in replicas]
 
@@ -238,7 +238,7 @@ def test_replicas_ask_a_source_once(redis_server: RedisServer) -> None:
 
 def test_a_logout_on_one_replica_is_a_refusal_on_all(redis_server: RedisServer) -> None:
     source = Source()
-    one, other = (VerdictCache("issuer", verdicts_of(redis_server.url)) for _ in range(2))
+    one, other = (IntrospectionCache("issuer", verdicts_of(redis_server.url)) for _ in range(2))
     for replica in (one, other):
         replica.judge("token-out", source)
 
@@ -248,15 +248,15 @@ def test_a_logout_on_one_replica_is_a_refusal_on_all(redis_server: RedisServer) 
 
 
 def test_an_answer_that_comes_after_the_logout_does_not_undo_it(redis_server: RedisServer) -> None:
-    one, other = (VerdictCache("issuer", verdicts_of(redis_server.url)) for _ in range(2))
+    one, other = (IntrospectionCache("issuer", verdicts_of(redis_server.url)) for _ in range(2))
 
-    def say_yes_while_another_replica_logs_out() -> Verdict:
+    def say_yes_while_another_replica_logs_out() -> IntrospectionResult:
         other.refuse("token-late", until=time.time() + 60, reason="logged out")
-        return Verdict(time.time() + 60, {"sub": "zoë"})
+        return IntrospectionResult(time.time() + 60, {"sub": "zoë"})
 
     one.judge("token-late", say_yes_while_another_replica_logs_out)
 
-    for replica in (one, other, VerdictCache("issuer", verdicts_of(redis_server.url))):
+    for replica in (one, other, IntrospectionCache("issuer", verdicts_of(redis_server.url))):
         assert replica.judge("token-late", Source()).claims is None
 
 
@@ -265,7 +265,7 @@ def test_without_redis_a_replica_answers_from_its_own_memory_and_does_not_wait_f
     redis_server: RedisServer, trouble: str
 ) -> None:
     source = Source()
-    cache = VerdictCache("issuer", verdicts_of(redis_server.url))
+    cache = IntrospectionCache("issuer", verdicts_of(redis_server.url))
     cache.judge("token-known", source)
 
     with redis_server.away() if trouble == "away" else redis_server.frozen():
@@ -282,7 +282,7 @@ def test_without_redis_a_replica_answers_from_its_own_memory_and_does_not_wait_f
 
 def test_when_redis_is_back_verdicts_are_shared_again_without_a_restart(redis_server: RedisServer) -> None:
     source = Source()
-    one, other = (VerdictCache("issuer", verdicts_of(redis_server.url)) for _ in range(2))
+    one, other = (IntrospectionCache("issuer", verdicts_of(redis_server.url)) for _ in range(2))
     with redis_server.away():
         one.judge("token-before", source)
     time.sleep(PAUSE_S)
@@ -295,7 +295,7 @@ def test_when_redis_is_back_verdicts_are_shared_again_without_a_restart(redis_se
 
 def test_a_verdict_leaves_redis_when_it_ends(redis_server: RedisServer) -> None:
     store = verdicts_of(redis_server.url)
-    store.save(b"d" * 32, Verdict(time.time() + 0.3, {"sub": "zoë"}))
+    store.save(b"d" * 32, IntrospectionResult(time.time() + 0.3, {"sub": "zoë"}))
 
     keys = [store._connection.ask(lambda redis: redis.exists("compat_auth:yes:" + "64" * 32))]
     time.sleep(0.4)

@@ -170,7 +170,7 @@ def site(
 
 
 @dataclass(frozen=True, slots=True)
-class Outage:
+class CircuitBreaker:
     """When a peer was away, by the monotonic clock.
 
     Attributes:
@@ -185,9 +185,9 @@ class Outage:
 
 
 @pytest.fixture(scope="module")
-def outages(site: Site) -> dict[str, Outage]:
+def outages(site: Site) -> dict[str, CircuitBreaker]:
     """Stop and start every peer in turn while all clients ask, and return when each was away."""
-    found: dict[str, Outage] = {}
+    found: dict[str, CircuitBreaker] = {}
     with asking(site.clients, site.port):
         time.sleep(CALM_S)
         for name, peer in site.peers.items():
@@ -201,7 +201,7 @@ def outages(site: Site) -> dict[str, Outage]:
                 site.tokens["opaque"] = peer.access_token("alice", resource=resource("opaque"))
             wait_until_all_are_let_in(site.clients)
             time.sleep(CALM_S)
-            found[name] = Outage(began, back, time.monotonic())
+            found[name] = CircuitBreaker(began, back, time.monotonic())
     return found
 
 
@@ -222,7 +222,7 @@ def summary(seen: list[Seen]) -> Counter[int]:
     return Counter(one.status for one in seen)
 
 
-def test_while_all_is_well_everybody_is_let_in_as_who_they_are(site: Site, outages: dict[str, Outage]) -> None:
+def test_while_all_is_well_everybody_is_let_in_as_who_they_are(site: Site, outages: dict[str, CircuitBreaker]) -> None:
     first = min(outage.began for outage in outages.values())
 
     calm = {client.name: client.during(0, first - 0.1) for client in site.clients}
@@ -233,7 +233,9 @@ def test_while_all_is_well_everybody_is_let_in_as_who_they_are(site: Site, outag
 
 
 @every_peer
-def test_who_needs_no_peer_that_is_away_notices_nothing(site: Site, outages: dict[str, Outage], peer: str) -> None:
+def test_who_needs_no_peer_that_is_away_notices_nothing(
+    site: Site, outages: dict[str, CircuitBreaker], peer: str
+) -> None:
     outage = outages[peer]
     others = [client for client in site.clients if peer not in client.needs]
 
@@ -250,7 +252,7 @@ def test_who_needs_no_peer_that_is_away_notices_nothing(site: Site, outages: dic
 
 @every_peer
 def test_who_needs_it_is_told_to_come_again_and_is_let_in_when_it_is_back(
-    site: Site, outages: dict[str, Outage], peer: str
+    site: Site, outages: dict[str, CircuitBreaker], peer: str
 ) -> None:
     outage = outages[peer]
     # A provider that has forgotten its tokens says so, until its client has got a new one.

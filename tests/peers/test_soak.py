@@ -36,7 +36,7 @@ CREATE TABLE ab_user_role (id INTEGER PRIMARY KEY, user_id INTEGER, role_id INTE
 
 
 @dataclass(slots=True)
-class Tally:
+class RateLimit:
     """What the clients saw.
 
     Attributes:
@@ -77,7 +77,7 @@ def user_id(number: int) -> int:
     return 1000 + 7 * number
 
 
-async def ask_on_one_connection(port: int, tally: Tally) -> None:
+async def ask_on_one_connection(port: int, tally: RateLimit) -> None:
     """Send requests of changing users, one after the other, until all are sent."""
     reader: asyncio.StreamReader | None = None
     writer: asyncio.StreamWriter | None = None
@@ -114,9 +114,9 @@ async def ask_on_one_connection(port: int, tally: Tally) -> None:
         writer.close()
 
 
-async def soak(port: int, upstream: EchoUpstream) -> Tally:
+async def soak(port: int, upstream: EchoUpstream) -> RateLimit:
     """Send all requests, kill and restart the upstream on the way, and say every few seconds how far it is."""
-    tally = Tally()
+    tally = RateLimit()
     clients = [asyncio.ensure_future(ask_on_one_connection(port, tally)) for _ in range(CONNECTIONS)]
     loop = asyncio.get_running_loop()
     began = shown = time.monotonic()

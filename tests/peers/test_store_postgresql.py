@@ -16,14 +16,14 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 from sqlalchemy.engine import make_url
 
-from compat_auth.authn.revocation_events import Revocations
+from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.errors import BackendUnavailable, NoSuchUser
 from compat_auth.store.migration import VERSION_TABLE, open_store
 from compat_auth.store.schema import metadata
-from compat_auth.store.tables.denylist import Denial, DenialRows, IssuedToken
+from compat_auth.store.tables.denylist import DenylistEntry, DenylistRows, IssuedToken
 from compat_auth.store.tables.pinned_subjects import PinnedSubjects
 from compat_auth.store.tables.sessions import SessionRow, SessionRows
-from compat_auth.tokens.denylist import Denials
+from compat_auth.tokens.denylist import Denylist
 from support.peers.postgres import Postgres
 
 pytestmark = pytest.mark.peer
@@ -75,8 +75,8 @@ def test_sessions_end_and_subjects_stay_as_on_sqlite(url: str) -> None:
     pins.pin("issuer", "sub", "zoë", now=5)
     found = rows.find_live("id")
 
-    rows.end_all("zoë", 6)
-    rows.end_all("zoë", 7)
+    rows.revoke_all("zoë", 6)
+    rows.revoke_all("zoë", 7)
 
     assert found == SessionRow("zoë", "ldap", "kerberos", 5, 5)
     assert rows.find_live("id") is None
@@ -87,13 +87,13 @@ def test_sessions_end_and_subjects_stay_as_on_sqlite(url: str) -> None:
 
 def test_who_reads_denials_misses_none_however_many_deny_at_once(url: str) -> None:
     first = open_store(url)
-    DenialRows(first).deny([Denial("jti", "first", NOW + 60)])
+    DenylistRows(first).deny([DenylistEntry("jti", "first", NOW + 60)])
     seen: set[str] = set()
 
     def deny(number: int) -> None:
         database = open_store(url)
         for position in range(20):
-            DenialRows(database).deny([Denial("jti", f"{number}-{position}", NOW + 60)])
+            DenylistRows(database).deny([DenylistEntry("jti", f"{number}-{position}", NOW + 60)])
         database.close()
 
     threads = [threading.Thread(target=deny, args=(number,)) for number in range(4)]
@@ -101,10 +101,10 @@ def test_who_reads_denials_misses_none_however_many_deny_at_once(url: str) -> No
         thread.start()
     version = -1
     while any(thread.is_alive() for thread in threads):
-        reading = DenialRows(first).read(version)
+        reading = DenylistRows(first).read(version)
         version = reading.version
         seen |= {denial.key for denial in reading.found}
-    seen |= {denial.key for denial in DenialRows(first).read(version).found}
+    seen |= {denial.key for denial in DenylistRows(first).read(version).found}
 
     first.close()
     assert len(seen) == 1 + 4 * 20
@@ -112,7 +112,7 @@ def test_who_reads_denials_misses_none_however_many_deny_at_once(url: str) -> No
 
 def test_a_given_token_is_denied_with_what_it_was_made_from(url: str) -> None:
     database = open_store(url)
-    rows = DenialRows(database)
+    rows = DenylistRows(database)
     token = IssuedToken("a" * 32, b"d" * 32, "zoë", "7", "session:1", NOW, NOW + 600)
     rows.add(token)
 
@@ -121,20 +121,22 @@ def test_a_given_token_is_denied_with_what_it_was_made_from(url: str) -> None:
     found = rows.read(-1).found
     database.close()
     assert denied == [token]
-    assert found == [Denial("jti", "a" * 32, NOW + 600)]
+    assert found == [DenylistEntry("jti", "a" * 32, NOW + 600)]
 
 
-def worker(url: str) -> Denials:
+def worker(url: str) -> Denylist:
     """Return what one worker knows, which believes nothing for longer than a moment."""
     moments = itertools.count(0, 10)
-    return Denials(DenialRows(open_store(url)), Revocations(), now=lambda: NOW, monotonic=lambda: float(next(moments)))
+    return Denylist(
+        DenylistRows(open_store(url)), RevocationEvents(), now=lambda: NOW, monotonic=lambda: float(next(moments))
+    )
 
 
 def jwt_named(jti: str) -> str:
     return jwt.encode({"sub": "7", "jti": jti, "iat": NOW, "exp": NOW + 600}, "s" * 64, algorithm="HS512")
 
 
-def denied(workers: list[Denials], *jtis: str) -> set[bool]:
+def denied(workers: list[Denylist], *jtis: str) -> set[bool]:
     for one in workers:
         one.read()
     return {one.refuses(jwt_named(jti)) for one in workers for jti in jtis}
@@ -144,16 +146,16 @@ def test_revocation_holds_when_a_dump_is_restored_under_running_workers(
     url: str, postgres: Postgres, tmp_path: Path
 ) -> None:
     workers = [worker(url), worker(url)]
-    workers[0].deny(Denial("jti", "before", NOW + 600))
+    workers[0].deny(DenylistEntry("jti", "before", NOW + 600))
     # libpq's tools know no driver's name.
     at, file = url.replace("postgresql+psycopg", "postgresql"), str(tmp_path / "compat_auth.dump")
     postgres.run_tool("pg_dump", "--format=custom", "--table=compat_auth_*", f"--file={file}", at)
     for number in range(5):
-        workers[0].deny(Denial("jti", f"since-{number}", NOW + 600))
+        workers[0].deny(DenylistEntry("jti", f"since-{number}", NOW + 600))
     held_before = denied(workers, "before", "since-0", "since-4")
 
     postgres.run_tool("pg_restore", "--clean", "--if-exists", f"--dbname={at}", file)
-    workers[1].deny(Denial("jti", "after", NOW + 600))
+    workers[1].deny(DenylistEntry("jti", "after", NOW + 600))
 
     assert held_before == {True}
     assert denied(workers, "before", "since-0", "since-4", "after") == {True}
@@ -164,12 +166,12 @@ def test_revocation_holds_when_a_dump_is_restored_under_running_workers(
 @pytest.mark.parametrize("later", [0, 3, 20])
 def test_revocation_holds_when_a_standby_that_lags_takes_over(url: str, postgres: Postgres, later: int) -> None:
     workers = [worker(url), worker(url)]
-    workers[0].deny(Denial("jti", "before", NOW + 600))
+    workers[0].deny(DenylistEntry("jti", "before", NOW + 600))
     at = make_url(url)
     close(workers)
     on_server(postgres, f"CREATE DATABASE {at.database}_standby TEMPLATE {at.database}")
     for number in range(3):
-        workers[0].deny(Denial("jti", f"since-{number}", NOW + 600))
+        workers[0].deny(DenylistEntry("jti", f"since-{number}", NOW + 600))
     held_before = denied(workers, "before", "since-0", "since-2")
     ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'store_%'"
 
@@ -179,16 +181,16 @@ def test_revocation_holds_when_a_standby_that_lags_takes_over(url: str, postgres
         f"ALTER DATABASE {at.database} RENAME TO {at.database}_failed",
         f"ALTER DATABASE {at.database}_standby RENAME TO {at.database}",
     )
-    other = DenialRows(open_store(url))
+    other = DenylistRows(open_store(url))
     for number in range(later):
-        other.deny([Denial("jti", f"later-{number}", NOW + 600)])
+        other.deny([DenylistEntry("jti", f"later-{number}", NOW + 600)])
 
     assert held_before == {True}
     assert denied(workers, "before", "since-0", "since-2", *(f"later-{n}" for n in range(later))) == {True}
     assert denied([worker(url)], "before", "since-0", "since-2") == {True}
 
 
-def close(workers: list[Denials]) -> None:
+def close(workers: list[Denylist]) -> None:
     for one in workers:
         one.rows.close()
 
@@ -202,7 +204,7 @@ def on_server(postgres: Postgres, *statements: str) -> None:
 
 
 def test_a_database_that_takes_no_writes_is_not_ready(url: str, postgres: Postgres) -> None:
-    rows = DenialRows(open_store(url))
+    rows = DenylistRows(open_store(url))
     rows.require_writable()
     rows.close()
 

@@ -15,9 +15,9 @@ import bcrypt
 import pytest
 from playwright.sync_api import BrowserContext, Dialog, Page, expect
 
-from compat_auth.authn.revocation_events import Revocations
+from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.config import Settings, parse_settings
-from compat_auth.personal_tokens.request import Wish
+from compat_auth.personal_tokens.request import TokenWish
 from compat_auth.personal_tokens.service import PersonalTokens
 from support.peers.airflows import JWT_SECRET
 from support.peers.chromium import barriers, new_window
@@ -55,7 +55,7 @@ def door(gateway: StartGateway, settings: dict[str, Any]) -> Iterator[Gateway]:
 def tokens(settings: dict[str, Any]) -> Iterator[PersonalTokens]:
     """The same store, for what a page could only make in months."""
     parsed: Settings = parse_settings(settings, origin="test")
-    service = PersonalTokens.from_settings(parsed, Revocations())
+    service = PersonalTokens.from_settings(parsed, RevocationEvents())
     yield service
     service.rows.database.close()
 
@@ -324,12 +324,12 @@ def test_every_page_is_for_everybody_and_fits_the_screen(
 
 def fill(tokens: PersonalTokens) -> str:
     """Make tokens of every state, and return the id of one."""
-    make(tokens, Wish("spark-lineage", ("POST /api/v2/dags/", "GET /api/v2/"), 90), age_days=80)
-    make(tokens, Wish("old-cron-job", ("dags:daily_report", "trigger"), 90), age_days=100)
-    return make(tokens, Wish("dashboard", ("read",), 200), age_days=40)
+    make(tokens, TokenWish("spark-lineage", ("POST /api/v2/dags/", "GET /api/v2/"), 90), age_days=80)
+    make(tokens, TokenWish("old-cron-job", ("dags:daily_report", "trigger"), 90), age_days=100)
+    return make(tokens, TokenWish("dashboard", ("read",), 200), age_days=40)
 
 
-def make(tokens: PersonalTokens, wish: Wish, *, age_days: int) -> str:
+def make(tokens: PersonalTokens, wish: TokenWish, *, age_days: int) -> str:
     tokens.now = lambda: time.time() - age_days * 86400
     return tokens.create("alice", wish, by="alice").token.id
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from compat_auth.airflow.v1.translation import V1Translation
-from compat_auth.gateway.middleware import DEMAND
+from compat_auth.gateway.middleware import AUTHORIZE
 from compat_auth.http.asgi import Message, Receive, Scope, Send
 
 ROUNDS = 300
@@ -60,7 +60,7 @@ def least_ms(path: bytes) -> tuple[float, bytes]:
     application = V1Translation(behind)
     permit: Callable[[str, bytes, bytes], None] = lambda _method, _path, _body: None  # noqa: E731
     headers = [(b"host", b"h"), (b"authorization", b"Bearer x"), (b"accept", b"application/json")]
-    extensions = {DEMAND: permit}
+    extensions = {AUTHORIZE: permit}
     scope: Scope = {
         "type": "http",
         "method": "GET",

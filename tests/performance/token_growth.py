@@ -13,7 +13,7 @@ from pathlib import Path
 from sqlalchemy import create_engine, insert, text
 from sqlalchemy.engine import make_url
 
-from compat_auth.authn.revocation_events import Revocations
+from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.config import PersonalTokenSettings
 from compat_auth.crypto.personal_token_format import make_text
 from compat_auth.directory import DirectoryUser
@@ -102,7 +102,7 @@ def _fill(url: str, size: int) -> tuple[PersonalTokens, list[str]]:
     peppers = Peppers((PEPPER,))
     rules = PersonalTokenSettings(per_user_limit=size)
     owners = TokenOwners((Everybody(),))
-    service = PersonalTokens(PersonalTokenRows(database), peppers, owners, revocations=Revocations(), rules=rules)
+    service = PersonalTokens(PersonalTokenRows(database), peppers, owners, revocations=RevocationEvents(), rules=rules)
     kept: list[str] = []
     for start in range(0, size, _BATCH):
         rows: list[dict[str, object]] = []

@@ -21,7 +21,7 @@ from compat_auth.gateway.decider import Decider, Granted, Obtain
 from compat_auth.gateway.forward_auth import Access, forward_auth_pages
 from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.http.asgi import ASGIApp, Message, RawHeaders, Scope
-from compat_auth.http.error_responses import RefusalStyle
+from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.paths import Prefixes
 from compat_auth.http.request import GateRequest, Presented
@@ -129,12 +129,12 @@ def presented(
 
 def rules(
     *,
-    style: RefusalStyle | None = None,
+    style: ErrorStyle | None = None,
     own_cookies: frozenset[bytes] = frozenset({b"ours"}),
     identity_cookies: tuple[bytes, ...] = (b"_token", b"session"),
 ) -> GateRules:
     """Return the rules of a gate in front of an Airflow."""
-    return GateRules(Prefixes(["/api/"]), b"/compat-auth/", identity_cookies, own_cookies, style or RefusalStyle())
+    return GateRules(Prefixes(["/api/"]), b"/compat-auth/", identity_cookies, own_cookies, style or ErrorStyle())
 
 
 async def hand_out(_gate: Gate, _request: GateRequest, granted: Granted) -> bytes:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
 
-from compat_auth.authn.revocation_events import Revocation, Revocations
+from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents
 from compat_auth.config import PersonalTokenSettings
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import (
@@ -52,8 +52,8 @@ class World:
     folder: Path
     users: Users = field(default_factory=Users)
     clock: Clock = field(default_factory=Clock)
-    heard: list[Revocation | None] = field(default_factory=list["Revocation | None"])
-    revocations: Revocations = field(default_factory=Revocations)
+    heard: list[RevocationEvent | None] = field(default_factory=list["RevocationEvent | None"])
+    revocations: RevocationEvents = field(default_factory=RevocationEvents)
 
     def service(self, *, peppers: tuple[bytes, ...] = (PEPPER,), **rules: object) -> PersonalTokens:
         return PersonalTokens(

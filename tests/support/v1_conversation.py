@@ -9,7 +9,7 @@ from compat_auth.airflow.v1.catalog import ROUTER
 from compat_auth.airflow.v1.driver import Request, plan
 from compat_auth.airflow.v1.messages import Answer, Call, Reply
 from compat_auth.airflow.v1.problems import V1Problem
-from compat_auth.airflow.v1.upstream_facts import Facts
+from compat_auth.airflow.v1.upstream_facts import UpstreamFacts
 
 
 def says(document: object, status: int = 200) -> Answer:
@@ -40,7 +40,7 @@ class Conversation:
         *answers: Answer,
         body: object = None,
         accept: str = "",
-        facts: Facts | None = None,
+        facts: UpstreamFacts | None = None,
         moment: datetime | None = None,
     ) -> None:
         method, _, target = request.partition(" ")
@@ -50,7 +50,7 @@ class Conversation:
         self.calls: list[Call] = []
         left = list(answers)
         try:
-            _, steps = plan(ROUTER, asked, facts or Facts(), moment)
+            _, steps = plan(ROUTER, asked, facts or UpstreamFacts(), moment)
             call = next(steps)
             while True:
                 self.calls.append(call)

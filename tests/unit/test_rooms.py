@@ -20,7 +20,8 @@ def test_a_room_has_twelve_modules_at_most() -> None:
     too_full = {
         str(room.relative_to(ROOT)): count
         for room in ROOMS
-        if room not in UNBOUNDED and (count := len([path for path in room.glob("*.py") if path.stem != "__init__"])) > MOST
+        if room not in UNBOUNDED
+        and (count := len([path for path in room.glob("*.py") if path.stem != "__init__"])) > MOST
     }
 
     assert too_full == {}

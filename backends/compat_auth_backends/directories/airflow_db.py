@@ -41,7 +41,7 @@ from sqlalchemy.engine import Connection, Engine, Row
 from sqlalchemy.exc import SQLAlchemyError
 
 from compat_auth.authn.passwords.hashes import decoy_like
-from compat_auth.concurrency.circuit_breaker import Outage
+from compat_auth.concurrency.circuit_breaker import CircuitBreaker
 from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable
@@ -92,7 +92,7 @@ class AirflowDatabaseDirectory:
         self._label = f"{self._url.get_backend_name()}://{self._url.host or ''}/{self._url.database or ''}"
         self._is_mysql = self._url.get_backend_name() == "mysql"
         self._monotonic = monotonic
-        self._outage = Outage.of(f"{self._label} {self._url.port or ''} {self._url.username or ''}")
+        self._outage = CircuitBreaker.of(f"{self._label} {self._url.port or ''} {self._url.username or ''}")
         self._lock = threading.Lock()
         self._engine: Engine | None = None
         self._pid = 0

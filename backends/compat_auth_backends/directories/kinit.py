@@ -17,8 +17,8 @@ from concurrent.futures import TimeoutError as StillRunning
 
 from gssapi.raw.misc import GSSError
 
-from compat_auth.authn.users.lookup import Lookup
-from compat_auth.concurrency.circuit_breaker import PATIENCE_S, Outage
+from compat_auth.authn.users.lookup import UserLookup
+from compat_auth.concurrency.circuit_breaker import PATIENCE_S, CircuitBreaker
 from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused, accepted_or_none
 from compat_auth.errors import BackendUnavailable, NoSuchUser, Overloaded, UnknownUser
@@ -54,14 +54,16 @@ class KinitDirectory:
     name = "kinit"
     needs = ("[kerberos] keytab", "compat_auth[kerberos]")
 
-    def __init__(self, acceptor: Acceptor, principals: Principals, lookup: Lookup, *, timeout_s: float = 10) -> None:
+    def __init__(
+        self, acceptor: Acceptor, principals: Principals, lookup: UserLookup, *, timeout_s: float = 10
+    ) -> None:
         self._acceptor = acceptor
         self._principals = principals
         self._lookup = lookup
         self._timeout_s = timeout_s
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="compat-auth-kinit")
         self._free = threading.BoundedSemaphore(_AT_ONCE)
-        self._outage = Outage()
+        self._outage = CircuitBreaker()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> KinitDirectory:
@@ -73,7 +75,7 @@ class KinitDirectory:
         return cls(
             Acceptor.from_settings(settings),
             Principals.from_settings(settings),
-            Lookup.from_settings(settings),
+            UserLookup.from_settings(settings),
             timeout_s=settings.kerberos.timeout_s,
         )
 

@@ -28,7 +28,7 @@ from typing import IO, cast
 import flask
 
 from compat_auth.authn.passwords.hash_pool import HashPool
-from compat_auth.concurrency.circuit_breaker import Outage
+from compat_auth.concurrency.circuit_breaker import CircuitBreaker
 from compat_auth.concurrency.rate_limit import network_of
 from compat_auth.config import ENV_PREFIX, PamSettings, Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused, accepted_or_none
@@ -74,7 +74,7 @@ class PamDirectory:
     def __init__(self, settings: PamSettings, *, max_waiting: int = 64) -> None:
         self._settings = settings
         self._pool = HashPool(settings.workers, max_waiting=max_waiting)
-        self._outage = Outage(patience_s=_PATIENCE_S)
+        self._outage = CircuitBreaker(patience_s=_PATIENCE_S)
         self._pid = os.getpid()
         self._lock = threading.Lock()
         self._idle: list[_Worker] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compat_auth.concurrency.circuit_breaker import Outage
+from compat_auth.concurrency.circuit_breaker import CircuitBreaker
 from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted
 from compat_auth.errors import BackendUnavailable, Overloaded
@@ -20,7 +20,7 @@ class UpstreamDirectory:
 
     def __init__(self, login: UpstreamLogin) -> None:
         self._login = login
-        self._outage = Outage(patience_s=_PATIENCE_S)
+        self._outage = CircuitBreaker(patience_s=_PATIENCE_S)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> UpstreamDirectory:

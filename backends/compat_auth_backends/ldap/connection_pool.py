@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from compat_auth.concurrency.circuit_breaker import Outage
+from compat_auth.concurrency.circuit_breaker import CircuitBreaker
 from compat_auth.errors import BackendUnavailable, Overloaded
 
 C = TypeVar("C")
@@ -49,7 +49,7 @@ class Servers:
     """
 
     def __init__(self, names: tuple[str, ...], *, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.outage = Outage(monotonic)
+        self.outage = CircuitBreaker(monotonic)
         self._names = names
         self._monotonic = monotonic
         self._lock = threading.Lock()

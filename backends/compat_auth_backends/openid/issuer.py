@@ -12,13 +12,18 @@ from urllib.parse import quote_plus
 
 import flask
 
-from compat_auth.authn.users.account_links import ConfiguredLinks, SubjectLinks
+from compat_auth.authn.users.account_links import AccountLinks, ConfiguredLinks
 from compat_auth.concurrency.rate_limit import Tries, network_of
 from compat_auth.config import OidcIssuerSettings
 from compat_auth.crypto.file_modes import read_unwritable
 from compat_auth.crypto.strict_json import is_list
 from compat_auth.errors import ConfigError, InvalidToken
-from compat_auth.tokens.introspection_cache import MemoryVerdicts, Verdict, VerdictCache, VerdictStore
+from compat_auth.tokens.introspection_cache import (
+    IntrospectionCache,
+    IntrospectionResult,
+    IntrospectionStore,
+    MemoryIntrospections,
+)
 from compat_auth.tokens.jose.jwt import algorithm_of
 from compat_auth.tokens.jose.registered_claims import CLOCK_SKEW_S
 from compat_auth.tokens.keys.jwks_cache import JwksCache
@@ -94,9 +99,9 @@ class Issuer:
         where: str,
         *,
         cache_ttl_s: float = 600,
-        store: VerdictStore | None = None,
-        refusals: VerdictStore | None = None,
-        links: SubjectLinks | None = None,
+        store: IntrospectionStore | None = None,
+        refusals: IntrospectionStore | None = None,
+        links: AccountLinks | None = None,
         now: Callable[[], float] = time.time,
         wrong_per_minute: int = WRONG_PER_MINUTE,
     ) -> None:
@@ -114,9 +119,13 @@ class Issuer:
         self._jwks = JwksCache(lambda: discovery.endpoint("jwks_uri"), algorithms=tuple(settings.algorithms))
         self._remote = RemoteChecks(discovery, _basic(settings.client_id, self._secret))
         source = settings.model_dump_json(exclude={"client_secret"})
-        self._verdicts = VerdictCache(source, store or MemoryVerdicts(_ENTRIES), longest_s=cache_ttl_s, now=now)
+        self._verdicts = IntrospectionCache(
+            source, store or MemoryIntrospections(_ENTRIES), longest_s=cache_ttl_s, now=now
+        )
         # Not what the issuer says: it holds whatever is changed in the settings.
-        self._refusals = VerdictCache(f"refused here: {settings.issuer}", refusals or MemoryVerdicts(_ENTRIES), now=now)
+        self._refusals = IntrospectionCache(
+            f"refused here: {settings.issuer}", refusals or MemoryIntrospections(_ENTRIES), now=now
+        )
 
     @property
     def takes_opaque(self) -> bool:
@@ -270,14 +279,16 @@ class Issuer:
         """
         self._links.settle(vouched.subject, username)
 
-    def _ask(self, token: str, ask: Callable[[], Mapping[str, Any] | str], known: Mapping[str, Any]) -> Verdict:
-        def judge() -> Verdict:
+    def _ask(
+        self, token: str, ask: Callable[[], Mapping[str, Any] | str], known: Mapping[str, Any]
+    ) -> IntrospectionResult:
+        def judge() -> IntrospectionResult:
             answer = ask()
             now = self._now()
             if isinstance(answer, str):
-                return Verdict(now + min(self._ttl_s / 2, 300), None, answer)
+                return IntrospectionResult(now + min(self._ttl_s / 2, 300), None, answer)
             ends = [now + self._ttl_s, *(end for part in (answer, known) if (end := moment_of(part, "exp")))]
-            return Verdict(min(ends), answer)
+            return IntrospectionResult(min(ends), answer)
 
         # Anybody can show tokens that only the issuer can tell from good ones.
         return self._verdicts.judge(token, judge, caller=_network())

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from compat_auth.authn.users.account_links import SubjectLinks
+from compat_auth.authn.users.account_links import AccountLinks
 from compat_auth.authn.users.directories import shared_directory
 from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable, ConfigError, NoSuchUser
@@ -53,7 +53,7 @@ class NewcomersInAirflow:
         self,
         users: UpstreamUsers,
         directory: AirflowDatabaseDirectory,
-        links: SubjectLinks,
+        links: AccountLinks,
         *,
         role: str,
         administrator: str,
@@ -67,7 +67,7 @@ class NewcomersInAirflow:
         self._backend = backend
 
     @classmethod
-    def of_google(cls, settings: Settings, links: SubjectLinks, *, backend: str) -> NewcomersInAirflow | None:
+    def of_google(cls, settings: Settings, links: AccountLinks, *, backend: str) -> NewcomersInAirflow | None:
         """Return the creator that `[google_openid] create_role` asks for; None: nobody is created.
 
         Raises:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 
 from compat_auth.airflow.v1.messages import Answer, Call, Reply, Steps
-from compat_auth.airflow.v1.operation import Asked
+from compat_auth.airflow.v1.operation import OperationRequest
 from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.airflow.v1.router import Router
-from compat_auth.airflow.v1.upstream_facts import Facts
+from compat_auth.airflow.v1.upstream_facts import UpstreamFacts
 from compat_auth.airflow.v1.validation.query import Query
 from compat_auth.airflow.v1.write_progress import accounted
 
@@ -43,7 +43,9 @@ class Request:
     accept: str = ""
 
 
-def plan(router: Router, request: Request, facts: Facts, moment: datetime | None = None) -> tuple[Asked, Steps]:
+def plan(
+    router: Router, request: Request, facts: UpstreamFacts, moment: datetime | None = None
+) -> tuple[OperationRequest, Steps]:
     """Return a request, read by the record of its operation, and the operation's steps.
 
     Args:
@@ -59,12 +61,14 @@ def plan(router: Router, request: Request, facts: Facts, moment: datetime | None
     # 2.11 looks at no query of an operation that has neither parameters nor places.
     query = Query(operation.query, request.query, is_strict=bool(operation.query or segments))
     body = operation.form.read(request.body, request.content_type) if operation.form is not None else {}
-    asked = Asked(operation, segments, query, body, request.accept, facts, moment or datetime.now(timezone.utc))
+    asked = OperationRequest(
+        operation, segments, query, body, request.accept, facts, moment or datetime.now(timezone.utc)
+    )
     steps = _fitting(_only_with_fab(asked) if operation.fab else operation.steps(asked))
     return asked, steps if operation.method == "GET" else accounted(steps)
 
 
-def _only_with_fab(asked: Asked) -> Steps:
+def _only_with_fab(asked: OperationRequest) -> Steps:
     has_fab = yield from asked.facts.has_fab()
     if not has_fab:
         raise V1Problem(400, _FAB_ONLY)

@@ -14,7 +14,7 @@ from compat_auth.airflow.v1.catalog import ROUTER
 from compat_auth.airflow.v1.driver import Request, plan
 from compat_auth.airflow.v1.messages import JSON, Answer, Call, Json, Reply
 from compat_auth.airflow.v1.problems import V1Problem
-from compat_auth.airflow.v1.upstream_facts import Facts
+from compat_auth.airflow.v1.upstream_facts import UpstreamFacts
 from compat_auth.airflow.v1.validation.query import MAX_PAGE
 from compat_auth.crypto.strict_json import is_object
 
@@ -127,7 +127,7 @@ def preview(request: Request) -> Iterator[str]:
     """Yield lines: the operation, every call that it may make, which of them write, and on what they depend."""
     moment = datetime.now(timezone.utc)
     try:
-        asked, _ = plan(ROUTER, request, Facts(), moment)
+        asked, _ = plan(ROUTER, request, UpstreamFacts(), moment)
     except V1Problem as problem:
         yield f"answer: {problem.status}: {problem.detail or problem.title}"
         return
@@ -160,7 +160,7 @@ def _run(request: Request, moment: datetime, detours: Detours) -> tuple[list[Cal
     """Return the calls of an operation whose calls are all answered as expected, but for some; and how it ends."""
     turns = dict(detours)
     calls: list[Call] = []
-    _, steps = plan(ROUTER, request, Facts(), moment)
+    _, steps = plan(ROUTER, request, UpstreamFacts(), moment)
     try:
         call = next(steps)
         while True:

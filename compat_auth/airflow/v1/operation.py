@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote
 from compat_auth.airflow.v1.mappers.mapper import Mapper, only
 from compat_auth.airflow.v1.messages import NO_CONTENT, Answer, Call, Json, Reply, Steps, json_reply
 from compat_auth.airflow.v1.problems import V1Problem, is_unrouted, not_found, problem_of, refuses_token
-from compat_auth.airflow.v1.upstream_facts import Facts
+from compat_auth.airflow.v1.upstream_facts import UpstreamFacts
 from compat_auth.airflow.v1.validation.forms import Form
 from compat_auth.airflow.v1.validation.query import MAX_PAGE, Parameter, Query
 
@@ -23,7 +23,7 @@ _PLACE = re.compile(r"\{(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class OperationRequest:
     """A request to an operation, read by its record.
 
     Attributes:
@@ -41,7 +41,7 @@ class Asked:
     query: Query
     body: Json = field(repr=False)
     accept: str
-    facts: Facts
+    facts: UpstreamFacts
     moment: datetime
 
     def named(self, name: str) -> str:
@@ -75,7 +75,7 @@ class Asked:
         return Call(method, self.path(template, **more), tuple(self.query.sent))
 
 
-Code = Callable[[Asked], Steps]
+Code = Callable[[OperationRequest], Steps]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Collection:
     source: str = ""
     empty_when_missing: bool = False
 
-    def document(self, found: Json, asked: Asked | None = None) -> Json:
+    def document(self, found: Json, asked: OperationRequest | None = None) -> Json:
         """Return the document of 2.x."""
         mapper = self.mapper
         listed = [mapper(each) for each in found[self.source or self.key]]
@@ -141,12 +141,12 @@ class Operation:
     fab: bool = False
     missing: tuple[str, str | None] | None = None
 
-    def steps(self, asked: Asked) -> Steps:
+    def steps(self, asked: OperationRequest) -> Steps:
         """Return the operation as a generator."""
         return self.code(asked) if self.code is not None else forward(asked)
 
 
-def forward(asked: Asked, body: object = None, query: list[tuple[str, str]] | None = None) -> Steps:
+def forward(asked: OperationRequest, body: object = None, query: list[tuple[str, str]] | None = None) -> Steps:
     """Make the one call that the record names, and answer in the record's shape."""
     operation = asked.operation
     if asked.query.finds_nothing and isinstance(operation.shape, Collection):
@@ -155,7 +155,7 @@ def forward(asked: Asked, body: object = None, query: list[tuple[str, str]] | No
     return shaped(asked, answer)
 
 
-def shaped(asked: Asked, answer: Answer) -> Reply:
+def shaped(asked: OperationRequest, answer: Answer) -> Reply:
     """Return the reply for the operation's last answer.
 
     Raises:
@@ -179,7 +179,7 @@ _FAB_WITHOUT_TOKENS = (
 )
 
 
-def require(asked: Asked, answer: Answer) -> None:
+def require(asked: OperationRequest, answer: Answer) -> None:
     """Return when the upstream has done as told.
 
     Raises:
@@ -194,7 +194,7 @@ def require(asked: Asked, answer: Answer) -> None:
     raise problem_of(answer)
 
 
-def missing(asked: Asked) -> V1Problem:
+def missing(asked: OperationRequest) -> V1Problem:
     """Return the operation's 404, in the words of 2.11."""
     title, detail = (
         text if text is None else _PLACE.sub(lambda match: asked.named(match[1]), text)
@@ -203,7 +203,7 @@ def missing(asked: Asked) -> V1Problem:
     return not_found(title or "", detail)
 
 
-def fetch(asked: Asked, path: str, *query: tuple[str, str]) -> Generator[Call, Answer, Any]:
+def fetch(asked: OperationRequest, path: str, *query: tuple[str, str]) -> Generator[Call, Answer, Any]:
     """Get a document that the operation needs.
 
     Raises:

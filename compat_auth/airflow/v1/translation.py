@@ -16,15 +16,15 @@ from compat_auth.airflow.v1.catalog import OPERATIONS, ROUTER
 from compat_auth.airflow.v1.driver import Request, drive, plan
 from compat_auth.airflow.v1.messages import JSON, Reply
 from compat_auth.airflow.v1.openapi import as_bytes, document
-from compat_auth.airflow.v1.operation import Asked, Operation
+from compat_auth.airflow.v1.operation import Operation, OperationRequest
 from compat_auth.airflow.v1.problems import V1Problem
-from compat_auth.airflow.v1.upstream_calls import Door, Room, Share
-from compat_auth.airflow.v1.upstream_facts import Facts
+from compat_auth.airflow.v1.upstream_calls import Room, Share, UpstreamCalls
+from compat_auth.airflow.v1.upstream_facts import UpstreamFacts
 from compat_auth.airflow_api.paths import V1
 from compat_auth.api.swagger_ui import swagger_files, swagger_ui
 from compat_auth.crypto.strict_json import count_containers
 from compat_auth.errors import NoSuchPage
-from compat_auth.gateway.middleware import DEMAND, INTAKE, Demand, Gate, Page
+from compat_auth.gateway.middleware import AUTHORIZE, INTAKE, Authorize, Gate, Page
 from compat_auth.http.asgi import ASGIApp, ClientGone, RawHeaders, Receive, Scope, Send, body_parts
 from compat_auth.http.request import GateRequest
 
@@ -49,11 +49,16 @@ class V1Translation:
     """
 
     def __init__(
-        self, app: ASGIApp, *, says_deprecated: bool = True, facts: Facts | None = None, room: Room | None = None
+        self,
+        app: ASGIApp,
+        *,
+        says_deprecated: bool = True,
+        facts: UpstreamFacts | None = None,
+        room: Room | None = None,
     ) -> None:
         self._app = app
         self._says_deprecated = says_deprecated
-        self._facts = facts or Facts()
+        self._facts = facts or UpstreamFacts()
         self._room = room or Room()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -82,7 +87,7 @@ class V1Translation:
                 demand = _demand(scope, ROUTER.find(method, path)[0])
                 asked, steps = plan(ROUTER, await _read(scope, method, path, receive), self._facts)
                 headers += self._successor(asked)
-                reply = await drive(steps, Door(self._app, scope, receive, send, demand, headers, share).send)
+                reply = await drive(steps, UpstreamCalls(self._app, scope, receive, send, demand, headers, share).send)
             except V1Problem as problem:
                 reply = problem.reply()
         if reply is not None:
@@ -90,7 +95,7 @@ class V1Translation:
                 headers.append((b"retry-after", b"1"))
             await _send(send, reply, headers, method)
 
-    def _successor(self, asked: Asked) -> RawHeaders:
+    def _successor(self, asked: OperationRequest) -> RawHeaders:
         if not self._says_deprecated:
             return []
         link = f'<{asked.successor}>; rel="successor-version"'
@@ -165,9 +170,9 @@ def _client_of(scope: Scope) -> str:
     return "" if request is None else request.client
 
 
-def _demand(scope: Scope, operation: Operation) -> Demand | None:
+def _demand(scope: Scope, operation: Operation) -> Authorize | None:
     extensions: Mapping[str, Any] = scope.get("extensions") or {}
-    demand: Demand | None = extensions.get(DEMAND)
+    demand: Authorize | None = extensions.get(AUTHORIZE)
     if demand is None and not operation.public:
         # Nobody has asked who this is: a mistake in how the parts were joined must not open anything.
         raise V1Problem(401)

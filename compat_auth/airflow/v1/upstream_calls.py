@@ -16,7 +16,7 @@ from compat_auth.airflow.v1.messages import Answer, Call
 from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.concurrency.rate_limit import network_of
 from compat_auth.errors import UpstreamError
-from compat_auth.gateway.middleware import INTAKE, Demand
+from compat_auth.gateway.middleware import INTAKE, Authorize
 from compat_auth.http.asgi import ASGIApp, ClientGone, Message, RawHeaders, Receive, Scope, Send
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
@@ -97,7 +97,7 @@ class Share:
 
 
 @dataclass(slots=True)
-class Door:
+class UpstreamCalls:
     """The way to the upstream for one request.
 
     Attributes:
@@ -114,7 +114,7 @@ class Door:
     scope: Scope
     receive: Receive
     client: Send
-    demand: Demand | None
+    demand: Authorize | None
     headers: RawHeaders
     share: Share = field(default_factory=lambda: Share(Room()))
 

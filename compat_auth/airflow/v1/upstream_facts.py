@@ -16,7 +16,7 @@ from compat_auth.crypto.strict_json import is_object
 FRESH_S = 60.0
 
 
-class Facts:
+class UpstreamFacts:
     """One upstream, seen from one process.
 
     Args:

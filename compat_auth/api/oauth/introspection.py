@@ -14,7 +14,7 @@ from typing import Any
 from compat_auth import audit
 from compat_auth.api.oauth.revocation import refuse_credential
 from compat_auth.api.oauth.token_request import EXCHANGE_GRANT, MAX_BODY_BYTES, parse_form
-from compat_auth.authn.revocation_events import revocations_of
+from compat_auth.authn.revocation_events import revocation_events_of
 from compat_auth.config import Settings
 from compat_auth.credentials import MAX_TOKEN68_BYTES, Bearer, is_token68
 from compat_auth.errors import BadRequest, CompatAuthError, TokenRequestRefused, TooManyRequests
@@ -25,7 +25,7 @@ from compat_auth.http.request import GateRequest
 from compat_auth.identity import Identity
 from compat_auth.requirements import Requirements
 from compat_auth.scopes import ALL, scope_token
-from compat_auth.tokens.issued import GivenTokens, KnownToken
+from compat_auth.tokens.issued import IssuedTokens, KnownToken
 from compat_auth.web.throttling import TokenAttempts
 
 SERVER_METADATA = "/.well-known/oauth-authorization-server"
@@ -49,7 +49,7 @@ class OAuthPages:
         publishes_keys: Whether there are keys of ours to verify tokens with.
     """
 
-    given: GivenTokens
+    given: IssuedTokens
     attempts: TokenAttempts
     seers: Requirements | None
     base_url: str
@@ -57,7 +57,7 @@ class OAuthPages:
     publishes_keys: bool
 
     @classmethod
-    def from_settings(cls, settings: Settings, given: GivenTokens) -> OAuthPages:
+    def from_settings(cls, settings: Settings, given: IssuedTokens) -> OAuthPages:
         """Return the pages as the configuration wants them.
 
         Raises:
@@ -215,12 +215,12 @@ class OAuthPages:
             self.given.refuse(token, until=identity.expires_at)
             # Where its backend can, it is refused in every place where the backend stands, too.
             with decider.app.request_context(shown.environ(False)):
-                refuse_credential(decider.chain, revocations_of(decider.app), Bearer(token))
+                refuse_credential(decider.chain, revocation_events_of(decider.app), Bearer(token))
 
         await decider.run(request.client, refuse, lane="aside")
         path = request.path.decode("ascii")
         audit.record(
-            audit.Verdict("revoke", identity.backend, identity.username, "", request.method, path, request.client)
+            audit.AuditEvent("revoke", identity.backend, identity.username, "", request.method, path, request.client)
         )
         return True
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from compat_auth.authn.chain import Chain
-from compat_auth.authn.revocation_events import Revocation, Revocations
+from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents
 from compat_auth.credentials import Credential
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept
@@ -16,7 +16,7 @@ UNTIL_FORGOTTEN_S = 30 * 86400
 
 
 def refuse_credential(
-    chain: Chain, revocations: Revocations, credential: Credential, *, now: Callable[[], float] = time.time
+    chain: Chain, revocations: RevocationEvents, credential: Credential, *, now: Callable[[], float] = time.time
 ) -> Identity | None:
     """Have the backend that accepts a credential refuse it from now on, and announce that.
 
@@ -36,5 +36,5 @@ def refuse_credential(
     backend = next(backend for backend in chain.backends if backend.name == answer.backend)
     if not backend.refuse(credential, until):
         return None
-    revocations.announce(Revocation(credential_id=identity.credential_id))
+    revocations.announce(RevocationEvent(credential_id=identity.credential_id))
     return identity

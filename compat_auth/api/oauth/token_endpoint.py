@@ -67,7 +67,7 @@ _SUBJECT_AT_FAULT = frozenset((400, 401, 403))
 
 
 @dataclass(frozen=True, slots=True)
-class TokenDoor:
+class TokenEndpoint:
     """The two pages.
 
     Attributes:
@@ -89,7 +89,7 @@ class TokenDoor:
     asks_manager: bool = False
 
     @classmethod
-    def from_settings(cls, settings: Settings, issue: Issue, *, logins_are_upstreams: bool = False) -> TokenDoor:
+    def from_settings(cls, settings: Settings, issue: Issue, *, logins_are_upstreams: bool = False) -> TokenEndpoint:
         """Return the doors as the configuration wants them."""
         limits = settings.token_endpoint
         return cls(
@@ -299,7 +299,9 @@ class TokenDoor:
 
         def record(result: str, reason: str) -> None:
             path = shown.path.decode("ascii")
-            found = audit.Verdict(result, identity.backend, identity.username, reason, shown.method, path, shown.client)
+            found = audit.AuditEvent(
+                result, identity.backend, identity.username, reason, shown.method, path, shown.client
+            )
             audit.record(found)
 
         try:
@@ -362,7 +364,7 @@ def _is_whole(identity: Identity) -> bool:
 def _challenges(gate: Gate, request: GateRequest, status: int, challenges: tuple[str, ...]) -> RawHeaders:
     if status != 401:
         return []
-    sent = gate.rules.style.invite(challenges, gate.occasion(request))
+    sent = gate.rules.style.www_authenticate(challenges, gate.occasion(request))
     return [(b"www-authenticate", challenge.encode("latin-1")) for challenge in sent]
 
 

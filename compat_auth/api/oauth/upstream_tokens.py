@@ -74,10 +74,10 @@ def holds_no_text(body: bytes) -> bool:
     return any(not isinstance(found.get(name) or "", str) for name in ("username", "password"))
 
 
-def _verdict(request: GateRequest, status: int, username: str) -> audit.Verdict:
+def _verdict(request: GateRequest, status: int, username: str) -> audit.AuditEvent:
     if status < 300:
         result, reason = "issue", ""
     else:
         result, reason = "unavailable" if status >= 500 else "reject", f"the upstream's own login answered {status}"
     path = request.path.decode("ascii")
-    return audit.Verdict(result, _BACKEND, username, reason, request.method, path, request.client)
+    return audit.AuditEvent(result, _BACKEND, username, reason, request.method, path, request.client)

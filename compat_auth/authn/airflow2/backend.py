@@ -23,7 +23,7 @@ from flask_login import LoginManager, current_user
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
-from compat_auth.audit.log import describe_accident, where_raised
+from compat_auth.audit.log import describe_exception, where_raised
 from compat_auth.authn.airflow2.import_notes import failed_import
 from compat_auth.authn.users.objects import identity_of, is_disabled
 from compat_auth.backend import EVERY_KIND, Backend, CredentialKind
@@ -203,7 +203,7 @@ class LegacyBackend(Backend):
             raise
         except BaseException as exc:
             # sys.exit() among it, which must not end a worker. Third-party code may raise anything; whatever it is, the source could not be asked.
-            logger.error("backend %s raised; the request is answered 503: %s", self.name, describe_accident(exc))  # noqa: TRY400  # not its message
+            logger.error("backend %s raised; the request is answered 503: %s", self.name, describe_exception(exc))  # noqa: TRY400  # not its message
             raise BackendUnavailable(f"backend {self.name}: raised {type(exc).__name__}") from exc
         if called and 200 <= response.status_code < 300:
             return self._accept(user, response)

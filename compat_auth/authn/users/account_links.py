@@ -15,7 +15,7 @@ from compat_auth.store.migration import open_store
 from compat_auth.store.tables.pinned_subjects import PinnedSubjects
 
 
-class SubjectLinks(Protocol):
+class AccountLinks(Protocol):
     """The links of one issuer; the place to pin an account at its first use. Every method may be called from any thread."""
 
     def name_of(self, subject: str, claimed: Callable[[], str]) -> str:
@@ -105,7 +105,7 @@ class ConfiguredLinks:
             raise NoSuchUser(f"{name!r} is linked to another account than {subject!r}; see the setting `subjects`")
 
 
-class PinnedLinks:
+class FirstUseLinks:
     """The links of one issuer: what an operator has written down, and else what the first use has shown.
 
     Args:
@@ -124,7 +124,7 @@ class PinnedLinks:
         self._now = now
 
     @classmethod
-    def from_settings(cls, settings: Settings, issuer: str, names: Mapping[str, str]) -> PinnedLinks:
+    def from_settings(cls, settings: Settings, issuer: str, names: Mapping[str, str]) -> FirstUseLinks:
         """Return the links of an issuer, pinned in `database_url`; opens nothing yet.
 
         Raises:

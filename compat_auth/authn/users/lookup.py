@@ -14,7 +14,7 @@ from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Reject
 
 
-class Lookup:
+class UserLookup:
     """Completes identities in the configured directories; the first that knows the name decides.
 
     Where the upstream wants its own key and that directory does not know it (LDAP), the next one is asked for the name
@@ -41,7 +41,7 @@ class Lookup:
         self._needs_key = needs_key
 
     @classmethod
-    def from_settings(cls, settings: Settings, *, reserves: Callable[[Identity], bool] | None = None) -> Lookup:
+    def from_settings(cls, settings: Settings, *, reserves: Callable[[Identity], bool] | None = None) -> UserLookup:
         """Return the look-up of `[lookup] directories`; without any, Airflow's database where its URL is known.
 
         Args:

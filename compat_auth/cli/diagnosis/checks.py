@@ -136,7 +136,7 @@ def _directories_of(settings: Settings) -> list[str]:
 def _lookups_of(settings: Settings) -> list[str]:
     if settings.lookup.directories:
         return settings.lookup.directories
-    # See `Lookup.from_settings`.
+    # See `UserLookup.from_settings`.
     return ["airflow_db"] if settings.airflow_db.url.get_secret_value() else []
 
 

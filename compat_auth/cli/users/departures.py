@@ -8,7 +8,7 @@ from time import sleep
 
 import click
 
-from compat_auth.authn.revocation_events import Revocations
+from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.authn.session_registry import LiveSessions
 from compat_auth.cli import common
 from compat_auth.cli.common import opened_tokens
@@ -16,7 +16,7 @@ from compat_auth.config import load_settings
 from compat_auth.config.loading import DEFAULT_FILE, ENV_PREFIX
 from compat_auth.errors import BackendUnavailable, ConfigError, NoSuchUser
 from compat_auth.personal_tokens.service import PersonalTokens
-from compat_auth.store.tables.denylist import DenialRows
+from compat_auth.store.tables.denylist import DenylistRows
 
 # Within this a change of the file is seen.
 _FILE_S = 1.0
@@ -65,11 +65,11 @@ def _end_for_good(config: str, name: str, *, reason: str) -> None:
     basic_auth, redis_url = load_settings(config).basic_auth, load_settings(config).redis_url
     # By Redis every process hears of the first time, and only reads the file late.
     wait_s = _FILE_S + (0 if redis_url.get_secret_value() else basic_auth.cache_ttl_s)
-    revoked = _end_all(config, name, reason)
+    revoked = _revoke_all(config, name, reason)
     _record(name, revoked)
     click.echo(f"waiting {wait_s:g} s, until no process remembers the password of {name}", err=True)
     sleep(wait_s)
-    if later := _end_all(config, name, reason):
+    if later := _revoke_all(config, name, reason):
         _record(name, later)
     click.echo(f"{revoked + later} personal token(s) of {name} revoked")
 
@@ -82,7 +82,7 @@ def end_of_former_user(config_path: str | None, name: str) -> None:
     with opened_tokens(config) as tokens:
         is_free = tokens.rows.database.is_there and _is_free(tokens, name)
     if is_free:
-        revoked = _end_all(config, name, "its owner was deleted")
+        revoked = _revoke_all(config, name, "its owner was deleted")
         _record(name, revoked)
         if revoked:
             click.echo(f"{revoked} personal token(s) of a former {name} revoked")
@@ -92,14 +92,14 @@ def _record(name: str, revoked: int) -> None:
     common.record("user logged out", f"{name}: sessions, JWTs and {revoked} token(s) ended", command="users")
 
 
-def _end_all(config_path: str, name: str, reason: str) -> int:
+def _revoke_all(config_path: str, name: str, reason: str) -> int:
     """End a user's sessions, the JWTs that we have given, and the personal tokens; return how many of these there were."""
     settings = load_settings(config_path)
-    sessions = LiveSessions.from_settings(settings, Revocations.from_settings(settings))
+    sessions = LiveSessions.from_settings(settings, RevocationEvents.from_settings(settings))
     if sessions is not None:
-        sessions.end_all(name)
+        sessions.revoke_all(name)
     with opened_tokens(config_path) as tokens:
-        DenialRows(tokens.rows.database).deny_given_to(name, int(tokens.now()))
+        DenylistRows(tokens.rows.database).deny_given_to(name, int(tokens.now()))
         # Last: it announces the user, and that is heard by whatever remembers a password or a JWT, too.
         return tokens.revoke_all(name, reason=reason)
 

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 
 import click
 
-from compat_auth.authn.revocation_events import Revocation, Revocations
+from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents
 from compat_auth.cli import common
 from compat_auth.cli.common import config_option, start_logging
 from compat_auth.config import load_settings
@@ -48,6 +48,6 @@ def unpin(config_path: str | None, name: str, issuer: str) -> None:
     database.close()
     if not removed:
         raise NoSuchUser(f"{name!r}: held to no account" + (f" of {issuer}" if issuer else ""))
-    Revocations.from_settings(settings).announce(Revocation(name))
+    RevocationEvents.from_settings(settings).announce(RevocationEvent(name))
     common.record("user unpinned", f"{name}: {removed} account(s)", command="users unpin")
     click.echo(f"{name}: {removed} account(s) unpinned")

@@ -14,7 +14,7 @@ from compat_auth.config import Settings, load_settings
 from compat_auth.directory import HashDirectory, UserDirectory
 from compat_auth.errors import InvalidValue, NoSuchUser
 from compat_auth.requirements import Requirements
-from compat_auth.store.tables.denylist import DenialRows
+from compat_auth.store.tables.denylist import DenylistRows
 from compat_auth.store.tables.role_accounts import RoleAccount, RoleAccountRows
 
 _KINDS = ("group:", "role:")
@@ -35,7 +35,7 @@ def add_role_account(config_path: str | None, name: str, group: str) -> None:
             ) from None
         RoleAccountRows(tokens.rows.database).add(RoleAccount(name, owners, int(tokens.now())))
         # What a person of that name has left, JWTs and personal tokens, would be the role account's.
-        DenialRows(tokens.rows.database).deny_given_to(name, int(tokens.now()))
+        DenylistRows(tokens.rows.database).deny_given_to(name, int(tokens.now()))
         tokens.revoke_all(name, reason="its name is a role account's now")
     common.record("role account added", f"{name}, kept by {owners}", command="users add")
     if warning:

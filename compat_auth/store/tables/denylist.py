@@ -49,7 +49,7 @@ class IssuedToken:
 
 
 @dataclass(frozen=True, slots=True)
-class Denial:
+class DenylistEntry:
     """What is no longer good.
 
     Attributes:
@@ -78,16 +78,16 @@ class Reading:
     """
 
     version: int
-    found: list[Denial]
+    found: list[DenylistEntry]
     is_whole: bool
 
 
-def all_up_to(moment: int, expires: int) -> Denial:
+def all_up_to(moment: int, expires: int) -> DenylistEntry:
     """Return the denial of every JWT that was made up to a moment, in seconds since the epoch."""
-    return Denial("digest", ALL_UP_TO, expires, moment)
+    return DenylistEntry("digest", ALL_UP_TO, expires, moment)
 
 
-class DenialRows:
+class DenylistRows:
     """The tables. Any thread may use it; every method may raise BackendUnavailable."""
 
     def __init__(self, database: Database) -> None:
@@ -131,7 +131,7 @@ class DenialRows:
             found = _issued(connection, issued_tokens.c.jti == jti)
         return found[0] if found else None
 
-    def deny(self, what: Iterable[Denial]) -> None:
+    def deny(self, what: Iterable[DenylistEntry]) -> None:
         """Write down what is no longer good; what is denied for longer already stays so."""
         with self._database.write() as connection:
             _deny(connection, list(what))
@@ -159,7 +159,7 @@ class DenialRows:
             continues = version > after >= 0 and connection.scalar(_one_of(after)) is not None
             query = select(denials).where(denials.c.version > after) if continues else select(denials)
             rows = connection.execute(query).all()
-        found = [Denial(row.kind, row.key, row.expires, row.not_before) for row in rows]
+        found = [DenylistEntry(row.kind, row.key, row.expires, row.not_before) for row in rows]
         return Reading(version, found, is_whole=not continues)
 
     def require_writable(self) -> None:
@@ -189,7 +189,7 @@ def deny_made_from(connection: Connection, credential_ids: Sequence[str], now: i
 def _deny_issued(connection: Connection, which: ColumnElement[bool], now: int) -> list[IssuedToken]:
     # Those that are over, too: the clock that says so may be wrong.
     found = _issued(connection, which)
-    _deny(connection, [Denial("jti", token.jti, token.expires) for token in found])
+    _deny(connection, [DenylistEntry("jti", token.jti, token.expires) for token in found])
     return [token for token in found if token.expires > now]
 
 
@@ -212,7 +212,7 @@ def _one_of(version: int) -> Select[tuple[str]]:
     return select(denials.c.key).where(denials.c.version == version).limit(1)
 
 
-def _deny(connection: Connection, what: Sequence[Denial]) -> None:
+def _deny(connection: Connection, what: Sequence[DenylistEntry]) -> None:
     if not what:
         return
     # The row's lock is held until the commit: whoever reads this version reads all that is below it.

@@ -92,26 +92,26 @@ class SessionRows:
         with self._database.write() as connection:
             connection.execute(update(sessions).where(*mine).values(ended=now))
 
-    def end_by_digest(self, username: str, digest: bytes, now: int) -> bool:
+    def revoke_by_digest(self, username: str, digest: bytes, now: int) -> bool:
         """End a session of a user for good, and return whether there was such a one."""
         mine = (sessions.c.id_digest == digest, sessions.c.username == username, sessions.c.ended.is_(None))
         with self._database.write() as connection:
             return bool(connection.execute(update(sessions).where(*mine).values(ended=now)).rowcount)
 
-    def end_all(self, username: str, now: int) -> None:
+    def revoke_all(self, username: str, now: int) -> None:
         """End every session of a user that has begun up to now, in whatever directory the user was found."""
         live = (sessions.c.username == username, sessions.c.ended.is_(None))
         with self._database.write() as connection:
             # Those of this very second by their rows: a login in the rest of the second is a new one.
             connection.execute(update(sessions).where(*live).values(ended=now))
-            _refuse_begun_before(connection, username, now)
+            _revoke_begun_before(connection, username, now)
 
-    def refuse_begun_before(self, username: str, moment: int) -> None:
+    def revoke_begun_before(self, username: str, moment: int) -> None:
         """Let no session of a user be alive that has begun before a moment."""
         with self._database.write() as connection:
-            _refuse_begun_before(connection, username, moment)
+            _revoke_begun_before(connection, username, moment)
 
-    def end_everyone(self, now: int) -> None:
+    def revoke_everyone(self, now: int) -> None:
         """End every session there is."""
         with self._database.write() as connection:
             connection.execute(update(sessions).where(sessions.c.ended.is_(None)).values(ended=now))
@@ -122,7 +122,7 @@ class SessionRows:
             return connection.execute(delete(sessions).where(sessions.c.last_seen < last_seen)).rowcount
 
 
-def _refuse_begun_before(connection: Connection, username: str, moment: int) -> None:
+def _revoke_begun_before(connection: Connection, username: str, moment: int) -> None:
     try:
         with connection.begin_nested():
             connection.execute(insert(revocations).values(username=username, not_before=moment))

@@ -14,7 +14,7 @@ import pytest
 from flask import Blueprint, Flask
 
 from compat_auth.airflow.auth_managers import SimpleManager
-from compat_auth.airflow.closed_gate import ClosedDoor
+from compat_auth.airflow.closed_gate import ClosedMiddleware
 from compat_auth.airflow.composition import compose, settings_in
 from compat_auth.config import Settings
 from compat_auth.errors import ConfigError
@@ -296,7 +296,7 @@ def test_a_configuration_that_cannot_even_be_read_still_closes_the_door(monkeypa
 
     (middleware,) = plugin.CompatAuthPlugin.fastapi_root_middlewares
 
-    assert isinstance(middleware["middleware"](Behind()), ClosedDoor)
+    assert isinstance(middleware["middleware"](Behind()), ClosedMiddleware)
 
 
 async def test_a_door_that_could_not_be_built_does_not_start_and_lets_nobody_through(

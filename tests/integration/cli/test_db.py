@@ -20,7 +20,7 @@ from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.personal_tokens.peppers import load_peppers
 from compat_auth.store import sqlite_file
 from compat_auth.store.migration import open_store
-from compat_auth.store.tables.denylist import ALL_UP_TO, Denial, DenialRows
+from compat_auth.store.tables.denylist import ALL_UP_TO, DenylistEntry, DenylistRows
 from compat_auth.store.tables.personal_tokens import PersonalToken, PersonalTokenRows
 from compat_auth.store.tables.sessions import SessionRow, SessionRows
 
@@ -199,7 +199,7 @@ class Site:
     def __init__(self, folder: Path) -> None:
         self.path = folder / "store.db"
         self.database = open_store(f"sqlite:///{self.path}")
-        self.denials, self.sessions = DenialRows(self.database), SessionRows(self.database)
+        self.denials, self.sessions = DenylistRows(self.database), SessionRows(self.database)
         self.tokens = PersonalTokenRows(self.database)
 
     def denied(self) -> set[str]:
@@ -220,11 +220,11 @@ def site(tmp_path: Path) -> Iterator[Site]:
     for token_id in ("000000000001", "000000000002"):
         token = PersonalToken(token_id, "alice", "", "", token_id, ("all",), 1, "alice", END, b"d" * 32, "p")
         site.tokens.add(token, limit=9)
-    site.denials.deny([Denial("jti", "before", END)])
+    site.denials.deny([DenylistEntry("jti", "before", END)])
     with closing(sqlite3.connect(site.path)) as reads, closing(sqlite3.connect(tmp_path / "copy.db")) as writes:
         reads.backup(writes)
         writes.execute("PRAGMA journal_mode = DELETE")
-    site.denials.deny([Denial("jti", "since", END), Denial("sub", "7", END, 5)])
+    site.denials.deny([DenylistEntry("jti", "since", END), DenylistEntry("sub", "7", END, 5)])
     site.sessions.end("alice", 9)
     site.tokens.revoke("000000000001", now=9, reason="lost")
     yield site
@@ -232,7 +232,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 
 def test_a_restored_store_keeps_what_was_ended_since_the_backup(config: str, tmp_path: Path, site: Site) -> None:
-    site.sessions.end_all("bob", 0)
+    site.sessions.revoke_all("bob", 0)
 
     result = db(config, "restore", str(tmp_path / "copy.db"))
 

@@ -20,7 +20,7 @@ import requests
 from compat_auth.client import BearerToken, Password
 from compat_auth.client.for_httpx import HttpxAuth
 from compat_auth.client.for_requests import RequestsAuth
-from compat_auth.client.token_source import TOO_YOUNG_TO_RENEW_S, TokenKeeper
+from compat_auth.client.token_source import TOO_YOUNG_TO_RENEW_S, TokenSource
 from compat_auth.errors import LoginRefused, LoginUnavailable, UnsafeAddress
 from support.token_server import Answer, Got, TokenServer, serving
 
@@ -57,7 +57,7 @@ class Client:
 
     def age(self) -> None:
         """Let the kept token be older than it is."""
-        keeper: TokenKeeper = self.auth._keeper
+        keeper: TokenSource = self.auth._keeper
         keeper._now = lambda: time.time() + TOO_YOUNG_TO_RENEW_S
 
 

@@ -21,7 +21,7 @@ from click.testing import CliRunner, Result
 
 from compat_auth.cli import commands
 from compat_auth.client import saved_logins
-from compat_auth.client.saved_logins import KeptLogin, KeptLogins, Secret
+from compat_auth.client.saved_logins import SavedLogin, SavedLogins, Secret
 from compat_auth.errors import (
     CurlLineRefused,
     KeyFileError,
@@ -300,7 +300,7 @@ def test_logout_forgets_the_secret(server: TokenServer, config_home: Path, syste
 
     assert result.output == f"logged out at {server.url}\n"
     assert system_keyring.secrets == {}
-    assert KeptLogins().all() == ()
+    assert SavedLogins().all() == ()
     assert isinstance(run("curl", "/api").exception, NotLoggedIn)
 
 
@@ -355,7 +355,7 @@ def test_where_the_server_takes_nothing_back_that_is_said_and_all_is_forgotten_h
     assert result.exception.exit_code == 69
     assert "not taken back" in str(result.exception)
     assert logged_in.issued[0] not in str(result.exception)
-    assert KeptLogins().all() == ()
+    assert SavedLogins().all() == ()
 
 
 def test_where_no_server_answers_that_is_said_and_all_is_forgotten_here(config_home: Path) -> None:
@@ -366,7 +366,7 @@ def test_where_no_server_answers_that_is_said_and_all_is_forgotten_here(config_h
 
     assert isinstance(result.exception, LoginUnavailable)
     assert "no answer" in str(result.exception)
-    assert KeptLogins().all() == ()
+    assert SavedLogins().all() == ()
 
 
 def test_a_login_whose_secret_is_gone_is_forgotten(server: TokenServer, config_home: Path, system_keyring: Any) -> None:
@@ -375,7 +375,7 @@ def test_a_login_whose_secret_is_gone_is_forgotten(server: TokenServer, config_h
 
     result = run("logout")
 
-    assert (result.exit_code, server.revocations, KeptLogins().all()) == (0, [], ())
+    assert (result.exit_code, server.revocations, SavedLogins().all()) == (0, [], ())
 
 
 def test_two_logins_have_to_be_told_apart(
@@ -388,16 +388,16 @@ def test_two_logins_have_to_be_told_apart(
     named = run("logout", server.url)
 
     assert isinstance(ambiguous.exception, NotLoggedIn)
-    assert (named.exit_code, [login.server for login in KeptLogins().all()]) == (0, [elsewhere.url])
+    assert (named.exit_code, [login.server for login in SavedLogins().all()]) == (0, [elsewhere.url])
 
 
 def test_a_second_login_at_a_server_takes_the_place_of_the_first(server: TokenServer, config_home: Path) -> None:
     log_in(server, "--user", "alice", "--keep-in", "file")
     log_in(server, "--token", "--keep-in", "file", secret="another")
 
-    (kept,) = KeptLogins().all()
+    (kept,) = SavedLogins().all()
 
-    assert (kept.kind, KeptLogins().secret_of(kept).credential) == ("token", "another")
+    assert (kept.kind, SavedLogins().secret_of(kept).credential) == ("token", "another")
 
 
 def test_a_file_that_others_may_read_is_not_used(logged_in: TokenServer, config_home: Path) -> None:
@@ -416,7 +416,7 @@ def test_a_broken_file_is_named(content: str, config_home: Path) -> None:
     (config_home / "logins.json").chmod(0o600)
 
     with pytest.raises(KeyFileError, match="log in again"):
-        KeptLogins().all()
+        SavedLogins().all()
 
 
 def test_a_link_in_the_place_of_the_file_is_not_followed(config_home: Path, tmp_path: Path) -> None:
@@ -425,16 +425,16 @@ def test_a_link_in_the_place_of_the_file_is_not_followed(config_home: Path, tmp_
     (tmp_path / "other").write_text("[]")
 
     with pytest.raises(KeyFileError):
-        KeptLogins().all()
+        SavedLogins().all()
 
 
 def test_a_secret_that_the_keyring_lost_asks_for_a_login(config_home: Path, system_keyring: Any) -> None:
-    kept = KeptLogin("https://gw.example.com", saved_logins.TOKEN)
-    KeptLogins().save(kept, Secret("mine"))
+    kept = SavedLogin("https://gw.example.com", saved_logins.TOKEN)
+    SavedLogins().save(kept, Secret("mine"))
     system_keyring.secrets.clear()
 
     with pytest.raises(NotLoggedIn, match="compat-auth login"):
-        KeptLogins().secret_of(kept)
+        SavedLogins().secret_of(kept)
 
 
 def test_no_url_and_an_unknown_option_are_wrong_usage(logged_in: TokenServer) -> None:

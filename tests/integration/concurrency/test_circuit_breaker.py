@@ -7,24 +7,24 @@ import os
 
 import pytest
 
-from compat_auth.concurrency.circuit_breaker import MAX_CALLERS, PATIENCE_S, PAUSE_S, Outage
+from compat_auth.concurrency.circuit_breaker import MAX_CALLERS, PATIENCE_S, PAUSE_S, CircuitBreaker
 from support.stand_ins import Clock
 
 
-def fail(outage: Outage) -> None:
+def fail(outage: CircuitBreaker) -> None:
     with pytest.raises(TimeoutError), outage.trying():
         raise TimeoutError
 
 
 def test_while_it_answers_any_number_may_ask_at_once() -> None:
-    outage = Outage()
+    outage = CircuitBreaker()
 
     with outage.trying(), outage.trying():
         pass
 
 
 def test_after_a_failure_nobody_asks_for_a_moment() -> None:
-    outage = Outage(clock := Clock())
+    outage = CircuitBreaker(clock := Clock())
     fail(outage)
 
     clock.time += PAUSE_S - 0.01
@@ -34,7 +34,7 @@ def test_after_a_failure_nobody_asks_for_a_moment() -> None:
 
 
 def test_then_one_at_a_time_asks_and_all_do_when_it_is_back() -> None:
-    outage = Outage(clock := Clock())
+    outage = CircuitBreaker(clock := Clock())
     fail(outage)
     clock.time += PAUSE_S
 
@@ -46,7 +46,7 @@ def test_then_one_at_a_time_asks_and_all_do_when_it_is_back() -> None:
 
 
 def test_while_it_stays_away_the_next_one_asks_after_the_next_pause() -> None:
-    outage = Outage(clock := Clock())
+    outage = CircuitBreaker(clock := Clock())
     fail(outage)
     clock.time += PAUSE_S
     fail(outage)
@@ -58,7 +58,7 @@ def test_while_it_stays_away_the_next_one_asks_after_the_next_pause() -> None:
 
 
 def test_an_accident_says_nothing_about_the_server_and_lets_the_next_one_ask() -> None:
-    outage = Outage(clock := Clock())
+    outage = CircuitBreaker(clock := Clock())
     fail(outage)
     clock.time += PAUSE_S
     with pytest.raises(ZeroDivisionError), outage.trying():
@@ -69,7 +69,7 @@ def test_an_accident_says_nothing_about_the_server_and_lets_the_next_one_ask() -
 
 
 def test_a_server_that_answers_nobody_for_a_while_is_given_no_more_callers() -> None:
-    outage = Outage(clock := Clock())
+    outage = CircuitBreaker(clock := Clock())
 
     with outage.trying():
         clock.time += PATIENCE_S - 0.01
@@ -81,7 +81,7 @@ def test_a_server_that_answers_nobody_for_a_while_is_given_no_more_callers() -> 
 
 
 def test_an_answer_to_one_caller_shows_that_the_server_is_not_silent() -> None:
-    outage = Outage(clock := Clock())
+    outage = CircuitBreaker(clock := Clock())
 
     with outage.trying():
         clock.time += PATIENCE_S - 0.5
@@ -93,7 +93,7 @@ def test_an_answer_to_one_caller_shows_that_the_server_is_not_silent() -> None:
 
 
 def test_a_server_that_is_slow_to_say_no_is_not_silent_to_others() -> None:
-    outage = Outage(clock := Clock())
+    outage = CircuitBreaker(clock := Clock())
     with outage.trying():
         clock.time += 3 * PATIENCE_S
 
@@ -106,7 +106,7 @@ def test_a_server_that_is_slow_to_say_no_is_not_silent_to_others() -> None:
 
 
 def test_a_server_that_is_slow_and_then_silent_is_found_out() -> None:
-    outage = Outage(clock := Clock())
+    outage = CircuitBreaker(clock := Clock())
     with outage.trying():
         clock.time += 3 * PATIENCE_S
 
@@ -117,7 +117,7 @@ def test_a_server_that_is_slow_and_then_silent_is_found_out() -> None:
 
 
 def test_how_slow_a_server_was_is_forgotten_when_it_stays_quick() -> None:
-    outage = Outage(clock := Clock())
+    outage = CircuitBreaker(clock := Clock())
     with outage.trying():
         clock.time += 3 * PATIENCE_S
     clock.time += 600
@@ -129,7 +129,7 @@ def test_how_slow_a_server_was_is_forgotten_when_it_stays_quick() -> None:
 
 
 def test_where_many_wait_already_patience_is_shorter() -> None:
-    outage = Outage(clock := Clock())
+    outage = CircuitBreaker(clock := Clock())
 
     with contextlib.ExitStack() as waiting:
         for _ in range(MAX_CALLERS):
@@ -140,7 +140,7 @@ def test_where_many_wait_already_patience_is_shorter() -> None:
 
 
 def test_after_a_pause_without_callers_the_next_one_asks() -> None:
-    outage = Outage(clock := Clock())
+    outage = CircuitBreaker(clock := Clock())
     with outage.trying():
         pass
 
@@ -151,7 +151,7 @@ def test_after_a_pause_without_callers_the_next_one_asks() -> None:
 
 
 def test_all_who_ask_one_server_share_what_is_known_of_it() -> None:
-    first, second, another = Outage.of("one"), Outage.of("one"), Outage.of("another")
+    first, second, another = CircuitBreaker.of("one"), CircuitBreaker.of("one"), CircuitBreaker.of("another")
     fail(first)
 
     with pytest.raises(ConnectionError), second.trying():
@@ -161,7 +161,7 @@ def test_all_who_ask_one_server_share_what_is_known_of_it() -> None:
 
 
 def test_a_forked_process_waits_for_nobody_of_its_parent() -> None:
-    outage = Outage(clock := Clock())
+    outage = CircuitBreaker(clock := Clock())
 
     with outage.trying():
         clock.time += PATIENCE_S

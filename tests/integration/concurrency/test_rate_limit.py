@@ -8,13 +8,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from compat_auth.concurrency.rate_limit import Tally, Tries, network_of, share_of
+from compat_auth.concurrency.rate_limit import RateLimit, Tries, network_of, share_of
 from compat_auth.errors import TooManyRequests
 from support.stand_ins import Clock
 
 
 def test_there_is_enough_after_so_many_and_then_no_more_is_counted() -> None:
-    tally = Tally(2)
+    tally = RateLimit(2)
 
     counted = [tally.count("a"), tally.count("a"), tally.count("a"), tally.count("b")]
 
@@ -39,7 +39,7 @@ def test_a_client_is_an_address_or_a_customers_network(client: str, network: str
 
 
 def test_what_is_given_back_can_be_counted_again() -> None:
-    tally = Tally(1)
+    tally = RateLimit(1)
     tally.count("a")
 
     tally.give_back("a")
@@ -51,7 +51,7 @@ def test_what_is_given_back_can_be_counted_again() -> None:
 
 def test_a_count_ends_after_a_minute() -> None:
     clock = Clock()
-    tally = Tally(2, clock)
+    tally = RateLimit(2, clock)
     for _ in range(2):
         tally.count("a")
 
@@ -64,7 +64,7 @@ def test_a_count_ends_after_a_minute() -> None:
 
 
 def test_keys_without_end_take_no_memory_without_end() -> None:
-    tally = Tally(1)
+    tally = RateLimit(1)
 
     for number in range(60_000):
         tally.count(str(number))

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.backend import Backend
 from compat_auth.config import parse_settings
 from compat_auth.directory import DirectoryUser
@@ -35,7 +35,7 @@ class Users:
         return {"alice": alice, EMAIL: alice, "gone": gone, "gone@example.org": gone}.get(username)
 
 
-LOOKUP = Lookup((Users(),), needs_key=True)
+LOOKUP = UserLookup((Users(),), needs_key=True)
 
 
 @pytest.fixture(scope="class")

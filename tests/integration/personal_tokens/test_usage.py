@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import text
 
 from compat_auth.errors import BackendUnavailable
-from compat_auth.personal_tokens.usage import DAY_S, TokenUses
+from compat_auth.personal_tokens.usage import DAY_S, TokenUsage
 from compat_auth.store.migration import open_store
 from compat_auth.store.tables.personal_tokens import PersonalToken, PersonalTokenRows
 from compat_auth.store.tables.token_uses import LastUse, TokenUseRows
@@ -46,12 +46,12 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def uses(rows: PersonalTokenRows, clock: Clock) -> TokenUses:
-    return TokenUses(TokenUseRows(rows.database), now=clock, flush_s=3600)
+def uses(rows: PersonalTokenRows, clock: Clock) -> TokenUsage:
+    return TokenUsage(TokenUseRows(rows.database), now=clock, flush_s=3600)
 
 
-def test_uses_of_several_writers_add_up(rows: PersonalTokenRows, uses: TokenUses, clock: Clock) -> None:
-    other = TokenUses(TokenUseRows(rows.database), now=clock, flush_s=3600)
+def test_uses_of_several_writers_add_up(rows: PersonalTokenRows, uses: TokenUsage, clock: Clock) -> None:
+    other = TokenUsage(TokenUseRows(rows.database), now=clock, flush_s=3600)
 
     for counted in (uses, other, uses):
         counted.count("A" * 12)
@@ -64,7 +64,7 @@ def test_uses_of_several_writers_add_up(rows: PersonalTokenRows, uses: TokenUses
     assert uses.rows.of("A" * 12, since_day=0) == {20_000: 3, 20_001: 1}
 
 
-def test_nothing_is_written_before_its_time(rows: PersonalTokenRows, uses: TokenUses) -> None:
+def test_nothing_is_written_before_its_time(rows: PersonalTokenRows, uses: TokenUsage) -> None:
     uses.count("A" * 12)
     uses.see("A" * 12, None, address="192.0.2.1", agent="curl")
 
@@ -75,7 +75,7 @@ def test_nothing_is_written_before_its_time(rows: PersonalTokenRows, uses: Token
     assert uses.rows.of("A" * 12, since_day=0) == {}
 
 
-def test_the_last_use_is_written_once_in_five_minutes(rows: PersonalTokenRows, uses: TokenUses, clock: Clock) -> None:
+def test_the_last_use_is_written_once_in_five_minutes(rows: PersonalTokenRows, uses: TokenUsage, clock: Clock) -> None:
     written: list[int | None] = []
     found: PersonalToken | None = None
 
@@ -92,8 +92,8 @@ def test_the_last_use_is_written_once_in_five_minutes(rows: PersonalTokenRows, u
     assert (found.last_address, found.last_agent) == ("192.0.2.3", "curl/8")
 
 
-def test_another_process_that_wrote_is_heeded(rows: PersonalTokenRows, uses: TokenUses, clock: Clock) -> None:
-    other = TokenUses(TokenUseRows(rows.database), now=clock, flush_s=3600)
+def test_another_process_that_wrote_is_heeded(rows: PersonalTokenRows, uses: TokenUsage, clock: Clock) -> None:
+    other = TokenUsage(TokenUseRows(rows.database), now=clock, flush_s=3600)
     other.see("A" * 12, None, address="192.0.2.1", agent="first")
     other.flush()
     clock.now += 10
@@ -106,7 +106,7 @@ def test_another_process_that_wrote_is_heeded(rows: PersonalTokenRows, uses: Tok
     assert found.last_agent == "first"
 
 
-def test_what_a_program_says_of_itself_is_cut_and_forges_no_line(rows: PersonalTokenRows, uses: TokenUses) -> None:
+def test_what_a_program_says_of_itself_is_cut_and_forges_no_line(rows: PersonalTokenRows, uses: TokenUsage) -> None:
     uses.see("A" * 12, None, address="a" * 999, agent="curl\r\nX: y\x1b[31m" + "z" * 999)
     uses.flush()
 
@@ -118,7 +118,7 @@ def test_what_a_program_says_of_itself_is_cut_and_forges_no_line(rows: PersonalT
 
 
 def test_uses_wait_while_the_store_cannot_be_asked(
-    rows: PersonalTokenRows, uses: TokenUses, monkeypatch: pytest.MonkeyPatch
+    rows: PersonalTokenRows, uses: TokenUsage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object) -> None:
         raise BackendUnavailable("down")
@@ -137,7 +137,7 @@ def test_uses_wait_while_the_store_cannot_be_asked(
     assert found.last_used == NOW
 
 
-def test_the_uses_of_a_token_that_was_deleted_hold_up_nothing(rows: PersonalTokenRows, uses: TokenUses) -> None:
+def test_the_uses_of_a_token_that_was_deleted_hold_up_nothing(rows: PersonalTokenRows, uses: TokenUsage) -> None:
     uses.count("B" * 12)
     uses.count("A" * 12)
 
@@ -154,7 +154,7 @@ def test_uses_are_written_without_being_asked(rows: PersonalTokenRows) -> None:
             super().write(counts, last_uses)
             written.set()
 
-    uses = TokenUses(Noted(rows.database), flush_s=0.01)
+    uses = TokenUsage(Noted(rows.database), flush_s=0.01)
     uses.count("A" * 12)
 
     assert written.wait(10)
@@ -163,7 +163,7 @@ def test_uses_are_written_without_being_asked(rows: PersonalTokenRows) -> None:
 
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")  # forking is what is tested
 def test_a_forked_worker_writes_its_own_uses(rows: PersonalTokenRows) -> None:
-    uses = TokenUses(TokenUseRows(rows.database), flush_s=0.01)
+    uses = TokenUsage(TokenUseRows(rows.database), flush_s=0.01)
     uses.count("A" * 12)
     uses.flush()
 
@@ -177,7 +177,7 @@ def test_a_forked_worker_writes_its_own_uses(rows: PersonalTokenRows) -> None:
     assert sum(uses.rows.of("A" * 12, since_day=0).values()) == 2
 
 
-def test_a_deleted_token_takes_its_counts_along(rows: PersonalTokenRows, uses: TokenUses) -> None:
+def test_a_deleted_token_takes_its_counts_along(rows: PersonalTokenRows, uses: TokenUsage) -> None:
     uses.count("A" * 12)
     uses.flush()
 

@@ -15,9 +15,9 @@ from compat_auth.errors import BackendUnavailable
 from compat_auth.store import sqlite_file
 from compat_auth.store.migration import open_store
 from compat_auth.store.sqlite_file import SqliteFile, witness_of
-from compat_auth.store.tables.denylist import Denial, DenialRows
+from compat_auth.store.tables.denylist import DenylistEntry, DenylistRows
 
-DENIAL = Denial("jti", "a", 2_000_000_000)
+DENIAL = DenylistEntry("jti", "a", 2_000_000_000)
 
 
 @pytest.fixture
@@ -26,15 +26,15 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def rows(path: Path) -> DenialRows:
+def rows(path: Path) -> DenylistRows:
     path.parent.mkdir()
     rows = rows_at(path)
     rows.deny([DENIAL])
     return rows
 
 
-def rows_at(path: Path, query: str = "") -> DenialRows:
-    return DenialRows(open_store(f"sqlite:///{path}{query}"))
+def rows_at(path: Path, query: str = "") -> DenylistRows:
+    return DenylistRows(open_store(f"sqlite:///{path}{query}"))
 
 
 def start_anew(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,7 +49,7 @@ def remove(path: Path) -> None:
 
 
 def test_a_store_that_was_deleted_in_use_neither_answers_nor_takes_anything(
-    rows: DenialRows, path: Path, caplog: pytest.LogCaptureFixture
+    rows: DenylistRows, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     remove(path)
 
@@ -66,7 +66,7 @@ def test_a_store_that_was_deleted_in_use_neither_answers_nor_takes_anything(
 
 
 def test_a_store_that_is_deleted_with_its_witness_is_missed_as_long_as_the_process_lives(
-    rows: DenialRows, path: Path
+    rows: DenylistRows, path: Path
 ) -> None:
     shutil.rmtree(path.parent)
     path.parent.mkdir()
@@ -88,7 +88,7 @@ def test_a_write_to_a_file_that_is_deleted_meanwhile_is_no_success(path: Path) -
 
 
 def test_a_store_that_comes_back_is_used_again(
-    rows: DenialRows, path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    rows: DenylistRows, path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path.rename(tmp_path / "away.db")
     with pytest.raises(BackendUnavailable):
@@ -100,7 +100,7 @@ def test_a_store_that_comes_back_is_used_again(
     assert "there again" in caplog.text
 
 
-def test_another_file_in_its_place_is_no_store(rows: DenialRows, path: Path, tmp_path: Path) -> None:
+def test_another_file_in_its_place_is_no_store(rows: DenylistRows, path: Path, tmp_path: Path) -> None:
     other = rows_at(tmp_path / "other.db")
     other.deny([])
     remove(path)
@@ -152,7 +152,7 @@ def test_a_witness_that_says_nothing_is_no_yes(path: Path, monkeypatch: pytest.M
 
 
 def test_a_store_from_before_there_were_witnesses_gets_one(
-    rows: DenialRows, path: Path, monkeypatch: pytest.MonkeyPatch
+    rows: DenylistRows, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     witness_of(path).unlink()
     start_anew(monkeypatch)

@@ -23,7 +23,7 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from compat_auth.airflow import body_in_doubt
-from compat_auth.airflow.middleware import AirflowGate, Door, Guarded, behind_root
+from compat_auth.airflow.middleware import AirflowGate, AirflowMiddleware, Guarded, behind_root
 from compat_auth.airflow_api.paths import whole_paths
 from compat_auth.credentials import Absent, Basic, Bearer
 from compat_auth.errors import BackendUnavailable
@@ -31,7 +31,7 @@ from compat_auth.gateway.authorization import GateRules, PathRequirement
 from compat_auth.gateway.decider import Decider
 from compat_auth.gateway.health import whoami
 from compat_auth.http.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send
-from compat_auth.http.error_responses import RefusalStyle
+from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.paths import AIRFLOW_RESTS, Prefixes
 from compat_auth.identity import Identity
@@ -86,21 +86,21 @@ def airflow() -> Starlette:
     )
 
 
-def make_door(decider: Decider, *, app: ASGIApp | None = None, required: str = "") -> Door:
+def make_door(decider: Decider, *, app: ASGIApp | None = None, required: str = "") -> AirflowMiddleware:
     asked = (PathRequirement(Prefixes(PROTECT), frozenset(), Requirements((required,), ())),) if required else ()
     rules = GateRules(
         Prefixes(PROTECT),
         b"/compat-auth/",
         (b"_token", b"session"),
         frozenset({b"ours"}),
-        RefusalStyle(),
+        ErrorStyle(),
         asked,
         rests=AIRFLOW_RESTS,
     )
     rules = replace(rules, public=whole_paths("public", below="/api/"), preflights=True)
     behind = app or airflow()
     gate = AirflowGate(behind_root(behind), decider, rules, trusted=TrustedProxies([]), pages={"whoami": whoami})
-    return Door(behind, gate, Guarded([*PROTECT, "/compat-auth/"]))
+    return AirflowMiddleware(behind, gate, Guarded([*PROTECT, "/compat-auth/"]))
 
 
 def scope_of(path: str, headers: RawHeaders | None = None, *, root: str = "", **changed: Any) -> Scope:

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from compat_auth.api.oauth.token_endpoint import PATHS, TokenDoor
+from compat_auth.api.oauth.token_endpoint import PATHS, TokenEndpoint
 from compat_auth.credentials import Basic, Bearer, Credential
 from compat_auth.gateway.middleware import Gate
 from compat_auth.http.asgi import RawHeaders, read_body
@@ -63,7 +63,7 @@ class World:
         takes = frozenset({Bearer}) if backend == "oidc" else frozenset({Basic})
         decider = make_decider(scripted(backend, self._judge, takes=takes, invites=('Basic realm="Airflow"',)))
         attempts = TokenAttempts(failures, 100)
-        door = TokenDoor(
+        door = TokenEndpoint(
             lambda *_: Token("ours", 4_000_000_000),
             attempts,
             "apache-airflow",

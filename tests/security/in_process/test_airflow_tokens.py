@@ -25,8 +25,8 @@ from compat_auth.api.oauth.token_request import EXCHANGE_GRANT, PERSONAL_TOKEN
 from compat_auth.errors import BackendUnavailable
 from compat_auth.http.asgi import ASGIApp, RawHeaders
 from compat_auth.store.migration import open_store
-from compat_auth.store.tables.denylist import Denial, DenialRows
-from compat_auth.tokens.denylist import Denials
+from compat_auth.store.tables.denylist import DenylistEntry, DenylistRows
+from compat_auth.tokens.denylist import Denylist
 from support.airflow_stand_ins import Conf, SigningAuthManager, activate
 from support.stand_ins import Behind, Sent, basic, call, http_scope
 
@@ -292,9 +292,9 @@ async def test_all_tokens_of_a_user_up_to_now_are_refused_where_they_are_no_busi
     world: World,
 ) -> None:
     token = world.manager.generate_jwt(world.manager.get_users()[0], expiration_time_in_seconds=600)
-    rows = DenialRows(open_store(f"sqlite:///{world.home}/compat_auth.db"))
+    rows = DenylistRows(open_store(f"sqlite:///{world.home}/compat_auth.db"))
     now = int(time.time())
-    rows.deny([Denial("sub", "op", now + 600, now)])
+    rows.deny([DenylistEntry("sub", "op", now + 600, now)])
     # What another process has written is seen within a second.
     await asyncio.sleep(1)
 
@@ -317,11 +317,11 @@ async def test_a_store_that_cannot_be_asked_lets_no_token_by(
 ) -> None:
     token = await world.get_token()
 
-    async def cannot(_denials: Denials) -> None:
+    async def cannot(_denials: Denylist) -> None:
         raise BackendUnavailable("the store is down")
 
-    monkeypatch.setattr(Denials, "is_stale", True)
-    monkeypatch.setattr(Denials, "up_to_date", cannot)
+    monkeypatch.setattr(Denylist, "is_stale", True)
+    monkeypatch.setattr(Denylist, "up_to_date", cannot)
     shown = await world.ask(path, bearer(token))
     without = await world.ask("/ui/auth/me")
 

@@ -11,7 +11,7 @@ import flask
 import pytest
 from starlette.middleware.cors import CORSMiddleware
 
-from compat_auth.airflow.middleware import AirflowGate, Door, Guarded, behind_root
+from compat_auth.airflow.middleware import AirflowGate, AirflowMiddleware, Guarded, behind_root
 from compat_auth.credentials import Absent, Basic, Bearer, Negotiate, Unrecognised
 from compat_auth.extension import CompatAuth, requires_authentication
 from compat_auth.gateway.decider import Decider
@@ -64,7 +64,7 @@ def in_airflow(app: ASGIApp) -> ASGIApp:
     """Return the gate as it stands inside Airflow, where the CORS middleware of the application is in front of it."""
     inner = app.app if isinstance(app, CORSMiddleware) else app
     gate = AirflowGate(behind_root(inner), believing(), rules(), trusted=TrustedProxies([]), pages={})
-    door = Door(inner, gate, Guarded(["/api/"], gate.paths))
+    door = AirflowMiddleware(inner, gate, Guarded(["/api/"], gate.paths))
     stack = CORSMiddleware(door, **with_cors_of(app)) if isinstance(app, CORSMiddleware) else door
 
     async def airflow(scope: Scope, receive: Receive, send: Send) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.middleware.cors import CORSMiddleware
 
-from compat_auth.airflow.middleware import AirflowGate, Door, Guarded, behind_root
+from compat_auth.airflow.middleware import AirflowGate, AirflowMiddleware, Guarded, behind_root
 from compat_auth.airflow.v1.translation import V1Translation, public_pages
 from compat_auth.composition.rules import gate_rules
 from compat_auth.config import parse_settings
@@ -91,7 +91,7 @@ def in_airflow(upstream: Upstream) -> ASGIApp:
     decider = make_decider(scripted("basic_auth", Reject("wrong")))
     gate = AirflowGate(behind_root(inner), decider, gate_rules(SETTINGS), trusted=TrustedProxies([]), pages={})
     stack = CORSMiddleware(
-        Door(inner, gate, Guarded(["/api/"], gate.paths)),
+        AirflowMiddleware(inner, gate, Guarded(["/api/"], gate.paths)),
         allow_origins=[FRIEND.decode()],
         allow_methods=["GET", "PATCH"],
         allow_headers=["authorization"],

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from compat_auth.authn.users.account_links import PinnedLinks
+from compat_auth.authn.users.account_links import FirstUseLinks
 from compat_auth.credentials import Credential
 from compat_auth.errors import BackendUnavailable, NoSuchUser
 from compat_auth.identity import Identity, Token
@@ -106,7 +106,7 @@ def create(airflow: Airflow, pins: PinnedSubjects) -> Callable[..., None]:
         newcomers = NewcomersInAirflow(
             Users(airflow),
             AirflowDatabaseDirectory(f"sqlite:///{airflow.path}"),
-            PinnedLinks(ISSUER, subjects or {}, pins),
+            FirstUseLinks(ISSUER, subjects or {}, pins),
             role="Viewer",
             administrator=administrator,
             backend="google_openid",

@@ -10,7 +10,7 @@ import bcrypt
 import flask
 import pytest
 
-from compat_auth.airflow.middleware import AirflowGate, Door, Guarded, behind_root
+from compat_auth.airflow.middleware import AirflowGate, AirflowMiddleware, Guarded, behind_root
 from compat_auth.credentials import Absent
 from compat_auth.extension import CompatAuth, requires_authentication
 from compat_auth.gateway.decider import Decider
@@ -55,7 +55,7 @@ async def in_airflow(headers: RawHeaders) -> list[str]:
         await respond(send, 401)
 
     gate = AirflowGate(behind_root(behind), refusing(), rules(), trusted=TrustedProxies([]), pages={})
-    return await _challenges(Door(behind, gate, Guarded(["/api/"], gate.paths)), b"/api/v2/dags", headers)
+    return await _challenges(AirflowMiddleware(behind, gate, Guarded(["/api/"], gate.paths)), b"/api/v2/dags", headers)
 
 
 async def by_forward_auth(headers: RawHeaders) -> list[str]:

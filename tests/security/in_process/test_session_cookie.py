@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from compat_auth.authn.revocation_events import Revocation
+from compat_auth.authn.revocation_events import RevocationEvent
 from compat_auth.authn.session_cookie import CLOCK_SKEW_S, Session, SessionCookie
 from compat_auth.authn.session_registry import LiveSessions, credential_id_of
 from compat_auth.config import parse_settings
@@ -315,7 +315,7 @@ def test_log_out_everywhere_ends_every_session_of_that_user_only(sessions: LiveS
     mine = [seal(cookie, sessions.start(Identity("alice", "basic_auth"))) for _ in range(2)]
     other = seal(cookie, sessions.start(Identity("bob", "basic_auth")))
 
-    sessions.end_all("alice")
+    sessions.revoke_all("alice")
 
     for value in mine:
         with pytest.raises(InvalidSession, match="logged out"):
@@ -346,7 +346,10 @@ def test_a_logout_that_another_process_announces_is_seen_at_once(
     sessions.find(value, secure=True)
 
     sessions._rows.end(started.id, clock.time)
-    revocations = {"session": Revocation(credential_id=credential_id_of(started)), "user": Revocation("alice")}
+    revocations = {
+        "session": RevocationEvent(credential_id=credential_id_of(started)),
+        "user": RevocationEvent("alice"),
+    }
     sessions._revocations._tell(revocations.get(announced))
 
     with pytest.raises(InvalidSession, match="logged out"):
@@ -374,14 +377,14 @@ def test_a_logout_while_the_store_is_being_asked_wins(
 
 
 def test_a_logout_is_announced_without_what_opens_the_session(sessions: LiveSessions) -> None:
-    heard: list[Revocation | None] = []
+    heard: list[RevocationEvent | None] = []
     sessions._revocations.listen(heard.append)
     started = sessions.start(Identity("alice", "basic_auth"))
 
     sessions.end(started)
-    sessions.end_all("alice")
+    sessions.revoke_all("alice")
 
-    assert heard == [Revocation(credential_id=credential_id_of(started)), Revocation("alice")]
+    assert heard == [RevocationEvent(credential_id=credential_id_of(started)), RevocationEvent("alice")]
     assert started.id not in repr(heard)
 
 

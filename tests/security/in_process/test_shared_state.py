@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from compat_auth.authn.revocation_events import Revocation, Revocations
+from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents
 from compat_auth.crypto.aead import SealedBoxes
 from compat_auth.store.redis.client import RedisConnection
 from compat_auth.store.redis.pubsub import CHANNEL, RedisChannel
-from compat_auth.tokens.introspection_cache import SharedVerdicts, Verdict, VerdictCache
+from compat_auth.tokens.introspection_cache import IntrospectionCache, IntrospectionResult, SharedIntrospections
 from support.peers.redis_server import RedisServer
 
 pytestmark = pytest.mark.peer
@@ -53,24 +53,24 @@ def attacker(redis_server: RedisServer) -> Attacker:
 
 
 @pytest.fixture
-def replica(redis_server: RedisServer) -> Callable[[], VerdictCache]:
+def replica(redis_server: RedisServer) -> Callable[[], IntrospectionCache]:
     """Make a replica that remembers nothing yet."""
-    return lambda: VerdictCache("issuer", store_of(redis_server))
+    return lambda: IntrospectionCache("issuer", store_of(redis_server))
 
 
-def store_of(redis_server: RedisServer, secrets: tuple[str, ...] = SECRETS) -> SharedVerdicts:
-    return SharedVerdicts(RedisConnection(redis_server.url), SealedBoxes(secrets, "verdicts"), 100)
+def store_of(redis_server: RedisServer, secrets: tuple[str, ...] = SECRETS) -> SharedIntrospections:
+    return SharedIntrospections(RedisConnection(redis_server.url), SealedBoxes(secrets, "verdicts"), 100)
 
 
-def yes(claims: dict[str, str] | None = None) -> Verdict:
-    return Verdict(time.time() + 60, claims or CLAIMS)
+def yes(claims: dict[str, str] | None = None) -> IntrospectionResult:
+    return IntrospectionResult(time.time() + 60, claims or CLAIMS)
 
 
-def no() -> Verdict:
-    return Verdict(time.time() + 60, None, "reason-canary")
+def no() -> IntrospectionResult:
+    return IntrospectionResult(time.time() + 60, None, "reason-canary")
 
 
-Replica = Callable[[], VerdictCache]
+Replica = Callable[[], IntrospectionCache]
 
 
 def test_whoever_reads_redis_learns_neither_tokens_nor_users(attacker: Attacker, replica: Replica) -> None:
@@ -84,8 +84,8 @@ def test_whoever_reads_redis_learns_neither_tokens_nor_users(attacker: Attacker,
 
 
 def test_a_digest_cannot_be_computed_without_the_secret(attacker: Attacker, redis_server: RedisServer) -> None:
-    VerdictCache("issuer", store_of(redis_server)).judge(TOKEN, yes)
-    VerdictCache("issuer", store_of(redis_server, ("t" * 32,))).judge(TOKEN, yes)
+    IntrospectionCache("issuer", store_of(redis_server)).judge(TOKEN, yes)
+    IntrospectionCache("issuer", store_of(redis_server, ("t" * 32,))).judge(TOKEN, yes)
 
     assert len(attacker.all()) == 2
 
@@ -143,7 +143,7 @@ def test_a_refusal_cannot_be_made_out_of_an_acceptance_nor_the_other_way_round(
 
 
 def test_a_verdict_put_back_is_believed_no_longer_than_it_was_made_for(attacker: Attacker, replica: Replica) -> None:
-    replica().judge(TOKEN, lambda: Verdict(time.time() + 0.3, CLAIMS))
+    replica().judge(TOKEN, lambda: IntrospectionResult(time.time() + 0.3, CLAIMS))
     ((key, box),) = attacker.all().items()
     time.sleep(0.4)
 
@@ -179,8 +179,8 @@ class Listener:
 
     def __init__(self, url: str) -> None:
         self.channel = RedisChannel(RedisConnection(url), SealedBoxes(SECRETS, "revocations"))
-        self.revocations = Revocations(self.channel)
-        self.heard: list[Revocation | None] = []
+        self.revocations = RevocationEvents(self.channel)
+        self.heard: list[RevocationEvent | None] = []
         self.revocations.listen(self.heard.append)
         self.wait_until(lambda: self.revocations.hears_all)
         self.heard.clear()
@@ -215,11 +215,11 @@ def test_a_forged_announcement_names_nobody_and_the_true_ones_are_still_heard(
     attacker: Attacker, listener: Listener, message: bytes
 ) -> None:
     attacker.publish(message)
-    listener.revocations.announce(Revocation("zoë"))
+    listener.revocations.announce(RevocationEvent("zoë"))
     listener.wait_until(lambda: len(listener.heard) == 3)
 
     assert listener.heard.count(None) == 1
-    assert listener.heard.count(Revocation("zoë")) == 2
+    assert listener.heard.count(RevocationEvent("zoë")) == 2
 
 
 def test_an_announcement_shows_nothing_to_who_listens_in(redis_server: RedisServer, listener: Listener) -> None:
@@ -229,7 +229,7 @@ def test_an_announcement_shows_nothing_to_who_listens_in(redis_server: RedisServ
         subscription = redis.pubsub()  # type: ignore[attr-defined]  # redis-py's client
         subscription.subscribe(CHANNEL)
         subscription.get_message(timeout=5)
-        listener.revocations.announce(Revocation("zoë-canary", "pat:canary"))
+        listener.revocations.announce(RevocationEvent("zoë-canary", "pat:canary"))
         seen.append(subscription.get_message(timeout=5)["data"])
         subscription.close()
 

@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 
-from compat_auth.api.oauth.token_endpoint import PATHS, TokenDoor
+from compat_auth.api.oauth.token_endpoint import PATHS, TokenEndpoint
 from compat_auth.api.oauth.token_request import ACCESS_TOKEN, EXCHANGE_GRANT, ID_TOKEN, JWT, PERSONAL_TOKEN, SPNEGO
 from compat_auth.credentials import Absent, Bearer, Credential, Negotiate
 from compat_auth.errors import BackendUnavailable, NotPermitted
@@ -46,7 +46,7 @@ class World:
         session = scripted("session", Accept(Identity("alice", "session")), takes=frozenset({Absent}), alike=False)
         decider = make_decider(passwords, bearers, tickets, session)
         attempts = TokenAttempts(limits.get("failures", 20), limits.get("tokens", 100))
-        door = TokenDoor(self._issue, attempts, "apache-airflow", 400, words_of_airflow=False)
+        door = TokenEndpoint(self._issue, attempts, "apache-airflow", 400, words_of_airflow=False)
         self.gate: Gate = make_gate(self.behind, decider, pages=dict.fromkeys(PATHS, door))
 
     def _judge_password(self, credential: Credential) -> Accept | Reject:
@@ -332,7 +332,7 @@ async def test_why_an_accepted_caller_got_no_token_is_in_the_audit_log(
         raise error
 
     caplog.set_level(logging.INFO, logger="compat_auth.audit")
-    door = TokenDoor(fail, TokenAttempts(20, 20), "apache-airflow", 400, words_of_airflow=False)
+    door = TokenEndpoint(fail, TokenAttempts(20, 20), "apache-airflow", 400, words_of_airflow=False)
     gate = make_gate(world.behind, world.gate.decider, pages=dict.fromkeys(PATHS, door))
 
     await call(gate, http_scope(b"/auth/token", JSON, method="POST"), b'{"username":"alice","password":"wonder"}')
@@ -352,7 +352,7 @@ async def test_the_upstreams_own_jwt_is_no_credential_here(world: World) -> None
 
 async def test_in_airflows_mode_a_refusal_is_airflows_to_the_letter() -> None:
     world = World()
-    door = TokenDoor(world._issue, TokenAttempts(20, 20), "apache-airflow", 422, words_of_airflow=True)
+    door = TokenEndpoint(world._issue, TokenAttempts(20, 20), "apache-airflow", 422, words_of_airflow=True)
     gate = make_gate(world.behind, world.gate.decider, pages=dict.fromkeys(PATHS, door))
 
     wrong = await call(gate, http_scope(b"/auth/token", JSON, method="POST"), b'{"username":"a","password":"b"}')

@@ -19,7 +19,7 @@ from compat_auth.composition.decider import create_flask_app
 from compat_auth.config import Settings, parse_settings
 from compat_auth.crypto.personal_token_format import parse_text
 from compat_auth.identity import Identity
-from compat_auth.personal_tokens.request import NewToken, Wish
+from compat_auth.personal_tokens.request import NewToken, TokenWish
 from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 from compat_auth.store.tables.sessions import digest_of
 from compat_auth.web.logout import set_leftovers
@@ -75,7 +75,7 @@ def service_of(browser: Browser) -> PersonalTokens:
 
 
 def made(browser: Browser, owner: str = "alice", name: str = "etl") -> NewToken:
-    return service_of(browser).create(owner, Wish(name), by=owner)
+    return service_of(browser).create(owner, TokenWish(name), by=owner)
 
 
 def day(ahead: int) -> str:
@@ -131,7 +131,7 @@ def test_a_refresh_shows_a_new_secret_and_the_old_one_is_dead(browser: Browser) 
 
 
 def test_the_refresh_page_proposes_as_many_days_as_the_token_had(browser: Browser) -> None:
-    before = service_of(browser).create("alice", Wish("etl", days=5), by="alice")
+    before = service_of(browser).create("alice", TokenWish("etl", days=5), by="alice")
 
     shown = browser.open(f"{TOKENS}/refresh?id={before.token.id}").text
 
@@ -521,7 +521,7 @@ class Recorder:
         assert list(tokens) == []
         self._ended.append(credential_id)
 
-    def end_all(self, identity: Identity) -> None:
+    def revoke_all(self, identity: Identity) -> None:
         pytest.fail("only one session ends")
 
 

@@ -21,7 +21,7 @@ from compat_auth.errors import AmbiguousCredentials, MalformedCredentials
 from compat_auth.gateway.authorization import GateRules
 from compat_auth.gateway.middleware import Gate
 from compat_auth.http.asgi import Message, Receive, Scope, Send
-from compat_auth.http.error_responses import RefusalStyle
+from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.paths import Prefixes, canonical_path, canonical_query
 from compat_auth.tokens.strategies import build_strategy
@@ -111,7 +111,7 @@ class Driver:
         self.inside = Inside()
         self.passed = 0
         rules = GateRules(
-            Prefixes(["/api/"]), b"/compat-auth/", (b"_token", b"session"), frozenset((b"ours",)), RefusalStyle()
+            Prefixes(["/api/"]), b"/compat-auth/", (b"_token", b"session"), frozenset((b"ours",)), ErrorStyle()
         )
         decider = build_decider(configured, build_strategy(configured))
         self.gate = Gate(self.inside, decider, rules, trusted=TrustedProxies([]), pages={})

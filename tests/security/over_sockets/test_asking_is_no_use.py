@@ -14,7 +14,7 @@ import pytest
 from compat_auth.app import Gateway
 from compat_auth.config import parse_settings
 from compat_auth.http.asgi import RawHeaders
-from compat_auth.personal_tokens.request import NewToken, Wish
+from compat_auth.personal_tokens.request import NewToken, TokenWish
 from compat_auth.personal_tokens.service import PersonalTokens
 from support.security.upstream import Recorder
 from support.stand_ins import Sent, basic, call, http_scope
@@ -51,7 +51,7 @@ def tokens(gateway: Gateway) -> PersonalTokens:
 
 @pytest.fixture
 def made(tokens: PersonalTokens) -> NewToken:
-    return tokens.create("alice", Wish("script"), by="alice")
+    return tokens.create("alice", TokenWish("script"), by="alice")
 
 
 async def post(gateway: Gateway, path: str, text: str, *headers: tuple[bytes, bytes]) -> Sent:

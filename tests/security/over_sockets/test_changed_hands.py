@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from compat_auth.authn.users.account_links import PinnedLinks
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.account_links import FirstUseLinks
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.config import parse_settings
 from compat_auth.credentials import Bearer
 from compat_auth.directory import DirectoryUser
@@ -59,8 +59,8 @@ class Google:
         backend = GoogleOpenIdBackend(
             settings,
             JwksCache(lambda: endpoint, algorithms=("RS256",)),
-            Lookup((self.users,)),
-            links=PinnedLinks(GOOGLE, self.subjects, self.pins),
+            UserLookup((self.users,)),
+            links=FirstUseLinks(GOOGLE, self.subjects, self.pins),
         )
         return backend.authenticate(Bearer(sign(claims, typ="JWT")))
 
@@ -204,8 +204,8 @@ def test_a_user_name_that_somebody_chose_to_be_anothers_address_is_not_pinned(
 ) -> None:
     table = {"issuer": issuer.url, "audience": AUDIENCE, "username_claim": "preferred_username"}
     settings = parse_settings({"oidc": {"issuers": [table]}}, origin="test").oidc.issuers[0]
-    checker = Issuer(settings, "test", links=PinnedLinks(issuer.url, {}, pins))
-    backend = OidcBackend((checker,), Lookup((Users({"zoë": user("zoë", "zoe@example.org")}),)))
+    checker = Issuer(settings, "test", links=FirstUseLinks(issuer.url, {}, pins))
+    backend = OidcBackend((checker,), UserLookup((Users({"zoë": user("zoë", "zoe@example.org")}),)))
 
     stranger = backend.authenticate(Bearer(issuer.token(sub="mallory", preferred_username="zoe@example.org")))
     zoe = backend.authenticate(Bearer(issuer.token(sub="zoë", preferred_username="zoë")))

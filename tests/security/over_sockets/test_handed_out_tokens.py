@@ -16,7 +16,7 @@ from compat_auth.authn.revocation_events import UNHEARD_S
 from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable
 from compat_auth.store.schema import issued_tokens, personal_tokens
-from compat_auth.tokens.issued import GivenTokens
+from compat_auth.tokens.issued import IssuedTokens
 from support.security.page_browser import Browser
 from support.security.token_gateway import make_token, opened, settings_with_tokens
 from support.security.upstream import Recorder
@@ -161,7 +161,7 @@ async def test_what_cannot_be_written_down_is_not_handed_out(
 
     settings = settings_of(tmp_path, upstream)
     limited = make_token(settings, "GET /api/v2/dags").text
-    monkeypatch.setattr(GivenTokens, "_add", fail)
+    monkeypatch.setattr(IssuedTokens, "_add", fail)
     async with opened(settings) as gateway:
         answers = [await asked(gateway, Authorization=value) for value in (PASSWORD, f"Bearer {limited}")]
 
@@ -174,15 +174,15 @@ async def test_a_credential_that_is_revoked_just_before_its_jwt_is_written_down_
 ) -> None:
     settings = settings_of(tmp_path, upstream)
     text = make_token(settings, *scopes).text
-    add = GivenTokens._add
+    add = IssuedTokens._add
 
-    def revoke_first(given: GivenTokens, *token: Any) -> None:
+    def revoke_first(given: IssuedTokens, *token: Any) -> None:
         # As another process does it: nobody here hears of it.
         with sqlite3.connect(tmp_path / "store.db") as connection:
             connection.execute(f"UPDATE {personal_tokens.name} SET revoked = 1")  # noqa: S608  # ours
         add(given, *token)
 
-    monkeypatch.setattr(GivenTokens, "_add", revoke_first)
+    monkeypatch.setattr(IssuedTokens, "_add", revoke_first)
     async with opened(settings) as gateway:
         sent = await asked(gateway, Authorization=f"Bearer {text}")
 

@@ -11,7 +11,7 @@ import pytest
 from jwt.algorithms import RSAAlgorithm
 from jwt.utils import base64url_encode
 
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.config import OidcIssuerSettings
 from compat_auth.credentials import Bearer
 from compat_auth.directory import DirectoryUser
@@ -61,7 +61,7 @@ def ask(issuer: StubIssuer) -> Ask:
         key = json.dumps(settings, sort_keys=True)
         if key not in backends:
             table = OidcIssuerSettings.model_validate(settings)
-            backends[key] = OidcBackend((Issuer(table, "oidc.issuers[0]"),), Lookup((Users(),), needs_key=True))
+            backends[key] = OidcBackend((Issuer(table, "oidc.issuers[0]"),), UserLookup((Users(),), needs_key=True))
         return backends[key].authenticate(Bearer(token))
 
     return answer

@@ -11,13 +11,13 @@ import pytest
 
 from compat_auth.api.oauth.revocation import refuse_credential
 from compat_auth.authn.chain import Chain
-from compat_auth.authn.revocation_events import Revocation, Revocations
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.config import parse_settings
 from compat_auth.credentials import Basic, Bearer, Credential
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept
-from compat_auth.tokens.introspection_cache import MemoryVerdicts, VerdictStore
+from compat_auth.tokens.introspection_cache import IntrospectionStore, MemoryIntrospections
 from compat_auth_backends.oidc import OidcBackend
 from compat_auth_backends.openid.issuer import Issuer
 from support.stand_ins import accepting
@@ -31,14 +31,14 @@ OPAQUE = "opaque-token"
 class Replica:
     """One process with the backend, and what it announces."""
 
-    def __init__(self, issuer: StubIssuer, store: VerdictStore, **table: Any) -> None:
+    def __init__(self, issuer: StubIssuer, store: IntrospectionStore, **table: Any) -> None:
         content = {"issuer": issuer.url, "audience": AUDIENCE, **table}
         settings = parse_settings({"oidc": {"issuers": [content]}}, origin="test").oidc.issuers[0]
         self.chain = Chain(
-            (OidcBackend((Issuer(settings, "test", store=MemoryVerdicts(2), refusals=store),), Lookup(())),)
+            (OidcBackend((Issuer(settings, "test", store=MemoryIntrospections(2), refusals=store),), UserLookup(())),)
         )
-        self.revocations = Revocations()
-        self.announced: list[Revocation | None] = []
+        self.revocations = RevocationEvents()
+        self.announced: list[RevocationEvent | None] = []
         self.revocations.listen(self.announced.append)
 
     def accepts(self, token: str) -> Identity | None:
@@ -66,7 +66,7 @@ INTROSPECTION = {"introspection": True, "client_id": "us", "client_secret": "s",
 def test_a_token_taken_back_is_refused_by_every_replica_that_shares(issuer: StubIssuer, kind: str) -> None:
     table = {"opaque": INTROSPECTION, "jwt": {}}.get(kind, {"userinfo": True, "liveness": True})
     token = OPAQUE if kind == "opaque" else issuer.token(sub="zoë")
-    store = MemoryVerdicts(100)
+    store = MemoryIntrospections(100)
     one, other = Replica(issuer, store, **table), Replica(issuer, store, **table)
     before = one.accepts(token)
     other.accepts(token)
@@ -76,7 +76,7 @@ def test_a_token_taken_back_is_refused_by_every_replica_that_shares(issuer: Stub
     assert before is not None
     assert refused == before
     assert (one.accepts(token), other.accepts(token)) == (None, None)
-    assert one.announced == [Revocation(credential_id=before.credential_id)]
+    assert one.announced == [RevocationEvent(credential_id=before.credential_id)]
     assert other.accepts(issuer.token(sub="zoë", jti="another") if kind != "opaque" else "opaque-other") is not None
 
 
@@ -86,7 +86,7 @@ def test_the_other_form_of_an_ecdsa_signature_does_not_make_a_new_token(issuer: 
     raw = base64.urlsafe_b64decode(signature + "==")
     r, s = raw[:32], int.from_bytes(raw[32:], "big")
     twin = f"{signed}.{base64.urlsafe_b64encode(r + (ORDER - s).to_bytes(32, 'big')).rstrip(b'=').decode()}"
-    replica = Replica(issuer, MemoryVerdicts(100))
+    replica = Replica(issuer, MemoryIntrospections(100))
     first, second = replica.accepts(token), replica.accepts(twin)
 
     replica.refuse(Bearer(token))
@@ -98,7 +98,7 @@ def test_the_other_form_of_an_ecdsa_signature_does_not_make_a_new_token(issuer: 
 
 
 def test_guessed_tokens_do_not_push_out_what_was_taken_back(issuer: StubIssuer) -> None:
-    replica = Replica(issuer, MemoryVerdicts(100), **INTROSPECTION)
+    replica = Replica(issuer, MemoryIntrospections(100), **INTROSPECTION)
     replica.refuse(Bearer(OPAQUE))
 
     issuer.says["/introspect"] = Answer({"active": False})
@@ -111,7 +111,7 @@ def test_guessed_tokens_do_not_push_out_what_was_taken_back(issuer: StubIssuer) 
 
 
 def test_what_is_no_good_token_is_not_taken_back(issuer: StubIssuer) -> None:
-    replica = Replica(issuer, MemoryVerdicts(100))
+    replica = Replica(issuer, MemoryIntrospections(100))
 
     refused = [replica.refuse(Bearer(token)) for token in (issuer.token(exp=1), issuer.token(aud="x"), "none", "a.b.c")]
 
@@ -120,7 +120,7 @@ def test_what_is_no_good_token_is_not_taken_back(issuer: StubIssuer) -> None:
 
 
 def test_a_password_is_not_taken_back() -> None:
-    revocations = Revocations()
+    revocations = RevocationEvents()
 
     assert refuse_credential(Chain((accepting(),)), revocations, Basic("alice", "pässwörd")) is None
 
@@ -128,7 +128,7 @@ def test_a_password_is_not_taken_back() -> None:
 def test_the_id_of_a_credential_does_not_show_the_token(issuer: StubIssuer) -> None:
     token = issuer.token(sub="zoë")
 
-    identity = Replica(issuer, MemoryVerdicts(100)).accepts(token)
+    identity = Replica(issuer, MemoryIntrospections(100)).accepts(token)
 
     assert identity is not None
     assert not any(part in identity.credential_id for part in token.split("."))

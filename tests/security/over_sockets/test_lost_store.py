@@ -13,13 +13,13 @@ import pytest
 from compat_auth.app import Gateway
 from compat_auth.config import parse_settings
 from compat_auth.store import sqlite_file
-from support.security.taking_back import USERS, Door, as_user, bearer, cookie, open_door
+from support.security.taking_back import USERS, Entry, as_user, bearer, cookie, open_door
 from support.security.upstream import Recorder
 from support.stand_ins import Sent, call, http_scope
 
 
 @pytest.fixture
-async def door(tmp_path: Path, upstream: Recorder) -> AsyncIterator[Door]:
+async def door(tmp_path: Path, upstream: Recorder) -> AsyncIterator[Entry]:
     async with open_door(tmp_path, upstream) as door:
         yield door
 
@@ -37,7 +37,7 @@ async def ready(gateway: Gateway) -> tuple[int, str]:
 
 
 @asynccontextmanager
-async def started_anew(door: Door, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Gateway]:
+async def started_anew(door: Entry, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Gateway]:
     monkeypatch.setattr(sqlite_file, "_KNOWN", {})
     gateway = Gateway(parse_settings(door.content, origin="test"))
     await gateway._proxy.open()
@@ -46,14 +46,14 @@ async def started_anew(door: Door, monkeypatch: pytest.MonkeyPatch) -> AsyncGene
     await gateway._proxy.close()
 
 
-async def test_a_gateway_without_a_store_works_until_something_is_to_be_kept(door: Door) -> None:
+async def test_a_gateway_without_a_store_works_until_something_is_to_be_kept(door: Entry) -> None:
     assert await ready(door.gateway) == (200, "ready")
     assert (await door.get("/api/v2/dags", as_user("alice"))).status == 200
     assert (await door.get("/api/v2/dags", bearer("e30.e30.x"))).status == 200
     assert list(door.folder.glob("store.db*")) == []
 
 
-async def test_nothing_is_revoked_or_given_with_success_once_the_file_is_deleted(door: Door) -> None:
+async def test_nothing_is_revoked_or_given_with_success_once_the_file_is_deleted(door: Entry) -> None:
     revoked, good = await door.token_of("alice"), await door.token_of("alice")
     await door.revoke(revoked)
 
@@ -67,7 +67,7 @@ async def test_nothing_is_revoked_or_given_with_success_once_the_file_is_deleted
     assert not (door.folder / "store.db").exists()
 
 
-async def test_a_revoked_token_stays_out_when_the_file_is_deleted(door: Door) -> None:
+async def test_a_revoked_token_stays_out_when_the_file_is_deleted(door: Entry) -> None:
     token = await door.token_of("alice")
     await door.revoke(token)
     remove_store(door.folder)
@@ -82,7 +82,7 @@ async def test_a_revoked_token_stays_out_when_the_file_is_deleted(door: Door) ->
 
 
 async def test_a_revoked_token_stays_out_when_the_file_is_not_there_at_the_start(
-    door: Door, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    door: Entry, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     token = await door.token_of("alice")
     await door.revoke(token)
@@ -100,7 +100,7 @@ async def test_a_revoked_token_stays_out_when_the_file_is_not_there_at_the_start
 
 
 async def test_a_store_in_a_folder_whose_volume_is_missing_is_unavailable(
-    door: Door, monkeypatch: pytest.MonkeyPatch
+    door: Entry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     door.content["database_url"] = f"sqlite:///{door.folder / 'volume' / 'store.db'}"
 
@@ -112,7 +112,7 @@ async def test_a_store_in_a_folder_whose_volume_is_missing_is_unavailable(
     assert is_ready == (503, "the store cannot be used")
 
 
-async def test_a_store_that_takes_no_writes_is_not_ready(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_store_that_takes_no_writes_is_not_ready(door: Entry, monkeypatch: pytest.MonkeyPatch) -> None:
     await door.token_of("alice")
     with closing(sqlite3.connect(door.folder / "store.db")) as raw:
         raw.execute(
@@ -124,7 +124,9 @@ async def test_a_store_that_takes_no_writes_is_not_ready(door: Door, monkeypatch
         assert await ready(gateway) == (503, "the store cannot be used")
 
 
-async def test_what_is_revoked_after_a_backup_was_restored_under_a_running_gateway_is_refused(door: Door) -> None:
+async def test_what_is_revoked_after_a_backup_was_restored_under_a_running_gateway_is_refused(
+    door: Entry,
+) -> None:
     await door.revoke(await door.token_of("alice"))
     with closing(sqlite3.connect(door.folder / "store.db")) as live, closing(sqlite3.connect(":memory:")) as copy:
         live.backup(copy)

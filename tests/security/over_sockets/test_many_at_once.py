@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import pytest
 
 from compat_auth.api.oauth.introspection import OAuthPages
-from compat_auth.api.oauth.token_endpoint import PATHS, TokenDoor
+from compat_auth.api.oauth.token_endpoint import PATHS, TokenEndpoint
 from compat_auth.credentials import Bearer, Credential
 from compat_auth.crypto.personal_token_format import make_text
 from compat_auth.errors import TooManyRequests
@@ -24,7 +24,7 @@ from compat_auth.gateway.middleware import Gate
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome, Reject
 from compat_auth.personal_tokens.throttling import TokenGuesses
-from compat_auth.tokens.issued import GivenTokens
+from compat_auth.tokens.issued import IssuedTokens
 from compat_auth.web.throttling import TokenAttempts
 from support.stand_ins import Behind, Sent, accepting, basic, call, http_scope, make_decider, make_gate, scripted
 
@@ -75,12 +75,12 @@ def given() -> Iterator[Given]:
 
 
 def gate_of(decider: Decider, given: Given) -> Gate:
-    oauth = OAuthPages(cast("GivenTokens", given), TokenAttempts(ENOUGH, 100), None, "", "/compat-auth/", False)
+    oauth = OAuthPages(cast("IssuedTokens", given), TokenAttempts(ENOUGH, 100), None, "", "/compat-auth/", False)
 
     def issue(*_: Any) -> Token:
         return Token("jwt", 4_000_000_000)
 
-    door = TokenDoor(issue, TokenAttempts(ENOUGH, 1000), "apache-airflow", 400, words_of_airflow=False)
+    door = TokenEndpoint(issue, TokenAttempts(ENOUGH, 1000), "apache-airflow", 400, words_of_airflow=False)
     return make_gate(Behind(), decider, pages={**oauth.pages(), **dict.fromkeys(PATHS, door)})
 
 

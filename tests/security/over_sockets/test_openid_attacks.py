@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import RSAAlgorithm
 from jwt.utils import base64url_encode
 
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.config import GoogleOpenIdSettings, OidcIssuerSettings
 from compat_auth.credentials import Bearer
 from compat_auth.directory import DirectoryUser
@@ -60,7 +60,7 @@ def oidc(issuer: StubIssuer) -> Callable[..., Outcome]:
         key = json.dumps(settings, sort_keys=True)
         if key not in backends:
             table = OidcIssuerSettings.model_validate(settings)
-            backends[key] = OidcBackend((Issuer(table, "oidc.issuers[0]"),), Lookup((Users(),), needs_key=True))
+            backends[key] = OidcBackend((Issuer(table, "oidc.issuers[0]"),), UserLookup((Users(),), needs_key=True))
         return backends[key].authenticate(Bearer(token))
 
     return ask
@@ -74,7 +74,7 @@ def google(issuer: StubIssuer) -> Callable[..., Outcome]:
         backend = GoogleOpenIdBackend(
             GoogleOpenIdSettings.model_validate({"audience": ["web"], "hosted_domains": ["example.org"], **settings}),
             JwksCache(lambda: Endpoint.parse(issuer.url + "/jwks", where="test"), algorithms=("RS256",)),
-            Lookup((Users(),), needs_key=True),
+            UserLookup((Users(),), needs_key=True),
         )
         return backend.authenticate(Bearer(token or sign(google_claims(**(changed or {})), typ="JWT")))
 
@@ -501,7 +501,7 @@ def guessed_at(issuer: StubIssuer) -> Callable[[str, str], Outcome | str]:
     """Ask a backend, which an address may show three wrong tokens a minute, about a token from an address."""
     table = OidcIssuerSettings.model_validate({"issuer": issuer.url, "audience": [AUDIENCE], **INTROSPECTION})
     checker = Issuer(table, "oidc.issuers[0]", cache_ttl_s=0.2, wrong_per_minute=3)
-    backend = OidcBackend((checker,), Lookup((Users(),), needs_key=True))
+    backend = OidcBackend((checker,), UserLookup((Users(),), needs_key=True))
     app = flask.Flask("test")
 
     def ask(token: str, client: str) -> Outcome | str:

@@ -14,7 +14,7 @@ from sqlalchemy import event
 from sqlalchemy import text as sql
 
 from compat_auth.app import Gateway
-from compat_auth.authn.revocation_events import Revocations
+from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
 from compat_auth.crypto.personal_token_format import checksum, make_text
@@ -341,12 +341,12 @@ async def test_what_may_read_everything_below_one_path_gets_no_token_that_may_mo
 
     assert made.status == 403
     assert [sent.status for sent in exchanged] == [403, 403]
-    assert len(PersonalTokens.from_settings(settings, Revocations()).list()) == 1
+    assert len(PersonalTokens.from_settings(settings, RevocationEvents()).list()) == 1
 
 
 async def test_a_row_that_was_written_past_us_does_not_work(gateway: Gateway, settings: Settings) -> None:
     forged, made = make_text(), make_token(settings)
-    rows = PersonalTokens.from_settings(settings, Revocations()).rows
+    rows = PersonalTokens.from_settings(settings, RevocationEvents()).rows
     with rows.database.write() as connection:
         connection.execute(sql("UPDATE compat_auth_personal_tokens SET id = :id"), {"id": forged.id})
 
@@ -359,7 +359,7 @@ async def test_whether_there_is_such_an_id_changes_neither_the_answer_nor_the_wo
     gateway: Gateway, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = make_token(settings)
-    tokens = PersonalTokens.from_settings(settings, Revocations())
+    tokens = PersonalTokens.from_settings(settings, RevocationEvents())
     refreshed = tokens.refresh(make_token(settings, name="refreshed").token, overlap_s=60)
     tokens.revoke((dead := make_token(settings, name="dead")).token)
     work: list[str] = []
@@ -439,4 +439,4 @@ async def test_the_store_holds_a_digest_that_needs_the_pepper(
         sent = await ask(elsewhere, bearer(text))
 
     assert sent.status == 401
-    assert PersonalTokens.from_settings(settings, Revocations()).get(text[8:20])
+    assert PersonalTokens.from_settings(settings, RevocationEvents()).get(text[8:20])

@@ -15,18 +15,18 @@ from compat_auth.app import Gateway
 from compat_auth.config import parse_settings
 from compat_auth.http.asgi import RawHeaders
 from compat_auth.tokens.upstream_login import UpstreamLogin
-from support.security.taking_back import FORM, Door, as_user, bearer, cookie, open_door
+from support.security.taking_back import FORM, Entry, as_user, bearer, cookie, open_door
 from support.security.upstream import Recorder
 from support.stand_ins import basic, call, http_scope
 
 
 @pytest.fixture
-async def door(tmp_path: Path, upstream: Recorder) -> AsyncIterator[Door]:
+async def door(tmp_path: Path, upstream: Recorder) -> AsyncIterator[Entry]:
     async with open_door(tmp_path, upstream) as door:
         yield door
 
 
-async def test_a_revoked_token_gets_no_further_than_the_gateway(door: Door) -> None:
+async def test_a_revoked_token_gets_no_further_than_the_gateway(door: Entry) -> None:
     token, other = await door.token_of("alice"), await door.token_of("alice")
     before = await door.get("/api/v2/dags", bearer(token))
 
@@ -41,7 +41,7 @@ async def test_a_revoked_token_gets_no_further_than_the_gateway(door: Door) -> N
 
 
 @pytest.mark.parametrize("spelling", ["{}=", "{}==", "{}.x", " {} "])
-async def test_no_other_spelling_of_a_revoked_token_gets_further(door: Door, spelling: str) -> None:
+async def test_no_other_spelling_of_a_revoked_token_gets_further(door: Entry, spelling: str) -> None:
     token = await door.token_of("alice")
     await door.revoke(token)
     door.upstream.take()
@@ -53,7 +53,7 @@ async def test_no_other_spelling_of_a_revoked_token_gets_further(door: Door, spe
 
 
 @pytest.mark.parametrize("spell", ["{}", '"{}"', '"\\145{}"'])
-async def test_a_revoked_token_in_the_upstreams_cookie_is_nobody(door: Door, spell: str) -> None:
+async def test_a_revoked_token_in_the_upstreams_cookie_is_nobody(door: Entry, spell: str) -> None:
     token = await door.token_of("alice")
     value = spell.format(token[1:] if "145" in spell else token)
     await door.revoke(token)
@@ -67,7 +67,7 @@ async def test_a_revoked_token_in_the_upstreams_cookie_is_nobody(door: Door, spe
     assert arrived.values(b"cookie") == [b"theme=dark"]
 
 
-async def test_a_good_bearer_lends_nothing_to_a_revoked_cookie(door: Door) -> None:
+async def test_a_good_bearer_lends_nothing_to_a_revoked_cookie(door: Entry) -> None:
     good, revoked = await door.token_of("alice"), await door.token_of("bob")
     await door.revoke(revoked)
     door.upstream.take()
@@ -78,7 +78,7 @@ async def test_a_good_bearer_lends_nothing_to_a_revoked_cookie(door: Door) -> No
     assert door.upstream.take() == []
 
 
-async def test_another_process_refuses_it_within_a_second(door: Door) -> None:
+async def test_another_process_refuses_it_within_a_second(door: Entry) -> None:
     token = await door.token_of("alice")
     other = Gateway(parse_settings(door.content, origin="test"))
     await other._proxy.open()
@@ -93,7 +93,7 @@ async def test_another_process_refuses_it_within_a_second(door: Door) -> None:
     assert before.status == 200
 
 
-async def test_a_forged_token_with_the_name_of_anothers_takes_nothing_back(door: Door) -> None:
+async def test_a_forged_token_with_the_name_of_anothers_takes_nothing_back(door: Entry) -> None:
     token = await door.token_of("alice")
     claims = jwt.decode(token, options={"verify_signature": False})
     header = jwt.get_unverified_header(token)
@@ -107,7 +107,7 @@ async def test_a_forged_token_with_the_name_of_anothers_takes_nothing_back(door:
 
 
 @pytest.mark.parametrize("tail", ["\r\nX-User: root", "\nx", " x", "\0", "ä", "\u20ac", "," * 9000])
-async def test_no_token_becomes_another_header_at_the_upstream(door: Door, tail: str) -> None:
+async def test_no_token_becomes_another_header_at_the_upstream(door: Entry, tail: str) -> None:
     claims = base64.urlsafe_b64encode(b'{"jti": "a"}').decode().rstrip("=")
     login = UpstreamLogin("127.0.0.1", door.upstream.port, "/auth/token", None, 1, 1)
     door.upstream.take()
@@ -118,7 +118,7 @@ async def test_no_token_becomes_another_header_at_the_upstream(door: Door, tail:
     assert door.upstream.take() == []
 
 
-async def test_what_is_revoked_says_so_to_its_owner_only_by_being_inactive(door: Door) -> None:
+async def test_what_is_revoked_says_so_to_its_owner_only_by_being_inactive(door: Entry) -> None:
     token = await door.token_of("alice")
     before = await door.introspect(token, "alice")
 
@@ -129,7 +129,7 @@ async def test_what_is_revoked_says_so_to_its_owner_only_by_being_inactive(door:
     assert await door.introspect(token, "alice") == {"active": False}
 
 
-async def test_a_token_of_anothers_is_what_a_guess_is(door: Door) -> None:
+async def test_a_token_of_anothers_is_what_a_guess_is(door: Entry) -> None:
     token = await door.token_of("alice")
 
     told = [await door.introspect(text, "bob") for text in (token, token[:-5], "guess", "a.b.c", "ä", "a b")]
@@ -139,7 +139,7 @@ async def test_a_token_of_anothers_is_what_a_guess_is(door: Door) -> None:
 
 
 @pytest.mark.parametrize("headers", [[], [(b"authorization", basic("alice", "wrong").encode())]])
-async def test_nobody_in_particular_learns_nothing(door: Door, headers: RawHeaders) -> None:
+async def test_nobody_in_particular_learns_nothing(door: Entry, headers: RawHeaders) -> None:
     token = await door.token_of("alice")
 
     sent = await door.post("/compat-auth/introspect", {"token": token}, *headers)
@@ -152,7 +152,7 @@ async def test_nobody_in_particular_learns_nothing(door: Door, headers: RawHeade
 @pytest.mark.parametrize(
     "body", [b"", b"token=", b"token=a&token=b", b"token_type_hint=x", b"{}", b"token=%ff", b"t" * 70_000]
 )
-async def test_no_body_is_a_server_error(door: Door, path: str, body: bytes) -> None:
+async def test_no_body_is_a_server_error(door: Entry, path: str, body: bytes) -> None:
     scope = http_scope(path.encode(), [FORM, as_user("alice")], method="POST")
 
     sent = await call(door.gateway, scope, body)
@@ -161,14 +161,14 @@ async def test_no_body_is_a_server_error(door: Door, path: str, body: bytes) -> 
 
 
 @pytest.mark.parametrize("path", ["/compat-auth/introspect", "/compat-auth/revoke"])
-async def test_a_token_does_not_belong_into_a_url(door: Door, path: str) -> None:
+async def test_a_token_does_not_belong_into_a_url(door: Entry, path: str) -> None:
     sent = await door.get(path, as_user("alice"))
 
     assert sent.status == 405
     assert sent.values(b"allow") == [b"POST"]
 
 
-async def test_the_metadata_names_each_door_by_what_the_caller_calls_us(door: Door) -> None:
+async def test_the_metadata_names_each_door_by_what_the_caller_calls_us(door: Entry) -> None:
     server = json.loads((await door.get("/.well-known/oauth-authorization-server")).body)
     resource = json.loads((await door.get("/.well-known/oauth-protected-resource")).body)
 
@@ -179,7 +179,7 @@ async def test_the_metadata_names_each_door_by_what_the_caller_calls_us(door: Do
         assert server[name].startswith("http://gateway.example/")
 
 
-async def test_who_comes_by_another_credential_is_not_shut_out_by_a_revoked_cookie(door: Door) -> None:
+async def test_who_comes_by_another_credential_is_not_shut_out_by_a_revoked_cookie(door: Entry) -> None:
     token = await door.token_of("alice")
     await door.revoke(token)
     door.upstream.take()

@@ -17,8 +17,8 @@ import pytest
 from compat_auth import sessions
 from compat_auth.app import Gateway
 from compat_auth.authn.chain import Chain, Mode
-from compat_auth.authn.revocation_events import Revocations
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.revocation_events import RevocationEvents
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.authn.users.role_accounts import BELIEVED_S, RoleAccountNames
 from compat_auth.config import Settings, parse_settings
 from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate
@@ -27,7 +27,7 @@ from compat_auth.errors import BackendUnavailable, InvalidValue, NoSuchUser
 from compat_auth.extension import CompatAuth
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Reject
-from compat_auth.personal_tokens.request import Wish
+from compat_auth.personal_tokens.request import TokenWish
 from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.store.migration import open_store
 from compat_auth.store.tables.role_accounts import RoleAccount, RoleAccountRows
@@ -66,7 +66,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
 @contextmanager
 def tokens_of(settings: Settings) -> Generator[PersonalTokens]:
     """Give the tokens as another process has them."""
-    tokens = PersonalTokens.from_settings(settings, Revocations())
+    tokens = PersonalTokens.from_settings(settings, RevocationEvents())
     try:
         yield tokens
     finally:
@@ -86,7 +86,7 @@ async def status(gateway: Gateway, authorization: str, path: bytes = PATH, metho
 async def test_a_password_of_a_role_accounts_name_opens_nothing(gateway: Gateway, settings: Settings) -> None:
     add_role_account(settings, "alice")
     with tokens_of(settings) as tokens:
-        token = tokens.create("alice", Wish("nightly"), by="test", is_role=True).text
+        token = tokens.create("alice", TokenWish("nightly"), by="test", is_role=True).text
     password = basic("alice", "wonder")
 
     asked = [await status(gateway, password), await status(gateway, password, b"/auth/token", "POST")]
@@ -100,9 +100,9 @@ async def test_a_persons_token_is_made_no_role_accounts(settings: Settings) -> N
     add_role_account(settings, "alice")
 
     with tokens_of(settings) as tokens, pytest.raises(InvalidValue, match="role account"):
-        tokens.create("alice", Wish("script"), by="alice")
+        tokens.create("alice", TokenWish("script"), by="alice")
     with tokens_of(settings) as tokens, pytest.raises(InvalidValue, match="role account"):
-        tokens.create("bob", Wish("script"), by="test", is_role=True)
+        tokens.create("bob", TokenWish("script"), by="test", is_role=True)
 
 
 async def test_another_spelling_of_the_name_is_the_name(gateway: Gateway, settings: Settings) -> None:
@@ -151,7 +151,7 @@ def test_no_kind_of_credential_speaks_for_a_role_account(credential: Credential,
 
 
 def test_who_has_the_e_mail_address_of_a_role_account_is_not_it() -> None:
-    lookup = Lookup((Users(),), reserves=lambda identity: identity.username == "robot")
+    lookup = UserLookup((Users(),), reserves=lambda identity: identity.username == "robot")
 
     with pytest.raises(NoSuchUser, match="role account"):
         lookup.complete(Identity("r@example.com", "google_openid"))

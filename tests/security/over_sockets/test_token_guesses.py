@@ -11,7 +11,7 @@ import flask
 import pytest
 
 from compat_auth.app import Gateway
-from compat_auth.authn.revocation_events import Revocations
+from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.config import Settings
 from compat_auth.crypto.personal_token_format import make_text
 from compat_auth.extension import CompatAuth, requires_authentication
@@ -146,7 +146,7 @@ async def test_a_text_that_cannot_be_a_token_is_no_guess(gateway: Gateway, setti
 
 async def test_a_dead_token_waits_alone(gateway: Gateway, settings: Settings, asked: list[str]) -> None:
     dead, alive = make_token(settings, name="dead"), make_token(settings, name="alive")
-    PersonalTokens.from_settings(settings, Revocations()).revoke(dead.token)
+    PersonalTokens.from_settings(settings, RevocationEvents()).revoke(dead.token)
 
     statuses = [(await show(gateway, dead.text)).status for _ in range(2 * ENOUGH)]
     sent = await show(gateway, alive.text)
@@ -161,7 +161,7 @@ async def test_a_token_that_has_worked_and_is_dead_now_is_no_longer_waved_throug
 ) -> None:
     made = make_token(settings)
     await show(gateway, made.text)
-    PersonalTokens.from_settings(settings, Revocations()).revoke(made.token)
+    PersonalTokens.from_settings(settings, RevocationEvents()).revoke(made.token)
     gateway._decider._verified.forget_those(lambda _grant: True)
     asked.clear()
 

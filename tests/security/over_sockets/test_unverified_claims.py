@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from compat_auth.errors import InvalidToken
 from compat_auth.tokens.jose.jwt import algorithm_of, kid_of_plausible, read_unverified, verify
 from compat_auth.tokens.jose.unverified_claims import ClaimedToken, read_claimed
-from support.security.taking_back import Door, as_user, bearer, cookie, open_door
+from support.security.taking_back import Entry, as_user, bearer, cookie, open_door
 from support.security.upstream import Recorder
 
 NAMES = ("jti", "sub", "iat", "exp", "nbf", "iss", "aud", "kid", "alg", "typ", "azp", "scope")
@@ -77,7 +77,7 @@ def test_every_reader_of_an_unverified_token_says_what_it_is_or_that_it_is_none(
 
 
 @pytest.fixture
-async def door(tmp_path: Path, upstream: Recorder) -> AsyncIterator[Door]:
+async def door(tmp_path: Path, upstream: Recorder) -> AsyncIterator[Entry]:
     """A gateway that has something to look for: one token is taken back, one user everywhere."""
     async with open_door(tmp_path, upstream) as door:
         await door.revoke(await door.token_of("alice"))
@@ -93,7 +93,7 @@ ODD: list[Any] = [
 
 @pytest.mark.parametrize("name", ["jti", "sub", "iat", "exp"])
 @pytest.mark.parametrize("value", ODD, ids=lambda value: repr(value)[:12])
-async def test_no_claim_of_a_made_up_token_is_an_accident(door: Door, name: str, value: object) -> None:
+async def test_no_claim_of_a_made_up_token_is_an_accident(door: Entry, name: str, value: object) -> None:
     token = unsigned({"jti": "a", "sub": "7", name: value})
 
     statuses = [
@@ -117,7 +117,7 @@ async def test_no_claim_of_a_made_up_token_is_an_accident(door: Door, name: str,
 @settings(
     deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-async def test_no_made_up_token_is_an_accident_at_any_endpoint(door: Door, claims: dict[str, Any]) -> None:
+async def test_no_made_up_token_is_an_accident_at_any_endpoint(door: Entry, claims: dict[str, Any]) -> None:
     token = unsigned(claims)
     exchange = {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",

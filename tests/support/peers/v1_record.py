@@ -22,7 +22,7 @@ from compat_auth.airflow.v1.driver import Request, plan
 from compat_auth.airflow.v1.messages import Answer as V2Answer
 from compat_auth.airflow.v1.messages import Call, Reply
 from compat_auth.airflow.v1.problems import V1Problem
-from compat_auth.airflow.v1.upstream_facts import Facts
+from compat_auth.airflow.v1.upstream_facts import UpstreamFacts
 from support.peers.airflows import Airflow2, Airflow3
 from support.peers.gateway import call
 from support.peers.v1_compare import Answer, differences
@@ -53,7 +53,7 @@ def converse(airflow: Airflow3, bearer: str, pair: Pair) -> tuple[Reply, Entry]:
     }
     try:
         asked = Request(pair.method, path, query, body.encode(), "application/json", accept)
-        _, steps = plan(ROUTER, asked, Facts(), moment)
+        _, steps = plan(ROUTER, asked, UpstreamFacts(), moment)
         made: Call = next(steps)
         while True:
             headers = {"Authorization": f"Bearer {bearer}", "Accept": made.accept}

@@ -24,7 +24,7 @@ USERS = {"alice": "wonder", "bob": "builder", "seer": "sees"}
 
 
 @dataclass
-class Door:
+class Entry:
     """The gateway and what stands behind it."""
 
     gateway: Gateway
@@ -67,7 +67,7 @@ def cookie(value: str) -> tuple[bytes, bytes]:
 
 
 @asynccontextmanager
-async def open_door(tmp_path: Path, upstream: Recorder) -> AsyncGenerator[Door]:
+async def open_door(tmp_path: Path, upstream: Recorder) -> AsyncGenerator[Entry]:
     """Give a gateway with its store, keys and users in a folder."""
     lines = [f"{name}:{bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4)).decode()}" for name, secret in USERS.items()]
     (tmp_path / "htpasswd").write_text("\n".join(lines))
@@ -85,6 +85,6 @@ async def open_door(tmp_path: Path, upstream: Recorder) -> AsyncGenerator[Door]:
     gateway = Gateway(parse_settings(content, origin="test"))
     await gateway._proxy.open()
     upstream.take()
-    yield Door(gateway, upstream, tmp_path, content)
+    yield Entry(gateway, upstream, tmp_path, content)
     gateway._decider.close()
     await gateway._proxy.close()

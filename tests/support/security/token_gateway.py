@@ -10,9 +10,9 @@ from typing import Any
 import bcrypt
 
 from compat_auth.app import Gateway
-from compat_auth.authn.revocation_events import Revocations
+from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.config import Settings, parse_settings
-from compat_auth.personal_tokens.request import NewToken, Wish
+from compat_auth.personal_tokens.request import NewToken, TokenWish
 from compat_auth.personal_tokens.service import PersonalTokens
 
 
@@ -52,5 +52,5 @@ async def opened(settings: Settings) -> AsyncGenerator[Gateway]:
 
 def make_token(settings: Settings, *scopes: str, owner: str = "alice", name: str = "script") -> NewToken:
     """Return a new token, made as the command line does: in another process without a signal between the two."""
-    tokens = PersonalTokens.from_settings(settings, Revocations())
-    return tokens.create(owner, Wish(name, scopes or ("all",)), by=owner)
+    tokens = PersonalTokens.from_settings(settings, RevocationEvents())
+    return tokens.create(owner, TokenWish(name, scopes or ("all",)), by=owner)

@@ -8,13 +8,13 @@ import logging
 import pytest
 
 from compat_auth import audit
-from compat_auth.audit.log import Verdict
+from compat_auth.audit.log import AuditEvent
 
 
 def test_a_verdict_is_one_line_of_json(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "compat_auth.audit")
 
-    audit.record(Verdict("reject", "basic_auth", "zoë", "wrong password", "GET", "/api/v2/dags", "192.0.2.1"))
+    audit.record(AuditEvent("reject", "basic_auth", "zoë", "wrong password", "GET", "/api/v2/dags", "192.0.2.1"))
 
     event = json.loads(caplog.messages[0])
     assert event.pop("time").endswith("Z")
@@ -34,7 +34,7 @@ def test_a_user_name_cannot_forge_a_line_or_fill_the_log(caplog: pytest.LogCaptu
     caplog.set_level(logging.INFO, "compat_auth.audit")
     name = 'x"}\n{"event": "verdict"\x1b[0m' + "a" * 10_000
 
-    audit.record(Verdict("reject", "", name, name, "GET", "/" + name, ""))
+    audit.record(AuditEvent("reject", "", name, name, "GET", "/" + name, ""))
 
     (line,) = caplog.messages
     assert "\n" not in line
@@ -45,6 +45,6 @@ def test_a_user_name_cannot_forge_a_line_or_fill_the_log(caplog: pytest.LogCaptu
 def test_nothing_is_written_when_nobody_listens(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING, "compat_auth.audit")
 
-    audit.record(Verdict("accept", "", "", "", "GET", "/", ""))
+    audit.record(AuditEvent("accept", "", "", "", "GET", "/", ""))
 
     assert not caplog.messages

@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from compat_auth import audit
-from compat_auth.audit.log import Verdict
+from compat_auth.audit.log import AuditEvent
 from compat_auth.audit.names import is_plausible, masked, shown_name
 
 NAMES = (
@@ -85,7 +85,7 @@ def test_the_mark_is_the_same_for_the_same_text_only() -> None:
 def test_a_refusal_does_not_tell_what_was_typed_for_a_name(result: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "compat_auth.audit")
 
-    audit.record(Verdict(result, "basic_auth", "Winter2026", "wrong password", "GET", "/", ""))
+    audit.record(AuditEvent(result, "basic_auth", "Winter2026", "wrong password", "GET", "/", ""))
 
     assert json.loads(caplog.messages[0])["username"] == masked("Winter2026")
 
@@ -93,7 +93,7 @@ def test_a_refusal_does_not_tell_what_was_typed_for_a_name(result: str, caplog: 
 def test_a_name_that_somebody_has_vouched_for_is_shown_whatever_it_looks_like(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "compat_auth.audit")
 
-    audit.record(Verdict("accept", "basic_auth", "Winter2026", "", "GET", "/", ""))
+    audit.record(AuditEvent("accept", "basic_auth", "Winter2026", "", "GET", "/", ""))
 
     assert json.loads(caplog.messages[0])["username"] == "Winter2026"
 
@@ -101,7 +101,7 @@ def test_a_name_that_somebody_has_vouched_for_is_shown_whatever_it_looks_like(ca
 def test_a_name_that_no_source_knows_is_masked_whatever_it_looks_like(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "compat_auth.audit")
 
-    audit.record(Verdict("reject", "basic_auth", "hunter", "", "GET", "/", "", names_nobody=True))
+    audit.record(AuditEvent("reject", "basic_auth", "hunter", "", "GET", "/", "", names_nobody=True))
 
     assert json.loads(caplog.messages[0])["username"] == masked("hunter")
 

@@ -9,7 +9,13 @@ from collections.abc import Iterator
 import pytest
 from flask import Flask
 
-from compat_auth.authn.revocation_events import HEARD_S, UNHEARD_S, Revocation, Revocations, revocations_of
+from compat_auth.authn.revocation_events import (
+    HEARD_S,
+    UNHEARD_S,
+    RevocationEvent,
+    RevocationEvents,
+    revocation_events_of,
+)
 from compat_auth.credentials import Credential, credential_key
 from compat_auth.gateway.decider import Decider, Granted
 from compat_auth.identity import Identity
@@ -20,7 +26,7 @@ ALICE = Identity("alice", "first", credential_id="pat:1")
 EVERYTHING = None
 
 
-class HeardEverything(Revocations):
+class HeardEverything(RevocationEvents):
     """As if whatever another process announces were heard here."""
 
     @property
@@ -69,54 +75,54 @@ def recalled(decider: Decider) -> Granted | None:
     return decider.recall(GOOD.encode(), presented)
 
 
-async def announced(app: Flask, revocation: Revocation) -> None:
+async def announced(app: Flask, revocation: RevocationEvent) -> None:
     """Announce on a thread of its own, and return when the event loop has heard."""
-    await asyncio.to_thread(revocations_of(app).announce, revocation)
+    await asyncio.to_thread(revocation_events_of(app).announce, revocation)
 
 
 @pytest.mark.parametrize(
     ("revocation", "identity", "concerned"),
     [
-        pytest.param(Revocation("alice"), ALICE, True, id="user"),
-        pytest.param(Revocation("ALICE"), ALICE, True, id="user-spelt-otherwise"),
-        pytest.param(Revocation("alic"), ALICE, False, id="another-user"),
-        pytest.param(Revocation(credential_id="pat:1"), ALICE, True, id="credential"),
-        pytest.param(Revocation(credential_id="pat:11"), ALICE, False, id="another-credential"),
-        pytest.param(Revocation("bob", "pat:1"), ALICE, True, id="credential-of-a-user-called-otherwise-here"),
-        pytest.param(Revocation("alice", "pat:2"), ALICE, True, id="user-and-another-credential"),
-        pytest.param(Revocation(), Identity("", "first"), False, id="nothing"),
-        pytest.param(Revocation(), Identity("alice", "first"), False, id="nothing-has-no-credential"),
+        pytest.param(RevocationEvent("alice"), ALICE, True, id="user"),
+        pytest.param(RevocationEvent("ALICE"), ALICE, True, id="user-spelt-otherwise"),
+        pytest.param(RevocationEvent("alic"), ALICE, False, id="another-user"),
+        pytest.param(RevocationEvent(credential_id="pat:1"), ALICE, True, id="credential"),
+        pytest.param(RevocationEvent(credential_id="pat:11"), ALICE, False, id="another-credential"),
+        pytest.param(RevocationEvent("bob", "pat:1"), ALICE, True, id="credential-of-a-user-called-otherwise-here"),
+        pytest.param(RevocationEvent("alice", "pat:2"), ALICE, True, id="user-and-another-credential"),
+        pytest.param(RevocationEvent(), Identity("", "first"), False, id="nothing"),
+        pytest.param(RevocationEvent(), Identity("alice", "first"), False, id="nothing-has-no-credential"),
     ],
 )
 def test_a_revocation_concerns_its_user_and_its_credential(
-    revocation: Revocation, identity: Identity, concerned: bool
+    revocation: RevocationEvent, identity: Identity, concerned: bool
 ) -> None:
     assert revocation.concerns(identity) is concerned
 
 
 def test_everybody_who_listens_hears_what_is_announced() -> None:
-    revocations = Revocations()
-    first: list[Revocation | None] = []
-    second: list[Revocation | None] = []
+    revocations = RevocationEvents()
+    first: list[RevocationEvent | None] = []
+    second: list[RevocationEvent | None] = []
     revocations.listen(first.append)
     revocations.listen(second.append)
 
-    revocations.announce(Revocation("alice"))
+    revocations.announce(RevocationEvent("alice"))
 
-    assert first == second == [Revocation("alice")]
+    assert first == second == [RevocationEvent("alice")]
 
 
 def test_all_parts_of_an_app_share_its_revocations() -> None:
     app = Flask("test")
 
-    assert revocations_of(app) is revocations_of(app)
-    assert revocations_of(app) is not revocations_of(Flask("other"))
+    assert revocation_events_of(app) is revocation_events_of(app)
+    assert revocation_events_of(app) is not revocation_events_of(Flask("other"))
 
 
 @pytest.mark.parametrize(
-    "revocation", [Revocation("alice"), Revocation(credential_id="pat:1"), Revocation("a", "pat:1")]
+    "revocation", [RevocationEvent("alice"), RevocationEvent(credential_id="pat:1"), RevocationEvent("a", "pat:1")]
 )
-async def test_a_warm_grant_is_forgotten_at_once(app: Flask, revocation: Revocation) -> None:
+async def test_a_warm_grant_is_forgotten_at_once(app: Flask, revocation: RevocationEvent) -> None:
     decider = make_decider(scripted("first", Accept(ALICE, reusable_s=60)), app=app)
     await granted_by(decider)
     before = recalled(decider)
@@ -131,7 +137,7 @@ async def test_the_grants_of_others_stay(app: Flask) -> None:
     decider = make_decider(scripted("first", Accept(ALICE, reusable_s=60)), app=app)
     await granted_by(decider)
 
-    await announced(app, Revocation("bob", "pat:2"))
+    await announced(app, RevocationEvent("bob", "pat:2"))
 
     assert recalled(decider) is not None
 
@@ -140,20 +146,20 @@ async def test_where_something_may_have_been_missed_everything_is_forgotten(app:
     decider = make_decider(scripted("first", Accept(ALICE, reusable_s=60)), app=app)
     await granted_by(decider)
 
-    await asyncio.to_thread(revocations_of(app)._tell, EVERYTHING)
+    await asyncio.to_thread(revocation_events_of(app)._tell, EVERYTHING)
 
     assert recalled(decider) is None
 
 
-@pytest.mark.parametrize("revocation", [Revocation("alice"), Revocation(credential_id="pat:1"), EVERYTHING])
+@pytest.mark.parametrize("revocation", [RevocationEvent("alice"), RevocationEvent(credential_id="pat:1"), EVERYTHING])
 async def test_a_check_that_began_before_the_revocation_is_not_remembered(
-    app: Flask, check: Check, revocation: Revocation | None
+    app: Flask, check: Check, revocation: RevocationEvent | None
 ) -> None:
     decider = make_decider(scripted("first", check), app=app)
     waiting = asyncio.ensure_future(granted_by(decider))
     await asyncio.to_thread(check.started.wait, 5)
 
-    await asyncio.to_thread(revocations_of(app)._tell, revocation)
+    await asyncio.to_thread(revocation_events_of(app)._tell, revocation)
     check.go.set()
     await waiting
 
@@ -167,7 +173,7 @@ async def test_who_comes_after_the_revocation_does_not_share_a_check_that_began_
     before = asyncio.ensure_future(decider.decide(presented()))
     await asyncio.to_thread(check.started.wait, 5)
     check.good = False
-    await announced(app, Revocation("alice"))
+    await announced(app, RevocationEvent("alice"))
 
     after = asyncio.ensure_future(decider.decide(presented()))
     check.go.set()
@@ -183,7 +189,7 @@ async def test_an_old_check_that_lands_late_does_not_take_away_the_one_that_is_u
     decider = make_decider(scripted("first", check), app=app)
     before = asyncio.ensure_future(decider.decide(presented()))
     await asyncio.to_thread(check.started.wait, 5)
-    await announced(app, Revocation("bob"))
+    await announced(app, RevocationEvent("bob"))
     after = [asyncio.ensure_future(decider.decide(presented())) for _ in range(10)]
     check.go.set()
 
@@ -197,7 +203,7 @@ async def test_a_grant_of_another_user_is_remembered_whatever_is_revoked_meanwhi
     waiting = asyncio.ensure_future(granted_by(decider))
     await asyncio.to_thread(check.started.wait, 5)
 
-    await announced(app, Revocation("bob", "pat:2"))
+    await announced(app, RevocationEvent("bob", "pat:2"))
     check.go.set()
     await waiting
 
@@ -234,7 +240,7 @@ async def test_where_something_may_have_been_missed_what_nobody_revokes_stays(ap
     decider = make_decider(scripted("first", Accept(Identity("alice", "first"), reusable_s=60)), app=app)
     await granted_by(decider)
 
-    await asyncio.to_thread(revocations_of(app)._tell, EVERYTHING)
+    await asyncio.to_thread(revocation_events_of(app)._tell, EVERYTHING)
 
     assert recalled(decider) is not None
 
@@ -264,10 +270,10 @@ async def test_a_credential_that_nobody_revokes_is_believed_as_long_as_its_backe
 
 def test_an_announcement_before_the_first_check_and_after_the_loop_has_ended_harms_nobody(app: Flask) -> None:
     decider = make_decider(scripted("first", Accept(ALICE, reusable_s=60)), app=app)
-    revocations_of(app).announce(Revocation("alice"))
+    revocation_events_of(app).announce(RevocationEvent("alice"))
     asyncio.run(granted_by(decider))
 
-    revocations_of(app).announce(Revocation("alice"))
+    revocation_events_of(app).announce(RevocationEvent("alice"))
 
     assert decider._under_way == set()
 
@@ -278,7 +284,7 @@ async def test_announcements_of_many_threads_while_checks_land_leave_nothing_rem
 
     def announce() -> None:
         while not ended.wait(0.0005):
-            revocations_of(app).announce(Revocation("alice"))
+            revocation_events_of(app).announce(RevocationEvent("alice"))
 
     threads = [threading.Thread(target=announce) for _ in range(4)]
     for thread in threads:
@@ -288,7 +294,7 @@ async def test_announcements_of_many_threads_while_checks_land_leave_nothing_rem
     ended.set()
     for thread in threads:
         await asyncio.to_thread(thread.join)
-    await announced(app, Revocation("alice"))
+    await announced(app, RevocationEvent("alice"))
 
     assert recalled(decider) is None
     assert decider._under_way == set()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import flask
 import pytest
 
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.backend import Backend
 from compat_auth.credentials import Absent, Basic, Bearer, Credential
 from compat_auth.directory import DirectoryUser
@@ -26,18 +26,18 @@ class Nobody:
 
 
 def test_whoever_presents_nothing_is_anonymous() -> None:
-    outcome = DefaultBackend(Lookup(())).authenticate(Absent())
+    outcome = DefaultBackend(UserLookup(())).authenticate(Absent())
 
     assert outcome == Accept(Identity("anonymous", "default", subject="anonymous"))
 
 
 @pytest.mark.parametrize("credential", [Basic("alice", "wrong"), Bearer("token")])
 def test_a_credential_is_never_turned_into_nobody(credential: Credential) -> None:
-    assert DefaultBackend(Lookup(())).authenticate(credential) == Skip()
+    assert DefaultBackend(UserLookup(())).authenticate(credential) == Skip()
 
 
 async def test_the_gate_asks_it_although_there_is_no_cookie() -> None:
-    backend: Backend = DefaultBackend(Lookup(()))
+    backend: Backend = DefaultBackend(UserLookup(()))
 
     decision = await make_decider(backend).decide(presented(None))
 
@@ -46,7 +46,7 @@ async def test_the_gate_asks_it_although_there_is_no_cookie() -> None:
 
 
 async def test_an_upstream_without_such_a_user_refuses_it() -> None:
-    decision = await make_decider(DefaultBackend(Lookup((Nobody(),)))).decide(presented(None))
+    decision = await make_decider(DefaultBackend(UserLookup((Nobody(),)))).decide(presented(None))
 
     assert isinstance(decision, Refused)
     assert decision.status == 403

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.config import parse_settings
 from compat_auth.credentials import Absent, Bearer
 from compat_auth.errors import BackendUnavailable, ConfigError
@@ -41,7 +41,7 @@ async def async_handler(token: str) -> Mapping[str, object] | None:
 
 
 def ask(handler: Any, token: str = "good") -> object:
-    return TokenHandlerBackend(cast("TokenHandler", handler), Lookup(())).authenticate(Bearer(token))
+    return TokenHandlerBackend(cast("TokenHandler", handler), UserLookup(())).authenticate(Bearer(token))
 
 
 @pytest.mark.parametrize("handler", [sync_handler, async_handler, AsyncObject()], ids=["sync", "async", "object"])
@@ -63,7 +63,7 @@ def test_a_token_that_the_handler_does_not_know_may_be_another_backends(handler:
 
 
 def test_what_is_no_bearer_token_never_reaches_the_handler() -> None:
-    backend = TokenHandlerBackend(lambda _token: pytest.fail("asked"), Lookup(()))
+    backend = TokenHandlerBackend(lambda _token: pytest.fail("asked"), UserLookup(()))
 
     assert backend.authenticate(Absent()) == Skip()
 

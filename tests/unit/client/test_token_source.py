@@ -13,7 +13,7 @@ import pytest
 from compat_auth.client import BearerToken, Password
 from compat_auth.client.login import LoginAnswer, LoginRequest, read_answer
 from compat_auth.client.origin import parse_server
-from compat_auth.client.token_source import PAUSE_AFTER_REFUSAL_S, TOO_YOUNG_TO_RENEW_S, TokenKeeper
+from compat_auth.client.token_source import PAUSE_AFTER_REFUSAL_S, TOO_YOUNG_TO_RENEW_S, TokenSource
 from compat_auth.errors import LoginRefused, LoginUnavailable
 
 SERVER = parse_server("https://gw.example.com")
@@ -24,7 +24,7 @@ NOON_S = 1704110400.0
 
 
 @dataclass
-class Door:
+class Entry:
     """Answers logins from a list, the last one again and again; its clock is the test's."""
 
     moment: float = NOON_S
@@ -41,16 +41,16 @@ class Door:
         token = jwt.encode({"exp": int(self.moment) + self.lifetime_s, "jti": str(len(self.asked))}, SECRET)
         return LoginAnswer(self.status, self.headers, json.dumps({"access_token": token}).encode())
 
-    def keeper(self) -> TokenKeeper:
-        return TokenKeeper(SERVER, Password("alice", PASSWORD), self.send, now=lambda: self.moment)
+    def keeper(self) -> TokenSource:
+        return TokenSource(SERVER, Password("alice", PASSWORD), self.send, now=lambda: self.moment)
 
 
 @pytest.fixture
-def door() -> Door:
-    return Door()
+def door() -> Entry:
+    return Entry()
 
 
-def test_one_login_serves_until_shortly_before_the_end(door: Door) -> None:
+def test_one_login_serves_until_shortly_before_the_end(door: Entry) -> None:
     keeper = door.keeper()
     first = keeper.obtain()
     door.moment += door.lifetime_s - 61
@@ -63,7 +63,7 @@ def test_one_login_serves_until_shortly_before_the_end(door: Door) -> None:
     assert len(door.asked) == 2
 
 
-def test_a_short_token_is_not_renewed_at_each_request(door: Door) -> None:
+def test_a_short_token_is_not_renewed_at_each_request(door: Entry) -> None:
     door.lifetime_s = 20
     keeper = door.keeper()
 
@@ -73,9 +73,9 @@ def test_a_short_token_is_not_renewed_at_each_request(door: Door) -> None:
 
 
 @pytest.mark.parametrize("wrong_by_s", [-86400, 86400])
-def test_a_client_with_a_wrong_clock_goes_by_the_server_s(door: Door, wrong_by_s: int) -> None:
+def test_a_client_with_a_wrong_clock_goes_by_the_server_s(door: Entry, wrong_by_s: int) -> None:
     door.headers["date"] = NOON
-    keeper = TokenKeeper(SERVER, Password("alice", PASSWORD), door.send, now=lambda: door.moment + wrong_by_s)
+    keeper = TokenSource(SERVER, Password("alice", PASSWORD), door.send, now=lambda: door.moment + wrong_by_s)
     keeper.obtain()
     door.moment += 500
     keeper.obtain()
@@ -139,7 +139,7 @@ def test_a_login_that_cannot_be_says_what_to_do(status: int, message: str) -> No
         read_answer(SERVER, LoginAnswer(status, {"retry-after": "7"}, b"{}"), now=NOON_S)
 
 
-def test_many_threads_log_in_once(door: Door) -> None:
+def test_many_threads_log_in_once(door: Entry) -> None:
     keeper = door.keeper()
     together = threading.Barrier(16)
 
@@ -153,7 +153,7 @@ def test_many_threads_log_in_once(door: Door) -> None:
     assert (len(tokens), len(door.asked)) == (1, 1)
 
 
-def test_many_threads_whose_token_is_refused_log_in_once_more(door: Door) -> None:
+def test_many_threads_whose_token_is_refused_log_in_once_more(door: Entry) -> None:
     keeper = door.keeper()
     refused = keeper.obtain()
     door.moment += TOO_YOUNG_TO_RENEW_S
@@ -170,7 +170,7 @@ def test_many_threads_whose_token_is_refused_log_in_once_more(door: Door) -> Non
     assert refused not in tokens
 
 
-def test_a_new_token_that_is_refused_is_not_renewed(door: Door) -> None:
+def test_a_new_token_that_is_refused_is_not_renewed(door: Entry) -> None:
     keeper = door.keeper()
     refused = keeper.obtain()
 
@@ -181,7 +181,7 @@ def test_a_new_token_that_is_refused_is_not_renewed(door: Door) -> None:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_wrong_password_is_not_tried_again_and_again(door: Door, status: int) -> None:
+def test_a_wrong_password_is_not_tried_again_and_again(door: Entry, status: int) -> None:
     door.status = status
     keeper = door.keeper()
 
@@ -192,7 +192,7 @@ def test_a_wrong_password_is_not_tried_again_and_again(door: Door, status: int) 
     assert len(door.asked) == 1
 
 
-def test_a_refused_credential_gets_another_chance_after_a_minute(door: Door) -> None:
+def test_a_refused_credential_gets_another_chance_after_a_minute(door: Entry) -> None:
     door.status = 401
     keeper = door.keeper()
     with pytest.raises(LoginRefused):
@@ -205,7 +205,7 @@ def test_a_refused_credential_gets_another_chance_after_a_minute(door: Door) -> 
     assert token
 
 
-def test_a_token_that_is_still_good_is_used_while_it_cannot_be_renewed(door: Door) -> None:
+def test_a_token_that_is_still_good_is_used_while_it_cannot_be_renewed(door: Entry) -> None:
     keeper = door.keeper()
     first = keeper.obtain()
     door.moment += door.lifetime_s - 30
@@ -217,7 +217,7 @@ def test_a_token_that_is_still_good_is_used_while_it_cannot_be_renewed(door: Doo
     assert len(door.asked) == 2
 
 
-def test_a_token_that_has_ended_is_not_used_though_it_cannot_be_renewed(door: Door) -> None:
+def test_a_token_that_has_ended_is_not_used_though_it_cannot_be_renewed(door: Entry) -> None:
     keeper = door.keeper()
     keeper.obtain()
     door.moment += door.lifetime_s
@@ -227,7 +227,7 @@ def test_a_token_that_has_ended_is_not_used_though_it_cannot_be_renewed(door: Do
         keeper.obtain()
 
 
-def test_a_token_that_was_refused_is_not_used_though_it_cannot_be_renewed(door: Door) -> None:
+def test_a_token_that_was_refused_is_not_used_though_it_cannot_be_renewed(door: Entry) -> None:
     keeper = door.keeper()
     refused = keeper.obtain()
     door.moment += TOO_YOUNG_TO_RENEW_S
@@ -239,7 +239,7 @@ def test_a_token_that_was_refused_is_not_used_though_it_cannot_be_renewed(door: 
         keeper.obtain()
 
 
-def test_the_password_goes_as_json_and_stays_out_of_every_repr(door: Door) -> None:
+def test_the_password_goes_as_json_and_stays_out_of_every_repr(door: Entry) -> None:
     keeper = door.keeper()
     token = keeper.obtain()
 
@@ -250,9 +250,9 @@ def test_the_password_goes_as_json_and_stays_out_of_every_repr(door: Door) -> No
     assert [secret for secret in (PASSWORD, json.dumps(PASSWORD)[1:-1], token) if secret in shown] == []
 
 
-def test_a_bearer_token_may_come_fresh_from_a_function(door: Door) -> None:
+def test_a_bearer_token_may_come_fresh_from_a_function(door: Entry) -> None:
     fresh = iter(["first", "second"])
-    keeper = TokenKeeper(SERVER, BearerToken(lambda: next(fresh)), door.send, now=lambda: door.moment)
+    keeper = TokenSource(SERVER, BearerToken(lambda: next(fresh)), door.send, now=lambda: door.moment)
     keeper.obtain()
     door.moment += door.lifetime_s
 
@@ -261,9 +261,9 @@ def test_a_bearer_token_may_come_fresh_from_a_function(door: Door) -> None:
     assert [request.headers["Authorization"] for request in door.asked] == ["Bearer first", "Bearer second"]
 
 
-def test_a_personal_token_that_was_replaced_is_read_again_after_a_401(door: Door) -> None:
+def test_a_personal_token_that_was_replaced_is_read_again_after_a_401(door: Entry) -> None:
     fresh = iter(["cat_pat_first", "cat_pat_second"])
-    keeper = TokenKeeper(SERVER, BearerToken(lambda: next(fresh)), door.send, now=lambda: door.moment)
+    keeper = TokenSource(SERVER, BearerToken(lambda: next(fresh)), door.send, now=lambda: door.moment)
     first = keeper.obtain()
     door.moment += 3600
 
@@ -273,8 +273,8 @@ def test_a_personal_token_that_was_replaced_is_read_again_after_a_401(door: Door
 
 
 @pytest.mark.parametrize("value", ["", "a b", "a\r\nX-Admin: 1", "tökén"])
-def test_a_token_that_does_not_fit_into_a_header_is_not_sent(door: Door, value: str) -> None:
-    keeper = TokenKeeper(SERVER, BearerToken(value), door.send)
+def test_a_token_that_does_not_fit_into_a_header_is_not_sent(door: Entry, value: str) -> None:
+    keeper = TokenSource(SERVER, BearerToken(value), door.send)
 
     with pytest.raises(LoginRefused) as refusal:
         keeper.obtain()

@@ -13,7 +13,7 @@ import pytest
 from compat_auth.authn.chain import Chain
 from compat_auth.authn.passwords.htpasswd import add_user, disable_user
 from compat_auth.authn.registry import load_chain
-from compat_auth.authn.revocation_events import Revocations
+from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.backend import Backend
 from compat_auth.config import Settings, parse_settings
 from compat_auth.credentials import Basic, Bearer
@@ -23,7 +23,7 @@ from compat_auth.extension import CompatAuth
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.personal_tokens.peppers import Peppers
-from compat_auth.personal_tokens.request import Wish
+from compat_auth.personal_tokens.request import TokenWish
 from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.testing import BackendContract, Headers
 from compat_auth_backends.personal_token import PersonalTokenBackend
@@ -58,12 +58,12 @@ class TestPersonalToken(BackendContract, has_source=True, counts_work=True):
         for name in ("alice", "disabled", "deleted"):
             add_user(tmp_path / "users", name, HASH)
         # Of another process: what it has read of the users half a second ago, ours has not.
-        service = PersonalTokens.from_settings(settings_in(tmp_path), Revocations())
+        service = PersonalTokens.from_settings(settings_in(tmp_path), RevocationEvents())
         self.settings = settings_in(tmp_path)
         self.texts = {
-            name: service.create(name, Wish("etl"), by="test").text for name in ("alice", "disabled", "deleted")
+            name: service.create(name, TokenWish("etl"), by="test").text for name in ("alice", "disabled", "deleted")
         }
-        revoked = service.create("alice", Wish("revoked"), by="test")
+        revoked = service.create("alice", TokenWish("revoked"), by="test")
         service.revoke(revoked.token)
         self.texts["revoked"] = revoked.text
         service.rows.database.close()

@@ -52,7 +52,7 @@ class TestSealedSession(BackendContract):
 
     def bad(self) -> dict[str, Headers]:
         ended = self.cookie_of("alice")
-        self.sessions.end_all("alice")
+        self.sessions.revoke_all("alice")
         changed = self.cookie_of("alice")["Cookie"][:-1] + "!"
         return {
             "ended": ended,

@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping
 
 import pytest
 
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.backend import Backend
 from compat_auth.directory import DirectoryUser
 from compat_auth.testing import BackendContract, Headers
@@ -28,7 +28,7 @@ class TestTokenHandler(BackendContract, has_source=True):
 
     @pytest.fixture
     def backend(self) -> Backend:
-        return TokenHandlerBackend(self.handle, Lookup((Known(),)))
+        return TokenHandlerBackend(self.handle, UserLookup((Known(),)))
 
     def handle(self, token: str) -> Mapping[str, object] | None:
         if self.is_down:

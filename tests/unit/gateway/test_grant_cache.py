@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from compat_auth.gateway.grant_cache import VerifiedCredentials
+from compat_auth.gateway.grant_cache import GrantCache
 from support.stand_ins import Clock
 
 
 def test_a_grant_is_found_until_its_end_and_not_at_it() -> None:
     clock = Clock()
-    verified: VerifiedCredentials[str] = VerifiedCredentials(10, clock)
+    verified: GrantCache[str] = GrantCache(10, clock)
     digest = verified.digest(b"Basic YTpi")
     verified.remember(digest, "grant", 60)
 
@@ -27,7 +27,7 @@ def test_a_grant_is_found_until_its_end_and_not_at_it() -> None:
 
 def test_a_hit_goes_stale_at_three_quarters_of_its_time() -> None:
     clock = Clock()
-    verified: VerifiedCredentials[str] = VerifiedCredentials(10, clock)
+    verified: GrantCache[str] = GrantCache(10, clock)
     verified.remember(b"d", "grant", 60)
     remembered = verified.find(b"d")
     assert remembered is not None
@@ -42,7 +42,7 @@ def test_a_hit_goes_stale_at_three_quarters_of_its_time() -> None:
 
 @pytest.mark.parametrize("for_s", [0, -5])
 def test_what_may_not_be_reused_replaces_what_was_kept(for_s: float) -> None:
-    verified: VerifiedCredentials[str] = VerifiedCredentials(10)
+    verified: GrantCache[str] = GrantCache(10)
     verified.remember(b"d", "old", 60)
 
     verified.remember(b"d", "new", for_s)
@@ -51,7 +51,7 @@ def test_what_may_not_be_reused_replaces_what_was_kept(for_s: float) -> None:
 
 
 def test_the_oldest_goes_first_when_there_is_no_room() -> None:
-    verified: VerifiedCredentials[str] = VerifiedCredentials(2)
+    verified: GrantCache[str] = GrantCache(2)
     for digest in (b"1", b"2", b"3"):
         verified.remember(digest, "grant", 60)
 
@@ -61,7 +61,7 @@ def test_the_oldest_goes_first_when_there_is_no_room() -> None:
 
 
 def test_a_forgotten_grant_is_gone_and_forgetting_twice_is_harmless() -> None:
-    verified: VerifiedCredentials[str] = VerifiedCredentials(2)
+    verified: GrantCache[str] = GrantCache(2)
     verified.remember(b"d", "grant", 60)
 
     verified.forget(b"d")
@@ -71,7 +71,7 @@ def test_a_forgotten_grant_is_gone_and_forgetting_twice_is_harmless() -> None:
 
 
 def test_a_digest_binds_each_part_to_its_length() -> None:
-    verified: VerifiedCredentials[str] = VerifiedCredentials(1)
+    verified: GrantCache[str] = GrantCache(1)
 
     digests = {verified.digest(b"ab", b"c"), verified.digest(b"a", b"bc"), verified.digest(b"abc")}
 
@@ -79,21 +79,21 @@ def test_a_digest_binds_each_part_to_its_length() -> None:
 
 
 def test_another_process_has_other_digests() -> None:
-    one: VerifiedCredentials[str] = VerifiedCredentials(1)
-    other: VerifiedCredentials[str] = VerifiedCredentials(1)
+    one: GrantCache[str] = GrantCache(1)
+    other: GrantCache[str] = GrantCache(1)
 
     assert one.digest(b"Basic YTpi") != other.digest(b"Basic YTpi")
 
 
 def test_the_credential_itself_is_not_in_the_memory() -> None:
-    verified: VerifiedCredentials[str] = VerifiedCredentials(1)
+    verified: GrantCache[str] = GrantCache(1)
     verified.remember(verified.digest(b"hunter2"), "grant", 60)
 
     assert "hunter2" not in repr(vars(verified))
 
 
 def test_an_owner_of_many_credentials_pushes_out_only_its_own() -> None:
-    verified: VerifiedCredentials[str] = VerifiedCredentials(10)
+    verified: GrantCache[str] = GrantCache(10)
     for name in ("anna", "bert", "carl"):
         verified.remember(name.encode(), "grant", 60, owner=name)
 
@@ -106,7 +106,7 @@ def test_an_owner_of_many_credentials_pushes_out_only_its_own() -> None:
 
 
 def test_a_newcomer_takes_the_place_of_the_owner_who_has_most() -> None:
-    verified: VerifiedCredentials[str] = VerifiedCredentials(4)
+    verified: GrantCache[str] = GrantCache(4)
     verified.remember(b"anna", "grant", 60, owner="anna")
     for number in range(3):
         verified.remember(b"mallory %d" % number, "grant", 60, owner="mallory")
@@ -119,7 +119,7 @@ def test_a_newcomer_takes_the_place_of_the_owner_who_has_most() -> None:
 
 
 def test_what_is_forgotten_no_longer_counts_for_its_owner() -> None:
-    verified: VerifiedCredentials[str] = VerifiedCredentials(3)
+    verified: GrantCache[str] = GrantCache(3)
     verified.remember(b"anna", "grant", 60, owner="anna")
     for number in range(100):
         verified.remember(b"bert %d" % number, "grant", 60, owner="bert")

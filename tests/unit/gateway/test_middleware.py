@@ -17,7 +17,7 @@ from compat_auth.gateway.authorization import PathRequirement
 from compat_auth.gateway.decider import Decider
 from compat_auth.gateway.middleware import INTAKE, RENEW, Gate
 from compat_auth.http.asgi import Message, RawHeaders
-from compat_auth.http.error_responses import RefusalStyle
+from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.http.paths import AIRFLOW_RESTS, Prefixes
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Reject, Skip
@@ -52,7 +52,7 @@ def gate(behind: Behind) -> Gate:
     return make_gate(behind, make_decider(accepting()))
 
 
-def refusing(behind: Behind, style: RefusalStyle | None = None, decider: Decider | None = None) -> Gate:
+def refusing(behind: Behind, style: ErrorStyle | None = None, decider: Decider | None = None) -> Gate:
     backend = scripted("basic_auth", Reject("wrong"), invites=(BASIC_CHALLENGE,))
     return make_gate(behind, decider or make_decider(backend), gate_rules=rules(style=style))
 
@@ -234,13 +234,13 @@ async def test_another_scheme_is_401_and_never_passes(gate: Gate, behind: Behind
 @pytest.mark.parametrize(
     ("style", "status", "title"),
     [
-        (RefusalStyle(), 401, "Unauthorized"),
-        (RefusalStyle("airflow2"), 401, "Unauthorized"),
-        (RefusalStyle("airflow2", public_role=True), 403, "Forbidden"),
+        (ErrorStyle(), 401, "Unauthorized"),
+        (ErrorStyle("airflow2"), 401, "Unauthorized"),
+        (ErrorStyle("airflow2", public_role=True), 403, "Forbidden"),
     ],
 )
 async def test_every_refusal_is_worded_in_the_configured_style(
-    behind: Behind, headers: RawHeaders, style: RefusalStyle, status: int, title: str
+    behind: Behind, headers: RawHeaders, style: ErrorStyle, status: int, title: str
 ) -> None:
     sent = await call(refusing(behind, style), http_scope(headers=headers))
 
@@ -292,9 +292,9 @@ async def test_a_method_that_echoes_credentials_or_tunnels_is_501(gate: Gate, be
         pytest.param(http_scope(headers=[(b"remote_user", b"admin")]), id="alias"),
     ],
 )
-@pytest.mark.parametrize("style", [RefusalStyle(), RefusalStyle("airflow2", public_role=True)])
+@pytest.mark.parametrize("style", [ErrorStyle(), ErrorStyle("airflow2", public_role=True)])
 async def test_a_shape_with_two_readings_is_400_in_every_style(
-    behind: Behind, scope: dict[str, Any], style: RefusalStyle
+    behind: Behind, scope: dict[str, Any], style: ErrorStyle
 ) -> None:
     sent = await call(refusing(behind, style), dict(scope))
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from compat_auth.http.asgi import Message, respond, respond_wording
-from compat_auth.http.error_responses import RefusalStyle
+from compat_auth.http.asgi import Message, respond, respond_rendered
+from compat_auth.http.error_responses import ErrorStyle
 from support.stand_ins import Sent
 
 
@@ -37,7 +37,7 @@ async def test_a_refusal_is_a_problem_with_lower_case_names() -> None:
     async def send(message: Message) -> None:
         sent.messages.append(message)
 
-    await respond_wording(send, RefusalStyle().word(401, ("Negotiate",)))
+    await respond_rendered(send, ErrorStyle().render(401, ("Negotiate",)))
 
     assert sent.values(b"content-type") == [b"application/problem+json"]
     assert sent.values(b"www-authenticate") == [b"Negotiate"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compat_auth.http.challenges import Occasion, ask_for_scope, invite, is_bearer, with_bearer
+from compat_auth.http.challenges import ChallengeContext, ask_for_scope, is_bearer, with_bearer, www_authenticate
 
 METADATA = "https://airflow.example/.well-known/oauth-protected-resource"
 POINTER = f'resource_metadata="{METADATA}"'
@@ -24,18 +24,18 @@ POINTER = f'resource_metadata="{METADATA}"'
     ],
 )
 def test_a_wrong_bearer_token_is_told_to_be_wrong_and_nothing_else_is(challenge: str, said: str) -> None:
-    assert invite((challenge,), Occasion(is_bearer=True)) == (said,)
+    assert www_authenticate((challenge,), ChallengeContext(is_bearer=True)) == (said,)
 
 
 @pytest.mark.parametrize(
     "challenge", ['Bearer realm="x", Basic realm="y"', "Bearer, Basic", "Bearer abc==", 'Bearer r="']
 )
 def test_what_cannot_be_read_as_one_challenge_is_sent_as_it_is(challenge: str) -> None:
-    assert invite((challenge,), Occasion(True, METADATA)) == (challenge,)
+    assert www_authenticate((challenge,), ChallengeContext(True, METADATA)) == (challenge,)
 
 
 def test_who_showed_no_bearer_token_is_told_of_no_error() -> None:
-    assert invite(('Bearer realm="x"', "Basic"), Occasion()) == ('Bearer realm="x"', "Basic")
+    assert www_authenticate(('Bearer realm="x"', "Basic"), ChallengeContext()) == ('Bearer realm="x"', "Basic")
 
 
 @pytest.mark.parametrize(
@@ -43,14 +43,15 @@ def test_who_showed_no_bearer_token_is_told_of_no_error() -> None:
     [("Bearer", f"Bearer {POINTER}"), ('Bearer realm="x"', f'Bearer realm="x", {POINTER}'), ("Basic", "Basic")],
 )
 def test_an_invitation_to_a_bearer_token_says_who_gives_one(challenge: str, said: str) -> None:
-    assert invite((challenge,), Occasion(metadata_url=METADATA)) == (said,)
+    assert www_authenticate((challenge,), ChallengeContext(metadata_url=METADATA)) == (said,)
 
 
 def test_a_missing_scope_is_named() -> None:
     assert (
-        ask_for_scope("GET:/api/v2/dags", Occasion()) == 'Bearer error="insufficient_scope", scope="GET:/api/v2/dags"'
+        ask_for_scope("GET:/api/v2/dags", ChallengeContext())
+        == 'Bearer error="insufficient_scope", scope="GET:/api/v2/dags"'
     )
-    assert ask_for_scope("", Occasion(True, METADATA)) == f'Bearer error="insufficient_scope", {POINTER}'
+    assert ask_for_scope("", ChallengeContext(True, METADATA)) == f'Bearer error="insufficient_scope", {POINTER}'
 
 
 @pytest.mark.parametrize(

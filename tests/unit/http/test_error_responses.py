@@ -7,19 +7,19 @@ import json
 import pytest
 
 from compat_auth.errors import BackendUnavailable, BadRequest, MalformedCredentials, NoSuchUser, NotPermitted
-from compat_auth.http.error_responses import RefusalStyle
+from compat_auth.http.error_responses import ErrorStyle
 
 CHALLENGES = ("Negotiate", 'Basic realm="Airflow"')
 
 
 def test_a_401_carries_every_challenge_in_a_header_of_its_own() -> None:
-    wording = RefusalStyle().word(401, CHALLENGES)
+    wording = ErrorStyle().render(401, CHALLENGES)
 
     assert [value for name, value in wording.headers if name == "WWW-Authenticate"] == list(CHALLENGES)
 
 
 def test_a_403_invites_no_other_credential() -> None:
-    wording = RefusalStyle().word(403, CHALLENGES)
+    wording = ErrorStyle().render(403, CHALLENGES)
 
     assert wording.status == 403
     assert "WWW-Authenticate" not in dict(wording.headers)
@@ -27,11 +27,11 @@ def test_a_403_invites_no_other_credential() -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_no_refusal_may_be_kept_by_a_cache(status: int) -> None:
-    assert dict(RefusalStyle().word(status).headers)["Cache-Control"] == "no-store"
+    assert dict(ErrorStyle().render(status).headers)["Cache-Control"] == "no-store"
 
 
 def test_airflow_2_s_401_is_in_its_own_words() -> None:
-    wording = RefusalStyle("airflow2").word(401, ("Basic",))
+    wording = ErrorStyle("airflow2").render(401, ("Basic",))
 
     assert wording.status == 401
     assert ("WWW-Authenticate", "Basic") in wording.headers
@@ -39,7 +39,7 @@ def test_airflow_2_s_401_is_in_its_own_words() -> None:
 
 
 def test_airflow_2_s_403_is_in_its_own_words() -> None:
-    wording = RefusalStyle("airflow2").word(403, ("Basic",))
+    wording = ErrorStyle("airflow2").render(403, ("Basic",))
 
     assert wording.status == 403
     assert "WWW-Authenticate" not in dict(wording.headers)
@@ -48,7 +48,7 @@ def test_airflow_2_s_403_is_in_its_own_words() -> None:
 
 @pytest.mark.parametrize("status", [401, 403])
 def test_airflow_2_with_a_public_role_words_every_refusal_as_403(status: int) -> None:
-    wording = RefusalStyle("airflow2", public_role=True).word(status, ("Basic",))
+    wording = ErrorStyle("airflow2", public_role=True).render(status, ("Basic",))
 
     assert wording.status == 403
     assert "WWW-Authenticate" not in dict(wording.headers)
@@ -56,7 +56,7 @@ def test_airflow_2_with_a_public_role_words_every_refusal_as_403(status: int) ->
 
 
 def test_a_refused_shape_tells_the_caller_what_to_change() -> None:
-    wording = RefusalStyle().word_error(BadRequest("Host: two headers; send one"))
+    wording = ErrorStyle().render_error(BadRequest("Host: two headers; send one"))
 
     assert wording.status == 400
     assert json.loads(wording.body)["detail"] == "Host: two headers; send one"
@@ -64,29 +64,29 @@ def test_a_refused_shape_tells_the_caller_what_to_change() -> None:
 
 @pytest.mark.parametrize("error", [BackendUnavailable("ldap://10.0.0.7 is down"), NoSuchUser("zoë is unknown to it")])
 def test_what_only_the_operator_may_know_stays_out_of_the_answer(error: BackendUnavailable | NoSuchUser) -> None:
-    wording = RefusalStyle().word_error(error)
+    wording = ErrorStyle().render_error(error)
 
     assert wording.status == error.status
     assert "detail" not in json.loads(wording.body)
 
 
 def test_an_unavailable_source_says_when_to_try_again() -> None:
-    wording = RefusalStyle().word_error(BackendUnavailable("down"))
+    wording = ErrorStyle().render_error(BackendUnavailable("down"))
 
     assert dict(wording.headers)["Retry-After"] == "5"
 
 
 def test_an_error_without_words_has_no_detail() -> None:
-    wording = RefusalStyle().word_error(NotPermitted())
+    wording = ErrorStyle().render_error(NotPermitted())
 
     assert "detail" not in json.loads(wording.body)
 
 
 @pytest.mark.parametrize("mode", ["strict", "airflow2"])
 def test_a_malformed_credential_is_a_401_with_challenges_in_both_modes(mode: str) -> None:
-    style = RefusalStyle("airflow2" if mode == "airflow2" else "strict")
+    style = ErrorStyle("airflow2" if mode == "airflow2" else "strict")
 
-    wording = style.word_error(MalformedCredentials("Authorization: no scheme"), CHALLENGES)
+    wording = style.render_error(MalformedCredentials("Authorization: no scheme"), CHALLENGES)
 
     assert wording.status == 401
     assert [value for name, value in wording.headers if name == "WWW-Authenticate"] == list(CHALLENGES)

@@ -14,11 +14,11 @@ from typing import Any
 import jwt
 import pytest
 
-from compat_auth.authn.revocation_events import Revocations
+from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.errors import BackendUnavailable
 from compat_auth.store.migration import open_store
-from compat_auth.store.tables.denylist import Denial, DenialRows, all_up_to
-from compat_auth.tokens.denylist import Denials, signed_digest
+from compat_auth.store.tables.denylist import DenylistEntry, DenylistRows, all_up_to
+from compat_auth.tokens.denylist import Denylist, signed_digest
 from support.stand_ins import Clock
 
 NOW = 1_800_000_000
@@ -41,14 +41,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def denials(url: str, clock: Clock) -> Iterator[Denials]:
+def denials(url: str, clock: Clock) -> Iterator[Denylist]:
     database = open_store(url)
-    yield Denials(DenialRows(database), Revocations(), now=lambda: NOW, monotonic=clock)
+    yield Denylist(DenylistRows(database), RevocationEvents(), now=lambda: NOW, monotonic=clock)
     database.close()
 
 
 async def test_nothing_is_refused_and_no_database_made_while_nothing_was_denied(
-    denials: Denials, tmp_path: Path
+    denials: Denylist, tmp_path: Path
 ) -> None:
     await denials.up_to_date()
 
@@ -56,9 +56,9 @@ async def test_nothing_is_refused_and_no_database_made_while_nothing_was_denied(
     assert not (tmp_path / "store.db").exists()
 
 
-async def test_a_denied_token_is_refused_at_once(denials: Denials) -> None:
+async def test_a_denied_token_is_refused_at_once(denials: Denylist) -> None:
     await denials.up_to_date()
-    denials.deny(Denial("jti", "a" * 32, NOW + 600))
+    denials.deny(DenylistEntry("jti", "a" * 32, NOW + 600))
 
     await denials.up_to_date()
 
@@ -78,18 +78,18 @@ async def test_a_denied_token_is_refused_at_once(denials: Denials) -> None:
     ],
 )
 async def test_a_denied_token_is_refused_however_its_header_or_signature_is_spelled(
-    denials: Denials, spell: Any
+    denials: Denylist, spell: Any
 ) -> None:
-    denials.deny(Denial("jti", "a" * 32, NOW + 600))
+    denials.deny(DenylistEntry("jti", "a" * 32, NOW + 600))
     await denials.up_to_date()
 
     assert denials.refuses(spell(token()))
 
 
-async def test_doubled_members_are_read_as_verifiers_behind_us_read_them(denials: Denials) -> None:
+async def test_doubled_members_are_read_as_verifiers_behind_us_read_them(denials: Denylist) -> None:
     payload = json.dumps({"jti": "x"})[:-1] + f', "jti": "{"a" * 32}"}}'
     text = "e30." + base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=") + ".sig"
-    denials.deny(Denial("jti", "a" * 32, NOW + 600))
+    denials.deny(DenylistEntry("jti", "a" * 32, NOW + 600))
     await denials.up_to_date()
 
     assert denials.refuses(text)
@@ -107,8 +107,10 @@ async def test_doubled_members_are_read_as_verifiers_behind_us_read_them(denials
         pytest.param({"iat": NOW - 1, "sub": 7}, True, id="sub-as-a-number"),
     ],
 )
-async def test_all_of_a_user_up_to_a_moment_is_refused(denials: Denials, claims: dict[str, Any], refused: bool) -> None:
-    denials.deny(Denial("sub", "7", NOW + 600, NOW))
+async def test_all_of_a_user_up_to_a_moment_is_refused(
+    denials: Denylist, claims: dict[str, Any], refused: bool
+) -> None:
+    denials.deny(DenylistEntry("sub", "7", NOW + 600, NOW))
     await denials.up_to_date()
     header, payload, signature = token().split(".")
     content = {**json.loads(base64.urlsafe_b64decode(payload + "==")), **claims}
@@ -117,8 +119,8 @@ async def test_all_of_a_user_up_to_a_moment_is_refused(denials: Denials, claims:
     assert denials.refuses(f"{header}.{changed}.{signature}") is refused
 
 
-async def test_a_token_without_a_name_is_refused_by_its_text(denials: Denials) -> None:
-    denials.deny(*(Denial("digest", signed_digest(text), NOW + 600) for text in ("opaque", "e30.e30.first")))
+async def test_a_token_without_a_name_is_refused_by_its_text(denials: Denylist) -> None:
+    denials.deny(*(DenylistEntry("digest", signed_digest(text), NOW + 600) for text in ("opaque", "e30.e30.first")))
     await denials.up_to_date()
 
     assert denials.refuses("opaque")
@@ -126,10 +128,10 @@ async def test_a_token_without_a_name_is_refused_by_its_text(denials: Denials) -
     assert not denials.refuses("another")
 
 
-async def test_another_process_is_heard_of_within_a_second(denials: Denials, url: str, clock: Clock) -> None:
+async def test_another_process_is_heard_of_within_a_second(denials: Denylist, url: str, clock: Clock) -> None:
     await denials.up_to_date()
     other = open_store(url)
-    DenialRows(other).deny([Denial("jti", "a" * 32, NOW + 600)])
+    DenylistRows(other).deny([DenylistEntry("jti", "a" * 32, NOW + 600)])
     other.close()
     clock.time += 0.99
     before = denials.is_stale
@@ -143,7 +145,7 @@ async def test_another_process_is_heard_of_within_a_second(denials: Denials, url
 
 async def test_a_store_that_cannot_be_asked_is_no_yes(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_bytes(b"no database at all" * 100)
-    denials = Denials(DenialRows(open_store(f"sqlite:///{tmp_path / 'store.db'}")), Revocations())
+    denials = Denylist(DenylistRows(open_store(f"sqlite:///{tmp_path / 'store.db'}")), RevocationEvents())
 
     with pytest.raises(BackendUnavailable):
         await denials.up_to_date()
@@ -151,7 +153,7 @@ async def test_a_store_that_cannot_be_asked_is_no_yes(tmp_path: Path) -> None:
     assert denials.is_stale
 
 
-async def pass_s(denials: Denials, moment: list[int], clock: Clock, seconds: int) -> None:
+async def pass_s(denials: Denylist, moment: list[int], clock: Clock, seconds: int) -> None:
     """Let both clocks run, with a look at the store every half hour."""
     for _ in range(0, seconds, 1800):
         moment[0], clock.time = moment[0] + 1800, clock.time + 1800
@@ -162,11 +164,11 @@ async def pass_s(denials: Denials, moment: list[int], clock: Clock, seconds: int
 
 async def test_what_is_over_is_no_longer_kept(url: str, clock: Clock) -> None:
     moment = [NOW]
-    denials = Denials(DenialRows(open_store(url)), Revocations(), now=lambda: moment[0], monotonic=clock)
-    denials.deny(Denial("jti", "a" * 32, NOW + 600))
+    denials = Denylist(DenylistRows(open_store(url)), RevocationEvents(), now=lambda: moment[0], monotonic=clock)
+    denials.deny(DenylistEntry("jti", "a" * 32, NOW + 600))
     await denials.up_to_date()
     await pass_s(denials, moment, clock, 600 + DAY_S)
-    DenialRows(open_store(url)).forget_older(moment[0])
+    DenylistRows(open_store(url)).forget_older(moment[0])
 
     await pass_s(denials, moment, clock, DAY_S)
 
@@ -176,21 +178,23 @@ async def test_what_is_over_is_no_longer_kept(url: str, clock: Clock) -> None:
 @pytest.mark.parametrize("jump_s", [2 * DAY_S, 400 * DAY_S, -2 * DAY_S])
 async def test_a_clock_that_jumps_and_comes_back_makes_nothing_good_again(url: str, clock: Clock, jump_s: int) -> None:
     moment = [NOW]
-    denials = Denials(DenialRows(open_store(url)), Revocations(), now=lambda: moment[0], monotonic=clock)
-    denials.deny(Denial("jti", "a" * 32, NOW + 600))
+    denials = Denylist(DenylistRows(open_store(url)), RevocationEvents(), now=lambda: moment[0], monotonic=clock)
+    denials.deny(DenylistEntry("jti", "a" * 32, NOW + 600))
     await denials.up_to_date()
     moment[0] += jump_s
     for _ in range(3):
         clock.time += 2
         await denials.up_to_date()
-    denials.deny(Denial("jti", "b" * 32, NOW + 600))
+    denials.deny(DenylistEntry("jti", "b" * 32, NOW + 600))
     clock.time += 4000
     await denials.up_to_date()
     during = denials.refuses(token()), denials.refuses(token(jti="b" * 32))
 
     moment[0], clock.time = NOW + 4010, clock.time + 4
     await denials.up_to_date()
-    begun_meanwhile = Denials(DenialRows(open_store(url)), Revocations(), now=lambda: moment[0], monotonic=clock)
+    begun_meanwhile = Denylist(
+        DenylistRows(open_store(url)), RevocationEvents(), now=lambda: moment[0], monotonic=clock
+    )
     await begun_meanwhile.up_to_date()
 
     assert during == (True, True)
@@ -199,9 +203,9 @@ async def test_a_clock_that_jumps_and_comes_back_makes_nothing_good_again(url: s
 
 
 async def test_a_process_that_starts_with_a_wrong_clock_knows_what_was_denied(url: str, clock: Clock) -> None:
-    rows = DenialRows(open_store(url))
-    rows.deny([Denial("jti", "a" * 32, NOW + 600)])
-    denials = Denials(rows, Revocations(), now=lambda: NOW + 30 * DAY_S, monotonic=clock)
+    rows = DenylistRows(open_store(url))
+    rows.deny([DenylistEntry("jti", "a" * 32, NOW + 600)])
+    denials = Denylist(rows, RevocationEvents(), now=lambda: NOW + 30 * DAY_S, monotonic=clock)
 
     await denials.up_to_date()
 
@@ -214,18 +218,18 @@ def copy_of(source: Path, target: Path) -> None:
 
 
 async def test_what_is_denied_after_a_backup_was_restored_is_refused(
-    denials: Denials, tmp_path: Path, url: str, clock: Clock
+    denials: Denylist, tmp_path: Path, url: str, clock: Clock
 ) -> None:
-    denials.deny(Denial("jti", "0" * 32, NOW + 600))
+    denials.deny(DenylistEntry("jti", "0" * 32, NOW + 600))
     copy_of(tmp_path / "store.db", tmp_path / "copy.db")
     for number in range(1, 6):
-        denials.deny(Denial("jti", f"{number}" * 32, NOW + 600))
+        denials.deny(DenylistEntry("jti", f"{number}" * 32, NOW + 600))
     await denials.up_to_date()
     copy_of(tmp_path / "copy.db", tmp_path / "store.db")
     clock.time += 1
     await denials.up_to_date()
 
-    DenialRows(open_store(url)).deny([Denial("jti", "f" * 32, NOW + 600)])
+    DenylistRows(open_store(url)).deny([DenylistEntry("jti", "f" * 32, NOW + 600)])
     clock.time += 1
     await denials.up_to_date()
 
@@ -234,20 +238,20 @@ async def test_what_is_denied_after_a_backup_was_restored_is_refused(
 
 @pytest.mark.parametrize("later", [0, 1, 20])
 async def test_what_was_known_before_a_backup_was_restored_stays_refused_everywhere(
-    denials: Denials, tmp_path: Path, url: str, clock: Clock, later: int
+    denials: Denylist, tmp_path: Path, url: str, clock: Clock, later: int
 ) -> None:
-    denials.deny(Denial("jti", "0" * 32, NOW + 600))
+    denials.deny(DenylistEntry("jti", "0" * 32, NOW + 600))
     copy_of(tmp_path / "store.db", tmp_path / "copy.db")
-    denials.deny(Denial("jti", "a" * 32, NOW + 600), Denial("sub", "9", NOW + 600, NOW))
+    denials.deny(DenylistEntry("jti", "a" * 32, NOW + 600), DenylistEntry("sub", "9", NOW + 600, NOW))
     await denials.up_to_date()
     copy_of(tmp_path / "copy.db", tmp_path / "store.db")
-    other = DenialRows(open_store(url))
+    other = DenylistRows(open_store(url))
     for number in range(later):
-        other.deny([Denial("jti", f"later-{number}", NOW + 600)])
+        other.deny([DenylistEntry("jti", f"later-{number}", NOW + 600)])
 
     clock.time += 1
     await denials.up_to_date()
-    begun_later = Denials(DenialRows(open_store(url)), Revocations(), now=lambda: NOW, monotonic=clock)
+    begun_later = Denylist(DenylistRows(open_store(url)), RevocationEvents(), now=lambda: NOW, monotonic=clock)
     await begun_later.up_to_date()
 
     for found in (denials, begun_later):
@@ -257,11 +261,11 @@ async def test_what_was_known_before_a_backup_was_restored_stays_refused_everywh
 
 
 async def test_an_empty_store_in_the_place_of_the_known_one_gets_what_is_known(
-    denials: Denials, tmp_path: Path, url: str, clock: Clock, caplog: pytest.LogCaptureFixture
+    denials: Denylist, tmp_path: Path, url: str, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     with open_store(f"sqlite:///{tmp_path / 'empty.db'}").write():
         pass
-    denials.deny(Denial("jti", "a" * 32, NOW + 600))
+    denials.deny(DenylistEntry("jti", "a" * 32, NOW + 600))
     await denials.up_to_date()
 
     copy_of(tmp_path / "empty.db", tmp_path / "store.db")
@@ -269,17 +273,17 @@ async def test_an_empty_store_in_the_place_of_the_known_one_gets_what_is_known(
     await denials.up_to_date()
 
     assert denials.refuses(token())
-    assert [denial.key for denial in DenialRows(open_store(url)).read(-1).found] == ["a" * 32]
+    assert [denial.key for denial in DenylistRows(open_store(url)).read(-1).found] == ["a" * 32]
     assert "older state" in caplog.text
     assert "1 revocations that the store lacked are written back" in caplog.text
 
 
 async def test_what_cannot_be_written_back_stays_refused_here_and_is_tried_again(
-    denials: Denials, tmp_path: Path, url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    denials: Denylist, tmp_path: Path, url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_store(f"sqlite:///{tmp_path / 'empty.db'}").write():
         pass
-    denials.deny(Denial("jti", "a" * 32, NOW + 600))
+    denials.deny(DenylistEntry("jti", "a" * 32, NOW + 600))
     await denials.up_to_date()
     copy_of(tmp_path / "empty.db", tmp_path / "store.db")
 
@@ -287,7 +291,7 @@ async def test_what_cannot_be_written_back_stays_refused_here_and_is_tried_again
         raise BackendUnavailable("a standby takes no writes")
 
     with monkeypatch.context() as standby:
-        standby.setattr(DenialRows, "deny", fail)
+        standby.setattr(DenylistRows, "deny", fail)
         clock.time += 1
         await denials.up_to_date()
         meanwhile = denials.refuses(token())
@@ -295,10 +299,10 @@ async def test_what_cannot_be_written_back_stays_refused_here_and_is_tried_again
     await denials.up_to_date()
 
     assert meanwhile
-    assert [denial.key for denial in DenialRows(open_store(url)).read(-1).found] == ["a" * 32]
+    assert [denial.key for denial in DenylistRows(open_store(url)).read(-1).found] == ["a" * 32]
 
 
-async def test_all_tokens_up_to_a_moment_can_be_denied(denials: Denials) -> None:
+async def test_all_tokens_up_to_a_moment_can_be_denied(denials: Denylist) -> None:
     denials.deny(all_up_to(NOW, NOW + 600))
 
     await denials.up_to_date()
@@ -315,10 +319,10 @@ def remove(folder: Path) -> None:
 
 
 async def test_a_process_knows_the_store_from_its_start(url: str, tmp_path: Path) -> None:
-    other = DenialRows(open_store(url))
-    other.deny([Denial("jti", "a" * 32, NOW + 600)])
+    other = DenylistRows(open_store(url))
+    other.deny([DenylistEntry("jti", "a" * 32, NOW + 600)])
     other.close()
-    denials = Denials(DenialRows(open_store(url)), Revocations(), now=lambda: NOW)
+    denials = Denylist(DenylistRows(open_store(url)), RevocationEvents(), now=lambda: NOW)
 
     denials.open()
     await denials.up_to_date()
@@ -326,14 +330,14 @@ async def test_a_process_knows_the_store_from_its_start(url: str, tmp_path: Path
 
     assert denials.refuses(token())
     with pytest.raises(BackendUnavailable, match="not there any more"):
-        denials.deny(Denial("jti", "b" * 32, NOW + 600))
+        denials.deny(DenylistEntry("jti", "b" * 32, NOW + 600))
     denials.close()
 
 
 async def test_a_store_that_is_away_at_the_start_is_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    denials = Denials(DenialRows(open_store(f"sqlite:///{tmp_path / 'volume' / 'store.db'}")), Revocations())
+    denials = Denylist(DenylistRows(open_store(f"sqlite:///{tmp_path / 'volume' / 'store.db'}")), RevocationEvents())
 
     denials.open()
     with pytest.raises(BackendUnavailable):

@@ -9,7 +9,7 @@ import pytest
 
 from compat_auth.concurrency.single_flight import MAX_WAITING
 from compat_auth.errors import BackendUnavailable, Overloaded
-from compat_auth.tokens.introspection_cache import MemoryVerdicts, Verdict, VerdictCache
+from compat_auth.tokens.introspection_cache import IntrospectionCache, IntrospectionResult, MemoryIntrospections
 from support.stand_ins import Clock
 
 
@@ -22,10 +22,12 @@ class Source:
         self.for_s = for_s
         self.asked = 0
 
-    def __call__(self) -> Verdict:
+    def __call__(self) -> IntrospectionResult:
         self.asked += 1
         ends_at = self.clock() + self.for_s
-        return Verdict(ends_at, {"sub": self.says}) if self.says else Verdict(ends_at, None, "no")
+        return (
+            IntrospectionResult(ends_at, {"sub": self.says}) if self.says else IntrospectionResult(ends_at, None, "no")
+        )
 
 
 @pytest.fixture
@@ -33,8 +35,8 @@ def clock() -> Clock:
     return Clock()
 
 
-def cache(clock: Clock, *, entries: int = 10) -> VerdictCache:
-    return VerdictCache("issuer", MemoryVerdicts(entries), now=clock)
+def cache(clock: Clock, *, entries: int = 10) -> IntrospectionCache:
+    return IntrospectionCache("issuer", MemoryIntrospections(entries), now=clock)
 
 
 @pytest.mark.parametrize("says", ["alice", None])
@@ -51,7 +53,7 @@ def test_a_verdict_counts_until_it_ends(clock: Clock, says: str | None) -> None:
 
 @pytest.mark.parametrize("says", ["alice", None])
 def test_a_verdict_from_a_clock_that_was_ahead_is_not_believed_for_long(clock: Clock, says: str | None) -> None:
-    verdicts = VerdictCache("issuer", MemoryVerdicts(10), longest_s=600, now=clock)
+    verdicts = IntrospectionCache("issuer", MemoryIntrospections(10), longest_s=600, now=clock)
     source = Source(clock, says=says)
     clock.time += 2 * 86400
     verdicts.judge("token", source)
@@ -77,7 +79,7 @@ def test_a_local_logout_outlasts_a_clock_that_was_ahead(clock: Clock) -> None:
 def test_a_failure_is_not_kept(clock: Clock) -> None:
     verdicts, source = cache(clock), Source(clock)
 
-    def fail() -> Verdict:
+    def fail() -> IntrospectionResult:
         raise BackendUnavailable("down")
 
     with pytest.raises(BackendUnavailable):
@@ -89,9 +91,9 @@ def test_a_failure_is_not_kept(clock: Clock) -> None:
 def test_a_local_logout_wins_even_over_an_answer_that_is_on_its_way(clock: Clock) -> None:
     verdicts = cache(clock)
 
-    def answer_after_the_logout() -> Verdict:
+    def answer_after_the_logout() -> IntrospectionResult:
         verdicts.refuse("token", until=clock() + 900, reason="logged out")
-        return Verdict(clock() + 600, {"sub": "alice"})
+        return IntrospectionResult(clock() + 600, {"sub": "alice"})
 
     first = verdicts.judge("token", answer_after_the_logout)
     clock.time += 800
@@ -112,8 +114,8 @@ def test_guessed_tokens_do_not_push_out_good_ones(clock: Clock) -> None:
 
 
 def test_sources_do_not_share_verdicts(clock: Clock) -> None:
-    store = MemoryVerdicts(10)
-    one, two = (VerdictCache(name, store, now=clock) for name in ("issuer", "other"))
+    store = MemoryIntrospections(10)
+    one, two = (IntrospectionCache(name, store, now=clock) for name in ("issuer", "other"))
     one.judge("token", Source(clock))
     source = Source(clock, says=None)
 
@@ -122,10 +124,10 @@ def test_sources_do_not_share_verdicts(clock: Clock) -> None:
 
 
 def test_replicas_with_one_store_share_verdicts(clock: Clock) -> None:
-    store, source = MemoryVerdicts(10), Source(clock)
+    store, source = MemoryIntrospections(10), Source(clock)
 
     for _ in range(2):
-        VerdictCache("issuer", store, now=clock).judge("token", source)
+        IntrospectionCache("issuer", store, now=clock).judge("token", source)
 
     assert source.asked == 1
 
@@ -133,12 +135,12 @@ def test_replicas_with_one_store_share_verdicts(clock: Clock) -> None:
 def test_the_store_never_sees_a_token(clock: Clock) -> None:
     seen: list[bytes] = []
 
-    class Store(MemoryVerdicts):
-        def save(self, digest: bytes, verdict: Verdict) -> None:
+    class Store(MemoryIntrospections):
+        def save(self, digest: bytes, verdict: IntrospectionResult) -> None:
             seen.append(digest + repr(verdict).encode())
             super().save(digest, verdict)
 
-    VerdictCache("issuer", Store(10), now=clock).judge("token-canary", Source(clock))
+    IntrospectionCache("issuer", Store(10), now=clock).judge("token-canary", Source(clock))
 
     assert len(seen) == 1
     assert b"canary" not in seen[0]
@@ -148,7 +150,7 @@ def test_threads_with_one_token_ask_once_and_get_the_same(clock: Clock) -> None:
     verdicts, source, asked = cache(clock), Source(clock), threading.Event()
     go = threading.Event()
 
-    def slowly() -> Verdict:
+    def slowly() -> IntrospectionResult:
         asked.set()
         go.wait(5)
         return source()
@@ -166,10 +168,10 @@ def test_a_slow_source_keeps_only_so_many_threads(clock: Clock) -> None:
     verdicts, go = cache(clock), threading.Event()
     inside = threading.Semaphore(0)
 
-    def slowly() -> Verdict:
+    def slowly() -> IntrospectionResult:
         inside.release()
         go.wait(5)
-        return Verdict(clock() + 1, None)
+        return IntrospectionResult(clock() + 1, None)
 
     with ThreadPoolExecutor(MAX_WAITING) as pool:
         answers = [pool.submit(verdicts.judge, f"token-{number}", slowly) for number in range(MAX_WAITING)]
@@ -187,10 +189,10 @@ def test_a_caller_with_many_tokens_leaves_room_for_others_at_a_slow_source(clock
     verdicts, go = cache(clock), threading.Event()
     inside, each = threading.Semaphore(0), MAX_WAITING * 3 // 4
 
-    def slowly() -> Verdict:
+    def slowly() -> IntrospectionResult:
         inside.release()
         go.wait(5)
-        return Verdict(clock() + 1, None)
+        return IntrospectionResult(clock() + 1, None)
 
     with ThreadPoolExecutor(MAX_WAITING) as pool:
         guesses = [

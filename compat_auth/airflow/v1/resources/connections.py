@@ -9,7 +9,7 @@ import secrets
 from compat_auth.airflow.v1.mappers.mapper import Mapper
 from compat_auth.airflow.v1.mappers.stored import CONNECTION, CONNECTION_LISTED
 from compat_auth.airflow.v1.messages import Json, Reply, Steps, json_reply
-from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, fetch, require, shaped
+from compat_auth.airflow.v1.operation import V2, Collection, Operation, OperationRequest, fetch, require, shaped
 from compat_auth.airflow.v1.problems import V1Problem, bad_request
 from compat_auth.airflow.v1.validation.forms import OPTIONAL, STRING, Field, Form
 from compat_auth.airflow.v1.validation.query import MASK, PAGE, order
@@ -55,7 +55,7 @@ def _check_extra(body: Json) -> None:
         raise bad_request("extra: Airflow 3 takes a JSON object only")
 
 
-def _post(asked: Asked) -> Steps:
+def _post(asked: OperationRequest) -> Steps:
     _check_id(asked.body["connection_id"])
     _check_extra(asked.body)
     answer = yield asked.call(asked.body)
@@ -64,7 +64,7 @@ def _post(asked: Asked) -> Steps:
     return shaped(asked, answer)
 
 
-def _patch(asked: Asked) -> Steps:
+def _patch(asked: OperationRequest) -> Steps:
     """Change the fields that the client names: 3.x wants a whole body, and changes all of it unless told otherwise."""
     body, connection_id = asked.body, asked.named("connection_id")
     if body.get("connection_id", connection_id) != connection_id:
@@ -85,7 +85,7 @@ def _patch(asked: Asked) -> Steps:
     return shaped(asked, answer)
 
 
-def _test(asked: Asked) -> Steps:
+def _test(asked: OperationRequest) -> Steps:
     # 3.x fills in the secrets of a connection that has this id already; 2.x tests what it is given.
     body = {**asked.body, "connection_id": f"test_{secrets.token_hex(8)}"}
     answer = yield asked.call(body)

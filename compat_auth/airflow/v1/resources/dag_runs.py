@@ -11,7 +11,16 @@ from compat_auth.airflow.v1.mappers.datasets import DATASET_EVENT
 from compat_auth.airflow.v1.mappers.dates import parse_date, say_date
 from compat_auth.airflow.v1.mappers.runs import DAG_RUN, REFERENCE, execution_date
 from compat_auth.airflow.v1.messages import Answer, Call, Json, Steps, json_reply
-from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, fetch, forward, require, shaped
+from compat_auth.airflow.v1.operation import (
+    V2,
+    Collection,
+    Operation,
+    OperationRequest,
+    fetch,
+    forward,
+    require,
+    shaped,
+)
 from compat_auth.airflow.v1.problems import V1Problem, bad_request
 from compat_auth.airflow.v1.validation.forms import BOOLEAN, DATE, LIST, OPTIONAL, READ_ONLY, STRING, Field, Form
 from compat_auth.airflow.v1.validation.query import FIELDS, PAGE, dates, listed, order
@@ -65,7 +74,7 @@ _BATCH = Form(
 )
 
 
-def _check_fields(asked: Asked) -> None:
+def _check_fields(asked: OperationRequest) -> None:
     for name in asked.query.values("fields") or ():
         if name not in DAG_RUN.fields:
             title = (
@@ -76,12 +85,12 @@ def _check_fields(asked: Asked) -> None:
             raise bad_request(f"{name} not in DAGRunSchema", title)
 
 
-def _show(asked: Asked) -> Steps:
+def _show(asked: OperationRequest) -> Steps:
     _check_fields(asked)
     return (yield from forward(asked))
 
 
-def _trigger(asked: Asked) -> Steps:
+def _trigger(asked: OperationRequest) -> Steps:
     """Trigger a run with all that 2.x decides itself: date, id, and not before its date."""
     given, now = asked.body, asked.moment
     moment = _logical_date(given, now)
@@ -126,7 +135,7 @@ def _logical_date(given: Json, now: datetime) -> datetime:
     return parse_date(text)
 
 
-def _conflict(asked: Asked, run_id: str, moment: datetime) -> Generator[Call, Answer, V1Problem]:
+def _conflict(asked: OperationRequest, run_id: str, moment: datetime) -> Generator[Call, Answer, V1Problem]:
     """Return 2.11's sentence: is it the date, or the id, that exists?"""
     dag_id = asked.named("dag_id")
     date = moment.astimezone(timezone.utc)
@@ -136,7 +145,7 @@ def _conflict(asked: Asked, run_id: str, moment: datetime) -> Generator[Call, An
     return V1Problem(409, f"DAGRun with DAG ID: '{dag_id}' and {what} already exists")
 
 
-def _batch(asked: Asked) -> Steps:
+def _batch(asked: OperationRequest) -> Steps:
     given = dict(asked.body)
     body: Json = {
         "page_offset": given.pop("page_offset", 0),
@@ -161,19 +170,19 @@ def _batch(asked: Asked) -> Steps:
     return (yield from forward(asked, body))
 
 
-def _set_state(asked: Asked) -> Steps:
+def _set_state(asked: OperationRequest) -> Steps:
     if "state" not in asked.body:
         raise bad_request("{'state': ['Missing data for required field.']}")
     return (yield from forward(asked, asked.body, [("update_mask", "state")]))
 
 
-def _set_note(asked: Asked) -> Steps:
+def _set_note(asked: OperationRequest) -> Steps:
     if "note" not in asked.body:
         raise bad_request("{'note': ['Missing data for required field.']}")
     return (yield from forward(asked, asked.body, [("update_mask", "note")]))
 
 
-def _clear(asked: Asked) -> Steps:
+def _clear(asked: OperationRequest) -> Steps:
     dry_run = asked.body.get("dry_run", True)
     answer = yield replace(asked.call({"dry_run": dry_run, "only_failed": False}), does="clear the run")
     require(asked, answer)
@@ -189,7 +198,7 @@ def _clear(asked: Asked) -> Steps:
     return json_reply({"task_instances": [REFERENCE(reference) for reference in references]})
 
 
-def _delete(asked: Asked) -> Steps:
+def _delete(asked: OperationRequest) -> Steps:
     """Delete a run; one that still runs is ended first, as 2.x deletes it and 3.x does not."""
     delete = replace(asked.call(), does="delete the run")
     answer = yield delete

@@ -7,9 +7,9 @@ from compat_auth.airflow.v1.mappers.etags import unpack
 from compat_auth.airflow.v1.messages import TEXT, Call, Json, Reply, Steps, accepted, json_reply, text_reply
 from compat_auth.airflow.v1.operation import (
     V2,
-    Asked,
     Collection,
     Operation,
+    OperationRequest,
     fetch,
     forward,
     missing,
@@ -35,7 +35,7 @@ _PATCH = Form(
 _RUN_STATES = ("queued", "running", "success", "failed")
 
 
-def _check_fields(asked: Asked) -> None:
+def _check_fields(asked: OperationRequest) -> None:
     fields = asked.query.values("fields")
     shape = asked.operation.shape
     mapper = shape.mapper if isinstance(shape, Collection) else shape
@@ -46,12 +46,12 @@ def _check_fields(asked: Asked) -> None:
         raise bad_request(f"Invalid fields for <{name}(many=False)>: OrderedSet({unknown}).", title)
 
 
-def _show(asked: Asked) -> Steps:
+def _show(asked: OperationRequest) -> Steps:
     _check_fields(asked)
     return (yield from forward(asked))
 
 
-def _paused(asked: Asked) -> Json:
+def _paused(asked: OperationRequest) -> Json:
     mask = asked.query.values("update_mask")
     if mask and mask != ["is_paused"]:
         raise bad_request("Only `is_paused` field can be updated through the REST API")
@@ -60,15 +60,15 @@ def _paused(asked: Asked) -> Json:
     return {"is_paused": asked.body["is_paused"]}
 
 
-def _patch(asked: Asked) -> Steps:
+def _patch(asked: OperationRequest) -> Steps:
     return (yield from forward(asked, _paused(asked), [("update_mask", "is_paused")]))
 
 
-def _patch_all(asked: Asked) -> Steps:
+def _patch_all(asked: OperationRequest) -> Steps:
     return (yield from forward(asked, _paused(asked), [*asked.query.sent, ("update_mask", "is_paused")]))
 
 
-def _tasks(asked: Asked) -> Steps:
+def _tasks(asked: OperationRequest) -> Steps:
     wanted = asked.query.value("order_by") or "task_id"
     name = wanted.lstrip("-")
     answer = yield asked.call()
@@ -84,7 +84,7 @@ def _tasks(asked: Asked) -> Steps:
     return json_reply({"tasks": tasks, "total_entries": len(tasks)})
 
 
-def _task(asked: Asked) -> Steps:
+def _task(asked: OperationRequest) -> Steps:
     answer = yield asked.call()
     if answer.status == 404:
         dag = yield Call("GET", asked.path(_DAG))
@@ -92,7 +92,7 @@ def _task(asked: Asked) -> Steps:
     return shaped(asked, answer)
 
 
-def _stats(asked: Asked) -> Steps:
+def _stats(asked: OperationRequest) -> Steps:
     wanted = list(dict.fromkeys(filter(None, (asked.query.value("dag_ids") or "").split(","))))
     if not wanted:
         return json_reply({"dags": [], "total_entries": 0})
@@ -114,7 +114,7 @@ def _stats(asked: Asked) -> Steps:
     return json_reply({"dags": rows, "total_entries": len(rows)})
 
 
-def _source(asked: Asked) -> Steps:
+def _source(asked: OperationRequest) -> Steps:
     kind = accepted(asked.accept, (TEXT, "application/json"))
     dag_id = unpack(DAG_FILE, asked.named("file_token"))
     if dag_id is None:
@@ -127,7 +127,7 @@ def _source(asked: Asked) -> Steps:
     return text_reply(content) if kind == TEXT else json_reply({"content": content})
 
 
-def _reparse(asked: Asked) -> Steps:
+def _reparse(asked: OperationRequest) -> Steps:
     dag_id = unpack(DAG_FILE, asked.named("file_token"))
     if dag_id is None:
         raise missing(asked)
@@ -139,7 +139,7 @@ def _reparse(asked: Asked) -> Steps:
     return Reply(201, b"", "text/html; charset=utf-8")
 
 
-def _warnings(asked: Asked) -> Steps:
+def _warnings(asked: OperationRequest) -> Steps:
     answer = yield asked.call()
     if answer.status == 422 and asked.query.value("warning_type") is not None:
         # A kind that the upstream does not know: nothing is of that kind.
@@ -147,7 +147,7 @@ def _warnings(asked: Asked) -> Steps:
     return shaped(asked, answer)
 
 
-def _delete(asked: Asked) -> Steps:
+def _delete(asked: OperationRequest) -> Steps:
     answer = yield asked.call()
     if answer.status == 409:
         raise V1Problem(409, f"Task instances of dag with id: '{asked.named('dag_id')}' are still running")

@@ -7,7 +7,17 @@ from dataclasses import replace
 
 from compat_auth.airflow.v1.mappers.datasets import DATASET, DATASET_EVENT, QUEUED_EVENT
 from compat_auth.airflow.v1.messages import NO_CONTENT, Answer, Call, Json, Steps, json_reply
-from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, forward, missing, pages, require, shaped
+from compat_auth.airflow.v1.operation import (
+    V2,
+    Collection,
+    Operation,
+    OperationRequest,
+    forward,
+    missing,
+    pages,
+    require,
+    shaped,
+)
 from compat_auth.airflow.v1.problems import bad_request, not_found
 from compat_auth.airflow.v1.validation.forms import STRING, Field, Form
 from compat_auth.airflow.v1.validation.query import PAGE, date, integer, listed, order, text
@@ -23,7 +33,7 @@ _MISSING_OF_DAG = (_NO_EVENT, "Queue event with dag_id: `{dag_id}` was not found
 _MISSING_OF_BOTH = (_NO_EVENT, "Queue event with dag_id: `{dag_id}` and dataset uri: `{uri}` was not found")
 
 
-def _assets_of(asked: Asked, uri: str) -> Generator[Call, Answer, list[Json]]:
+def _assets_of(asked: OperationRequest, uri: str) -> Generator[Call, Answer, list[Json]]:
     """Return the assets of a URI, lowest number first: in 3.x several may share one."""
     # "_" and "%" in the pattern match more than themselves, and the rest is compared here.
     pattern = [("uri_pattern", uri), ("only_active", "false"), ("order_by", "id")]
@@ -32,14 +42,14 @@ def _assets_of(asked: Asked, uri: str) -> Generator[Call, Answer, list[Json]]:
     return [asset for asset in found if asset["uri"] == uri]
 
 
-def _show(asked: Asked) -> Steps:
+def _show(asked: OperationRequest) -> Steps:
     assets = yield from _assets_of(asked, asked.named("uri"))
     if not assets:
         raise missing(asked)
     return json_reply(DATASET(assets[0]))
 
 
-def _post_event(asked: Asked) -> Steps:
+def _post_event(asked: OperationRequest) -> Steps:
     uri = asked.body["dataset_uri"]
     if asked.body.get("extra", "") is None:
         raise bad_request("{'extra': ['Field may not be null.']}")
@@ -62,7 +72,7 @@ def _once(events: list[Json]) -> list[Json]:
     return [*oldest.values()]
 
 
-def _queued(asked: Asked) -> Steps:
+def _queued(asked: OperationRequest) -> Steps:
     """List what waits for a DAG: 3.x names assets by number."""
     answer = yield asked.call()
     require(asked, answer)
@@ -80,7 +90,7 @@ def _queued(asked: Asked) -> Steps:
     return json_reply(_QUEUED.document({"queued_events": _once(named)}))
 
 
-def _queued_of_uri(asked: Asked) -> Steps:
+def _queued_of_uri(asked: OperationRequest) -> Steps:
     events: list[Json] = []
     uri = asked.named("uri")
     for asset in (yield from _assets_of(asked, uri)):
@@ -98,7 +108,7 @@ def _queued_of_uri(asked: Asked) -> Steps:
     return json_reply(_QUEUED.document({"queued_events": events}))
 
 
-def _delete_of_uri(asked: Asked) -> Steps:
+def _delete_of_uri(asked: OperationRequest) -> Steps:
     uri, done = asked.named("uri"), 0
     for asset in (yield from _assets_of(asked, uri)):
         delete = asked.call_of(asset_id=str(asset["id"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compat_auth.airflow.v1.mappers.mapper import Mapper
 from compat_auth.airflow.v1.messages import JSON, Json, Reply, Steps, json_reply
-from compat_auth.airflow.v1.operation import Asked, Collection, Operation, forward, pages, require
+from compat_auth.airflow.v1.operation import Collection, Operation, OperationRequest, forward, pages, require
 from compat_auth.airflow.v1.problems import bad_request
 from compat_auth.airflow.v1.validation.forms import LIST, READ_ONLY, STRING, Form
 from compat_auth.airflow.v1.validation.query import MASK, PAGE, text
@@ -51,19 +51,19 @@ _ROLE_MISSING = ("Role not found", "Role with name '{role_name}' was not found")
 _USER_MISSING = ("User not found", "The User with username `{username}` was not found")
 
 
-def _delete(asked: Asked) -> Steps:
+def _delete(asked: OperationRequest) -> Steps:
     answer = yield asked.call()
     require(asked, answer)
     return Reply(204, b"", JSON)
 
 
-def _masked(asked: Asked) -> Steps:
+def _masked(asked: OperationRequest) -> Steps:
     mask = asked.query.values("update_mask")
     # FAB takes one text with commas.
     return (yield from forward(asked, asked.body, [("update_mask", ",".join(mask))] if mask else []))
 
 
-def _permissions(asked: Asked) -> Steps:
+def _permissions(asked: OperationRequest) -> Steps:
     """List the distinct actions: FAB 3 lists each with every resource, FAB 2 as 2.x does."""
     found, _, answer = yield from pages(f"{_FAB}/permissions", [], "actions")
     require(asked, answer)
@@ -76,7 +76,7 @@ def _permissions(asked: Asked) -> Steps:
     return json_reply({"actions": listed[offset : offset + limit], "total_entries": len(listed)})
 
 
-def _ordered(asked: Asked) -> Steps:
+def _ordered(asked: OperationRequest) -> Steps:
     """List in ascending order: 2.x refuses any other."""
     wanted = asked.query.value("order_by")
     allowed = _ROLE_ORDERS if asked.operation.name == "get_roles" else _USER_ORDERS

@@ -20,7 +20,7 @@ from compat_auth.airflow.v1.messages import (
     json_reply,
     text_reply,
 )
-from compat_auth.airflow.v1.operation import V2, Asked, Operation, fetch, require
+from compat_auth.airflow.v1.operation import V2, Operation, OperationRequest, fetch, require
 from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.airflow.v1.validation.query import boolean, integer, text
 from compat_auth.crypto.strict_json import is_list, is_object
@@ -35,7 +35,7 @@ _END = ""
 _NOT_STREAMED = frozenset((406, 415, 422))
 
 
-def _log(asked: Asked) -> Steps:
+def _log(asked: OperationRequest) -> Steps:
     map_index = asked.query.value("map_index") or "-1"
     # 2.x tells where the task ran, and knows a task instance by more than its tries.
     instance = yield from fetch(asked, asked.path(f"{_ONE}/{{map_index}}", map_index=map_index))
@@ -63,7 +63,7 @@ def _log(asked: Asked) -> Steps:
     return _chunk(host, _content(answer), found.get("continuation_token") or _END)
 
 
-def _as_text(asked: Asked, host: str, query: list[tuple[str, str]]) -> Steps:
+def _as_text(asked: OperationRequest, host: str, query: list[tuple[str, str]]) -> Steps:
     whole = (*query, ("full_content", "true"))
     answer = yield Call("GET", asked.path(_LOG), whole, accept=_NDJSON, rewriter=LogRewriter(host))
     if answer.status in _NOT_STREAMED:
@@ -85,7 +85,7 @@ def _chunk(host: str, content: str, token: str) -> Reply:
     return json_reply({"content": repr([(host, content)]), "continuation_token": pack(_TOKEN, token)})
 
 
-def _no_such_try(asked: Asked) -> str:
+def _no_such_try(asked: OperationRequest) -> str:
     return f"*** Could not read the log: try {asked.named('task_try_number')} of the task is not known"
 
 

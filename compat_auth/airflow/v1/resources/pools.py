@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compat_auth.airflow.v1.mappers.stored import POOL
 from compat_auth.airflow.v1.messages import Call, Json, Steps, json_reply
-from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, pages, require, shaped
+from compat_auth.airflow.v1.operation import V2, Collection, Operation, OperationRequest, pages, require, shaped
 from compat_auth.airflow.v1.problems import V1Problem, bad_request
 from compat_auth.airflow.v1.validation.forms import BOOLEAN, INTEGER, OPTIONAL, READ_ONLY, STRING, Form
 from compat_auth.airflow.v1.validation.query import LIMIT, MASK, OFFSET, Kind, Parameter
@@ -32,7 +32,7 @@ def _require_fields(body: Json) -> None:
         raise bad_request(f"Missing required property(ies): {missing}")
 
 
-def _list(asked: Asked) -> Steps:
+def _list(asked: OperationRequest) -> Steps:
     wanted = asked.query.value("order_by") or "id"
     if wanted.lstrip("-") != "slots":
         return shaped(asked, (yield asked.call(query=[*asked.query.sent, ("order_by", wanted)])))
@@ -44,7 +44,7 @@ def _list(asked: Asked) -> Steps:
     return json_reply({"pools": [POOL(pool) for pool in found[offset : offset + limit]], "total_entries": total})
 
 
-def _post(asked: Asked) -> Steps:
+def _post(asked: OperationRequest) -> Steps:
     _require_fields(asked.body)
     answer = yield asked.call(asked.body)
     if answer.status == 409:
@@ -52,7 +52,7 @@ def _post(asked: Asked) -> Steps:
     return shaped(asked, answer)
 
 
-def _patch(asked: Asked) -> Steps:
+def _patch(asked: OperationRequest) -> Steps:
     """Change the fields that the client names: 3.x wants every one in the body, whatever the mask says."""
     name, body = asked.named("pool_name"), asked.body
     mask = asked.query.values("update_mask")
@@ -83,7 +83,7 @@ def _patch(asked: Asked) -> Steps:
     return shaped(asked, (yield asked.call(whole, [("update_mask", field) for field in fields])))
 
 
-def _delete(asked: Asked) -> Steps:
+def _delete(asked: OperationRequest) -> Steps:
     if asked.named("pool_name") == _DEFAULT:
         raise bad_request("Default Pool can't be deleted")
     return shaped(asked, (yield asked.call()))

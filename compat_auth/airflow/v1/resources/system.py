@@ -17,7 +17,7 @@ from compat_auth.airflow.v1.messages import (
     json_reply,
     text_reply,
 )
-from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, forward, pages, require
+from compat_auth.airflow.v1.operation import V2, Collection, Operation, OperationRequest, forward, pages, require
 from compat_auth.airflow.v1.problems import V1Problem, not_found
 from compat_auth.airflow.v1.validation.query import PAGE, date, integer, listed, order, text
 from compat_auth.crypto.strict_json import is_list
@@ -26,7 +26,7 @@ _NEW_EVENTS = {old: new for new, old in OLD_EVENTS.items()}
 _PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
-def _health(asked: Asked) -> Steps:
+def _health(asked: OperationRequest) -> Steps:
     answer = yield asked.call()
     require(asked, answer)
     found: Json = answer.json()
@@ -40,7 +40,7 @@ def _health(asked: Asked) -> Steps:
     return json_reply(health)
 
 
-def _providers(asked: Asked) -> Steps:
+def _providers(asked: OperationRequest) -> Steps:
     found, total, answer = yield from pages(f"{V2}/providers", [], "providers")
     require(asked, answer)
     return json_reply({"providers": [PROVIDER(each) for each in found], "total_entries": total})
@@ -50,7 +50,7 @@ def _new_event(name: str) -> str:
     return _NEW_EVENTS.get(name, name)
 
 
-def _event_logs(asked: Asked) -> Steps:
+def _event_logs(asked: OperationRequest) -> Steps:
     renamed = [
         (name, _new_event(value) if name in ("event", "included_events", "excluded_events") else value)
         for name, value in asked.query.sent
@@ -58,7 +58,7 @@ def _event_logs(asked: Asked) -> Steps:
     return (yield from forward(asked, query=renamed))
 
 
-def _import_errors(asked: Asked) -> Steps:
+def _import_errors(asked: OperationRequest) -> Steps:
     answer = yield asked.call()
     require(asked, answer)
     found = answer.json()
@@ -69,13 +69,13 @@ def _import_errors(asked: Asked) -> Steps:
     return json_reply({"import_errors": errors, "total_entries": found["total_entries"]})
 
 
-def _import_error(asked: Asked) -> Steps:
+def _import_error(asked: OperationRequest) -> Steps:
     answer = yield asked.call()
     require(asked, answer)
     return json_reply((yield from _rooted(asked, answer.json())))
 
 
-def _rooted(asked: Asked, error: Json) -> Generator[Call, Answer, Json]:
+def _rooted(asked: OperationRequest, error: Json) -> Generator[Call, Answer, Json]:
     """Return an import error with the whole name of its file: 3.x says it from its bundle's root."""
     shown = IMPORT_ERROR(error)
     bundle, name = error.get("bundle_name"), shown["filename"]
@@ -110,7 +110,7 @@ _MOVED = {
 }
 
 
-def _config(asked: Asked) -> Steps:
+def _config(asked: OperationRequest) -> Steps:
     if (kind := accepted(asked.accept, (TEXT, JSON))) is None:
         return _NOT_ACCEPTABLE
     # 3.x looks for a section in the file only, where 2.x knows those that have defaults, too: ask for all.
@@ -123,7 +123,7 @@ def _config(asked: Asked) -> Steps:
     return _shown(kind, sections)
 
 
-def _value(asked: Asked) -> Steps:
+def _value(asked: OperationRequest) -> Steps:
     if (kind := accepted(asked.accept, (TEXT, JSON))) is None:
         return _NOT_ACCEPTABLE
     section, option = asked.named("section"), asked.named("option")
@@ -139,7 +139,7 @@ def _value(asked: Asked) -> Steps:
     return _shown(kind, [{"name": section, "options": [{"key": option, "value": value}]}])
 
 
-def _sections(asked: Asked, answer: Answer) -> list[Json]:
+def _sections(asked: OperationRequest, answer: Answer) -> list[Json]:
     if answer.status == 403:
         raise V1Problem(403, _HIDDEN)
     require(asked, answer)

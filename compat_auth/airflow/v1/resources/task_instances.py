@@ -6,9 +6,9 @@ from compat_auth.airflow.v1.mappers.runs import DEPENDENCIES, TASK_INSTANCE, TAS
 from compat_auth.airflow.v1.messages import Call, Json, Steps, json_reply
 from compat_auth.airflow.v1.operation import (
     V2,
-    Asked,
     Collection,
     Operation,
+    OperationRequest,
     forward,
     pages,
     require,
@@ -64,7 +64,7 @@ _BATCH_FORM = Form(
 )
 
 
-def _list(asked: Asked) -> Steps:
+def _list(asked: OperationRequest) -> Steps:
     """List task instances: 2.x gives as many as are asked for, 3.x a hundred at once."""
     if asked.segments["dag_id"] == "~" and asked.segments["dag_run_id"] != "~":
         # 3.x takes no run of "any DAG" in a path, but in a body.
@@ -72,7 +72,7 @@ def _list(asked: Asked) -> Steps:
     return (yield from _read(asked, asked.query.without("offset")))
 
 
-def _list_mapped(asked: Asked) -> Steps:
+def _list_mapped(asked: OperationRequest) -> Steps:
     wanted = asked.query.value("order_by")
     query = asked.query.without("offset")
     if wanted is not None:
@@ -82,13 +82,13 @@ def _list_mapped(asked: Asked) -> Steps:
     return (yield from _read(asked, query))
 
 
-def _limit(asked: Asked) -> int | None:
+def _limit(asked: OperationRequest) -> int | None:
     """Return how many at most; none below nought, which 2.11's database takes for all."""
     limit = asked.query.number("limit", MAX_PAGE)
     return limit if limit >= 0 else None
 
 
-def _read(asked: Asked, query: list[tuple[str, str]]) -> Steps:
+def _read(asked: OperationRequest, query: list[tuple[str, str]]) -> Steps:
     limit, offset = _limit(asked), asked.query.number("offset", 0)
     if asked.query.finds_nothing:
         return json_reply({"task_instances": [], "total_entries": 0})
@@ -104,7 +104,7 @@ def _read(asked: Asked, query: list[tuple[str, str]]) -> Steps:
     return json_reply(shape.document({"task_instances": found, "total_entries": total}, asked))
 
 
-def _list_of_run(asked: Asked) -> Steps:
+def _list_of_run(asked: OperationRequest) -> Steps:
     limit = _limit(asked)
     if asked.query.finds_nothing:
         return json_reply({"task_instances": [], "total_entries": 0})
@@ -129,7 +129,7 @@ def _list_of_run(asked: Asked) -> Steps:
     return json_reply({"task_instances": instances, "total_entries": found["total_entries"]})
 
 
-def _batch(asked: Asked) -> Steps:
+def _batch(asked: OperationRequest) -> Steps:
     given = {name.replace("execution_date", "logical_date"): value for name, value in asked.body.items()}
     given.setdefault("page_limit", MAX_PAGE)
     states = given.pop("state", None)
@@ -141,7 +141,7 @@ def _batch(asked: Asked) -> Steps:
     return (yield from forward(asked, given))
 
 
-def _show(asked: Asked) -> Steps:
+def _show(asked: OperationRequest) -> Steps:
     answer = yield asked.call()
     if answer.status == 404 and "mapped" in (message_of(answer) or ""):
         raise not_found("Task instance not found", "Task instance is mapped, add the map_index value to the URL")
@@ -157,7 +157,7 @@ _TRY_QUERY = (integer("limit", ""), integer("offset", ""), text("order_by", ""))
 _TRIES = Collection(TRY, "task_instances", empty_when_missing=True)
 
 
-def _tries(asked: Asked) -> Steps:
+def _tries(asked: OperationRequest) -> Steps:
     answer = yield asked.call(query=[])
     return shaped(asked, answer)
 

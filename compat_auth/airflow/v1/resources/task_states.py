@@ -10,9 +10,9 @@ from compat_auth.airflow.v1.mappers.runs import REFERENCE, TASK_INSTANCE
 from compat_auth.airflow.v1.messages import Answer, Call, Json, Steps, json_reply
 from compat_auth.airflow.v1.operation import (
     V2,
-    Asked,
     Collection,
     Operation,
+    OperationRequest,
     fetch,
     missing,
     require,
@@ -48,12 +48,12 @@ _SET_STATES = Form(
 )
 
 
-def _one_only(asked: Asked) -> list[tuple[str, str]]:
+def _one_only(asked: OperationRequest) -> list[tuple[str, str]]:
     """Return the query that keeps a change to the unmapped instance: without it 3.x changes every index."""
     return [] if "map_index" in asked.segments else [("map_index", "-1")]
 
 
-def _set_note(asked: Asked) -> Steps:
+def _set_note(asked: OperationRequest) -> Steps:
     query = [*_one_only(asked), ("update_mask", "note")]
     answer = yield asked.call({"note": asked.body["note"]}, query)
     require(asked, answer)
@@ -67,7 +67,7 @@ def _changed(answer: Answer) -> list[Json]:
     return found
 
 
-def _patch(asked: Asked) -> Steps:
+def _patch(asked: OperationRequest) -> Steps:
     template = asked.operation.to.partition(" ")[2]
     dry_run = asked.body.get("dry_run", True)
     path = asked.path(template) + ("/dry_run" if dry_run else "")
@@ -86,7 +86,7 @@ def _patch(asked: Asked) -> Steps:
     return json_reply(REFERENCE(found[0]))
 
 
-def _set_states(asked: Asked) -> Steps:
+def _set_states(asked: OperationRequest) -> Steps:
     """Set the state of an instance and its relatives, which 3.x names only when it is asked without doing it."""
     given = asked.body
     task_id = given["task_id"]
@@ -121,7 +121,7 @@ def _set_states(asked: Asked) -> Steps:
     return json_reply({"task_instances": references})
 
 
-def what_is_missing(asked: Asked, task_id: str) -> Generator[Call, Answer, V1Problem]:
+def what_is_missing(asked: OperationRequest, task_id: str) -> Generator[Call, Answer, V1Problem]:
     """Return 2.11's 404: it says whether the DAG, the task or the instance is not there."""
     dag_id = asked.named("dag_id")
     dag = yield Call("GET", asked.path(_DAG))
@@ -133,7 +133,7 @@ def what_is_missing(asked: Asked, task_id: str) -> Generator[Call, Answer, V1Pro
     return missing(asked)
 
 
-def _no_such_task(asked: Asked, task_id: str) -> Generator[Call, Answer, V1Problem | None]:
+def _no_such_task(asked: OperationRequest, task_id: str) -> Generator[Call, Answer, V1Problem | None]:
     dag = yield Call("GET", asked.path(_DAG))
     if dag.status == 404:
         return not_found(f"Dag ID {asked.named('dag_id')} not found")
@@ -141,7 +141,7 @@ def _no_such_task(asked: Asked, task_id: str) -> Generator[Call, Answer, V1Probl
     return not_found(f"Task ID {task_id} not found") if task.status == 404 else None
 
 
-def _run_on(asked: Asked, date: str) -> Generator[Call, Answer, str | None]:
+def _run_on(asked: OperationRequest, date: str) -> Generator[Call, Answer, str | None]:
     moment = say_date(parse_date(date))
     query = (("logical_date_gte", moment), ("logical_date_lte", moment), ("limit", "1"))
     answer = yield Call("GET", asked.path(f"{_DAG}/dagRuns"), query)
@@ -175,7 +175,7 @@ _CLEAR = Form(
 )
 
 
-def _clear(asked: Asked) -> Steps:
+def _clear(asked: OperationRequest) -> Steps:
     given = dict(asked.body)
     # There are no such DAGs any more, and 3.x takes no field that it does not know.
     for name in ("include_subdags", "include_parentdag"):

@@ -12,7 +12,7 @@ from typing import Any
 
 from compat_auth.airflow.v1.mappers.stored import VARIABLE
 from compat_auth.airflow.v1.messages import Answer, Call, Json, Steps, json_reply
-from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, require
+from compat_auth.airflow.v1.operation import V2, Collection, Operation, OperationRequest, require
 from compat_auth.airflow.v1.problems import bad_request
 from compat_auth.airflow.v1.validation.forms import OPTIONAL, STRING, Form
 from compat_auth.airflow.v1.validation.query import MASK, PAGE, order
@@ -29,7 +29,7 @@ _MISSING = ("Variable not found", "Variable does not exist")
 _MASKABLE = {"val": "value", "value": "value", "description": "description"}
 
 
-def _is_kept(asked: Asked, key: str, value: str) -> Generator[Call, Answer, bool]:
+def _is_kept(asked: OperationRequest, key: str, value: str) -> Generator[Call, Answer, bool]:
     """Return whether a value to be written is what a reader of a secret was shown: then the secret stays.
 
     Raises:
@@ -69,7 +69,7 @@ def _holds_mask(found: Any) -> bool:
     return bool(found == MASKED)
 
 
-def _post(asked: Asked) -> Steps:
+def _post(asked: OperationRequest) -> Steps:
     """Create a variable, or replace one, as 2.x does in one request."""
     body: Json = {name: asked.body[name] for name in ("key", "value", "description") if name in asked.body}
     whole = {"description": None, **body}
@@ -86,13 +86,13 @@ def _post(asked: Asked) -> Steps:
     return json_reply(body)
 
 
-def _change(asked: Asked, body: Json, fields: list[str]) -> Call:
+def _change(asked: OperationRequest, body: Json, fields: list[str]) -> Call:
     path = asked.path(_ONE, variable_key=body["key"])
     mask = tuple(("update_mask", name) for name in fields)
     return Call("PATCH", path, mask, body, does=f"change variable {body['key']!r}")
 
 
-def _patch(asked: Asked) -> Steps:
+def _patch(asked: OperationRequest) -> Steps:
     body = asked.body
     if body["key"] != asked.named("variable_key"):
         raise bad_request("key from request body doesn't match uri parameter", "Invalid post body")

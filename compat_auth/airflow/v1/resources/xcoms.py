@@ -6,7 +6,7 @@ from collections.abc import Generator
 
 from compat_auth.airflow.v1.mappers.runs import XCOM, XCOM_VALUE
 from compat_auth.airflow.v1.messages import Answer, Call, Steps, json_reply
-from compat_auth.airflow.v1.operation import V2, Asked, Collection, Operation, require
+from compat_auth.airflow.v1.operation import V2, Collection, Operation, OperationRequest, require
 from compat_auth.airflow.v1.problems import V1Problem, not_found
 from compat_auth.airflow.v1.validation.query import PAGE, boolean, integer, text
 
@@ -15,7 +15,7 @@ _ONE = f"{_DAG}/dagRuns/{{dag_run_id}}/taskInstances/{{task_id}}"
 _V1_ONE = "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}"
 
 
-def _links(asked: Asked) -> Steps:
+def _links(asked: OperationRequest) -> Steps:
     answer = yield asked.call()
     if answer.status == 404:
         raise (yield from _what_is_missing(asked))
@@ -24,7 +24,7 @@ def _links(asked: Asked) -> Steps:
     return json_reply(answer.json()["extra_links"])
 
 
-def _what_is_missing(asked: Asked) -> Generator[Call, Answer, V1Problem]:
+def _what_is_missing(asked: OperationRequest) -> Generator[Call, Answer, V1Problem]:
     dag_id, run_id, task_id = (asked.named(name) for name in ("dag_id", "dag_run_id", "task_id"))
     dag = yield Call("GET", asked.path(_DAG))
     if dag.status == 404:

@@ -9,14 +9,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from compat_auth.authn.passwords.htpasswd import add_user, delete_user
-from compat_auth.authn.revocation_events import Revocations
+from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.authn.session_registry import LiveSessions
 from compat_auth.cli import commands
 from compat_auth.config import Settings, load_settings
 from compat_auth.identity import Identity
-from compat_auth.personal_tokens.request import Wish
+from compat_auth.personal_tokens.request import TokenWish
 from compat_auth.personal_tokens.service import PersonalTokens
-from compat_auth.store.tables.denylist import DenialRows, IssuedToken
+from compat_auth.store.tables.denylist import DenylistRows, IssuedToken
 
 HASH = "$2b$04$" + "a" * 53
 MAPPED = '[[user]]\nusername = "alice"\n'
@@ -53,12 +53,12 @@ class Left:
     """What alice has in the store: a personal token, a JWT and a session."""
 
     def __init__(self, settings: Settings) -> None:
-        self._tokens = PersonalTokens.from_settings(settings, Revocations())
+        self._tokens = PersonalTokens.from_settings(settings, RevocationEvents())
         sessions = LiveSessions.from_settings(settings)
         assert sessions is not None
         self._sessions = sessions
-        self._denials = DenialRows(self._tokens.rows.database)
-        self._made = self._tokens.create("alice", Wish("etl"), by="alice")
+        self._denials = DenylistRows(self._tokens.rows.database)
+        self._made = self._tokens.create("alice", TokenWish("etl"), by="alice")
         now = int(time.time())
         self._denials.add(IssuedToken("a" * 32, bytes(32), "alice", "alice", "", now, now + 600))
         sessions.start(Identity("alice", "basic_auth", directory="htpasswd"))

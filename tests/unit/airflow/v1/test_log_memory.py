@@ -8,7 +8,7 @@ import pytest
 
 from compat_auth.airflow.v1.resources.logs import MAX_LINE_BYTES
 from compat_auth.airflow.v1.translation import V1Translation
-from compat_auth.gateway.middleware import DEMAND
+from compat_auth.gateway.middleware import AUTHORIZE
 from compat_auth.http.asgi import Message, Receive, Scope, Send
 
 MEBIBYTE = 1024 * 1024
@@ -43,7 +43,7 @@ def through(part: bytes) -> tuple[int, int]:
         "raw_path": b"/api/v1/dags/d/dagRuns/r/taskInstances/t/logs/1",
         "query_string": b"",
         "headers": [(b"host", b"h"), (b"accept", b"text/plain")],
-        "extensions": {DEMAND: lambda _method, _path, _body: None},
+        "extensions": {AUTHORIZE: lambda _method, _path, _body: None},
     }
     tracemalloc.start()
     try:

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 
 from compat_auth.airflow.v1.messages import Answer, Call
-from compat_auth.airflow.v1.upstream_facts import FRESH_S, Facts
+from compat_auth.airflow.v1.upstream_facts import FRESH_S, UpstreamFacts
 from support.v1_conversation import refuses, says
 
 
@@ -20,7 +20,7 @@ def find_out(steps: Generator[Call, Answer, bool], *answers: Answer) -> tuple[bo
 
 def test_whether_there_is_fab_is_asked_once_a_minute() -> None:
     now = [0.0]
-    facts = Facts(lambda: now[0])
+    facts = UpstreamFacts(lambda: now[0])
 
     first = find_out(facts.has_fab(), says({}))
     again = find_out(facts.has_fab())
@@ -31,7 +31,7 @@ def test_whether_there_is_fab_is_asked_once_a_minute() -> None:
 
 
 def test_a_token_that_is_refused_says_nothing_about_fab_that_is_kept() -> None:
-    facts = Facts()
+    facts = UpstreamFacts()
 
     find_out(facts.has_fab(), refuses(401, "Not authenticated"))
     again = find_out(facts.has_fab(), says({"error": "API route not found"}, 404))
@@ -40,7 +40,7 @@ def test_a_token_that_is_refused_says_nothing_about_fab_that_is_kept() -> None:
 
 
 def test_no_permission_for_permissions_is_fab_s_own_answer() -> None:
-    facts = Facts()
+    facts = UpstreamFacts()
 
     found = find_out(facts.has_fab(), refuses(403, "Forbidden"))
     again = find_out(facts.has_fab())
@@ -49,6 +49,6 @@ def test_no_permission_for_permissions_is_fab_s_own_answer() -> None:
 
 
 def test_a_login_page_is_no_answer_of_fab() -> None:
-    found = find_out(Facts().has_fab(), Answer(200, b"<!doctype html>"))
+    found = find_out(UpstreamFacts().has_fab(), Answer(200, b"<!doctype html>"))
 
     assert found == (False, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compat_auth.authn.users.last_answers import LastAnswers
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable, NoSuchUser
 from compat_auth.identity import Identity
@@ -81,7 +81,7 @@ def test_nothing_is_remembered_of_a_file_or_where_passwords_are_not(directory: S
 
 
 def test_nobody_whom_the_server_was_not_asked_about_comes_in_while_it_is_away() -> None:
-    lookup = Lookup((server := Server(),), believed_s=60)
+    lookup = UserLookup((server := Server(),), believed_s=60)
     lookup.complete(Identity("zoë", "kerberos"))
     server.is_away = True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compat_auth.authn.users.lookup import Lookup
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.config import parse_settings
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import ConfigError, NoSuchUser
@@ -33,11 +33,11 @@ class MoreUsers:
 def test_an_identity_is_kept_where_nothing_is_looked_up() -> None:
     identity = Identity("zoë", "kerberos")
 
-    assert Lookup(()).complete(identity) is identity
+    assert UserLookup(()).complete(identity) is identity
 
 
 def test_the_directorys_number_and_roles_complete_the_identity() -> None:
-    completed = Lookup((Users(),)).complete(Identity("zoë", "kerberos", roles=("Admin",), expires_at=9))
+    completed = UserLookup((Users(),)).complete(Identity("zoë", "kerberos", roles=("Admin",), expires_at=9))
 
     assert completed == Identity(
         "Zoë",
@@ -58,13 +58,13 @@ def test_the_directorys_number_and_roles_complete_the_identity() -> None:
     ],
 )
 def test_an_identity_that_is_complete_is_not_looked_up_again(identity: Identity) -> None:
-    assert Lookup((Users(),)).complete(identity) is identity
+    assert UserLookup((Users(),)).complete(identity) is identity
 
 
 def test_an_identity_from_a_directory_is_looked_up_where_the_upstream_wants_its_number() -> None:
     identity = Identity("zoë", "basic_auth", directory="htpasswd")
 
-    assert Lookup((Users(),), needs_key=True).complete(identity).upstream_id == "7"
+    assert UserLookup((Users(),), needs_key=True).complete(identity).upstream_id == "7"
 
 
 @pytest.mark.parametrize(
@@ -72,11 +72,11 @@ def test_an_identity_from_a_directory_is_looked_up_where_the_upstream_wants_its_
 )
 def test_whom_the_directory_does_not_know_or_has_disabled_is_refused(username: str, state: str) -> None:
     with pytest.raises(NoSuchUser, match=state):
-        Lookup((Users(),)).complete(Identity(username, "kerberos"))
+        UserLookup((Users(),)).complete(Identity(username, "kerberos"))
 
 
 def test_the_first_directory_that_knows_a_name_decides_even_when_a_later_one_would_let_it_in() -> None:
-    lookup = Lookup((Users(), MoreUsers()))
+    lookup = UserLookup((Users(), MoreUsers()))
 
     refused = lookup.accept(Accept(Identity("bob", "kerberos")))
     accepted = lookup.accept(Accept(Identity("carol", "kerberos"), reusable_s=5))
@@ -103,7 +103,7 @@ class Names:
 
 
 def test_where_the_first_directory_knows_no_key_the_next_is_asked_for_the_name_that_it_gave() -> None:
-    completed = Lookup((Names(), Users()), needs_key=True).complete(Identity("zoe@REALM", "kerberos"))
+    completed = UserLookup((Names(), Users()), needs_key=True).complete(Identity("zoe@REALM", "kerberos"))
 
     assert completed == Identity(
         "Zoë", "kerberos", directory="ldap", email="zoe@ldap.example", roles=("Viewer",), upstream_id="7"
@@ -120,25 +120,25 @@ def test_where_the_first_directory_knows_no_key_the_next_is_asked_for_the_name_t
 )
 def test_each_directory_that_is_asked_can_refuse(username: str, state: str) -> None:
     with pytest.raises(NoSuchUser, match=state):
-        Lookup((Names(), Users()), needs_key=True).complete(Identity(username, "kerberos"))
+        UserLookup((Names(), Users()), needs_key=True).complete(Identity(username, "kerberos"))
 
 
 def test_a_user_whose_key_nobody_knows_stays_without_one() -> None:
-    completed = Lookup((Names(), Users()), needs_key=True).complete(Identity("new@REALM", "kerberos"))
+    completed = UserLookup((Names(), Users()), needs_key=True).complete(Identity("new@REALM", "kerberos"))
 
     assert completed == Identity("new", "kerberos", directory="ldap")
 
 
 def test_where_no_key_is_wanted_the_next_directory_is_not_asked() -> None:
-    completed = Lookup((Names(), Users())).complete(Identity("bob@REALM", "kerberos"))
+    completed = UserLookup((Names(), Users())).complete(Identity("bob@REALM", "kerberos"))
 
     assert completed == Identity("bob", "kerberos", directory="ldap")
 
 
 def test_a_lookup_tells_whether_it_may_find_keys() -> None:
-    assert Lookup((Names(), Users())).finds_keys
-    assert not Lookup((Names(),)).finds_keys
-    assert not Lookup(()).finds_keys
+    assert UserLookup((Names(), Users())).finds_keys
+    assert not UserLookup((Names(),)).finds_keys
+    assert not UserLookup(()).finds_keys
 
 
 def test_a_directory_that_only_checks_passwords_cannot_be_a_lookup() -> None:
@@ -147,4 +147,4 @@ def test_a_directory_that_only_checks_passwords_cannot_be_a_lookup() -> None:
     )
 
     with pytest.raises(ConfigError, match="only checks passwords"):
-        Lookup.from_settings(settings)
+        UserLookup.from_settings(settings)

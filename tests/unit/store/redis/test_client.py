@@ -6,11 +6,11 @@ import importlib.util
 
 import pytest
 
-from compat_auth.authn.revocation_events import Revocations
+from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.config import parse_settings
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.store.redis.client import PAUSE_S, RedisConnection
-from compat_auth.tokens.introspection_cache import MemoryVerdicts, SharedVerdicts, open_verdicts
+from compat_auth.tokens.introspection_cache import MemoryIntrospections, SharedIntrospections, open_introspections
 from support.stand_ins import Clock
 
 
@@ -82,18 +82,18 @@ def test_where_it_was_away_a_moment_ago_nobody_waits_for_it_again() -> None:
 
 
 def test_without_a_url_verdicts_stay_in_the_process() -> None:
-    assert isinstance(open_verdicts(parse_settings({}, origin="test"), 10), MemoryVerdicts)
+    assert isinstance(open_introspections(parse_settings({}, origin="test"), 10), MemoryIntrospections)
 
 
 def test_with_a_url_verdicts_are_shared() -> None:
     settings = parse_settings({"redis_url": "redis://cache", "redis_secret": "s" * 32}, origin="test")
 
-    assert isinstance(open_verdicts(settings, 10), SharedVerdicts)
+    assert isinstance(open_introspections(settings, 10), SharedIntrospections)
 
 
 def test_a_url_without_a_secret_is_refused() -> None:
     settings = parse_settings({"redis_url": "redis://cache"}, origin="test")
 
-    for build in (lambda: open_verdicts(settings, 10), lambda: Revocations.from_settings(settings)):
+    for build in (lambda: open_introspections(settings, 10), lambda: RevocationEvents.from_settings(settings)):
         with pytest.raises(ConfigError, match="set redis_secret"):
             build()

@@ -63,15 +63,15 @@ def test_log_out_everywhere_ends_all_sessions_of_one_user(rows: SessionRows) -> 
     rows.add("second", row(created=NOW - 100))
     rows.add("other", row("bob"))
 
-    rows.end_all("alice", NOW)
+    rows.revoke_all("alice", NOW)
 
     assert (rows.find_live("first"), rows.find_live("second")) == (None, None)
     assert rows.find_live("other") == row("bob")
 
 
 def test_log_out_everywhere_lets_the_user_log_in_again(rows: SessionRows) -> None:
-    rows.end_all("alice", NOW)
-    rows.end_all("alice", NOW + 1)
+    rows.revoke_all("alice", NOW)
+    rows.revoke_all("alice", NOW + 1)
 
     rows.add("new", row(created=NOW + 1))
 
@@ -79,7 +79,7 @@ def test_log_out_everywhere_lets_the_user_log_in_again(rows: SessionRows) -> Non
 
 
 def test_a_session_older_than_log_out_everywhere_cannot_be_added_afterwards(rows: SessionRows) -> None:
-    rows.end_all("alice", NOW)
+    rows.revoke_all("alice", NOW)
 
     rows.add("late", row(created=NOW - 1))
 
