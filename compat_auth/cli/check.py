@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from compat_auth.cli.common import config_option, start_logging
+from compat_auth.cli.context import config_option, start_logging
 from compat_auth.cli.diagnosis.checks import examine
 from compat_auth.cli.diagnosis.finding import Finding
 from compat_auth.config import DEFAULT_FILE, ENV_PREFIX, find_file, load_settings, overriding_variables

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from compat_auth.cli import common
-from compat_auth.cli.common import config_option, start_logging
+from compat_auth.cli import context
+from compat_auth.cli.context import config_option, start_logging
 from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import load_settings
 from compat_auth.errors import ConfigError
@@ -98,7 +98,7 @@ def restore(config_path: str | None, source: Path) -> None:
             "compat-auth db accept"
         )
     ended = restore_sqlite(database_url, source, now=unix_now(), lifetime_s=MAX_LIFETIME_S)
-    common.record("store restored", str(source), command="db restore")
+    context.record("store restored", str(source), command="db restore")
     kept = _EVERYTHING_ENDED if ended is None else f"{ended.count} revocations of the database of before are kept"
     click.echo(f"{source}: restored; {kept}")
 
@@ -126,7 +126,7 @@ def accept(config_path: str | None, keep_logins: bool) -> None:
     if not keep_logins:
         revoke_everything(database, now=unix_now(), lifetime_s=MAX_LIFETIME_S)
     database.close()
-    common.record("store accepted", database.label, command="db accept")
+    context.record("store accepted", database.label, command="db accept")
     click.echo(f"{database.label}: accepted" + ("" if keep_logins else f"; {_EVERYTHING_ENDED}"))
 
 

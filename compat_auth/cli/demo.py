@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from compat_auth.app import create_app
-from compat_auth.cli.common import start_logging
+from compat_auth.cli.context import start_logging
 from compat_auth.cli.demo_upstream import BackgroundServer, Upstream, curl_lines, jwks_url, make_token, write_demo
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.gateway.server.server import bind_socket, serve_here

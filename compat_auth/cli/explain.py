@@ -6,7 +6,7 @@ import base64
 
 import click
 
-from compat_auth.cli.common import config_option, start_logging
+from compat_auth.cli.context import config_option, start_logging
 from compat_auth.cli.diagnosis.explanation import Replay, explain
 from compat_auth.config import load_settings
 

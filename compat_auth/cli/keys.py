@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from compat_auth.cli import common
+from compat_auth.cli import context
 from compat_auth.concurrency.clock import unix_now
 from compat_auth.tokens.jose.jwk import KeyAlgorithm
 from compat_auth.tokens.keys.key_file import StoredKey, read_key_file
@@ -40,7 +40,7 @@ def keys() -> None:
 def create(path: Path, algorithm: KeyAlgorithm) -> None:
     """Make a new key file with one key, which signs at once."""
     key = create_keys(path, algorithm=algorithm, now=unix_now())
-    common.record("key created", f"{path}: {key.kid}", command="keys create")
+    context.record("key created", f"{path}: {key.kid}", command="keys create")
     click.echo(f"{path}: key {key.kid} ({key.algorithm}) signs now; set [token] key_file to this file")
 
 
@@ -74,7 +74,7 @@ def rotate(path: Path, overlap_s: int) -> None:
     """Add the key that signs next; the current one retires after it."""
     now = unix_now()
     key = rotate_keys(path, overlap_s=overlap_s, now=now)
-    common.record("key created", f"{path}: {key.kid}", command="keys rotate")
+    context.record("key created", f"{path}: {key.kid}", command="keys rotate")
     click.echo(f"{path}: key {key.kid} ({key.algorithm}) is published now and signs from {_utc(key.signs_from)}")
 
 
@@ -85,7 +85,7 @@ def rotate(path: Path, overlap_s: int) -> None:
 def retire(kid: str, path: Path, force: bool) -> None:
     """Take a key out at once, such as one that was stolen."""
     retire_key(path, kid, force=force, now=unix_now())
-    common.record("key retired", f"{path}: {kid}", command="keys retire")
+    context.record("key retired", f"{path}: {kid}", command="keys retire")
     click.echo(f"{path}: key {kid} is gone; restart upstreams that read their JWKS only once")
 
 

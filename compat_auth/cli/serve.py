@@ -15,7 +15,7 @@ import uvicorn
 from uvicorn.supervisors import ChangeReload
 
 from compat_auth.app import create_app
-from compat_auth.cli.common import config_option, start_logging
+from compat_auth.cli.context import config_option, start_logging
 from compat_auth.config import DEFAULT_FILE, ENV_PREFIX, Settings, load_settings
 from compat_auth.config.upstream_url import read_address
 from compat_auth.errors import BackendUnavailable

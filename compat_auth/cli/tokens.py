@@ -7,8 +7,8 @@ import time
 
 import click
 
-from compat_auth.cli import common
-from compat_auth.cli.common import config_option, opened_tokens
+from compat_auth.cli import context
+from compat_auth.cli.context import config_option, opened_tokens
 from compat_auth.personal_tokens.pruning import prune as prune_tokens
 from compat_auth.personal_tokens.request import TokenWish
 from compat_auth.scopes import ALL
@@ -41,7 +41,7 @@ def create(config_path: str | None, user: str, name: str, days: int | None, scop
         is_role = RoleAccountRows(service.rows.database).owners_of(user) is not None
         owner = user if is_role else service.owners.canonical_name(user)
         made = service.create(owner, TokenWish(name, scopes or (ALL,), days), by=_BY, is_role=is_role)
-    common.record("token created", f"{made.token.id} of {owner}", command="tokens create")
+    context.record("token created", f"{made.token.id} of {owner}", command="tokens create")
     click.echo(made.text)
 
 
@@ -70,7 +70,7 @@ def refresh(config_path: str | None, token_id: str, days: int | None, overlap_s:
     """Give the token ID a new secret and a new end, and print it."""
     with opened_tokens(config_path) as service:
         made = service.refresh(service.get(token_id), days=days, overlap_s=overlap_s)
-    common.record("token refreshed", f"{token_id} of {made.token.username}", command="tokens refresh")
+    context.record("token refreshed", f"{token_id} of {made.token.username}", command="tokens refresh")
     click.echo(made.text)
 
 
@@ -85,13 +85,13 @@ def revoke(config_path: str | None, token_id: str | None, user: str | None) -> N
     with opened_tokens(config_path) as service:
         if user is not None:
             revoked = service.revoke_all(user, reason="revoked by an operator")
-            common.record("token revoked", f"all of {user}: {revoked}", command="tokens revoke")
+            context.record("token revoked", f"all of {user}: {revoked}", command="tokens revoke")
             click.echo(f"{revoked} token(s) of {user} revoked")
             return
         assert token_id is not None  # noqa: S101  # for the type checkers: it is either
         token = service.get(token_id)
         service.revoke(token, reason="revoked by an operator")
-    common.record("token revoked", f"{token_id} of {token.username}", command="tokens revoke")
+    context.record("token revoked", f"{token_id} of {token.username}", command="tokens revoke")
     click.echo(f"{token_id}: {token.name!r} of {token.username} is revoked")
 
 
@@ -104,7 +104,7 @@ def prune(config_path: str | None, keep_days: int) -> None:
         service.owners.require_some()
         done = prune_tokens(service, keep_days=keep_days)
     about = f"{done.revoked} of deleted users revoked, {done.deleted} dead ones deleted"
-    common.record("tokens pruned", about, command="tokens prune")
+    context.record("tokens pruned", about, command="tokens prune")
     click.echo(
         f"{done.revoked} of deleted users revoked, {done.waiting} of disabled or missing users refused, "
         f"{done.deleted} dead ones deleted"

@@ -122,7 +122,7 @@ def test_the_wheel_holds_the_templates_of_the_pages(wheel_names: frozenset[str])
         ".ci/environment.sh",
         ".ci/run",
         "tests/conftest.py",
-        "tests/test_packaging.py",
+        "tests/integration/test_packaging.py",
         "tests/support/peers/install",
         "tests/support/peers/requirements/airflow3.txt",
         "docs/decisions/0001-record-decisions.md",

@@ -11,8 +11,8 @@ import click
 
 from compat_auth.authn.passwords import htpasswd
 from compat_auth.authn.passwords.hashes import MAX_PASSWORD_BYTES, new_hasher
-from compat_auth.cli import common
-from compat_auth.cli.common import config_option
+from compat_auth.cli import context
+from compat_auth.cli.context import config_option
 from compat_auth.cli.users.departures import end_of_former_user, end_of_lost_user, end_with_user, required_config
 from compat_auth.cli.users.pins import pins, unpin
 from compat_auth.cli.users.role_accounts import add_role_account, delete_role_account, list_role_accounts
@@ -83,7 +83,7 @@ def add(
     password_hash = _ask_hash(from_stdin=password_stdin)
     end_of_former_user(config_path, name)
     htpasswd.add_user(path, name, password_hash)
-    common.record("user added", f"{path}: {name}", command="users add")
+    context.record("user added", f"{path}: {name}", command="users add")
     click.echo(f"{path}: {name} added")
 
 
@@ -97,7 +97,7 @@ def set_password(config_path: str | None, name: str, path: Path, *, password_std
     """Give the user NAME another password; a disabled user stays disabled."""
     config = required_config(config_path) if revoke else None
     htpasswd.set_hash(path, name, _ask_hash(from_stdin=password_stdin))
-    common.record("password changed", f"{path}: {name}", command="users set-password")
+    context.record("password changed", f"{path}: {name}", command="users set-password")
     click.echo(f"{path}: password of {name} changed")
     if config is not None:
         # Afterwards: with the old password nobody makes a token any more.
@@ -113,7 +113,7 @@ def disable(config_path: str | None, name: str, path: Path, *, revoke: bool) -> 
     """Lock the user NAME out, keeping the password for `enable`."""
     config = required_config(config_path) if revoke else None
     htpasswd.disable_user(path, name)
-    common.record("user disabled", f"{path}: {name}", command="users disable")
+    context.record("user disabled", f"{path}: {name}", command="users disable")
     click.echo(f"{path}: {name} disabled")
     if config is not None:
         end_of_lost_user(config, name)
@@ -125,7 +125,7 @@ def disable(config_path: str | None, name: str, path: Path, *, revoke: bool) -> 
 def enable(name: str, path: Path) -> None:
     """Let the disabled user NAME in again."""
     htpasswd.enable_user(path, name)
-    common.record("user enabled", f"{path}: {name}", command="users enable")
+    context.record("user enabled", f"{path}: {name}", command="users enable")
     click.echo(f"{path}: {name} enabled")
 
 
@@ -146,7 +146,7 @@ def delete(config_path: str | None, name: str, path: Path | None, *, role_accoun
         return
     path = _required(path)
     htpasswd.delete_user(path, name)
-    common.record("user deleted", f"{path}: {name}", command="users delete")
+    context.record("user deleted", f"{path}: {name}", command="users delete")
     click.echo(f"{path}: {name} deleted")
     end_with_user(config_path, name)
 

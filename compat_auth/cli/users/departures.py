@@ -10,8 +10,8 @@ import click
 
 from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.authn.session_registry import LiveSessions
-from compat_auth.cli import common
-from compat_auth.cli.common import opened_tokens
+from compat_auth.cli import context
+from compat_auth.cli.context import opened_tokens
 from compat_auth.config import load_settings
 from compat_auth.config.loading import DEFAULT_FILE, ENV_PREFIX
 from compat_auth.errors import BackendUnavailable, ConfigError, NoSuchUser
@@ -89,7 +89,7 @@ def end_of_former_user(config_path: str | None, name: str) -> None:
 
 
 def _record(name: str, revoked: int) -> None:
-    common.record("user logged out", f"{name}: sessions, JWTs and {revoked} token(s) ended", command="users")
+    context.record("user logged out", f"{name}: sessions, JWTs and {revoked} token(s) ended", command="users")
 
 
 def _revoke_all(config_path: str, name: str, reason: str) -> int:

@@ -9,8 +9,8 @@ from datetime import datetime, timezone
 import click
 
 from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents
-from compat_auth.cli import common
-from compat_auth.cli.common import config_option, start_logging
+from compat_auth.cli import context
+from compat_auth.cli.context import config_option, start_logging
 from compat_auth.config import load_settings
 from compat_auth.errors import NoSuchUser
 from compat_auth.store.migration import open_store
@@ -49,5 +49,5 @@ def unpin(config_path: str | None, name: str, issuer: str) -> None:
     if not removed:
         raise NoSuchUser(f"{name!r}: held to no account" + (f" of {issuer}" if issuer else ""))
     RevocationEvents.from_settings(settings).announce(RevocationEvent(name))
-    common.record("user unpinned", f"{name}: {removed} account(s)", command="users unpin")
+    context.record("user unpinned", f"{name}: {removed} account(s)", command="users unpin")
     click.echo(f"{name}: {removed} account(s) unpinned")

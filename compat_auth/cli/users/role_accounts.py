@@ -8,8 +8,8 @@ import time
 import click
 
 from compat_auth.authn.users.directories import load_directories
-from compat_auth.cli import common
-from compat_auth.cli.common import opened_tokens
+from compat_auth.cli import context
+from compat_auth.cli.context import opened_tokens
 from compat_auth.config import Settings, load_settings
 from compat_auth.directory import HashDirectory, UserDirectory
 from compat_auth.errors import InvalidValue, NoSuchUser
@@ -37,7 +37,7 @@ def add_role_account(config_path: str | None, name: str, group: str) -> None:
         # What a person of that name has left, JWTs and personal tokens, would be the role account's.
         DenylistRows(tokens.rows.database).deny_given_to(name, int(tokens.now()))
         tokens.revoke_all(name, reason="its name is a role account's now")
-    common.record("role account added", f"{name}, kept by {owners}", command="users add")
+    context.record("role account added", f"{name}, kept by {owners}", command="users add")
     if warning:
         click.echo(warning, err=True)
     click.echo(f"{name}: role account added, its tokens are kept by {owners}")
@@ -51,7 +51,7 @@ def delete_role_account(config_path: str | None, name: str) -> None:
         if not RoleAccountRows(tokens.rows.database).delete(name):
             raise InvalidValue(f"{name!r}: no such role account")
         revoked += tokens.revoke_all(name, reason="its role account was deleted")
-    common.record("role account deleted", f"{name}, with {revoked} token(s)", command="users delete")
+    context.record("role account deleted", f"{name}, with {revoked} token(s)", command="users delete")
     click.echo(f"{name}: role account deleted, {revoked} token(s) revoked")
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from compat_auth.cli import common
+from compat_auth.cli import context
 from compat_auth.cli.users import departures
 
 
 @pytest.fixture(autouse=True)
 def no_system_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(common, "SYSTEM_LOG", str(tmp_path / "no system log"))
+    monkeypatch.setattr(context, "SYSTEM_LOG", str(tmp_path / "no system log"))
 
 
 @pytest.fixture(autouse=True)

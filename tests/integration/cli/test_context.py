@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from compat_auth.cli import commands, common
+from compat_auth.cli import commands, context
 from compat_auth.crypto.personal_token_format import PREFIX
 
 PASSWORD = "a password of some length"
@@ -29,7 +29,7 @@ def config(site: str, monkeypatch: pytest.MonkeyPatch) -> str:
 @pytest.fixture
 def system_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
     path = str(tmp_path / "log")
-    monkeypatch.setattr(common, "SYSTEM_LOG", path)
+    monkeypatch.setattr(context, "SYSTEM_LOG", path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(path)
         listener.settimeout(5)
@@ -132,4 +132,4 @@ def test_who_stands_behind_sudo_is_told(monkeypatch: pytest.MonkeyPatch, uid: in
     monkeypatch.setenv("SUDO_USER", "alice")
     monkeypatch.setattr(os, "getuid", lambda: uid)
 
-    assert common.operator() == expected
+    assert context.operator() == expected
