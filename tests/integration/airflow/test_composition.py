@@ -288,7 +288,7 @@ def test_what_is_asked_for_is_built_around_the_application(monkeypatch: pytest.M
 
     (middleware,) = plugin.CompatAuthPlugin.fastapi_root_middlewares
 
-    assert type(middleware["middleware"](Behind())).__name__ == "Door"
+    assert type(middleware["middleware"](Behind())).__name__ == "AirflowMiddleware"
 
 
 def test_a_configuration_that_cannot_even_be_read_still_closes_the_door(monkeypatch: pytest.MonkeyPatch) -> None:
