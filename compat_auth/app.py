@@ -35,6 +35,8 @@ from compat_auth.store.readiness import StoreReadiness
 from compat_auth.tokens.denylist import Denylist
 from compat_auth.tokens.strategies import build_strategy
 
+__all__ = ["create_app"]
+
 
 class Gateway:
     """The gate in front of a reverse proxy: `compat-auth serve`.

@@ -2,6 +2,8 @@
 
 A backend checks one kind of credential. It answers in exactly one of four ways (`compat_auth.outcome`), and
 raises nothing but `BackendUnavailable` and `TooManyRequests`. Inside `authenticate` Flask's `request` is the caller's request.
+
+One import is enough for a backend: the answers, the credentials, the identity, the settings and the errors are here, too.
 """
 
 from __future__ import annotations
@@ -9,18 +11,51 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
+from compat_auth.config import Settings
 from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised
+from compat_auth.errors import BackendUnavailable, ConfigError, TooManyRequests
 from compat_auth.guard import View, guard_view, recorded
-from compat_auth.outcome import Outcome, Skip
-from compat_auth.sign_in import SignIn
+from compat_auth.identity import Identity, Token
+from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
+from compat_auth.scopes import Scope
+from compat_auth.sign_in import Attempt, CredentialSignIn, RedirectSignIn, SignIn
 
 if TYPE_CHECKING:
     from flask import Flask
 
-    from compat_auth.config import Settings
+__all__ = [
+    "EVERY_KIND",
+    "Absent",
+    "Accept",
+    "Attempt",
+    "Backend",
+    "BackendUnavailable",
+    "Basic",
+    "Bearer",
+    "Challenge",
+    "ConfigError",
+    "Credential",
+    "CredentialKind",
+    "CredentialSignIn",
+    "Identity",
+    "Negotiate",
+    "Outcome",
+    "RedirectSignIn",
+    "Reject",
+    "Scope",
+    "Settings",
+    "SignIn",
+    "Skip",
+    "Token",
+    "TooManyRequests",
+    "Unrecognised",
+]
 
 CredentialKind = type[Absent] | type[Basic] | type[Bearer] | type[Negotiate] | type[Unrecognised]
+"""The class of a credential; a backend names in `kinds` those that it is asked about."""
+
 EVERY_KIND: frozenset[CredentialKind] = frozenset((Absent, Basic, Bearer, Negotiate, Unrecognised))
+"""For a backend that is asked about every request."""
 
 
 class Backend(ABC):

@@ -12,6 +12,20 @@ from dataclasses import dataclass, field
 
 from compat_auth.errors import AmbiguousCredentials, MalformedCredentials
 
+__all__ = [
+    "MAX_TOKEN68_BYTES",
+    "Absent",
+    "Basic",
+    "Bearer",
+    "Credential",
+    "Negotiate",
+    "Unrecognised",
+    "credential_key",
+    "is_token68",
+    "parse_authorization",
+    "single_authorization",
+]
+
 # RFC 9110 11.2: token68, the form of Basic, Bearer and Negotiate credentials.
 _TOKEN68 = re.compile(r"[A-Za-z0-9\-._~+/]+=*\Z")
 # RFC 9110 5.6.2: the name of a scheme is a token.
@@ -69,6 +83,7 @@ class Unrecognised:
 
 
 Credential = Absent | Basic | Bearer | Negotiate | Unrecognised
+"""What one request presents."""
 
 
 def single_authorization(values: list[bytes]) -> str | None:

@@ -16,6 +16,19 @@ from compat_auth.identity import Token
 if TYPE_CHECKING:
     from compat_auth.config import Settings
 
+__all__ = [
+    "DecidingDirectory",
+    "Directory",
+    "DirectoryFactory",
+    "DirectoryUser",
+    "HashDirectory",
+    "PasswordAccepted",
+    "PasswordDirectory",
+    "UserDirectory",
+    "UserRefused",
+    "accepted_or_none",
+]
+
 
 @dataclass(frozen=True, slots=True)
 class DirectoryUser:
@@ -124,6 +137,7 @@ def accepted_or_none(decision: PasswordAccepted | UserRefused | None) -> Passwor
 
 
 Directory = HashDirectory | PasswordDirectory
+"""What `[basic_auth] directories` may name."""
 
 
 class DirectoryFactory(Protocol):

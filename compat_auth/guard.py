@@ -33,7 +33,10 @@ from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
 from compat_auth.scopes import METHOD_OVERRIDES, Scope, allow, needed_scopes
 
+__all__ = ["IdentityUser", "View", "current_identity", "guard_view", "request_credential", "sign_in"]
+
 View = Callable[..., Any]
+"""A view of a Flask app, sync or async."""
 _FAULT = 500
 METADATA_URL = "compat_auth.metadata_url"
 """Key in the WSGI environment under which a gate tells pages of ours that stand behind it `ChallengeContext.metadata_url`."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from compat_auth.scopes import Scope
 
+__all__ = ["Identity", "Token"]
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:

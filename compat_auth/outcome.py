@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from compat_auth.identity import Identity, Token
 
+__all__ = ["MODULE_ENVIRON", "ONLY_ASKED_ABOUT", "Accept", "Challenge", "Outcome", "Reject", "Skip"]
+
 ONLY_ASKED_ABOUT = "compat_auth.only_asked_about"
 """Set in the WSGI environment where a credential is only asked about, or taken back, which is no use of it."""
 
@@ -73,3 +75,4 @@ class Skip:
 
 
 Outcome = Accept | Reject | Challenge | Skip
+"""What a backend answers."""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from compat_auth.errors import ConfigError
 from compat_auth.identity import Identity
 
+__all__ = ["Requirements"]
+
 # A requirement of each kind: (identity, value) -> met.
 _KINDS: dict[str, Callable[[Identity, str], bool]] = {
     "role": lambda identity, value: value in identity.roles,

@@ -18,7 +18,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import quote, unquote
 
+__all__ = [
+    "ALL",
+    "MAX_LENGTH",
+    "MAX_SCOPES",
+    "Scope",
+    "allow",
+    "is_subset",
+    "needed_scopes",
+    "parse_scope",
+    "parse_scopes",
+    "scope_token",
+]
+
 ALL = "all"
+"""The scope that limits nothing."""
 MAX_LENGTH = 512
 """Of a scope, in characters."""
 # What some frameworks take for the method instead: a scope must cover both.
@@ -134,6 +148,7 @@ def allow(scopes: Iterable[Scope], method: str, path: str) -> bool:
 
 
 MAX_SCOPES = 50
+"""Of one credential."""
 _APIS = ("/api/v2", "/api/v1")
 _BUNDLE_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # "~" is Airflow's word for every DAG, dots are no names of one.

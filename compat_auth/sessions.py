@@ -22,6 +22,8 @@ from compat_auth.guard import request_credential
 from compat_auth.http.browser.csrf import TOKEN_HEADER, Source, find_forgery
 from compat_auth.identity import Identity
 
+__all__ = ["ClientSession", "clear", "clear_async", "read", "read_async", "request_forgery", "write", "write_async"]
+
 WEEK_S = 604800
 USER_KEY = "uid"
 _BACKEND = "application"

@@ -16,6 +16,8 @@ from typing import Protocol, runtime_checkable
 
 from compat_auth.outcome import Outcome
 
+__all__ = ["NAME_PATTERN", "Attempt", "CredentialSignIn", "RedirectSignIn", "SignIn"]
+
 NAME_PATTERN = r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?"
 """What a name must match, because it is part of an address."""
 
@@ -94,3 +96,4 @@ class CredentialSignIn:
 
 
 SignIn = RedirectSignIn | CredentialSignIn
+"""A way to log in, as `Backend.sign_ins` returns it."""

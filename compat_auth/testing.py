@@ -35,6 +35,8 @@ from compat_auth.errors import BackendUnavailable, RequestRefused
 from compat_auth.guard import current_identity, request_credential
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 
+__all__ = ["MALFORMED", "BackendContract", "Headers", "visit"]
+
 Headers = Mapping[str, str]
 """Request headers that present something."""
 

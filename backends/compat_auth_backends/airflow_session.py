@@ -14,10 +14,10 @@ import msgpack
 from flask.json.tag import TaggedJSONSerializer
 from itsdangerous import BadData, BadSignature, Signer, URLSafeTimedSerializer
 
-from compat_auth.authn.users.directories import shared_directory
 from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import ConfigError
+from compat_auth.users import shared_directory
 from compat_auth_backends.directories.airflow_db import AirflowDatabaseDirectory
 
 _MAX_COOKIE = 4096

@@ -19,15 +19,10 @@ from typing import ClassVar
 
 import flask
 
-from compat_auth.authn.airflow2.module import airflow2_contract
-from compat_auth.authn.passwords.hash_pool import HashPool
-from compat_auth.authn.passwords.hashes import check_hash, decoy_like
-from compat_auth.authn.users.directories import load_password_directories
+from compat_auth.airflow2 import airflow2_contract
 from compat_auth.backend import Backend, CredentialKind
-from compat_auth.concurrency.rate_limit import network_of
 from compat_auth.config import Settings
 from compat_auth.credentials import Basic, Credential
-from compat_auth.crypto.personal_token_format import looks_like_one
 from compat_auth.directory import (
     DecidingDirectory,
     Directory,
@@ -39,7 +34,11 @@ from compat_auth.directory import (
     UserRefused,
 )
 from compat_auth.identity import Identity, Token
+from compat_auth.issued import looks_like_personal_token
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.passwords import HashPool, check_hash, decoy_like
+from compat_auth.resilience import network_of
+from compat_auth.users import load_password_directories
 
 CLIENT_AUTH = None
 
@@ -88,7 +87,7 @@ class BasicAuthBackend(Backend):
         """
         if not isinstance(credential, Basic):
             return Skip()
-        if looks_like_one(credential.username) or looks_like_one(credential.password):
+        if looks_like_personal_token(credential.username) or looks_like_personal_token(credential.password):
             # Where personal_token is in the list it has decided; a directory may be a server that writes down what it gets.
             return Reject("a personal token, which no directory is shown")
         for directory in self._directories:

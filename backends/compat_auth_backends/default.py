@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from compat_auth.authn.airflow2.module import airflow2_contract
-from compat_auth.authn.users.lookup import UserLookup
+from compat_auth.airflow2 import airflow2_contract
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Absent, Credential
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Skip
+from compat_auth.users import UserLookup
 
 CLIENT_AUTH = None
 ANONYMOUS = "anonymous"

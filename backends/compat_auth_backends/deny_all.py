@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from compat_auth.authn.airflow2.module import airflow2_contract
+from compat_auth.airflow2 import airflow2_contract
 from compat_auth.backend import EVERY_KIND, Backend, CredentialKind
 from compat_auth.credentials import Credential
 from compat_auth.outcome import Outcome, Reject

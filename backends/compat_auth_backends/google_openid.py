@@ -11,18 +11,15 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from compat_auth.authn.airflow2.module import airflow2_contract
-from compat_auth.authn.users.account_links import AccountLinks, ConfiguredLinks, FirstUseLinks
-from compat_auth.authn.users.lookup import UserLookup
+from compat_auth.airflow2 import airflow2_contract
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import GoogleOpenIdSettings, Settings
 from compat_auth.credentials import Bearer, Credential
 from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser, NotPermitted, UnknownUser
 from compat_auth.identity import Identity
-from compat_auth.net.https_client import Endpoint
+from compat_auth.openid import AccountLinks, ConfiguredLinks, Endpoint, FirstUseLinks, JwksCache, read_unverified
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
-from compat_auth.tokens.jose.jwt import read_unverified
-from compat_auth.tokens.keys.jwks_cache import JwksCache
+from compat_auth.users import UserLookup
 from compat_auth_backends.openid.claims import credential_id_of, verified_email
 from compat_auth_backends.openid.provisioning import NewcomersInAirflow, UserCreator
 

@@ -11,8 +11,7 @@ import base64
 import importlib
 from typing import Any, ClassVar
 
-from compat_auth.authn.airflow2.module import airflow2_contract
-from compat_auth.authn.users.lookup import UserLookup
+from compat_auth.airflow2 import airflow2_contract
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential, Negotiate
@@ -21,6 +20,7 @@ from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.sessions import request_forgery
 from compat_auth.sign_in import CredentialSignIn, SignIn
+from compat_auth.users import UserLookup
 from compat_auth_backends.kerberos_acceptor import Acceptor, TokenRefused
 from compat_auth_backends.kerberos_names import Principals
 

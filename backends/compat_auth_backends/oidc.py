@@ -11,19 +11,17 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import ClassVar
 
-from compat_auth.authn.airflow2.module import airflow2_contract
-from compat_auth.authn.users.account_links import AccountLinks, ConfiguredLinks, FirstUseLinks
-from compat_auth.authn.users.lookup import UserLookup
+from compat_auth.airflow2 import airflow2_contract
 from compat_auth.backend import Backend, CredentialKind
-from compat_auth.concurrency.rate_limit import share_of
 from compat_auth.config import OidcIssuerSettings, Settings
 from compat_auth.credentials import Bearer, Credential
 from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser
 from compat_auth.identity import Identity
+from compat_auth.openid import AccountLinks, ConfiguredLinks, FirstUseLinks, open_introspections, read_unverified
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.resilience import share_of
 from compat_auth.sign_in import SignIn
-from compat_auth.tokens.introspection_cache import open_introspections
-from compat_auth.tokens.jose.jwt import read_unverified
+from compat_auth.users import UserLookup
 from compat_auth_backends.openid.claims import credential_id_of
 from compat_auth_backends.openid.code_flow import CodeFlow
 from compat_auth_backends.openid.issuer import Issuer, NotKnown, Vouched

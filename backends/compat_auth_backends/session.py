@@ -13,20 +13,17 @@ from typing import ClassVar
 import flask
 from flask_login import current_user  # pyright: ignore[reportMissingTypeStubs]  # flask-login has no stubs
 
-from compat_auth.authn.airflow2.module import airflow2_contract
-from compat_auth.authn.session_cookie import Session
-from compat_auth.authn.session_registry import LiveSessions, credential_id_of, live_sessions_of
-from compat_auth.authn.users.directories import load_directories
-from compat_auth.authn.users.lookup import UserLookup
-from compat_auth.authn.users.objects import identity_of, is_disabled
+from compat_auth.airflow2 import airflow2_contract
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Absent, Credential
 from compat_auth.directory import UserDirectory
 from compat_auth.errors import InvalidSession
 from compat_auth.identity import Identity
+from compat_auth.issued import Session, bound_to_session, open_sessions, presented_session
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
-from compat_auth.sessions import cookie_values, request_forgery
+from compat_auth.sessions import request_forgery
+from compat_auth.users import UserLookup, identity_of, is_disabled, load_directories
 from compat_auth_backends.airflow_session import AirflowSessions
 
 CLIENT_AUTH = None
@@ -75,7 +72,7 @@ class SessionBackend(Backend):
         Raises:
             ConfigError: The secret is too short, or the database's URL cannot work.
         """
-        live_sessions_of(app, self._settings)
+        open_sessions(app, self._settings)
 
     def authenticate(self, credential: Credential) -> Outcome:
         """Accept the signed-in user, reject a disabled one or a bad cookie, skip where nobody is signed in.
@@ -85,9 +82,8 @@ class SessionBackend(Backend):
         """
         if not isinstance(credential, Absent):
             return Skip()
-        sessions = live_sessions_of(flask.current_app)
-        if sessions is not None and (values := cookie_values(sessions)):
-            return self._judge(sessions, values)
+        if (outcome := self._judge_ours()) is not None:
+            return outcome
         if self._airflow is not None and (outcome := self._judge_airflow(self._airflow)) is not None:
             return outcome
         if not hasattr(flask.current_app, "login_manager"):
@@ -118,30 +114,18 @@ class SessionBackend(Backend):
         )
         return Accept(identity)
 
-    def _judge(self, sessions: LiveSessions, values: list[str]) -> Outcome:
-        if len(values) > 1:
-            # One of them was set by another host of the domain, or on another path.
-            return Reject("session: two cookies of that name")
-        secure = flask.request.is_secure
+    def _judge_ours(self) -> Accept | Reject | None:
+        """Return what follows from our own cookie; None where there is none."""
         try:
-            session = sessions.find(values[0], secure=secure)
+            session = presented_session()
         except InvalidSession as error:
             return Reject(str(error))
+        if session is None:
+            return None
         if forgery := request_forgery(session):
             return Reject(f"session: {forgery}", status=403)
         outcome = self._still_known(session)
-        if isinstance(outcome, Reject):
-            return outcome
-        # What is made from a session ends with it: at its end, and when it is logged out.
-        ends_at, credential_id = sessions.cookie.ends(session), credential_id_of(session)
-        identity = replace(outcome.identity, expires_at=ends_at, credential_id=credential_id)
-        outcome = replace(outcome, identity=identity)
-        renewed = sessions.renew(session)
-        if renewed is None:
-            return outcome
-        header = sessions.cookie.header(renewed, secure=secure)
-        # Whatever stood behind may have said that anybody may keep its answer.
-        return Accept(outcome.identity, (("Set-Cookie", header), ("Cache-Control", "no-store")))
+        return outcome if isinstance(outcome, Reject) else bound_to_session(outcome, session)
 
     def _still_known(self, session: Session) -> Accept | Reject:
         """Return the user as the directory knows it now; a Reject for one who must stay out."""

@@ -21,8 +21,7 @@ from typing import Any, ClassVar, cast
 
 from asgiref.sync import async_to_sync
 
-from compat_auth.authn.airflow2.module import airflow2_contract
-from compat_auth.authn.users.lookup import UserLookup
+from compat_auth.airflow2 import airflow2_contract
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Bearer, Credential
@@ -30,6 +29,7 @@ from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.scopes import Scope, parse_scope
+from compat_auth.users import UserLookup
 
 CLIENT_AUTH = None
 Session = Mapping[str, object]

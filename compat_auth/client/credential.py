@@ -12,6 +12,8 @@ from compat_auth.client.origin import Origin
 from compat_auth.crypto.personal_token_format import looks_like_one
 from compat_auth.errors import LoginRefused
 
+__all__ = ["BearerToken", "Credential", "Password", "Presented"]
+
 _VISIBLE = re.compile(r"[!-~]+")
 
 

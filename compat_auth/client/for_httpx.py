@@ -17,6 +17,8 @@ try:
 except ModuleNotFoundError as exc:
     raise ConfigError("httpx is not installed; run: pip install 'compat_auth[client]'") from exc
 
+__all__ = ["HttpxAuth"]
+
 
 class HttpxAuth(httpx.Auth):
     """Sends a token that is good for a while with every request to one server, and nothing to any other.

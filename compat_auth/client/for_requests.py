@@ -18,6 +18,8 @@ try:
 except ModuleNotFoundError as exc:
     raise ConfigError("requests is not installed; run: pip install 'compat_auth[client]'") from exc
 
+__all__ = ["RequestsAuth"]
+
 
 class RequestsAuth(AuthBase):
     """Sends a token that is good for a while with every request to one server, and nothing to any other.

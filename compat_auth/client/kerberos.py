@@ -16,6 +16,8 @@ try:
 except ImportError as exc:
     raise ConfigError("gssapi is not installed; run: pip install 'compat_auth[kerberos]'") from exc
 
+__all__ = ["Kerberos"]
+
 # gssapi's stubs name each other in ways that pyright cannot follow.
 _gss: Any = gssapi
 _SPNEGO = "1.3.6.1.5.5.2"  # RFC 4178 section 3

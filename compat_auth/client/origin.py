@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 from compat_auth.errors import UnsafeAddress
 
+__all__ = ["Origin"]
+
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 # Stricter than RFC 3986: no user information, no backslash, no fragment, and after the host comes a slash or nothing,
 # because that is where programs disagree about which host a URL names.

@@ -40,12 +40,12 @@ from sqlalchemy.dialects.mysql import CHAR
 from sqlalchemy.engine import Connection, Engine, Row
 from sqlalchemy.exc import SQLAlchemyError
 
-from compat_auth.authn.passwords.hashes import decoy_like
-from compat_auth.concurrency.circuit_breaker import CircuitBreaker
 from compat_auth.config import Settings
+from compat_auth.databases import STATEMENT_TIMEOUT_S, answering
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable
-from compat_auth.net.postgresql import STATEMENT_TIMEOUT_S, answering
+from compat_auth.passwords import decoy_like
+from compat_auth.resilience import CircuitBreaker
 from compat_auth_backends.directories.airflow_db_url import make_engine, read_url
 
 T = TypeVar("T")

@@ -12,9 +12,8 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.pool import QueuePool
 
+from compat_auth.databases import open_mysql, open_postgresql, read_mysql_url
 from compat_auth.errors import ConfigError
-from compat_auth.net.mysql import open_mysql, read_mysql_url
-from compat_auth.net.postgresql import open_postgresql
 
 CONNECT_TIMEOUT_S = 5
 _WHERE = "airflow_db.url"

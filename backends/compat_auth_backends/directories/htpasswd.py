@@ -19,12 +19,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from compat_auth.authn.passwords.hashes import decoy_like, find_fault
-from compat_auth.authn.passwords.htpasswd import DISABLED, is_comment
 from compat_auth.config import Settings
-from compat_auth.crypto.file_modes import refuse_writable, refuse_writable_at
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.files import refuse_writable, refuse_writable_at
+from compat_auth.passwords import HTPASSWD_DISABLED, decoy_like, find_fault, is_htpasswd_comment
 
 # Under the second within which a change must be seen.
 CHECK_INTERVAL_S = 0.5
@@ -179,7 +178,7 @@ def parse_htpasswd(raw: bytes, *, origin: str) -> HtpasswdContent:
     # Not splitlines(), which also ends a line at characters that are data in a name.
     for number, line in enumerate(raw.removeprefix(codecs.BOM_UTF8).split(b"\n"), start=1):
         entry = line.rstrip(b"\r")
-        if not entry.strip() or is_comment(entry):
+        if not entry.strip() or is_htpasswd_comment(entry):
             continue
         where = f"{origin}:{number}"
         # What a further field holds is a comment of other tools, in any encoding.
@@ -199,8 +198,8 @@ def parse_htpasswd(raw: bytes, *, origin: str) -> HtpasswdContent:
             problems.append(f"{where}: {name!r} is also on line {first_lines[name]}; neither can log in; delete one")
             continue
         first_lines[name] = number
-        active = not stored.startswith(DISABLED)
-        fault = _fault(stored.lstrip(DISABLED))
+        active = not stored.startswith(HTPASSWD_DISABLED)
+        fault = _fault(stored.lstrip(HTPASSWD_DISABLED))
         if fault and active:
             problems.append(
                 f"{where}: {name!r} cannot log in: {fault}; run `compat-auth users set-password {name} --file {origin}`"

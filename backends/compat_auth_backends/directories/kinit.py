@@ -17,12 +17,12 @@ from concurrent.futures import TimeoutError as StillRunning
 
 from gssapi.raw.misc import GSSError
 
-from compat_auth.authn.users.lookup import UserLookup
-from compat_auth.concurrency.circuit_breaker import PATIENCE_S, CircuitBreaker
 from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused, accepted_or_none
 from compat_auth.errors import BackendUnavailable, NoSuchUser, Overloaded, UnknownUser
 from compat_auth.identity import Identity
+from compat_auth.resilience import PATIENCE_S, CircuitBreaker
+from compat_auth.users import UserLookup
 from compat_auth_backends.kerberos_acceptor import KRB5, Acceptor, TokenRefused, explain, gss
 from compat_auth_backends.kerberos_names import Principals
 

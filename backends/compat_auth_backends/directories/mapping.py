@@ -26,9 +26,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from compat_auth.config import Settings
-from compat_auth.crypto.file_modes import refuse_writable_at
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.files import refuse_writable_at
 from compat_auth_backends.directories.watched_file import WatchedFile
 
 if sys.version_info >= (3, 11):

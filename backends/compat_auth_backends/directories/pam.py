@@ -27,12 +27,11 @@ from typing import IO, cast
 
 import flask
 
-from compat_auth.authn.passwords.hash_pool import HashPool
-from compat_auth.concurrency.circuit_breaker import CircuitBreaker
-from compat_auth.concurrency.rate_limit import network_of
 from compat_auth.config import ENV_PREFIX, PamSettings, Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused, accepted_or_none
 from compat_auth.errors import BackendUnavailable, ConfigError, Overloaded
+from compat_auth.passwords import HashPool
+from compat_auth.resilience import CircuitBreaker, network_of
 from compat_auth_backends.directories import pam_worker
 
 # Where Linux-PAM looks for service files.

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from compat_auth.concurrency.circuit_breaker import CircuitBreaker
 from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted
 from compat_auth.errors import BackendUnavailable, Overloaded
-from compat_auth.tokens.upstream_login import NO_PASSWORDS, UpstreamLogin
+from compat_auth.resilience import CircuitBreaker
+from compat_auth.users import NO_PASSWORDS, UpstreamLogin
 
 # Its hash of a password takes a while, on a machine that has other work.
 _PATIENCE_S = 5.0

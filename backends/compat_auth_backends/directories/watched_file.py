@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from compat_auth.crypto.file_modes import refuse_writable
 from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.files import refuse_writable
 
 T = TypeVar("T")
 

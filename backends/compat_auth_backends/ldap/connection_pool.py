@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Generator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from compat_auth.concurrency.circuit_breaker import CircuitBreaker
 from compat_auth.errors import BackendUnavailable, Overloaded
+from compat_auth.resilience import CircuitBreaker
 
 C = TypeVar("C")
 T = TypeVar("T")

@@ -13,8 +13,8 @@ import ldap.dn as ldap_dn
 import ldap.filter as ldap_filter
 
 from compat_auth.config import LdapSettings
-from compat_auth.crypto.file_modes import refuse_writable_at
 from compat_auth.errors import ConfigError
+from compat_auth.files import refuse_writable_at
 
 # python-ldap has no type stubs.
 _api = cast("Any", ldap)

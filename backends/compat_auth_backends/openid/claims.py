@@ -8,8 +8,8 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-from compat_auth.crypto.strict_json import is_list
 from compat_auth.errors import InvalidToken
+from compat_auth.openid import is_list
 
 MAX_NAME_CHARS = 256
 _CLIENT_CLAIMS = ("client_id", "azp", "appid", "cid")

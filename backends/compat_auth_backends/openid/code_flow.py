@@ -14,8 +14,8 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from compat_auth.config import OidcIssuerSettings
-from compat_auth.crypto.strict_json import parse_object
 from compat_auth.errors import BackendUnavailable, InvalidToken, NoSuchUser
+from compat_auth.openid import parse_object
 from compat_auth.outcome import Outcome, Reject
 from compat_auth.sign_in import Attempt
 from compat_auth_backends.openid.discovery import Discovery

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from compat_auth.config import OidcIssuerSettings
-from compat_auth.crypto.strict_json import is_list, parse_object
 from compat_auth.errors import BackendUnavailable, ConfigError
-from compat_auth.net.cached_document import Fetched, FetchedDocument, ttl_of
-from compat_auth.net.https_client import Endpoint
+from compat_auth.openid import Endpoint, Fetched, FetchedDocument, is_list, parse_object, ttl_of
 
 WELL_KNOWN = "/.well-known/openid-configuration"
 # Member of the document, and the setting that takes its place.

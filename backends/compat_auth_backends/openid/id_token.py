@@ -8,8 +8,8 @@ import hmac
 from collections.abc import Mapping
 from typing import Any
 
-from compat_auth.crypto.strict_json import is_list
 from compat_auth.errors import InvalidToken
+from compat_auth.openid import is_list
 
 TYPES = ("JWT", "")  # OpenID Connect gives ID tokens no type of their own
 

@@ -9,9 +9,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from compat_auth.crypto.strict_json import parse_object
 from compat_auth.errors import BackendUnavailable
-from compat_auth.net.https_client import Endpoint, EndpointAnswer
+from compat_auth.openid import Endpoint, EndpointAnswer, parse_object
 from compat_auth_backends.openid.discovery import Discovery
 
 # After a failed connection: nobody else waits for the same time-out meanwhile.

@@ -12,21 +12,22 @@ from urllib.parse import quote_plus
 
 import flask
 
-from compat_auth.authn.users.account_links import AccountLinks, ConfiguredLinks
-from compat_auth.concurrency.rate_limit import Tries, network_of
 from compat_auth.config import OidcIssuerSettings
-from compat_auth.crypto.file_modes import read_unwritable
-from compat_auth.crypto.strict_json import is_list
 from compat_auth.errors import ConfigError, InvalidToken
-from compat_auth.tokens.introspection_cache import (
+from compat_auth.files import read_unwritable
+from compat_auth.openid import (
+    CLOCK_SKEW_S,
+    AccountLinks,
+    ConfiguredLinks,
     IntrospectionCache,
     IntrospectionResult,
     IntrospectionStore,
+    JwksCache,
     MemoryIntrospections,
+    algorithm_of,
+    is_list,
 )
-from compat_auth.tokens.jose.jwt import algorithm_of
-from compat_auth.tokens.jose.registered_claims import CLOCK_SKEW_S
-from compat_auth.tokens.keys.jwks_cache import JwksCache
+from compat_auth.resilience import Tries, network_of
 from compat_auth_backends.openid import id_token
 from compat_auth_backends.openid.claims import (
     client_of,

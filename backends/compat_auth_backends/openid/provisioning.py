@@ -9,12 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-from compat_auth.authn.users.account_links import AccountLinks
-from compat_auth.authn.users.directories import shared_directory
 from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable, ConfigError, NoSuchUser
 from compat_auth.identity import Identity
-from compat_auth.tokens.upstream_users import NewUser, UpstreamUsers
+from compat_auth.openid import AccountLinks
+from compat_auth.users import NewUser, UpstreamUsers, shared_directory
 from compat_auth_backends.directories.airflow_db import AirflowDatabaseDirectory
 
 MAX_NAME_CHARS = 64  # FAB's columns first_name and last_name

@@ -1,0 +1,163 @@
+"""Credentials that compat_auth issues itself: personal tokens and login sessions. What a backend needs to accept them."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import flask
+
+from compat_auth.authn.revocation_events import UNHEARD_S, RevocationEvents
+from compat_auth.authn.session_cookie import Session
+from compat_auth.authn.session_registry import credential_id_of, live_sessions_of
+from compat_auth.config import Settings
+from compat_auth.crypto.personal_token_format import looks_like_one as looks_like_personal_token
+from compat_auth.errors import InvalidSession, NoSuchToken, NotAuthenticated
+from compat_auth.outcome import ONLY_ASKED_ABOUT, Accept
+from compat_auth.personal_tokens.expiry_notices import expiry_headers
+from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
+from compat_auth.sessions import cookie_values
+
+__all__ = [
+    "ANY_USER",
+    "PersonalTokenVerifier",
+    "Session",
+    "bound_to_session",
+    "looks_like_personal_token",
+    "open_sessions",
+    "presented_session",
+]
+
+ANY_USER = "__token__"
+"""User name with which any user's personal token is accepted, for scripts that do not know whose token they have."""
+
+
+class PersonalTokenVerifier:
+    """Verifies and revokes personal tokens. Any thread may call, inside a Flask request context.
+
+    Args:
+        settings: With `[personal_tokens]`, and where owners are looked up.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def init_app(self, app: flask.Flask) -> None:
+        """Give the app its personal tokens; calling it twice is harmless.
+
+        Raises:
+            ConfigError: A pepper, a directory or the database's URL cannot work, or owners cannot be looked up.
+        """
+        _required(personal_tokens_of(app, self._settings)).owners.require_some()
+
+    def verify(self, text: str, username: str, *, backend: str) -> Accept:
+        """Return the owner of a token, limited as the token is; the use is recorded.
+
+        Args:
+            text: As presented.
+            username: Who must own the token; `ANY_USER` for anybody.
+            backend: Name of the backend that vouches.
+
+        Raises:
+            NotAuthenticated: The token does not work, or is another user's; the message is for logs only.
+            BackendUnavailable: The store or a directory could not be asked.
+            TooManyRequests: Too many wrong tokens have come from this address.
+        """
+        tokens, request = _required(personal_tokens_of(flask.current_app)), flask.request
+        token, owner = tokens.recognition.vouch(text, client=request.remote_addr or "")
+        if username not in (ANY_USER, owner.username):
+            raise NotAuthenticated(f"{token.id}: belongs to another user than the one who is named")
+        tokens.notices.ensure()
+        # Introspection is no use: the owner could not tell the program that asks from a thief.
+        if ONLY_ASKED_ABOUT not in request.environ:
+            agent = request.headers.get("User-Agent", "")
+            tokens.uses.see(token.id, token.last_used, address=request.remote_addr or "", agent=agent)
+        return Accept(
+            dataclasses.replace(owner, backend=backend),
+            expiry_headers(token, tokens.now()),
+            reusable_s=UNHEARD_S,
+            used=functools.partial(tokens.uses.count, token.id),
+        )
+
+    def revoke(self, text: str) -> bool:
+        """Revoke a token that works, at the wish of its bearer; False where it does not work.
+
+        Raises:
+            BackendUnavailable: The store could not be asked.
+        """
+        tokens = personal_tokens_of(flask.current_app)
+        if tokens is None or not looks_like_personal_token(text):
+            return False
+        try:
+            tokens.revoke(tokens.recognition.find(text), reason="revoked by its bearer")
+        except (NotAuthenticated, NoSuchToken):
+            return False
+        return True
+
+    def probe(self) -> str:
+        """Return how many tokens are alive, for `compat-auth check`.
+
+        Raises:
+            BackendUnavailable: The store could not be asked.
+            ConfigError: Owners cannot be looked up, or tokens that are alive need a pepper that is not set.
+        """
+        tokens = PersonalTokens.from_settings(self._settings, RevocationEvents())
+        tokens.owners.require_some()
+        try:
+            return tokens.recognition.probe()
+        finally:
+            tokens.rows.database.close()
+
+
+def open_sessions(app: flask.Flask, settings: Settings | None) -> None:
+    """Give the app the sessions of `[session]`; nothing where no secret is set. Calling it twice is harmless.
+
+    Raises:
+        ConfigError: The secret is too short, or the database's URL cannot work.
+    """
+    live_sessions_of(app, settings)
+
+
+def presented_session() -> Session | None:
+    """Return the login session in the cookie of Flask's current request; None where there is no such cookie.
+
+    Raises:
+        InvalidSession: The cookie is not one of ours, its session has ended, or there are two; for logs only.
+        BackendUnavailable: The store could not be asked.
+    """
+    sessions = live_sessions_of(flask.current_app)
+    values = [] if sessions is None else cookie_values(sessions)
+    if sessions is None or not values:
+        return None
+    if len(values) > 1:
+        # One of them was set by another host of the domain, or on another path.
+        raise InvalidSession("session: two cookies of that name")
+    return sessions.find(values[0], secure=flask.request.is_secure)
+
+
+def bound_to_session(accept: Accept, session: Session) -> Accept:
+    """Return the Accept with the end and the id of the session, and with the renewed cookie when one is due.
+
+    What is made from a session ends with it: at its end, and when it is logged out.
+
+    Raises:
+        BackendUnavailable: The store could not be asked.
+    """
+    sessions = live_sessions_of(flask.current_app)
+    assert sessions is not None  # noqa: S101  # for the type checkers: the session came from there
+    ends_at, credential_id = sessions.cookie.ends(session), credential_id_of(session)
+    accept = dataclasses.replace(
+        accept, identity=dataclasses.replace(accept.identity, expires_at=ends_at, credential_id=credential_id)
+    )
+    renewed = sessions.renew(session)
+    if renewed is None:
+        return accept
+    header = sessions.cookie.header(renewed, secure=flask.request.is_secure)
+    # The upstream's answer may say that any cache may keep it.
+    headers = (("Set-Cookie", header), ("Cache-Control", "no-store"))
+    return dataclasses.replace(accept, headers=headers, reusable_s=0)
+
+
+def _required(tokens: PersonalTokens | None) -> PersonalTokens:
+    assert tokens is not None  # noqa: S101  # for the type checkers: init_app has seen to it
+    return tokens
