@@ -10,6 +10,7 @@ import binascii
 import re
 from dataclasses import dataclass, field
 
+from compat_auth.crypto.personal_token_format import looks_like_one as looks_like_personal_token
 from compat_auth.errors import AmbiguousCredentials, MalformedCredentials
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
     "Unrecognised",
     "credential_key",
     "is_token68",
+    "looks_like_personal_token",
     "parse_authorization",
     "single_authorization",
 ]

@@ -11,7 +11,7 @@ from compat_auth.authn.revocation_events import UNHEARD_S, RevocationEvents
 from compat_auth.authn.session_cookie import Session
 from compat_auth.authn.session_registry import credential_id_of, live_sessions_of
 from compat_auth.config import Settings
-from compat_auth.crypto.personal_token_format import looks_like_one as looks_like_personal_token
+from compat_auth.credentials import looks_like_personal_token
 from compat_auth.errors import InvalidSession, NoSuchToken, NotAuthenticated
 from compat_auth.outcome import ONLY_ASKED_ABOUT, Accept
 from compat_auth.personal_tokens.expiry_notices import expiry_headers
@@ -23,7 +23,6 @@ __all__ = [
     "PersonalTokenVerifier",
     "Session",
     "bound_to_session",
-    "looks_like_personal_token",
     "open_sessions",
     "presented_session",
 ]

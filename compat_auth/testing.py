@@ -13,7 +13,7 @@
         def bad(self) -> dict[str, Headers]:
             return {"wrong": {"Authorization": "Bearer wrong"}}
 
-An Airflow 2 module takes the test as `LegacyBackend(module, name)`. What does not apply to a backend is said in the line
+An Airflow 2 module takes the test as `compat_auth.airflow2.LegacyBackend(module, name)`. What does not apply to a backend is said in the line
 of the class, as in `class TestNobody(BackendContract, accepts=False)`: such a test is not collected at all. Needs pytest.
 """
 

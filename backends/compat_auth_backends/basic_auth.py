@@ -22,7 +22,7 @@ import flask
 from compat_auth.airflow2 import airflow2_contract
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
-from compat_auth.credentials import Basic, Credential
+from compat_auth.credentials import Basic, Credential, looks_like_personal_token
 from compat_auth.directory import (
     DecidingDirectory,
     Directory,
@@ -34,7 +34,6 @@ from compat_auth.directory import (
     UserRefused,
 )
 from compat_auth.identity import Identity, Token
-from compat_auth.issued import looks_like_personal_token
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.passwords import HashPool, check_hash, decoy_like
 from compat_auth.resilience import network_of

@@ -22,8 +22,9 @@ from compat_auth.backend import (
     Skip,
 )
 from compat_auth.config import Settings
+from compat_auth.credentials import looks_like_personal_token
 from compat_auth.errors import NotAuthenticated
-from compat_auth.issued import ANY_USER, PersonalTokenVerifier, looks_like_personal_token
+from compat_auth.issued import ANY_USER, PersonalTokenVerifier
 
 CLIENT_AUTH = None
 

@@ -4,12 +4,19 @@ import hashlib
 from collections.abc import Mapping
 from typing import ClassVar
 
-from compat_auth.backend import Backend, CredentialKind
-from compat_auth.config import Settings
-from compat_auth.credentials import Bearer, Credential
-from compat_auth.errors import ConfigError
-from compat_auth.identity import Identity
-from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.backend import (
+    Accept,
+    Backend,
+    Bearer,
+    ConfigError,
+    Credential,
+    CredentialKind,
+    Identity,
+    Outcome,
+    Reject,
+    Settings,
+    Skip,
+)
 
 
 class TeamKeyBackend(Backend):

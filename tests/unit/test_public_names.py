@@ -115,6 +115,17 @@ def test_the_contract_of_the_backends_forbids_every_private_room() -> None:
     assert set(forbidden) == PRIVATE_ROOMS
 
 
+def test_the_stability_page_and_the_security_policy_support_the_same_versions() -> None:
+    pages = [ROOT / "docs" / "reference" / "stability.md", ROOT / "SECURITY.md"]
+
+    supported = [
+        re.findall(r"newest minor release gets security fixes|before 1\.0 that is the newest 0\.x", text, re.IGNORECASE)
+        for text in (page.read_text(encoding="utf-8") for page in pages)
+    ]
+
+    assert [len(found) for found in supported] == [2, 2]
+
+
 def test_one_import_serves_a_backend() -> None:
     backend = importlib.import_module("compat_auth.backend")
 

@@ -1,4 +1,4 @@
-"""Redis: the connection, and the channel on which replicas tell each other what changed.
+"""Redis: the connection, and the channel (`pubsub`) by which replicas tell each other what was revoked.
 
 Imports: the vocabulary, `config` and the tools.
 """

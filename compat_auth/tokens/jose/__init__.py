@@ -1,4 +1,6 @@
-"""JWT and JWK as RFC 7515, 7517 and 7519 define them: signed, parsed, verified. No I/O.
+"""JWT and JWK as RFC 7515, 7517 and 7519 define them. No I/O.
+
+`jwt` is the one module that signs and verifies.
 
 Imports: the vocabulary and the tools.
 """
