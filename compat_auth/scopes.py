@@ -141,7 +141,7 @@ def allow(scopes: Iterable[Scope], method: str, path: str) -> bool:
     Args:
         scopes: None of them covers nothing.
         method: As the upstream will see it; no header may override it afterwards.
-        path: Canonical path (`compat_auth.http.paths`), without the query.
+        path: Canonical path (no dot segments, no double encoding), without the query.
     """
     trimmed = path.rstrip("/") or "/"
     return any(scope.allows(method, trimmed) for scope in scopes)

@@ -75,7 +75,7 @@ def read(expiry_time: float = WEEK_S) -> ClientSession | None:
     """Return the caller's session, or None; being read keeps it alive.
 
     There is none for a request with an explicit credential, which beats a cookie, and none for a request that another
-    site could have forged (see `compat_auth.http.browser.csrf`).
+    site could have forged (see `request_forgery`).
 
     Args:
         expiry_time: Seconds without a request after which it has ended; `[session] idle_s` holds as well.

@@ -1,7 +1,8 @@
 """For scripts: get the API's token by the login one has, keep it, renew it, and show it to one server only.
 
 `compat_auth.client.for_requests` and `compat_auth.client.for_httpx` plug it into the two libraries. Neither is needed
-to import this package.
+to import this package. Public are these two, `credential`, `kerberos` and `origin`; the other modules serve `compat-auth login` and
+`curl`.
 
 Imports: `compat_auth.errors`, `crypto` and `concurrency`; nothing else of ours, and only `cli` imports it.
 """

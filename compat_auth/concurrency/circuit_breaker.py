@@ -26,7 +26,7 @@ class CircuitBreaker:
     Args:
         monotonic: Clock, in seconds.
         patience_s: When a caller has waited for so long and nobody has got an answer since, no other caller joins it.
-            Where `MAX_CALLERS` wait already, half of it is enough. A server that has taken longer over an answer lately,
+            Where eight wait already, half of it is enough. A server that has taken longer over an answer lately,
             such as one that delays the refusal of a wrong password, has half as long again as that answer took.
     """
 

@@ -30,7 +30,7 @@ _DEADLINE = "compat_auth_deadline"
 
 
 def open_postgresql(url: URL, *, max_overflow: int) -> Engine:
-    """Return an engine whose kept connections are tested, within `PING_TIMEOUT_S`, before they are used again.
+    """Return an engine whose kept connections are tested, within three seconds, before they are used again.
 
     Args:
         url: With the driver psycopg or psycopg2.

@@ -120,7 +120,7 @@ class IntrospectionCache:
         Args:
             token: As presented.
             ask: Asks the source.
-            caller: Who presents it; see `SingleFlight.run`.
+            caller: Who presents it, such as an address: one caller may use three quarters of the waiting threads. "": nobody.
 
         Raises:
             Overloaded: Too many threads wait for the source, in all or for this caller.

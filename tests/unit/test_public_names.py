@@ -5,8 +5,12 @@ from __future__ import annotations
 import ast
 import configparser
 import importlib
+import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
+
+from werkzeug.local import LocalProxy
 
 ROOT = Path(__file__).parents[2]
 CORE = ROOT / "compat_auth"
@@ -52,6 +56,19 @@ def names_of(module: str) -> set[str]:
     return {f"{module}.{name}" for name in listed}
 
 
+def docstrings_of(module: str) -> Iterator[tuple[str, str]]:
+    """Yield the dotted name and the docstring of each public name of a module, and of the methods of its classes."""
+    for dotted in sorted(names_of(module)):
+        thing = getattr(importlib.import_module(module), dotted.rpartition(".")[2])
+        if type(thing) is LocalProxy:
+            continue
+        yield dotted, inspect.getdoc(thing) or ""
+        if inspect.isclass(thing) and thing.__module__.startswith("compat_auth"):
+            for name in vars(thing):
+                if not name.startswith("_"):
+                    yield f"{dotted}.{name}", inspect.getdoc(inspect.getattr_static(thing, name)) or ""
+
+
 def test_the_python_reference_lists_exactly_the_public_names() -> None:
     public = set[str]().union(*map(names_of, PUBLIC_MODULES))
 
@@ -89,6 +106,26 @@ def test_a_name_that_is_only_on_the_page_or_only_in_the_module_would_be_noticed(
         "compat_auth.z.F",
         "compat_auth.z.G",
     }
+
+
+def test_a_public_docstring_sends_nobody_to_a_private_name() -> None:
+    rooms = "|".join(room.partition(".")[2] for room in PRIVATE_ROOMS)
+    # A constant or a method that is not public shows by its spelling; `compat_auth.room.module` by its room.
+    private = re.compile(rf"(?:compat_auth\.)?(?:{rooms})\.\w+|[A-Z]+_[A-Z_]+|(?P<owner>[A-Z]\w+)\.\w+")
+    public = {name.rpartition(".")[2] for module in PUBLIC_MODULES for name in names_of(module)}
+    # Of the environment and of protocols, not of ours.
+    others = {"KRB5_CLIENT_KTNAME"}
+
+    sent = [
+        f"{name}: {reference}"
+        for module in PUBLIC_MODULES
+        for name, text in docstrings_of(module)
+        for reference in re.findall(r"`([^`]+)`", text)
+        if (match := private.fullmatch(reference.partition("(")[0]))
+        and (match["owner"] or reference) not in public | others
+    ]
+
+    assert sent == []
 
 
 def test_our_backends_import_only_public_names() -> None:

@@ -81,7 +81,16 @@ class JwksCache:
     ) -> dict[str, Any]:
         """Return the claims of a token that is right in every respect and signed by the issuer.
 
-        The arguments are those of `tokens.kid_of_plausible`; moments are returned in whole seconds.
+        Types are compared as media types (RFC 7515 section 4.1.9). Moments are returned in whole seconds, rounded down.
+
+        Args:
+            token: As presented.
+            audience: `aud` must be, or contain, one of these.
+            issuer: What `iss` must be.
+            types: What the header's `typ` may be; "" allows a header without one.
+            now: Seconds since the epoch.
+            leeway_s: Seconds by which clocks may differ.
+            max_lifetime_s: Longest `exp` - `iat` that is believed.
 
         Raises:
             InvalidToken: The token is not right; says why, for logs only.
