@@ -152,6 +152,17 @@ def test_the_contract_of_the_backends_forbids_every_private_room() -> None:
     assert set(forbidden) == PRIVATE_ROOMS
 
 
+def test_the_contract_of_the_client_forbids_all_but_errors_and_tools() -> None:
+    contracts = configparser.ConfigParser()
+    contracts.read(ROOT / "setup.cfg", encoding="utf-8")
+    children = {path.stem for path in CORE.glob("*.py")} | {path.parent.name for path in CORE.glob("*/__init__.py")}
+    allowed = {"__init__", "client", "errors", "crypto", "concurrency"}
+
+    forbidden = contracts["importlinter:contract:client"]["forbidden_modules"].split()
+
+    assert set(forbidden) == {f"compat_auth.{name}" for name in children - allowed}
+
+
 def test_the_stability_page_and_the_security_policy_support_the_same_versions() -> None:
     pages = [ROOT / "docs" / "reference" / "stability.md", ROOT / "SECURITY.md"]
 
