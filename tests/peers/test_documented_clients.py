@@ -98,14 +98,14 @@ def service_account(folder: Path, token_uri: str) -> Path:
 
 
 def test_the_page_shows_four_kinds_of_login_and_two_libraries() -> None:
-    assert len(scripts_below("What to log in with")) == 4
+    assert len(scripts_below("Choose a credential")) == 4
     assert [len(scripts_below(library)) for library in ("requests", "httpx")] == [1, 1]
 
 
 @pytest.mark.parametrize("library", ["requests", "httpx"])
 @pytest.mark.parametrize("kind", ["Password", "AIRFLOW_TOKEN", "Kerberos", "google"])
 def test_a_script_of_the_page_reads_the_dags(door: Entry, kind: str, library: str) -> None:
-    (login,) = (script for script in scripts_below("What to log in with") if kind in script)
+    (login,) = (script for script in scripts_below("Choose a credential") if kind in script)
     (use,) = scripts_below(library)
     script = (login + use).replace("https://airflow.example.com", door.url) + PRINT
 

@@ -43,7 +43,7 @@ def configured(home: Path) -> Path:
 def test_the_settings_that_the_page_names_are_those_of_the_servers_that_were_compared() -> None:
     settings = configparser.ConfigParser()
 
-    settings.read_string(block("ini", "What Airflow has to be told"))
+    settings.read_string(block("ini", "Settings to change in Airflow"))
 
     named = {
         f"AIRFLOW__{section}__{key}".upper(): value for section in settings for key, value in settings[section].items()
