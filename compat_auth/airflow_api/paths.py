@@ -47,7 +47,7 @@ TABLE = (
     PathRule("/auth/token/cli", "token", "the same"),
     PathRule("/auth/", "passed", "pages of the auth manager, among them its login"),
     PathRule("/ui/", "passed", "the pages of Airflow, with the cookie of Airflow"),
-    PathRule("/execution/", "passed", "tasks, with tokens of their own; never an identity of ours"),
+    PathRule("/execution/", "passed", "tasks, with their own tokens; never an identity from compat_auth"),
     PathRule("/", "passed", "all else: pages and static files"),
 )
 

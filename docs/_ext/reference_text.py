@@ -19,7 +19,8 @@ _BRANCH = re.compile(r"[├└]── (\w+)(?: {2,}(\S.*?)(?= {2,}|$))?", re.MUL
 _ACTORS = {
     "an operator": "an operator",
     "the caller": "the caller",
-    "whoever runs a client": "whoever runs the client",
+    "whoever runs a client": "the user of the client",
+    "the user of a client": "the user of the client",
     "nobody": "nobody",
     "nothing helps": "nobody",
 }
@@ -74,7 +75,7 @@ def who_acts(tree: str, error: type[errors.CompatAuthError]) -> str:
     """Return who acts on an error as the drawn tree says it; "..." and nothing mean: as in the line it hangs on."""
     said = dict(_BRANCH.findall(tree)).get(error.__name__, "").strip()
     if said and not said.startswith("..."):
-        return next(actor for words, actor in _ACTORS.items() if said.startswith(words))
+        return next((actor for words, actor in _ACTORS.items() if said.startswith(words)), said)
     parent = error.__base__
     return who_acts(tree, parent) if parent is not None and issubclass(parent, errors.CompatAuthError) else ""
 
