@@ -1,8 +1,8 @@
 """Finds odd English in the documentation, docstrings, settings' descriptions and messages.
 
-`python tests/support/prose.py` reads docs/ (not the decisions, which are history) and the packages, prints
-`file:line: turn -> better` for each finding and exits 1 if there is one. With paths it reads only those, and the list
-of paths that are not clean yet, prose_pending.txt, does not count.
+`python tests/support/prose.py` reads docs/ (not the decisions, which are history), README.md, CONTRIBUTING.md,
+SECURITY.md and the packages. It prints `file:line: turn -> better` for each finding and exits 1 if there is one. With
+paths it reads only those, and ignores prose_pending.txt, the list of files that are not clean yet.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TURNS = (
     # Turns that make a reader read twice.
     (r"who(so)?ever", "anyone who, a caller that, the user who"),
     (r"what of", "which, the parts of"),
-    (r"(is|are|was|were|be|been|being) told", "X tells Y; learns, gets"),
+    (r"(is|are|was|were|be|been|being) told(?! apart)", "X tells Y; learns, gets"),
     (r"as well(?= *[.;:,)!?]|$)", "also, before the verb"),
     (r"(part(s|ed)?(?= (the|a|an|it|them|from)\b)(?<!of parts)|to part|parting)", "split, separate"),
     (r"in ?so ?far as", "if, where"),
@@ -48,10 +48,10 @@ _TURNS = (
     (r"^Return what", "Return the X that"),
     (r"judge[sd]?|judging|judgement", "check, verify, decide"),
     (r"(fell|falls?|are|is) silent|a silent \w+", "does not answer"),
-    (r"(who|nobody|everybody|somebody|he|they|you) comes? in|(may|can|could|still|to) come in|comes? in as", "logs in, authenticates"),
+    (r"(who|nobody|everybody|somebody|he|they|you) comes? in|(may|can|still) come in|comes? in as", "logs in, authenticates"),
     # One word for one thing: docs/glossary.md.
     (r"(take|takes|taken|taking|took)( (it|them|that|this|all|a|an|the|his|its|their|one|each|every|given|tokens?|JWTs?|X)){0,3} back", "revoke"),
-    (r"(kill|bury|buries)(s|ed|ing)?|buried", "revoke (a token), end (a process)"),
+    (r"kill(s|ed|ing)?( \w+){0,2} (tokens?|sessions?|credentials?)|bury|buries|buried", "revoke"),
     (r"hand(s|ed|ing)? (\w+ )?on|hand(s|ed|ing)? (it|them|the \w+|a \w+) on", "forward, pass"),
     (r"doors?", "middleware, token endpoint, API"),
     (r"denials", "denylist"),
@@ -137,6 +137,7 @@ def find_in_file(file: Path) -> list[Finding]:
 def all_files() -> list[Path]:
     """Return every file that must hold: pages that are no history, and modules that are installed."""
     pages = [page for page in (ROOT / "docs").rglob("*.md") if not {"_build", "decisions"} & {*page.parts}]
+    pages += [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
     modules = [module for package in ("compat_auth", "backends") for module in (ROOT / package).rglob("*.py")]
     return sorted([*pages, *modules])
 
