@@ -135,11 +135,11 @@ class AuthManager(ABC):
         if self._loop is None:
             raise BackendUnavailable("auth_manager: the API server is starting or ending")
         # On the loop on which Airflow itself asks: its client of a JWKS URL belongs there.
-        asked = asyncio.run_coroutine_threadsafe(self._manager.get_user_from_token(token), self._loop)
+        answer = asyncio.run_coroutine_threadsafe(self._manager.get_user_from_token(token), self._loop)
         try:
-            asked.result(_ANSWER_S)
+            answer.result(_ANSWER_S)
         except (SQLAlchemyError, concurrent.futures.TimeoutError) as exc:
-            asked.cancel()
+            answer.cancel()
             raise BackendUnavailable(f"auth_manager: no answer about a token ({type(exc).__name__})") from exc
 
     def _sign(self, user: Any, lifetime_s: int, *, for_cookie: bool) -> str:
@@ -173,7 +173,7 @@ class FabManager(AuthManager):
         Raises:
             BackendUnavailable: Airflow's database could not be asked.
         """
-        with self._asking() as security:
+        with self._security_manager() as security:
             model = security.user_model
             for matches in (func.lower(model.username) == func.lower(username), model.email == username):
                 found = security.session.scalars(select(model).where(matches)).all()
@@ -194,7 +194,7 @@ class FabManager(AuthManager):
             return None
         # Before the context of FAB's own app hides the request's.
         headers = _headers()
-        with self._asking() as security:
+        with self._security_manager() as security:
             user = self._manager.create_token(headers=headers, body={"username": username, "password": password})
             if user:
                 return PasswordAccepted(_describe(user))
@@ -204,7 +204,7 @@ class FabManager(AuthManager):
 
     def mint(self, identity: Identity, lifetime_s: int, *, for_cookie: bool = False) -> str:
         """Return a token for the user of that number; see `AuthManager.mint`."""
-        with self._asking() as security:
+        with self._security_manager() as security:
             user = security.session.get(security.user_model, int(identity.upstream_id or 0))
             if user is None or not user.is_active:
                 raise NoSuchUser(f"{identity.username!r} (from {identity.backend}) is no active user of Airflow")
@@ -226,7 +226,7 @@ class FabManager(AuthManager):
         logins.user_loader(load_unless_over)
 
     @contextmanager
-    def _asking(self) -> Generator[Any]:
+    def _security_manager(self) -> Generator[Any]:
         """Yield FAB's security manager; the block's end gives the database connection back."""
         try:
             with self.flask_app.app_context():

@@ -61,18 +61,18 @@ def asking_for_body(scope: Scope, receive: Receive, send: Send, wait_s: float | 
     """
     if all(name != b"expect" for name, _ in scope["headers"]):
         return receive, send
-    is_asked = False
+    is_requested = False
     answering = send
 
-    async def receive_asked() -> Message:
-        nonlocal is_asked
-        is_asked = True
+    async def receive_body() -> Message:
+        nonlocal is_requested
+        is_requested = True
         return await receive()
 
     async def send_after_asking(message: Message) -> None:
-        nonlocal answering, is_asked
-        if not is_asked:
-            is_asked = True
+        nonlocal answering, is_requested
+        if not is_requested:
+            is_requested = True
             try:
                 # The server says `100 Continue` where the body is asked for.
                 await asyncio.wait_for(receive(), BODY_S if wait_s is None else wait_s)
@@ -80,4 +80,4 @@ def asking_for_body(scope: Scope, receive: Receive, send: Send, wait_s: float | 
                 answering = ending(send)
         await answering(message)
 
-    return receive_asked, send_after_asking
+    return receive_body, send_after_asking

@@ -13,8 +13,8 @@ from compat_auth.config import Settings
 from compat_auth.gateway.health import whoami
 from compat_auth.gateway.middleware import Page
 from compat_auth.personal_tokens.service import personal_tokens_of
-from compat_auth.web.login_completion import set_hand_off
-from compat_auth.web.logout import set_leftovers
+from compat_auth.web.login_completion import set_cookie_token_issuer
+from compat_auth.web.logout import set_token_revoker
 from compat_auth.web.page import MAX_FORM_BYTES
 from compat_auth.web.site import link_docs, page_paths
 
@@ -31,13 +31,13 @@ def own_pages(
         logins_are_upstreams: See `TokenEndpoint`.
     """
     given = oauth.given
-    set_leftovers(app, given)
+    set_token_revoker(app, given)
     link_docs(app)
     tokens = personal_tokens_of(app)
     if tokens is not None:
         tokens.revoke_upstream = lambda credential_id: given.end(tokens=(), credential_id=credential_id)
     # One of its own for each browser: what one of them logs out is nobody else's.
-    set_hand_off(app, lambda identity, credential, _yielded: given.give(identity, credential, "session"))
+    set_cookie_token_issuer(app, lambda identity, credential, _yielded: given.give(identity, credential, "session"))
     pages: dict[str, Page] = {
         "whoami": whoami,
         **docs_pages(),

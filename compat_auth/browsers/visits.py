@@ -27,8 +27,8 @@ from compat_auth.http.asgi import RawHeaders, Send, respond
 from compat_auth.http.headers import cookie_values, without_cookies
 from compat_auth.http.request import GateRequest
 from compat_auth.identity import Identity, Token
-from compat_auth.web.login_completion import UpstreamCookie, hand_off_of
-from compat_auth.web.logout import end_along
+from compat_auth.web.login_completion import UpstreamCookie, cookie_token_issuer
+from compat_auth.web.logout import log_out_sessions
 from compat_auth.web.site import BLUEPRINT
 
 # Where Airflow's pages send a browser to log in: 3.x, FabAuthManager and SimpleAuthManager, and 2.x.
@@ -148,7 +148,7 @@ class BrowserVisits:
             return []
         if not any(cookie_values(cookies, name) for name in names) or not comes_from_own_pages(request):
             return []
-        return await self._in_app(gate, request, lambda: end_along(self._upstream_cookie))
+        return await self._in_app(gate, request, lambda: log_out_sessions(self._upstream_cookie))
 
     async def _needs_own_form(self, gate: Gate, request: GateRequest) -> bool:
         """Return whether a browser that is logged in here comes to the form of the upstream's auth manager.
@@ -221,10 +221,10 @@ class BrowserVisits:
         return await asyncio.shield(turn)
 
     async def _make_token(self, gate: Gate, request: GateRequest, identity: Identity) -> Token | None:
-        hand_off = hand_off_of(self._app)
-        if hand_off is None:
+        issue = cookie_token_issuer(self._app)
+        if issue is None:
             return None
-        token = await gate.decider.run(request.client, lambda: hand_off(identity, Absent(), None))
+        token = await gate.decider.run(request.client, lambda: issue(identity, Absent(), None))
         self._shared[identity.credential_id] = token
         return token
 

@@ -33,22 +33,22 @@ def curl(arguments: tuple[str, ...]) -> None:
     listed = subprocess.run([program, "--help", "all"], capture_output=True, check=True, text=True)  # noqa: S603  # curl itself
     line = list(arguments)
     places = list(urls_of(arguments, read_help(listed.stdout)))
-    kept = SavedLogins()
-    login = _login_for([line[place] for place in places], kept)
+    saved = SavedLogins()
+    login = _login_for([line[place] for place in places], saved)
     for place in places:
         line[place] = _whole_url(line[place], login)
-    sys.exit(_run(program, line, token_of(kept, login), is_http=login.server.startswith("http:")))
+    sys.exit(_run(program, line, token_of(saved, login), is_http=login.server.startswith("http:")))
 
 
-def _login_for(urls: list[str], kept: SavedLogins) -> SavedLogin:
+def _login_for(urls: list[str], saved: SavedLogins) -> SavedLogin:
     if not urls:
         raise CurlLineRefused("no URL; a path such as /api/v2/dags is enough")
     whole = [url for url in urls if not url.startswith("/")]
     if not whole:
-        return kept.find()
+        return saved.find()
     origin, _ = parse_url(whole[0])
-    at_origin = [login for login in kept.all() if parse_server(login.server, allow_http=True).origin == origin]
-    return at_origin[0] if len(at_origin) == 1 else kept.find(str(origin))
+    at_origin = [login for login in saved.all() if parse_server(login.server, allow_http=True).origin == origin]
+    return at_origin[0] if len(at_origin) == 1 else saved.find(str(origin))
 
 
 def _whole_url(url: str, login: SavedLogin) -> str:

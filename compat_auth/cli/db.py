@@ -99,8 +99,8 @@ def restore(config_path: str | None, source: Path) -> None:
         )
     ended = restore_sqlite(database_url, source, now=unix_now(), lifetime_s=MAX_LIFETIME_S)
     context.record("store restored", str(source), command="db restore")
-    kept = _EVERYTHING_ENDED if ended is None else f"{ended.count} revocations of the database of before are kept"
-    click.echo(f"{source}: restored; {kept}")
+    result = _EVERYTHING_ENDED if ended is None else f"{ended.count} revocations of the database of before are kept"
+    click.echo(f"{source}: restored; {result}")
 
 
 @db.command()

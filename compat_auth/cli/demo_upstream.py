@@ -123,8 +123,8 @@ class Upstream:
         try:
             claims = await self._verify(dict(headers).get("authorization", ""))
         except InvalidToken as error:
-            wording = ErrorStyle().render(401, ('Bearer error="invalid_token"',), detail=str(error))
-            await respond_rendered(send, wording)
+            response = ErrorStyle().render(401, ('Bearer error="invalid_token"',), detail=str(error))
+            await respond_rendered(send, response)
             return
         body = json.dumps({"claims": claims, "headers": dict(headers)}, indent=2).encode() + b"\n"
         await respond(send, 200, body, content_type=b"application/json")

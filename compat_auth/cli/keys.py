@@ -109,5 +109,5 @@ def _describe(key: StoredKey, stored: tuple[StoredKey, ...], now: int) -> dict[s
     }
 
 
-def _utc(moment: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+def _utc(timestamp: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(timestamp))

@@ -48,9 +48,9 @@ def login(
     username = ""
     if kind == PASSWORD:
         username = user if user is not None else str(click.prompt("User name", err=True))
-    kept = SavedLogin(server.base, kind, username, keep_in, allow_http)
-    secret = log_in_to(kept, "" if kind == KERBEROS else _ask(kind, from_stdin=secret_stdin))
-    SavedLogins().save(kept, secret)
+    saved = SavedLogin(server.base, kind, username, keep_in, allow_http)
+    secret = log_in_to(saved, "" if kind == KERBEROS else _ask(kind, from_stdin=secret_stdin))
+    SavedLogins().save(saved, secret)
     click.echo(f"logged in at {server.base}; kept in the {'system keyring' if keep_in == KEYRING else 'file'}")
 
 
@@ -80,10 +80,10 @@ def logout(url: str, *, also_credential: bool) -> None:
     The server is told to take back the JWT that it gave, and what was kept is removed from this machine. Where the server
     cannot be told, the removal is done all the same and the exit status is 69: the JWT is then good until it ends.
     """
-    kept = SavedLogins()
-    login = kept.find(parse_server(url, allow_http=True).base if url else "")
+    saved = SavedLogins()
+    login = saved.find(parse_server(url, allow_http=True).base if url else "")
     try:
-        log_out_of(kept, login, also_credential=also_credential)
+        log_out_of(saved, login, also_credential=also_credential)
     except LoginUnavailable as error:
         raise LoginUnavailable(
             f"forgotten on this machine, but not taken back at {login.server}: {error}; what it gave is good until it ends"

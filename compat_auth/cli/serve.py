@@ -38,7 +38,7 @@ def serve(config_path: str | None, bind: str | None, workers: int | None, reload
     start_logging()
     for number in UNUSED_SIGNALS:
         # Their own action would end the service.
-        signal.signal(number, _overlook)
+        signal.signal(number, _ignore)
     settings = _adjusted(load_settings(config_path), bind, workers)
     if reload and settings.serve.workers > 1:
         raise click.UsageError("--reload serves with one process; leave out --workers")
@@ -62,8 +62,8 @@ def serve(config_path: str | None, bind: str | None, workers: int | None, reload
             sys.exit(serve_workers(app, listeners, settings.serve, is_proxy=is_proxy))
 
 
-def _overlook(number: int, _frame: object) -> None:
-    click.echo(f"compat-auth: {signal.Signals(number).name} is overlooked", err=True)
+def _ignore(number: int, _frame: object) -> None:
+    click.echo(f"compat-auth: {signal.Signals(number).name} ignored", err=True)
 
 
 def _require_known_tables(settings: Settings) -> None:

@@ -129,5 +129,5 @@ def describe(token: PersonalToken) -> dict[str, object]:
     }
 
 
-def _utc(moment: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+def _utc(timestamp: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(timestamp))

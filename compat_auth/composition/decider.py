@@ -14,7 +14,7 @@ from compat_auth.errors import ConfigError
 from compat_auth.extension import CompatAuth
 from compat_auth.gateway.decider import Decider
 from compat_auth.tokens.strategies import Strategy, brings_no_password
-from compat_auth.web.login_completion import set_hand_off
+from compat_auth.web.login_completion import set_cookie_token_issuer
 
 
 def create_flask_app(settings: Settings) -> Flask:
@@ -54,7 +54,7 @@ def build_decider(settings: Settings, strategy: Strategy, app: Flask | None = No
     if settings.token.strategy == "exchange":
         _warn_of_passwordless(chain)
     obtain = build_obtain(settings, strategy, reserves=chain.reserves)
-    set_hand_off(app, lambda identity, credential, yielded: obtain(identity, credential, yielded, False))
+    set_cookie_token_issuer(app, lambda identity, credential, yielded: obtain(identity, credential, yielded, False))
     return Decider(
         chain,
         app,

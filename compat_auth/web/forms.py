@@ -39,7 +39,7 @@ class TokenForm:
         form = request.form
         return cls(form.get("name", ""), form.get("until", ""), form.get("limit", ""), form.get("scopes", ""))
 
-    def wish(self, now: float) -> TokenWish:
+    def token_request(self, now: float) -> TokenWish:
         """Return what the form asks for.
 
         Raises:

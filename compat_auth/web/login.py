@@ -32,14 +32,14 @@ class LoginPage:
         self,
         chain: Chain,
         form_token: FormToken,
-        arrival: LoginCompletion,
+        completion: LoginCompletion,
         ways: tuple[tuple[str, str], ...],
         *,
         workers: int = 1,
     ) -> None:
         self._chain = chain
         self._form_token = form_token
-        self._arrival = arrival
+        self._completion = completion
         self._ways = ways
         self._attempts = LoginAttempts(workers)
 
@@ -62,12 +62,12 @@ class LoginPage:
             answer = self.render(429, target, "Too many attempts. Please wait a minute.", username)
             answer.headers["Retry-After"] = str(wait_s)
             return answer
-        arrived = self._let_in(username, password, target)
-        if arrived is None:
+        completed = self._let_in(username, password, target)
+        if completed is None:
             return self.render(403, target, "User name or password is wrong.", username)
         self._attempts.remember(request.remote_addr or "", username)
-        self._form_token.clear(arrived)
-        return arrived
+        self._form_token.clear(completed)
+        return completed
 
     def render(self, status: int, target: str, message: str = "", username: str = "") -> Response:
         """Return the form, tied to this browser by a cookie."""
@@ -107,7 +107,7 @@ class LoginPage:
         if is_limited(outcome.identity) or outcome.identity.expires_at is not None:
             record("reject", credential.username, "a limited credential cannot begin a session")
             return None
-        return self._arrival.let_in(outcome, credential, target)
+        return self._completion.let_in(outcome, credential, target)
 
 
 def _could_be(username: str, password: str) -> bool:

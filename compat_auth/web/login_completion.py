@@ -22,17 +22,17 @@ _EXTENSION = "compat_auth_hand_off"
 _TOKEN_MARGIN_S = 10
 _TOKEN_MAX_AGE_S = 2592000
 
-HandOff = Callable[[Identity, Credential, Token | None], Token]
+CookieTokenIssuer = Callable[[Identity, Credential, Token | None], Token]
 
 
-def set_hand_off(app: Flask, hand_off: HandOff) -> None:
+def set_cookie_token_issuer(app: Flask, issue: CookieTokenIssuer) -> None:
     """Let a login also give the browser the upstream's own login cookie, made from this token."""
-    app.extensions[_EXTENSION] = hand_off
+    app.extensions[_EXTENSION] = issue
 
 
-def hand_off_of(app: Flask) -> HandOff | None:
+def cookie_token_issuer(app: Flask) -> CookieTokenIssuer | None:
     """Return what makes the token of the upstream's own login cookie; None where there is no such cookie."""
-    found: HandOff | None = app.extensions.get(_EXTENSION)
+    found: CookieTokenIssuer | None = app.extensions.get(_EXTENSION)
     return found
 
 
@@ -55,8 +55,8 @@ class UpstreamCookie:
         Raises:
             CompatAuthError: The upstream would have no token for this user, or there is none at present.
         """
-        hand_off = hand_off_of(flask.current_app)
-        return None if hand_off is None or not self.name else hand_off(identity, credential, yielded)
+        issue = cookie_token_issuer(flask.current_app)
+        return None if issue is None or not self.name else issue(identity, credential, yielded)
 
     def keep(self, answer: Response, token: Token | None) -> None:
         """Give the browser the cookie, for as long as its token lasts."""

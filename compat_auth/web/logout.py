@@ -50,7 +50,7 @@ class LogoutPage:
         elif source_forgery("", ""):
             # Another site's form brings no cookie, so nobody knows here who is logged in. The page itself does.
             return redirect(here(self._path))
-        end_leftovers(self._upstream_cookie.name, session, everywhere=bool(request.form.get("everywhere")))
+        revoke_session_tokens(self._upstream_cookie.name, session, everywhere=bool(request.form.get("everywhere")))
         sessions.clear()
         answer = redirect(here(self._path))
         self._upstream_cookie.clear(answer)
@@ -63,7 +63,7 @@ class LogoutPage:
         return render_page("logout.html", status, username=session.username, token=session.csrf_token)
 
 
-def end_along(upstream_cookie: UpstreamCookie) -> list[str]:
+def log_out_sessions(upstream_cookie: UpstreamCookie) -> list[str]:
     """End every session that Flask's current request shows, and return the Set-Cookie values that clear its cookies.
 
     For a request for the upstream's own logout, which has been found to come from our own pages.
@@ -80,11 +80,11 @@ def end_along(upstream_cookie: UpstreamCookie) -> list[str]:
     for value in dict.fromkeys(sessions.cookie_values(live)):
         with contextlib.suppress(InvalidSession):
             ended = live.find(value, secure=secure)
-            end_leftovers(upstream_cookie.name, ended, everywhere=False)
+            revoke_session_tokens(upstream_cookie.name, ended, everywhere=False)
             live.end(ended)
             record("logout", ended.username, "by the upstream's logout")
     if ended is None:
-        end_leftovers(upstream_cookie.name, None, everywhere=False)
+        revoke_session_tokens(upstream_cookie.name, None, everywhere=False)
     return [live.cookie.clearing(secure=secure), *upstream_cookie.header(None)]
 
 
@@ -102,7 +102,7 @@ _EXTENSION = "compat_auth_leftovers"
 _MAX_COOKIES = 4
 
 
-class Leftovers(Protocol):
+class TokenRevoker(Protocol):
     """Takes tokens back; see `compat_auth.tokens.issued`."""
 
     def end(self, *, tokens: Iterable[str], credential_id: str) -> None:
@@ -114,12 +114,12 @@ class Leftovers(Protocol):
         ...
 
 
-def set_leftovers(app: Flask, leftovers: Leftovers) -> None:
+def set_token_revoker(app: Flask, revoker: TokenRevoker) -> None:
     """Let a logout take tokens back."""
-    app.extensions[_EXTENSION] = leftovers
+    app.extensions[_EXTENSION] = revoker
 
 
-def end_leftovers(cookie_name: str, session: Session | None, *, everywhere: bool) -> None:
+def revoke_session_tokens(cookie_name: str, session: Session | None, *, everywhere: bool) -> None:
     """Take back what Flask's current request shows, and what was made from its session.
 
     Args:
@@ -130,13 +130,13 @@ def end_leftovers(cookie_name: str, session: Session | None, *, everywhere: bool
     Raises:
         BackendUnavailable: The store could not be asked.
     """
-    leftovers: Leftovers | None = flask.current_app.extensions.get(_EXTENSION)
-    if leftovers is None:
+    revoker: TokenRevoker | None = flask.current_app.extensions.get(_EXTENSION)
+    if revoker is None:
         return
     tokens = flask.request.cookies.getlist(cookie_name)[:_MAX_COOKIES] if cookie_name else []
-    leftovers.end(tokens=tokens, credential_id="" if session is None else credential_id_of(session))
+    revoker.end(tokens=tokens, credential_id="" if session is None else credential_id_of(session))
     if everywhere and session is not None:
-        leftovers.revoke_all(
+        revoker.revoke_all(
             Identity(session.username, session.backend, subject=session.subject, directory=session.directory)
         )
 
@@ -147,6 +147,6 @@ def revoke_made_from(credential_id: str) -> None:
     Raises:
         BackendUnavailable: The store could not be asked.
     """
-    leftovers: Leftovers | None = flask.current_app.extensions.get(_EXTENSION)
-    if leftovers is not None:
-        leftovers.end(tokens=(), credential_id=credential_id)
+    revoker: TokenRevoker | None = flask.current_app.extensions.get(_EXTENSION)
+    if revoker is not None:
+        revoker.end(tokens=(), credential_id=credential_id)

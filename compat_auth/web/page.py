@@ -128,10 +128,10 @@ def comes_from_another_site() -> bool:
 def record(result: str, username: str, reason: str, *, way: str = "login", names_nobody: bool = False) -> None:
     """Leave one entry in the audit log about the request at hand."""
     client = request.remote_addr or ""
-    verdict = audit.AuditEvent(
+    event = audit.AuditEvent(
         result, way, username[:MAX_NAME], reason, request.method, request.path, client, names_nobody
     )
-    audit.record(verdict)
+    audit.record(event)
 
 
 View = Callable[[Session], Response]

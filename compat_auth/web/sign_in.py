@@ -31,12 +31,14 @@ class SignInPages:
         arrival: Lets people in.
     """
 
-    def __init__(self, offered: OfferedSignIn, prefix: str, attempts: AttemptCookie, arrival: LoginCompletion) -> None:
+    def __init__(
+        self, offered: OfferedSignIn, prefix: str, attempts: AttemptCookie, completion: LoginCompletion
+    ) -> None:
         self._backend = offered.backend
         self._way = offered.way
         self._prefix = prefix
         self._attempts = attempts
-        self._arrival = arrival
+        self._completion = completion
         self.name = offered.way.name
         self.label = offered.way.label
         self.path = f"{FOLDER}/{self.name}"
@@ -66,12 +68,12 @@ class SignInPages:
             # Also an attacker's own answer, in a browser that never asked for it (login CSRF).
             record("reject", "", "an answer to no attempt of this browser", way=self.name)
             return self._refuse(400, "This attempt to log in is over, or was begun elsewhere. Please try again.")
-        told = request.args
-        if any(len(told.getlist(name)) != 1 for name in told):
+        answer_query = request.args
+        if any(len(answer_query.getlist(name)) != 1 for name in answer_query):
             record("reject", "", "a parameter that is there twice", way=self.name)
             answer = self._refuse(400, "The answer could not be read. Please try again.")
         else:
-            outcome = contained(self._backend, lambda: way.finish(begun.attempt, told.to_dict()))
+            outcome = contained(self._backend, lambda: way.finish(begun.attempt, answer_query.to_dict()))
             answer = self._conclude(outcome, begun.target)
         self._attempts.clear(answer)
         return answer
@@ -104,7 +106,7 @@ class SignInPages:
             record("reject", "", reason[:_MAX_LOGGED], way=self.name)
             return self._refuse(403, f"{self.label} did not work, or you may not come in here.", target)
         try:
-            answer = self._arrival.let_in(outcome, Absent(), target)
+            answer = self._completion.let_in(outcome, Absent(), target)
         except CompatAuthError as error:
             if error.status >= 500:
                 raise

@@ -26,7 +26,7 @@ from compat_auth.web.page import COPY_SCRIPT, COPY_SCRIPT_FILE, STYLE, STYLE_FIL
 from compat_auth.web.session_page import SessionPage
 from compat_auth.web.sign_in import SignInPages
 from compat_auth.web.sign_in_state import AttemptCookie
-from compat_auth.web.token_pages import TokenPages, shown_day, shown_moment
+from compat_auth.web.token_pages import TokenPages, shown_day, shown_time
 
 BLUEPRINT = "compat_auth_web"
 _PATHS = "compat_auth_web_paths"
@@ -70,12 +70,12 @@ def own_cookie_names(cookie: SessionCookie) -> tuple[str, ...]:
 class _Site:
     def __init__(self, settings: Settings, chain: Chain, live: LiveSessions, tokens: PersonalTokens | None) -> None:
         upstream_cookie, cookie = UpstreamCookie(settings), settings.session.cookie_name
-        arrival, attempts = LoginCompletion(chain, upstream_cookie), AttemptCookie(settings, f"{cookie}{_ATTEMPT}")
-        ways = [SignInPages(offered, settings.prefix, attempts, arrival) for offered in chain.sign_ins()]
+        completion, attempts = LoginCompletion(chain, upstream_cookie), AttemptCookie(settings, f"{cookie}{_ATTEMPT}")
+        ways = [SignInPages(offered, settings.prefix, attempts, completion) for offered in chain.sign_ins()]
         _require_own_names(ways)
         buttons = tuple((way.path, way.label) for way in ways)
         form_token = FormToken(f"{cookie}{_FORM}")
-        self._login = LoginPage(chain, form_token, arrival, buttons, workers=settings.serve.workers)
+        self._login = LoginPage(chain, form_token, completion, buttons, workers=settings.serve.workers)
         logout = LogoutPage(f"{settings.prefix}logout", upstream_cookie)
         account = Account(settings.prefix)
         session_page = SessionPage(live, account, settings.prefix)
@@ -102,7 +102,7 @@ class _Site:
             "has_tokens": tokens is not None,
             "has_docs": _has_docs,
             "shown_day": shown_day,
-            "shown_moment": shown_moment,
+            "shown_time": shown_time,
         }
         self.blueprint.context_processor(lambda: {**shared, "prefix": here(settings.prefix)})
         self.blueprint.after_request(protect)

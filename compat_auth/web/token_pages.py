@@ -90,7 +90,7 @@ class TokenPages:
     def _create(self, session: Session) -> Response:
         form = TokenForm.from_request()
         try:
-            made = self._tokens.create(session.username, form.wish(self._tokens.now()), by=session.username)
+            made = self._tokens.create(session.username, form.token_request(self._tokens.now()), by=session.username)
         except NoSuchUser:
             raise
         except CompatAuthError as error:
@@ -191,14 +191,14 @@ class TokenPages:
         return TokenRow(token, state, max(0, int(token.expires - now) // _DAY_S), _version(token))
 
 
-def shown_day(moment: int) -> str:
+def shown_day(timestamp: int) -> str:
     """Return the day of a moment (UTC)."""
-    return time.strftime("%Y-%m-%d", time.gmtime(moment))
+    return time.strftime("%Y-%m-%d", time.gmtime(timestamp))
 
 
-def shown_moment(moment: int) -> str:
+def shown_time(timestamp: int) -> str:
     """Return a moment to the minute (UTC)."""
-    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(moment))
+    return time.strftime("%Y-%m-%d %H:%M", time.gmtime(timestamp))
 
 
 def _version(token: PersonalToken) -> int:

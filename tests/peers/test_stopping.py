@@ -160,7 +160,7 @@ def test_a_signal_that_is_not_used_ends_nothing_and_is_logged(
 
     assert running.ask("/compat-auth/live")[0] == 200
     assert running.workers() == before
-    assert running.log().count(f"{number.name} is overlooked") == 1 + workers
+    assert running.log().count(f"{number.name} ignored") == 1 + workers
 
 
 @WORKERS
@@ -373,7 +373,7 @@ def test_a_port_that_is_taken_is_worth_another_try_and_one_that_is_none_is_not(t
     malformed = serve_with(tmp_path, "127.0.0.1:http")
 
     assert (busy.returncode, malformed.returncode) == (69, 78)
-    assert "choose another address or end what holds it" in busy.stderr
+    assert "choose another address or stop the program that uses it" in busy.stderr
 
 
 def test_systemd_learns_of_the_start_of_life_and_of_the_stop(start: Start, tmp_path: Path) -> None:

@@ -61,10 +61,10 @@ def test_a_cut_is_told_and_a_retry_completes_what_is_left(site: Site, ready: Rea
 
     assert answer.status_code == 502, answer.text
     assert answer.headers["Content-Type"] == "application/problem+json"
-    assert told.startswith(("Done: ", "Not known whether done: ", "Nothing is changed"))
+    assert told.startswith(("Done: ", "Not known whether done: ", "Nothing was changed"))
     assert told.endswith(("Send the request again to complete it.", "Send the request again."))
     if was_done:
-        assert "Nothing is changed" not in told or ready is set_one_state_again
+        assert "Nothing was changed" not in told or ready is set_one_state_again
     for secret in ("hush-hush", site.proxy.url, site.airflow.url, site.bearer, "Traceback", "aiohttp"):
         assert secret not in answer.text
     assert again.status_code in (errand.again if was_done else (200, 201, 204)), again.text

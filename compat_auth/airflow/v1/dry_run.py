@@ -1,4 +1,8 @@
-"""Answers that the upstream might give, for whoever wants to know what would follow from them. No I/O."""
+"""Previews the upstream calls of an operation without sending them, for `compat-auth explain`. No I/O.
+
+It runs the operation against made-up answers: first the expected ones, then each other kind of answer, and collects the
+calls and the answers on which they depend.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,7 @@ from compat_auth.airflow.v1.upstream_facts import UpstreamFacts
 from compat_auth.airflow.v1.validation.query import MAX_PAGE
 from compat_auth.crypto.strict_json import is_object
 
-# What operations look up and use in later calls, as the name of a place (RFC 6570).
+# The values that operations look up and use in later calls, as template variables (RFC 6570).
 _OBJECT: Json = {
     "id": "{asset_id}",
     "asset_id": "{asset_id}",
@@ -58,115 +62,117 @@ _LISTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """One way in which a call may be answered.
+class PossibleAnswer:
+    """One possible answer to a call.
 
     Attributes:
-        words: What the call does then, for people.
-        answer: To a call.
+        effect: What happens to the call then, for people.
+        answer: Makes the answer to a call.
     """
 
-    words: str
+    effect: str
     answer: Callable[[Call], Answer]
 
 
-def _says(document: Json) -> Answer:
+def _json_answer(document: Json) -> Answer:
     return Answer(200, json.dumps(document).encode())
 
 
 def _listing(call: Call, *, times: int, others: int = 0) -> Answer:
-    """Return an answer that holds everything at once: an operation takes out of it what it reads.
+    """Return an answer with the fields of all objects at once: an operation reads only the fields that it needs.
 
     Args:
-        call: What is answered.
-        times: How often each list holds what is looked for.
-        others: How many more objects are on the page; then it is not the last.
+        call: The call to answer.
+        times: How often each list holds the wanted object.
+        others: How many other objects are on the page; above 0, the page is not the last.
     """
-    asked = dict(call.query)
-    found = {**_OBJECT, "uri": asked.get("uri_pattern", "{uri}")}
+    query = dict(call.query)
+    found = {**_OBJECT, "uri": query.get("uri_pattern", "{uri}")}
     dag_ids = [value for name, value in call.query if name == "dag_ids"] or ["{dag_id}"]
     dags = [{**found, "dag_id": dag_id} for dag_id in dag_ids]
-    total = int(asked.get("offset", 0)) + times + others + (others > 0)
+    total = int(query.get("offset", 0)) + times + others + (others > 0)
     page = [{**found, "dag_id": "{dag_id}"}] * times + [{**_OBJECT, "uri": "", "bundle_name": None}] * others
     lists = dict.fromkeys(_LISTS, page)
-    return _says({**dags[0], **lists, "dags": dags * times, "total_entries": total})
+    return _json_answer({**dags[0], **lists, "dags": dags * times, "total_entries": total})
 
 
-def _refusing(status: int) -> Turn:
-    return Turn(f"is refused with {status}", lambda _call: Answer(status, b'{"detail": "no"}'))
+def _rejected(status: int) -> PossibleAnswer:
+    return PossibleAnswer(f"is refused with {status}", lambda _call: Answer(status, b'{"detail": "no"}'))
 
 
-EXPECTED = Turn("does as told", lambda call: _listing(call, times=1))
-_OTHERWISE = (
-    Turn("finds nothing", lambda call: _listing(call, times=0)),
-    Turn("is not the last page", lambda call: _listing(call, times=1, others=MAX_PAGE - 1)),
-    _refusing(404),
+EXPECTED = PossibleAnswer("succeeds", lambda call: _listing(call, times=1))
+_OTHERS = (
+    PossibleAnswer("finds nothing", lambda call: _listing(call, times=0)),
+    PossibleAnswer("is not the last page", lambda call: _listing(call, times=1, others=MAX_PAGE - 1)),
+    _rejected(404),
 )
-_NOT_ACCEPTED = _refusing(406)
-_CONFLICT = _refusing(409)
+_NOT_ACCEPTED = _rejected(406)
+_CONFLICT = _rejected(409)
 
 
-def otherwise(call: Call) -> tuple[Turn, ...]:
-    """Return the other ways in which a call may be answered and an operation goes on."""
+def other_answers(call: Call) -> tuple[PossibleAnswer, ...]:
+    """Return the unexpected answers to a call after which an operation may continue."""
     if call.method != "GET":
-        return (*_OTHERWISE, _CONFLICT)
-    return _OTHERWISE if call.accept == JSON else (*_OTHERWISE, _NOT_ACCEPTED)
+        return (*_OTHERS, _CONFLICT)
+    return _OTHERS if call.accept == JSON else (*_OTHERS, _NOT_ACCEPTED)
 
 
-_MAX_DETOURS = 2
-# A place that a later answer fills: shown as it is named, not as a path would carry it.
+_MAX_DEVIATIONS = 2
+# A template variable that a later answer fills, percent-encoded in a path; the preview shows it decoded.
 _PLACE = re.compile("%7B([a-z_]+)%7D")
 # Fields of bodies that may hold a secret.
 _HIDDEN = frozenset(("password", "extra", "value"))
-Detours = tuple[tuple[int, Turn], ...]
-"""The calls, by their place in the row, that are answered in another way than expected."""
+Deviations = tuple[tuple[int, PossibleAnswer], ...]
+"""Unexpected answers, each with the index of its call."""
 _Key = tuple[str, str, tuple[tuple[str, str], ...], str, int]
 
 
 def preview(request: Request) -> Iterator[str]:
-    """Yield lines: the operation, every call that it may make, which of them write, and on what they depend."""
-    moment = datetime.now(timezone.utc)
+    """Yield lines: the operation, every call that it may make, which calls write, and the answers they depend on."""
+    now = datetime.now(timezone.utc)
     try:
-        asked, _ = plan(ROUTER, request, UpstreamFacts(), moment)
+        operation_request, _ = plan(ROUTER, request, UpstreamFacts(), now)
     except V1Problem as problem:
         yield f"answer: {problem.status}: {problem.detail or problem.title}"
         return
-    yield f"operation: {asked.operation.name}"
-    calls, reply = _run(request, moment, ())
+    yield f"operation: {operation_request.operation.name}"
+    calls, reply = _run(request, now, ())
     if not calls:
-        yield f"answer: {reply.status} without a call" if isinstance(reply, Reply) else f"answer: {_refusal(reply)}"
+        yield (
+            f"answer: {reply.status} without a call" if isinstance(reply, Reply) else f"answer: {_problem_text(reply)}"
+        )
         return
     numbers: dict[_Key, int] = {}
-    conditions: dict[int, list[Detours]] = {}
+    conditions: dict[int, list[Deviations]] = {}
     shown: dict[int, Call] = {}
-    waiting = deque[Detours]([()])
+    waiting = deque[Deviations]([()])
     while waiting:
-        detours = waiting.popleft()
-        calls, _ = _run(request, moment, detours)
+        deviations = waiting.popleft()
+        calls, _ = _run(request, now, deviations)
         row = [numbers.setdefault(key, len(numbers) + 1) for key in _keys(calls)]
         for at, (number, call) in enumerate(zip(row, calls, strict=True)):
             shown.setdefault(number, call)
-            before = tuple((row[place], turn) for place, turn in detours if place < at)
+            before = tuple((row[place], possible) for place, possible in deviations if place < at)
             known = conditions.setdefault(number, [])
             if not any(set(one) <= set(before) for one in known):
                 known.append(before)
-        waiting.extend(_further(detours, calls))
+        waiting.extend(_further(deviations, calls))
     for number, call in shown.items():
         writes = " (writes)" if call.writes else ""
-        yield f"call {number}{writes}{_when(conditions[number])}: {_line(call)}"
+        yield f"call {number}{writes}{_condition_text(conditions[number])}: {_call_text(call)}"
 
 
-def _run(request: Request, moment: datetime, detours: Detours) -> tuple[list[Call], Reply | V1Problem]:
-    """Return the calls of an operation whose calls are all answered as expected, but for some; and how it ends."""
-    turns = dict(detours)
+def _run(request: Request, now: datetime, deviations: Deviations) -> tuple[list[Call], Reply | V1Problem]:
+    """Return an operation's calls and its end, when all answers are the expected ones except for these."""
+    chosen = dict(deviations)
     calls: list[Call] = []
-    _, steps = plan(ROUTER, request, UpstreamFacts(), moment)
+    _, steps = plan(ROUTER, request, UpstreamFacts(), now)
     try:
         call = next(steps)
         while True:
-            turn = turns.get(len(calls), EXPECTED)
+            possible = chosen.get(len(calls), EXPECTED)
             calls.append(call)
-            call = steps.send(turn.answer(call))
+            call = steps.send(possible.answer(call))
     except StopIteration as end:
         reply: Reply = end.value
         return calls, reply
@@ -175,7 +181,7 @@ def _run(request: Request, moment: datetime, detours: Detours) -> tuple[list[Cal
 
 
 def _keys(calls: list[Call]) -> Iterator[_Key]:
-    """Yield what tells calls apart: one that is made twice is two."""
+    """Yield a key for each call; a repeated call gets another key."""
     seen: dict[tuple[str, str, tuple[tuple[str, str], ...], str], int] = {}
     for call in calls:
         key = (call.method, call.path, call.query, call.accept)
@@ -183,24 +189,26 @@ def _keys(calls: list[Call]) -> Iterator[_Key]:
         yield (*key, seen[key])
 
 
-def _further(detours: Detours, calls: list[Call]) -> Iterator[Detours]:
-    """Yield the detours that go one further: each kind once, so that there is an end."""
-    if len(detours) < _MAX_DETOURS:
-        taken = {turn for _, turn in detours}
-        for place in range(detours[-1][0] + 1 if detours else 0, len(calls)):
-            for turn in otherwise(calls[place]):
-                if turn not in taken:
-                    yield (*detours, (place, turn))
+def _further(deviations: Deviations, calls: list[Call]) -> Iterator[Deviations]:
+    """Yield these deviations with one more: each kind of answer once, so that the search ends."""
+    if len(deviations) < _MAX_DEVIATIONS:
+        taken = {possible for _, possible in deviations}
+        for place in range(deviations[-1][0] + 1 if deviations else 0, len(calls)):
+            for possible in other_answers(calls[place]):
+                if possible not in taken:
+                    yield (*deviations, (place, possible))
 
 
-def _when(conditions: list[Detours]) -> str:
+def _condition_text(conditions: list[Deviations]) -> str:
     if () in conditions:
         return ""
-    told = dict.fromkeys(" and ".join(f"call {number} {turn.words}" for number, turn in one) for one in conditions)
-    return f", when {', or '.join(told)}"
+    texts = dict.fromkeys(
+        " and ".join(f"call {number} {possible.effect}" for number, possible in one) for one in conditions
+    )
+    return f", when {', or '.join(texts)}"
 
 
-def _line(call: Call) -> str:
+def _call_text(call: Call) -> str:
     query = f"?{urlencode(call.query, quote_via=quote)}" if call.query else ""
     body = f" {json.dumps(_without_secrets(call.body))}" if call.body is not None else ""
     accept = f" (Accept: {call.accept})" if call.accept != JSON else ""
@@ -214,5 +222,5 @@ def _without_secrets(body: object) -> object:
     return {name: "(hidden)" if name in _HIDDEN and value else value for name, value in body.items()}
 
 
-def _refusal(problem: V1Problem) -> str:
+def _problem_text(problem: V1Problem) -> str:
     return f"{problem.status}: {problem.detail or problem.title}"

@@ -11,7 +11,7 @@ from urllib.parse import quote, unquote
 
 from compat_auth.airflow.v1.mappers.mapper import Mapper, only
 from compat_auth.airflow.v1.messages import NO_CONTENT, Answer, Call, Json, Reply, Steps, json_reply
-from compat_auth.airflow.v1.problems import V1Problem, is_unrouted, not_found, problem_of, refuses_token
+from compat_auth.airflow.v1.problems import V1Problem, is_unrouted, not_found, problem_of, rejects_token
 from compat_auth.airflow.v1.upstream_facts import UpstreamFacts
 from compat_auth.airflow.v1.validation.forms import Form
 from compat_auth.airflow.v1.validation.query import MAX_PAGE, Parameter, Query
@@ -41,8 +41,8 @@ class OperationRequest:
     query: Query
     body: Json = field(repr=False)
     accept: str
-    facts: UpstreamFacts
-    moment: datetime
+    upstream_facts: UpstreamFacts
+    now: datetime
 
     def named(self, name: str) -> str:
         """Return what stands at a place of the template, decoded."""
@@ -94,18 +94,18 @@ class Collection:
     source: str = ""
     empty_when_missing: bool = False
 
-    def document(self, found: Json, asked: OperationRequest | None = None) -> Json:
+    def document(self, found: Json, request: OperationRequest | None = None) -> Json:
         """Return the document of 2.x."""
         mapper = self.mapper
         listed = [mapper(each) for each in found[self.source or self.key]]
         total = found.get("total_entries", len(listed))
-        if asked is not None:
-            dates = asked.filtered_dates()
+        if request is not None:
+            dates = request.filtered_dates()
             if dates:
                 # 3.x takes what has not begun or ended for beginning or ending now; 2.x filters it out.
                 kept = [each for each in listed if all(each.get(name) is not None for name in dates)]
                 total, listed = total - len(listed) + len(kept), kept
-            fields = asked.query.values("fields")
+            fields = request.query.values("fields")
             if fields is not None:
                 listed = [only(fields, each) for each in listed]
         return {self.key: listed, "total_entries": total}
@@ -141,36 +141,36 @@ class Operation:
     fab: bool = False
     missing: tuple[str, str | None] | None = None
 
-    def steps(self, asked: OperationRequest) -> Steps:
+    def steps(self, request: OperationRequest) -> Steps:
         """Return the operation as a generator."""
-        return self.code(asked) if self.code is not None else forward(asked)
+        return self.code(request) if self.code is not None else forward(request)
 
 
-def forward(asked: OperationRequest, body: object = None, query: list[tuple[str, str]] | None = None) -> Steps:
+def forward(request: OperationRequest, body: object = None, query: list[tuple[str, str]] | None = None) -> Steps:
     """Make the one call that the record names, and answer in the record's shape."""
-    operation = asked.operation
-    if asked.query.finds_nothing and isinstance(operation.shape, Collection):
+    operation = request.operation
+    if request.query.finds_nothing and isinstance(operation.shape, Collection):
         return json_reply({operation.shape.key: [], "total_entries": 0})
-    answer = yield asked.call(asked.body or None if body is None else body, query)
-    return shaped(asked, answer)
+    answer = yield request.call(request.body or None if body is None else body, query)
+    return shaped(request, answer)
 
 
-def shaped(asked: OperationRequest, answer: Answer) -> Reply:
+def shaped(request: OperationRequest, answer: Answer) -> Reply:
     """Return the reply for the operation's last answer.
 
     Raises:
         V1Problem: The upstream refuses.
     """
-    shape = asked.operation.shape
+    shape = request.operation.shape
     if isinstance(shape, Collection) and shape.empty_when_missing and answer.status == 404 and not is_unrouted(answer):
         return json_reply({shape.key: [], "total_entries": 0})
-    require(asked, answer)
+    require(request, answer)
     if shape is None:
         return NO_CONTENT
     found = answer.json()
     if isinstance(shape, Collection):
-        return json_reply(shape.document(found, asked))
-    return json_reply(only(asked.query.values("fields"), shape(found)))
+        return json_reply(shape.document(found, request))
+    return json_reply(only(request.query.values("fields"), shape(found)))
 
 
 _FAB_WITHOUT_TOKENS = (
@@ -179,7 +179,7 @@ _FAB_WITHOUT_TOKENS = (
 )
 
 
-def require(asked: OperationRequest, answer: Answer) -> None:
+def require(request: OperationRequest, answer: Answer) -> None:
     """Return when the upstream has done as told.
 
     Raises:
@@ -187,30 +187,30 @@ def require(asked: OperationRequest, answer: Answer) -> None:
     """
     if answer.is_success:
         return
-    if answer.status == 404 and asked.operation.missing is not None:
-        raise missing(asked)
-    if asked.operation.fab and answer.status == 401 and not refuses_token(answer):
+    if answer.status == 404 and request.operation.missing is not None:
+        raise missing(request)
+    if request.operation.fab and answer.status == 401 and not rejects_token(answer):
         raise V1Problem(401, _FAB_WITHOUT_TOKENS)
     raise problem_of(answer)
 
 
-def missing(asked: OperationRequest) -> V1Problem:
+def missing(request: OperationRequest) -> V1Problem:
     """Return the operation's 404, in the words of 2.11."""
     title, detail = (
-        text if text is None else _PLACE.sub(lambda match: asked.named(match[1]), text)
-        for text in asked.operation.missing or ("", None)
+        text if text is None else _PLACE.sub(lambda match: request.named(match[1]), text)
+        for text in request.operation.missing or ("", None)
     )
     return not_found(title or "", detail)
 
 
-def fetch(asked: OperationRequest, path: str, *query: tuple[str, str]) -> Generator[Call, Answer, Any]:
+def fetch(request: OperationRequest, path: str, *query: tuple[str, str]) -> Generator[Call, Answer, Any]:
     """Get a document that the operation needs.
 
     Raises:
         V1Problem: It cannot be had.
     """
     answer = yield Call("GET", path, query)
-    require(asked, answer)
+    require(request, answer)
     return answer.json()
 
 

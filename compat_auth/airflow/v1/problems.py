@@ -11,7 +11,7 @@ from compat_auth.http.problem import PROBLEM_JSON, airflow2_body
 _MAX_DETAIL = 2000
 _UNROUTED = "API route not found"
 # What the upstream says to a token that it does not take, whatever the status (`airflow.api_fastapi.core_api.security`).
-_TOKEN_REFUSED = frozenset(("Invalid JWT token", "Not authenticated", "Token Expired"))
+_TOKEN_REJECTED = frozenset(("Invalid JWT token", "Not authenticated", "Token Expired"))
 
 
 class V1Problem(Exception):
@@ -55,7 +55,7 @@ def problem_of(answer: Answer) -> V1Problem:
         # 2.x knows one status for every request that does not fit.
         status = HTTPStatus.BAD_REQUEST
     elif status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        status = HTTPStatus.UNAUTHORIZED if message in _TOKEN_REFUSED else status
+        status = HTTPStatus.UNAUTHORIZED if message in _TOKEN_REJECTED else status
         return V1Problem(status)
     elif status < HTTPStatus.BAD_REQUEST or status not in set(HTTPStatus):
         return V1Problem(HTTPStatus.BAD_GATEWAY, "the upstream answered what its API does not know")
@@ -65,9 +65,9 @@ def problem_of(answer: Answer) -> V1Problem:
     return V1Problem(status, message)
 
 
-def refuses_token(answer: Answer) -> bool:
+def rejects_token(answer: Answer) -> bool:
     """Return whether the upstream says that the token itself is not good."""
-    return message_of(answer) in _TOKEN_REFUSED
+    return message_of(answer) in _TOKEN_REJECTED
 
 
 def is_unrouted(answer: Answer) -> bool:
@@ -90,7 +90,7 @@ def message_of(answer: Answer) -> str | None:
     except ValueError:
         return None
     detail: object = document.get("detail", document.get("error")) if is_object(document) else None
-    text = _worded(detail)
+    text = _detail_text(detail)
     return text[:_MAX_DETAIL] if text is not None else None
 
 
@@ -105,11 +105,11 @@ def reason_of(answer: Answer) -> str:
     return reason if isinstance(reason, str) else ""
 
 
-def _worded(detail: object) -> str | None:
+def _detail_text(detail: object) -> str | None:
     if isinstance(detail, str):
         return detail
     if is_list(detail):
-        return "; ".join(filter(None, (_worded(part) for part in detail))) or None
+        return "; ".join(filter(None, (_detail_text(part) for part in detail))) or None
     if is_object(detail):
         message: object = detail.get("msg", detail.get("reason"))
         where: object = detail.get("loc")

@@ -53,12 +53,12 @@ class V1Translation:
         app: ASGIApp,
         *,
         says_deprecated: bool = True,
-        facts: UpstreamFacts | None = None,
+        upstream_facts: UpstreamFacts | None = None,
         room: Room | None = None,
     ) -> None:
         self._app = app
         self._says_deprecated = says_deprecated
-        self._facts = facts or UpstreamFacts()
+        self._upstream_facts = upstream_facts or UpstreamFacts()
         self._room = room or Room()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,10 +84,12 @@ class V1Translation:
         else:
             try:
                 # Before the body: to read a large one takes long, and nobody has asked who sends it.
-                demand = _demand(scope, ROUTER.find(method, path)[0])
-                asked, steps = plan(ROUTER, await _read(scope, method, path, receive), self._facts)
-                headers += self._successor(asked)
-                reply = await drive(steps, UpstreamCalls(self._app, scope, receive, send, demand, headers, share).send)
+                authorize = _authorize(scope, ROUTER.find(method, path)[0])
+                request, steps = plan(ROUTER, await _read(scope, method, path, receive), self._upstream_facts)
+                headers += self._successor(request)
+                reply = await drive(
+                    steps, UpstreamCalls(self._app, scope, receive, send, authorize, headers, share).send
+                )
             except V1Problem as problem:
                 reply = problem.reply()
         if reply is not None:
@@ -95,10 +97,10 @@ class V1Translation:
                 headers.append((b"retry-after", b"1"))
             await _send(send, reply, headers, method)
 
-    def _successor(self, asked: OperationRequest) -> RawHeaders:
+    def _successor(self, request: OperationRequest) -> RawHeaders:
         if not self._says_deprecated:
             return []
-        link = f'<{asked.successor}>; rel="successor-version"'
+        link = f'<{request.successor}>; rel="successor-version"'
         return [(b"deprecation", _DEPRECATION), (b"link", link.encode("ascii"))]
 
 
@@ -170,13 +172,13 @@ def _client_of(scope: Scope) -> str:
     return "" if request is None else request.client
 
 
-def _demand(scope: Scope, operation: Operation) -> Authorize | None:
+def _authorize(scope: Scope, operation: Operation) -> Authorize | None:
     extensions: Mapping[str, Any] = scope.get("extensions") or {}
-    demand: Authorize | None = extensions.get(AUTHORIZE)
-    if demand is None and not operation.public:
+    authorize: Authorize | None = extensions.get(AUTHORIZE)
+    if authorize is None and not operation.public:
         # Nobody has asked who this is: a mistake in how the parts were joined must not open anything.
         raise V1Problem(401)
-    return demand
+    return authorize
 
 
 async def _read(scope: Scope, method: str, path: str, receive: Receive) -> Request:

@@ -114,7 +114,7 @@ class UpstreamCalls:
     scope: Scope
     receive: Receive
     client: Send
-    demand: Authorize | None
+    authorize: Authorize | None
     headers: RawHeaders
     share: Share = field(default_factory=lambda: Share(Room()))
 
@@ -127,8 +127,8 @@ class UpstreamCalls:
         """
         path = call.path.encode("ascii")
         body = _encoded(call.body) if call.body is not None else b""
-        if self.demand is not None:
-            self.demand(call.method, path, body)
+        if self.authorize is not None:
+            self.authorize(call.method, path, body)
         collector = _Collector(call, self.client, self.headers, self.share)
         try:
             await self.app(self._scope_of(call, path, body), _Body(body, self.receive).receive, collector.take)

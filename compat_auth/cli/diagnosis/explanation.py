@@ -87,20 +87,20 @@ def explain(settings: Settings, replay: Replay) -> Iterator[str]:
         yield f"decision: passes as it is; not below {', '.join(protected)}"
         return
     yield f"credential: {_masked(credential)}"
-    asked: dict[str, Outcome] = {}
+    outcomes: dict[str, Outcome] = {}
     with app.request_context(request.presented().environ(isinstance(credential, Absent))):
         try:
             answer = chain.ask(credential)
         except CompatAuthError as error:
             yield f"decision: {error.status}: {error}"
             return
-        asked = {step.backend: step.outcome for step in answer.steps}
+        outcomes = {step.backend: step.outcome for step in answer.steps}
         for backend in chain.backends:
-            yield f"backend {backend.name}: {_verdict(backend, credential, asked)}"
+            yield f"backend {backend.name}: {_result(backend, credential, outcomes)}"
         needed = _uncovered(answer, request, replay.body)
         if needed is not None:
-            told = f"; it needs {needed}" if needed else ""
-            yield f"decision: 403: the credential's scopes do not cover this request{told}"
+            needs = f"; it needs {needed}" if needed else ""
+            yield f"decision: 403: the credential's scopes do not cover this request{needs}"
             return
         yield from _decision(settings, answer, credential, chain)
         if _goes_on(answer, credential):
@@ -120,8 +120,8 @@ def _masked(credential: Credential) -> str:
             return f"{credential.scheme}, hidden"
 
 
-def _verdict(backend: Backend, credential: Credential, asked: dict[str, Outcome]) -> str:
-    match asked.get(backend.name):
+def _result(backend: Backend, credential: Credential, outcomes: dict[str, Outcome]) -> str:
+    match outcomes.get(backend.name):
         case Accept(identity):
             return f"accepts {identity.username!r}"
         case Reject(reason, status):
@@ -179,7 +179,7 @@ def _translation(settings: Settings, request: GateRequest, replay: Replay) -> It
         return
     given = {name.lower(): value for name, value in replay.headers}
     content_type = given.get("content-type", "application/json")
-    asked = Request(
+    outcomes = Request(
         request.method,
         path.removeprefix(V1),
         request.query.decode("ascii"),
@@ -187,7 +187,7 @@ def _translation(settings: Settings, request: GateRequest, replay: Replay) -> It
         content_type,
         given.get("accept", ""),
     )
-    yield from preview(asked)
+    yield from preview(outcomes)
 
 
 def _claims(token: str) -> str:

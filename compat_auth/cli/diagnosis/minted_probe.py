@@ -49,7 +49,7 @@ def judge(
     # Number 1 is the first user of every FAB; an expired token speaks for nobody.
     somebody = Identity(_NAME, "check", upstream_id="1", roles=("VIEWER",))
     expired = probe.ask("GET", _QUESTION, token=_mint(strategy, somebody, -_AGE_S))
-    if not _is_told(expired, "expired"):
+    if not _mentions(expired, "expired"):
         if settings.token.strategy == "key_pair" and not is_serving():
             # A service that checks before it starts would wait for Airflow, which waits for its keys.
             return "not judged: Airflow may fetch our public keys from the gateway; ask again while it serves"
@@ -60,7 +60,7 @@ def judge(
             return "the upstream accepts our signature; no user is known for whom audience and issuer could be tried"
         somebody = replace(somebody, username=user.username, upstream_id=user.upstream_id)
     answer = probe.ask("GET", _QUESTION, token=_mint(strategy, somebody, 0))
-    if answer.status == 200 or (answer.status == 403 and _is_told(answer, "forbidden")):
+    if answer.status == 200 or (answer.status == 403 and _mentions(answer, "forbidden")):
         return "the upstream accepts a token of ours"
     if answer.status >= 500:
         raise UpstreamUnreachable(
@@ -75,8 +75,8 @@ def _mint(strategy: Minted, identity: Identity, seconds: int) -> str:
     return sign(profile.claims_for(identity, now=strategy.now() + seconds), strategy.signing_key())
 
 
-def _is_told(answer: HttpAnswer, word: str) -> bool:
-    return answer.status in (401, 403) and word in answer.body.decode("latin-1").lower()
+def _mentions(answer: HttpAnswer, text: str) -> bool:
+    return answer.status in (401, 403) and text in answer.body.decode("latin-1").lower()
 
 
 def _refused_signature(settings: Settings, answer: HttpAnswer) -> Exception:

@@ -41,10 +41,10 @@ def missing_roles(settings: Settings) -> str:
     """Return why nobody would have a role in Airflow's SimpleAuthManager, or ""."""
     if settings.upstream.profile != "airflow-simple" or settings.token.strategy == "exchange":
         return ""
-    asked = {*settings.basic_auth.directories, *settings.lookup.directories}
+    requested = {*settings.basic_auth.directories, *settings.lookup.directories}
     has_database = bool(settings.airflow_db.url.get_secret_value())
-    has_groups = "ldap" in asked and settings.ldap.roles
-    others = asked - _WITHOUT_ROLES - {"ldap"}
+    has_groups = "ldap" in requested and settings.ldap.roles
+    others = requested - _WITHOUT_ROLES - {"ldap"}
     if settings.upstream.roles or has_database or has_groups or others or set(settings.auth_backends) & {"oidc"}:
         return ""
     return (
@@ -144,11 +144,11 @@ def _addresses(host: str) -> set[str]:
     return set()
 
 
-def _served(host: str, asked: str | None) -> set[str]:
+def _served(host: str, requested: str | None) -> set[str]:
     """Return the addresses that a listener answers, as far as the one that is asked for may be among them."""
     if host not in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
         return _addresses(host)
-    return {address for address in _addresses(asked or "") if _is_of_this_machine(address)}
+    return {address for address in _addresses(requested or "") if _is_of_this_machine(address)}
 
 
 def _is_of_this_machine(address: str) -> bool:

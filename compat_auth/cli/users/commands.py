@@ -13,7 +13,12 @@ from compat_auth.authn.passwords import htpasswd
 from compat_auth.authn.passwords.hashes import MAX_PASSWORD_BYTES, new_hasher
 from compat_auth.cli import context
 from compat_auth.cli.context import config_option
-from compat_auth.cli.users.departures import end_of_former_user, end_of_lost_user, end_with_user, required_config
+from compat_auth.cli.users.departures import (
+    required_config,
+    revoke_all_of_deleted_user,
+    revoke_all_of_former_user,
+    revoke_all_of_user,
+)
 from compat_auth.cli.users.pins import pins, unpin
 from compat_auth.cli.users.role_accounts import add_role_account, delete_role_account, list_role_accounts
 
@@ -81,7 +86,7 @@ def add(
     # Before anybody types a password in vain; decided again under the lock.
     htpasswd.check_absent(path, name)
     password_hash = _ask_hash(from_stdin=password_stdin)
-    end_of_former_user(config_path, name)
+    revoke_all_of_former_user(config_path, name)
     htpasswd.add_user(path, name, password_hash)
     context.record("user added", f"{path}: {name}", command="users add")
     click.echo(f"{path}: {name} added")
@@ -101,7 +106,7 @@ def set_password(config_path: str | None, name: str, path: Path, *, password_std
     click.echo(f"{path}: password of {name} changed")
     if config is not None:
         # Afterwards: with the old password nobody makes a token any more.
-        end_of_lost_user(config, name)
+        revoke_all_of_user(config, name)
 
 
 @users.command()
@@ -116,7 +121,7 @@ def disable(config_path: str | None, name: str, path: Path, *, revoke: bool) -> 
     context.record("user disabled", f"{path}: {name}", command="users disable")
     click.echo(f"{path}: {name} disabled")
     if config is not None:
-        end_of_lost_user(config, name)
+        revoke_all_of_user(config, name)
 
 
 @users.command()
@@ -148,7 +153,7 @@ def delete(config_path: str | None, name: str, path: Path | None, *, role_accoun
     htpasswd.delete_user(path, name)
     context.record("user deleted", f"{path}: {name}", command="users delete")
     click.echo(f"{path}: {name} deleted")
-    end_with_user(config_path, name)
+    revoke_all_of_deleted_user(config_path, name)
 
 
 @users.command("list")

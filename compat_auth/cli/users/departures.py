@@ -42,12 +42,12 @@ def required_config(config_path: str | None) -> str:
     return config
 
 
-def end_of_lost_user(config: str, name: str) -> None:
+def revoke_all_of_user(config: str, name: str) -> None:
     """End all that was made for a user with what somebody else may know."""
-    _end_for_good(config, name, reason="its owner was locked out or has another password")
+    _revoke_twice(config, name, reason="its owner was locked out or has another password")
 
 
-def end_with_user(config_path: str | None, name: str) -> None:
+def revoke_all_of_deleted_user(config_path: str | None, name: str) -> None:
     """End all that a user who was deleted has left, or say that it lives on."""
     config = found_config(config_path)
     if config is None:
@@ -57,10 +57,10 @@ def end_with_user(config_path: str | None, name: str) -> None:
             err=True,
         )
         return
-    _end_for_good(config, name, reason="its owner was deleted")
+    _revoke_twice(config, name, reason="its owner was deleted")
 
 
-def _end_for_good(config: str, name: str, *, reason: str) -> None:
+def _revoke_twice(config: str, name: str, *, reason: str) -> None:
     """End all at once, and again when no process believes a password any more that it has checked before the change."""
     basic_auth, redis_url = load_settings(config).basic_auth, load_settings(config).redis_url
     # By Redis every process hears of the first time, and only reads the file late.
@@ -74,7 +74,7 @@ def _end_for_good(config: str, name: str, *, reason: str) -> None:
     click.echo(f"{revoked + later} personal token(s) of {name} revoked")
 
 
-def end_of_former_user(config_path: str | None, name: str) -> None:
+def revoke_all_of_former_user(config_path: str | None, name: str) -> None:
     """End what a former user of a name has left, whom no directory knows any more; before another gets that name."""
     config = found_config(config_path)
     if config is None:

@@ -90,5 +90,5 @@ def _warn_of_person(settings: Settings, name: str) -> str:
     return ""
 
 
-def _utc(moment: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+def _utc(timestamp: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(timestamp))

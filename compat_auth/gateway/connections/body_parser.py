@@ -1,4 +1,4 @@
-"""The parser that goes on behind the head of a request that asks for an upgrade, which ends httptools' own."""
+"""Parses the body of a request that asks for an upgrade; httptools' own parser stops after the head of such a request."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ import httptools
 
 
 class ParsedRequest(Protocol):
-    """What takes the events of a parser, as httptools calls them."""
+    """Receives the events of a parser, by httptools' names."""
 
     def on_message_begin(self) -> None:
         """Begin a head."""
 
     def on_url(self, url: bytes) -> None:
-        """Take a part of the request target."""
+        """Receive a piece of the request target."""
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take a header."""
+        """Receive a header."""
 
     def on_headers_complete(self) -> None:
         """End the head."""
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
+        """Receive a piece of the body."""
 
     def on_message_complete(self) -> None:
         """End the request."""
 
 
 class _AfterHead:
-    """Hands to a protocol what a parser reports, without the first head: the protocol has it already."""
+    """Passes a parser's events to a protocol, except those of the first head, which the protocol already has."""
 
     def __init__(self, protocol: ParsedRequest) -> None:
         self._protocol = protocol
@@ -56,8 +56,8 @@ class _AfterHead:
         self._skip = False
 
 
-def parser_of_body(protocol: ParsedRequest, framing: bytes) -> httptools.HttpRequestParser:
-    """Return a parser that stands behind a head with this framing."""
+def body_parser(protocol: ParsedRequest, framing: bytes) -> httptools.HttpRequestParser:
+    """Return a parser that has read a head with these framing headers and now expects the body."""
     parser = httptools.HttpRequestParser(_AfterHead(protocol))
     if hasattr(parser, "set_dangerous_leniencies"):
         parser.set_dangerous_leniencies(lenient_data_after_close=True)

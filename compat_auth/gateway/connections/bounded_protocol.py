@@ -1,4 +1,4 @@
-"""One connection among those that a worker may hold: counted, timed, and ended with an answer where one is due."""
+"""One connection of a worker: it counts toward the limits, has timeouts, and gets an answer where one is due."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from compat_auth.gateway.connections.last_answer import last_answer
 from compat_auth.http.asgi import ASGIApp, Message, Receive, Scope, Send
 
 PROGRESS_BYTES = int(bounds.STALLED_S * clocks.MIN_WINDOW_BYTES / clocks.WINDOW_S)
-"""What a body has to grow by to count as one that comes on: a byte now and then keeps no place that others need."""
+"""How many bytes count as progress of a body: a client that sends a byte now and then must not hold a place."""
 REFUSAL_S = 1.0
-"""How long a connection that was refused stays open, so that its client can read why."""
+"""How long a rejected connection stays open, so that its client can read why."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class ServerConfig(uvicorn.Config):
-    """uvicorn's configuration, and our bounds.
+    """uvicorn's configuration, plus our connection limits.
 
     Attributes:
-        bounds: Of the connections of a worker.
+        bounds: The limits of a worker's connections.
     """
 
     bounds: ConnectionBounds
@@ -37,7 +37,7 @@ class BoundedProtocol(HttpToolsProtocol):
     """One connection.
 
     Attributes:
-        idle_since: When, by the event loop's clock, it last had nothing to do.
+        idle_since: When it last became idle, by the event loop's clock.
     """
 
     _has_body = True
@@ -59,7 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.idle_since: float = self.loop.time()
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Count it, or refuse it."""
+        """Count the connection, or reject it."""
         self._write_clock = WriteClock(self.loop, transport)
         joined = JoinedWrites(transport, self.loop, at_close=self._write_clock.start)
         super().connection_made(cast("asyncio.Transport", joined))
@@ -75,28 +75,28 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """Begin to watch that the client takes its answer."""
+        """Start the clock for the client to read its answer."""
         super().pause_writing()
         self._write_clock.start()
 
     def resume_writing(self) -> None:
-        """End watching, unless the rest of the last answer is still to go out."""
+        """Stop the clock, unless the rest of the last answer must still go out."""
         if not self.transport.is_closing():
             self._write_clock.stop()
         super().resume_writing()
 
     def on_message_begin(self) -> None:
-        """Begin a head."""
+        """Note that a head begins."""
         self._head_begun = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Begin a body, which may be empty."""
+        """Note that a body begins, which may be empty."""
         self._head_begun = False
         self._in_body = True
         super().on_headers_complete()
         if self.scope["http_version"] == "1.0":
-            # RFC 9110 section 10.1.1: such a client would take the interim answer for the final one.
+            # RFC 9110 section 10.1.1: such a client would mistake the interim answer for the final one.
             self.cycle.waiting_for_100_continue = False
         if self._bounds.stopping:
             self.cycle.keep_alive = False
@@ -106,7 +106,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._body_clock.start()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
+        """Receive a piece of the body."""
         super().on_body(body)
         self._body_clock.received(len(body))
         self._grown_by += len(body)
@@ -115,7 +115,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._bounds.receiving(self)
 
     def on_message_complete(self) -> None:
-        """End the body."""
+        """Note that the body is complete."""
         self._in_body = False
         self._body_clock.stop()
         self._bounds.working(self)
@@ -128,11 +128,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._note_idle()
 
     def timeout_keep_alive_handler(self) -> None:
-        """End an idle connection; one whose client has not taken the last answer has had its time."""
+        """Close an idle connection; abort it if its client has not read the last answer in time."""
         self._end_idle()
 
     def make_room(self) -> None:
-        """End a connection that waits for its client, with 408 where a request has begun."""
+        """Close a connection that waits for its client; answer 408 if a request has begun."""
         if self.is_idle:
             self._end_idle()
         else:
@@ -140,21 +140,21 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing of a request that is not answered has come in."""
+        """Whether no byte of an unanswered request has arrived."""
         return not self._in_body and not self._head_begun and self._is_answered()
 
-    def take_leave(self) -> None:
-        """Let the answer under way say that it is the connection's last, where it has not begun."""
+    def announce_close(self) -> None:
+        """Send `Connection: close` with the pending answer, if that answer has not begun."""
         cycle = cast("RequestResponseCycle | None", self.cycle)
         if cycle is not None and not cycle.response_started:
             cycle.keep_alive = False
 
     def end_for_stop(self) -> None:
-        """Answer what still waits with 503, as the process ends."""
+        """Answer a pending request with 503, because the process ends."""
         self._end_with(503, "the replica is stopping; try again", retry_after_s=1)
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        super()._start_asgi_task(cycle, cast("Any", _ended_quietly(cycle, _asking_for_body(cycle, app))))
+        super()._start_asgi_task(cycle, cast("Any", _without_cancellation(cycle, _with_body_requested(cycle, app))))
 
     def _note_idle(self) -> None:
         if not self._in_body and self._is_answered():
@@ -175,7 +175,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refused = True
         self.transport.write(last_answer(503, "too many connections; try again later", retry_after_s=5))
         if self._bounds.may_linger(self):
-            # A request that comes in behind the end of a connection resets it, and the answer is lost.
+            # A request that arrives after we close resets the connection, and the client loses our answer.
             self.loop.call_later(REFUSAL_S, self.transport.abort)
         else:
             self.transport.close()
@@ -186,7 +186,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return True
         if cycle is None or cycle.response_complete:
             return False
-        # While an answer is under way its end decides; and a client that was not told to go on need not.
+        # While an answer is being sent, its end decides; a client that waits for `100 Continue` may send nothing.
         return cycle.response_started or cycle.waiting_for_100_continue
 
     def _end_slow_body(self) -> None:
@@ -197,7 +197,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if cycle is None or cycle.response_started or self.pipeline or self.transport.get_write_buffer_size():
             self.transport.abort()
             return
-        # The application learns that nobody is there any more, as when a client goes.
+        # The application sees a disconnected client.
         cycle.disconnected = True
         cycle.message_event.set()
         self._refused = True
@@ -205,11 +205,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def _asking_for_body(cycle: RequestResponseCycle, app: ASGIApp) -> ASGIApp:
-    """Return an application whose early answer also tells a client to send the body that it holds back.
+def _with_body_requested(cycle: RequestResponseCycle, app: ASGIApp) -> ASGIApp:
+    """Return an application that asks for a held-back body before it answers early.
 
-    Java 17 waits for ever where a final answer comes instead of `100 Continue`, and Go's client sends its next request
-    where the body should be. RFC 9110 section 10.1.1 lets a server ask for a body at any time; it is read and dropped.
+    Java 17 waits forever if a final answer arrives instead of `100 Continue`, and Go's client sends its next request
+    in place of the body. RFC 9110 section 10.1.1 lets a server ask for a body at any time; we read and drop it.
     """
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
@@ -225,8 +225,8 @@ def _asking_for_body(cycle: RequestResponseCycle, app: ASGIApp) -> ASGIApp:
     return run
 
 
-def _ended_quietly(cycle: RequestResponseCycle, app: ASGIApp) -> ASGIApp:
-    """Return an application that says nothing when it is cancelled after its client has got an answer from us."""
+def _without_cancellation(cycle: RequestResponseCycle, app: ASGIApp) -> ASGIApp:
+    """Return an application whose cancellation is not reported once we have answered its client."""
 
     async def run(scope: Scope, receive: Receive, send: Send) -> None:
         try:

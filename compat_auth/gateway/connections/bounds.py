@@ -1,7 +1,7 @@
-"""How many connections a worker holds, in all and for one address, and which of them makes room for another.
+"""Limits a worker's connections, in total and per address, and closes one to make room for another.
 
-A connection makes room when the client is to blame that nothing happens on it: first one that is idle between two requests,
-then one whose request does not come in. One whose request we work on is never ended.
+It closes only connections that wait for their client: first those idle between two requests, then those whose request
+makes no progress. It never closes a connection whose request we are handling.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ logger = logging.getLogger("compat_auth.server")
 REPORT_EVERY_S = 10.0
 # A client may be about to send its next request on a connection that has just become idle.
 IDLE_S = 1.0
-# A body that comes over a bad line may pause for as long.
+# A body on a bad network may pause for this long.
 STALLED_S = 5.0
 MAX_CONNECTIONS = 16_384
 _MAX_LEAVING = 64
 
 
 class Connection(Protocol):
-    """One that can be ended to make room for another."""
+    """A connection that can be closed to make room for another."""
 
     def make_room(self) -> None:
-        """End it, with an answer where one is due."""
+        """Close it, with an answer where one is due."""
         ...
 
 
 @dataclass(slots=True)
 class _Waiting:
-    """Connections that wait for their client, with the time of its last sign; the oldest first."""
+    """Connections that wait for their client, with the time of its last activity; the oldest first."""
 
     idle: dict[Connection, float] = field(default_factory=dict[Connection, float])
     receiving: dict[Connection, float] = field(default_factory=dict[Connection, float])
 
     def oldest(self, now: float) -> Connection | None:
-        """Return the one that makes room."""
+        """Return the connection to close, or None."""
         for held, least_s in ((self.idle, IDLE_S), (self.receiving, STALLED_S)):
             for connection, since in held.items():
                 if now - since >= least_s:
@@ -52,12 +52,12 @@ class _Waiting:
         return None
 
     def forget(self, connection: Connection) -> None:
-        """Take out a connection."""
+        """Remove a connection."""
         self.idle.pop(connection, None)
         self.receiving.pop(connection, None)
 
 
-def _is_nobody(_address: str) -> bool:
+def _none_exempt(_address: str) -> bool:
     return False
 
 
@@ -65,13 +65,13 @@ class ConnectionBounds:
     """The connections of one worker.
 
     Args:
-        limit: In all.
-        per_address: For one address, or one /64 of IPv6.
-        is_exempt: Tells the addresses that stand for many clients, and have no bound of their own.
+        limit: Most connections in total.
+        per_address: Most connections for one address, or one /64 of IPv6.
+        is_exempt: Whether an address stands for many clients and has no limit of its own.
         now: A monotonic clock, in seconds.
 
     Attributes:
-        stopping: The worker takes leave of its clients.
+        stopping: The worker is closing its connections.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class ConnectionBounds:
         limit: int = MAX_CONNECTIONS,
         per_address: int = MAX_CONNECTIONS,
         *,
-        is_exempt: Callable[[str], bool] = _is_nobody,
+        is_exempt: Callable[[str], bool] = _none_exempt,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.stopping = False
@@ -95,7 +95,7 @@ class ConnectionBounds:
         self._report = _Report()
 
     def admit(self, connection: Connection, address: str) -> bool:
-        """Return whether the worker may hold one more connection, which is then counted."""
+        """Count one more connection and return True, or return False if the limits do not allow it."""
         group = network_of(address)
         if self._counts[group] >= self._per_address and not self._is_exempt(address):
             if not self._make_room(self._waiting_of[group]):
@@ -114,7 +114,7 @@ class ConnectionBounds:
         return True
 
     def leave(self, connection: Connection) -> None:
-        """Forget a connection that has ended."""
+        """Forget a closed connection."""
         self._leaving.discard(connection)
         group = self._group_of.pop(connection, None)
         if group is None:
@@ -127,7 +127,7 @@ class ConnectionBounds:
             del self._counts[group], self._waiting_of[group]
 
     def may_linger(self, connection: Connection) -> bool:
-        """Return whether a connection that was refused may stay until its client has read why."""
+        """Return whether a rejected connection may stay open until its client has read why."""
         if len(self._leaving) >= _MAX_LEAVING:
             return False
         self._leaving.add(connection)
@@ -138,7 +138,7 @@ class ConnectionBounds:
         self._note(connection, is_idle=True)
 
     def receiving(self, connection: Connection) -> None:
-        """Note that a connection waits for more of a request, of which something has just come in."""
+        """Note that a connection waits for the rest of a request and has just received some of it."""
         self._note(connection, is_idle=False)
 
     def working(self, connection: Connection) -> None:
@@ -161,14 +161,14 @@ class ConnectionBounds:
         connection = waiting.oldest(self._now())
         if connection is None:
             return False
-        # Before it ends: its last bytes may take a while, and it must not be chosen twice.
+        # Before it closes: its last bytes may take a while, and it must not be chosen twice.
         self.leave(connection)
         connection.make_room()
         return True
 
 
 class _Report:
-    """Says in the log that a bound is reached: at once, and then at most every ten seconds, with counts."""
+    """Logs that a limit is reached: at once, then at most every ten seconds, with counts."""
 
     def __init__(self) -> None:
         self._refused: Counter[str] = Counter()
@@ -177,12 +177,12 @@ class _Report:
         self._timer: asyncio.TimerHandle | None = None
 
     def refused(self, group: str, bound: str) -> None:
-        """Count a connection that was refused."""
+        """Count a rejected connection."""
         self._refused[group if group in self._refused or len(self._refused) < MAX_CONNECTIONS else "others"] += 1
         self._say_soon(bound)
 
     def ended(self, _group: str, bound: str) -> None:
-        """Count a connection that made room."""
+        """Count a connection that was closed to make room."""
         self._ended += 1
         self._say_soon(bound)
 
@@ -200,7 +200,7 @@ class _Report:
     def _say(self) -> None:
         most = f", most of them from {self._refused.most_common(1)[0][0]}" if self._refused else ""
         logger.warning(
-            "this worker holds as many connections as it may (%s): %d refused%s, %d that waited for their client ended; "
+            "this worker has reached its limit of connections (%s): %d refused%s, %d waiting for their client closed; "
             "see serve.max_connections, serve.max_connections_per_address and the limit of open files",
             self._bound, sum(self._refused.values()), most, self._ended,
         )  # fmt: skip

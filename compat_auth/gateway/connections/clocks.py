@@ -1,7 +1,7 @@
-"""Clocks of a connection: a peer that sends its body, or takes its answer, too slowly does not hold it for ever.
+"""Timeouts of a connection: a client that sends its body or reads its answer too slowly loses the connection.
 
-Both count bytes in windows of time, so that one byte a minute is no progress. A window in which we did not read, or had
-nothing to write, counts for nothing.
+Both clocks count bytes per time window, so that one byte a minute is no progress. They ignore a window in which we did
+not read, or had nothing to write.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ MIN_WINDOW_BYTES = 6000
 
 
 class BodyClock:
-    """Watches that a body comes in.
+    """Measures the progress of a request body.
 
     Args:
-        loop: Of the connection.
-        may_wait: Tells that the client waits for us now, not we for it.
-        too_slow: Called once.
+        loop: The connection's event loop.
+        may_wait: Whether the client now waits for us, not we for it.
+        too_slow: Called once, when the body is too slow.
     """
 
     def __init__(
@@ -42,17 +42,17 @@ class BodyClock:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin with a body."""
+        """Start at the beginning of a body."""
         self.stop()
         self._next_window()
 
     def received(self, size: int) -> None:
-        """Count what has come in."""
+        """Count received bytes."""
         self._received += size
         self._held_back = self._held_back or self._may_wait()
 
     def stop(self) -> None:
-        """End with the body."""
+        """Stop at the end of the body."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -71,11 +71,11 @@ class BodyClock:
 
 
 class WriteClock:
-    """Watches that what was written goes out; breaks the connection off when it does not.
+    """Measures the progress of an answer, and aborts the connection when the client does not read it.
 
     Args:
-        loop: Of the connection.
-        transport: Of the connection.
+        loop: The connection's event loop.
+        transport: The connection's transport.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop, transport: asyncio.Transport) -> None:
@@ -85,12 +85,12 @@ class WriteClock:
         self._timer: asyncio.TimerHandle | None = None
 
     def start(self) -> None:
-        """Begin, unless nothing waits for the peer."""
+        """Start, unless there is nothing left to send."""
         if self._timer is None and self._transport.get_write_buffer_size():
             self._next_window()
 
     def stop(self) -> None:
-        """End when they have gone out, or the connection has ended."""
+        """Stop, because everything is sent or the connection is closed."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -111,11 +111,11 @@ class WriteClock:
 
 
 def _unsent(transport: asyncio.Transport) -> int:
-    """Return the bytes that the peer has not confirmed."""
+    """Return how many bytes the peer has not acknowledged."""
     size = transport.get_write_buffer_size()
     connection = transport.get_extra_info("socket")
     if sys.platform == "linux" and connection is not None:
-        # The kernel holds up to some MiB, and asks for more only when a third of that is gone (tcp(7), SIOCOUTQ).
+        # The kernel buffers up to some MiB, and asks for more only when a third of that is sent (tcp(7), SIOCOUTQ).
         with suppress(OSError, ValueError):
             size += struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4)))[0]
     return size

@@ -1,6 +1,6 @@
-"""A transport that sends the head of an answer together with the first part of its body.
+"""A transport that sends the head of an answer together with the beginning of its body.
 
-uvicorn writes them one after the other, which is two system calls and two packets for every answer.
+uvicorn writes the two separately, which costs two system calls and two packets for each answer.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ _MAX_JOINED_BYTES = 64 * 1024
 
 
 class JoinedWrites:
-    """Wraps a transport; what is not about writing goes straight to it.
+    """Wraps a transport; everything except writing goes straight to it.
 
     Args:
-        transport: Of the connection.
-        loop: That it lives in.
+        transport: The connection's transport.
+        loop: The transport's event loop.
         at_close: Called when nothing more will be written.
     """
 
@@ -35,7 +35,7 @@ class JoinedWrites:
         self._head = b""
 
     def write(self, data: bytes) -> None:
-        """Send, but let a head wait for what the same turn of the event loop sends next."""
+        """Send, but hold a head back until the end of this turn of the event loop, to join it with what follows."""
         head = self._head
         if head:
             self._head = b""
@@ -51,7 +51,7 @@ class JoinedWrites:
             self._transport.write(data)
 
     def close(self) -> None:
-        """Close when all is sent."""
+        """Close when everything is sent."""
         self._flush()
         self._transport.close()
         self._at_close()

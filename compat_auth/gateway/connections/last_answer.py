@@ -1,4 +1,4 @@
-"""The answer that a connection gets from the server itself, before it ends: the application did not come to it."""
+"""The server's own answer before it closes a connection without the application."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from compat_auth.http.problem import PROBLEM_JSON, problem_body
 
 
 def last_answer(status: int, detail: str, *, retry_after_s: int | None = None) -> bytes:
-    """Return a whole answer of HTTP/1.1 with `Connection: close` (RFC 9112 section 9.6).
+    """Return a complete HTTP/1.1 answer with `Connection: close` (RFC 9112 section 9.6).
 
     Args:
         status: HTTP status.
         detail: What went wrong.
-        retry_after_s: When trying again makes sense (RFC 9110 section 10.2.3).
+        retry_after_s: Seconds until a retry makes sense (RFC 9110 section 10.2.3).
     """
     body = problem_body(status, detail=detail)
     lines = [

@@ -1,16 +1,16 @@
-"""uvicorn's HTTP/1.1 protocol, made strict: what it lets by ends here, before the gate sees a request.
+"""uvicorn's HTTP/1.1 protocol, made strict: it rejects what uvicorn accepts, before the middleware sees a request.
 
-Four things, each an attack that uvicorn with httptools is open to:
+It closes four attacks that work against uvicorn with httptools:
 
-- A request that asks for an upgrade (`h2c`, as Java's client does by default) loses its body, and the bytes of the body
-  are read as the next request: whoever chooses a body chooses a request. We read such a request as plain HTTP/1.1
-  (RFC 9110 section 7.8: a server may ignore Upgrade), also where its body is empty.
-- Trailers are appended to the header list that the application reads: a credential or a forward header could come in
-  behind the back of a proxy that has checked the headers. RFC 9110 section 6.5.1 forbids it.
-- A header, trailer or chunk extension without end fills the memory, because it is reported only when it is complete.
-- A fragment and HTTP/2.0 in the request line are cut off or ignored, and the host of the absolute form is.
+- A request that asks for an upgrade (`h2c`, as Java's client does by default) loses its body, and uvicorn reads the
+  body as the next request: an attacker who chooses a body chooses a request. We read such a request as plain HTTP/1.1
+  (RFC 9110 section 7.8: a server may ignore Upgrade), even if its body is empty.
+- uvicorn appends trailers to the header list that the application reads: a credential or a forward header could bypass
+  a proxy that has checked the headers. RFC 9110 section 6.5.1 forbids it.
+- An endless header, trailer or chunk extension fills the memory, because httptools reports it only when it is complete.
+- uvicorn cuts off or ignores a fragment, HTTP/2.0 and the host of the absolute form in the request line.
 
-A head that does not end has its time, too; what a body and an answer have is in `BoundedProtocol`.
+A head also has a timeout; those of bodies and answers are in `BoundedProtocol`.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from typing import cast
 import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
-from compat_auth.gateway.connections.body_parser import parser_of_body
+from compat_auth.gateway.connections.body_parser import body_parser
 from compat_auth.gateway.connections.bounded_protocol import BoundedProtocol
 from compat_auth.gateway.connections.last_answer import last_answer
 from compat_auth.http.headers import MAX_HEADER_BYTES, is_host
 
-# Above the gate's own limit, so that a section that is too large but ends gets its 431.
+# Above the middleware's own limit, so that a header section that is too large but complete gets its 431.
 MAX_UNPRODUCTIVE_BYTES = 4 * MAX_HEADER_BYTES
-# As long as a patient client on a bad line may need; as short as nginx's client_header_timeout is by default.
+# Long enough for a client on a bad network; nginx's client_header_timeout has the same default.
 HEADER_TIMEOUT_S = 60.0
 _VERSIONS = frozenset(("1.0", "1.1"))
-# RFC 9112 3.2.2. A client sends the path, if it is only "/".
+# RFC 9112 3.2.2: a client sends the path even if it is only "/".
 _ABSOLUTE = re.compile(rb"https?://([^/?#]*)(/.*)\Z", re.IGNORECASE | re.DOTALL)
 _DEFAULT_PORTS = {b"http": b":80", b"https": b":443"}
 
 
 class MalformedRequest(ValueError):
-    """The request line means something else to another parser; the answer is 400, and the connection ends."""
+    """Another parser may read the request line differently; the answer is 400, and the connection closes."""
 
 
 class StrictProtocol(BoundedProtocol):
@@ -51,18 +51,18 @@ class StrictProtocol(BoundedProtocol):
     _head_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Give the first request its time."""
+        """Start the timeout of the first request's head."""
         super().connection_made(transport)
         if not self._refused:
             self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the timer."""
         self._stop_head_timer()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Read what has come, or answer 400 and close."""
+        """Parse the data, or answer 400 and close."""
         if self._refused:
             return
         self._unset_keepalive_if_required()
@@ -87,27 +87,27 @@ class StrictProtocol(BoundedProtocol):
             rest = self._parse(rest)
 
     def _parse(self, data: bytes) -> bytes:
-        """Return what the parser has left over behind a request that asks for an upgrade."""
+        """Parse, and return the bytes that follow the head of a request that asks for an upgrade."""
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as pause:
             if self._framing:
-                # An empty body ends while its parser is made.
+                # An empty body ends during the creation of its parser.
                 framing, self._framing = self._framing, b""
-                self.parser = parser_of_body(self, framing)
+                self.parser = body_parser(self, framing)
             return data[cast("int", pause.args[0]) :]
         return b""
 
     def on_message_begin(self) -> None:
-        """Begin a head."""
+        """Note that a head begins."""
         self._in_head = True
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
-        """Judge the request line.
+        """Check the request line.
 
         Raises:
-            MalformedRequest: It is not `METHOD /path HTTP/1.1` (or 1.0).
+            MalformedRequest: The line is not `METHOD /path HTTP/1.1` (or 1.0).
         """
         self._in_head = False
         self._progress = True
@@ -125,17 +125,17 @@ class StrictProtocol(BoundedProtocol):
             self._framing = b"".join(b"%s: %s\r\n" % header for header in framing)
         self._has_body = bool(framing)
         super().on_headers_complete()
-        # What the application reads is complete: a trailer goes to a list that nobody reads.
+        # The application's headers are complete: trailers go to a list that nobody reads.
         self.headers = []
 
     def _take_absolute_form(self, version: str) -> None:
-        """Keep the path of `http://host/path`; the host is the one of the Host header.
+        """Keep only the path of `http://host/path`; the host must be that of the Host header.
 
-        RFC 9112 section 3.2.2 lets the target's host win. A proxy in front of us may have gone by the other one, so two
-        that differ are refused.
+        RFC 9112 section 3.2.2 gives the target's host precedence. A proxy in front of us may have used the Host header,
+        so we reject two different hosts.
 
         Raises:
-            MalformedRequest: It is no such target, or its host is not that of the Host header.
+            MalformedRequest: The target has another form, or its host differs from the Host header.
         """
         match = _ABSOLUTE.match(self.url)
         if match is None or not is_host(match[1]):
@@ -144,18 +144,18 @@ class StrictProtocol(BoundedProtocol):
         hosts = [value for name, value in self.headers if name == b"host"]
         if not hosts and version == "1.0":
             self.headers.append((b"host", authority))
-        # Without a Host header, the gate refuses what needs one.
+        # The middleware rejects a request without a Host header where it needs one.
         elif any(_without_port(host, self.url) != _without_port(authority, self.url) for host in hosts):
             raise MalformedRequest("request target: its host is not that of the Host header; send the same one")
         self.url = match[2]
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body."""
+        """Receive a piece of the body."""
         self._progress = True
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """End the request, unless httptools ends it before its body."""
+        """Note the end of the request, unless httptools reports it before the body."""
         if self._framing:
             return
         self._in_head = True
@@ -163,7 +163,7 @@ class StrictProtocol(BoundedProtocol):
         super().on_message_complete()
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Say nothing: a client may ask for an upgrade and be content without (RFC 9110 section 7.8)."""
+        """Log nothing: a client that asks for an upgrade must also work without one (RFC 9110 section 7.8)."""
 
     def _start_head_timer(self) -> None:
         self._head_timer = self.loop.call_later(HEADER_TIMEOUT_S, self._end_slow_head)
@@ -174,7 +174,7 @@ class StrictProtocol(BoundedProtocol):
         if cycle is None or cycle.response_complete:
             self.transport.abort()
         else:
-            # Some clients send a line's end after a body; the answer to it may take as long as it likes.
+            # Some clients send a line break after a body; this must not time out the answer.
             self._start_head_timer()
 
     def _stop_head_timer(self) -> None:
@@ -184,5 +184,5 @@ class StrictProtocol(BoundedProtocol):
 
 
 def _without_port(host: bytes, target: bytes) -> bytes:
-    """Return a host in lower case, without the port where it is the default one of the target's scheme."""
+    """Return a host in lower case, without the default port of the target's scheme."""
     return host.lower().removesuffix(_DEFAULT_PORTS[target.partition(b":")[0].lower()])

@@ -1,4 +1,4 @@
-"""The limit of open files: raised to what the process may have, and shared out."""
+"""Raises the limit of open files to the allowed maximum, and derives how many connections fit into it."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from compat_auth.gateway.connections.bounds import MAX_CONNECTIONS
 
 logger = logging.getLogger("compat_auth.server")
 
-# Some programs that we start close every number up to the limit one by one.
+# Some programs that we start close every file descriptor up to the limit, one by one.
 _MOST = 65_536
-# For databases, directories, log, event loop and libraries.
+# Reserved for databases, directories, log, event loop and libraries.
 _RESERVED = 128
 _LOW = 1024
 
 
 def raise_limit() -> int:
-    """Raise the soft limit of open files to the hard one, up to 65,536, and return it."""
+    """Raise the soft limit of open files to the hard limit, at most 65,536, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -27,12 +27,12 @@ def raise_limit() -> int:
         return _MOST
     if soft < _LOW:
         logger.warning(
-            "only %d files may be open, so a worker holds at most %d connections; raise the limit (systemd: LimitNOFILE)",
+            "only %d files may be open, so a worker accepts at most %d connections; raise the limit (systemd: LimitNOFILE)",
             soft, connections_within(soft),
         )  # fmt: skip
     return soft
 
 
 def connections_within(open_files: int) -> int:
-    """Return how many clients' connections fit, each with one to the upstream, and enough for everything else."""
+    """Return how many client connections fit, each with one upstream connection, after the reserve for everything else."""
     return max(2, min(MAX_CONNECTIONS, (open_files - min(_RESERVED, open_files // 3)) // 2))

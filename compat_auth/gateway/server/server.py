@@ -1,7 +1,7 @@
 """The processes of `compat-auth serve`: uvicorn with httptools and uvloop, preforked.
 
-The parent loads everything once and forks, so that a further worker costs only the memory that it writes to
-(uvicorn's own workers are spawned and load everything again).
+The parent loads everything once and forks, so that another worker costs only the memory that it writes to
+(uvicorn spawns its own workers, which load everything again).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ def bind_socket(bind: str, setting: str = "serve.bind") -> socket.socket:
 
     Args:
         bind: The address.
-        setting: Where it comes from, for messages.
+        setting: The setting that holds it, for messages.
 
     Raises:
-        ConfigError: The address is malformed, or none of this machine's.
+        ConfigError: The address is malformed, or this machine does not have it.
         AddressTaken: Another program listens there.
     """
     host, _, port = bind.rpartition(":")
@@ -46,7 +46,9 @@ def bind_socket(bind: str, setting: str = "serve.bind") -> socket.socket:
     except OSError as exc:
         listener.close()
         kind = AddressTaken if exc.errno == errno.EADDRINUSE else ConfigError
-        raise kind(f"{setting}: {bind}: {exc.strerror}; choose another address or end what holds it") from exc
+        raise kind(
+            f"{setting}: {bind}: {exc.strerror}; choose another address or stop the program that uses it"
+        ) from exc
     listener.set_inheritable(True)
     return listener
 
@@ -54,7 +56,7 @@ def bind_socket(bind: str, setting: str = "serve.bind") -> socket.socket:
 def uvicorn_config(
     app: ASGIApp | str, lifespan: Literal["on", "auto", "off"] = "on", *, bounds: ConnectionBounds | None = None
 ) -> ServerConfig:
-    """Return how we run uvicorn: it must not read forward headers, and must not log what may hold a credential."""
+    """Return our configuration of uvicorn: it reads no forward headers and logs nothing that may hold a credential."""
     config = ServerConfig(
         app,
         http=StrictProtocol,
@@ -66,7 +68,7 @@ def uvicorn_config(
         date_header=False,
         access_log=False,
         log_config=None,
-        # Longer than the 60 s for which nginx keeps a connection: we must not be the one that closes it first.
+        # Longer than nginx's keep-alive of 60 s: we must not close a connection first.
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(GRACE_S),
     )
@@ -84,10 +86,10 @@ def serve_workers(
     """Serve until SIGINT or SIGTERM and return the exit status.
 
     Args:
-        app: Made before the fork, so that what is wrong with it has ended the start, not a worker.
+        app: Built before the fork, so that an error in it stops the start and not a worker.
         listeners: Shared by all workers.
-        settings: How many there are, and their bounds.
-        is_proxy: Tells the addresses of proxies, which stand for many clients.
+        settings: The number of workers and their limits.
+        is_proxy: Whether an address is a proxy's, which stands for many clients.
     """
     open_files = raise_limit()
     limit = settings.max_connections or connections_within(open_files)

@@ -1,7 +1,7 @@
-"""The parent of the workers: forks them, replaces one that ends or hangs, and ends them all.
+"""The parent of the workers: it forks them, replaces one that exits or hangs, and stops them all.
 
-Every signal is the parent's to judge, and it tells the workers by the page that they share: a service manager or a terminal
-sends its signal to the workers, too, and they must not take it for a second one.
+Only the parent interprets signals; it tells the workers through shared memory. A service manager or a terminal sends
+its signal to the workers too, and they must not count it a second time.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ logger = logging.getLogger("compat_auth.server")
 
 _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, *UNUSED_SIGNALS)
 _LOOK_S = 0.5
-# A worker that ends at once would be forked again without end.
+# Without a pause, a worker that exits at once would be forked again without end.
 _RESPAWN_PAUSE_S = 1.0
-# The traces of all its threads take a worker that hangs no longer than this, if it can write them at all.
+# A hung worker writes the traces of all its threads within this time, if it can write them at all.
 _TRACE_S = 1.0
 _LAST_ANSWERS_S = 6.0
 
@@ -39,10 +39,10 @@ class Supervisor:
     """The parent.
 
     Args:
-        run_worker: Serves as the worker of a number, and returns the exit status.
+        run_worker: Serves as the worker with this number, and returns the exit status.
         listeners: Shared by all workers.
-        states: Of the workers, on a page that is shared.
-        drain_s: How long connections are taken after a stop was asked for.
+        states: The states of the workers, in shared memory.
+        drain_s: How long the workers still accept connections after a request to stop.
     """
 
     def __init__(
@@ -64,14 +64,14 @@ class Supervisor:
         self._caught: list[int] = []
         self._has_served = False
         self._status = 0
-        # Nothing is ever written: reading ends when the last writer, the parent, is gone.
+        # Nobody ever writes to it: reading ends when the last writer, the parent, is gone.
         self._parent_gone, self._parent_lives = os.pipe()
         self._wakes, self._wake = os.pipe()
 
     def run(self) -> int:
-        """Serve until a signal says to stop, and return the exit status."""
+        """Serve until a signal asks to stop, and return the exit status."""
         gc.collect()
-        # What exists now is shared by all workers: the collector must not touch, and so copy, its pages.
+        # All workers share the memory that exists now: the garbage collector must not touch, and so copy, its pages.
         gc.freeze()
         os.set_blocking(self._wake, False)
         os.set_blocking(self._wakes, False)
@@ -83,7 +83,7 @@ class Supervisor:
             self._fork_missing()
             self._wait()
             if time.monotonic() - looked_at > 4 * _LOOK_S:
-                # The whole replica did not run for a while: its workers could give no sign.
+                # The whole replica was suspended for a while: its workers could not report.
                 self._excuse_silence()
             looked_at = time.monotonic()
             self._replace_hung()
@@ -100,7 +100,7 @@ class Supervisor:
         self._caught.append(number)
 
     def _wait(self) -> None:
-        """Wait for a signal, or for the next look; then do what signals ask for, and bury the dead."""
+        """Wait for a signal or the next check; then obey signals, and reap workers that have exited."""
         with contextlib.suppress(InterruptedError):
             select.select([self._wakes], [], [], _LOOK_S)
         with contextlib.suppress(BlockingIOError):
@@ -111,14 +111,14 @@ class Supervisor:
                 logger.info("%s is overlooked", signal.Signals(number).name)
             elif number != signal.SIGCHLD:
                 self._stop(number)
-        self._bury()
+        self._reap()
 
     def _stop(self, number: int) -> None:
         level = self._states.stop
         if level is Stop.NOT:
             # Nobody sends new requests to a program at a terminal.
             level = Stop.SOON if number == signal.SIGINT else Stop.DRAINED
-            logger.info("stopping; the next signal ends what waits")
+            logger.info("stopping; the next signal ends pending requests")
         else:
             level = Stop.NOW
         self._states.stop = level
@@ -131,7 +131,7 @@ class Supervisor:
 
     def _fork(self, worker: int) -> None:
         self._states.beat(worker, Phase.STARTING)
-        # A signal between the fork and the child's own handlers would be taken for the parent's.
+        # A signal between the fork and the child's own handlers would run the parent's handlers.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED)
         child = os.fork()
         if child:
@@ -146,22 +146,22 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             for end in (self._parent_lives, self._wakes, self._wake):
                 os.close(end)
-            # Its own action would leave a core, with every secret in it.
+            # The default action would write a core dump, with every secret in it.
             faulthandler.register(signal.SIGQUIT, all_threads=True, chain=False)
             threading.Thread(target=self._end_with_parent, daemon=True).start()
             status = self._run_worker(worker)
         finally:
             sys.stdout.flush()
             sys.stderr.flush()
-            # A worker that still waits for a stuck backend's thread would never end.
+            # A worker that waits for the thread of a stuck backend would never exit.
             os._exit(status)
 
     def _end_with_parent(self) -> None:
         os.read(self._parent_gone, 1)
-        # A parent that was killed must not leave workers behind that hold the port.
+        # A killed parent must not leave workers behind that hold the port.
         os.kill(os.getpid(), signal.SIGTERM)
 
-    def _bury(self) -> None:
+    def _reap(self) -> None:
         while self._children:
             child, status = os.waitpid(-1, os.WNOHANG)
             if not child:
@@ -172,11 +172,11 @@ class Supervisor:
                 continue
             code = os.waitstatus_to_exitcode(status)
             if not self._has_served and self._states.phase(worker) is Phase.STARTING and code:
-                logger.error("a worker ended with status %d before it could serve", code)
+                logger.error("a worker exited with status %d before it could serve", code)
                 self._status = 1
                 self._states.stop = Stop.SOON
                 return
-            logger.error("worker %d ended with status %d; starting another", child, code)
+            logger.error("worker %d exited with status %d; starting another", child, code)
             self._states.beat(worker, Phase.STARTING)
             self._fork_at[worker] = time.monotonic() + _RESPAWN_PAUSE_S
 
@@ -192,9 +192,9 @@ class Supervisor:
                     _signal(child, signal.SIGKILL)
             elif silent_s > self._states.silence_s and self._states.phase(worker) is not Phase.STARTING:
                 logger.error(
-                    "worker %d has not responded for %.0f s: it is ended, and another one started", child, silent_s
+                    "worker %d has not responded for %.0f s: stopping it and starting another", child, silent_s
                 )
-                # It writes where its threads are, if it still can.
+                # It writes the traces of its threads, if it still can.
                 _signal(child, signal.SIGQUIT)
                 self._ending[child] = time.monotonic() + _TRACE_S
 
@@ -226,7 +226,7 @@ class Supervisor:
             self._close_listeners()
 
     def _close_listeners(self) -> None:
-        """Close them for all processes that still have them: a worker that hangs must not keep clients waiting."""
+        """Close them in all processes that still have them open: a hung worker must not keep clients waiting."""
         for listener in self._listeners:
             with contextlib.suppress(OSError):
                 listener.shutdown(socket.SHUT_RDWR)
@@ -234,7 +234,7 @@ class Supervisor:
 
 
 def _wait_for_the_loop(_number: int, _frame: FrameType | None) -> None:
-    """Do nothing: the page that is shared says what the worker has to know, once its event loop runs."""
+    """Do nothing: the worker reads the shared memory once its event loop runs."""
 
 
 def _signal(child: int, number: signal.Signals) -> None:

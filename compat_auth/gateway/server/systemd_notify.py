@@ -1,4 +1,4 @@
-"""systemd's notification protocol (sd_notify(3)): one datagram for each state, nothing where systemd did not ask."""
+"""systemd's notification protocol (sd_notify(3)): one datagram per state, and none if systemd did not ask for it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Mapping
 
 
 class SystemdNotifier:
-    """Tells the service manager how the service is.
+    """Reports the service's state to the service manager.
 
     Args:
-        environ: With `NOTIFY_SOCKET`, and `WATCHDOG_USEC` and `WATCHDOG_PID` where a watchdog waits.
-        pid: Of the process that systemd watches.
+        environ: Holds `NOTIFY_SOCKET`, and `WATCHDOG_USEC` and `WATCHDOG_PID` if systemd runs a watchdog.
+        pid: The process that systemd watches.
 
     Attributes:
-        watchdog_every_s: How often `WATCHDOG=1` is due: half of what systemd waits; None: nobody waits for it.
+        watchdog_every_s: Seconds between two `WATCHDOG=1`: half of systemd's timeout; None without a watchdog.
     """
 
     def __init__(self, environ: Mapping[str, str], *, pid: int) -> None:
@@ -30,7 +30,7 @@ class SystemdNotifier:
         return cls(os.environ, pid=os.getpid())
 
     def send(self, state: str) -> None:
-        """Send a state such as "READY=1"; a service manager that cannot be reached changes nothing."""
+        """Send a state such as "READY=1"; ignore a service manager that cannot be reached."""
         if not self._address:
             return
         # sd_notify(3): "@" stands for the NUL byte of the abstract namespace.

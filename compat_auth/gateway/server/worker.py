@@ -1,4 +1,4 @@
-"""A worker of `compat-auth serve`: uvicorn's server, which gives signs of life and loses no request when it stops."""
+"""A worker of `compat-auth serve`: uvicorn's server with a heartbeat, which loses no request when it stops."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ logger = logging.getLogger("compat_auth.server")
 
 BEAT_S = 0.5
 GRACE_S = 15.0
-"""How long requests under way have when a replica stops."""
+"""How long pending requests may take when a replica stops."""
 HANDSHAKE_S = 0.2
-"""How long a connection takes that has begun when new ones are no longer taken: a round trip."""
-# A client may have sent its next request on an idle connection, which would be reset.
+"""How long a TCP handshake may take that began before we stopped accepting: a round trip."""
+# A client may already have sent its next request on an idle connection; closing would reset it.
 IDLE_LINGER_S = 1.0
-# Another program would end with these.
+# By default, these signals end a process.
 UNUSED_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 _SO_ATTACH_FILTER = 26
@@ -36,16 +36,16 @@ _SO_ATTACH_FILTER = 26
 _DROP_SYN = ((0x30, 0, 0, 13), (0x54, 0, 0, 0x12), (0x15, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
 
 
-def stop_taking(listener: socket.socket) -> None:
-    """Let the kernel overlook whoever asks for a connection from now on; those that it has may still be accepted.
+def stop_accepting(listener: socket.socket) -> None:
+    """Make the kernel drop new connection attempts (SYN); established connections can still be accepted.
 
-    Who is overlooked asks again after a second, and is refused once the listener is closed: a proxy then goes to another
-    replica. A listener that is closed while it takes connections resets those that nobody has accepted yet, and a proxy
+    A client that was dropped retries after a second and gets an error once the listener is closed: a proxy then uses
+    another replica. Closing a listener that still accepts resets connections that nobody has accepted yet, and a proxy
     must not send a POST twice. Linux only; elsewhere it changes nothing.
     """
     if sys.platform != "linux":
         return
-    import ctypes  # noqa: PLC0415  # only a process that ends needs it
+    import ctypes  # noqa: PLC0415  # only a process that stops needs it
 
     program = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *line) for line in _DROP_SYN))
     try:
@@ -53,18 +53,18 @@ def stop_taking(listener: socket.socket) -> None:
             socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", len(_DROP_SYN), ctypes.addressof(program))
         )
     except OSError as exc:
-        logger.debug("the listener goes on until it is closed: %s", exc.strerror)
+        logger.debug("the listener accepts connections until it is closed: %s", exc.strerror)
 
 
 class WorkerServer(uvicorn.Server):
     """The server of one worker.
 
     Args:
-        config: How it runs.
-        states: Of all workers of the replica.
-        worker: Its number among them.
-        drain_s: How long connections are taken after `ready` has said that the replica stops.
-        is_alone: It has no parent.
+        config: uvicorn's configuration and our limits.
+        states: The states of all workers of the replica.
+        worker: This worker's number.
+        drain_s: How long it still accepts connections after `ready` reports that the replica stops.
+        is_alone: Whether it runs without a parent.
     """
 
     def __init__(
@@ -80,17 +80,17 @@ class WorkerServer(uvicorn.Server):
         self._lacks_files = False
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and give signs of life from then on."""
+        """Start, and send a heartbeat from then on."""
         loop = asyncio.get_running_loop()
         for number in UNUSED_SIGNALS:
-            loop.add_signal_handler(number, _overlook, number)
+            loop.add_signal_handler(number, _ignore, number)
         await super().startup(sockets)
         self.lifespan.state[REPLICA] = self._states
         self._phase = Phase.SERVING
         self._beat()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Stop; how quickly is the parent's to say, which hears every signal that a terminal or a service manager sends."""
+        """Stop; the parent, which gets the same signals, decides how quickly."""
         del sig, frame
         if self._is_alone and self.should_exit:
             self._states.stop = Stop.NOW
@@ -101,25 +101,25 @@ class WorkerServer(uvicorn.Server):
         return await super().on_tick(counter) or self._states.stop is not Stop.NOT
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take leave of every client: none that has a connection goes without an answer."""
+        """Stop after every connected client has got its answer."""
         loop = asyncio.get_running_loop()
         began = loop.time()
         self._enter(Phase.STOPPING)
         self._bounds.stopping = True
         for connection in self._connections():
-            connection.take_leave()
+            connection.announce_close()
         await self._wait(self._drain_s, unless=Stop.SOON)
         await self._close_listeners(sockets or [])
         deadline = loop.time() + GRACE_S
         while self._is_busy() and loop.time() < deadline and self._states.stop is not Stop.NOW:
             self._end_idle(stopping_since=began)
             await asyncio.sleep(0.05)
-        await self._end_what_waits()
+        await self._end_pending()
         await self.lifespan.shutdown()
 
     async def _close_listeners(self, sockets: list[socket.socket]) -> None:
         for listener in sockets:
-            stop_taking(listener)
+            stop_accepting(listener)
         await self._wait(HANDSHAKE_S, unless=Stop.NOW)
         for listener in sockets:
             await self._accept_all(listener)
@@ -130,14 +130,14 @@ class WorkerServer(uvicorn.Server):
         self._enter(Phase.CLOSED)
 
     async def _accept_all(self, listener: socket.socket) -> None:
-        """Take the connections that the kernel has accepted, however late this process is."""
+        """Accept every connection that the kernel has established, even if this process is late."""
         loop = asyncio.get_running_loop()
         listener.setblocking(False)
         while True:
             try:
                 connection, _ = listener.accept()
             except OSError:
-                # Nobody waits, or another process has closed the listener for all.
+                # No connection is left, or another process has shut the listener down.
                 return
             await loop.connect_accepted_socket(self._protocol, connection)
 
@@ -157,10 +157,10 @@ class WorkerServer(uvicorn.Server):
             if connection.is_idle and max(connection.idle_since, stopping_since) <= latest:
                 connection.make_room()
 
-    async def _end_what_waits(self) -> None:
+    async def _end_pending(self) -> None:
         waiting = self._connections()
         if waiting:
-            logger.warning("%d connections are ended: what they wait for took too long", len(waiting))
+            logger.warning("%d connections closed: their requests took too long", len(waiting))
         for connection in waiting:
             connection.end_for_stop()
         loop = asyncio.get_running_loop()
@@ -180,22 +180,22 @@ class WorkerServer(uvicorn.Server):
 
     def _beat(self) -> None:
         self._states.beat(self._worker, self._phase)
-        self._look_at_files()
+        self._check_open_files()
         asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
-    def _look_at_files(self) -> None:
-        """Say that no file can be opened: the event loop does not, and closes what it accepts."""
+    def _check_open_files(self) -> None:
+        """Log that no file can be opened: the event loop closes what it accepts then, without a message."""
         try:
             os.close(os.dup(2))
         except OSError as exc:
             if not self._lacks_files:
-                logger.error(  # noqa: TRY400  # there is nothing more to say
-                    "no connection can be accepted or made: %s; raise the limit (systemd: LimitNOFILE)", exc.strerror
+                logger.error(  # noqa: TRY400  # a traceback adds nothing
+                    "no connection can be accepted or opened: %s; raise the limit (systemd: LimitNOFILE)", exc.strerror
                 )
             self._lacks_files = True
         else:
             self._lacks_files = False
 
 
-def _overlook(number: signal.Signals) -> None:
-    logger.info("%s is overlooked", signal.Signals(number).name)
+def _ignore(number: signal.Signals) -> None:
+    logger.info("%s ignored", signal.Signals(number).name)

@@ -1,6 +1,6 @@
-"""What the processes of one replica know of each other: a page of memory that the parent shares with its workers.
+"""The states of a replica's processes, in memory that the parent shares with its workers.
 
-Times are of the monotonic clock, which is one clock for all processes of a machine.
+Times come from the monotonic clock, which all processes of a machine share.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from collections.abc import Callable
 from enum import IntEnum
 
 REPLICA = "compat_auth.replica"
-"""Key in an ASGI scope's `state`: the `WorkerStates` of the replica; missing where another server runs the application."""
+"""Key in an ASGI scope's `state`: the replica's `WorkerStates`; missing if another server runs the application."""
 
-# After so long a worker is not merely busy: `ready` says so before it is replaced.
+# A worker that is silent for longer is not merely busy: `ready` reports it before the parent replaces it.
 MAX_SILENCE_S = 5.0
 
 _SLOT = struct.Struct("=di")
@@ -24,33 +24,33 @@ _SLOT_BYTES = 16
 
 
 class Phase(IntEnum):
-    """How far a worker has come."""
+    """The phase of a worker's life."""
 
     STARTING = 0
     SERVING = 1
     STOPPING = 2
     CLOSED = 3
-    """It takes no connection any more, and serves those that it has."""
+    """The worker accepts no more connections, and serves those that it has."""
 
 
 class Stop(IntEnum):
-    """How quickly the replica ends; each is quicker than the one before."""
+    """How quickly the replica stops; each value is quicker than the one before."""
 
     NOT = 0
     DRAINED = 1
-    """First `ready` says so, and the listener closes a moment later."""
+    """First `ready` reports it, and the listener closes `drain_s` later."""
     SOON = 2
-    """The listener closes at once, and requests have their time."""
+    """The listener closes at once, and pending requests may finish."""
     NOW = 3
-    """Requests that wait are answered with 503."""
+    """Pending requests get 503."""
 
 
 class WorkerStates:
-    """The shared page; make it before the fork.
+    """The shared memory; create it before the fork.
 
     Args:
-        workers: How many there are.
-        silence_s: A worker that has not given a sign for so long does not respond.
+        workers: The number of workers.
+        silence_s: A worker without a heartbeat for this long does not respond.
         now: A clock that all processes share, in seconds.
     """
 
@@ -62,7 +62,7 @@ class WorkerStates:
 
     @property
     def stop(self) -> Stop:
-        """How quickly the replica is to end."""
+        """How quickly the replica must stop."""
         return Stop(_STOP.unpack_from(self._page)[0])
 
     @stop.setter
@@ -70,19 +70,19 @@ class WorkerStates:
         _STOP.pack_into(self._page, 0, level)
 
     def beat(self, worker: int, phase: Phase) -> None:
-        """Give the sign of a worker: its event loop turns."""
+        """Record the heartbeat of a worker: its event loop runs."""
         _SLOT.pack_into(self._page, _FIRST_SLOT + worker * _SLOT_BYTES, self._now(), phase)
 
     def phase(self, worker: int) -> Phase:
-        """Return how far a worker has come."""
+        """Return the phase of a worker."""
         return Phase(self._slot(worker)[1])
 
     def silent_for(self, worker: int) -> float:
-        """Return the seconds since a worker's last sign."""
+        """Return the seconds since a worker's last heartbeat."""
         return self._now() - self._slot(worker)[0]
 
     def hung(self) -> list[int]:
-        """Return the workers that have served, and give no sign."""
+        """Return the workers that have started and no longer send a heartbeat."""
         limit = min(self.silence_s, MAX_SILENCE_S)
         return [
             worker
@@ -91,7 +91,7 @@ class WorkerStates:
         ]
 
     def why_not_ready(self) -> str:
-        """Return why the replica should get no new requests; "" when it should."""
+        """Return why the replica should get no new requests; "" if it should get them."""
         if self.stop is not Stop.NOT:
             return "the replica is stopping"
         hung = self.hung()

@@ -18,7 +18,7 @@ from compat_auth.errors import BackendUnavailable, NoSuchUser
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Reject
 from compat_auth.scopes import parse_scope
-from compat_auth.web.login_completion import set_hand_off
+from compat_auth.web.login_completion import set_cookie_token_issuer
 from compat_auth.web.throttling import PER_CLIENT, PER_USER, LoginAttempts
 from support.security.browser import COOKIE, HOST, Browser
 from support.security.gateway import parse_answers, running_gateway, write_config
@@ -151,7 +151,7 @@ def test_a_form_without_its_cookie_is_refused(browser: Browser) -> None:
 
 
 def test_on_https_every_cookie_belongs_to_this_host_alone(browser: Browser) -> None:
-    set_hand_off(browser.app, lambda *_: Token("jwt", 2**40))
+    set_cookie_token_issuer(browser.app, lambda *_: Token("jwt", 2**40))
     form = {"token": browser.token(host="https://gateway"), "username": "alice", "password": "wonderländ"}
 
     answer = browser.open("/compat-auth/login", form, host="https://gateway")
@@ -271,7 +271,7 @@ def test_a_user_whom_the_upstream_does_not_have_gets_no_session(browser: Browser
     def refuse(*_: object) -> Token:
         raise NoSuchUser("alice is unknown to Airflow")
 
-    set_hand_off(browser.app, refuse)
+    set_cookie_token_issuer(browser.app, refuse)
 
     answer = browser.log_in()
 
@@ -322,7 +322,7 @@ def test_logout_asks_first_and_a_get_ends_nothing(browser: Browser) -> None:
 
 
 def test_logout_ends_the_session_and_takes_every_cookie(browser: Browser) -> None:
-    set_hand_off(browser.app, lambda *_: Token("jwt", 2**40))
+    set_cookie_token_issuer(browser.app, lambda *_: Token("jwt", 2**40))
     browser.log_in()
     before = browser.session()
     assert before is not None
@@ -382,7 +382,7 @@ def test_airflow_gets_its_own_cookie_only_for_a_profile_of_its_own(settings: Set
     upstream = settings.upstream.model_copy(update={"profile": "generic"})
     generic = settings.model_copy(update={"upstream": upstream})
     browser = Browser(create_flask_app(generic))
-    set_hand_off(browser.app, lambda *_: Token("jwt", 2**40))
+    set_cookie_token_issuer(browser.app, lambda *_: Token("jwt", 2**40))
 
     browser.log_in()
 
@@ -392,7 +392,7 @@ def test_airflow_gets_its_own_cookie_only_for_a_profile_of_its_own(settings: Set
 
 
 def test_airflows_cookie_ends_before_its_token(browser: Browser) -> None:
-    set_hand_off(browser.app, lambda *_: Token("jwt", 5))
+    set_cookie_token_issuer(browser.app, lambda *_: Token("jwt", 5))
 
     answer = browser.log_in()
 
@@ -405,7 +405,7 @@ def test_a_script_can_read_airflows_cookie_only_where_its_pages_must(settings: S
     """Airflow 3.0's pages take the token from the cookie; ours stays out of reach in any case."""
     upstream = settings.upstream.model_copy(update={"script_reads_cookie": is_read})
     browser = Browser(create_flask_app(settings.model_copy(update={"upstream": upstream})))
-    set_hand_off(browser.app, lambda *_: Token("jwt", 2**40))
+    set_cookie_token_issuer(browser.app, lambda *_: Token("jwt", 2**40))
 
     answer = browser.log_in()
 

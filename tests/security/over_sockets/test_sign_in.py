@@ -30,7 +30,7 @@ from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.scopes import parse_scope
 from compat_auth.sign_in import Attempt, SignIn
-from compat_auth.web.login_completion import set_hand_off
+from compat_auth.web.login_completion import set_cookie_token_issuer
 from compat_auth.web.sign_in_state import LIFETIME_S
 from compat_auth.web.site import register_pages
 from support.security.browser import Browser
@@ -540,7 +540,7 @@ def test_nobody_may_frame_or_keep_a_page_of_it(browser: Browser, issuer: StubIss
 
 
 def test_on_https_every_cookie_belongs_to_this_host_alone(browser: Browser, issuer: StubIssuer) -> None:
-    set_hand_off(browser.app, lambda *_: Token("jwt", 2**40))
+    set_cookie_token_issuer(browser.app, lambda *_: Token("jwt", 2**40))
     begun = browser.open(SIGN_IN, host="https://gateway")
     asked = dict(parse_qsl(urlsplit(begun.headers["Location"]).query))
     gives(issuer, nonce=asked["nonce"])
@@ -614,7 +614,7 @@ def test_whom_the_upstream_does_not_know_gets_no_session(browser: Browser, issue
     def refuse(*_: object) -> Token:
         raise NoSuchUser("alice is unknown to Airflow")
 
-    set_hand_off(browser.app, refuse)
+    set_cookie_token_issuer(browser.app, refuse)
 
     assert sign_in(browser, issuer).status_code == 403
     assert browser.session() is None

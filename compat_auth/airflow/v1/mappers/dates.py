@@ -23,9 +23,9 @@ def parse_date(text: str) -> datetime:
     return datetime.fromisoformat(f"{day}T{clock}.{(fraction or '').ljust(6, '0')[:6]}{offset}")
 
 
-def say_date(moment: datetime) -> str:
+def format_date(date: datetime) -> str:
     """Return a moment as 2.11 writes it: in UTC, microseconds only where there are any."""
-    return moment.astimezone(timezone.utc).isoformat()
+    return date.astimezone(timezone.utc).isoformat()
 
 
 def old_date(value: str | None) -> str | None:

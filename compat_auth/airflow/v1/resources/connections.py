@@ -55,44 +55,44 @@ def _check_extra(body: Json) -> None:
         raise bad_request("extra: Airflow 3 takes a JSON object only")
 
 
-def _post(asked: OperationRequest) -> Steps:
-    _check_id(asked.body["connection_id"])
-    _check_extra(asked.body)
-    answer = yield asked.call(asked.body)
+def _post(request: OperationRequest) -> Steps:
+    _check_id(request.body["connection_id"])
+    _check_extra(request.body)
+    answer = yield request.call(request.body)
     if answer.status == 409:
-        raise V1Problem(409, f"Connection already exist. ID: {asked.body['connection_id']}")
-    return shaped(asked, answer)
+        raise V1Problem(409, f"Connection already exist. ID: {request.body['connection_id']}")
+    return shaped(request, answer)
 
 
-def _patch(asked: OperationRequest) -> Steps:
+def _patch(request: OperationRequest) -> Steps:
     """Change the fields that the client names: 3.x wants a whole body, and changes all of it unless told otherwise."""
-    body, connection_id = asked.body, asked.named("connection_id")
+    body, connection_id = request.body, request.named("connection_id")
     if body.get("connection_id", connection_id) != connection_id:
         raise bad_request("The connection_id cannot be updated.")
     fields = [name for name in body if name != "connection_id"]
-    for name in asked.query.values("update_mask") or ():
+    for name in request.query.values("update_mask") or ():
         if name not in fields:
             raise bad_request(f"'{name}' is unknown or cannot be updated.")
-    fields = asked.query.values("update_mask") or fields
+    fields = request.query.values("update_mask") or fields
     if not fields:
         # An empty mask means every field.
-        shown = yield from fetch(asked, asked.path(_ONE))
+        shown = yield from fetch(request, request.path(_ONE))
         return json_reply(CONNECTION(shown))
     if "extra" in fields:
         _check_extra(body)
     whole = {"conn_type": _ANY_TYPE, **body, "connection_id": connection_id}
-    answer = yield asked.call(whole, [("update_mask", name) for name in fields])
-    return shaped(asked, answer)
+    answer = yield request.call(whole, [("update_mask", name) for name in fields])
+    return shaped(request, answer)
 
 
-def _test(asked: OperationRequest) -> Steps:
+def _test(request: OperationRequest) -> Steps:
     # 3.x fills in the secrets of a connection that has this id already; 2.x tests what it is given.
-    body = {**asked.body, "connection_id": f"test_{secrets.token_hex(8)}"}
-    answer = yield asked.call(body)
+    body = {**request.body, "connection_id": f"test_{secrets.token_hex(8)}"}
+    answer = yield request.call(body)
     if answer.status == 403 and b"disabled" in answer.body:
         return Reply(403, _DISABLED, "text/html; charset=utf-8")
-    require(asked, answer)
-    return shaped(asked, answer)
+    require(request, answer)
+    return shaped(request, answer)
 
 
 OPERATIONS = (

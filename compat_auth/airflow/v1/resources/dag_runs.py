@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from http import HTTPStatus
 
 from compat_auth.airflow.v1.mappers.datasets import DATASET_EVENT
-from compat_auth.airflow.v1.mappers.dates import parse_date, say_date
+from compat_auth.airflow.v1.mappers.dates import format_date, parse_date
 from compat_auth.airflow.v1.mappers.runs import DAG_RUN, REFERENCE, execution_date
 from compat_auth.airflow.v1.messages import Answer, Call, Json, Steps, json_reply
 from compat_auth.airflow.v1.operation import (
@@ -74,31 +74,31 @@ _BATCH = Form(
 )
 
 
-def _check_fields(asked: OperationRequest) -> None:
-    for name in asked.query.values("fields") or ():
+def _check_fields(request: OperationRequest) -> None:
+    for name in request.query.values("fields") or ():
         if name not in DAG_RUN.fields:
             title = (
                 "DAGRunCollectionSchema error"
-                if isinstance(asked.operation.shape, Collection)
+                if isinstance(request.operation.shape, Collection)
                 else "DAGRunSchema error"
             )
             raise bad_request(f"{name} not in DAGRunSchema", title)
 
 
-def _show(asked: OperationRequest) -> Steps:
-    _check_fields(asked)
-    return (yield from forward(asked))
+def _show(request: OperationRequest) -> Steps:
+    _check_fields(request)
+    return (yield from forward(request))
 
 
-def _trigger(asked: OperationRequest) -> Steps:
+def _trigger(request: OperationRequest) -> Steps:
     """Trigger a run with all that 2.x decides itself: date, id, and not before its date."""
-    given, now = asked.body, asked.moment
-    moment = _logical_date(given, now)
-    run_id = given["dag_run_id"] if "dag_run_id" in given else f"manual__{say_date(moment)}"
+    given, now = request.body, request.now
+    logical_date = _logical_date(given, now)
+    run_id = given["dag_run_id"] if "dag_run_id" in given else f"manual__{format_date(logical_date)}"
     if run_id is None:
         raise bad_request("{'dag_run_id': ['Field may not be null.']}")
-    body: Json = {"logical_date": say_date(moment), "dag_run_id": run_id}
-    if moment > now:
+    body: Json = {"logical_date": format_date(logical_date), "dag_run_id": run_id}
+    if logical_date > now:
         # 3.x starts it at once unless told otherwise.
         body["run_after"] = body["logical_date"]
     start, end = given.get("data_interval_start"), given.get("data_interval_end")
@@ -111,15 +111,15 @@ def _trigger(asked: OperationRequest) -> Steps:
     # An absent conf is no conf; 3.x fails on a null.
     body.update({name: given[name] for name in ("conf", "note") if given.get(name) is not None})
     # Whoever names neither date nor id gets others the next time, and so a second run.
-    is_named = "dag_run_id" in given or moment is not now
-    answer = yield replace(asked.call(body), does=f"start run {run_id!r}", repeatable=is_named)
+    is_named = "dag_run_id" in given or logical_date is not now
+    answer = yield replace(request.call(body), does=f"start run {run_id!r}", repeatable=is_named)
     if answer.status == 409:
-        raise (yield from _conflict(asked, run_id, moment))
+        raise (yield from _conflict(request, run_id, logical_date))
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not is_named:
         # Nobody else knows this id: a run that has it was started by this request.
-        there = yield Call("GET", asked.path(_RUN, dag_run_id=run_id))
+        there = yield Call("GET", request.path(_RUN, dag_run_id=run_id))
         answer = there if there.is_success else answer
-    return shaped(asked, answer)
+    return shaped(request, answer)
 
 
 def _logical_date(given: Json, now: datetime) -> datetime:
@@ -135,18 +135,18 @@ def _logical_date(given: Json, now: datetime) -> datetime:
     return parse_date(text)
 
 
-def _conflict(asked: OperationRequest, run_id: str, moment: datetime) -> Generator[Call, Answer, V1Problem]:
+def _conflict(request: OperationRequest, run_id: str, logical_date: datetime) -> Generator[Call, Answer, V1Problem]:
     """Return 2.11's sentence: is it the date, or the id, that exists?"""
-    dag_id = asked.named("dag_id")
-    date = moment.astimezone(timezone.utc)
-    there = yield Call("GET", asked.path(_RUN, dag_run_id=run_id))
-    by_id = there.is_success and execution_date(there.json()) != say_date(moment)
+    dag_id = request.named("dag_id")
+    date = logical_date.astimezone(timezone.utc)
+    there = yield Call("GET", request.path(_RUN, dag_run_id=run_id))
+    by_id = there.is_success and execution_date(there.json()) != format_date(logical_date)
     what = f"DAGRun ID: '{run_id}'" if by_id else f"DAGRun logical date: '{date.isoformat(sep=' ')}'"
     return V1Problem(409, f"DAGRun with DAG ID: '{dag_id}' and {what} already exists")
 
 
-def _batch(asked: OperationRequest) -> Steps:
-    given = dict(asked.body)
+def _batch(request: OperationRequest) -> Steps:
+    given = dict(request.body)
     body: Json = {
         "page_offset": given.pop("page_offset", 0),
         "page_limit": given.pop("page_limit", 100),
@@ -167,48 +167,48 @@ def _batch(asked: OperationRequest) -> Steps:
     if given.get("dag_ids") == []:
         del given["dag_ids"]
     body.update({name.replace("execution_date", "logical_date"): value for name, value in given.items()})
-    return (yield from forward(asked, body))
+    return (yield from forward(request, body))
 
 
-def _set_state(asked: OperationRequest) -> Steps:
-    if "state" not in asked.body:
+def _set_state(request: OperationRequest) -> Steps:
+    if "state" not in request.body:
         raise bad_request("{'state': ['Missing data for required field.']}")
-    return (yield from forward(asked, asked.body, [("update_mask", "state")]))
+    return (yield from forward(request, request.body, [("update_mask", "state")]))
 
 
-def _set_note(asked: OperationRequest) -> Steps:
-    if "note" not in asked.body:
+def _set_note(request: OperationRequest) -> Steps:
+    if "note" not in request.body:
         raise bad_request("{'note': ['Missing data for required field.']}")
-    return (yield from forward(asked, asked.body, [("update_mask", "note")]))
+    return (yield from forward(request, request.body, [("update_mask", "note")]))
 
 
-def _clear(asked: OperationRequest) -> Steps:
-    dry_run = asked.body.get("dry_run", True)
-    answer = yield replace(asked.call({"dry_run": dry_run, "only_failed": False}), does="clear the run")
-    require(asked, answer)
+def _clear(request: OperationRequest) -> Steps:
+    dry_run = request.body.get("dry_run", True)
+    answer = yield replace(request.call({"dry_run": dry_run, "only_failed": False}), does="clear the run")
+    require(request, answer)
     found = answer.json()
     if not dry_run:
         return json_reply(DAG_RUN(found))
     references = found["task_instances"]
     if any("dag_run_id" not in reference for reference in references):
         # Tasks that a later version of the DAG has brought: 3.1 names them only.
-        run = yield from fetch(asked, asked.path(_RUN))
+        run = yield from fetch(request, request.path(_RUN))
         identity = {name: run.get(name) for name in ("dag_id", "dag_run_id", "logical_date", "run_after")}
         references = [{**identity, **reference} for reference in references]
     return json_reply({"task_instances": [REFERENCE(reference) for reference in references]})
 
 
-def _delete(asked: OperationRequest) -> Steps:
+def _delete(request: OperationRequest) -> Steps:
     """Delete a run; one that still runs is ended first, as 2.x deletes it and 3.x does not."""
-    delete = replace(asked.call(), does="delete the run")
+    delete = replace(request.call(), does="delete the run")
     answer = yield delete
     if answer.status == 409:
         mask = (("update_mask", "state"),)
         does = "set the run's state to failed"
-        ended = yield Call("PATCH", asked.path(_RUN), mask, {"state": "failed"}, does=does)
-        require(asked, ended)
+        ended = yield Call("PATCH", request.path(_RUN), mask, {"state": "failed"}, does=does)
+        require(request, ended)
         answer = yield delete
-    return shaped(asked, answer)
+    return shaped(request, answer)
 
 
 OPERATIONS = (

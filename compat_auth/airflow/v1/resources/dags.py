@@ -35,9 +35,9 @@ _PATCH = Form(
 _RUN_STATES = ("queued", "running", "success", "failed")
 
 
-def _check_fields(asked: OperationRequest) -> None:
-    fields = asked.query.values("fields")
-    shape = asked.operation.shape
+def _check_fields(request: OperationRequest) -> None:
+    fields = request.query.values("fields")
+    shape = request.operation.shape
     mapper = shape.mapper if isinstance(shape, Collection) else shape
     unknown = [name for name in fields or () if mapper is not None and name not in mapper.fields]
     if unknown:
@@ -46,33 +46,33 @@ def _check_fields(asked: OperationRequest) -> None:
         raise bad_request(f"Invalid fields for <{name}(many=False)>: OrderedSet({unknown}).", title)
 
 
-def _show(asked: OperationRequest) -> Steps:
-    _check_fields(asked)
-    return (yield from forward(asked))
+def _show(request: OperationRequest) -> Steps:
+    _check_fields(request)
+    return (yield from forward(request))
 
 
-def _paused(asked: OperationRequest) -> Json:
-    mask = asked.query.values("update_mask")
+def _paused(request: OperationRequest) -> Json:
+    mask = request.query.values("update_mask")
     if mask and mask != ["is_paused"]:
         raise bad_request("Only `is_paused` field can be updated through the REST API")
-    if asked.body.get("is_paused") is None:
+    if request.body.get("is_paused") is None:
         raise bad_request("{'is_paused': ['Missing data for required field.']}")
-    return {"is_paused": asked.body["is_paused"]}
+    return {"is_paused": request.body["is_paused"]}
 
 
-def _patch(asked: OperationRequest) -> Steps:
-    return (yield from forward(asked, _paused(asked), [("update_mask", "is_paused")]))
+def _patch(request: OperationRequest) -> Steps:
+    return (yield from forward(request, _paused(request), [("update_mask", "is_paused")]))
 
 
-def _patch_all(asked: OperationRequest) -> Steps:
-    return (yield from forward(asked, _paused(asked), [*asked.query.sent, ("update_mask", "is_paused")]))
+def _patch_all(request: OperationRequest) -> Steps:
+    return (yield from forward(request, _paused(request), [*request.query.sent, ("update_mask", "is_paused")]))
 
 
-def _tasks(asked: OperationRequest) -> Steps:
-    wanted = asked.query.value("order_by") or "task_id"
+def _tasks(request: OperationRequest) -> Steps:
+    wanted = request.query.value("order_by") or "task_id"
     name = wanted.lstrip("-")
-    answer = yield asked.call()
-    require(asked, answer)
+    answer = yield request.call()
+    require(request, answer)
     tasks = [TASK(task) for task in answer.json()["tasks"]]
     if name not in TASK.fields:
         raise bad_request(f"'SerializedBaseOperator' object has no attribute {name!r}")
@@ -84,25 +84,25 @@ def _tasks(asked: OperationRequest) -> Steps:
     return json_reply({"tasks": tasks, "total_entries": len(tasks)})
 
 
-def _task(asked: OperationRequest) -> Steps:
-    answer = yield asked.call()
+def _task(request: OperationRequest) -> Steps:
+    answer = yield request.call()
     if answer.status == 404:
-        dag = yield Call("GET", asked.path(_DAG))
+        dag = yield Call("GET", request.path(_DAG))
         raise not_found("DAG not found" if dag.status == 404 else "Task not found")
-    return shaped(asked, answer)
+    return shaped(request, answer)
 
 
-def _stats(asked: OperationRequest) -> Steps:
-    wanted = list(dict.fromkeys(filter(None, (asked.query.value("dag_ids") or "").split(","))))
+def _stats(request: OperationRequest) -> Steps:
+    wanted = list(dict.fromkeys(filter(None, (request.query.value("dag_ids") or "").split(","))))
     if not wanted:
         return json_reply({"dags": [], "total_entries": 0})
     answer = yield Call("GET", f"{V2}/dagStats", tuple(("dag_ids", dag_id) for dag_id in wanted))
-    require(asked, answer)
+    require(request, answer)
     found = {row["dag_id"]: row["stats"] for row in answer.json()["dags"]}
     for dag_id in wanted:
         if dag_id not in found:
             # 3.x leaves out a DAG that has never run.
-            known = yield Call("GET", asked.path(_DAG, dag_id=dag_id))
+            known = yield Call("GET", request.path(_DAG, dag_id=dag_id))
             if known.is_success:
                 found[dag_id] = []
     rows: list[Json] = []
@@ -114,44 +114,44 @@ def _stats(asked: OperationRequest) -> Steps:
     return json_reply({"dags": rows, "total_entries": len(rows)})
 
 
-def _source(asked: OperationRequest) -> Steps:
-    kind = accepted(asked.accept, (TEXT, "application/json"))
-    dag_id = unpack(DAG_FILE, asked.named("file_token"))
+def _source(request: OperationRequest) -> Steps:
+    kind = accepted(request.accept, (TEXT, "application/json"))
+    dag_id = unpack(DAG_FILE, request.named("file_token"))
     if dag_id is None:
-        raise missing(asked)
-    answer = yield Call("GET", asked.path(f"{V2}/dagSources/{{dag_id}}", dag_id=dag_id))
-    require(asked, answer)
+        raise missing(request)
+    answer = yield Call("GET", request.path(f"{V2}/dagSources/{{dag_id}}", dag_id=dag_id))
+    require(request, answer)
     content = answer.json().get("content") or ""
     if kind is None:
         return Reply(406, b"Not Allowed Accept Header", "text/html; charset=utf-8")
     return text_reply(content) if kind == TEXT else json_reply({"content": content})
 
 
-def _reparse(asked: OperationRequest) -> Steps:
-    dag_id = unpack(DAG_FILE, asked.named("file_token"))
+def _reparse(request: OperationRequest) -> Steps:
+    dag_id = unpack(DAG_FILE, request.named("file_token"))
     if dag_id is None:
-        raise missing(asked)
-    dag = yield from fetch(asked, asked.path(_DAG, dag_id=dag_id))
-    answer = yield Call("PUT", asked.path(f"{V2}/parseDagFile/{{file_token}}", file_token=dag["file_token"]))
+        raise missing(request)
+    dag = yield from fetch(request, request.path(_DAG, dag_id=dag_id))
+    answer = yield Call("PUT", request.path(f"{V2}/parseDagFile/{{file_token}}", file_token=dag["file_token"]))
     if answer.status == 409:
         return Reply(201, b"Duplicate request", "text/html; charset=utf-8")
-    require(asked, answer)
+    require(request, answer)
     return Reply(201, b"", "text/html; charset=utf-8")
 
 
-def _warnings(asked: OperationRequest) -> Steps:
-    answer = yield asked.call()
-    if answer.status == 422 and asked.query.value("warning_type") is not None:
+def _warnings(request: OperationRequest) -> Steps:
+    answer = yield request.call()
+    if answer.status == 422 and request.query.value("warning_type") is not None:
         # A kind that the upstream does not know: nothing is of that kind.
         return json_reply({"dag_warnings": [], "total_entries": 0})
-    return shaped(asked, answer)
+    return shaped(request, answer)
 
 
-def _delete(asked: OperationRequest) -> Steps:
-    answer = yield asked.call()
+def _delete(request: OperationRequest) -> Steps:
+    answer = yield request.call()
     if answer.status == 409:
-        raise V1Problem(409, f"Task instances of dag with id: '{asked.named('dag_id')}' are still running")
-    return shaped(asked, answer)
+        raise V1Problem(409, f"Task instances of dag with id: '{request.named('dag_id')}' are still running")
+    return shaped(request, answer)
 
 
 OPERATIONS = (

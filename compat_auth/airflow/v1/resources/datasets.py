@@ -33,33 +33,33 @@ _MISSING_OF_DAG = (_NO_EVENT, "Queue event with dag_id: `{dag_id}` was not found
 _MISSING_OF_BOTH = (_NO_EVENT, "Queue event with dag_id: `{dag_id}` and dataset uri: `{uri}` was not found")
 
 
-def _assets_of(asked: OperationRequest, uri: str) -> Generator[Call, Answer, list[Json]]:
+def _assets_of(request: OperationRequest, uri: str) -> Generator[Call, Answer, list[Json]]:
     """Return the assets of a URI, lowest number first: in 3.x several may share one."""
     # "_" and "%" in the pattern match more than themselves, and the rest is compared here.
     pattern = [("uri_pattern", uri), ("only_active", "false"), ("order_by", "id")]
     found, _, answer = yield from pages(_ALL, pattern, "assets")
-    require(asked, answer)
+    require(request, answer)
     return [asset for asset in found if asset["uri"] == uri]
 
 
-def _show(asked: OperationRequest) -> Steps:
-    assets = yield from _assets_of(asked, asked.named("uri"))
+def _show(request: OperationRequest) -> Steps:
+    assets = yield from _assets_of(request, request.named("uri"))
     if not assets:
-        raise missing(asked)
+        raise missing(request)
     return json_reply(DATASET(assets[0]))
 
 
-def _post_event(asked: OperationRequest) -> Steps:
-    uri = asked.body["dataset_uri"]
-    if asked.body.get("extra", "") is None:
+def _post_event(request: OperationRequest) -> Steps:
+    uri = request.body["dataset_uri"]
+    if request.body.get("extra", "") is None:
         raise bad_request("{'extra': ['Field may not be null.']}")
-    assets = yield from _assets_of(asked, uri)
+    assets = yield from _assets_of(request, uri)
     if not assets:
         raise not_found("Dataset not found", f"Dataset with uri: '{uri}' not found")
-    event = asked.call({"asset_id": assets[0]["id"], "extra": asked.body.get("extra") or {}})
+    event = request.call({"asset_id": assets[0]["id"], "extra": request.body.get("extra") or {}})
     does = f"record an event of dataset {assets[0]['id']}"
     answer = yield replace(event, does=does, repeatable=False)
-    return shaped(asked, answer)
+    return shaped(request, answer)
 
 
 def _once(events: list[Json]) -> list[Json]:
@@ -72,53 +72,53 @@ def _once(events: list[Json]) -> list[Json]:
     return [*oldest.values()]
 
 
-def _queued(asked: OperationRequest) -> Steps:
+def _queued(request: OperationRequest) -> Steps:
     """List what waits for a DAG: 3.x names assets by number."""
-    answer = yield asked.call()
-    require(asked, answer)
+    answer = yield request.call()
+    require(request, answer)
     events: list[Json] = answer.json()["queued_events"]
     if not events:
-        raise missing(asked)
+        raise missing(request)
     uris: dict[int, str] = {}
     for event in events:
         number = event["asset_id"]
         if number not in uris:
-            asset = yield Call("GET", asked.path(_ONE, asset_id=str(number)))
-            require(asked, asset)
+            asset = yield Call("GET", request.path(_ONE, asset_id=str(number)))
+            require(request, asset)
             uris[number] = asset.json()["uri"]
     named = [{**event, "uri": uris[event["asset_id"]]} for event in events]
     return json_reply(_QUEUED.document({"queued_events": _once(named)}))
 
 
-def _queued_of_uri(asked: OperationRequest) -> Steps:
+def _queued_of_uri(request: OperationRequest) -> Steps:
     events: list[Json] = []
-    uri = asked.named("uri")
-    for asset in (yield from _assets_of(asked, uri)):
-        answer = yield asked.call_of(asset_id=str(asset["id"]))
+    uri = request.named("uri")
+    for asset in (yield from _assets_of(request, uri)):
+        answer = yield request.call_of(asset_id=str(asset["id"]))
         if answer.status == 404:
             continue
-        require(asked, answer)
+        require(request, answer)
         found = answer.json()
         events.extend({**event, "uri": uri} for event in found.get("queued_events", [found]))
     events = _once(events)
     if not events:
-        raise missing(asked)
-    if "dag_id" in asked.segments:
+        raise missing(request)
+    if "dag_id" in request.segments:
         return json_reply(QUEUED_EVENT(events[0]))
     return json_reply(_QUEUED.document({"queued_events": events}))
 
 
-def _delete_of_uri(asked: OperationRequest) -> Steps:
-    uri, done = asked.named("uri"), 0
-    for asset in (yield from _assets_of(asked, uri)):
-        delete = asked.call_of(asset_id=str(asset["id"]))
+def _delete_of_uri(request: OperationRequest) -> Steps:
+    uri, done = request.named("uri"), 0
+    for asset in (yield from _assets_of(request, uri)):
+        delete = request.call_of(asset_id=str(asset["id"]))
         answer = yield replace(delete, does=f"delete the events queued for asset {asset['id']}")
         if answer.status == 404:
             continue
-        require(asked, answer)
+        require(request, answer)
         done += 1
     if not done:
-        raise missing(asked)
+        raise missing(request)
     return NO_CONTENT
 
 
@@ -135,7 +135,7 @@ OPERATIONS = (
             listed("dag_ids"),
         ),
         shape=Collection(DATASET, "datasets", "assets"),
-        code=lambda asked: forward(asked, query=[*asked.query.sent, ("only_active", "false")]),
+        code=lambda request: forward(request, query=[*request.query.sent, ("only_active", "false")]),
     ),
     Operation(
         name="get_dataset",

@@ -46,44 +46,44 @@ _USER_ORDERS = {
     "email": "email",
     "is_active": "active",
 }
-_WHO = ("first_name", "last_name", "username", "email")
+_NAMES = ("first_name", "last_name", "username", "email")
 _ROLE_MISSING = ("Role not found", "Role with name '{role_name}' was not found")
 _USER_MISSING = ("User not found", "The User with username `{username}` was not found")
 
 
-def _delete(asked: OperationRequest) -> Steps:
-    answer = yield asked.call()
-    require(asked, answer)
+def _delete(request: OperationRequest) -> Steps:
+    answer = yield request.call()
+    require(request, answer)
     return Reply(204, b"", JSON)
 
 
-def _masked(asked: OperationRequest) -> Steps:
-    mask = asked.query.values("update_mask")
+def _masked(request: OperationRequest) -> Steps:
+    mask = request.query.values("update_mask")
     # FAB takes one text with commas.
-    return (yield from forward(asked, asked.body, [("update_mask", ",".join(mask))] if mask else []))
+    return (yield from forward(request, request.body, [("update_mask", ",".join(mask))] if mask else []))
 
 
-def _permissions(asked: OperationRequest) -> Steps:
+def _permissions(request: OperationRequest) -> Steps:
     """List the distinct actions: FAB 3 lists each with every resource, FAB 2 as 2.x does."""
     found, _, answer = yield from pages(f"{_FAB}/permissions", [], "actions")
-    require(asked, answer)
+    require(request, answer)
     names: dict[str, None] = {}
     for permission in found:
         action: Json = permission.get("action", permission)
         names[action["name"]] = None
     listed = [{"name": name} for name in names]
-    offset, limit = asked.query.number("offset", 0), asked.query.number("limit", 100)
+    offset, limit = request.query.number("offset", 0), request.query.number("limit", 100)
     return json_reply({"actions": listed[offset : offset + limit], "total_entries": len(listed)})
 
 
-def _ordered(asked: OperationRequest) -> Steps:
+def _ordered(request: OperationRequest) -> Steps:
     """List in ascending order: 2.x refuses any other."""
-    wanted = asked.query.value("order_by")
-    allowed = _ROLE_ORDERS if asked.operation.name == "get_roles" else _USER_ORDERS
+    wanted = request.query.value("order_by")
+    allowed = _ROLE_ORDERS if request.operation.name == "get_roles" else _USER_ORDERS
     if wanted is not None and wanted not in allowed:
         raise bad_request(f"Ordering with '{wanted}' is disallowed or the attribute does not exist on the model")
-    query = asked.query.sent if wanted is None else [*asked.query.sent, ("order_by", allowed[wanted])]
-    return (yield from forward(asked, query=query))
+    query = request.query.sent if wanted is None else [*request.query.sent, ("order_by", allowed[wanted])]
+    return (yield from forward(request, query=query))
 
 
 OPERATIONS = (
@@ -160,7 +160,7 @@ OPERATIONS = (
         method="POST",
         path="/users",
         to=f"POST {_FAB}/users",
-        form=Form(_USER_FIELDS, _WHO),
+        form=Form(_USER_FIELDS, _NAMES),
         shape=_USER,
         fab=True,
     ),
@@ -179,7 +179,7 @@ OPERATIONS = (
         path="/users/{username}",
         to=f"PATCH {_FAB}/users/{{username}}",
         query=(MASK,),
-        form=Form(_USER_FIELDS, _WHO),
+        form=Form(_USER_FIELDS, _NAMES),
         shape=_USER,
         code=_masked,
         fab=True,

@@ -35,42 +35,42 @@ _END = ""
 _NOT_STREAMED = frozenset((406, 415, 422))
 
 
-def _log(asked: OperationRequest) -> Steps:
-    map_index = asked.query.value("map_index") or "-1"
+def _log(request: OperationRequest) -> Steps:
+    map_index = request.query.value("map_index") or "-1"
     # 2.x tells where the task ran, and knows a task instance by more than its tries.
-    instance = yield from fetch(asked, asked.path(f"{_ONE}/{{map_index}}", map_index=map_index))
+    instance = yield from fetch(request, request.path(f"{_ONE}/{{map_index}}", map_index=map_index))
     host = instance.get("hostname") or ""
-    given = asked.query.value("token")
+    given = request.query.value("token")
     token = unpack(_TOKEN, given) if given else None
     if given and token is None:
         raise V1Problem(400, title="Bad Signature. Please use only the tokens provided by the API.")
     query = [("map_index", map_index), *([("token", token)] if token else [])]
     # Nothing and anything mean text; what neither fits gets JSON.
-    as_text = accepted(asked.accept, (TEXT, JSON)) == TEXT
-    if asked.named("task_try_number").strip("0") == "":
-        refusal = "Error fetching the logs. Try number 0 is invalid."
-        return text_reply(f"default_host\n{refusal}\n") if as_text else _chunk("default_host", refusal, _END)
+    as_text = accepted(request.accept, (TEXT, JSON)) == TEXT
+    if request.named("task_try_number").strip("0") == "":
+        error_text = "Error fetching the logs. Try number 0 is invalid."
+        return text_reply(f"default_host\n{error_text}\n") if as_text else _chunk("default_host", error_text, _END)
     if as_text:
-        return (yield from _as_text(asked, host, query))
+        return (yield from _as_text(request, host, query))
     if token == _END and given:
         return _chunk(host, "", _END)
-    full = asked.query.is_true("full_content")
-    answer = yield Call("GET", asked.path(_LOG), (*query, ("full_content", "true" if full else "false")))
+    full = request.query.is_true("full_content")
+    answer = yield Call("GET", request.path(_LOG), (*query, ("full_content", "true" if full else "false")))
     if answer.status == 404:
-        return _chunk(host, _no_such_try(asked), _END)
-    require(asked, answer)
+        return _chunk(host, _no_such_try(request), _END)
+    require(request, answer)
     found = answer.json()
     return _chunk(host, _content(answer), found.get("continuation_token") or _END)
 
 
-def _as_text(asked: OperationRequest, host: str, query: list[tuple[str, str]]) -> Steps:
+def _as_text(request: OperationRequest, host: str, query: list[tuple[str, str]]) -> Steps:
     whole = (*query, ("full_content", "true"))
-    answer = yield Call("GET", asked.path(_LOG), whole, accept=_NDJSON, rewriter=LogRewriter(host))
+    answer = yield Call("GET", request.path(_LOG), whole, accept=_NDJSON, rewriter=LogRewriter(host))
     if answer.status in _NOT_STREAMED:
-        answer = yield Call("GET", asked.path(_LOG), whole)
+        answer = yield Call("GET", request.path(_LOG), whole)
     if answer.status == 404:
-        return text_reply(f"{host}\n{_no_such_try(asked)}\n")
-    require(asked, answer)
+        return text_reply(f"{host}\n{_no_such_try(request)}\n")
+    require(request, answer)
     return text_reply(f"{host}\n{_content(answer)}\n")
 
 
@@ -85,8 +85,8 @@ def _chunk(host: str, content: str, token: str) -> Reply:
     return json_reply({"content": repr([(host, content)]), "continuation_token": pack(_TOKEN, token)})
 
 
-def _no_such_try(asked: OperationRequest) -> str:
-    return f"*** Could not read the log: try {asked.named('task_try_number')} of the task is not known"
+def _no_such_try(request: OperationRequest) -> str:
+    return f"*** Could not read the log: try {request.named('task_try_number')} of the task is not known"
 
 
 OPERATIONS = (
@@ -186,14 +186,14 @@ def _event(line: bytes) -> Any:
 
 
 def _stamp(value: object) -> str:
-    """Return a moment as 2.x's formatter writes it: milliseconds, and a zone without a colon."""
+    """Return a date as 2.x's formatter writes it: milliseconds, and a zone without a colon."""
     text = _text(value)
     try:
-        moment = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
+        date = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)
     except ValueError:
         return text
-    zone = moment.strftime("%z") or "+0000"
-    return f"{moment.strftime('%Y-%m-%dT%H:%M:%S')}.{moment.microsecond // 1000:03d}{zone}"
+    zone = date.strftime("%z") or "+0000"
+    return f"{date.strftime('%Y-%m-%dT%H:%M:%S')}.{date.microsecond // 1000:03d}{zone}"
 
 
 def _traceback(detail: Json) -> str:

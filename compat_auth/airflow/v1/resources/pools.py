@@ -32,30 +32,30 @@ def _require_fields(body: Json) -> None:
         raise bad_request(f"Missing required property(ies): {missing}")
 
 
-def _list(asked: OperationRequest) -> Steps:
-    wanted = asked.query.value("order_by") or "id"
+def _list(request: OperationRequest) -> Steps:
+    wanted = request.query.value("order_by") or "id"
     if wanted.lstrip("-") != "slots":
-        return shaped(asked, (yield asked.call(query=[*asked.query.sent, ("order_by", wanted)])))
+        return shaped(request, (yield request.call(query=[*request.query.sent, ("order_by", wanted)])))
     # 3.x does not order by it, and pools are few.
     found, total, answer = yield from pages(_ALL, [], "pools")
-    require(asked, answer)
+    require(request, answer)
     found.sort(key=lambda pool: int(pool["slots"]), reverse=wanted.startswith("-"))
-    offset, limit = asked.query.number("offset", 0), asked.query.number("limit", 100)
+    offset, limit = request.query.number("offset", 0), request.query.number("limit", 100)
     return json_reply({"pools": [POOL(pool) for pool in found[offset : offset + limit]], "total_entries": total})
 
 
-def _post(asked: OperationRequest) -> Steps:
-    _require_fields(asked.body)
-    answer = yield asked.call(asked.body)
+def _post(request: OperationRequest) -> Steps:
+    _require_fields(request.body)
+    answer = yield request.call(request.body)
     if answer.status == 409:
-        raise V1Problem(409, f"Pool: {asked.body['name']} already exists")
-    return shaped(asked, answer)
+        raise V1Problem(409, f"Pool: {request.body['name']} already exists")
+    return shaped(request, answer)
 
 
-def _patch(asked: OperationRequest) -> Steps:
+def _patch(request: OperationRequest) -> Steps:
     """Change the fields that the client names: 3.x wants every one in the body, whatever the mask says."""
-    name, body = asked.named("pool_name"), asked.body
-    mask = asked.query.values("update_mask")
+    name, body = request.named("pool_name"), request.body
+    mask = request.query.values("update_mask")
     if name == _DEFAULT and body.get("name") != _DEFAULT and not (mask and set(mask) <= {"slots", "include_deferred"}):
         raise bad_request("Default Pool's name can't be modified")
     if mask:
@@ -73,20 +73,20 @@ def _patch(asked: OperationRequest) -> Steps:
         raise bad_request("Airflow 3 does not rename a pool: create another and delete this one")
     fields = [field for field in fields if field != "name"]
     if not fields:
-        return shaped(asked, (yield Call("GET", asked.path(_ONE))))
+        return shaped(request, (yield Call("GET", request.path(_ONE))))
     whole: Json = {"pool": name, "slots": body.get("slots", 1), "include_deferred": body.get("include_deferred", False)}
     if "description" in body:
         whole["description"] = body["description"]
     if name == _DEFAULT:
         whole = {field: whole[field] for field in ("slots", "include_deferred")}
         fields = [field for field in fields if field in whole]
-    return shaped(asked, (yield asked.call(whole, [("update_mask", field) for field in fields])))
+    return shaped(request, (yield request.call(whole, [("update_mask", field) for field in fields])))
 
 
-def _delete(asked: OperationRequest) -> Steps:
-    if asked.named("pool_name") == _DEFAULT:
+def _delete(request: OperationRequest) -> Steps:
+    if request.named("pool_name") == _DEFAULT:
         raise bad_request("Default Pool can't be deleted")
-    return shaped(asked, (yield asked.call()))
+    return shaped(request, (yield request.call()))
 
 
 OPERATIONS = (

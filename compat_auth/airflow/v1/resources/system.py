@@ -26,9 +26,9 @@ _NEW_EVENTS = {old: new for new, old in OLD_EVENTS.items()}
 _PARTS = ("metadatabase", "scheduler", "triggerer", "dag_processor")
 
 
-def _health(asked: OperationRequest) -> Steps:
-    answer = yield asked.call()
-    require(asked, answer)
+def _health(request: OperationRequest) -> Steps:
+    answer = yield request.call()
+    require(request, answer)
     found: Json = answer.json()
     database: Json = found.get("metadatabase") or {}
     health: Json = {"metadatabase": {"status": database.get("status")}}
@@ -40,9 +40,9 @@ def _health(asked: OperationRequest) -> Steps:
     return json_reply(health)
 
 
-def _providers(asked: OperationRequest) -> Steps:
+def _providers(request: OperationRequest) -> Steps:
     found, total, answer = yield from pages(f"{V2}/providers", [], "providers")
-    require(asked, answer)
+    require(request, answer)
     return json_reply({"providers": [PROVIDER(each) for each in found], "total_entries": total})
 
 
@@ -50,46 +50,46 @@ def _new_event(name: str) -> str:
     return _NEW_EVENTS.get(name, name)
 
 
-def _event_logs(asked: OperationRequest) -> Steps:
+def _event_logs(request: OperationRequest) -> Steps:
     renamed = [
         (name, _new_event(value) if name in ("event", "included_events", "excluded_events") else value)
-        for name, value in asked.query.sent
+        for name, value in request.query.sent
     ]
-    return (yield from forward(asked, query=renamed))
+    return (yield from forward(request, query=renamed))
 
 
-def _import_errors(asked: OperationRequest) -> Steps:
-    answer = yield asked.call()
-    require(asked, answer)
+def _import_errors(request: OperationRequest) -> Steps:
+    answer = yield request.call()
+    require(request, answer)
     found = answer.json()
     errors: list[Json] = []
     for error in found["import_errors"]:
-        rooted = yield from _rooted(asked, error)
+        rooted = yield from _rooted(request, error)
         errors.append(rooted)
     return json_reply({"import_errors": errors, "total_entries": found["total_entries"]})
 
 
-def _import_error(asked: OperationRequest) -> Steps:
-    answer = yield asked.call()
-    require(asked, answer)
-    return json_reply((yield from _rooted(asked, answer.json())))
+def _import_error(request: OperationRequest) -> Steps:
+    answer = yield request.call()
+    require(request, answer)
+    return json_reply((yield from _rooted(request, answer.json())))
 
 
-def _rooted(asked: OperationRequest, error: Json) -> Generator[Call, Answer, Json]:
+def _rooted(request: OperationRequest, error: Json) -> Generator[Call, Answer, Json]:
     """Return an import error with the whole name of its file: 3.x says it from its bundle's root."""
     shown = IMPORT_ERROR(error)
     bundle, name = error.get("bundle_name"), shown["filename"]
     if not bundle or not name or name.startswith("/"):
         return shown
-    if bundle not in asked.facts.bundle_roots:
+    if bundle not in request.upstream_facts.bundle_roots:
         # Any DAG of the bundle tells where it lies.
         answer = yield Call("GET", f"{V2}/dags", (("bundle_name", bundle), ("limit", "1"), ("exclude_stale", "false")))
         dags: list[Json] = answer.json()["dags"] if answer.is_success else []
         for dag in dags:
             inside, whole = str(dag.get("relative_fileloc")), str(dag.get("fileloc"))
             if dag.get("bundle_name") == bundle and whole.endswith(f"/{inside}"):
-                asked.facts.bundle_roots[bundle] = whole.removesuffix(inside)
-    shown["filename"] = asked.facts.bundle_roots.get(bundle, "") + name
+                request.upstream_facts.bundle_roots[bundle] = whole.removesuffix(inside)
+    shown["filename"] = request.upstream_facts.bundle_roots.get(bundle, "") + name
     return shown
 
 
@@ -110,12 +110,12 @@ _MOVED = {
 }
 
 
-def _config(asked: OperationRequest) -> Steps:
-    if (kind := accepted(asked.accept, (TEXT, JSON))) is None:
+def _config(request: OperationRequest) -> Steps:
+    if (kind := accepted(request.accept, (TEXT, JSON))) is None:
         return _NOT_ACCEPTABLE
     # 3.x looks for a section in the file only, where 2.x knows those that have defaults, too: ask for all.
-    answer = yield asked.call(query=[])
-    sections, wanted = _sections(asked, answer), asked.query.value("section")
+    answer = yield request.call(query=[])
+    sections, wanted = _sections(request, answer), request.query.value("section")
     if wanted:
         sections = [section for section in sections if section["name"] == wanted]
         if not sections:
@@ -123,26 +123,26 @@ def _config(asked: OperationRequest) -> Steps:
     return _shown(kind, sections)
 
 
-def _value(asked: OperationRequest) -> Steps:
-    if (kind := accepted(asked.accept, (TEXT, JSON))) is None:
+def _value(request: OperationRequest) -> Steps:
+    if (kind := accepted(request.accept, (TEXT, JSON))) is None:
         return _NOT_ACCEPTABLE
-    section, option = asked.named("section"), asked.named("option")
-    answer = yield asked.call()
+    section, option = request.named("section"), request.named("option")
+    answer = yield request.call()
     if answer.status == 404 and (section.lower(), option.lower()) in _MOVED:
         new_section, new_option = _MOVED[section.lower(), option.lower()]
         path = f"{V2}/config/section/{new_section}/option/{new_option}"
         answer = yield Call("GET", path)
     if answer.status == 404:
         raise not_found("Config not found.", f"The option [{section}/{option}] is not found in config.")
-    sections = _sections(asked, answer)
+    sections = _sections(request, answer)
     value = sections[0]["options"][0]["value"]
     return _shown(kind, [{"name": section, "options": [{"key": option, "value": value}]}])
 
 
-def _sections(asked: OperationRequest, answer: Answer) -> list[Json]:
+def _sections(request: OperationRequest, answer: Answer) -> list[Json]:
     if answer.status == 403:
         raise V1Problem(403, _HIDDEN)
-    require(asked, answer)
+    require(request, answer)
     return [
         {
             "name": section["name"],

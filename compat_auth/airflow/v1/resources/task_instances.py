@@ -64,56 +64,56 @@ _BATCH_FORM = Form(
 )
 
 
-def _list(asked: OperationRequest) -> Steps:
+def _list(request: OperationRequest) -> Steps:
     """List task instances: 2.x gives as many as are asked for, 3.x a hundred at once."""
-    if asked.segments["dag_id"] == "~" and asked.segments["dag_run_id"] != "~":
+    if request.segments["dag_id"] == "~" and request.segments["dag_run_id"] != "~":
         # 3.x takes no run of "any DAG" in a path, but in a body.
-        return (yield from _list_of_run(asked))
-    return (yield from _read(asked, asked.query.without("offset")))
+        return (yield from _list_of_run(request))
+    return (yield from _read(request, request.query.without("offset")))
 
 
-def _list_mapped(asked: OperationRequest) -> Steps:
-    wanted = asked.query.value("order_by")
-    query = asked.query.without("offset")
+def _list_mapped(request: OperationRequest) -> Steps:
+    wanted = request.query.value("order_by")
+    query = request.query.without("offset")
     if wanted is not None:
         if wanted.lstrip("-") not in ("state", "duration", "start_date", "end_date") and wanted != "-map_index":
             raise bad_request(f"Ordering with '{wanted}' is not supported")
         query.append(("order_by", wanted))
-    return (yield from _read(asked, query))
+    return (yield from _read(request, query))
 
 
-def _limit(asked: OperationRequest) -> int | None:
+def _limit(request: OperationRequest) -> int | None:
     """Return how many at most; none below nought, which 2.11's database takes for all."""
-    limit = asked.query.number("limit", MAX_PAGE)
+    limit = request.query.number("limit", MAX_PAGE)
     return limit if limit >= 0 else None
 
 
-def _read(asked: OperationRequest, query: list[tuple[str, str]]) -> Steps:
-    limit, offset = _limit(asked), asked.query.number("offset", 0)
-    if asked.query.finds_nothing:
+def _read(request: OperationRequest, query: list[tuple[str, str]]) -> Steps:
+    limit, offset = _limit(request), request.query.number("offset", 0)
+    if request.query.finds_nothing:
         return json_reply({"task_instances": [], "total_entries": 0})
-    path = asked.path(asked.operation.to.partition(" ")[2])
+    path = request.path(request.operation.to.partition(" ")[2])
     found, total, answer = yield from pages(path, query, "task_instances", offset=offset, limit=limit)
-    shape = asked.operation.shape
+    shape = request.operation.shape
     if answer.status == 404 and isinstance(shape, Collection) and not shape.empty_when_missing:
         raise not_found(message_of(answer) or "")
     if not answer.is_success:
-        return shaped(asked, answer)
+        return shaped(request, answer)
     if not isinstance(shape, Collection):
-        raise TypeError(asked.operation.name)
-    return json_reply(shape.document({"task_instances": found, "total_entries": total}, asked))
+        raise TypeError(request.operation.name)
+    return json_reply(shape.document({"task_instances": found, "total_entries": total}, request))
 
 
-def _list_of_run(asked: OperationRequest) -> Steps:
-    limit = _limit(asked)
-    if asked.query.finds_nothing:
+def _list_of_run(request: OperationRequest) -> Steps:
+    limit = _limit(request)
+    if request.query.finds_nothing:
         return json_reply({"task_instances": [], "total_entries": 0})
     body: Json = {
-        "dag_run_ids": [asked.named("dag_run_id")],
-        "page_offset": asked.query.number("offset", 0),
+        "dag_run_ids": [request.named("dag_run_id")],
+        "page_offset": request.query.number("offset", 0),
         "page_limit": MAX_BATCH if limit is None else limit or 1,
     }
-    for name, value in asked.query.without("offset"):
+    for name, value in request.query.without("offset"):
         if name.startswith("updated_at"):
             raise bad_request(f"{name}: 3.x does not filter the runs of any DAG by it")
         if name.startswith("duration"):
@@ -123,14 +123,14 @@ def _list_of_run(asked: OperationRequest) -> Steps:
         else:
             body.setdefault(name, []).append(None if (name, value) == ("state", "none") else value)
     answer = yield Call("POST", _BATCH, body=body)
-    require(asked, answer)
+    require(request, answer)
     found = answer.json()
     instances = [] if limit == 0 else [TASK_INSTANCE(each) for each in found["task_instances"]]
     return json_reply({"task_instances": instances, "total_entries": found["total_entries"]})
 
 
-def _batch(asked: OperationRequest) -> Steps:
-    given = {name.replace("execution_date", "logical_date"): value for name, value in asked.body.items()}
+def _batch(request: OperationRequest) -> Steps:
+    given = {name.replace("execution_date", "logical_date"): value for name, value in request.body.items()}
     given.setdefault("page_limit", MAX_PAGE)
     states = given.pop("state", None)
     if states:
@@ -138,14 +138,14 @@ def _batch(asked: OperationRequest) -> Steps:
         given["state"] = [None if state == "none" else state for state in known]
         if not given["state"]:
             return json_reply({"task_instances": [], "total_entries": 0})
-    return (yield from forward(asked, given))
+    return (yield from forward(request, given))
 
 
-def _show(asked: OperationRequest) -> Steps:
-    answer = yield asked.call()
+def _show(request: OperationRequest) -> Steps:
+    answer = yield request.call()
     if answer.status == 404 and "mapped" in (message_of(answer) or ""):
         raise not_found("Task instance not found", "Task instance is mapped, add the map_index value to the URL")
-    return shaped(asked, answer)
+    return shaped(request, answer)
 
 
 _TRY_TITLE = "Task instance not found"
@@ -157,9 +157,9 @@ _TRY_QUERY = (integer("limit", ""), integer("offset", ""), text("order_by", ""))
 _TRIES = Collection(TRY, "task_instances", empty_when_missing=True)
 
 
-def _tries(asked: OperationRequest) -> Steps:
-    answer = yield asked.call(query=[])
-    return shaped(asked, answer)
+def _tries(request: OperationRequest) -> Steps:
+    answer = yield request.call(query=[])
+    return shaped(request, answer)
 
 
 OPERATIONS = (

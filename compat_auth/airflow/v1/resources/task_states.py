@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from dataclasses import replace
 
-from compat_auth.airflow.v1.mappers.dates import parse_date, say_date
+from compat_auth.airflow.v1.mappers.dates import format_date, parse_date
 from compat_auth.airflow.v1.mappers.runs import REFERENCE, TASK_INSTANCE
 from compat_auth.airflow.v1.messages import Answer, Call, Json, Steps, json_reply
 from compat_auth.airflow.v1.operation import (
@@ -48,15 +48,15 @@ _SET_STATES = Form(
 )
 
 
-def _one_only(asked: OperationRequest) -> list[tuple[str, str]]:
+def _one_only(request: OperationRequest) -> list[tuple[str, str]]:
     """Return the query that keeps a change to the unmapped instance: without it 3.x changes every index."""
-    return [] if "map_index" in asked.segments else [("map_index", "-1")]
+    return [] if "map_index" in request.segments else [("map_index", "-1")]
 
 
-def _set_note(asked: OperationRequest) -> Steps:
-    query = [*_one_only(asked), ("update_mask", "note")]
-    answer = yield asked.call({"note": asked.body["note"]}, query)
-    require(asked, answer)
+def _set_note(request: OperationRequest) -> Steps:
+    query = [*_one_only(request), ("update_mask", "note")]
+    answer = yield request.call({"note": request.body["note"]}, query)
+    require(request, answer)
     return json_reply(TASK_INSTANCE(_changed(answer)[0]))
 
 
@@ -67,85 +67,85 @@ def _changed(answer: Answer) -> list[Json]:
     return found
 
 
-def _patch(asked: OperationRequest) -> Steps:
-    template = asked.operation.to.partition(" ")[2]
-    dry_run = asked.body.get("dry_run", True)
-    path = asked.path(template) + ("/dry_run" if dry_run else "")
-    state = asked.body["new_state"]
-    answer = yield Call("PATCH", path, (*_one_only(asked), ("update_mask", "new_state")), {"new_state": state})
+def _patch(request: OperationRequest) -> Steps:
+    template = request.operation.to.partition(" ")[2]
+    dry_run = request.body.get("dry_run", True)
+    path = request.path(template) + ("/dry_run" if dry_run else "")
+    state = request.body["new_state"]
+    answer = yield Call("PATCH", path, (*_one_only(request), ("update_mask", "new_state")), {"new_state": state})
     found: list[Json] = []
     if answer.status == 404:
-        raise (yield from what_is_missing(asked, asked.named("task_id")))
+        raise (yield from what_is_missing(request, request.named("task_id")))
     if answer.status != 409:
-        require(asked, answer)
+        require(request, answer)
         found = _changed(answer)
     if not found:
         # It is in that state already: 2.x says so by changing nothing.
-        shown = yield from fetch(asked, asked.path(template))
+        shown = yield from fetch(request, request.path(template))
         found = [shown]
     return json_reply(REFERENCE(found[0]))
 
 
-def _set_states(asked: OperationRequest) -> Steps:
+def _set_states(request: OperationRequest) -> Steps:
     """Set the state of an instance and its relatives, which 3.x names only when it is asked without doing it."""
-    given = asked.body
+    given = request.body
     task_id = given["task_id"]
     if ("execution_date" in given) == ("dag_run_id" in given):
         raise bad_request("{'_schema': ['Exactly one of execution_date or dag_run_id must be provided']}")
     run_id = given.get("dag_run_id")
     if run_id is None:
-        run_id = yield from _run_on(asked, given["execution_date"])
+        run_id = yield from _run_on(request, given["execution_date"])
     if run_id is None:
         date = given["execution_date"]
-        problem = yield from _no_such_task(asked, task_id)
+        problem = yield from _no_such_task(request, task_id)
         if problem is not None:
             raise problem
         raise not_found(detail=f"Task instance not found for task {task_id!r} on execution_date {date}")
     body = {"new_state": given["new_state"], **{name: given[name] for name in _RELATIVES}}
-    path = asked.path(_ONE, dag_run_id=run_id, task_id=task_id)
+    path = request.path(_ONE, dag_run_id=run_id, task_id=task_id)
     query = (("map_index", "-1"), ("update_mask", "new_state"))
     answer = yield Call("PATCH", f"{path}/dry_run", query, body)
     if answer.status == 409:
         return json_reply({"task_instances": []})
     if answer.status == 404:
-        problem = yield from _no_such_task(asked, task_id)
+        problem = yield from _no_such_task(request, task_id)
         detail = f"Task instance not found for task {task_id!r} on DAG run with ID {run_id!r}"
         raise problem or not_found(detail=detail)
-    require(asked, answer)
+    require(request, answer)
     references = [REFERENCE(each) for each in answer.json()["task_instances"]]
     if not given.get("dry_run", True):
         does = f"set {len(references)} task instances to {given['new_state']}"
         answer = yield Call("PATCH", path, query, body, does=does)
         if answer.status != 409:
-            require(asked, answer)
+            require(request, answer)
     return json_reply({"task_instances": references})
 
 
-def what_is_missing(asked: OperationRequest, task_id: str) -> Generator[Call, Answer, V1Problem]:
+def what_is_missing(request: OperationRequest, task_id: str) -> Generator[Call, Answer, V1Problem]:
     """Return 2.11's 404: it says whether the DAG, the task or the instance is not there."""
-    dag_id = asked.named("dag_id")
-    dag = yield Call("GET", asked.path(_DAG))
+    dag_id = request.named("dag_id")
+    dag = yield Call("GET", request.path(_DAG))
     if dag.status == 404:
         return not_found("DAG not found", f"DAG {dag_id!r} not found")
-    task = yield Call("GET", asked.path(f"{_DAG}/tasks/{{task_id}}", task_id=task_id))
+    task = yield Call("GET", request.path(f"{_DAG}/tasks/{{task_id}}", task_id=task_id))
     if task.status == 404:
         return not_found("Task not found", f"Task {task_id!r} not found in DAG {dag_id!r}")
-    return missing(asked)
+    return missing(request)
 
 
-def _no_such_task(asked: OperationRequest, task_id: str) -> Generator[Call, Answer, V1Problem | None]:
-    dag = yield Call("GET", asked.path(_DAG))
+def _no_such_task(request: OperationRequest, task_id: str) -> Generator[Call, Answer, V1Problem | None]:
+    dag = yield Call("GET", request.path(_DAG))
     if dag.status == 404:
-        return not_found(f"Dag ID {asked.named('dag_id')} not found")
-    task = yield Call("GET", asked.path(f"{_DAG}/tasks/{{task_id}}", task_id=task_id))
+        return not_found(f"Dag ID {request.named('dag_id')} not found")
+    task = yield Call("GET", request.path(f"{_DAG}/tasks/{{task_id}}", task_id=task_id))
     return not_found(f"Task ID {task_id} not found") if task.status == 404 else None
 
 
-def _run_on(asked: OperationRequest, date: str) -> Generator[Call, Answer, str | None]:
-    moment = say_date(parse_date(date))
-    query = (("logical_date_gte", moment), ("logical_date_lte", moment), ("limit", "1"))
-    answer = yield Call("GET", asked.path(f"{_DAG}/dagRuns"), query)
-    require(asked, answer)
+def _run_on(request: OperationRequest, date: str) -> Generator[Call, Answer, str | None]:
+    exact_date = format_date(parse_date(date))
+    query = (("logical_date_gte", exact_date), ("logical_date_lte", exact_date), ("limit", "1"))
+    answer = yield Call("GET", request.path(f"{_DAG}/dagRuns"), query)
+    require(request, answer)
     runs = answer.json()["dag_runs"]
     return runs[0]["dag_run_id"] if runs else None
 
@@ -175,8 +175,8 @@ _CLEAR = Form(
 )
 
 
-def _clear(asked: OperationRequest) -> Steps:
-    given = dict(asked.body)
+def _clear(request: OperationRequest) -> Steps:
+    given = dict(request.body)
     # There are no such DAGs any more, and 3.x takes no field that it does not know.
     for name in ("include_subdags", "include_parentdag"):
         given.pop(name, None)
@@ -185,15 +185,15 @@ def _clear(asked: OperationRequest) -> Steps:
     if body.get("dag_run_id") is None:
         body.pop("dag_run_id", None)
         # 2.x clears nothing of the future unless it is told to.
-        body["end_date"] = body.get("end_date") or say_date(asked.moment)
-    answer = yield replace(asked.call(body), does="clear the task instances")
+        body["end_date"] = body.get("end_date") or format_date(request.now)
+    answer = yield replace(request.call(body), does="clear the task instances")
     if answer.status == 404:
         run_id = str(body.get("dag_run_id", ""))
         # The message names what is missing: the run, or else the DAG.
         is_run = bool(run_id) and run_id in (message_of(answer) or "")
-        dag_id = asked.named("dag_id")
+        dag_id = request.named("dag_id")
         raise not_found(f"Dag Run id {run_id} not found in dag {dag_id}" if is_run else f"Dag id {dag_id} not found")
-    require(asked, answer)
+    require(request, answer)
     return json_reply({"task_instances": [REFERENCE(each) for each in answer.json()["task_instances"]]})
 
 

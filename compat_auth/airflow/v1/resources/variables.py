@@ -29,7 +29,7 @@ _MISSING = ("Variable not found", "Variable does not exist")
 _MASKABLE = {"val": "value", "value": "value", "description": "description"}
 
 
-def _is_kept(asked: OperationRequest, key: str, value: str) -> Generator[Call, Answer, bool]:
+def _is_unchanged_secret(request: OperationRequest, key: str, value: str) -> Generator[Call, Answer, bool]:
     """Return whether a value to be written is what a reader of a secret was shown: then the secret stays.
 
     Raises:
@@ -38,10 +38,10 @@ def _is_kept(asked: OperationRequest, key: str, value: str) -> Generator[Call, A
     """
     if MASKED not in value:
         return False
-    answer = yield Call("GET", asked.path(_ONE, variable_key=key))
+    answer = yield Call("GET", request.path(_ONE, variable_key=key))
     if answer.status == 404:
         return False
-    require(asked, answer)
+    require(request, answer)
     shown = VARIABLE(answer.json())["value"]
     if MASKED not in shown:
         return False
@@ -69,46 +69,50 @@ def _holds_mask(found: Any) -> bool:
     return bool(found == MASKED)
 
 
-def _post(asked: OperationRequest) -> Steps:
+def _post(request: OperationRequest) -> Steps:
     """Create a variable, or replace one, as 2.x does in one request."""
-    body: Json = {name: asked.body[name] for name in ("key", "value", "description") if name in asked.body}
+    body: Json = {name: request.body[name] for name in ("key", "value", "description") if name in request.body}
     whole = {"description": None, **body}
-    fields = ["description"] if (yield from _is_kept(asked, body["key"], body["value"])) else ["value", "description"]
-    change = _change(asked, whole, fields)
+    fields = (
+        ["description"]
+        if (yield from _is_unchanged_secret(request, body["key"], body["value"]))
+        else ["value", "description"]
+    )
+    change = _change(request, whole, fields)
     if fields == ["description"]:
         answer = yield change
     else:
-        answer = yield replace(asked.call(whole), does=f"create variable {body['key']!r}")
+        answer = yield replace(request.call(whole), does=f"create variable {body['key']!r}")
         if answer.status == 409:
             answer = yield change
-    require(asked, answer)
+    require(request, answer)
     # 2.11 answers with what was sent; the answer of 3.x is masked.
     return json_reply(body)
 
 
-def _change(asked: OperationRequest, body: Json, fields: list[str]) -> Call:
-    path = asked.path(_ONE, variable_key=body["key"])
+def _change(request: OperationRequest, body: Json, fields: list[str]) -> Call:
+    path = request.path(_ONE, variable_key=body["key"])
     mask = tuple(("update_mask", name) for name in fields)
     return Call("PATCH", path, mask, body, does=f"change variable {body['key']!r}")
 
 
-def _patch(asked: OperationRequest) -> Steps:
-    body = asked.body
-    if body["key"] != asked.named("variable_key"):
+def _patch(request: OperationRequest) -> Steps:
+    body = request.body
+    if body["key"] != request.named("variable_key"):
         raise bad_request("key from request body doesn't match uri parameter", "Invalid post body")
-    mask = asked.query.values("update_mask")
+    mask = request.query.values("update_mask")
     fields: list[str] = [name for name in ("value", "description") if name in body]
     if mask:
         for name in mask:
             if _MASKABLE.get(name) not in fields:
                 raise bad_request(f"'{name}' is unknown or cannot be updated.")
         fields = [_MASKABLE[name] for name in mask]
-    if "value" in fields and (yield from _is_kept(asked, body["key"], body["value"])):
+    if "value" in fields and (yield from _is_unchanged_secret(request, body["key"], body["value"])):
         fields.remove("value")
-    path = asked.path(_ONE)
+    path = request.path(_ONE)
     # An empty mask means every field.
-    answer = yield _change(asked, {"description": None, **body}, fields) if fields else Call("GET", path)
-    require(asked, answer)
+    answer = yield _change(request, {"description": None, **body}, fields) if fields else Call("GET", path)
+    require(request, answer)
     shown = VARIABLE(answer.json())
     if "value" in fields:
         shown["value"] = body["value"]

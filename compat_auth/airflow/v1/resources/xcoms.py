@@ -15,21 +15,21 @@ _ONE = f"{_DAG}/dagRuns/{{dag_run_id}}/taskInstances/{{task_id}}"
 _V1_ONE = "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}"
 
 
-def _links(asked: OperationRequest) -> Steps:
-    answer = yield asked.call()
+def _links(request: OperationRequest) -> Steps:
+    answer = yield request.call()
     if answer.status == 404:
-        raise (yield from _what_is_missing(asked))
-    require(asked, answer)
+        raise (yield from _what_is_missing(request))
+    require(request, answer)
     # 2.11 answers with the bare object, whatever its specification says.
     return json_reply(answer.json()["extra_links"])
 
 
-def _what_is_missing(asked: OperationRequest) -> Generator[Call, Answer, V1Problem]:
-    dag_id, run_id, task_id = (asked.named(name) for name in ("dag_id", "dag_run_id", "task_id"))
-    dag = yield Call("GET", asked.path(_DAG))
+def _what_is_missing(request: OperationRequest) -> Generator[Call, Answer, V1Problem]:
+    dag_id, run_id, task_id = (request.named(name) for name in ("dag_id", "dag_run_id", "task_id"))
+    dag = yield Call("GET", request.path(_DAG))
     if dag.status == 404:
         return not_found("DAG not found", f'DAG with ID = "{dag_id}" not found')
-    task = yield Call("GET", asked.path(f"{_DAG}/tasks/{{task_id}}"))
+    task = yield Call("GET", request.path(f"{_DAG}/tasks/{{task_id}}"))
     if task.status == 404:
         return not_found("Task not found", f'Task with ID = "{task_id}" not found')
     return not_found("DAG Run not found", f'DAG Run with ID = "{run_id}" not found')

@@ -137,12 +137,12 @@ NESTED = (ALIAS, CREATED_RUN, DAG_REFERENCE, JOB, TASK_REFERENCE, TRIGGER)
 _MAY_BE_NULL = frozenset(("Trigger", "Job"))
 _CLOCK = ("days", "seconds", "microseconds")
 _CALENDAR = ("years", "months", "days", "leapdays", "hours", "minutes", "seconds", "microseconds")
-_MOMENT = ("year", "month", "day", "hour", "minute", "second", "microsecond")
+_DATE_PARTS = ("year", "month", "day", "hour", "minute", "second", "microsecond")
 _KIND = {"__type": _STRING}
 PARTS: Mapping[str, Json] = {
     "TimeDelta": _or_null(object_of(**_KIND, **dict.fromkeys(_CLOCK, _INTEGER))),
     "RelativeDelta": object_of(
-        **_KIND, **dict.fromkeys(_CALENDAR, _INTEGER), **dict.fromkeys(_MOMENT, _or_null(_INTEGER))
+        **_KIND, **dict.fromkeys(_CALENDAR, _INTEGER), **dict.fromkeys(_DATE_PARTS, _or_null(_INTEGER))
     ),
     "CronExpression": object_of(**_KIND, value=_STRING),
     "ClassReference": object_of(module_path=_MAYBE_STRING, class_name=_MAYBE_STRING),

@@ -32,7 +32,7 @@ def test_a_low_limit_is_said_with_what_to_do() -> None:
 
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
-    assert printed.startswith("only 256 files may be open, so a worker holds at most 85 connections; raise the limit")
+    assert printed.startswith("only 256 files may be open, so a worker accepts at most 85 connections; raise the limit")
 
 
 @pytest.mark.parametrize("open_files", [16, 64, 256, 1024, 65_536])

@@ -10,7 +10,7 @@ import pytest
 from compat_auth.errors import AddressTaken, ConfigError
 from compat_auth.gateway.connections.uvicorn_protocol import StrictProtocol
 from compat_auth.gateway.server.server import bind_socket, uvicorn_config
-from compat_auth.gateway.server.worker import stop_taking
+from compat_auth.gateway.server.worker import stop_accepting
 from support.stand_ins import Behind
 
 
@@ -55,7 +55,7 @@ def test_a_listener_that_takes_nobody_any_more_still_gives_those_that_it_has() -
     with bind_socket("127.0.0.1:0") as listener, socket.socket() as late:
         late.settimeout(0.3)
         with socket.create_connection(listener.getsockname(), 5):
-            stop_taking(listener)
+            stop_accepting(listener)
 
             with pytest.raises(TimeoutError):
                 late.connect(listener.getsockname())

@@ -49,7 +49,7 @@ def test_an_upstream_that_dies_before_anything_is_written_leaves_an_answer_that_
     talk = Conversation("POST /datasets/events", refuses(502), body={"dataset_uri": "s3://a"})
 
     assert talk.status == 502
-    assert talk.json()["detail"] == "Nothing is changed. Send the request again."
+    assert talk.json()["detail"] == "Nothing was changed. Send the request again."
 
 
 def test_a_change_whose_answer_cannot_be_read_is_told_as_done() -> None:
@@ -57,7 +57,7 @@ def test_a_change_whose_answer_cannot_be_read_is_told_as_done() -> None:
 
     assert talk.status == 502
     assert talk.json()["detail"] == (
-        "Done: PATCH /api/v2/dags/d/dagRuns/r. Only its answer cannot be told (the upstream's answer does not fit its API)."
+        "Done: PATCH /api/v2/dags/d/dagRuns/r. Only its answer could not be read (the upstream's answer does not fit its API)."
     )
 
 
@@ -68,7 +68,7 @@ def test_a_second_event_is_warned_of_because_nobody_can_tell_two_of_them_apart()
 
     assert talk.json()["detail"] == (
         "Not known whether done: record an event of dataset 3. "
-        "Look whether it has been done before you send the request again: that would do it a second time."
+        "Check whether it was done before you send the request again: a second request would do it again."
     )
 
 
@@ -84,7 +84,7 @@ def test_a_run_that_nobody_can_look_for_is_named_so_that_the_client_can() -> Non
     talk = Conversation("POST /dags/d/dagRuns", refuses(502), refuses(502), body={})
 
     assert talk.status == 502
-    assert talk.json()["detail"].startswith(f"Not known whether done: start run {talk.sent()['dag_run_id']!r}. Look ")
+    assert talk.json()["detail"].startswith(f"Not known whether done: start run {talk.sent()['dag_run_id']!r}. Check ")
 
 
 def test_a_run_that_the_client_has_named_is_not_looked_for_because_a_retry_starts_no_other() -> None:
