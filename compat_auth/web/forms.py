@@ -1,4 +1,4 @@
-"""The forms of personal tokens: what was typed, what it asks for, and beside which field an error belongs."""
+"""Forms of the pages: the fields of a personal token, and the CSRF token of forms without a session."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _LISTED = "listed"
 
 @dataclass(frozen=True, slots=True)
 class TokenForm:
-    """What was typed, as it was typed.
+    """The fields of a new token, exactly as the user typed them.
 
     Attributes:
-        name: What to call the token.
-        until: Its last day (UTC), as a browser's date field says it.
+        name: Name of the token.
+        until: Its last day (UTC), in the format of a browser's date field.
         limit: "all", "read", or "listed".
-        scopes: With "listed": one scope a line.
+        scopes: With "listed": one scope per line.
     """
 
     name: str = ""
@@ -35,15 +35,15 @@ class TokenForm:
 
     @classmethod
     def from_request(cls) -> TokenForm:
-        """Return what the form at hand says."""
+        """Return the fields of Flask's current request."""
         form = request.form
         return cls(form.get("name", ""), form.get("until", ""), form.get("limit", ""), form.get("scopes", ""))
 
     def token_request(self, now: float) -> TokenWish:
-        """Return what the form asks for.
+        """Return the requested token.
 
         Raises:
-            InvalidValue: It does not say how far the token reaches, or its last day is no date.
+            InvalidValue: The scopes are missing, or the last day is not a date.
         """
         return TokenWish(self.name.strip(), self._scopes(), days_until(self.until, now))
 
@@ -52,14 +52,14 @@ class TokenForm:
             return tuple(line for line in map(str.strip, self.scopes.splitlines()) if line)
         if self.limit in (ALL, "read"):
             return (self.limit,)
-        raise InvalidValue("scopes: say what the token may do")
+        raise InvalidValue("scopes: choose what the token may do")
 
 
 def days_until(until: str, now: float) -> int | None:
-    """Return a last day, counted from today (UTC); None where none was given.
+    """Return the number of days from today (UTC) to a last day; None for an empty field.
 
     Raises:
-        InvalidValue: It is no date.
+        InvalidValue: The text is not a date.
     """
     if not until:
         return None
@@ -70,17 +70,17 @@ def days_until(until: str, now: float) -> int | None:
 
 
 def today(now: float) -> date:
-    """Return the day of a moment (UTC)."""
+    """Return the date of a timestamp (UTC)."""
     return datetime.fromtimestamp(now, timezone.utc).date()
 
 
 def day_ahead(now: float, days: int) -> str:
-    """Return the day so many days ahead (UTC), as a browser's date field wants it."""
+    """Return the date this many days from now (UTC), in the format of a browser's date field."""
     return (today(now) + timedelta(days=days)).isoformat()
 
 
 def field_of(error: CompatAuthError) -> str:
-    """Return beside which field an error belongs; "" for none."""
+    """Return the form field that an error is about; "" for none."""
     if isinstance(error, NameTaken):
         return "name"
     if isinstance(error, InvalidValue):
@@ -95,30 +95,30 @@ _LENGTHS = range(32, 65)
 
 
 class FormToken:
-    """The token of one kind of form.
+    """The CSRF token of a form that needs no session: in the form and in a cookie (double submit).
 
     Args:
-        cookie: Name of its cookie on plain HTTP.
+        cookie: Name of the cookie on plain HTTP.
     """
 
     def __init__(self, cookie: str) -> None:
         self._cookie = cookie
 
     def current(self) -> str:
-        """Return the token of the browser at hand, or a new one."""
+        """Return the token of the current request's browser, or a new one."""
         token = request.cookies.get(own_cookie(self._cookie), "")
         return token if len(token) in _LENGTHS else new_secret()
 
     def keep(self, answer: Response, token: str) -> None:
-        """Let the browser keep the token for an hour."""
+        """Set the token's cookie for an hour."""
         set_cookie(answer, own_cookie(self._cookie), token, _LIFETIME_S)
 
     def clear(self, answer: Response) -> None:
-        """Take the token from the browser."""
+        """Clear the token's cookie."""
         set_cookie(answer, own_cookie(self._cookie), "", 0)
 
     def forgery(self) -> str:
-        """Return why the form at hand is not one that this browser was shown, for logs only; "" when it is."""
+        """Return why the current form did not come from a page that this browser was shown, for logs only; "" if it did."""
         token = request.form.get("token", "")
         cookie = request.cookies.getlist(own_cookie(self._cookie))
         same = len(cookie) == 1 and hmac.compare_digest(token.encode("utf-8", "replace"), cookie[0].encode())

@@ -1,4 +1,4 @@
-"""The login page: a form, checked by the same backends as HTTP Basic, and a button for each other way."""
+"""The login page: a password form, checked by the same backends as HTTP Basic, and a button for each other login."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _MAX_PASSWORD = 4096
 
 
 class LoginPage:
-    """The form.
+    """The login page.
 
     Args:
         chain: Checks the passwords.
-        form_token: Ties the form to a browser.
-        arrival: Lets people in.
+        form_token: Binds the form to a browser (CSRF).
+        completion: Completes a login.
         ways: Other ways to log in: path below the prefix, and text of the button.
-        workers: Processes that share the bounds on tries.
+        workers: Number of processes that share the rate limits.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class LoginPage:
         username, password = request.form.get("username", ""), request.form.get("password", "")
         if forgery := self._form_token.forgery():
             record("reject", username, forgery)
-            return self.render(400, target, "This page had expired. Please try again.", username)
+            return self.render(400, target, "This page has expired. Please try again.", username)
         wait_s = self._attempts.wait_s(request.remote_addr or "", username[:MAX_NAME])
         if wait_s:
             record("reject", username, "too many attempts")
             answer = self.render(429, target, "Too many attempts. Please wait a minute.", username)
             answer.headers["Retry-After"] = str(wait_s)
             return answer
-        completed = self._let_in(username, password, target)
+        completed = self._log_in_user(username, password, target)
         if completed is None:
             return self.render(403, target, "User name or password is wrong.", username)
         self._attempts.remember(request.remote_addr or "", username)
@@ -70,7 +70,7 @@ class LoginPage:
         return completed
 
     def render(self, status: int, target: str, message: str = "", username: str = "") -> Response:
-        """Return the form, tied to this browser by a cookie."""
+        """Return the form, bound to this browser by a cookie."""
         token = self._form_token.current()
         answer = render_page(
             "login.html",
@@ -85,8 +85,8 @@ class LoginPage:
         self._form_token.keep(answer, token)
         return answer
 
-    def _let_in(self, username: str, password: str, target: str) -> Response | None:
-        """Let in whom a backend vouches for; None where nobody does, or the upstream does not know the user."""
+    def _log_in_user(self, username: str, password: str, target: str) -> Response | None:
+        """Log in a user that a backend accepts; None if no backend does, or the upstream does not know the user."""
         if not _could_be(username, password):
             record("reject", username, "not a user name and password")
             return None

@@ -1,4 +1,7 @@
-"""Who has just logged in here is logged in at the upstream's own pages too, by the upstream's own cookie."""
+"""Completes a login: checks that the user may have a session, begins the session, and sets the upstream's login cookie.
+
+With that cookie, the user is also logged in on the upstream's own pages.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,8 @@ from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept
 from compat_auth.web.page import here, record, redirect, set_cookie
 
-_EXTENSION = "compat_auth_hand_off"
-# A token that is about to end must not outlive itself in the browser.
+_EXTENSION = "compat_auth_cookie_token_issuer"
+# The browser must drop the cookie before its token expires.
 _TOKEN_MARGIN_S = 10
 _TOKEN_MAX_AGE_S = 2592000
 
@@ -26,46 +29,46 @@ CookieTokenIssuer = Callable[[Identity, Credential, Token | None], Token]
 
 
 def set_cookie_token_issuer(app: Flask, issue: CookieTokenIssuer) -> None:
-    """Let a login also give the browser the upstream's own login cookie, made from this token."""
+    """Register the function that issues the token in the upstream's login cookie."""
     app.extensions[_EXTENSION] = issue
 
 
 def cookie_token_issuer(app: Flask) -> CookieTokenIssuer | None:
-    """Return what makes the token of the upstream's own login cookie; None where there is no such cookie."""
+    """Return the function that issues the token in the upstream's login cookie; None if there is no such cookie."""
     found: CookieTokenIssuer | None = app.extensions.get(_EXTENSION)
     return found
 
 
 class UpstreamCookie:
-    """The login cookie of the upstream's own pages; without one, nothing happens.
+    """The login cookie of the upstream's own pages; every method does nothing if the upstream has none.
 
     Attributes:
-        name: Its name; "" where there is none.
+        name: Its name; "" if the upstream has none.
     """
 
     def __init__(self, settings: Settings) -> None:
         airflow = settings.upstream.profile != "generic"
-        # Airflow 3 takes the first of these for an identity by itself: `_token`.
+        # Airflow 3 itself accepts the first of these as a login: `_token`.
         self.name = next(iter(settings.upstream.identity_cookies), "") if airflow else ""
         self._is_read_by_script = settings.upstream.script_reads_cookie
 
     def obtain(self, identity: Identity, credential: Credential, yielded: Token | None) -> Token | None:
-        """Return the token for the cookie; None where there is no cookie.
+        """Return the token for the cookie; None if there is no cookie.
 
         Raises:
-            CompatAuthError: The upstream would have no token for this user, or there is none at present.
+            CompatAuthError: The upstream does not accept this user, or no token is available now.
         """
         issue = cookie_token_issuer(flask.current_app)
         return None if issue is None or not self.name else issue(identity, credential, yielded)
 
     def keep(self, answer: Response, token: Token | None) -> None:
-        """Give the browser the cookie, for as long as its token lasts."""
+        """Set the cookie for the lifetime of its token."""
         if token is not None:
             max_age_s = min(max(0, int(token.expires_at - time.time()) - _TOKEN_MARGIN_S), _TOKEN_MAX_AGE_S)
             set_cookie(answer, self.name, token.value, max_age_s, path=here("/"), http_only=not self._is_read_by_script)
 
     def header(self, token: Token | None) -> list[str]:
-        """Return the Set-Cookie values that give the browser the cookie, or take it away: None."""
+        """Return the Set-Cookie values that set the cookie, or clear it if the token is None."""
         answer = Response()
         if token is None:
             self.clear(answer)
@@ -74,17 +77,17 @@ class UpstreamCookie:
         return answer.headers.getlist("Set-Cookie")
 
     def clear(self, answer: Response) -> None:
-        """Take the cookie from the browser."""
+        """Clear the cookie."""
         if self.name:
             set_cookie(answer, self.name, "", 0, path=here("/"))
 
 
 class LoginCompletion:
-    """Lets people in.
+    """Completes logins.
 
     Args:
-        chain: Knows whose name is nobody's in person.
-        upstream_cookie: What a login gives the browser besides our session.
+        chain: Knows which names are role accounts.
+        upstream_cookie: Set together with our session cookie.
     """
 
     def __init__(self, chain: Chain, upstream_cookie: UpstreamCookie) -> None:
@@ -92,16 +95,16 @@ class LoginCompletion:
         self._upstream_cookie = upstream_cookie
 
     def let_in(self, accepted: Accept, credential: Credential, target: str) -> Response:
-        """Return the redirect that begins a session, with a new id whatever the browser had.
+        """Begin a session and return the redirect; the session always gets a new id (session fixation).
 
         Raises:
-            CompatAuthError: The upstream would have no token for this user, or there is none at present; or the name
-                is a role account's.
+            CompatAuthError: The upstream does not accept this user, no token is available now, or the name is a role
+                account's.
         """
         identity = accepted.identity
         if not self._chain.may_vouch_for(identity):
             raise NotPermitted(f"{identity.username!r} is a role account")
-        # First: whom the upstream does not know gets no session either.
+        # First: a user that the upstream does not know gets no session either.
         token = self._upstream_cookie.obtain(identity, credential, accepted.token)
         sessions.log_in(identity)
         record("accept", identity.username, "")
@@ -111,5 +114,5 @@ class LoginCompletion:
 
 
 def is_limited(identity: Identity) -> bool:
-    """Return whether a session would lend the credential of an identity what it does not have."""
+    """Return whether the identity's credential is limited, so that a session would have more permissions than it."""
     return identity.scopes is not None or identity.role_account

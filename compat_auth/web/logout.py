@@ -1,4 +1,7 @@
-"""Logout, which asks first, and what a page's own script may know of the session."""
+"""Logout: the page that asks first, the end of sessions, the revocation of their tokens; and the session endpoint.
+
+The session endpoint tells a page's own script who is logged in.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +23,11 @@ from compat_auth.web.page import here, is_too_large, record, redirect, render_pa
 
 
 class LogoutPage:
-    """Ends this session, or all sessions of the user.
+    """The logout page: ends this session, or all sessions of the user.
 
     Args:
-        path: Where it is.
-        upstream_cookie: What a logout takes from the browser besides our session.
+        path: Path of the page.
+        upstream_cookie: Cleared together with our session cookie.
     """
 
     def __init__(self, path: str, upstream_cookie: UpstreamCookie) -> None:
@@ -32,7 +35,7 @@ class LogoutPage:
         self._upstream_cookie = upstream_cookie
 
     def show(self) -> Response:
-        """Answer a GET, which ends nothing."""
+        """Answer a GET: show the form and change nothing."""
         return self._render(200)
 
     def log_out(self) -> Response:
@@ -48,7 +51,7 @@ class LogoutPage:
                 live.revoke_all(session.username)
             record("logout", session.username, "everywhere" if request.form.get("everywhere") else "")
         elif source_forgery("", ""):
-            # Another site's form brings no cookie, so nobody knows here who is logged in. The page itself does.
+            # A form on another site sends no cookie, so this request does not show who is logged in. A GET of the page does.
             return redirect(here(self._path))
         revoke_session_tokens(self._upstream_cookie.name, session, everywhere=bool(request.form.get("everywhere")))
         sessions.clear()
@@ -64,19 +67,19 @@ class LogoutPage:
 
 
 def log_out_sessions(upstream_cookie: UpstreamCookie) -> list[str]:
-    """End every session that Flask's current request shows, and return the Set-Cookie values that clear its cookies.
+    """End every session of Flask's current request, and return the Set-Cookie values that clear its cookies.
 
-    For a request for the upstream's own logout, which has been found to come from our own pages.
+    For a request to the upstream's own logout; the caller has checked that it came from our own pages.
 
     Raises:
-        BackendUnavailable: The store could not be asked.
+        BackendUnavailable: The store is not available.
     """
     live = live_sessions_of(flask.current_app)
     if live is None:
         return []
     secure = request.is_secure
     ended: Session | None = None
-    # Two of one name: another host of the domain has set one of them. Both end.
+    # Two cookies of one name: another host of the domain has set one of them. End both sessions.
     for value in dict.fromkeys(sessions.cookie_values(live)):
         with contextlib.suppress(InvalidSession):
             ended = live.find(value, secure=secure)
@@ -89,7 +92,7 @@ def log_out_sessions(upstream_cookie: UpstreamCookie) -> list[str]:
 
 
 def show_session() -> Response:
-    """Tell a page's own script whose session it is, and the token that its unsafe requests may bring."""
+    """Return the session's user and the CSRF token for unsafe requests, for a page's own script."""
     found = sessions.current_session()
     if found is None:
         return flask.make_response({"username": None}, 401)
@@ -97,38 +100,38 @@ def show_session() -> Response:
     return flask.make_response(content)
 
 
-_EXTENSION = "compat_auth_leftovers"
-# One for each path of the host; more is no browser's doing, and each is a question to the upstream.
+_EXTENSION = "compat_auth_token_revoker"
+# One for each path of the host; no browser sends more, and each costs a request to the upstream.
 _MAX_COOKIES = 4
 
 
 class TokenRevoker(Protocol):
-    """Takes tokens back; see `compat_auth.tokens.issued`."""
+    """Revokes tokens; see `compat_auth.tokens.issued`."""
 
     def end(self, *, tokens: Iterable[str], credential_id: str) -> None:
-        """Take back these tokens, and those that were made from a credential."""
+        """Revoke these tokens, and those that were issued for a credential."""
         ...
 
     def revoke_all(self, identity: Identity) -> None:
-        """Take back every token of a user."""
+        """Revoke every token of a user."""
         ...
 
 
 def set_token_revoker(app: Flask, revoker: TokenRevoker) -> None:
-    """Let a logout take tokens back."""
+    """Register the object that revokes tokens at a logout."""
     app.extensions[_EXTENSION] = revoker
 
 
 def revoke_session_tokens(cookie_name: str, session: Session | None, *, everywhere: bool) -> None:
-    """Take back what Flask's current request shows, and what was made from its session.
+    """Revoke the tokens in the cookies of Flask's current request, and those that were issued for its session.
 
     Args:
-        cookie_name: The upstream's own login cookie; "" where it has none.
-        session: What ends; None where only the upstream's cookie is there to end.
-        everywhere: All tokens of the user end, wherever they are.
+        cookie_name: The upstream's own login cookie; "" if it has none.
+        session: The session that ends; None if the request has only the upstream's cookie.
+        everywhere: Revoke all tokens of the user.
 
     Raises:
-        BackendUnavailable: The store could not be asked.
+        BackendUnavailable: The store is not available.
     """
     revoker: TokenRevoker | None = flask.current_app.extensions.get(_EXTENSION)
     if revoker is None:
@@ -141,11 +144,11 @@ def revoke_session_tokens(cookie_name: str, session: Session | None, *, everywhe
         )
 
 
-def revoke_made_from(credential_id: str) -> None:
-    """Take back what was made from a session that another browser has.
+def revoke_tokens_of_credential(credential_id: str) -> None:
+    """Revoke the tokens that were issued for a session of another browser.
 
     Raises:
-        BackendUnavailable: The store could not be asked.
+        BackendUnavailable: The store is not available.
     """
     revoker: TokenRevoker | None = flask.current_app.extensions.get(_EXTENSION)
     if revoker is not None:

@@ -1,4 +1,4 @@
-"""What all pages for browsers share: their look, the headers that protect them, their cookies, their entries in the log."""
+"""Shared by all pages: rendering, security headers, cookies, CSRF checks, audit entries, and pages that need a session."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HEADERS = {
     "frame-ancestors 'none'",
     "X-Frame-Options": "DENY",
     "X-Content-Type-Options": "nosniff",
-    # Not no-referrer: with that, browsers send `Origin: null` for a form.
+    # Not no-referrer: with it, browsers send `Origin: null` with a form.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
@@ -35,7 +35,7 @@ _HEADERS = {
 
 
 def protect(response: Response) -> Response:
-    """Return the response with the headers that keep a page from being framed, kept, or made to load anything."""
+    """Return the response with headers that forbid framing, caching, and loading of foreign content."""
     for name, value in _HEADERS.items():
         response.headers[name] = value
     nonce: str | None = flask.g.get(_NONCE)
@@ -45,9 +45,9 @@ def protect(response: Response) -> Response:
 
 
 def allow_script() -> str:
-    """Return the nonce with which the page at hand may load a script; no other page of ours may load any."""
+    """Return the nonce with which the current page may load a script; pages without a nonce load none."""
     nonce = new_secret()
-    # Not 'self': that would be every script of the upstream, which has the same origin.
+    # Not 'self': that would allow every script of the upstream, which has the same origin.
     setattr(flask.g, _NONCE, nonce)
     return nonce
 
@@ -58,21 +58,21 @@ def render_page(template: str, status: int = 200, **values: object) -> Response:
 
 
 def redirect(target: str) -> Response:
-    """Return a redirect by GET to a target that is safe already."""
+    """Return a redirect by GET to a target that was checked before."""
     answer = flask.make_response("", 303)
-    # As it stands: a framework that completes it could complete it to another host.
+    # Unchanged: a framework that completes the URL could make it point to another host.
     answer.headers["Location"] = target
     answer.autocorrect_location_header = False
     return answer
 
 
 def here(path: str) -> str:
-    """Return a path of this application as the browser asks for it: Airflow may have a path in front."""
+    """Return a path of this application as the browser sees it: Airflow may run below a path."""
     return request.script_root + path
 
 
 def lead_to_login(prefix: str) -> Response | None:
-    """Return the redirect to our login page, and from there back, for a browser that shows a page; None for others."""
+    """Return the redirect to our login page, which leads back, if a browser navigates to a page; None otherwise."""
     headers = request.headers
     asks = is_navigation(request.method, headers.get("Sec-Fetch-Mode"), headers.get("Accept"))
     if not asks or "Authorization" in headers:
@@ -86,26 +86,26 @@ def lead_to_login(prefix: str) -> Response | None:
 
 
 def is_too_large() -> bool:
-    """Return whether the body of the request at hand is larger than any form of ours."""
+    """Return whether the current request's body is larger than any of our forms."""
     return (request.content_length or 0) > MAX_FORM_BYTES
 
 
 def own_cookie(name: str) -> str:
-    """Return the name of a cookie of ours; on HTTPS one that no other host of the domain can set."""
+    """Return the name of one of our cookies; on HTTPS a name that no other host of the domain can set (`__Host-`)."""
     return f"__Host-{name}" if request.is_secure else name
 
 
 def set_cookie(
     answer: Response, name: str, value: str, max_age_s: int, *, path: str = "/", http_only: bool = True
 ) -> None:
-    """Give the browser a cookie for a path, which another site's requests do not bring; 0 s takes it away."""
+    """Set a cookie for a path, which browsers do not send with requests of other sites; 0 s clears it."""
     answer.set_cookie(
         name, value, max_age=max_age_s, path=path, secure=request.is_secure, httponly=http_only, samesite="Lax"
     )
 
 
 def source_forgery(token: str, expected: str) -> str:
-    """Return why the unsafe request at hand could come from another site, for logs only; "" when it cannot."""
+    """Return why the current unsafe request may come from another site, for logs only; "" if it cannot."""
     source = Source(
         request.headers.get("Sec-Fetch-Site"),
         request.headers.get("Origin"),
@@ -116,7 +116,7 @@ def source_forgery(token: str, expected: str) -> str:
 
 
 def comes_from_another_site() -> bool:
-    """Return whether another site has led the browser here; browsers that do not tell are believed."""
+    """Return whether another site sent the browser here; a browser that does not say is trusted."""
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
         return site not in ("same-origin", "none")
@@ -126,7 +126,7 @@ def comes_from_another_site() -> bool:
 
 
 def record(result: str, username: str, reason: str, *, way: str = "login", names_nobody: bool = False) -> None:
-    """Leave one entry in the audit log about the request at hand."""
+    """Write one audit entry about the current request."""
     client = request.remote_addr or ""
     event = audit.AuditEvent(
         result, way, username[:MAX_NAME], reason, request.method, request.path, client, names_nobody
@@ -138,21 +138,23 @@ View = Callable[[Session], Response]
 
 
 class Account:
-    """Leads whoever is not logged in to the login page; no other credential than our cookie counts.
+    """Protects pages that need a session; only our session cookie counts, no other credential.
 
     Args:
-        prefix: Where our own pages live.
+        prefix: Path prefix of our own pages.
     """
 
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
 
     def guard(self, view: View, page: str) -> Callable[[], Response]:
-        """Return the view, for the session of the request at hand; an unsafe request must be a form of that session.
+        """Return the view with a check for a session; without one it redirects to the login page.
+
+        An unsafe request must carry the session's CSRF token.
 
         Args:
-            view: The page, or what its form does.
-            page: Where a login leads, below the prefix.
+            view: The page, or the action of its form.
+            page: The page to return to after a login, below the prefix.
         """
 
         def answer() -> Response:
@@ -168,17 +170,17 @@ class Account:
                 forgery = source_forgery(token, session.csrf_token)
                 if forgery or not is_same_token(token, session.csrf_token):
                     record("reject", session.username, forgery or "the form's token is not the session's")
-                    return show_message(session, 400, "This page had expired. Please try again.")
+                    return show_message(session, 400, "This page has expired. Please try again.")
             return view(session)
 
         return answer
 
 
 def render_account(template: str, session: Session, status: int = 200, **values: object) -> Response:
-    """Return a page of somebody who is logged in."""
+    """Return a page for a user who is logged in."""
     return render_page(template, status, username=session.username, token=session.csrf_token, **values)
 
 
 def show_message(session: Session, status: int, message: str) -> Response:
-    """Return a page that says why nothing has happened."""
+    """Return a page that says why the request was not carried out."""
     return render_account("message.html", session, status, message=message)

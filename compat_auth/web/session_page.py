@@ -1,4 +1,4 @@
-"""The page of one's sessions: which are alive, and an end to each."""
+"""The page of the user's own sessions: list them, end one."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from flask import Response, request
 from compat_auth.authn.session_cookie import RENEWAL_PART, Session
 from compat_auth.authn.session_registry import LiveSessions, credential_id_of_digest
 from compat_auth.store.tables.sessions import digest_of
-from compat_auth.web.logout import revoke_made_from
+from compat_auth.web.logout import revoke_tokens_of_credential
 from compat_auth.web.page import Account, here, record, redirect, render_account, show_message
 
 PATH = "sessions"
 _HOUR_S = 3600
-_DONE = {"ended": "The session is ended. Its browser has to log in again."}
+_DONE = {"ended": "The session has ended. Its browser must log in again."}
 
 
 class SessionPage:
     """The page.
 
     Args:
-        live: The sessions.
-        account: Lets in whoever is logged in.
-        prefix: Where our own pages live.
+        live: The live sessions.
+        account: Protects the page.
+        prefix: Path prefix of our own pages.
     """
 
     def __init__(self, live: LiveSessions, account: Account, prefix: str) -> None:
@@ -40,7 +40,7 @@ class SessionPage:
         mine = digest_of(session.id)
         found = self._live.list_live(session.username)
         rows = [(digest.hex(), row, digest == mine) for digest, row in found.items()]
-        # A session in use is written down only now and then.
+        # The last use of a session is stored only from time to time.
         lag_h = max(1, round(self._live.cookie.idle_s * RENEWAL_PART / _HOUR_S))
         done = _DONE.get(request.args.get("done", ""), "")
         return render_account("sessions.html", session, rows=rows, lag_h=lag_h, done=done)
@@ -51,8 +51,8 @@ class SessionPage:
         except ValueError:
             digest = b""
         if digest not in self._live.list_live(session.username):
-            return show_message(session, 404, "There is no such session of yours. It may have ended already.")
-        revoke_made_from(credential_id_of_digest(digest))
+            return show_message(session, 404, "You have no such session. It may have ended already.")
+        revoke_tokens_of_credential(credential_id_of_digest(digest))
         self._live.revoke_by_digest(session.username, digest)
         record("logout", session.username, "another session")
         return redirect(here(f"{self._prefix}{PATH}?done=ended"))

@@ -1,4 +1,4 @@
-"""The ways to log in that backends offer: send the browser there, and take it in when it comes back."""
+"""Logins that backends offer: redirect the browser to a provider and handle its callback, or ask for a credential."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _MAX_LOGGED = 200
 
 
 class SignInPages:
-    """The addresses of one way: `sign-in/NAME`, and `sign-in/NAME/callback` where a provider sends the browser back.
+    """The pages of one way to log in: `sign-in/NAME`, and `sign-in/NAME/callback` for a provider's redirect.
 
     Args:
-        offered: The way, and the backend that offers it.
-        prefix: Where our own pages live.
+        offered: The way to log in, and the backend that offers it.
+        prefix: Path prefix of our own pages.
         attempts: Binds attempts to browsers.
-        arrival: Lets people in.
+        completion: Completes a login.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class SignInPages:
         return ((self.path, "GET", self.begin), (f"{self.path}/callback", "GET", self.come_back))
 
     def begin(self) -> Response:
-        """Send the browser to the provider."""
-        assert isinstance(self._way, RedirectSignIn)  # noqa: S101  # routed so
+        """Redirect the browser to the provider."""
+        assert isinstance(self._way, RedirectSignIn)  # noqa: S101  # guaranteed by the route
         way, target = self._way, safe_next(request.args.get("next"), here("/"))
         if comes_from_another_site():
             return self._ask_first(target)
@@ -61,13 +61,13 @@ class SignInPages:
         return answer
 
     def come_back(self) -> Response:
-        """Take in whom the provider has sent back."""
-        assert isinstance(self._way, RedirectSignIn)  # noqa: S101  # routed so
+        """Handle the callback from the provider and log the user in."""
+        assert isinstance(self._way, RedirectSignIn)  # noqa: S101  # guaranteed by the route
         way, begun = self._way, self._attempts.take(self.name, self._redirect_uri())
         if begun is None:
-            # Also an attacker's own answer, in a browser that never asked for it (login CSRF).
+            # Possibly an attacker's own callback, in a browser that never began a login (login CSRF).
             record("reject", "", "an answer to no attempt of this browser", way=self.name)
-            return self._refuse(400, "This attempt to log in is over, or was begun elsewhere. Please try again.")
+            return self._refuse(400, "This login has expired, or began in another browser. Please try again.")
         answer_query = request.args
         if any(len(answer_query.getlist(name)) != 1 for name in answer_query):
             record("reject", "", "a parameter that is there twice", way=self.name)
@@ -79,10 +79,10 @@ class SignInPages:
         return answer
 
     def show_credential(self) -> Response:
-        """Ask the browser for its credential, and take it in with a good one."""
-        assert isinstance(self._way, CredentialSignIn)  # noqa: S101  # routed so
+        """Ask the browser for a credential, and log the user in if it is valid."""
+        assert isinstance(self._way, CredentialSignIn)  # noqa: S101  # guaranteed by the route
         target = safe_next(request.args.get("next"), here("/"))
-        # Browsers show a ticket whoever makes them ask: a session begins only where the user meant it.
+        # A browser sends a ticket to any page that asks for it: begin a session only if the user meant to log in.
         if comes_from_another_site():
             return self._ask_first(target)
         try:
@@ -91,7 +91,7 @@ class SignInPages:
             record("reject", "", str(error), way=self.name)
             return self._refuse(400, "The credential could not be read. Please try again.", target)
         if isinstance(credential, Absent):
-            answer = self._refuse(401, f"{self.label}: your browser has shown nothing.", target)
+            answer = self._refuse(401, f"{self.label}: your browser sent no credential.", target)
             answer.headers["WWW-Authenticate"] = self._way.challenge
             return answer
         backend = self._backend
@@ -104,14 +104,14 @@ class SignInPages:
         if not isinstance(outcome, Accept) or is_limited(outcome.identity):
             reason = getattr(outcome, "reason", "a limited credential, or none")
             record("reject", "", reason[:_MAX_LOGGED], way=self.name)
-            return self._refuse(403, f"{self.label} did not work, or you may not come in here.", target)
+            return self._refuse(403, f"{self.label} did not work, or you have no access here.", target)
         try:
             answer = self._completion.let_in(outcome, Absent(), target)
         except CompatAuthError as error:
             if error.status >= 500:
                 raise
             record("reject", outcome.identity.username, str(error), way=self.name)
-            return self._refuse(403, f"{self.label} did not work, or you may not come in here.", target)
+            return self._refuse(403, f"{self.label} did not work, or you have no access here.", target)
         for name, value in outcome.headers:
             answer.headers.add(name, value)
         return answer

@@ -1,7 +1,7 @@
-"""An attempt to sign in, kept by the browser that began it, and finished at most once.
+"""A login attempt, stored in a cookie of the browser that began it, and completed at most once.
 
-The cookie is sealed, so that nobody can make one, and no other host of the domain can set one on HTTPS. A browser has
-one attempt at a time: the last.
+The cookie is encrypted and authenticated, so that nobody can forge one; on HTTPS no other host of the domain can set
+one. A browser has one attempt at a time: the last.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _USED_ENTRIES = 100_000
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """An attempt, and what it is for.
+    """An attempt, its way to log in, and its target.
 
     Attributes:
         attempt: The attempt.
-        way: Name of the way that it began with.
-        target: Where it leads; safe.
+        way: Name of the way to log in.
+        target: Where the login leads; checked before.
     """
 
     attempt: Attempt
@@ -43,10 +43,10 @@ class Begun:
 
 
 class AttemptCookie:
-    """Keeps attempts. Any thread may use it.
+    """Stores attempts in a cookie. Any thread may use it.
 
     Args:
-        settings: `[session]` has a secret.
+        settings: `[session]` must have a secret.
         name: Name of the cookie on plain HTTP.
     """
 
@@ -64,7 +64,7 @@ class AttemptCookie:
         return Begun(Attempt(redirect_uri, new_secret(), new_secret()), way, target)
 
     def keep(self, answer: Response, begun: Begun) -> None:
-        """Let the browser keep an attempt, in place of any that it has."""
+        """Set the cookie to an attempt, which replaces an earlier one."""
         attempt = begun.attempt
         content = [attempt.redirect_uri, attempt.state, attempt.secret, begun.way, begun.target, int(time.time())]
         name = own_cookie(self._name)
@@ -72,18 +72,18 @@ class AttemptCookie:
         set_cookie(answer, name, base64.urlsafe_b64encode(box).decode("ascii"), LIFETIME_S)
 
     def clear(self, answer: Response) -> None:
-        """Take the attempt from the browser."""
+        """Clear the cookie."""
         set_cookie(answer, own_cookie(self._name), "", 0)
 
     def take(self, way: str, redirect_uri: str) -> Begun | None:
-        """Return the attempt that the request at hand finishes; None where it is not this browser's, or not any more."""
+        """Return the attempt that the current request completes; None if it is not this browser's, or is over."""
         begun = self._open()
         states = request.args.getlist("state")
         if begun is None or len(states) != 1:
             return None
         attempt = begun.attempt
         same = hmac.compare_digest(states[0].encode("utf-8", "replace"), attempt.state.encode())
-        # Another way's answer could be an attack of its provider on this one (mix-up, RFC 9700 section 4.4).
+        # An answer for another provider may be that provider's attack (mix-up, RFC 9700 section 4.4).
         if not same or begun.way != way or attempt.redirect_uri != redirect_uri:
             return None
         with self._lock:

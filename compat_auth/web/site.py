@@ -1,4 +1,4 @@
-"""All pages for browsers, joined to one blueprint."""
+"""The Flask blueprint with all pages for browsers."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ _DOCS = "compat_auth_web_docs"
 _FORM = "_form"
 _ATTEMPT = "_attempt"
 COOKIE_ENDS = (_FORM, _ATTEMPT)
-"""What our other cookies' names end with."""
+"""Suffixes of the names of our other cookies."""
 
 
 def register_pages(app: Flask, settings: Settings, chain: Chain) -> None:
-    """Serve the pages in the app, where `[session]` has a secret; calling it twice is harmless.
+    """Serve the pages in the app if `[session]` has a secret; a second call changes nothing.
 
     Raises:
-        ConfigError: Two ways to log in have one name, or one has none that fits; `[personal_tokens] admins` has an
+        ConfigError: Two ways to log in have the same name, or a name is invalid; `[personal_tokens] admins` has an
             unknown requirement.
     """
     live = live_sessions_of(app)
@@ -58,12 +58,12 @@ def page_paths(app: Flask) -> tuple[str, ...]:
 
 
 def link_docs(app: Flask) -> None:
-    """Let the account's pages lead to the documentation of our API, which somebody else serves beside them."""
+    """Link from the account's pages to the documentation of our API, which another module serves."""
     app.extensions[_DOCS] = True
 
 
 def own_cookie_names(cookie: SessionCookie) -> tuple[str, ...]:
-    """Return the names of all cookies that the pages set of their own."""
+    """Return the names of all cookies that the pages set."""
     return tuple(f"{name}{end}" for name in cookie.names for end in ("", *COOKIE_ENDS))
 
 
@@ -94,7 +94,7 @@ class _Site:
             *(route for way in ways for route in way.routes()),
         )
         for path, method, view in routes:
-            # A dot in the name of an endpoint is Flask's.
+            # Flask reserves the dot in the name of an endpoint.
             endpoint = f"{path}_{method}".replace(".", "_")
             self.blueprint.add_url_rule(f"/{path}", endpoint, view, methods=[method])
         self.paths = tuple(dict.fromkeys(path for path, _, _ in routes))
@@ -111,9 +111,7 @@ class _Site:
     def _show_error(self, error: CompatAuthError) -> Response:
         if isinstance(error, ConfigError):
             raise error
-        answer = self._login.render(
-            error.status, here("/"), "Logging in is not possible at the moment. Please try again later."
-        )
+        answer = self._login.render(error.status, here("/"), "You cannot log in at the moment. Please try again later.")
         if isinstance(error, BackendUnavailable):
             answer.headers["Retry-After"] = str(error.retry_after_s)
         record("unavailable", "", str(error))
@@ -137,7 +135,7 @@ def _require_own_names(ways: list[SignInPages]) -> None:
     names: set[str] = set()
     for way in ways:
         if not re.fullmatch(NAME_PATTERN, way.name):
-            raise ConfigError(f"sign-in {way.name!r}: not a name for an address; up to 32 of a-z, 0-9 and -")
+            raise ConfigError(f"sign-in {way.name!r}: not a valid name for a path; use up to 32 of a-z, 0-9 and -")
         if way.name in names:
-            raise ConfigError(f"sign-in: {way.name!r} is there twice; give one of the two another name")
+            raise ConfigError(f"sign-in: two backends have the name {way.name!r}; rename one of them")
         names.add(way.name)

@@ -1,4 +1,4 @@
-"""How often somebody may try to log in, and ask for tokens: in each process, which has its share of the whole."""
+"""Rate limits for logins and for tokens. Each process has its share of the limits."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from compat_auth.concurrency.rate_limit import RateLimit, Tries, Try, network_of
 from compat_auth.errors import TooManyRequests
 
 PER_CLIENT = 20
-# By name, from addresses from which nobody has logged in as that user: guesses from many hosts.
+# Per user name, for addresses from which that user has not logged in: guesses from many hosts.
 PER_USER = 100
 _KNOWN = 10_000
 
 
 class LoginAttempts:
-    """Counts the tries of the last minute. Any thread may use it.
+    """Counts the login attempts of the last minute. Any thread may use it.
 
-    Nobody can lock a user out: the count of a name holds only for addresses from which that user has not logged in.
+    Nobody can lock a user out: the limit per name holds only for addresses from which that user has not logged in.
 
     Args:
-        workers: Processes that share the bounds.
+        workers: Number of processes that share the limits.
         now: Clock, in seconds.
     """
 
@@ -35,7 +35,7 @@ class LoginAttempts:
         self._known: LRUCache[tuple[str, str], None] = LRUCache(_KNOWN)
 
     def wait_s(self, client: str, username: str) -> int:
-        """Count a try; return 0 when it may go on, else the seconds after which another may."""
+        """Count an attempt; return 0 if it may proceed, else the seconds until the next one may."""
         network, name = network_of(client), username.casefold()
         if not self._of_client.count(network):
             return max(1, self._of_client.wait_s(network))
@@ -46,26 +46,26 @@ class LoginAttempts:
         return 0
 
     def remember(self, client: str, username: str) -> None:
-        """Remember that somebody has logged in as that user: the try was no guess."""
+        """Remember a successful login: the attempt was not a guess."""
         pair = network_of(client), username.casefold()
         with self._lock:
             is_known = pair in self._known
             self._known[pair] = None
-        # A house behind one address logs in as often as it likes: only what was no login stays counted.
+        # Many users behind one address may log in as often as they like: only failures stay counted.
         self._of_client.give_back(pair[0])
         if not is_known:
             self._of_user.give_back(pair[1])
 
 
 class TokenAttempts:
-    """Counts wrong credentials by address, and given tokens by user. Any thread may use it.
+    """Counts wrong credentials per address, and issued tokens per user. Any thread may use it.
 
-    Not wrong credentials by user: whoever guesses at somebody's password would keep that somebody out.
+    It does not count wrong credentials per user: an attacker who guesses a user's password could lock that user out.
 
     Args:
-        failures: Wrong credentials of an address in a minute.
-        tokens: Tokens for one user in a minute.
-        workers: Processes that share the bounds.
+        failures: Wrong credentials that an address may send per minute.
+        tokens: Tokens that a user may get per minute.
+        workers: Number of processes that share the limits.
         now: Clock, in seconds.
     """
 
@@ -75,20 +75,20 @@ class TokenAttempts:
 
     @asynccontextmanager
     async def one(self, client: str) -> AsyncGenerator[Try]:
-        """Hold a place for one credential of an address while it is looked at; the block says whether it was wrong.
+        """Reserve a place for one credential of an address during its check; the block reports whether it was wrong.
 
         Raises:
-            TooManyRequests: The address has shown too many wrong ones.
-            Overloaded: Those before it are still being looked at.
+            TooManyRequests: The address has sent too many wrong credentials.
+            Overloaded: Too many credentials of the address are being checked.
         """
         async with self._failures.one_async(network_of(client)) as tried:
             yield tried
 
     def count_token(self, username: str) -> None:
-        """Remember that a user is to get a token.
+        """Count a token that a user is about to get.
 
         Raises:
-            TooManyRequests: The user has had too many.
+            TooManyRequests: The user has got too many tokens.
         """
         if not self._tokens.count(username.casefold()):
             raise TooManyRequests("too many tokens for this user", max(1, self._tokens.wait_s(username.casefold())))

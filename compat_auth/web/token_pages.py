@@ -1,4 +1,4 @@
-"""The pages of personal tokens: one's own, made, refreshed and revoked; a token's text is shown once."""
+"""The pages of the user's own personal tokens: list, create, refresh and revoke. A token's text is shown once."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ _DONE = {"revoked": "The token is revoked. It no longer works."}
 
 @dataclass(frozen=True, slots=True)
 class TokenRow:
-    """A token as the list shows it.
+    """A row of the list of tokens.
 
     Attributes:
         token: The token.
-        state: "ok", "soon" or "expired".
-        days_left: Whole days until it ends; 0 on its last day.
+        state: "ok", "soon" (expires soon) or "expired".
+        days_left: Whole days until it expires; 0 on its last day.
         version: Changes with each refresh.
     """
 
@@ -46,10 +46,10 @@ class TokenPages:
     """The pages.
 
     Args:
-        tokens: The tokens.
-        access: Whose they are.
-        account: Lets in whoever is logged in.
-        prefix: Where our own pages live.
+        tokens: The token service.
+        access: Finds the tokens of a user.
+        account: Protects the pages.
+        prefix: Path prefix of our own pages.
     """
 
     def __init__(self, tokens: PersonalTokens, access: TokenAccess, account: Account, prefix: str) -> None:
@@ -73,14 +73,14 @@ class TokenPages:
     def _for_active(self, view: View) -> View:
         def answer(session: Session) -> Response:
             try:
-                # A session outlives its user by up to its own length.
+                # A session can outlive its user, up to the session's lifetime.
                 self._tokens.owners.find(session.username)
                 return view(session)
             except NoSuchUser:
                 record("reject", session.username, "unknown, or disabled", way="session")
                 return show_message(session, 403, "Your account is not active here, so it has no tokens.")
             except NoSuchToken:
-                return show_message(session, 404, "There is no such token of yours. It may be revoked already.")
+                return show_message(session, 404, "You have no such token. It may be revoked already.")
 
         return answer
 
@@ -107,7 +107,7 @@ class TokenPages:
     def _refresh(self, session: Session) -> Response:
         token, until = self._find(session), request.form.get("until", "")
         if request.form.get("version") != str(_version(token)):
-            # Sent twice, it would replace the secret that was just shown.
+            # A form that is sent twice would replace the secret that was just shown.
             return show_message(session, 409, "This token was refreshed a moment ago. Its newest secret works.")
         overlap = request.form.get("overlap", "0")
         overlap_s = int(overlap) if overlap in {str(seconds) for seconds, _ in _OVERLAPS} else -1
@@ -133,7 +133,7 @@ class TokenPages:
 
     def _find(self, session: Session) -> PersonalToken:
         values = request.form if request.method == "POST" else request.args
-        # Without groups and roles: here everybody has only what is one's own.
+        # Without groups and roles: these pages show only the user's own tokens.
         identity = Identity(session.username, "session", subject=session.username)
         return self._access.find(identity, values.get("id", ""))
 
@@ -192,12 +192,12 @@ class TokenPages:
 
 
 def shown_day(timestamp: int) -> str:
-    """Return the day of a moment (UTC)."""
+    """Return the date of a timestamp (UTC)."""
     return time.strftime("%Y-%m-%d", time.gmtime(timestamp))
 
 
 def shown_time(timestamp: int) -> str:
-    """Return a moment to the minute (UTC)."""
+    """Return the date and time of a timestamp, to the minute (UTC)."""
     return time.strftime("%Y-%m-%d %H:%M", time.gmtime(timestamp))
 
 

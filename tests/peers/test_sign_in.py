@@ -129,7 +129,7 @@ def test_who_may_not_come_in_is_told_so_and_gets_no_session(
     page.get_by_role("link", name=LABEL).click()
     page.get_by_role("button", name=user, exact=True).click()
 
-    expect(page.get_by_role("alert")).to_have_text(f"{LABEL} did not work, or you may not come in here.")
+    expect(page.get_by_role("alert")).to_have_text(f"{LABEL} did not work, or you have no access here.")
     assert not {COOKIE, "_token"} & {cookie.get("name") for cookie in chromium.cookies()}
     expect(page.get_by_role("link", name="Other ways to log in")).to_be_visible()
 

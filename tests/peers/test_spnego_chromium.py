@@ -157,7 +157,7 @@ def test_without_a_ticket_the_page_says_so_and_the_form_is_near(door: Gateway, s
 
         assert status_of(page, f"{door.url}{SIGN_IN}") == 401
 
-        expect(page.get_by_role("alert")).to_contain_text("your browser has shown nothing")
+        expect(page.get_by_role("alert")).to_contain_text("your browser sent no credential")
         page.get_by_role("link", name="Other ways to log in").click()
         expect(page.get_by_label("Password")).to_be_visible()
 

@@ -64,7 +64,9 @@ def plan(
     operation_request = OperationRequest(
         operation, segments, query, body, request.accept, upstream_facts, now or datetime.now(timezone.utc)
     )
-    steps = _with_shape_errors(_only_with_fab(operation_request) if operation.fab else operation.steps(operation_request))
+    steps = _with_shape_errors(
+        _only_with_fab(operation_request) if operation.fab else operation.steps(operation_request)
+    )
     return operation_request, steps if operation.method == "GET" else with_write_progress(steps)
 
 

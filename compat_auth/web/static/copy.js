@@ -1,5 +1,5 @@
 "use strict";
-// A convenience: without it the token is selected and copied by hand.
+// A convenience: without this script, the user selects and copies the token by hand.
 const secret = document.getElementById("secret");
 const button = document.getElementById("copy");
 const copied = document.getElementById("copied");

@@ -1,15 +1,15 @@
-// Tries requests out with what “Authorize” was given: the session of this browser is not sent along.
-// Its headings go from the first level to the third, and its title stands in no landmark.
+// "Try it out" sends only the credential from “Authorize”, not the session of this browser.
+// Swagger UI's headings skip the second level, and its title is outside of every landmark.
 const within = (tag, attributes, ...before) => (Original, { React }) => (properties) =>
   React.createElement(tag, attributes, ...before.map((part) => part(React)), React.createElement(Original, properties));
 const heading = (React) => React.createElement("h2", { key: "heading", className: "unseen" }, "Endpoints");
-// Its field for a body has no name.
+// Swagger UI's field for a body has no accessible name.
 const named = (name) => (Original, { React }) => (properties) =>
   React.createElement(Original, { "aria-label": name, ...properties });
 const accessible = () => ({
   wrapComponents: {
     TextArea: named("Request body"),
-    // There is one server, and a choice of one is none.
+    // There is only one server: hide the choice.
     ServersContainer: () => () => null,
     InfoContainer: within("section", { "aria-label": "About" }),
     operations: within("div", null, heading),
@@ -21,7 +21,7 @@ const paint = () => document.documentElement.classList.toggle("dark-mode", dark.
 dark.addEventListener("change", paint);
 paint();
 const place = document.getElementById("swagger");
-// What scrolls is reached by the keyboard, too.
+// The keyboard must reach every scrollable block.
 new MutationObserver(() => {
   for (const code of place.querySelectorAll("pre.microlight:not([tabindex])")) code.tabIndex = 0;
 }).observe(place, { childList: true, subtree: true });
@@ -31,7 +31,7 @@ window.SwaggerUIBundle({
   presets: [window.SwaggerUIBundle.presets.apis],
   layout: "BaseLayout",
   plugins: [accessible],
-  // A link in each button, otherwise.
+  // Otherwise each button contains a link.
   deepLinking: false,
   defaultModelsExpandDepth: -1,
   persistAuthorization: false,

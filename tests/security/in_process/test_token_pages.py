@@ -491,7 +491,7 @@ def test_another_session_of_ones_own_is_ended_at_once(browser: Browser) -> None:
     assert (answer.status_code, answer.headers["Location"]) == (303, f"{SESSIONS}?done=ended")
     assert other.open(SESSIONS).status_code == 303
     assert browser.open(SESSIONS).status_code == 200
-    assert "is ended" in browser.open(answer.headers["Location"]).text
+    assert "has ended" in browser.open(answer.headers["Location"]).text
 
 
 def test_the_session_at_hand_is_ended_by_a_logout(browser: Browser) -> None:

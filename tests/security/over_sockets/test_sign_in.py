@@ -719,7 +719,7 @@ def test_a_way_needs_a_name_that_fits_into_an_address(settings: Settings, name: 
 
 
 def test_two_ways_cannot_have_one_name(settings: Settings) -> None:
-    with pytest.raises(ConfigError, match="'acme' is there twice"):
+    with pytest.raises(ConfigError, match="two backends have the name 'acme'"):
         app_with(settings, Acme(Reject("no")), Acme(Reject("no")))
 
 
