@@ -1,4 +1,4 @@
-"""The command `compat-auth`: arguments, output and exit codes; the work is done below.
+"""The command `compat-auth`: arguments, output and exit codes; lower rooms do the work.
 
 Imports: everything; nothing imports it.
 """
@@ -31,7 +31,7 @@ _COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command when it is asked for: `keys list` must not wait for the web server's imports."""
+    """A group that imports a command only when it runs: `keys list` must not wait for the web server's imports."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands, sorted."""
@@ -39,7 +39,7 @@ class LazyGroup(click.Group):
         return sorted(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Return the command of that name, or None."""
+        """Return the command with this name, or None."""
         del ctx
         if cmd_name not in _COMMANDS:
             return None
@@ -50,11 +50,11 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="compat-auth")
 def commands() -> None:
-    """Old clients keep the login they have; the new API gets the JWT it wants."""
+    """Old clients keep their login; the new API gets the JWT that it needs."""
 
 
 def main() -> None:
-    """Run the command; an error of ours ends it with its own exit status (sysexits.h)."""
+    """Run the command; each of our errors sets its own exit status (sysexits.h)."""
     try:
         commands.main()
     except CompatAuthError as error:

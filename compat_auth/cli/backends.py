@@ -1,4 +1,4 @@
-"""`compat-auth backends`: what is installed, and what each needs."""
+"""`compat-auth backends`: the installed backends and directories, and their requirements."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from compat_auth.authn.users import directories
 
 @click.command()
 def backends() -> None:
-    """List the installed backends and directories, and what each needs."""
+    """List the installed backends and directories, and the requirements of each."""
     click.echo("Backends (auth_backends):")
     for line in _lines(registry.GROUP):
         click.echo(line)
     click.echo("\nDirectories ([basic_auth] directories):")
     for line in _lines(directories.GROUP):
         click.echo(line)
-    click.echo("\nAirflow's own names, and what stands in for them:")
+    click.echo("\nAirflow's own backends, and their replacements:")
     for theirs, ours in sorted(registry.AIRFLOW_NAMES.items()):
         click.echo(f"  {theirs} -> {ours}")
 

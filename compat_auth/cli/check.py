@@ -1,4 +1,4 @@
-"""`compat-auth check`: is the configuration right?"""
+"""`compat-auth check`: find the errors of a configuration."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from compat_auth.errors import ConfigError
 @config_option
 @click.option("--json", "as_json", is_flag=True, help="For programs: a list of id, ok, what, where, next.")
 def check(config_path: str | None, as_json: bool) -> None:
-    """Say which file and backends are effective and what is wrong: where, what, and the next step.
+    """Show the configuration and backends in effect, and each problem: where, what, and the next step.
 
-    Asks everything that the configuration names, the upstream included. Exits 0 when all is right, 78 when the
-    configuration has to change, 69 when something it needs is down.
+    Connects to everything that the configuration names, including the upstream. Exits 0 if everything is right, 78 if
+    the configuration must change, 69 if something it needs is down.
     """
     start_logging("CRITICAL")
     findings: list[Finding] = []
@@ -45,7 +45,7 @@ def _findings(config_path: str | None) -> Iterator[Finding]:
         yield Finding(
             "configuration",
             f"configuration: no file: {Path(DEFAULT_FILE).absolute()} does not exist, and neither --config nor "
-            f"${ENV_PREFIX}CONFIG names another; create it, or change to its folder, or pass --config FILE",
+            f"${ENV_PREFIX}CONFIG names another; create it, change to its folder, or pass --config FILE",
             ConfigError.exit_code,
         )
         return

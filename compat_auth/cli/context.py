@@ -1,7 +1,7 @@
-"""What an operator changes by a command is in the audit log, as what a caller changes over HTTP is.
+"""Shared by all commands: the audit entry of a change, the `--config` option, logging, and the token service.
 
-Nobody keeps what a command says on a terminal, so the event goes to the system's log, as those of sudo and useradd do;
-where there is none, as in most containers, to standard error.
+Nobody keeps the output of a terminal, so the audit entry goes to the system's log, like those of sudo and useradd;
+without a system log, as in most containers, to standard error.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ _BACKEND = "command line"
 
 
 def record(result: str, about: str, *, command: str) -> None:
-    """Leave one entry in the audit log.
+    """Write one audit entry.
 
     Args:
-        result: What was done, such as "token created".
-        about: To whom or what; never a secret.
-        command: The verb, as it is typed after `compat-auth`.
+        result: The change, such as "token created".
+        about: The changed object; never a secret.
+        command: The command, as typed after `compat-auth`.
     """
     handler = _handler()
     logger = audit.logger
     before = logger.level, logger.propagate
     logger.addHandler(handler)
-    # Whatever the log's level: what an operator does is not to be silenced by a variable of the operator's.
+    # At every log level: an operator must not silence the audit log with an environment variable.
     logger.setLevel(logging.INFO)
     logger.propagate = False
     try:
@@ -56,20 +56,20 @@ def record(result: str, about: str, *, command: str) -> None:
 
 
 def operator() -> str:
-    """Return who runs this process: by its user id, for variables say what their owner likes."""
+    """Return who runs this process, by its user id: anybody can set environment variables."""
     uid = os.getuid()
     try:
         name = pwd.getpwuid(uid).pw_name
     except KeyError:
         name = f"uid {uid}"
-    # sudo sets this, and only who is root already could have made it up.
+    # sudo sets this variable; only root could have forged it.
     behind = os.environ.get("SUDO_USER", "") if uid == 0 else ""
     return f"{name} (sudo: {behind})" if behind else name
 
 
 def _handler() -> logging.Handler:
     try:
-        # The handler itself keeps quiet about a log that is not there.
+        # The handler itself does not report a missing log.
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
             probe.connect(SYSTEM_LOG)
     except OSError:
@@ -88,7 +88,7 @@ config_option = click.option(
 
 
 def start_logging(level: str = "INFO") -> None:
-    """Send our log to standard error, one line an event; $COMPAT_AUTH_LOG_LEVEL changes the level."""
+    """Send our log to standard error, one line per event; $COMPAT_AUTH_LOG_LEVEL sets the level."""
     chosen = os.environ.get("COMPAT_AUTH_LOG_LEVEL", level).upper()
     handler = LogHandler(sys.stderr)
     logging.basicConfig(level=chosen, format="%(asctime)s %(levelname)s %(name)s %(message)s", handlers=[handler])
@@ -96,7 +96,7 @@ def start_logging(level: str = "INFO") -> None:
 
 @contextmanager
 def opened_tokens(config_path: str | None) -> Generator[PersonalTokens]:
-    """Give the personal tokens of a configuration."""
+    """Open the personal-token service of a configuration."""
     start_logging("WARNING")
     settings = load_settings(config_path)
     tokens = PersonalTokens.from_settings(settings, RevocationEvents.from_settings(settings))
@@ -108,15 +108,16 @@ def opened_tokens(config_path: str | None) -> Generator[PersonalTokens]:
 
 
 def _tell_upstream(settings: Settings, tokens: PersonalTokens, credential_id: str) -> None:
-    """Have the upstream refuse what was made from a token; the gateways do already."""
+    """Revoke at the upstream the JWTs that were issued for a token; the gateways already reject them."""
     if not DenylistRows(tokens.rows.database).deny_made_from(credential_id, int(tokens.now())):
         return
     try:
         denials = Denylist.from_settings(settings, RevocationEvents())
-        # Only where it is used: it is the whole server.
+        # Import it only where it is used: it loads the whole server.
         app = importlib.import_module("compat_auth.app")
         app.build_issued_tokens(settings, build_strategy(settings), denials).end(tokens=(), credential_id=credential_id)
     except CompatAuthError as error:
         click.echo(
-            f"warning: JWTs that were made from it stay good at the upstream itself until they end: {error}", err=True
+            f"warning: JWTs that were issued for it stay valid at the upstream itself until they expire: {error}",
+            err=True,
         )

@@ -1,4 +1,4 @@
-"""`compat-auth curl`: the system's curl, with a token that nobody else sees."""
+"""`compat-auth curl`: the system's curl, with a token that no other user of the machine can see."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from compat_auth.errors import CurlLineRefused
 @click.command(context_settings={"ignore_unknown_options": True, "help_option_names": ["--help"]})
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED, required=True)
 def curl(arguments: tuple[str, ...]) -> None:
-    """Run curl with ARGUMENTS, logged in: with a token that is good for a while.
+    """Run curl with ARGUMENTS and a short-lived token of your login.
 
-    A URL may be a path alone, such as /api/v2/dags, where you are logged in at one server only. Every URL has to be at
-    the server that you are logged in at. The token is in no argument and no environment variable; ~/.curlrc is not read.
-    Exits as curl does.
+    A URL may be only a path, such as /api/v2/dags, if you are logged in at one server only. Every URL must be at the
+    server of your login. The token is in no argument and no environment variable; curl does not read ~/.curlrc.
+    Exits with curl's exit status.
 
     Example: compat-auth curl -sS /api/v2/dags?limit=1
     """
@@ -42,7 +42,7 @@ def curl(arguments: tuple[str, ...]) -> None:
 
 def _login_for(urls: list[str], saved: SavedLogins) -> SavedLogin:
     if not urls:
-        raise CurlLineRefused("no URL; a path such as /api/v2/dags is enough")
+        raise CurlLineRefused("no URL; give one, or a path such as /api/v2/dags")
     whole = [url for url in urls if not url.startswith("/")]
     if not whole:
         return saved.find()
@@ -56,8 +56,8 @@ def _whole_url(url: str, login: SavedLogin) -> str:
     whole = server.base + url if url.startswith("/") else url
     origin, path = parse_url(whole)
     if origin != server.origin:
-        raise CurlLineRefused(f"{origin}: not the server of this login ({server.origin}); call curl itself for that")
-    # As we have read it: no two programs can disagree about the host.
+        raise CurlLineRefused(f"{origin}: not the server of this login ({server.origin}); use plain curl for that")
+    # Built from our own parser's result: we and curl cannot disagree about the host.
     return f"{origin}{path}"
 
 
@@ -65,13 +65,13 @@ def _run(program: str, arguments: list[str], token: str, *, is_http: bool) -> in
     quoted = token.replace("\\", "\\\\").replace('"', '\\"')
     lines = [f'header = "Authorization: Bearer {quoted}"']
     if is_http:
-        # A proxy could read along.
+        # A proxy could read the token.
         lines.append('noproxy = "*"')
     reading, writing = os.pipe()
     with os.fdopen(reading, "rb"), os.fdopen(writing, "wb") as config:
-        # A token of ours fits into the pipe before anybody reads. Standard input stays free for `--data @-`.
+        # Our token fits into the pipe's buffer before curl reads it. Standard input stays free for `--data @-`.
         config.write("\n".join([*lines, ""]).encode("ascii"))
         config.close()
-        # -q first: a ~/.curlrc could say --location-trusted or --trace.
+        # -q first: a ~/.curlrc could contain --location-trusted or --trace.
         command = [program, "-q", "--config", f"/dev/fd/{reading}", *arguments]
         return subprocess.run(command, pass_fds=(reading,), check=False).returncode  # noqa: S603  # the user's own line

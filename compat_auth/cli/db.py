@@ -20,18 +20,18 @@ from compat_auth.store.migration import upgrade as upgrade_tables
 from compat_auth.store.restore import restore_sqlite, revoke_everything
 from compat_auth.tokens.issued import MAX_LIFETIME_S
 
-_EVERYTHING_ENDED = "every session and every JWT that was made before ends"
+_EVERYTHING_ENDED = "every earlier session and JWT is revoked"
 
 
 @click.group()
 def db() -> None:
-    """Look after the tables that hold what must outlive a process."""
+    """Manage the database tables of the gateway."""
 
 
 @db.command()
 @config_option
 def upgrade(config_path: str | None) -> None:
-    """Create the tables, or bring them up to date; safe to run twice, or on several machines at once."""
+    """Create or upgrade the tables; safe to run twice, or on several machines at once."""
     start_logging("WARNING")
     database = Database(load_settings(config_path).database_url.get_secret_value(), makes=True)
     with database.write() as connection:
@@ -44,17 +44,17 @@ def upgrade(config_path: str | None) -> None:
 
 @db.command()
 @config_option
-@click.option("--yes", is_flag=True, help="Delete what the newer revisions hold.")
+@click.option("--yes", is_flag=True, help="Delete the data of the newer revisions.")
 @click.argument("revision", metavar="REVISION")
 def downgrade(config_path: str | None, revision: str, yes: bool) -> None:
-    """Bring the tables back to REVISION, such as 0002, for an older version of the program; stop this one first."""
+    """Downgrade the tables to REVISION, such as 0002, for an older version of the program; stop this version first."""
     start_logging("WARNING")
     database = Database(load_settings(config_path).database_url.get_secret_value())
     with database.write() as connection:
         undone = undone_by(connection, revision)
         if undone and not yes:
             lost = "; ".join(f"{one.revision}: {one.holds}" for one in undone)
-            raise click.UsageError(f"this deletes what these revisions hold: {lost} Make a backup, then add --yes")
+            raise click.UsageError(f"this deletes the data of these revisions: {lost} Make a backup, then add --yes")
         downgrade_tables(connection, revision)
         found, _ = revisions(connection)
     database.close()
@@ -65,7 +65,7 @@ def downgrade(config_path: str | None, revision: str, yes: bool) -> None:
 @config_option
 @click.argument("target", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 def backup(config_path: str | None, target: Path) -> None:
-    """Copy an SQLite database to FILE, whole, while it is in use; PostgreSQL has pg_dump for that."""
+    """Copy an SQLite database to FILE, even while it is in use; use pg_dump for PostgreSQL."""
     start_logging("WARNING")
     settings = load_settings(config_path)
     source = Database(settings.database_url.get_secret_value()).file
@@ -77,18 +77,21 @@ def backup(config_path: str | None, target: Path) -> None:
     click.echo(f"{target}: {size} bytes")
     section = settings.personal_tokens
     if not section.pepper.get_secret_value() and not section.peppers and (beside := pepper_file(settings)).exists():
-        click.echo(f"{beside}: without it the personal tokens in the backup do not work; keep it elsewhere", err=True)
+        click.echo(
+            f"{beside}: without it the personal tokens in the backup do not work; keep a copy in another place",
+            err=True,
+        )
 
 
 @db.command()
 @config_option
 @click.argument("source", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False))
 def restore(config_path: str | None, source: Path) -> None:
-    """Put a backup of an SQLite database in the place of the one there is, while it is in use or lost.
+    """Replace the SQLite database by a backup, even while it is in use or if it is lost.
 
-    What was revoked since the backup stays revoked, as far as the database of before can be read. Where it cannot,
-    every session and every JWT that was made up to now ends, and people log in again. Restart the gateway afterwards
-    where the file had been lost. PostgreSQL has pg_restore for that, and `compat-auth db accept`.
+    What was revoked since the backup stays revoked if the old database can be read. If it cannot, every earlier session
+    and JWT is revoked, and users log in again. If the file was lost, restart the gateway afterwards. For PostgreSQL use
+    pg_restore, then `compat-auth db accept`.
     """
     start_logging("WARNING")
     database_url = load_settings(config_path).database_url.get_secret_value()
@@ -99,23 +102,23 @@ def restore(config_path: str | None, source: Path) -> None:
         )
     ended = restore_sqlite(database_url, source, now=unix_now(), lifetime_s=MAX_LIFETIME_S)
     context.record("store restored", str(source), command="db restore")
-    result = _EVERYTHING_ENDED if ended is None else f"{ended.count} revocations of the database of before are kept"
+    result = _EVERYTHING_ENDED if ended is None else f"{ended.count} revocations of the old database are kept"
     click.echo(f"{source}: restored; {result}")
 
 
 @db.command()
 @config_option
 @click.option(
-    "--keep-logins", is_flag=True, help="Nothing that was revoked is missing in it: nobody has to log in again."
+    "--keep-logins", is_flag=True, help="No revocation is missing in the database: nobody has to log in again."
 )
 def accept(config_path: str | None, keep_logins: bool) -> None:
-    """Accept the database that is there now, or a new one, in the place of one that is lost.
+    """Accept the current database, or a new one, in place of a lost one.
 
-    A gateway whose SQLite file is gone, or is another, answers 503 to whatever needs it: revocations would be lost.
-    The same goes unnoticed where a PostgreSQL was restored while no gateway ran. Put the right one back, or restore
-    a backup. Where there is neither, this command accepts what there is, and makes the tables if need be. Because
-    nobody knows what was revoked, every session and every JWT that was made up to now ends. Personal tokens that were
-    revoked since the backup work again: revoke them again. Restart the gateway afterwards.
+    If its SQLite file is missing or was replaced, a gateway answers 503 to each request that needs it: revocations could
+    be lost. The gateway does not notice that a PostgreSQL database was restored while no gateway ran. Put the right
+    database back, or restore a backup. If you have neither, this command accepts the current database, and creates the
+    tables if they are missing. Nobody knows what was revoked, so every earlier session and JWT is revoked. Personal
+    tokens that were revoked since the backup work again: revoke them again. Restart the gateway afterwards.
     """
     start_logging("WARNING")
     database_url = load_settings(config_path).database_url.get_secret_value()
@@ -133,7 +136,7 @@ def accept(config_path: str | None, keep_logins: bool) -> None:
 @db.command()
 @config_option
 def check(config_path: str | None) -> None:
-    """Exit 0 when this version can use the tables, 78 when it cannot, 69 when the database cannot be asked."""
+    """Exit 0 if this version can use the tables, 78 if it cannot, 69 if the database is not available."""
     start_logging("WARNING")
     database = Database(load_settings(config_path).database_url.get_secret_value())
     with database.read() as connection:
@@ -144,5 +147,5 @@ def check(config_path: str | None) -> None:
         raise ConfigError(
             f"{database.label}: revision {found or 'none'}, and this version needs {newest}; run: compat-auth db upgrade"
         )
-    state = "up to date" if found == newest else f"newer than this version's {newest}, which can use it, too"
+    state = "up to date" if found == newest else f"newer than this version's {newest}, which can also use it"
     click.echo(f"{database.label}: revision {found}, {state}")

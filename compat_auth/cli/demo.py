@@ -1,4 +1,4 @@
-"""`compat-auth demo`: everything at once, on this machine alone."""
+"""`compat-auth demo`: a gateway and an upstream, on this machine only."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _CURL_TIMEOUT_S = 30
 
 @click.command()
 @click.option(
-    "--port", type=click.IntRange(0, 65535), help="Default 8088, or a free one where that is taken; 0 is a free one."
+    "--port", type=click.IntRange(0, 65535), help="Default 8088, or a free port if 8088 is in use; 0 means a free port."
 )
-@click.option("--check", is_flag=True, help="Run the printed commands; exit 0 when all do what they promise, else 1.")
+@click.option("--check", is_flag=True, help="Run the printed commands; exit 0 if all of them work, else 1.")
 def demo(port: int | None, check: bool) -> None:
-    """Serve a gateway in front of an embedded upstream that accepts only JWTs, with users made up for this run."""
+    """Serve a gateway in front of an embedded upstream that accepts only JWTs, with users for this run only."""
     start_logging("WARNING")
     upstream = Upstream()
     with (
@@ -50,7 +50,7 @@ def demo(port: int | None, check: bool) -> None:
                 _introduce(url, upstream_url, lines)
                 status = serve_here(app, listener)
     if not check:
-        click.echo("\nThe demo has ended; nothing of it is left.")
+        click.echo("\nThe demo has ended, and its files are deleted.")
     sys.exit(status)
 
 
@@ -60,16 +60,18 @@ def _bind(port: int | None) -> socket.socket:
     try:
         return bind_socket(f"127.0.0.1:{_PORT}")
     except ConfigError:
-        # Nobody asked for this very port.
+        # The user did not choose this port.
         return bind_socket("127.0.0.1:0")
 
 
 def _introduce(url: str, upstream_url: str, lines: list[str]) -> None:
-    click.echo(f"The gateway listens on {url}, in front of an API on {upstream_url} that takes nothing but its JWT.")
-    click.echo("Old clients get in with what they have; copy and paste:\n")
+    click.echo(
+        f"The gateway listens on {url}, in front of an API on {upstream_url} that accepts only the gateway's JWT."
+    )
+    click.echo("Old clients log in as before; copy and paste:\n")
     for line in lines:
         click.echo(line)
-    click.echo(f"\nA wrong password, or the API without the gateway ({upstream_url}/api/whoami), is 401.")
+    click.echo(f"\nA wrong password gets 401, and so does the API without the gateway ({upstream_url}/api/whoami).")
     click.echo("Ctrl-C ends it.")
 
 

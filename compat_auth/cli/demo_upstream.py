@@ -1,7 +1,7 @@
-"""The demo: a gateway in front of an embedded upstream that believes nothing but our JWT.
+"""The demo's parts: users, database, settings, and an embedded upstream that accepts only our JWT.
 
-Everything lives in a temporary folder: an SQLite database with Airflow's user tables, a signing key, no network but
-the loopback interface.
+All files are in a temporary folder: an SQLite database with Airflow's user tables, and a signing key. The only network
+is the loopback interface.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ INSERT INTO ab_role VALUES (1, 'Admin'), (2, 'Viewer');
 
 @dataclass(frozen=True, slots=True)
 class DemoUser:
-    """Somebody who can log in to the demo; the password is shown, so it is made anew for each start."""
+    """A user of the demo; the demo prints the password, so each start creates a new one."""
 
     name: str
     role_id: int
@@ -58,12 +58,12 @@ class DemoUser:
 
 
 def create_users() -> tuple[DemoUser, ...]:
-    """Return the users of one run of the demo."""
+    """Return new users for one run of the demo."""
     return tuple(DemoUser(name, role, secrets.token_hex(6)) for name, role in (("alice", 1), ("bob", 2)))
 
 
 def write_database(path: Path, users: tuple[DemoUser, ...]) -> None:
-    """Create the SQLite database with the users, as Airflow keeps them."""
+    """Create the SQLite database with the users, in Airflow's tables."""
     with closing(sqlite3.connect(path)) as database:
         database.executescript(_TABLES)
         for number, user in enumerate(users, start=1):
@@ -74,7 +74,7 @@ def write_database(path: Path, users: tuple[DemoUser, ...]) -> None:
 
 
 def write_demo(folder: Path, upstream_url: str) -> tuple[Settings, tuple[DemoUser, ...]]:
-    """Return the settings and users of a demo whose files are now in the folder."""
+    """Create the demo's files in the folder; return its settings and users."""
     users = create_users()
     write_database(folder / "airflow.db", users)
     create_keys(folder / "keys.json", algorithm="EdDSA", now=int(time.time()))
@@ -95,10 +95,10 @@ def write_demo(folder: Path, upstream_url: str) -> tuple[Settings, tuple[DemoUse
 
 
 class Upstream:
-    """An API that takes only a JWT, verified by the gateway's public keys; an ASGI application.
+    """An API that accepts only a JWT, verified by the gateway's public keys; an ASGI application.
 
     Attributes:
-        jwks_url: Where the keys are; fetched once a minute at most.
+        jwks_url: URL of the keys; fetched at most once a minute.
     """
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Upstream:
         self._fetched_at = -60.0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer `GET /api/whoami` with the verified claims and the headers as they came."""
+        """Answer `GET /api/whoami` with the verified claims and the received headers."""
         del receive
         if scope["type"] != "http":
             return
@@ -115,7 +115,7 @@ class Upstream:
             await respond_rendered(
                 send,
                 ErrorStyle().render(
-                    404, detail=f"the demo has {WHOAMI_PATH} only; /compat-auth/docs is a page for browsers"
+                    404, detail=f"the demo has only {WHOAMI_PATH}; /compat-auth/docs is a page for browsers"
                 ),
             )
             return
@@ -145,7 +145,7 @@ class Upstream:
 
 
 class BackgroundServer:
-    """A uvicorn server in a thread, for as long as the `with` block lasts."""
+    """A uvicorn server in a thread, while the `with` block runs."""
 
     def __init__(self, app: Any, *listeners: socket.socket) -> None:
         self._server = uvicorn.Server(uvicorn_config(app, lifespan="auto"))
@@ -163,7 +163,7 @@ class BackgroundServer:
 
 
 def make_token(settings: Settings, user: DemoUser) -> str:
-    """Return a personal token of a user, for a day."""
+    """Return a personal token of a user that works for a day."""
     tokens = PersonalTokens.from_settings(settings, RevocationEvents())
     try:
         return tokens.create(user.name, TokenWish("demo", days=1), by="demo").text
@@ -181,5 +181,5 @@ def curl_lines(users: tuple[DemoUser, ...], token: str, url: str) -> list[str]:
 
 
 def jwks_url(gateway_url: str) -> str:
-    """Return where the gateway publishes its keys."""
+    """Return the URL of the gateway's public keys."""
     return gateway_url + JWKS_PATH

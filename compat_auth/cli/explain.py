@@ -1,4 +1,4 @@
-"""`compat-auth explain`: why does this request get this answer?"""
+"""`compat-auth explain`: explain why a request gets its answer."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from compat_auth.config import load_settings
 @click.command("explain")
 @config_option
 @click.option(
-    "-u", "--user", metavar="NAME[:PASSWORD]", help="Basic credential; asks for a password that is not given."
+    "-u", "--user", metavar="NAME[:PASSWORD]", help="Basic credential; asks for the password if it is missing."
 )
 @click.option(
     "-H", "--header", "headers", multiple=True, metavar="NAME: VALUE", help="A request header; may be repeated."
 )
 @click.option(
-    "-d", "--data", default="", metavar="JSON", help="Body of the request, where a limit or the translation needs it."
+    "-d", "--data", default="", metavar="JSON", help="Body of the request, if scopes or the translation need it."
 )
 @click.argument("method", metavar="METHOD")
 @click.argument("target", metavar="PATH")
 def explain_command(
     config_path: str | None, user: str | None, headers: tuple[str, ...], data: str, method: str, target: str
 ) -> None:
-    """Replay a request through the chain: each backend's verdict and why, secrets masked.
+    """Replay a request through the chain: each backend's decision and its reason, with secrets masked.
 
     For a path below /api/v1 it also prints every call to /api/v2 that the request may make, which of them
-    write, and what those that need not follow depend on.
+    write, and the answers that optional calls depend on.
 
-    Nothing is sent to the upstream, unless a directory or strategy of the configuration asks it about a password.
+    It sends nothing to the upstream, unless a directory or strategy of the configuration checks a password there.
 
     Example: compat-auth explain -u alice GET /api/v2/dags
     """

@@ -1,4 +1,4 @@
-"""`compat-auth keys`: signing keys and the JWKS that upstreams read."""
+"""`compat-auth keys`: the signing keys, and the JWKS that upstreams read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def keys() -> None:
     "--algorithm", type=click.Choice(["EdDSA", "RS256"]), default="EdDSA", show_default=True, help="What it signs with."
 )
 def create(path: Path, algorithm: KeyAlgorithm) -> None:
-    """Make a new key file with one key, which signs at once."""
+    """Create a key file with one key, which signs at once."""
     key = create_keys(path, algorithm=algorithm, now=unix_now())
     context.record("key created", f"{path}: {key.kid}", command="keys create")
     click.echo(f"{path}: key {key.kid} ({key.algorithm}) signs now; set [token] key_file to this file")
@@ -48,7 +48,7 @@ def create(path: Path, algorithm: KeyAlgorithm) -> None:
 @_file_option
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_keys(path: Path, as_json: bool) -> None:
-    """Show every key, its state and its times."""
+    """List every key with its state and its times."""
     now = unix_now()
     stored = read_key_file(path).keys
     if as_json:
@@ -68,10 +68,10 @@ def list_keys(path: Path, as_json: bool) -> None:
     type=click.IntRange(0),
     default=OVERLAP_S,
     show_default=True,
-    help="Seconds from published to signing, and from followed to retired. Airflow looks at a JWKS once an hour at most.",
+    help="Seconds from publication to signing, and from the successor's first signature to retirement. Airflow fetches a JWKS at most once an hour.",
 )
 def rotate(path: Path, overlap_s: int) -> None:
-    """Add the key that signs next; the current one retires after it."""
+    """Add the next signing key; the current key retires after it."""
     now = unix_now()
     key = rotate_keys(path, overlap_s=overlap_s, now=now)
     context.record("key created", f"{path}: {key.kid}", command="keys rotate")
@@ -81,19 +81,19 @@ def rotate(path: Path, overlap_s: int) -> None:
 @keys.command("retire")
 @click.argument("kid")
 @_file_option
-@click.option("--force", is_flag=True, help="Even if nothing can sign afterwards.")
+@click.option("--force", is_flag=True, help="Also remove the last key that can sign.")
 def retire(kid: str, path: Path, force: bool) -> None:
-    """Take a key out at once, such as one that was stolen."""
+    """Remove a key at once, for example a stolen key."""
     retire_key(path, kid, force=force, now=unix_now())
     context.record("key retired", f"{path}: {kid}", command="keys retire")
-    click.echo(f"{path}: key {kid} is gone; restart upstreams that read their JWKS only once")
+    click.echo(f"{path}: key {kid} is removed; restart upstreams that read their JWKS only once")
 
 
 @keys.command("jwks")
 @_file_option
-@click.option("--trusted", multiple=True, metavar="FILE[#kid=NAME]", help="Publish the public keys of this file, too.")
+@click.option("--trusted", multiple=True, metavar="FILE[#kid=NAME]", help="Also publish the public keys of this file.")
 def jwks(path: Path, trusted: tuple[str, ...]) -> None:
-    """Print the public JWKS, for use as a file in Airflow's [api_auth] trusted_jwks_url."""
+    """Print the public JWKS, for a file that Airflow's [api_auth] trusted_jwks_url names."""
     own = public_jwks(read_key_file(path).keys, unix_now())
     click.echo(json.dumps({"keys": merge_jwks(own, trusted)}, indent=2))
 

@@ -1,4 +1,4 @@
-"""`compat-auth login`: log in at a gateway, for `compat-auth curl`."""
+"""`compat-auth login` and `logout`: the saved logins of `compat-auth curl`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from compat_auth.errors import LoginUnavailable
 
 @click.command()
 @click.argument("url")
-@click.option("-u", "--user", metavar="NAME", help="User name; asked for where it is not given.")
+@click.option("-u", "--user", metavar="NAME", help="User name; asks for it if it is missing.")
 @click.option("--token", "with_token", is_flag=True, help="Log in with a personal, ID or access token.")
 @click.option("--kerberos", "with_ticket", is_flag=True, help="Log in with your Kerberos ticket.")
 @click.option("--secret-stdin", is_flag=True, help="Read the password or token from one line of standard input.")
@@ -23,9 +23,9 @@ from compat_auth.errors import LoginUnavailable
     type=click.Choice([KEYRING, FILE]),
     default=KEYRING,
     show_default=True,
-    help="Where the secret is kept: the system's keyring, or a file that only you can read.",
+    help="Where to save the secret: the system's keyring, or a file that only you can read.",
 )
-@click.option("--allow-http", is_flag=True, help="Let secrets cross the network in clear text.")
+@click.option("--allow-http", is_flag=True, help="Allow secrets to cross the network unencrypted.")
 def login(
     url: str,
     user: str | None,
@@ -36,13 +36,13 @@ def login(
     secret_stdin: bool,
     allow_http: bool,
 ) -> None:
-    """Log in at the gateway or the Airflow 3 at URL, and keep the login for `compat-auth curl`.
+    """Log in at the gateway or the Airflow 3 at URL, and save the login for `compat-auth curl`.
 
-    Asks for user name and password, unless --token or --kerberos say otherwise. What is kept is the password or token
-    itself and the last JWT, so that the next one can be got without you.
+    Asks for user name and password, unless you pass --token or --kerberos. It saves the password or token itself and
+    the last JWT, so that `curl` can get the next JWT without asking you.
     """
     if with_token + with_ticket + (user is not None) > 1:
-        raise click.UsageError("--user, --token and --kerberos are three ways to log in; choose one")
+        raise click.UsageError("--user, --token and --kerberos exclude each other; choose one")
     server = parse_server(url, allow_http=allow_http)
     kind = TOKEN if with_token else KERBEROS if with_ticket else PASSWORD
     username = ""
@@ -51,7 +51,7 @@ def login(
     saved = SavedLogin(server.base, kind, username, keep_in, allow_http)
     secret = log_in_to(saved, "" if kind == KERBEROS else _ask(kind, from_stdin=secret_stdin))
     SavedLogins().save(saved, secret)
-    click.echo(f"logged in at {server.base}; kept in the {'system keyring' if keep_in == KEYRING else 'file'}")
+    click.echo(f"logged in at {server.base}; saved in the {'system keyring' if keep_in == KEYRING else 'file'}")
 
 
 def _ask(kind: str, *, from_stdin: bool) -> str:
@@ -60,7 +60,7 @@ def _ask(kind: str, *, from_stdin: bool) -> str:
     elif sys.stdin.isatty():
         secret = str(click.prompt("Password" if kind == PASSWORD else "Token", hide_input=True, err=True))
     else:
-        raise click.UsageError("no terminal to ask; pass --secret-stdin and one line on standard input")
+        raise click.UsageError("no terminal to ask for the secret; pass --secret-stdin and one line on standard input")
     if not secret:
         raise click.UsageError("nothing was given")
     return secret
@@ -72,13 +72,13 @@ def _ask(kind: str, *, from_stdin: bool) -> str:
     "--revoke-credential",
     "also_credential",
     is_flag=True,
-    help="Take back the token, too, that you have logged in with: for every script that uses it.",
+    help="Also revoke the token that you logged in with, for every script that uses it.",
 )
 def logout(url: str, *, also_credential: bool) -> None:
-    """End the login at URL, or the only one.
+    """Log out at URL, or at the only server with a saved login.
 
-    The server is told to take back the JWT that it gave, and what was kept is removed from this machine. Where the server
-    cannot be told, the removal is done all the same and the exit status is 69: the JWT is then good until it ends.
+    Revokes the JWT at the server, and removes the saved login from this machine. If the server cannot be reached, it
+    removes the login all the same, and the exit status is 69: the JWT then stays valid until it expires.
     """
     saved = SavedLogins()
     login = saved.find(parse_server(url, allow_http=True).base if url else "")
@@ -86,6 +86,6 @@ def logout(url: str, *, also_credential: bool) -> None:
         log_out_of(saved, login, also_credential=also_credential)
     except LoginUnavailable as error:
         raise LoginUnavailable(
-            f"forgotten on this machine, but not taken back at {login.server}: {error}; what it gave is good until it ends"
+            f"removed from this machine, but not revoked at {login.server}: {error}; its JWT stays valid until it expires"
         ) from None
     click.echo(f"logged out at {login.server}")

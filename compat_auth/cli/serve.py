@@ -32,16 +32,16 @@ logger = logging.getLogger(__name__)
 @config_option
 @click.option("--bind", metavar="HOST:PORT", help="Address to listen on; default [serve] bind.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes; default [serve] workers.")
-@click.option("--reload", is_flag=True, help="Start again when the configuration changes (for development).")
+@click.option("--reload", is_flag=True, help="Restart when the configuration changes (for development).")
 def serve(config_path: str | None, bind: str | None, workers: int | None, reload: bool) -> None:
     """Serve the gateway in front of the upstream."""
     start_logging()
     for number in UNUSED_SIGNALS:
-        # Their own action would end the service.
+        # The default action of these signals would end the service.
         signal.signal(number, _ignore)
     settings = _adjusted(load_settings(config_path), bind, workers)
     if reload and settings.serve.workers > 1:
-        raise click.UsageError("--reload serves with one process; leave out --workers")
+        raise click.UsageError("--reload serves with one process; remove --workers")
     with contextlib.ExitStack() as stack:
         settings, front = _with_front_listener(settings, stack)
         app = create_app(settings)
@@ -50,7 +50,7 @@ def serve(config_path: str | None, bind: str | None, workers: int | None, reload
         listeners = [listener, *front]
         host, port = listener.getsockname()[:2]
         chain = ", ".join(settings.auth_backends)
-        # A log that cannot be written does not keep the service from its start: what it loses is counted.
+        # A log that cannot be written does not stop the start: lost entries are counted.
         with contextlib.suppress(OSError):
             if front:
                 click.echo(f"compat-auth: forward-auth at http://{settings.forward_auth.bind}", err=True)
@@ -67,19 +67,19 @@ def _ignore(number: int, _frame: object) -> None:
 
 
 def _require_known_tables(settings: Settings) -> None:
-    """Return unless the tables are those of a newer version; a store that is away may come back while we serve.
+    """Check that this version knows the tables; an unavailable database may come back while we serve.
 
     Raises:
-        ConfigError: They are.
+        ConfigError: The tables belong to a newer version.
     """
     try:
         require_known_tables(settings.database_url.get_secret_value())
     except BackendUnavailable as error:
-        logger.warning("%s; until it is there, what needs it is 503", error)
+        logger.warning("%s; until it is available, requests that need it get 503", error)
 
 
 def _with_front_listener(settings: Settings, stack: contextlib.ExitStack) -> tuple[Settings, list[socket.socket]]:
-    """Return the settings with the address that forward-auth got, and its listener if it has one of its own."""
+    """Return the settings with forward-auth's real address, and its listener if it has its own."""
     section = settings.forward_auth
     if not section.bind:
         return settings, []
@@ -91,7 +91,7 @@ def _with_front_listener(settings: Settings, stack: contextlib.ExitStack) -> tup
 
 def _serve_reloading(config_path: str | None, listeners: list[socket.socket]) -> None:
     path = Path(config_path or os.environ.get(f"{ENV_PREFIX}CONFIG") or DEFAULT_FILE)
-    # uvicorn starts the worker anew in a process of its own, which finds the settings by itself.
+    # uvicorn restarts the worker in a process of its own, which loads the settings itself.
     os.environ[f"{ENV_PREFIX}CONFIG"] = str(path.resolve())
     config = uvicorn_config("compat_auth.app:create_app")
     config.factory = True
@@ -101,7 +101,7 @@ def _serve_reloading(config_path: str | None, listeners: list[socket.socket]) ->
 
 
 def _adjusted(settings: Settings, bind: str | None, workers: int | None) -> Settings:
-    """Return the settings with what the command line says."""
+    """Return the settings with the options of the command line."""
     read_address(settings.upstream.url)
     changed = {key: value for key, value in (("bind", bind), ("workers", workers)) if value is not None}
     return settings.model_copy(update={"serve": settings.serve.model_copy(update=changed)})

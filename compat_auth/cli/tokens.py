@@ -1,4 +1,4 @@
-"""`compat-auth tokens`: everybody's personal tokens, for whoever runs the server."""
+"""`compat-auth tokens`: the personal tokens of all users, for the operator of the server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _BY = "compat-auth tokens"
 
 @click.group()
 def tokens() -> None:
-    """Keep the personal tokens of all users."""
+    """Manage the personal tokens of all users."""
 
 
 _id = click.argument("token_id", metavar="ID")
@@ -30,13 +30,13 @@ _days = click.option("--days", type=int, help="The last day, counted from today 
 @tokens.command()
 @config_option
 @click.option("--user", required=True, metavar="NAME", help="Whose token it is to be.")
-@click.option("--name", required=True, metavar="LABEL", help="What to call it: 1 to 64 characters.")
+@click.option("--name", required=True, metavar="LABEL", help="Name of the token: 1 to 64 characters.")
 @_days
 @click.option(
     "--scope", "scopes", multiple=True, help="What it may do, such as read or 'GET /api/v2/dags'; default all."
 )
 def create(config_path: str | None, user: str, name: str, days: int | None, scopes: tuple[str, ...]) -> None:
-    """Make a token and print it: it is shown this once."""
+    """Create a token and print it: it is shown only once."""
     with opened_tokens(config_path) as service:
         is_role = RoleAccountRows(service.rows.database).owners_of(user) is not None
         owner = user if is_role else service.owners.canonical_name(user)
@@ -50,7 +50,7 @@ def create(config_path: str | None, user: str, name: str, days: int | None, scop
 @click.option("--user", metavar="NAME", help="Only this user's.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def list_tokens(config_path: str | None, user: str | None, as_json: bool) -> None:
-    """Show the tokens that are not revoked: whose, what for, until when, last used."""
+    """List the tokens that are not revoked: user, name, last day, last use."""
     with opened_tokens(config_path) as service:
         found = service.list(user)
     if as_json:
@@ -65,9 +65,9 @@ def list_tokens(config_path: str | None, user: str | None, as_json: bool) -> Non
 @config_option
 @_id
 @click.option("--days", type=int, help="The last day, counted from today (UTC); default: as many days as it had.")
-@click.option("--overlap", "overlap_s", type=int, default=0, help="Seconds for which the old secret works on.")
+@click.option("--overlap", "overlap_s", type=int, default=0, help="Seconds for which the old secret still works.")
 def refresh(config_path: str | None, token_id: str, days: int | None, overlap_s: int) -> None:
-    """Give the token ID a new secret and a new end, and print it."""
+    """Give the token ID a new secret and a new last day, and print it."""
     with opened_tokens(config_path) as service:
         made = service.refresh(service.get(token_id), days=days, overlap_s=overlap_s)
     context.record("token refreshed", f"{token_id} of {made.token.username}", command="tokens refresh")
@@ -77,18 +77,18 @@ def refresh(config_path: str | None, token_id: str, days: int | None, overlap_s:
 @tokens.command()
 @config_option
 @click.argument("token_id", metavar="ID", required=False)
-@click.option("--user", metavar="NAME", help="Instead of ID: all tokens of this user.")
+@click.option("--user", metavar="NAME", help="Revoke all tokens of this user, instead of ID.")
 def revoke(config_path: str | None, token_id: str | None, user: str | None) -> None:
-    """Kill the token ID for good, or all tokens of a user."""
+    """Revoke the token ID, or all tokens of a user."""
     if (token_id is None) == (user is None):
-        raise click.UsageError("name a token by its ID, or a --user")
+        raise click.UsageError("give the ID of a token, or --user")
     with opened_tokens(config_path) as service:
         if user is not None:
             revoked = service.revoke_all(user, reason="revoked by an operator")
             context.record("token revoked", f"all of {user}: {revoked}", command="tokens revoke")
             click.echo(f"{revoked} token(s) of {user} revoked")
             return
-        assert token_id is not None  # noqa: S101  # for the type checkers: it is either
+        assert token_id is not None  # noqa: S101  # for the type checkers: one of the two is given
         token = service.get(token_id)
         service.revoke(token, reason="revoked by an operator")
     context.record("token revoked", f"{token_id} of {token.username}", command="tokens revoke")
@@ -97,22 +97,28 @@ def revoke(config_path: str | None, token_id: str | None, user: str | None) -> N
 
 @tokens.command()
 @config_option
-@click.option("--keep-days", type=click.IntRange(0), default=90, show_default=True, help="How long to keep dead ones.")
+@click.option(
+    "--keep-days",
+    type=click.IntRange(0),
+    default=90,
+    show_default=True,
+    help="How long to keep revoked and expired tokens.",
+)
 def prune(config_path: str | None, keep_days: int) -> None:
-    """Kill the tokens of users who were deleted, and delete those that died long ago; for a daily timer."""
+    """Revoke the tokens of deleted users, and delete those that were revoked or expired long ago; for a daily timer."""
     with opened_tokens(config_path) as service:
         service.owners.require_some()
         done = prune_tokens(service, keep_days=keep_days)
     about = f"{done.revoked} of deleted users revoked, {done.deleted} dead ones deleted"
     context.record("tokens pruned", about, command="tokens prune")
     click.echo(
-        f"{done.revoked} of deleted users revoked, {done.waiting} of disabled or missing users refused, "
-        f"{done.deleted} dead ones deleted"
+        f"{done.revoked} of deleted users revoked, {done.waiting} of disabled or missing users rejected, "
+        f"{done.deleted} old ones deleted"
     )
 
 
 def describe(token: PersonalToken) -> dict[str, object]:
-    """Return a token as programs read it."""
+    """Return a token as a JSON object for programs."""
     return {
         "id": token.id,
         "username": token.username,

@@ -119,7 +119,7 @@ def test_check_says_where_callers_find_us(airflow: Airflow3, tmp_path: Path) -> 
     code, output = check(settings(f"{airflow.url}{ROOT}/", database_url=f"sqlite:///{tmp_path}/s.db"), tmp_path)
 
     assert code == 0, output
-    assert f"callers find us below {ROOT}/ and beside it" in output
+    assert f"clients reach us below {ROOT}/ and without it" in output
 
 
 def check(content: dict[str, Any], folder: Path) -> tuple[int, str]:

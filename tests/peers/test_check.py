@@ -49,14 +49,14 @@ def test_airflows_version_is_named_and_its_judgement_of_a_token(airflow_fab: Air
 
     assert status == 0, output
     assert f"ok   upstream: {airflow_fab.url} is Airflow 3." in output
-    assert "ok   upstream token: the upstream accepts a token of ours" in output
+    assert "ok   upstream token: the upstream accepts our token" in output
 
 
 def test_another_secret_than_fabs_is_found(airflow_fab: Airflow3, tmp_path: Path) -> None:
     status, output = fab(tmp_path, airflow_fab, secret=OTHER_SECRET)
 
     assert status == 78
-    assert "FAIL upstream token: token.secret: Airflow refuses the signature" in output
+    assert "FAIL upstream token: token.secret: Airflow rejects the signature" in output
     assert OTHER_SECRET not in output
 
 
@@ -91,20 +91,20 @@ def test_a_path_of_airflows_own_in_the_address_is_found(airflow_fab: Airflow3, t
     status, output = checked(tmp_path, airflow_fab.url + path, 'profile = "airflow-fab"', 'strategy = "exchange"')
 
     assert status == 78
-    assert f"is a path of Airflow's own, not of its address; write {airflow_fab.url}\n" in output
+    assert f"is a path inside Airflow, not part of its base URL; write {airflow_fab.url}\n" in output
 
 
 def test_the_simple_auth_manager_judges_a_token(airflow_simple: Airflow3, tmp_path: Path) -> None:
     status, output = simple(tmp_path, airflow_simple)
 
     assert status == 0, output
-    assert "ok   upstream token: the upstream accepts a token of ours" in output
+    assert "ok   upstream token: the upstream accepts our token" in output
 
 
 @pytest.mark.parametrize(
     ("setting", "secret", "found"),
     [
-        pytest.param("", OTHER_SECRET, "token.secret: Airflow refuses the signature", id="secret"),
+        pytest.param("", OTHER_SECRET, "token.secret: Airflow rejects the signature", id="secret"),
         pytest.param('audience = "other"', "", "token.audience: Airflow accepts our signature", id="audience"),
     ],
 )

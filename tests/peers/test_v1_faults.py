@@ -126,7 +126,7 @@ def test_an_event_whose_answer_is_lost_is_not_sent_a_second_time_and_the_client_
 
     assert answer.status_code == 502
     assert "Not known whether done: record an event of dataset " in answer.json()["detail"]
-    assert answer.json()["detail"].endswith("that would do it a second time.")
+    assert answer.json()["detail"].endswith("a second request would do it again.")
     assert site.sql(count, f'%"fault": {number}%') == [(1,)]
 
 

@@ -71,7 +71,9 @@ ADDRESS = (
     Setup("user-in-it", (URL, 'url = "http://u:hush@a"'), "upstream.url", "a path", "remove user, password"),
     Setup("query-in-it", (URL, 'url = "http://a/?x=hush"'), "upstream.url", "a path", "query"),
     Setup("name-unknown", (URL, 'url = "http://no-such.invalid:8080"'), "upstream.url", "resolved", "DNS", 78, 69),
-    Setup("nobody-there", (URL, 'url = "http://127.0.0.1:1"'), "upstream.url", "accept conn", "is it started?", 69),
+    Setup(
+        "nobody-there", (URL, 'url = "http://127.0.0.1:1"'), "upstream.url", "accept conn", "start it, or correct", 69
+    ),
     Setup(
         "silent",
         (URL, 'url = "@SILENT@"\ntimeout_s = 0.3'),
@@ -80,19 +82,27 @@ ADDRESS = (
         "HTTP server",
         69,
     ),
-    Setup("no-airflow", (URL, 'url = "@HTML@"'), "upstream.url", "no Airflow 3", "base URL of Airflow's API server"),
-    Setup("airflow-2", (URL, 'url = "@AIRFLOW2@"'), "upstream.url", "is Airflow 2.11.2", "name an Airflow 3"),
+    Setup(
+        "no-airflow", (URL, 'url = "@HTML@"'), "upstream.url", "is not Airflow 3", "base URL of Airflow's API server"
+    ),
+    Setup("airflow-2", (URL, 'url = "@AIRFLOW2@"'), "upstream.url", "is Airflow 2.11.2", "set it to an Airflow 3"),
     Setup("api-path", (URL, 'url = "@AIRFLOW@/api/v2/"'), "upstream.url", "/api/v2", "write @AIRFLOW@"),
     Setup("v1-path", (URL, 'url = "@AIRFLOW@/api/v1"'), "upstream.url", "/api/v1", "write @AIRFLOW@"),
     Setup("token-path", (URL, 'url = "@AIRFLOW@/auth/token"'), "upstream.url", "/auth/token", "write @AIRFLOW@"),
     Setup("redirect", (URL, 'url = "@REDIRECT@"'), "upstream.url", "https://elsewhere.example/", "write the address"),
     Setup("gateway", (URL, 'url = "@GATEWAY@"'), "upstream.url", "asks for a login", "Airflow's API server"),
-    Setup("broken", (URL, 'url = "@BROKEN@"'), "upstream.url", "answers 502", "Look at its log", 69),
+    Setup("broken", (URL, 'url = "@BROKEN@"'), "upstream.url", "answers 502", "look at its log", 69),
     Setup("ourselves", (URL, 'url = "http://127.0.0.1:28394"'), "upstream.url", "serve.bind itself", "another port"),
     Setup("tls-to-plain", (URL, 'url = "@AIRFLOW_S@"'), "upstream.url", "speaks plain HTTP", "write @AIRFLOW@"),
     Setup("plain-to-tls", (URL, 'url = "@TLS_PLAIN@"'), "upstream.url", "speaks TLS", "write @TLS@"),
     Setup("authority", (URL, 'url = "@TLS@"'), "upstream.verify", "certificate", "PEM file of its authority"),
-    Setup("other-name", (URL, 'url = "@TLS_NAME@"\nverify = "@CA@"'), "upstream.verify", "mismatch", "as its cert"),
+    Setup(
+        "other-name",
+        (URL, 'url = "@TLS_NAME@"\nverify = "@CA@"'),
+        "upstream.verify",
+        "mismatch",
+        "the certificate's host name",
+    ),
     Setup("no-ca-file", (URL, 'url = "@TLS@"\nverify = "/no.pem"'), "[upstream] verify", "no CA file", "a PEM file"),
     Setup("clock-ahead", (URL, 'url = "@SLOW_CLOCK@"'), "upstream.url", "ahead of", "NTP"),
     Setup("clock-behind", (URL, 'url = "@FAST_CLOCK@"'), "upstream.url", "behind", "NTP"),
@@ -102,7 +112,7 @@ TOKEN = (
     Setup("short", (KEY, 'secret = "short"'), "[token] secret", "5 bytes", "openssl rand"),
     Setup("no-secret", (KEY, ""), "[token] secret", "missing", "jwt_secret"),
     Setup(
-        "other", (KEY, f'secret = "{"x" * 70}"'), "token.secret", "refuses the signature", "copy [api_auth] jwt_secret"
+        "other", (KEY, f'secret = "{"x" * 70}"'), "token.secret", "rejects the signature", "copy [api_auth] jwt_secret"
     ),
     Setup("audience", (KEY, KEY + '\naudience = "other"'), "token.audience", "'other'", "jwt_audience"),
     Setup("tasks", (KEY, KEY + '\naudience = "urn:airflow.apache.org:task"'), "[token] audience", "tasks", "set it to"),
@@ -132,14 +142,14 @@ TOKEN = (
         "profile",
         (SIMPLE, 'profile = "airflow-fab"\n[mapping]\nfile = "@MAPPING@"\n[lookup]\ndirectories = ["mapping"]'),
         "upstream.profile",
-        "is not its auth manager",
+        "its auth manager is not",
         "set 'airflow-simple'",
     ),
     Setup(
         "no-login",
         (URL + "\n" + SIMPLE + "\n[token]\n" + STRATEGY, 'url = "@NO_LOGIN@"\n[token]\nstrategy = "exchange"'),
         "token.strategy",
-        "takes no passwords",
+        "accepts no passwords",
         "shared_secret",
     ),
     Setup(
@@ -247,7 +257,9 @@ PROCESS = (
     Setup(
         "store-folder", (STORE, 'database_url = "sqlite:////no/x.db"'), "database_url", "does not exist", "mkdir -p /no"
     ),
-    Setup("store-is-folder", (STORE, 'database_url = "sqlite:///@TMP@"'), "database_url", "a folder", "name a file"),
+    Setup(
+        "store-is-folder", (STORE, 'database_url = "sqlite:///@TMP@"'), "database_url", "a folder", "set it to a file"
+    ),
     Setup("store-kind", (STORE, 'database_url = "oracle://a/b"'), "database_url", "oracle", "write"),
     Setup(
         "redis",

@@ -1,4 +1,4 @@
-"""What `check` and `explain` find out, each finding with what, where and the next step.
+"""The checks of `check` and the replay of `explain`; each finding says what, where and the next step.
 
 Imports: what `cli` may import.
 """

@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, found by building all of it and asking everything it names."""
+"""Finds the errors of a configuration: builds everything from it and connects to everything that it names."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ from compat_auth.store.migration import require_known_tables
 from compat_auth.store.redis.client import RedisConnection
 from compat_auth.tokens.strategies import Minted, build_strategy
 
-# A name that nobody has: looking it up only shows that the directory can be asked.
+# No user has this name: the look-up only shows that the directory is available.
 _NOBODY = "compat-auth check"
-# Airflow's [api_auth] jwt_leeway: a token from further in the future is refused.
+# Airflow's [api_auth] jwt_leeway: Airflow rejects a token from further in the future.
 _LEEWAY_S = 10
-# As far as a clock may be behind, or ahead where the upstream's own tokens are used.
+# How far our clock may be behind, or ahead if we use the upstream's own tokens.
 _MAX_DIFFERENCE_S = 60
 
 
@@ -55,7 +55,7 @@ class _Sampled(Protocol):
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
-    """Yield a finding for each thing that was looked at, in the order of a request's journey; each cause once."""
+    """Yield one finding per check, in the order of a request's journey; each cause once."""
     said: set[str] = set()
     for finding in _examine(settings):
         if not finding.problem:
@@ -66,7 +66,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 
 def _with_next_step(finding: Finding) -> str:
-    """Return the problem with a next step, which is not to ask this command again."""
+    """Return the problem with a next step other than to run this command again."""
     problem = finding.problem.replace("; see `compat-auth check`", "").replace("; compat-auth check says why", "")
     if split_problem(problem)[2]:
         return problem
@@ -117,7 +117,7 @@ def _backends(settings: Settings) -> Iterator[Finding]:
     try:
         backends = load_chain(settings)
     except CompatAuthError:
-        return  # has been said
+        return  # reported already
     for backend in backends:
         finding = _try(f"backend {backend.name}", backend.probe)
         if finding.problem or finding.detail:
@@ -127,7 +127,7 @@ def _backends(settings: Settings) -> Iterator[Finding]:
 
 
 def _directories_of(settings: Settings) -> list[str]:
-    """Return the names of the directories that are asked."""
+    """Return the names of the directories in use."""
     takes_passwords = any("basic_auth" in name for name in settings.auth_backends)
     asked = settings.basic_auth.directories if takes_passwords else []
     return list(dict.fromkeys([*asked, *_lookups_of(settings)]))
@@ -204,16 +204,16 @@ def _upstream(settings: Settings) -> Iterator[Finding]:
 
 
 def _version(settings: Settings, probe: UpstreamProbe) -> str:
-    """Return the version of Airflow, and below which path callers find us."""
+    """Return the version of Airflow, and the path below which clients reach us."""
     try:
         version = probe.version()
     except ConfigError as error:
-        # Airflow's own page knows the right path, where that is what is wrong.
+        # If the path is wrong, Airflow's own page shows the right one.
         raise ConfigError(find_path_fault(settings) or str(error)) from None
     if fault := find_path_fault(settings):
         raise ConfigError(fault)
     root = RootPath.from_settings(settings).path
-    return f"{version}; callers find us below {root}/ and beside it" if root else version
+    return f"{version}; clients reach us below {root}/ and without it" if root else version
 
 
 def _old_settings(settings: Settings) -> Iterator[Finding]:
@@ -228,17 +228,17 @@ def _clock(settings: Settings, probe: UpstreamProbe) -> str:
         direction = "ahead of" if ahead_s > 0 else "behind"
         raise ConfigError(
             f"upstream.url: this machine's clock is {abs(ahead_s):.0f} s {direction} the upstream's, so that tokens are "
-            "not yet, or no longer, good there; let both machines take their time from NTP"
+            "not yet or no longer valid there; set the clocks of both machines by NTP"
         )
     return "as ours"
 
 
 def _tokens(settings: Settings, probe: UpstreamProbe) -> Iterator[Finding]:
-    """Yield whether the upstream takes what the strategy brings; nothing where the strategy cannot be built."""
+    """Yield whether the upstream accepts the strategy's tokens; nothing if the strategy cannot be built."""
     try:
         strategy = build_strategy(settings)
     except CompatAuthError:
-        return  # has been said
+        return  # reported already
     if isinstance(strategy, Minted):
         yield _try("upstream token", lambda: _judgement(settings, strategy, probe))
     else:
@@ -255,13 +255,13 @@ def _login(probe: UpstreamProbe) -> str:
 
 
 def _anybody(settings: Settings) -> DirectoryUser | None:
-    """Return an active user whose number in the upstream's database is known, or None."""
+    """Return an active user whose id in the upstream's database is known, or None."""
     for name in _lookups_of(settings):
         try:
             (directory,) = load_directories([name], settings)
             user = directory.anybody() if isinstance(directory, _Sampled) else None
         except (ConfigError, BackendUnavailable):
-            continue  # has been said
+            continue  # reported already
         if user is not None:
             return user
     return None

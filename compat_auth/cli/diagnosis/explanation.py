@@ -1,4 +1,4 @@
-"""Replay a request through the chain and tell what each backend said; secrets never show."""
+"""Replays a request through the chain and reports each backend's outcome, without secrets."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Replay:
     Attributes:
         method: Upper case.
         target: Path and query, as in a request line.
-        headers: Name and value pairs; Host is added when it is missing.
-        body: As sent; a translated operation and modules of Airflow 2 look at it.
+        headers: Name and value pairs; a missing Host is added.
+        body: The body, for translated operations and modules of Airflow 2.
     """
 
     method: str
@@ -43,14 +43,14 @@ class Replay:
     body: bytes = field(default=b"", repr=False)
 
     def take_in(self, rests: Rests | None) -> GateRequest:
-        """Return the request as the gate would take it in.
+        """Return the request as the middleware would parse it.
 
         Args:
-            rests: Where the upstream takes the rest of a path as data.
+            rests: Where the upstream treats the rest of a path as data.
 
         Raises:
-            MergedPath: The gate would answer 308.
-            CompatAuthError: The gate would refuse its shape.
+            MergedPath: The middleware would answer 308.
+            CompatAuthError: The middleware would reject the request as malformed.
         """
         raw: RawHeaders = [(name.lower().encode("ascii"), value.encode("utf-8")) for name, value in self.headers]
         if not any(name == b"host" for name, _ in raw):
@@ -64,7 +64,7 @@ class Replay:
 
 
 def explain(settings: Settings, replay: Replay) -> Iterator[str]:
-    """Yield lines that tell the request's journey: intake, credential, each backend, decision, token.
+    """Yield lines about the request's journey: intake, credential, each backend, decision, token.
 
     Raises:
         ConfigError: The chain cannot be built.
@@ -76,7 +76,7 @@ def explain(settings: Settings, replay: Replay) -> Iterator[str]:
         raw = request.intake.authorization
         credential = parse_authorization(single_authorization([raw] if raw is not None else []))
     except MergedPath as merged:
-        yield f"intake: 308 to {merged.path.decode('ascii')}, whoever asks"
+        yield f"intake: 308 to {merged.path.decode('ascii')}, for every caller"
         return
     except CompatAuthError as error:
         yield f"intake: refused with {error.status}: {error}"
@@ -84,7 +84,7 @@ def explain(settings: Settings, replay: Replay) -> Iterator[str]:
     yield f"path: {request.path.decode('ascii')}"
     protected = protected_paths(settings)
     if not Prefixes(protected).cover(request.path):
-        yield f"decision: passes as it is; not below {', '.join(protected)}"
+        yield f"decision: passes unchanged; not below {', '.join(protected)}"
         return
     yield f"credential: {_masked(credential)}"
     outcomes: dict[str, Outcome] = {}
@@ -106,7 +106,7 @@ def explain(settings: Settings, replay: Replay) -> Iterator[str]:
         if _goes_on(answer, credential):
             yield from _translation(settings, request, replay)
         elif isinstance(credential, Absent):
-            # Whoever asks what a request is made of need not log in for it.
+            # The list of calls needs no login.
             yield from (f"with a credential, {line}" for line in _translation(settings, request, replay))
 
 
@@ -133,9 +133,9 @@ def _result(backend: Backend, credential: Credential, outcomes: dict[str, Outcom
         case None:
             kind = type(credential).__name__
             return (
-                "not asked: an earlier one has decided"
+                "not asked: an earlier backend has decided"
                 if type(credential) in backend.kinds
-                else f"not asked: does not take {kind}"
+                else f"not asked: does not accept {kind}"
             )
 
 
@@ -147,7 +147,7 @@ def _decision(settings: Settings, answer: Answer, credential: Credential, chain:
             except CompatAuthError as error:
                 yield f"decision: {error.status}: {error}"
                 return
-            yield f"decision: goes on as {identity.username!r}"
+            yield f"decision: forwarded as {identity.username!r}"
             yield f"token: {settings.token.strategy}, claims {_claims(token.value)}"
         case Reject(_, status):
             yield f"decision: {status}"
@@ -155,13 +155,13 @@ def _decision(settings: Settings, answer: Answer, credential: Credential, chain:
             yield "decision: 401"
         case Skip():
             if credential.scheme == "Bearer":
-                yield "decision: passes unchanged; the upstream judges its own Bearer"
+                yield "decision: passes unchanged; the upstream checks its own Bearer token"
             else:
                 yield f"decision: 401, challenges: {', '.join(chain.challenges()) or 'none'}"
 
 
 def _uncovered(answer: Answer, request: GateRequest, body: bytes) -> str | None:
-    """Return the scopes that a limited credential lacks for the request; None where it goes on."""
+    """Return the scopes that a limited credential lacks for the request; None if it lacks none."""
     match answer.outcome:
         case Accept(identity) if identity.scopes is not None:
             return uncovered(identity.scopes, [request.method], request.path.decode("ascii"), body)
@@ -191,7 +191,7 @@ def _translation(settings: Settings, request: GateRequest, replay: Replay) -> It
 
 
 def _claims(token: str) -> str:
-    """Return the claims of a token, which are no secret; its signature is."""
+    """Return the claims of a token; only its signature is secret."""
     payload = token.split(".")[1]
     try:
         return json.dumps(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))

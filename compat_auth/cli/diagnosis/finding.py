@@ -1,11 +1,11 @@
-"""One thing that `compat-auth check` has looked at, for people and for programs."""
+"""The result of one check of `compat-auth check`, for people and for programs."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-# A key with its variable, perhaps after a file; a requirement; or one or two words, such as a section and its key.
+# A key with its variable, optionally after a file; a requirement; or one or two words, such as a section and its key.
 _WHERE = re.compile(
     r"(?:(?:\S+: )?\S+ \((?:or )?\$\w+\)|requirement '[^']*'|(?:\S*[^\s:] )?\S*[^\s:])(?=: )",
 )
@@ -13,13 +13,13 @@ _WHERE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was looked at.
+    """The result of one check.
 
     Attributes:
         what: The setting, directory or peer.
-        problem: What is wrong and what to do, or "" when it is right.
-        exit_code: What the command ends with for this problem (sysexits.h).
-        detail: What was found when it is right.
+        problem: What is wrong and what to do, or "" if it is right.
+        exit_code: The command's exit status for this problem (sysexits.h).
+        detail: What was found if it is right.
     """
 
     what: str
@@ -36,7 +36,7 @@ class Finding:
 
     @property
     def cause(self) -> str:
-        """What is the same in two problems with one cause: the text without what stands in parentheses."""
+        """The text without the parts in parentheses: it is equal for two problems with one cause."""
         return re.sub(r" \([^()]*\)", "", self.problem)
 
 
@@ -50,7 +50,7 @@ def split_problem(text: str) -> tuple[str, str, str]:
 
 
 def _cut(text: str) -> tuple[str, str, str]:
-    """Cut at the first semicolon that is outside of parentheses."""
+    """Cut at the first semicolon outside parentheses."""
     depth = 0
     for place, character in enumerate(text):
         depth += {"(": 1, ")": -1}.get(character, 0)

@@ -1,7 +1,7 @@
-"""Has one of our own tokens judged by the upstream, so that a wrong secret, key or audience shows before the first request.
+"""Sends our own tokens to the upstream, to find a wrong secret, key or audience before the first request.
 
-First a token that expired an hour ago: it can do nothing, and Airflow names its age only once it has verified the
-signature. Then, where a user is known for whom it may speak, one that lives for half a minute and reads one DAG.
+First a token that expired an hour ago: it can do nothing, and Airflow reports the expiry only after it has verified the
+signature. Then, if a user of the upstream is known, a token for that user that lives for half a minute and reads one DAG.
 """
 
 from __future__ import annotations
@@ -33,35 +33,35 @@ def judge(
     anybody: Callable[[], DirectoryUser | None],
     is_serving: Callable[[], bool],
 ) -> str:
-    """Return what the upstream, an Airflow, says of a token that we have minted.
+    """Return what the upstream, an Airflow, answers to a token that we have minted.
 
     Args:
         settings: With `[token]` and `[upstream]`.
-        strategy: Signs.
-        probe: Asks.
-        anybody: Gives an active user of the upstream's, with its number there, or None.
-        is_serving: Whether a gateway of ours answers now, from which the upstream could fetch our public keys.
+        strategy: Signs the tokens.
+        probe: Sends the requests.
+        anybody: Returns an active user with an id in the upstream, or None.
+        is_serving: Whether our gateway runs now, so that the upstream could fetch our public keys.
 
     Raises:
-        ConfigError: It refuses the token; names the setting.
-        UpstreamTimeout, UpstreamUnreachable: There was no whole answer, or one that judges nothing.
+        ConfigError: The upstream rejects the token; the message names the setting.
+        UpstreamTimeout, UpstreamUnreachable: There was no complete answer, or it did not show whether the token is valid.
     """
-    # Number 1 is the first user of every FAB; an expired token speaks for nobody.
+    # In FAB, the first user always has id 1; an expired token gives no access.
     somebody = Identity(_NAME, "check", upstream_id="1", roles=("VIEWER",))
     expired = probe.ask("GET", _QUESTION, token=_mint(strategy, somebody, -_AGE_S))
     if not _mentions(expired, "expired"):
         if settings.token.strategy == "key_pair" and not is_serving():
-            # A service that checks before it starts would wait for Airflow, which waits for its keys.
-            return "not judged: Airflow may fetch our public keys from the gateway; ask again while it serves"
+            # Avoid a deadlock: a service that runs this check before it starts would wait for Airflow, which waits for our keys.
+            return "not checked: Airflow may fetch our public keys from the gateway; run this again while the gateway serves"
         raise _refused_signature(settings, expired)
     if settings.upstream.profile == "airflow-fab":
         user = anybody()
         if user is None:
-            return "the upstream accepts our signature; no user is known for whom audience and issuer could be tried"
+            return "the upstream accepts our signature; audience and issuer not checked, because no user of it is known"
         somebody = replace(somebody, username=user.username, upstream_id=user.upstream_id)
     answer = probe.ask("GET", _QUESTION, token=_mint(strategy, somebody, 0))
     if answer.status == 200 or (answer.status == 403 and _mentions(answer, "forbidden")):
-        return "the upstream accepts a token of ours"
+        return "the upstream accepts our token"
     if answer.status >= 500:
         raise UpstreamUnreachable(
             f"upstream.url: {probe.url} answers {answer.status} to GET {_QUESTION}; look at Airflow's log"
@@ -70,7 +70,7 @@ def judge(
 
 
 def _mint(strategy: Minted, identity: Identity, seconds: int) -> str:
-    """Return a token as of so many seconds from now."""
+    """Return a token that is minted this many seconds from now."""
     profile = replace(strategy.profile, ttl_s=_TTL_S)
     return sign(profile.claims_for(identity, now=strategy.now() + seconds), strategy.signing_key())
 
@@ -87,12 +87,12 @@ def _refused_signature(settings: Settings, answer: HttpAnswer) -> Exception:
         )
     if settings.token.strategy == "shared_secret":
         return ConfigError(
-            "token.secret: Airflow refuses the signature, so its secret is another; copy [api_auth] jwt_secret of "
-            "airflow.cfg, or AIRFLOW__API_AUTH__JWT_SECRET of the API server, and restart Airflow if it was changed; where "
-            "neither is there, as in an airflow.cfg of Airflow 2, each process of Airflow makes up its own: set one"
+            "token.secret: Airflow rejects the signature, so it has another secret; copy [api_auth] jwt_secret of "
+            "airflow.cfg, or AIRFLOW__API_AUTH__JWT_SECRET of the API server, and restart Airflow if you change it; if "
+            "neither is set, as in an airflow.cfg of Airflow 2, each process of Airflow generates its own: set one"
         )
     return ConfigError(
-        "token.key_file: Airflow refuses the signature, so it does not know our key; add the output of `compat-auth keys "
+        "token.key_file: Airflow rejects the signature, so it does not know our key; add the output of `compat-auth keys "
         "jwks` to what [api_auth] trusted_jwks_url names, allow its algorithm in jwt_algorithm, and restart Airflow"
     )
 
@@ -103,7 +103,7 @@ def _refused_claims(settings: Settings, probe: UpstreamProbe, somebody: Identity
     if has_fab != (profile == "airflow-fab"):
         other = "airflow-fab" if has_fab else "airflow-simple"
         return ConfigError(
-            f"upstream.profile: Airflow accepts our signature, but {profile} is not its auth manager; set {other!r}"
+            f"upstream.profile: Airflow accepts our signature, but its auth manager is not {profile}; set {other!r}"
         )
     issuer = f"issuer {settings.token.issuer!r}" if settings.token.issuer else "no issuer"
     user = f", or it has no user {somebody.upstream_id} (another database?)" if has_fab else ""

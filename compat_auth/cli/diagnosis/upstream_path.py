@@ -1,7 +1,7 @@
-"""Whether `[upstream] url` has the path that Airflow is below; asked of Airflow itself, for `compat-auth check`.
+"""Checks whether `[upstream] url` has Airflow's own base path, for `compat-auth check`.
 
-Airflow answers a path that it does not know with its page, status 200, so that nothing else shows a wrong path. The page
-says where it belongs (`<base href>`, from `[api] base_url`).
+Airflow answers an unknown path with its start page and status 200, so that nothing else shows a wrong path. The page
+names its own path (`<base href>`, from `[api] base_url`).
 """
 
 from __future__ import annotations
@@ -23,46 +23,46 @@ _MAX_PAGE_BYTES = 256 * 1024
 
 
 def find_path_fault(settings: Settings) -> str:
-    """Return what is wrong with the path of `[upstream] url`, and what to set; "" where nothing is known to be.
+    """Return what is wrong with the path of `[upstream] url`, and what to set; "" if no error is known.
 
     Args:
-        settings: With an Airflow behind.
+        settings: With Airflow as the upstream.
 
     Raises:
-        ConfigError: The URL is missing or not one.
+        ConfigError: The URL is missing or invalid.
     """
     peer, below = _peer_of(settings)
     try:
         page = peer.ask("GET", f"{below}/", None, {"Accept": "text/html"})
         version = peer.ask("GET", f"{below}{_VERSION}", None, {"Accept": "application/json"})
     except NoAnswer:
-        return ""  # said by who asks whether it can be reached
+        return ""  # the check of the connection reports it
     base = _BASE.search(page.body)
     said = below if base is None else base[1].decode("ascii").rstrip("/")
     is_api = version.status == 200 and "json" in version.headers.get("content-type", "")
-    # Airflow answers beside its path, too; what counts then is that callers find its pages where they lead to.
+    # Airflow also answers outside of its path; then it matters only that clients find its pages where the links point.
     if said != below and not (is_api and said == RootPath.from_settings(settings).path):
         url = urlsplit(settings.upstream.url)
         right = f"{url.scheme}://{url.netloc}{said}"
-        return f"upstream.url: Airflow is below another path, by its own [api] base_url; set upstream.url = {right!r}"
+        return f"upstream.url: Airflow has another base path ([api] base_url); set upstream.url = {right!r}"
     return ""
 
 
 def find_way_around(settings: Settings) -> str:
-    """Return where Airflow's pages send browsers past the gateway, and what to set; "" where nothing is known of it.
+    """Return where Airflow's pages send browsers past the gateway, and what to set; "" if no such place is known.
 
-    Airflow makes the addresses of its login and logout from `[api] base_url`. Is that its own address, a browser that logs
-    in or out leaves the gateway.
+    Airflow builds the addresses of its login and logout from `[api] base_url`. If that is Airflow's own address, a
+    browser that logs in or out leaves the gateway.
 
     Args:
-        settings: With an Airflow behind.
+        settings: With Airflow as the upstream.
 
     Raises:
-        ConfigError: The URL is missing or not one.
+        ConfigError: The URL is missing or invalid.
     """
     session = settings.session
     if not session.secret.get_secret_value() and not session.secrets:
-        return ""  # no browser is expected
+        return ""  # no browsers use this gateway
     peer, below = _peer_of(settings)
     try:
         answer = peer.ask("GET", f"{below}{_PAGES_LOGIN}", None, {"Accept": "text/html"})

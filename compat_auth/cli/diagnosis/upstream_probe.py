@@ -1,4 +1,4 @@
-"""What `compat-auth check` asks an upstream: whether it is there, what it speaks, and which Airflow it is."""
+"""Checks an upstream for `compat-auth check`: the connection, TLS, the login, and the version of Airflow."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from compat_auth.errors import CompatAuthError, ConfigError, UpstreamTimeout, Up
 from compat_auth.net.http_call import HttpAnswer, HttpPeer, NoAnswer
 from compat_auth.tokens.upstream_login import UpstreamLogin
 
-# An operator waits for the command: a server that takes longer for its version serves nobody.
+# An operator waits for the command; a server that needs longer to return its version is useless anyway.
 LONGEST_WAIT_S = 10.0
 _MAX_BODY_BYTES = 262_144
 _VERSION_PATH = "/api/v2/version"
@@ -26,12 +26,12 @@ _PROBLEM = "application/problem+json"
 
 @dataclass(frozen=True, slots=True)
 class UpstreamProbe:
-    """Asks one upstream. Every question has an end within `LONGEST_WAIT_S`.
+    """Sends requests to one upstream. Each request takes at most `LONGEST_WAIT_S`.
 
     Attributes:
-        url: As configured, without a slash at its end.
+        url: The configured URL, without a slash at its end.
         path: Path of the base URL, without a slash at its end.
-        peer: Asks over HTTP.
+        peer: The HTTP client.
     """
 
     url: str
@@ -43,7 +43,7 @@ class UpstreamProbe:
         """Return the probe of `[upstream]`.
 
         Raises:
-            ConfigError: The URL is none, or the CA file cannot be read.
+            ConfigError: The URL is invalid, or the CA file cannot be read.
         """
         upstream = settings.upstream
         url = read_address(upstream.url)
@@ -59,11 +59,11 @@ class UpstreamProbe:
         return cls(upstream.url.rstrip("/"), url.path.rstrip("/"), peer)
 
     def connect(self) -> None:
-        """Return when a connection can be made, and over https the handshake.
+        """Raise unless a connection works, and over https the TLS handshake.
 
         Raises:
-            ConfigError: The name does not exist, the certificate is refused, or the port speaks plain HTTP.
-            UpstreamUnreachable: Nobody answers there at present.
+            ConfigError: The name does not exist, the certificate is not trusted, or the port speaks plain HTTP.
+            UpstreamUnreachable: Nothing answers there now.
         """
         peer = self.peer
         try:
@@ -77,25 +77,25 @@ class UpstreamProbe:
             raise self._unresolved(exc) from None
         except ssl.SSLCertVerificationError as exc:
             raise ConfigError(
-                f"upstream.verify: the certificate of {self.url} is refused ({exc.verify_message}); set upstream.verify "
-                "to the PEM file of its authority, and name the upstream in upstream.url as its certificate does"
+                f"upstream.verify: the certificate of {self.url} is not trusted ({exc.verify_message}); set upstream.verify "
+                "to the PEM file of its authority, and use the certificate's host name in upstream.url"
             ) from None
         except (ssl.SSLError, ConnectionError) as exc:
             raise self._without_tls(exc) from None
         except TimeoutError:
             raise UpstreamUnreachable(
                 f"upstream.url: {self.url} gives no answer within {peer.connect_timeout_s:g} s; check host, port and "
-                "firewall, and that it is started"
+                "firewall, and start it if it does not run"
             ) from None
         except OSError as exc:
             raise self._unreachable(exc.strerror or type(exc).__name__) from None
 
     def ask(self, method: str, path: str, *, token: str = "", body: bytes | None = None) -> HttpAnswer:
-        """Return what the upstream answers below its base URL.
+        """Return the upstream's answer to a request below its base URL.
 
         Raises:
-            ConfigError: The port speaks TLS, and `http` was asked for.
-            UpstreamTimeout, UpstreamUnreachable: There was no whole answer.
+            ConfigError: The port speaks TLS, and the URL says `http`.
+            UpstreamTimeout, UpstreamUnreachable: There was no complete answer.
         """
         headers = {"Authorization": f"Bearer {token}"} if token else {}
         if body is not None:
@@ -116,11 +116,11 @@ class UpstreamProbe:
             ) from None
 
     def version(self) -> str:
-        """Return which Airflow 3 answers.
+        """Return the version of the upstream's Airflow 3.
 
         Raises:
-            ConfigError: It is another program, Airflow 2, or the path is wrong; says what to write.
-            UpstreamTimeout, UpstreamUnreachable: There was no whole answer.
+            ConfigError: It is Airflow 2 or another program, or the path is wrong; the message says what to set.
+            UpstreamTimeout, UpstreamUnreachable: There was no complete answer.
         """
         answer = self.ask("GET", _VERSION_PATH)
         version = _version_in(answer)
@@ -131,21 +131,21 @@ class UpstreamProbe:
         raise self._no_airflow(answer)
 
     def require_login(self) -> None:
-        """Return when the upstream has a login that takes passwords; nobody's password is tried.
+        """Raise unless the upstream has a login with passwords; this sends no real password.
 
         Raises:
-            ConfigError: Its auth manager has none.
-            UpstreamTimeout, UpstreamUnreachable: There was no whole answer.
+            ConfigError: Its auth manager has no such login.
+            UpstreamTimeout, UpstreamUnreachable: There was no complete answer.
         """
         status = self.ask("POST", _LOGIN_PATH, body=b"{}").status
         if status in (404, 405, 501):
             raise ConfigError(
                 f"token.strategy: exchange needs POST {_LOGIN_PATH} of the upstream, which answers {status}: its auth "
-                "manager takes no passwords; set token.strategy to shared_secret or key_pair, or use another auth manager"
+                "manager accepts no passwords; set token.strategy to shared_secret or key_pair, or use another auth manager"
             )
 
     def clock_difference_s(self) -> float:
-        """Return by how many seconds our clock is ahead of the upstream's; 0 where the upstream does not say.
+        """Return by how many seconds our clock is ahead of the upstream's; 0 if the upstream sends no Date.
 
         Raises:
             ConfigError, UpstreamTimeout, UpstreamUnreachable: See `ask`.
@@ -156,7 +156,7 @@ class UpstreamProbe:
             theirs = parsedate_to_datetime(date).timestamp()
         except ValueError:
             return 0.0
-        # RFC 9110 6.6.1: whole seconds, of some moment between question and answer.
+        # RFC 9110 6.6.1: whole seconds, at some time between request and answer.
         return before - theirs - 1 if before > theirs + 1 else min(0.0, time.time() - theirs)
 
     def _open(self) -> socket.socket:
@@ -165,7 +165,7 @@ class UpstreamProbe:
 
     def _speaks_tls(self) -> bool:
         context = ssl.create_default_context()
-        # Nothing is sent over it: only whether there is TLS at all is asked.
+        # We send nothing over it: this only tests for TLS.
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
         try:
@@ -189,7 +189,7 @@ class UpstreamProbe:
             plain = self.url.replace("https://", "http://", 1)
             return ConfigError(f"upstream.url: {self.url} speaks plain HTTP, not TLS; write {plain}")
         return UpstreamUnreachable(
-            f"upstream.url: {self.url} ends the TLS handshake ({getattr(exc, 'reason', '') or type(exc).__name__}); "
+            f"upstream.url: {self.url} aborts the TLS handshake ({getattr(exc, 'reason', '') or type(exc).__name__}); "
             "check that this port speaks TLS 1.2 or later"
         )
 
@@ -197,27 +197,27 @@ class UpstreamProbe:
         secure = self.url.replace("http://", "https://", 1)
         return ConfigError(
             f"upstream.url: {self.url} speaks TLS, not plain HTTP; write {secure}, "
-            "and set upstream.verify where the authority of its certificate is your own"
+            "and set upstream.verify if its certificate is from your own authority"
         )
 
     def _unresolved(self, exc: socket.gaierror | UnicodeError) -> CompatAuthError:
         code, why = (exc.errno, exc.strerror) if isinstance(exc, socket.gaierror) else (None, "not a host name")
         kind = UpstreamUnreachable if code == socket.EAI_AGAIN else ConfigError
         return kind(
-            f"upstream.url: the name {self.peer.host!r} cannot be resolved ({why}); correct the host, or see "
+            f"upstream.url: the name {self.peer.host!r} cannot be resolved ({why}); correct the host, or check "
             f"that this machine's DNS knows it: getent hosts {self.peer.host}"
         )
 
     def _unreachable(self, why: str) -> UpstreamUnreachable:
         origin = self.url.removesuffix(self.path)
         return UpstreamUnreachable(
-            f"upstream.url: {origin} does not accept connections; is it started? If so, correct host and port ({why})"
+            f"upstream.url: {origin} does not accept connections; start it, or correct host and port ({why})"
         )
 
     def _no_airflow(self, answer: HttpAnswer) -> CompatAuthError:
         if path := api_path_in(read_address(self.url)):
             base = self.url.removesuffix(path)
-            return ConfigError(f"upstream.url: {path} is a path of Airflow's own, not of its address; write {base}")
+            return ConfigError(f"upstream.url: {path} is a path inside Airflow, not part of its base URL; write {base}")
         if answer.status in (301, 302, 303, 307, 308):
             return ConfigError(
                 f"upstream.url: {self.url} redirects its API to {_place(answer.headers.get('location', ''))}; write the "
@@ -227,8 +227,8 @@ class UpstreamProbe:
             return self._wants_tls()
         if answer.status >= 500:
             return UpstreamUnreachable(
-                f"upstream.url: {self.url} answers {answer.status} to GET {_VERSION_PATH}; is Airflow's API server "
-                "started behind it? Look at its log"
+                f"upstream.url: {self.url} answers {answer.status} to GET {_VERSION_PATH}; check that Airflow's API "
+                "server runs behind it, and look at its log"
             )
         return self._another_program(answer)
 
@@ -236,16 +236,16 @@ class UpstreamProbe:
         old = _version_in(self.ask("GET", _OLD_VERSION_PATH))
         if old:
             return ConfigError(
-                f"upstream.url: {self.url} is Airflow {old}, which has no /api/v2; name an Airflow 3 API server, or let "
+                f"upstream.url: {self.url} is Airflow {old}, which has no /api/v2; set it to an Airflow 3 API server, or let "
                 "the clients call this one directly"
             )
         if answer.status == 401 and answer.headers.get("content-type", "").startswith(_PROBLEM):
             return ConfigError(
-                f"upstream.url: {self.url} asks for a login where Airflow 3 tells its version: it looks like compat_auth "
+                f"upstream.url: {self.url} asks for a login for the version, which Airflow 3 does not: it looks like compat_auth "
                 "itself, or another gateway; write the address of Airflow's API server"
             )
         return ConfigError(
-            f"upstream.url: {self.url} is no Airflow 3: GET {_VERSION_PATH} answers {answer.status}, and no version; "
+            f"upstream.url: {self.url} is not Airflow 3: GET {_VERSION_PATH} answers {answer.status} without a version; "
             "write the base URL of Airflow's API server, with the path of its [api] base_url if it has one, "
             'or set upstream.profile = "generic"'
         )
@@ -262,6 +262,6 @@ def _version_in(answer: HttpAnswer) -> str:
 
 
 def _place(location: str) -> str:
-    """Return where a redirect leads, without what may be a secret in its query."""
+    """Return where a redirect leads, without the query, which may hold a secret."""
     place = location.partition("?")[0][:200]
     return place if place.isprintable() and "@" not in place and place else "elsewhere"

@@ -1,4 +1,4 @@
-"""Settings that are each right, and together let nobody in: found without asking anybody."""
+"""Finds settings that are each valid but useless together, without a connection to the upstream."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from compat_auth.gateway.server.server import bind_socket
 from compat_auth.net.http_call import HttpPeer, NoAnswer
 from compat_auth.tokens.strategies import brings_no_password
 
-# They know users, and say nothing of what these may do.
+# These directories know users, but not their roles.
 _WITHOUT_ROLES = frozenset({"htpasswd", "pam", "kinit", "upstream"})
 _WAIT_S = 2.0
 
 
 def passwordless_backends(settings: Settings, backends: tuple[Backend, ...]) -> Iterator[str]:
-    """Yield what is wrong with backends that bring no password, where the strategy needs one."""
+    """Yield an error for each backend without passwords, if the strategy needs them."""
     if settings.token.strategy != "exchange":
         return
     for backend in backends:
         if brings_no_password(backend):
             yield (
-                f"auth_backends: {backend.name} brings no password, and token.strategy exchange needs one, so that all "
-                "it accepts is 403; set token.strategy to shared_secret or key_pair, or remove it from auth_backends"
+                f"auth_backends: {backend.name} brings no password, and token.strategy exchange needs one, so that every login "
+                "with it gets 403; set token.strategy to shared_secret or key_pair, or remove it from auth_backends"
             )
 
 
 def missing_roles(settings: Settings) -> str:
-    """Return why nobody would have a role in Airflow's SimpleAuthManager, or ""."""
+    """Return why no user would have a role in Airflow's SimpleAuthManager, or ""."""
     if settings.upstream.profile != "airflow-simple" or settings.token.strategy == "exchange":
         return ""
     requested = {*settings.basic_auth.directories, *settings.lookup.directories}
@@ -48,8 +48,8 @@ def missing_roles(settings: Settings) -> str:
     if settings.upstream.roles or has_database or has_groups or others or set(settings.auth_backends) & {"oidc"}:
         return ""
     return (
-        "upstream.roles: empty, and no directory tells roles, so nobody has one in Airflow and every token is refused; "
-        'name them, such as roles = { alice = "ADMIN", "*" = "VIEWER" }'
+        "upstream.roles: empty, and no directory knows roles, so nobody has one in Airflow, which rejects every token; "
+        'set them, such as roles = { alice = "ADMIN", "*" = "VIEWER" }'
     )
 
 
@@ -71,28 +71,28 @@ def own_address(settings: Settings) -> str:
 
 
 def listening(settings: Settings) -> str:
-    """Return what is to be said of the address that `serve` listens on.
+    """Return the state of the address that `serve` listens on.
 
     Raises:
-        AddressTaken: Another program has it, and not a gateway of ours that is at work.
-        ConfigError: It is malformed, or none of this machine's.
+        AddressTaken: A program other than our gateway uses it.
+        ConfigError: It is malformed, or this machine does not have it.
     """
     bind = settings.serve.bind
     try:
         bind_socket(bind).close()
     except AddressTaken:
         if is_serving(settings):
-            return f"{bind}, where a compat_auth answers already"
+            return f"{bind}, where our gateway already runs"
         raise
     except ConfigError as error:
-        # The service may be allowed what the operator who asks is not.
+        # The service may have permissions that the operator who runs this check does not have.
         if "Permission denied" not in str(error):
             raise
     return bind
 
 
 def is_serving(settings: Settings) -> bool:
-    """Return whether a gateway of ours answers at the address that `serve` listens on."""
+    """Return whether our gateway answers at the address that `serve` listens on."""
     host, _, port = settings.serve.bind.rpartition(":")
     host = host.strip("[]")
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
@@ -106,18 +106,16 @@ def is_serving(settings: Settings) -> bool:
 
 
 def store_folder(settings: Settings) -> str:
-    """Return why the file of the store cannot be made or written, or ""."""
+    """Return why the file of the database cannot be created or written, or ""."""
     try:
         url = make_url(settings.database_url.get_secret_value())
     except (ArgumentError, ValueError):
-        return ""  # what opens it says so, and better
+        return ""  # opening it gives a better message
     if url.get_backend_name() != "sqlite" or not url.database or url.database == ":memory:":
         return ""
     file = Path(url.database)
     if file.is_dir():
-        return (
-            f"database_url: {file} is a folder; name a file in it, such as sqlite:///{file.absolute()}/compat_auth.db"
-        )
+        return f"database_url: {file} is a folder; set it to a file in it, such as sqlite:///{file.absolute()}/compat_auth.db"
     if not file.parent.is_dir():
         return f"database_url: the folder {file.parent} does not exist; create it: mkdir -p {file.parent}"
     for path in (file.parent, file):
@@ -127,7 +125,7 @@ def store_folder(settings: Settings) -> str:
 
 
 def wide_networks(settings: Settings) -> Iterator[str]:
-    """Yield what is wrong with trusted_proxies that mean more than they seem to say."""
+    """Yield an error for each entry of trusted_proxies that covers more addresses than it seems to."""
     for text in settings.trusted_proxies:
         network = ipaddress.ip_network(text, strict=False)
         address = text.partition("/")[0]
@@ -145,7 +143,7 @@ def _addresses(host: str) -> set[str]:
 
 
 def _served(host: str, requested: str | None) -> set[str]:
-    """Return the addresses that a listener answers, as far as the one that is asked for may be among them."""
+    """Return the addresses that a listener serves and that may include the requested one."""
     if host not in ("0.0.0.0", "::"):  # noqa: S104  # compared, not bound
         return _addresses(host)
     return {address for address in _addresses(requested or "") if _is_of_this_machine(address)}

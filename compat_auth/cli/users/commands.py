@@ -1,4 +1,4 @@
-"""`compat-auth users`: the users of an htpasswd file, and the accounts that users are held to."""
+"""`compat-auth users`: the users of an htpasswd file, role accounts, and account links."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ SHORT_PASSWORD_CHARS = 15  # NIST SP 800-63B-4 3.1.1.2, for a password that is t
 
 def _check_name(_context: click.Context, _parameter: click.Parameter, name: str) -> str:
     if not htpasswd.is_valid_name(name):
-        raise click.BadParameter("no colon, no control characters, no '#' at the beginning, no space at either end")
+        raise click.BadParameter(
+            "must not contain a colon or control characters, begin with '#', or begin or end with a space"
+        )
     return name
 
 
@@ -36,22 +38,20 @@ _file = click.option(
     "--file", "path", required=True, type=click.Path(path_type=Path, dir_okay=False), help="The htpasswd file."
 )
 _some_file = click.option(
-    "--file", "path", type=click.Path(path_type=Path, dir_okay=False), help="The htpasswd file; none for role accounts."
+    "--file", "path", type=click.Path(path_type=Path, dir_okay=False), help="The htpasswd file; not for role accounts."
 )
-_role = click.option(
-    "--role-account", is_flag=True, help="An account of nobody in person, without a password: tokens only."
-)
+_role = click.option("--role-account", is_flag=True, help="An account for a service, without a password: tokens only.")
 _stdin = click.option("--password-stdin", is_flag=True, help="Read the password from one line of standard input.")
 _revoke = click.option(
     "--revoke",
     is_flag=True,
-    help="End the user's personal tokens, JWTs and sessions, too: where the password has leaked.",
+    help="Also revoke the user's personal tokens, JWTs and sessions: for a leaked password.",
 )
 
 
 @click.group()
 def users() -> None:
-    """Keep the users of an htpasswd file, and the accounts elsewhere that users are held to."""
+    """Manage the users of an htpasswd file, role accounts, and links to accounts of identity providers."""
 
 
 users.add_command(pins)
@@ -64,7 +64,11 @@ users.add_command(unpin)
 @_some_file
 @_stdin
 @_role
-@click.option("--group", metavar="GROUP", help="Role accounts: whose members keep its tokens; role:NAME is a role.")
+@click.option(
+    "--group",
+    metavar="GROUP",
+    help="For role accounts: the group whose members manage its tokens; role:NAME is a role.",
+)
 def add(
     config_path: str | None,
     name: str,
@@ -74,16 +78,16 @@ def add(
     role_account: bool,
     group: str | None,
 ) -> None:
-    """Add the user NAME to the file, which is made where there is none; or a role account to the store."""
+    """Add the user NAME to the file, and create the file if it is missing; or add a role account to the database."""
     if role_account:
         if path is not None or password_stdin or not group:
-            raise click.UsageError("a role account has a --group, and neither --file nor password")
+            raise click.UsageError("a role account needs --group, and takes neither --file nor a password")
         add_role_account(config_path, name, group)
         return
     path = _required(path)
     if group:
-        raise click.UsageError("--group is for role accounts")
-    # Before anybody types a password in vain; decided again under the lock.
+        raise click.UsageError("--group is only for role accounts; add --role-account")
+    # Check before the user types a password in vain; the check runs again under the lock.
     htpasswd.check_absent(path, name)
     password_hash = _ask_hash(from_stdin=password_stdin)
     revoke_all_of_former_user(config_path, name)
@@ -99,13 +103,13 @@ def add(
 @_stdin
 @_revoke
 def set_password(config_path: str | None, name: str, path: Path, *, password_stdin: bool, revoke: bool) -> None:
-    """Give the user NAME another password; a disabled user stays disabled."""
+    """Change the password of the user NAME; a disabled user stays disabled."""
     config = required_config(config_path) if revoke else None
     htpasswd.set_hash(path, name, _ask_hash(from_stdin=password_stdin))
     context.record("password changed", f"{path}: {name}", command="users set-password")
     click.echo(f"{path}: password of {name} changed")
     if config is not None:
-        # Afterwards: with the old password nobody makes a token any more.
+        # After the change: nobody can create a token with the old password any more.
         revoke_all_of_user(config, name)
 
 
@@ -115,7 +119,7 @@ def set_password(config_path: str | None, name: str, path: Path, *, password_std
 @_file
 @_revoke
 def disable(config_path: str | None, name: str, path: Path, *, revoke: bool) -> None:
-    """Lock the user NAME out, keeping the password for `enable`."""
+    """Disable the user NAME, but keep the password for `enable`."""
     config = required_config(config_path) if revoke else None
     htpasswd.disable_user(path, name)
     context.record("user disabled", f"{path}: {name}", command="users disable")
@@ -128,7 +132,7 @@ def disable(config_path: str | None, name: str, path: Path, *, revoke: bool) -> 
 @_name
 @_file
 def enable(name: str, path: Path) -> None:
-    """Let the disabled user NAME in again."""
+    """Enable the disabled user NAME again."""
     htpasswd.enable_user(path, name)
     context.record("user enabled", f"{path}: {name}", command="users enable")
     click.echo(f"{path}: {name} enabled")
@@ -140,13 +144,13 @@ def enable(name: str, path: Path) -> None:
 @_some_file
 @_role
 def delete(config_path: str | None, name: str, path: Path | None, *, role_account: bool) -> None:
-    """Take the user NAME out of the file, or a role account out of the store, with all tokens and sessions.
+    """Delete the user NAME from the file, or a role account from the database, and revoke all tokens and sessions.
 
-    Without a configuration nobody knows where these are: a warning says so.
+    Without a configuration it cannot find the tokens and sessions, and warns about it.
     """
     if role_account:
         if path is not None:
-            raise click.UsageError("a role account is in no --file")
+            raise click.UsageError("--file is not for role accounts; remove it")
         delete_role_account(config_path, name)
         return
     path = _required(path)
@@ -159,10 +163,10 @@ def delete(config_path: str | None, name: str, path: Path | None, *, role_accoun
 @users.command("list")
 @config_option
 @_some_file
-@click.option("--role-accounts", is_flag=True, help="The role accounts in the store.")
+@click.option("--role-accounts", is_flag=True, help="List the role accounts.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array of name, state and scheme.")
 def list_users(config_path: str | None, path: Path | None, *, role_accounts: bool, as_json: bool) -> None:
-    """List the users: name, state, and the scheme of the hash; or the role accounts and who keeps their tokens."""
+    """List the users with state and hash scheme; or the role accounts and who manages their tokens."""
     if role_accounts:
         list_role_accounts(config_path, as_json=as_json)
         return
@@ -186,7 +190,7 @@ def _ask_hash(*, from_stdin: bool) -> str:
     if not password:
         raise click.UsageError("the password is empty")
     if not password.isprintable():
-        raise click.UsageError("the password holds control characters, which Basic authentication cannot carry")
+        raise click.UsageError("the password contains control characters, which HTTP Basic cannot transport")
     if len(password.encode()) > MAX_PASSWORD_BYTES:
         raise click.UsageError(f"the password is longer than {MAX_PASSWORD_BYTES} bytes")
     if len(password) < SHORT_PASSWORD_CHARS:

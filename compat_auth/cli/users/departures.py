@@ -1,4 +1,4 @@
-"""What ends with a user of an htpasswd file: personal tokens, JWTs and sessions; for `compat-auth users`."""
+"""Revokes the personal tokens, JWTs and sessions of a user of an htpasswd file, for `compat-auth users`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from compat_auth.errors import BackendUnavailable, ConfigError, NoSuchUser
 from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.store.tables.denylist import DenylistRows
 
-# Within this a change of the file is seen.
+# Every process notices a change of the file within this time.
 _FILE_S = 1.0
 
 
 def found_config(config_path: str | None) -> str | None:
-    """Return the configuration that is named, or is where one is looked for; None: there is none."""
+    """Return the configuration file that is given or at a default place; None if there is none."""
     default = DEFAULT_FILE if Path(DEFAULT_FILE).is_file() else None
     return config_path or os.environ.get(f"{ENV_PREFIX}CONFIG") or default
 
@@ -32,7 +32,7 @@ def required_config(config_path: str | None) -> str:
     """Return the configuration that says where tokens and sessions are.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no configuration.
     """
     config = found_config(config_path)
     if config is None:
@@ -43,17 +43,17 @@ def required_config(config_path: str | None) -> str:
 
 
 def revoke_all_of_user(config: str, name: str) -> None:
-    """End all that was made for a user with what somebody else may know."""
+    """Revoke everything that was issued to a user whose password may be known to others."""
     _revoke_twice(config, name, reason="its owner was locked out or has another password")
 
 
 def revoke_all_of_deleted_user(config_path: str | None, name: str) -> None:
-    """End all that a user who was deleted has left, or say that it lives on."""
+    """Revoke everything that was issued to a deleted user, or warn that it stays valid."""
     config = found_config(config_path)
     if config is None:
         click.echo(
-            f"warning: the personal tokens and sessions of {name} are not ended, for want of a configuration, and a later "
-            f"user of that name within an hour inherits them; run: compat-auth tokens revoke --user {name} --config FILE",
+            f"warning: without a configuration the personal tokens and sessions of {name} are not revoked, and a new user "
+            f"of that name within an hour inherits them; run: compat-auth tokens revoke --user {name} --config FILE",
             err=True,
         )
         return
@@ -61,13 +61,13 @@ def revoke_all_of_deleted_user(config_path: str | None, name: str) -> None:
 
 
 def _revoke_twice(config: str, name: str, *, reason: str) -> None:
-    """End all at once, and again when no process believes a password any more that it has checked before the change."""
+    """Revoke everything at once, and again once no process caches a password check from before the change."""
     basic_auth, redis_url = load_settings(config).basic_auth, load_settings(config).redis_url
-    # By Redis every process hears of the first time, and only reads the file late.
+    # Redis tells every process of the first revocation, so only the change of the file may arrive late.
     wait_s = _FILE_S + (0 if redis_url.get_secret_value() else basic_auth.cache_ttl_s)
     revoked = _revoke_all(config, name, reason)
     _record(name, revoked)
-    click.echo(f"waiting {wait_s:g} s, until no process remembers the password of {name}", err=True)
+    click.echo(f"waiting {wait_s:g} s, until no process caches the password of {name}", err=True)
     sleep(wait_s)
     if later := _revoke_all(config, name, reason):
         _record(name, later)
@@ -75,7 +75,7 @@ def _revoke_twice(config: str, name: str, *, reason: str) -> None:
 
 
 def revoke_all_of_former_user(config_path: str | None, name: str) -> None:
-    """End what a former user of a name has left, whom no directory knows any more; before another gets that name."""
+    """Revoke everything of a former user of this name, whom no directory knows, before a new user gets the name."""
     config = found_config(config_path)
     if config is None:
         return
@@ -93,14 +93,14 @@ def _record(name: str, revoked: int) -> None:
 
 
 def _revoke_all(config_path: str, name: str, reason: str) -> int:
-    """End a user's sessions, the JWTs that we have given, and the personal tokens; return how many of these there were."""
+    """Revoke a user's sessions, issued JWTs and personal tokens; return the number of personal tokens."""
     settings = load_settings(config_path)
     sessions = LiveSessions.from_settings(settings, RevocationEvents.from_settings(settings))
     if sessions is not None:
         sessions.revoke_all(name)
     with opened_tokens(config_path) as tokens:
         DenylistRows(tokens.rows.database).deny_given_to(name, int(tokens.now()))
-        # Last: it announces the user, and that is heard by whatever remembers a password or a JWT, too.
+        # Last: it publishes a revocation event for the user, on which every cache of passwords and JWTs acts.
         return tokens.revoke_all(name, reason=reason)
 
 
@@ -111,7 +111,7 @@ def _is_free(tokens: PersonalTokens, name: str) -> bool:
         return True
     except BackendUnavailable as error:
         click.echo(
-            f"warning: what a former {name} may have left is not ended ({error}); run: compat-auth tokens revoke "
+            f"warning: tokens and sessions of a former {name} are not revoked ({error}); run: compat-auth tokens revoke "
             f"--user {name}",
             err=True,
         )

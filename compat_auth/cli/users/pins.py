@@ -1,4 +1,4 @@
-"""`compat-auth users pins` and `unpin`: which account of an identity provider each user is held to."""
+"""`compat-auth users pins` and `unpin`: the links of users to accounts of identity providers."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from compat_auth.store.tables.pinned_subjects import PinnedSubjects
 
 @click.command()
 @config_option
-@click.option("--user", "username", default="", help="Of this user only, named as the upstream does.")
+@click.option("--user", "username", default="", help="Only this user, by the upstream's user name.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def pins(config_path: str | None, username: str, *, as_json: bool) -> None:
-    """List which account each user is held to: user, issuer, subject, since when."""
+    """List the account links: user, issuer, subject, since when."""
     start_logging("WARNING")
     database = open_store(load_settings(config_path).database_url.get_secret_value())
     found = PinnedSubjects(database).of_user(username)
@@ -38,16 +38,16 @@ def pins(config_path: str | None, username: str, *, as_json: bool) -> None:
 @click.command()
 @config_option
 @click.argument("name")
-@click.option("--issuer", default="", help="Of this issuer only, spelled as `pins` does.")
+@click.option("--issuer", default="", help="Only this issuer, as `pins` prints it.")
 def unpin(config_path: str | None, name: str, issuer: str) -> None:
-    """Hold the user NAME to no account any more; the next one that comes in as NAME is kept."""
+    """Remove the account links of the user NAME; the next account that logs in as NAME is linked."""
     start_logging("WARNING")
     settings = load_settings(config_path)
     database = open_store(settings.database_url.get_secret_value())
     removed = PinnedSubjects(database).remove(name, issuer)
     database.close()
     if not removed:
-        raise NoSuchUser(f"{name!r}: held to no account" + (f" of {issuer}" if issuer else ""))
+        raise NoSuchUser(f"{name!r}: linked to no account" + (f" of {issuer}" if issuer else ""))
     RevocationEvents.from_settings(settings).announce(RevocationEvent(name))
     context.record("user unpinned", f"{name}: {removed} account(s)", command="users unpin")
     click.echo(f"{name}: {removed} account(s) unpinned")

@@ -1,4 +1,4 @@
-"""What `compat-auth users` does about role accounts: they are in the store, and have tokens instead of a password."""
+"""`compat-auth users` for role accounts, which are in the database and have tokens instead of a password."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _KINDS = ("group:", "role:")
 
 
 def add_role_account(config_path: str | None, name: str, group: str) -> None:
-    """Make a role account, after a look at whether its tokens would work."""
+    """Create a role account, after a check that its tokens would work."""
     owners = group if group.startswith(_KINDS) else f"group:{group}"
-    # Raises where it is none.
+    # Raises for an invalid requirement.
     Requirements(any_of=(owners,))
     warning = _warn_of_person(load_settings(config_path), name)
     with opened_tokens(config_path) as tokens:
@@ -31,22 +31,22 @@ def add_role_account(config_path: str | None, name: str, group: str) -> None:
             tokens.owners.find(name, is_role=True)
         except NoSuchUser as error:
             raise InvalidValue(
-                f"{error}; the upstream must know a role account: add the user there, or to the mapping file, first"
+                f"{error}; the upstream must know the role account: first add the user there, or to the mapping file"
             ) from None
         RoleAccountRows(tokens.rows.database).add(RoleAccount(name, owners, int(tokens.now())))
-        # What a person of that name has left, JWTs and personal tokens, would be the role account's.
+        # The role account would inherit the JWTs and personal tokens of a former person of this name.
         DenylistRows(tokens.rows.database).deny_given_to(name, int(tokens.now()))
         tokens.revoke_all(name, reason="its name is a role account's now")
     context.record("role account added", f"{name}, kept by {owners}", command="users add")
     if warning:
         click.echo(warning, err=True)
-    click.echo(f"{name}: role account added, its tokens are kept by {owners}")
+    click.echo(f"{name}: role account added, its tokens are managed by {owners}")
 
 
 def delete_role_account(config_path: str | None, name: str) -> None:
-    """Take a role account out, with all its tokens."""
+    """Delete a role account, and revoke all its tokens."""
     with opened_tokens(config_path) as tokens:
-        # First: an account that is gone would leave tokens of an ordinary user of that name.
+        # First: once the account is deleted, its tokens would belong to an ordinary user of this name.
         revoked = tokens.revoke_all(name, reason="its role account was deleted")
         if not RoleAccountRows(tokens.rows.database).delete(name):
             raise InvalidValue(f"{name!r}: no such role account")
@@ -56,7 +56,7 @@ def delete_role_account(config_path: str | None, name: str) -> None:
 
 
 def list_role_accounts(config_path: str | None, *, as_json: bool) -> None:
-    """Show the role accounts, and who keeps their tokens."""
+    """List the role accounts, and who manages their tokens."""
     with opened_tokens(config_path) as tokens:
         accounts = RoleAccountRows(tokens.rows.database).list()
     if as_json:
@@ -68,10 +68,10 @@ def list_role_accounts(config_path: str | None, *, as_json: bool) -> None:
 
 
 def _warn_of_person(settings: Settings, name: str) -> str:
-    """Return what to say of a user of that name who has a password; "" where no directory knows one.
+    """Return a warning about a user of this name who has a password; "" if no directory knows one.
 
     Raises:
-        InvalidValue: The upstream does not need that user, so it is somebody who would be locked out.
+        InvalidValue: The upstream does not need this user, so it is a person who would be locked out.
     """
     names = [directory for directory in settings.basic_auth.directories if directory != "upstream"]
     for directory in load_directories(names, settings) if names else ():
@@ -80,12 +80,12 @@ def _warn_of_person(settings: Settings, name: str) -> str:
             continue
         if settings.upstream.profile != "airflow-fab" or not user.upstream_id:
             raise InvalidValue(
-                f"{name!r}: {directory.name} has a user of that name with a password, who would be locked out; choose "
+                f"{name!r}: {directory.name} has a user of this name with a password, who would be locked out; choose "
                 "another name, or delete that user first"
             )
         return (
-            f"warning: {directory.name} knows {name!r} with a password: it opens nothing here any more, but Airflow's "
-            "own login still takes it; give that user one that nobody knows"
+            f"warning: {directory.name} knows {name!r} with a password: it no longer works here, but Airflow's "
+            "own login still accepts it; give that user a password that nobody knows"
         )
     return ""
 

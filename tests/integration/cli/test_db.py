@@ -167,7 +167,7 @@ def test_tables_of_a_newer_version_that_tolerates_this_one_are_as_good(config: s
     upgraded, checked = invoke("upgrade", "--config", config), invoke("check", "--config", config)
 
     assert "revision 0007_from_0003, as before" in upgraded
-    assert "revision 0007_from_0003, newer than this version's 0003, which can use it, too" in checked
+    assert "revision 0007_from_0003, newer than this version's 0003, which can also use it" in checked
 
 
 @pytest.mark.parametrize("command", [["upgrade"], ["check"], ["downgrade", "0002", "--yes"]])
@@ -261,7 +261,7 @@ def test_a_backup_in_the_place_of_a_lost_store_ends_all_logins(
     found = site.start_anew(monkeypatch)
     assert found.denied() == {"before", ALL_UP_TO}
     assert (found.sessions.find_live("alice"), found.sessions.find_live("bob")) == (None, None)
-    assert "every JWT that was made before ends" in result.output
+    assert "every earlier session and JWT is revoked" in result.output
 
 
 @pytest.mark.parametrize("content", [b"", b"no database at all" * 1000, None])
@@ -313,7 +313,7 @@ def test_a_new_store_is_accepted_in_the_place_of_a_lost_one(
 
     found = lost.start_anew(monkeypatch)
     assert found.denied() == {ALL_UP_TO}
-    assert "every JWT that was made before ends" in accepted.output
+    assert "every earlier session and JWT is revoked" in accepted.output
 
 
 def test_a_store_whose_revocations_are_whole_is_accepted_with_its_logins(config: str, site: Site) -> None:

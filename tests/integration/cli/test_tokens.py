@@ -117,8 +117,8 @@ def test_prune_kills_the_tokens_of_users_who_were_deleted_an_hour_ago(config: st
     let_pass(tmp_path, "owner_missing", 3601)
     again = run(config, "prune").stdout
 
-    assert first == "0 of deleted users revoked, 1 of disabled or missing users refused, 0 dead ones deleted\n"
-    assert again == "1 of deleted users revoked, 0 of disabled or missing users refused, 0 dead ones deleted\n"
+    assert first == "0 of deleted users revoked, 1 of disabled or missing users rejected, 0 old ones deleted\n"
+    assert again == "1 of deleted users revoked, 0 of disabled or missing users rejected, 0 old ones deleted\n"
     assert [one["username"] for one in json.loads(run(config, "list", "--json").stdout)] == ["alice"]
 
 
@@ -130,8 +130,8 @@ def test_prune_deletes_what_has_been_dead_for_long(config: str, tmp_path: Path) 
 
     deleted = run(config, "prune").stdout
 
-    assert kept.endswith(", 0 dead ones deleted\n")
-    assert deleted.endswith(", 1 dead ones deleted\n")
+    assert kept.endswith(", 0 old ones deleted\n")
+    assert deleted.endswith(", 1 old ones deleted\n")
 
 
 def users(config: str, *arguments: str) -> Result:
@@ -145,7 +145,7 @@ def test_a_role_account_has_tokens_and_no_password(config: str) -> None:
     shown = users(config, "list", "--role-accounts").stdout
     (token,) = json.loads(run(config, "list", "--json").stdout)
 
-    assert added.stdout == "etl-robot: role account added, its tokens are kept by group:ops\n"
+    assert added.stdout == "etl-robot: role account added, its tokens are managed by group:ops\n"
     assert parse_text(text) is not None
     assert (listed[0]["name"], listed[0]["owners"]) == ("etl-robot", "group:ops")
     assert shown == "etl-robot\tgroup:ops\n"
@@ -155,7 +155,7 @@ def test_a_role_account_has_tokens_and_no_password(config: str) -> None:
 def test_a_person_with_a_password_is_not_made_a_role_account(config: str) -> None:
     text = create(config)
 
-    with pytest.raises(InvalidValue, match="htpasswd has a user of that name"):
+    with pytest.raises(InvalidValue, match="htpasswd has a user of this name"):
         users(config, "add", "alice", "--role-account", "--group", "ops")
 
     assert users(config, "list", "--role-accounts").stdout == ""
@@ -214,7 +214,7 @@ def test_a_role_account_that_the_upstream_cannot_know_is_not_made(config: str) -
     path = Path(config)
     path.write_text(path.read_text().replace('profile = "generic"', 'profile = "airflow-fab"'))
 
-    with pytest.raises(InvalidValue, match="the upstream must know a role account"):
+    with pytest.raises(InvalidValue, match="the upstream must know the role account"):
         users(config, "add", "robot", "--role-account", "--group", "ops")
 
 

@@ -278,4 +278,4 @@ def test_a_key_pair_is_not_judged_before_airflow_can_fetch_its_public_half(fille
     result = run("check", "--config", "c.toml")
 
     assert result.exit_code == 0, result.stdout
-    assert "ok   upstream token: not judged: Airflow may fetch our public keys from the gateway" in result.stdout
+    assert "ok   upstream token: not checked: Airflow may fetch our public keys from the gateway" in result.stdout

@@ -77,7 +77,7 @@ def test_a_login_is_kept_in_the_keyring_and_nowhere_else(
 
     (secret,) = system_keyring.secrets.values()
     file = (config_home / "logins.json").read_text()
-    assert (result.exit_code, result.output) == (0, f"logged in at {server.url}; kept in the system keyring\n")
+    assert (result.exit_code, result.output) == (0, f"logged in at {server.url}; saved in the system keyring\n")
     assert json.loads(secret)["credential"] == PASSWORD
     assert json.loads(secret)["token"] == server.issued[0]
     assert [hidden for hidden in (PASSWORD, "horse", server.issued[0]) if hidden in file + result.output] == []
@@ -353,7 +353,7 @@ def test_where_the_server_takes_nothing_back_that_is_said_and_all_is_forgotten_h
 
     assert isinstance(result.exception, LoginUnavailable)
     assert result.exception.exit_code == 69
-    assert "not taken back" in str(result.exception)
+    assert "not revoked" in str(result.exception)
     assert logged_in.issued[0] not in str(result.exception)
     assert SavedLogins().all() == ()
 

@@ -64,7 +64,7 @@ def test_an_upstream_beside_the_path_is_right_where_callers_find_us_below_it() -
         wrong = find_path_fault(parse_settings({"upstream": {"url": url}, "serve": {"root_path": "/x"}}, origin="test"))
 
     assert right == ""
-    assert "Airflow is below another path" in wrong
+    assert "Airflow has another base path" in wrong
 
 
 def test_an_upstream_that_cannot_be_asked_has_no_known_fault() -> None:

@@ -103,7 +103,7 @@ def test_where_nobody_knows_the_store_that_is_said(left: Left, tmp_path: Path, m
     deleted = users("delete", tmp_path)
 
     assert deleted.exit_code == 0
-    assert "are not ended, for want of a configuration" in deleted.stderr
+    assert "are not revoked, and a new user" in deleted.stderr
     assert left.alive() == (True, True, True)
 
 
@@ -137,7 +137,7 @@ def test_a_directory_that_cannot_be_asked_ends_nothing_and_that_is_said(
     added = users("add", tmp_path, "--password-stdin", "--config", config)
 
     assert added.exit_code == 0
-    assert "what a former alice may have left is not ended" in added.stderr
+    assert "tokens and sessions of a former alice are not revoked" in added.stderr
     assert left.alive() == (True, True, True)
 
 

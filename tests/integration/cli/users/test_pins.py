@@ -68,5 +68,5 @@ def test_unpin_of_one_issuer_leaves_the_others(config: str) -> None:
 
 @pytest.mark.parametrize("arguments", [["Zoë"], ["--issuer", "https://other.example", "zoë"]])
 def test_unpin_of_nothing_says_so(config: str, arguments: list[str]) -> None:
-    with pytest.raises(NoSuchUser, match="held to no account"):
+    with pytest.raises(NoSuchUser, match="linked to no account"):
         run("unpin", "--config", config, *arguments)
