@@ -1,6 +1,6 @@
-"""Airflow's active auth manager: a directory of its users and their passwords, and the maker of its tokens.
+"""Airflow's active auth manager: a directory of its users and their passwords, and the issuer of its tokens.
 
-Everything goes through the manager itself, so its own settings hold: LDAP, a security manager of the site's, any database.
+Everything goes through the manager itself, so its own settings apply: LDAP, a site's own security manager, any database.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ from compat_auth.identity import Identity, Token
 from compat_auth.store.tables.denylist import IssuedToken
 from compat_auth.tokens.jose.unverified_claims import read_payload
 
-# Airflow asks its database, and where trusted_jwks_url is set, whoever is there.
+# Airflow reads its database, and fetches trusted_jwks_url if it is set.
 _ANSWER_S = 10.0
 _GATEWAY = 'put the gateway in front of Airflow, with [token] strategy = "exchange"'
-_WITHOUT_PASSWORDS = "nothing can take passwords for it, the gateway neither"
+_WITHOUT_PASSWORDS = "it has no passwords, so neither the plugin nor the gateway can check them"
 _CREDENTIALS = frozenset(("authorization", "cookie"))
 _REVOKED_TOKENS = "airflow.models.revoked_token"
 _SIMPLE_USER = "airflow.api_fastapi.auth.managers.simple.user"
@@ -41,11 +41,11 @@ _FAB_SESSIONS = "airflow.providers.fab.www.extensions.init_session"
 
 
 class AuthManager(ABC):
-    """Users of Airflow's own auth manager, asked in its own process. Any thread may call.
+    """Airflow's own auth manager, in Airflow's process. Any thread may call it.
 
     Attributes:
-        name: As a directory.
-        profile: What its tokens say.
+        name: Name of the directory.
+        profile: The upstream profile that matches its tokens.
     """
 
     name = "auth_manager"
@@ -58,67 +58,67 @@ class AuthManager(ABC):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> AuthManager:
-        """Return the manager that is active in this process.
+        """Return the active manager of this process.
 
         Raises:
-            ConfigError: This process is not Airflow's API server, or its manager is of another kind.
+            ConfigError: This process is not Airflow's API server, or its manager is of an unknown kind.
         """
         del settings
         return active_auth_manager()
 
     @abstractmethod
     def find(self, username: str) -> DirectoryUser | None:
-        """Return the user of that name; see `UserDirectory.find`."""
+        """Return the user of this name; see `UserDirectory.find`."""
 
     @abstractmethod
     def check(self, username: str, password: str) -> PasswordAccepted | None:
-        """Return the user when the password is right; see `PasswordDirectory.check`."""
+        """Return the user if the password is right; see `PasswordDirectory.check`."""
 
     @abstractmethod
     def mint(self, identity: Identity, lifetime_s: int, *, for_cookie: bool = False) -> str:
-        """Return a token of Airflow's own that speaks for the identity.
+        """Return one of Airflow's own tokens for the identity.
 
         Args:
-            identity: Whom it is to speak for.
+            identity: The subject of the token.
             lifetime_s: In seconds.
-            for_cookie: It becomes the login cookie of Airflow's pages, and no Bearer.
+            for_cookie: The token becomes the login cookie of Airflow's pages, not a Bearer token.
 
         Raises:
             NoSuchUser: The manager has no such user.
         """
 
     def open(self) -> None:
-        """Learn which event loop Airflow runs on; called on it."""
+        """Remember Airflow's event loop; call this on that loop."""
         self._loop = asyncio.get_running_loop()
 
     def close(self) -> None:
-        """Ask nothing more on the loop."""
+        """Use the loop no more."""
         self._loop = None
 
     def read(self, token: str) -> Mapping[str, Any]:
-        """Return the claims of a JWT that is good for Airflow now; not to be called on its event loop.
+        """Return the claims of a JWT that Airflow accepts now; do not call this on Airflow's event loop.
 
         Raises:
-            InvalidToken: Airflow would refuse it.
+            InvalidToken: Airflow rejects the token.
             BackendUnavailable: Airflow gave no answer.
         """
         try:
             self._ask_on_loop(token)
         except InvalidTokenError as exc:
-            raise InvalidToken(f"Airflow refuses it: {exc}") from None
+            raise InvalidToken(f"Airflow rejects the token: {exc}") from None
         return read_payload(token) or {}
 
     def log_out(self, token: str) -> None:
-        """Have Airflow write down that a token of its is revoked, in `revoked_token`; before 3.2 there is none."""
+        """Revoke one of Airflow's tokens in its table `revoked_token`; Airflow before 3.2 has none."""
         revoke = getattr(self._manager, "revoke_token", None)
         if revoke is not None:
             revoke(token)
 
     def log_out_given(self, given: IssuedToken) -> None:
-        """Have Airflow write it down of a token that is not at hand, by its name; see `log_out`.
+        """Revoke a token by its `jti`, without its text; see `log_out`.
 
         Raises:
-            BackendUnavailable: Airflow's database could not be asked.
+            BackendUnavailable: Airflow's database is not available.
         """
         try:
             revoked = importlib.import_module(_REVOKED_TOKENS).RevokedToken
@@ -133,8 +133,8 @@ class AuthManager(ABC):
 
     def _ask_on_loop(self, token: str) -> None:
         if self._loop is None:
-            raise BackendUnavailable("auth_manager: the API server is starting or ending")
-        # On the loop on which Airflow itself asks: its client of a JWKS URL belongs there.
+            raise BackendUnavailable("auth_manager: the API server is starting or stopping")
+        # On Airflow's own loop: its JWKS client belongs to that loop.
         answer = asyncio.run_coroutine_threadsafe(self._manager.get_user_from_token(token), self._loop)
         try:
             answer.result(_ANSWER_S)
@@ -143,13 +143,13 @@ class AuthManager(ABC):
             raise BackendUnavailable(f"auth_manager: no answer about a token ({type(exc).__name__})") from exc
 
     def _sign(self, user: Any, lifetime_s: int, *, for_cookie: bool) -> str:
-        # Since 3.4 a Bearer may have to carry what a browser keeps in other cookies.
+        # Since 3.4 a Bearer token may have to carry what browsers have in other cookies.
         for_api = None if for_cookie else getattr(self._manager, "generate_api_jwt", None)
         return str((for_api or self._manager.generate_jwt)(user, expiration_time_in_seconds=lifetime_s))
 
     def token(self, identity: Identity, lifetime_s: int, *, for_cookie: bool = False) -> Token:
-        """Return what `mint` makes, with its end."""
-        # Before it is made: by our reckoning it may end sooner, never later.
+        """Return a minted token with its expiry."""
+        # Before it is minted: our expiry may be earlier than the real one, never later.
         expires_at = int(time.time()) + lifetime_s
         return Token(self.mint(identity, lifetime_s, for_cookie=for_cookie), expires_at)
 
@@ -168,56 +168,56 @@ class FabManager(AuthManager):
         self.flask_app: Flask = manager.flask_app
 
     def find(self, username: str) -> DirectoryUser | None:
-        """Return the user of that name, else of that e-mail address, active or not; None if unknown.
+        """Return the user with this name, else with this e-mail address, active or not; None if unknown.
 
         Raises:
-            BackendUnavailable: Airflow's database could not be asked.
+            BackendUnavailable: Airflow's database is not available.
         """
         with self._security_manager() as security:
             model = security.user_model
             for matches in (func.lower(model.username) == func.lower(username), model.email == username):
                 found = security.session.scalars(select(model).where(matches)).all()
                 if len(found) > 1:
-                    # Nobody can say which of them it is, so it is nobody.
+                    # Several users share the address: it identifies none of them.
                     return DirectoryUser(username, active=False)
                 if found:
                     return _describe(found[0])
         return None
 
     def check(self, username: str, password: str) -> PasswordAccepted | None:
-        """Return the user when FAB itself accepts the password; None when it does not.
+        """Return the user if FAB itself accepts the password; None otherwise.
 
         Raises:
-            BackendUnavailable: Airflow's database could not be asked.
+            BackendUnavailable: Airflow's database is not available.
         """
         if not username or not password:
             return None
-        # Before the context of FAB's own app hides the request's.
+        # Read them before the context of FAB's own app hides the request's context.
         headers = _headers()
         with self._security_manager() as security:
             user = self._manager.create_token(headers=headers, body={"username": username, "password": password})
             if user:
                 return PasswordAccepted(_describe(user))
-            # FAB says no, too, where it could not ask.
+            # FAB also says no when its source was not available.
             security.session.scalar(select(1))
         return None
 
     def mint(self, identity: Identity, lifetime_s: int, *, for_cookie: bool = False) -> str:
-        """Return a token for the user of that number; see `AuthManager.mint`."""
+        """Return a token for the user with this id; see `AuthManager.mint`."""
         with self._security_manager() as security:
             user = security.session.get(security.user_model, int(identity.upstream_id or 0))
             if user is None or not user.is_active:
-                raise NoSuchUser(f"{identity.username!r} (from {identity.backend}) is no active user of Airflow")
+                raise NoSuchUser(f"{identity.username!r} (from {identity.backend}) is not an active user of Airflow")
             return self._sign(user, lifetime_s, for_cookie=for_cookie)
 
     def end_old_sessions(self) -> None:
-        """Hold sessions to `[fab] session_max_lifetime_minutes`, which FAB looks at before its own pages only."""
+        """Enforce `[fab] session_max_lifetime_minutes`, which FAB checks only before its own pages."""
         try:
             left_s = importlib.import_module(_FAB_SESSIONS).get_remaining_session_lifetime
         except (ImportError, AttributeError):
             return  # an older FAB has no such limit
         logins = cast("Any", self.flask_app).login_manager
-        load = logins._user_callback  # noqa: SLF001  # flask-login gives no other way to ask the loader in charge
+        load = logins._user_callback  # noqa: SLF001  # flask-login has no public way to get the current loader
 
         def load_unless_over(key: str) -> Any:
             left = left_s()
@@ -227,7 +227,7 @@ class FabManager(AuthManager):
 
     @contextmanager
     def _security_manager(self) -> Generator[Any]:
-        """Yield FAB's security manager; the block's end gives the database connection back."""
+        """Yield FAB's security manager; the end of the block returns the database connection."""
         try:
             with self.flask_app.app_context():
                 yield self._manager.security_manager
@@ -243,12 +243,12 @@ class SimpleManager(AuthManager):
     profile = "airflow-simple"
 
     def find(self, username: str) -> DirectoryUser | None:
-        """Return the user of exactly that name; None if unknown."""
+        """Return the user with exactly this name; None if unknown."""
         user = self._user(username)
         return None if user is None else DirectoryUser(username, roles=(str(user.role),) if user.role else ())
 
     def check(self, username: str, password: str) -> PasswordAccepted | None:
-        """Return the user when this is the password in Airflow's file; None when it is not.
+        """Return the user if this is the password in Airflow's file; None otherwise.
 
         Raises:
             BackendUnavailable: The file could not be read.
@@ -256,13 +256,13 @@ class SimpleManager(AuthManager):
         try:
             expected = self._passwords().get(username) or ""
         except (OSError, ValueError) as exc:
-            raise BackendUnavailable(f"auth_manager: the file of passwords cannot be read ({exc})") from exc
+            raise BackendUnavailable(f"auth_manager: the password file cannot be read ({exc})") from exc
         same = hmac.compare_digest(expected.encode(), password.encode("utf-8", "surrogatepass"))
         user = self.find(username)
         return PasswordAccepted(user) if same and expected and user is not None else None
 
     def mint(self, identity: Identity, lifetime_s: int, *, for_cookie: bool = False) -> str:
-        """Return a token for the user of that name; see `AuthManager.mint`."""
+        """Return a token for the user with this name; see `AuthManager.mint`."""
         user = self._user(identity.username)
         if user is None:
             raise NoSuchUser(f"{identity.username!r} (from {identity.backend}) is not in simple_auth_manager_users")
@@ -270,7 +270,7 @@ class SimpleManager(AuthManager):
 
     def _passwords(self) -> dict[str, str]:
         read = self._manager.get_passwords
-        # 3.0 and 3.1 want to be told the users.
+        # 3.0 and 3.1 need the users as an argument.
         wants_users = bool(inspect.signature(read).parameters)
         return cast("dict[str, str]", read(self._manager.get_users()) if wants_users else read())
 
@@ -279,10 +279,10 @@ class SimpleManager(AuthManager):
 
 
 def active_auth_manager() -> AuthManager:
-    """Return the manager that Airflow's API server has made in this process.
+    """Return the auth manager of Airflow's API server in this process.
 
     Raises:
-        ConfigError: There is none, or it is of another kind.
+        ConfigError: There is none, or it is of an unknown kind.
     """
     try:
         manager = importlib.import_module("airflow.api_fastapi.app").get_auth_manager()
@@ -294,15 +294,15 @@ def active_auth_manager() -> AuthManager:
     if "SimpleAuthManager" in kinds:
         return SimpleManager(manager)
     raise ConfigError(
-        f"[core] auth_manager: {type(manager).__name__}: only FabAuthManager and SimpleAuthManager are known; "
+        f"[core] auth_manager: {type(manager).__name__}: only FabAuthManager and SimpleAuthManager are supported; "
         f"{_WITHOUT_PASSWORDS if 'AwsAuthManager' in kinds else _GATEWAY}; set [compat_auth] enabled = False"
     )
 
 
 def _headers() -> dict[str, str]:
-    """Return the request's headers as FAB's own view gives them to `create_token`, which a site may override.
+    """Return the request's headers as FAB's own view passes them to `create_token`, which a site may override.
 
-    Without Authorization and Cookie: the password that is checked is in the body, and nothing else may speak for it.
+    Without Authorization and Cookie: only the password in the body may authenticate the user.
     """
     if not flask.has_request_context():
         return {}
@@ -310,7 +310,7 @@ def _headers() -> dict[str, str]:
 
 
 def _as_object(user: Any) -> Any:
-    """Return a user as the manager signs for it: 3.0 and 3.1 list users of SimpleAuthManager as dictionaries."""
+    """Return a user as an object that the manager can sign for: 3.0 and 3.1 list SimpleAuthManager's users as dictionaries."""
     if not isinstance(user, dict):
         return user
     return importlib.import_module(_SIMPLE_USER).SimpleAuthManagerUser(**user)

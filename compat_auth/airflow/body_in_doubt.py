@@ -1,11 +1,11 @@
-"""Requests whose body Airflow's own server does not get, or gets too late. No I/O, no Flask.
+"""Handles requests whose body Airflow's own server drops, or receives too late. No I/O, no Flask.
 
 The gateway's own server handles both. Inside Airflow, uvicorn reads the connection:
 
 - With httptools it drops the body of a request that asks for an upgrade, as Java's client does by default for `http://`,
-  and what comes later of the body is read as the next request.
-- It answers a client that waits for `100 Continue` without it, where the body is not needed. Java 17 then waits for ever,
-  and Go's client sends its next request, which uvicorn reads as the body.
+  and reads the rest of the body as the next request.
+- If the body is not needed, it answers a client that waits for `100 Continue` without that line. Java 17 then waits
+  forever, and Go's client sends its next request, which uvicorn reads as the body.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from compat_auth.errors import BadRequest
 from compat_auth.http.asgi import Message, Receive, Scope, Send
 
 BODY_S = 1.0
-"""How long an answer waits for the beginning of a body that it does not need."""
+"""How long an answer waits for the start of a body that it does not need."""
 DROPPED_S = 0.01
-"""Long enough to ask for a body that the server drops, so that its client goes on to read the answer."""
+"""Long enough to ask for a body that the server drops, so that the client sends it and reads the answer."""
 _HTTPTOOLS = "uvicorn.protocols.http.httptools_impl"
 _CLOSE = (b"connection", b"close")
 
 
 def require_body(scope: Scope) -> None:
-    """Pass where the server can read the body of the request.
+    """Raise if the server cannot read the body of the request.
 
     Raises:
-        BadRequest: The server drops it; says what to change in the client.
+        BadRequest: The server drops the body; the message says what to change in the client.
     """
     headers = scope["headers"]
     if _HTTPTOOLS not in sys.modules or all(name != b"upgrade" for name, _ in headers):
@@ -43,7 +43,7 @@ def require_body(scope: Scope) -> None:
 
 
 def ending(send: Send) -> Send:
-    """Return what sends an answer that is the last of its connection."""
+    """Return a `send` whose answer is the last one of its connection."""
 
     async def send_last(message: Message) -> None:
         if message["type"] == "http.response.start" and _CLOSE not in message["headers"]:
@@ -54,10 +54,10 @@ def ending(send: Send) -> Send:
 
 
 def asking_for_body(scope: Scope, receive: Receive, send: Send, wait_s: float | None = None) -> tuple[Receive, Send]:
-    """Return what reads and answers a request; an early answer to one that waits for `100 Continue` asks for the body.
+    """Return a `receive` and a `send` that ask for the body before an early answer, if the client waits for `100 Continue`.
 
-    RFC 9110 section 10.1.1: whether such a client sends its body after a final answer is its own choice. One that sends
-    nothing within the wait (`BODY_S` without another one) gets the end of its connection.
+    RFC 9110 section 10.1.1: such a client may or may not send its body after a final answer. If it sends nothing within
+    `wait_s` (default `BODY_S`), the answer closes the connection.
     """
     if all(name != b"expect" for name, _ in scope["headers"]):
         return receive, send
@@ -74,7 +74,7 @@ def asking_for_body(scope: Scope, receive: Receive, send: Send, wait_s: float | 
         if not is_requested:
             is_requested = True
             try:
-                # The server says `100 Continue` where the body is asked for.
+                # The server sends `100 Continue` when the application reads the body.
                 await asyncio.wait_for(receive(), BODY_S if wait_s is None else wait_s)
             except asyncio.TimeoutError:
                 answering = ending(send)

@@ -1,7 +1,7 @@
-"""What stands in Airflow's way when we cannot do what the configuration asks for: the API server does not start.
+"""Stops the start of Airflow's API server when our configuration is wrong.
 
-Airflow goes on without a plugin that fails, and uvicorn without an application whose start raises. Then whoever the
-configuration keeps out would be let in, so we say no as the protocol of the start (ASGI, lifespan) has it.
+Airflow ignores a plugin that fails, and uvicorn ignores an application whose start raises. Airflow would then serve
+requests without our checks, so we fail the start by the protocol for it (ASGI, lifespan).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _BODY = b'{"status":503,"title":"Configuration error","detail":"compat_auth cann
 
 
 class ClosedMiddleware:
-    """An ASGI application that refuses to start, and to answer where nobody has asked it to start.
+    """An ASGI application that fails its start; without a lifespan start it answers every request with 503.
 
     Args:
         reason: For the log.
@@ -22,7 +22,7 @@ class ClosedMiddleware:
         self._reason = reason
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        """Answer one ASGI connection."""
+        """Handle one ASGI connection."""
         message = await receive()
         if scope["type"] == "lifespan":
             await send({"type": "lifespan.startup.failed", "message": f"compat_auth: {self._reason}"})

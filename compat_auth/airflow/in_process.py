@@ -1,4 +1,4 @@
-"""Strategy in_process: Airflow's own auth manager makes the token, so no key leaves Airflow and none is needed."""
+"""Strategy in_process: Airflow's own auth manager mints the token, so that we need no key."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from compat_auth.tokens.strategies import Kind
 
 @dataclass(frozen=True, slots=True)
 class InProcess:
-    """Asks the active auth manager for tokens, and keeps them until shortly before they end.
+    """Gets tokens from the active auth manager, and caches them until shortly before they expire.
 
     Attributes:
-        manager: Makes them.
-        cache: Keeps them.
-        ttl_s: Lifetime in seconds, unless the credential ends sooner.
+        manager: Mints the tokens.
+        cache: Caches the tokens.
+        ttl_s: Lifetime in seconds, unless the credential expires sooner.
         now: Clock, in seconds since the epoch.
-        ttls_s: Lifetime of what callers keep, in seconds, the same way.
+        ttls_s: Lifetimes of the tokens that callers get, by kind, in seconds; also limited by the credential.
     """
 
     manager: AuthManager
@@ -33,20 +33,20 @@ class InProcess:
     ttls_s: Mapping[Kind, int] = field(default_factory=dict[Kind, int])
 
     def obtain(self, identity: Identity, credential: Credential, *, fresh: bool) -> Token:
-        """Return a token of Airflow's own; see `Strategy.obtain`."""
+        """Return one of Airflow's own tokens; see `Strategy.obtain`."""
         del credential
         return self.cache.obtain(identity, lambda: self._make(identity, self.ttl_s), fresh=fresh)
 
     def issue(self, identity: Identity, credential: Credential, kind: Kind) -> Token:
-        """Return a token of Airflow's own for this caller alone; see `Strategy.issue`."""
+        """Return one of Airflow's own tokens for this caller only; see `Strategy.issue`."""
         del credential
         return self._make(identity, self.ttls_s.get(kind, self.ttl_s), for_cookie=kind == "session")
 
     def copy(self, subject: str, jti: str, expires_at: int) -> None:
-        """Return None: Airflow names its tokens itself, and its own list has them by name."""
+        """Return None: Airflow chooses the `jti` of its tokens itself, and revokes them by it."""
 
     def _make(self, identity: Identity, ttl_s: int, *, for_cookie: bool = False) -> Token:
-        # A token never outlives the credential that it was made for.
+        # A token never outlives the credential that it was issued for.
         left_s = ttl_s if identity.expires_at is None else min(ttl_s, identity.expires_at - self.now())
         if left_s <= 0:
             raise NotAuthenticated("the credential has expired")

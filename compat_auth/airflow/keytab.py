@@ -1,4 +1,4 @@
-"""Which services a keytab has keys for, so that Airflow's own `[kerberos] keytab` needs no second setting."""
+"""Reads the services of a keytab, so that Airflow's own `[kerberos] keytab` needs no second setting."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def services_in(path: Path) -> tuple[str, ...]:
     """Return the first components of the host-based principals in a keytab, each once, in the order of the file.
 
     Raises:
-        ConfigError: It cannot be read, or is no keytab.
+        ConfigError: The file cannot be read, or is not a keytab.
     """
     try:
         content = path.read_bytes()
@@ -33,11 +33,11 @@ def _services(content: bytes) -> list[str]:
     while position < len(content):
         (size,) = struct.unpack_from(">i", content, position)
         position += 4
-        if size > 0:  # a hole, where a key was taken out, has a negative size
+        if size > 0:  # a hole, left by a removed key, has a negative size
             (components,) = struct.unpack_from(">H", content, position)
             names = _texts(content, position + 2, 1 + components)
             if components > 1:
-                found.append(names[1])  # the realm goes first
+                found.append(names[1])  # the realm comes first
         position += abs(size)
     return found
 

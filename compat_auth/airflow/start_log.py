@@ -1,4 +1,4 @@
-"""What the API server's log says when it starts: which backends are active, and what is missing; one line for each."""
+"""Logs at the start of the API server which backends are active and what is missing, one line each."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 
 
 def log_start(settings: Settings, backends: Sequence[Backend], old: OldSettings) -> None:
-    """Log each active backend, and each thing that an operator may miss.
+    """Log each active backend, and each missing part that an operator may expect.
 
     Args:
-        settings: What was built.
+        settings: The settings in use.
         backends: The chain.
         old: Airflow's configuration.
     """
@@ -32,7 +32,7 @@ def _missing(settings: Settings, backends: Sequence[Backend]) -> list[str]:
     lines: list[str] = []
     if not names:
         lines.append(
-            "no backend is active, so only Airflow's own tokens and cookies count; name one in [compat_auth] auth_backends"
+            "no backend is active, so only Airflow's own tokens and cookies work; set [compat_auth] auth_backends"
         )
     if not settings.session.secret.get_secret_value() and not settings.session.secrets:
         lines.append("no login pages: [compat_auth] session__secret is not set")

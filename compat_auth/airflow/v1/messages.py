@@ -1,7 +1,7 @@
-"""What a translated operation says and hears: calls to the upstream, its answers, the reply to the client. No I/O.
+"""Messages of a translated operation: calls to the upstream, its answers, and the reply to the client. No I/O.
 
-An operation is a generator: it yields a `Call`, is sent the `Answer`, and returns the `Reply`. Whoever drives it does
-the I/O: the gateway over its pool of connections, the plugin over Airflow's own application, a test over a recording.
+An operation is a generator: it yields a `Call`, receives the `Answer`, and returns the `Reply`. Its driver does the
+I/O: the gateway over its connection pool, the plugin over Airflow's own application, a test over a recording.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from compat_auth.crypto.strict_json import is_object
 JSON = "application/json"
 TEXT = "text/plain"
 Json = dict[str, Any]
-"""A JSON object on its way from one document to another."""
+"""A JSON object of a document."""
 
 
 class Rewriter(Protocol):
-    """Turns a body into another one part by part, so that nobody holds it whole."""
+    """Converts a body piece by piece, so that it is never complete in memory."""
 
     def feed(self, part: bytes) -> bytes:
-        """Return what can be said after this part."""
+        """Return the output for this piece."""
         ...
 
     def end(self) -> bytes:
-        """Return what is left to say."""
+        """Return the rest of the output."""
         ...
 
 
@@ -38,14 +38,14 @@ class Call:
 
     Attributes:
         method: Upper case.
-        path: Whole path, segments percent-encoded.
+        path: The complete path, segments percent-encoded.
         query: Names and values, not encoded.
         body: JSON document, or None for no body.
         accept: Value of `Accept`.
-        rewriter: Given, a successful body goes through it to the client as it comes, and the operation ends there.
-        content_type: Of what the rewriter makes.
-        does: What carrying it out does, for people, in the imperative; empty for method and path.
-        repeatable: Carrying it out twice leaves what carrying it out once leaves.
+        rewriter: If given, a successful body streams through it to the client, and the operation ends there.
+        content_type: Content type of the rewriter's output.
+        does: The effect of the call, for people, in the imperative; empty for method and path.
+        repeatable: The call is idempotent.
     """
 
     method: str
@@ -60,12 +60,12 @@ class Call:
 
     @property
     def effect(self) -> str:
-        """What carrying it out does, for people."""
+        """The effect of the call, for people."""
         return self.does or f"{self.method} {self.path}"
 
     @property
     def writes(self) -> bool:
-        """Whether it may change something upstream; a list, a test and a trial run are asked for by writing methods."""
+        """Whether it may change something upstream; some lists, tests and dry runs use POST or PATCH but only read."""
         if self.method == "GET" or self.path.endswith(("/list", "/dry_run", "/connections/test")):
             return False
         return not (is_object(self.body) and self.body.get("dry_run") is True)
@@ -73,7 +73,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the upstream answered, whole.
+    """A complete answer of the upstream.
 
     Attributes:
         status: HTTP status.
@@ -87,14 +87,14 @@ class Answer:
 
     @property
     def is_success(self) -> bool:
-        """Whether the call was carried out."""
+        """Whether the call succeeded."""
         return 200 <= self.status < 300
 
     def json(self) -> Any:
         """Return the document.
 
         Raises:
-            ValueError: It is none.
+            ValueError: The body is not JSON.
         """
         return from_json(self.body, cache_strings="keys", allow_inf_nan=False)
 
@@ -105,11 +105,11 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What the client gets.
+    """The answer to the client.
 
     Attributes:
         status: HTTP status.
-        body: Whole body.
+        body: The complete body.
         content_type: Empty for no body.
     """
 
@@ -125,10 +125,10 @@ def json_reply(document: object, status: int = 200) -> Reply:
     """Return a JSON document as a reply.
 
     Raises:
-        ValueError: It holds a number that JSON has no text for: infinite, or none.
+        ValueError: It holds a number that JSON cannot represent: infinity or NaN.
     """
     body = to_json(document)
-    # The library writes `Infinity` and reads 1e400 as that. The words may also stand in a text, which is right.
+    # The library writes `Infinity`, and reads 1e400 as infinity. The word may also occur in a text, where it is valid.
     if (b"Infinity" in body or b"NaN" in body) and body != to_json(document, inf_nan_mode="null"):
         raise ValueError("a number too large")
     return Reply(status, body, JSON)
@@ -143,10 +143,10 @@ NO_CONTENT = Reply(204)
 
 
 def accepted(header: str, offered: Sequence[str]) -> str | None:
-    """Return the media type that suits a client best; None when none does (RFC 9110 section 12.5.1).
+    """Return the media type that fits a client best; None if none fits (RFC 9110 section 12.5.1).
 
     Args:
-        header: Value of `Accept`; empty for none, which takes anything.
+        header: Value of `Accept`; empty for no header, which accepts anything.
         offered: In order of preference.
     """
     if not header.strip():
@@ -177,7 +177,7 @@ def _parse(part: str) -> tuple[str, float]:
 
 
 def _precision(name: str, kind: str) -> int:
-    """Return how exactly a range names a type: 0 for not at all."""
+    """Return how precisely a media range matches a type; 0 if it does not match."""
     if name == kind:
         return 3
     if name == kind.partition("/")[0] + "/*":

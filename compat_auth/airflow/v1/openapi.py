@@ -1,4 +1,4 @@
-"""The description of `/api/v1`, made from the records of its operations: OpenAPI 3.0. No I/O."""
+"""Builds the OpenAPI 3.0 description of `/api/v1` from the records of its operations. No I/O."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _KINDS: dict[Kind, Json] = {
     Kind.LIMIT: {"type": "integer", "minimum": 0, "default": 100},
     Kind.OFFSET: {"type": "integer", "minimum": 0},
 }
-# The last of these segments in a path says which of 2.11's groups an operation belongs to: clients that are generated
-# have a class for each.
+# The last of these segments in a path determines 2.11's tag of an operation: generated clients have a class for each
+# tag.
 _TAGS = {
     "config": ("Config",),
     "connections": ("Connection",),
@@ -73,9 +73,9 @@ def document(operations: Iterable[Operation], version: str, root: str = "") -> J
     """Return the OpenAPI document.
 
     Args:
-        operations: All of them.
-        version: Of what answers.
-        root: Path below which everything is served, without a slash at the end.
+        operations: All operations.
+        version: Our version.
+        root: Path prefix of the server, without a slash at the end.
     """
     operations = tuple(operations)
     paths: dict[str, Json] = {}
@@ -86,8 +86,8 @@ def document(operations: Iterable[Operation], version: str, root: str = "") -> J
         "info": {
             "title": "Airflow API (v1)",
             "version": version,
-            "description": "Airflow 2's API, answered from Airflow 3's. New clients do better with `/api/v2` itself: each "
-            "operation here names the one that succeeds it.",
+            "description": "Airflow 2's API, answered from Airflow 3's. New clients should use `/api/v2` itself: each "
+            "operation here names its successor.",
         },
         "servers": [{"url": root + V1}],
         "tags": [{"name": name} for name in sorted({tag for tags in _TAGS.values() for tag in tags})],
@@ -97,7 +97,7 @@ def document(operations: Iterable[Operation], version: str, root: str = "") -> J
 
 
 def as_bytes(described: Json) -> bytes:
-    """Return the document as JSON, which is YAML, too (YAML 1.2 section 1.3)."""
+    """Return the document as JSON, which is also YAML (YAML 1.2 section 1.3)."""
     return json.dumps(described, separators=(",", ":")).encode()
 
 
@@ -137,7 +137,7 @@ def _parameter(parameter: Parameter) -> Json:
     described: Json = {"name": parameter.name, "in": "query", "required": parameter.required, "schema": schema}
     if parameter.kind is Kind.ORDER and parameter.values:
         names = ", ".join(parameter.values)
-        described["description"] = f"One of {names}; a minus sign before it turns the order round."
+        described["description"] = f"One of {names}; a minus sign before it reverses the order."
     return described
 
 

@@ -1,4 +1,4 @@
-"""The record of an operation of `/api/v1`, and the steps that its record alone says. No I/O."""
+"""The record of an operation of `/api/v1`, and the steps that follow from the record alone. No I/O."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ _PLACE = re.compile(r"\{(\w+)\}")
 
 @dataclass(frozen=True, slots=True)
 class OperationRequest:
-    """A request to an operation, read by its record.
+    """A parsed request to an operation.
 
     Attributes:
         operation: The record.
-        segments: What stands at the template's places, still percent-encoded: data, never more than one segment.
-        query: Read.
-        body: Read; empty for an operation without a body.
+        segments: Values of the template's variables, still percent-encoded: data, never more than one segment.
+        query: The parsed query.
+        body: The parsed body; empty for an operation without a body.
         accept: Value of `Accept`, empty for none.
-        facts: What is known about the upstream.
-        moment: When it came, UTC.
+        upstream_facts: Facts about the upstream.
+        now: When the request arrived, UTC.
     """
 
     operation: Operation
@@ -45,32 +45,32 @@ class OperationRequest:
     now: datetime
 
     def named(self, name: str) -> str:
-        """Return what stands at a place of the template, decoded."""
+        """Return the value of a template variable, decoded."""
         return unquote(self.segments[name])
 
     def filtered_dates(self) -> list[str]:
-        """Return the dates that the client filters by and that an object may not have yet."""
+        """Return the dates that the client filters by and that an object may not yet have."""
         given = {*self.body, *(name for name in _DATE_FILTERS if self.query.value(name) is not None)}
         return [name for name in _LATER_DATES if not given.isdisjoint((f"{name}_gte", f"{name}_lte"))]
 
     def path(self, template: str, **more: str) -> str:
-        """Return a path upstream: the template's places filled, encoded ones as they are, further ones encoded."""
+        """Return a path upstream: the template filled with the request's encoded segments and with `more`, which it encodes."""
         filled = {**self.segments, **{name: quote(value, safe="") for name, value in more.items()}}
         return _PLACE.sub(lambda match: filled[match[1]], template)
 
     @property
     def successor(self) -> str:
-        """The path of the operation's successor; what must be looked up for it stays a template (RFC 6570)."""
+        """The path of the operation's successor; variables that need a look-up stay in the template (RFC 6570)."""
         template = self.operation.to.partition(" ")[2]
         return _PLACE.sub(lambda match: self.segments.get(match[1], f"%7B{match[1]}%7D"), template)
 
     def call(self, body: object = None, query: list[tuple[str, str]] | None = None) -> Call:
-        """Return the call that the record names."""
+        """Return the call in the record."""
         method, _, template = self.operation.to.partition(" ")
         return Call(method, self.path(template), tuple(self.query.sent if query is None else query), body)
 
     def call_of(self, **more: str) -> Call:
-        """Return the call that the record names, with what has been looked up at further places of its template."""
+        """Return the call in the record, with looked-up values for more variables of its template."""
         method, _, template = self.operation.to.partition(" ")
         return Call(method, self.path(template, **more), tuple(self.query.sent))
 
@@ -83,10 +83,10 @@ class Collection:
     """An answer that lists objects.
 
     Attributes:
-        mapper: Of each.
-        key: Of the list in 2.x.
-        source: Of the list in 3.x, when it is another.
-        empty_when_missing: 404 upstream is an empty list in 2.x.
+        mapper: Maps each object.
+        key: Key of the list in 2.x.
+        source: Key of the list in 3.x, if it differs.
+        empty_when_missing: A 404 of the upstream becomes an empty list.
     """
 
     mapper: Mapper
@@ -95,14 +95,14 @@ class Collection:
     empty_when_missing: bool = False
 
     def document(self, found: Json, request: OperationRequest | None = None) -> Json:
-        """Return the document of 2.x."""
+        """Return the document in 2.x's format."""
         mapper = self.mapper
         listed = [mapper(each) for each in found[self.source or self.key]]
         total = found.get("total_entries", len(listed))
         if request is not None:
             dates = request.filtered_dates()
             if dates:
-                # 3.x takes what has not begun or ended for beginning or ending now; 2.x filters it out.
+                # 3.x treats a missing start or end as now; 2.x filters such objects out.
                 kept = [each for each in listed if all(each.get(name) is not None for name in dates)]
                 total, listed = total - len(listed) + len(kept), kept
             fields = request.query.values("fields")
@@ -119,14 +119,14 @@ class Operation:
         name: Its `operationId`.
         method: Upper case.
         path: Template below `/api/v1`.
-        to: Method and template of the operation of 3.x that does most of it.
+        to: Method and path template of the main operation of 3.x.
         query: Rules of its parameters.
-        form: Of its body.
-        shape: Of a successful answer: objects, a list of them, or nothing (204).
-        code: What the record cannot say; None: one call, one answer.
+        form: Rules of its body.
+        shape: Shape of a successful answer: an object, a list of objects, or nothing (204).
+        code: The steps, if the record is not enough; None: one call, one answer.
         public: Needs no credential.
-        fab: Only where FAB manages the users.
-        missing: 2.11's title and detail when there is no such object; places of the template may stand in the detail.
+        fab: Available only if FAB manages the users.
+        missing: 2.11's title and detail for a missing object; the detail may contain variables of the template.
     """
 
     name: str
@@ -147,7 +147,7 @@ class Operation:
 
 
 def forward(request: OperationRequest, body: object = None, query: list[tuple[str, str]] | None = None) -> Steps:
-    """Make the one call that the record names, and answer in the record's shape."""
+    """Make the one call in the record, and answer in the record's shape."""
     operation = request.operation
     if request.query.finds_nothing and isinstance(operation.shape, Collection):
         return json_reply({operation.shape.key: [], "total_entries": 0})
@@ -159,7 +159,7 @@ def shaped(request: OperationRequest, answer: Answer) -> Reply:
     """Return the reply for the operation's last answer.
 
     Raises:
-        V1Problem: The upstream refuses.
+        V1Problem: The upstream answered with an error.
     """
     shape = request.operation.shape
     if isinstance(shape, Collection) and shape.empty_when_missing and answer.status == 404 and not is_unrouted(answer):
@@ -174,16 +174,16 @@ def shaped(request: OperationRequest, answer: Answer) -> Reply:
 
 
 _FAB_WITHOUT_TOKENS = (
-    "The password or token may be right: the FAB provider of Airflow 3.0 takes neither for users, roles and permissions. "
+    "The password or token may be right: the FAB provider of Airflow 3.0 accepts neither for users, roles and permissions. "
     "Use Airflow's own pages for them, or upgrade to Airflow 3.1 or later."
 )
 
 
 def require(request: OperationRequest, answer: Answer) -> None:
-    """Return when the upstream has done as told.
+    """Raise unless the call succeeded.
 
     Raises:
-        V1Problem: It has not.
+        V1Problem: The upstream answered with an error.
     """
     if answer.is_success:
         return
@@ -195,7 +195,7 @@ def require(request: OperationRequest, answer: Answer) -> None:
 
 
 def missing(request: OperationRequest) -> V1Problem:
-    """Return the operation's 404, in the words of 2.11."""
+    """Return the operation's 404, with 2.11's text."""
     title, detail = (
         text if text is None else _PLACE.sub(lambda match: request.named(match[1]), text)
         for text in request.operation.missing or ("", None)
@@ -207,7 +207,7 @@ def fetch(request: OperationRequest, path: str, *query: tuple[str, str]) -> Gene
     """Get a document that the operation needs.
 
     Raises:
-        V1Problem: It cannot be had.
+        V1Problem: The upstream answered with an error.
     """
     answer = yield Call("GET", path, query)
     require(request, answer)
@@ -217,17 +217,17 @@ def fetch(request: OperationRequest, path: str, *query: tuple[str, str]) -> Gene
 def pages(
     path: str, query: list[tuple[str, str]], key: str, *, offset: int = 0, limit: int | None = None
 ) -> Generator[Call, Answer, tuple[list[Json], int, Answer]]:
-    """Read a list over as many pages as it takes: the upstream gives a hundred at once, 2.11 gave all.
+    """Read a list over several pages: the upstream returns at most a hundred objects, 2.11 returned all.
 
     Args:
-        path: Of the list.
-        query: Without limit and offset.
-        key: Of the list in the answer.
-        offset: The first wanted.
-        limit: How many at most; None for all.
+        path: Path of the list.
+        query: The query without limit and offset.
+        key: Key of the list in the answer.
+        offset: Index of the first object.
+        limit: Most objects; None for all.
 
     Returns:
-        The objects, how many there are in all, and the last answer; a refusal ends the reading.
+        The objects, their total number, and the last answer; an error ends the reading.
     """
     found: list[Json] = []
     while True:

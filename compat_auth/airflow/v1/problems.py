@@ -1,4 +1,4 @@
-"""Errors as Airflow 2.11 words them, ours and the upstream's. No I/O."""
+"""Our errors and the upstream's, in the format of Airflow 2.11. No I/O."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from compat_auth.http.problem import PROBLEM_JSON, airflow2_body
 
 _MAX_DETAIL = 2000
 _UNROUTED = "API route not found"
-# What the upstream says to a token that it does not take, whatever the status (`airflow.api_fastapi.core_api.security`).
+# The upstream's texts for a token that it rejects, with any status (`airflow.api_fastapi.core_api.security`).
 _TOKEN_REJECTED = frozenset(("Invalid JWT token", "Not authenticated", "Token Expired"))
 
 
 class V1Problem(Exception):
-    """An operation ends with an error in the words of Airflow 2.11.
+    """An operation failed; the error is in the format of Airflow 2.11.
 
     Args:
         status: HTTP status.
-        title: The status phrase when empty; None for none.
+        title: The status phrase if empty; None for no title.
         detail: What went wrong.
         routed: See `airflow2_body`.
     """
@@ -48,30 +48,30 @@ def not_found(title: str = "", detail: str | None = None) -> V1Problem:
 
 
 def problem_of(answer: Answer) -> V1Problem:
-    """Return the upstream's error in the words of 2.11; nothing of it but its message is passed on."""
+    """Return the upstream's error in 2.11's format; only its message is passed on."""
     message = message_of(answer)
     status = answer.status
     if status == HTTPStatus.UNPROCESSABLE_ENTITY:
-        # 2.x knows one status for every request that does not fit.
+        # 2.x has one status for every invalid request.
         status = HTTPStatus.BAD_REQUEST
     elif status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         status = HTTPStatus.UNAUTHORIZED if message in _TOKEN_REJECTED else status
         return V1Problem(status)
     elif status < HTTPStatus.BAD_REQUEST or status not in set(HTTPStatus):
-        return V1Problem(HTTPStatus.BAD_GATEWAY, "the upstream answered what its API does not know")
+        return V1Problem(HTTPStatus.BAD_GATEWAY, "the upstream's answer does not belong to its API")
     elif status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        # Its message may quote SQL and values.
+        # The message may quote SQL and values.
         message = None
     return V1Problem(status, message)
 
 
 def rejects_token(answer: Answer) -> bool:
-    """Return whether the upstream says that the token itself is not good."""
+    """Return whether the upstream rejects the token itself."""
     return message_of(answer) in _TOKEN_REJECTED
 
 
 def is_unrouted(answer: Answer) -> bool:
-    """Return whether the upstream has no such route at all, as opposed to no such object."""
+    """Return whether the upstream has no such route, as opposed to no such object."""
     if answer.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
         return False
     try:
@@ -84,7 +84,7 @@ def is_unrouted(answer: Answer) -> bool:
 
 
 def message_of(answer: Answer) -> str | None:
-    """Return what the upstream says went wrong, on one line."""
+    """Return the upstream's error message on one line."""
     try:
         document: object = answer.json()
     except ValueError:

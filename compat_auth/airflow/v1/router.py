@@ -1,4 +1,4 @@
-"""From a method and a canonical path to the operation of `/api/v1`: encoded segments are data. No I/O."""
+"""Finds the operation of `/api/v1` for a method and a canonical path; encoded segments are data. No I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compat_auth.airflow.v1.operation import Operation
 from compat_auth.airflow.v1.problems import V1Problem
 
 _PLACE = re.compile(r"\{(\w+)\}\Z")
-# As 2.11's own routes: whole numbers, and what may hold a plain slash.
+# As in 2.11's own routes: integers, and variables that may contain a plain slash.
 NUMBERS = frozenset(("map_index", "task_try_number", "event_log_id", "import_error_id"))
 _TO_THE_END = frozenset(("uri", "variable_key", "xcom_key"))
 _NOT_FOUND = (
@@ -44,14 +44,14 @@ class Router:
             node.operations[operation.method] = operation
 
     def find(self, method: str, path: str) -> tuple[Operation, Mapping[str, str]]:
-        """Return the operation, and what stands at the places of its template, still encoded.
+        """Return the operation, and the values of its template's variables, still encoded.
 
         Args:
             method: Upper case; HEAD finds GET.
             path: Canonical, below `/api/v1`.
 
         Raises:
-            V1Problem: 404 or 405, as 2.11 says it before it knows an operation.
+            V1Problem: 404 or 405, in 2.11's format for a request without an operation.
         """
         wanted, is_path = "GET" if method == "HEAD" else method, False
         for operations, segments in _matches(self._root, path.split("/")[1:]):
@@ -63,7 +63,7 @@ class Router:
         raise V1Problem(404, _NOT_FOUND, routed=False)
 
     def methods(self, path: str) -> tuple[str, ...]:
-        """Return what `Allow` says about a path; empty for one that does not exist."""
+        """Return the methods of a path for `Allow`; empty if the path does not exist."""
         known = {method for operations, _ in _matches(self._root, path.split("/")[1:]) for method in operations}
         if not known:
             return ()
@@ -71,7 +71,7 @@ class Router:
 
 
 def _matches(node: _Node, segments: list[str]) -> Iterator[tuple[dict[str, Operation], dict[str, str]]]:
-    """Yield what a path may mean, the most literal first: `list` may be a run's id where it is no word of its own."""
+    """Yield the matches of a path, the most literal first: `list` may be a run's id where no route has that name."""
     if not segments:
         if node.operations:
             yield node.operations, {}
@@ -83,7 +83,7 @@ def _matches(node: _Node, segments: list[str]) -> Iterator[tuple[dict[str, Opera
     for name, child in node.places.items():
         if name in _TO_THE_END:
             if all(segments):
-                # A slash inside the name is data: it goes on encoded.
+                # A slash inside the name is data: it stays encoded.
                 yield child.operations, {name: "%2F".join(segments)}
         elif first and (name not in NUMBERS or (first.isascii() and first.isdigit())):
             for operations, found in _matches(child, rest):

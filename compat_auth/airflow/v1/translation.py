@@ -1,7 +1,7 @@
-"""`/api/v1` in front of an application that knows `/api/v2` only: ASGI middleware between the gate and what is behind.
+"""Serves `/api/v1` in front of an application that has only `/api/v2`: ASGI middleware behind the gateway's.
 
-It runs behind the gate: who the caller is, and whether scopes and requirements allow the `/api/v1` path, is decided
-by then. A requirement on a `/api/v2` path holds for the calls made here as well: the old name is no way around it.
+The middleware in front has already authenticated the caller and checked scopes and requirements for the `/api/v1` path.
+A requirement on a `/api/v2` path also holds for the calls made here: the old path does not bypass it.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from compat_auth.gateway.middleware import AUTHORIZE, INTAKE, Authorize, Gate, P
 from compat_auth.http.asgi import ASGIApp, ClientGone, RawHeaders, Receive, Scope, Send, body_parts
 from compat_auth.http.request import GateRequest
 
-# Larger than any configuration of a run that a scheduler can bear.
+# Larger than any useful configuration of a run.
 MAX_BODY_BYTES = 4 * 1024 * 1024
-# Objects and lists: whose token the upstream is to judge may be nobody, and nothing else runs while a body is parsed.
+# Objects and lists: if the upstream checks the token, the caller is still unknown, and parsing blocks the event loop.
 MAX_CONTAINERS = 150_000
-# RFC 9745: the moment since which `/api/v1` is deprecated. Airflow 3.0.0 came out without it on 2025-04-22.
+# RFC 9745: the date since which `/api/v1` is deprecated. Airflow 3.0.0 was released without it on 2025-04-22.
 _DEPRECATION = b"@1745280000"
 _HEALTH = "/health"
 _UI = f"{V1}/ui/"
@@ -42,10 +42,10 @@ class V1Translation:
     """The ASGI application.
 
     Args:
-        app: What stands behind: the reverse proxy, or Airflow's own application.
-        says_deprecated: Answers name the successor of their operation (RFC 8594, RFC 9745).
-        facts: What is known about the upstream.
-        room: For answers that are held; None for the usual.
+        app: The application behind: the reverse proxy, or Airflow's own application.
+        says_deprecated: Whether answers name the successor of their operation (RFC 8594, RFC 9745).
+        upstream_facts: Facts about the upstream.
+        room: Memory limit for answers; None for the default.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class V1Translation:
         self._room = room or Room()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request below `/api/v1`, and `/health`; hand everything else on."""
+        """Answer a request to `/health` or below `/api/v1`; forward everything else."""
         path = _path_of(scope)
         if path == _HEALTH:
             path = V1 + _HEALTH
@@ -83,7 +83,7 @@ class V1Translation:
             reply: Reply | None = Reply(200)
         else:
             try:
-                # Before the body: to read a large one takes long, and nobody has asked who sends it.
+                # Before the body: reading a large one takes long, and a caller without permission must not cause it.
                 authorize = _authorize(scope, ROUTER.find(method, path)[0])
                 request, steps = plan(ROUTER, await _read(scope, method, path, receive), self._upstream_facts)
                 headers += self._successor(request)
@@ -105,7 +105,7 @@ class V1Translation:
 
 
 def public_pages() -> Mapping[str, Page]:
-    """Return the pages of the gate that 2.11 answers without asking who it is."""
+    """Return the public pages of 2.11, which need no credential."""
 
     async def page(gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
         await gate.hand_on_as_nobody(request, receive, send)
@@ -122,7 +122,7 @@ def public_pages() -> Mapping[str, Page]:
 
 def _document_as(content_type: str) -> Page:
     async def page(_gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
-        # As 2.11 said it: below the path of `[api] base_url`, where there is one.
+        # As in 2.11: below the path of `[api] base_url`, if it has one.
         await _send(send, Reply(200, _described(request.root), content_type), [], request.method)
 
     return page
@@ -134,12 +134,12 @@ def _described(root: str) -> bytes:
 
 
 async def _to_ui(_gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
-    # Seen from the client, so that it holds below any path.
+    # Relative to the client's path, so that it works below any prefix.
     await _send(send, Reply(308), [(b"location", b"ui/")], request.method)
 
 
 def _only_at(path: str, page: Page) -> Page:
-    """Return the page at its path alone: to the gate, one that ends with a slash stands for all below it."""
+    """Return the page for its exact path: the middleware routes everything below a path that ends with a slash to its page."""
 
     async def answer(gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
         if request.path != path.encode("ascii"):
@@ -176,7 +176,7 @@ def _authorize(scope: Scope, operation: Operation) -> Authorize | None:
     extensions: Mapping[str, Any] = scope.get("extensions") or {}
     authorize: Authorize | None = extensions.get(AUTHORIZE)
     if authorize is None and not operation.public:
-        # Nobody has asked who this is: a mistake in how the parts were joined must not open anything.
+        # Nobody has authenticated this request: an error in the composition must not give access.
         raise V1Problem(401)
     return authorize
 
@@ -189,7 +189,7 @@ async def _read(scope: Scope, method: str, path: str, receive: Receive) -> Reque
             if len(body) > MAX_BODY_BYTES:
                 raise V1Problem(413, f"the body is larger than {MAX_BODY_BYTES} bytes", routed=False)
     if count_containers(body) > MAX_CONTAINERS:
-        raise V1Problem(413, f"the body has more than {MAX_CONTAINERS} objects and lists", routed=False)
+        raise V1Problem(413, f"the body contains more than {MAX_CONTAINERS} objects and lists", routed=False)
     given = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"accept", b"content-type")}
     query = scope["query_string"].decode("ascii")
     return Request(method, path, query, bytes(body), given.get(b"content-type", ""), given.get(b"accept", ""))

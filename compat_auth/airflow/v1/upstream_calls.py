@@ -1,6 +1,6 @@
-"""One call of an operation, made of the application behind: the reverse proxy, or Airflow's own.
+"""Makes the calls of an operation to the application behind: the reverse proxy, or Airflow's own.
 
-The call goes out as the caller, with the caller's token and without what describes the body of the caller's request.
+A call carries the caller's token, but no header that describes the caller's own body.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from compat_auth.gateway.middleware import INTAKE, Authorize
 from compat_auth.http.asgi import ASGIApp, ClientGone, Message, RawHeaders, Receive, Scope, Send
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024
-"""For one answer. Airflow lists 100 objects at a time, some kilobytes each; logs are not held but streamed."""
+"""For one answer. Airflow lists 100 objects at a time, some kilobytes each; logs are streamed, not held."""
 MAX_HELD_BYTES = 64 * 1024 * 1024
-"""For all answers that are held in a process at one time; half of it for those of one caller: one always fits."""
-# What describes the body, the wish for one, or a page: none of it is true of the call. Airflow takes a request with a
-# Referer for one of its UI.
+"""For all answers in the memory of a process; half of it for those of one caller, so that one answer always fits."""
+# Headers about the caller's body, its preferred format, or its page do not apply to the call. Airflow treats a request
+# with a Referer as one from its UI.
 _NOT_PASSED_ON = frozenset(
     b"content-length content-type content-encoding transfer-encoding expect trailer te connection keep-alive accept "
     b"accept-encoding range referer origin if-match if-none-match if-modified-since if-unmodified-since if-range".split()
@@ -32,10 +32,10 @@ _NOT_PASSED_ON = frozenset(
 
 
 class Room:
-    """How many bytes of answers a process holds, at most half of them for one caller; used on one event loop.
+    """Limits the bytes of answers in a process, with at most half of them for one caller; use it on one event loop.
 
     Args:
-        limit: For all answers together. One answer of the largest size has room while nothing else is held.
+        limit: For all answers together. One answer of the largest size fits if nothing else is held.
     """
 
     def __init__(self, limit: int = MAX_HELD_BYTES) -> None:
@@ -45,15 +45,15 @@ class Room:
 
     @property
     def held(self) -> int:
-        """How many bytes are held now."""
+        """The number of bytes in memory now."""
         return self._held.total()
 
     @contextlib.contextmanager
     def share(self, client: str = "") -> Generator[Share]:
-        """Give one request its share, until the block ends and what it holds can go.
+        """Yield the share of one request; the end of the block releases its bytes.
 
         Args:
-            client: Address of the caller; those of one network share their half.
+            client: Address of the caller; callers of one network share one half.
         """
         share = Share(self, network_of(client))
         try:
@@ -64,7 +64,7 @@ class Room:
                 del self._held[share.caller]
 
     def take(self, caller: str, size: int) -> bool:
-        """Hold so many bytes more for a caller, and return whether there was room."""
+        """Reserve more bytes for a caller, and return whether there was room."""
         if self.held + size > self._limit or self._held[caller] + size > self._for_one:
             return False
         self._held[caller] += size
@@ -73,11 +73,11 @@ class Room:
 
 @dataclass(slots=True)
 class Share:
-    """What the answers to one request hold.
+    """The memory of the answers to one request.
 
     Attributes:
-        room: Of the process.
-        caller: Whose request it is.
+        room: The limit of the process.
+        caller: The caller of the request.
         size: In bytes.
     """
 
@@ -86,10 +86,10 @@ class Share:
     size: int = 0
 
     def take(self, size: int) -> None:
-        """Hold so many bytes more.
+        """Reserve more bytes.
 
         Raises:
-            V1Problem: There is no room for them: 503, to come back later.
+            V1Problem: There is no room for them: 503, retry later.
         """
         if not self.room.take(self.caller, size):
             raise V1Problem(503, "too many large answers at one time; try again, or ask for less (limit)")
@@ -98,16 +98,16 @@ class Share:
 
 @dataclass(slots=True)
 class UpstreamCalls:
-    """The way to the upstream for one request.
+    """The calls to the upstream for one request.
 
     Attributes:
-        app: What stands behind.
-        scope: Of the client's request.
-        receive: The client's; its body has been read.
+        app: The application behind.
+        scope: The scope of the client's request.
+        receive: The client's `receive`; its body has been read.
         client: Sends to the client.
-        demand: Whether the caller may ask a call of the upstream; None: nobody knows the caller.
-        headers: Of the reply, for what is streamed.
-        share: Room for what is held.
+        authorize: Raises unless the caller may make a call; None if the caller is not authenticated.
+        headers: Headers of a streamed reply.
+        share: Memory for answers.
     """
 
     app: ASGIApp
@@ -122,8 +122,8 @@ class UpstreamCalls:
         """Make one call; see `driver.Sender`.
 
         Raises:
-            NotPermitted: A requirement on the upstream's path stands in the way.
-            ClientGone: Nobody waits any more.
+            NotPermitted: A requirement on the upstream's path does not allow the call.
+            ClientGone: The client has disconnected.
         """
         path = call.path.encode("ascii")
         body = _encoded(call.body) if call.body is not None else b""
@@ -135,7 +135,7 @@ class UpstreamCalls:
         except UpstreamError as error:
             if collector.is_streaming:
                 return None
-            # Told to the operation, which knows what has been done by then.
+            # Pass the error to the operation, which knows what is done so far.
             return Answer(error.status)
         if collector.is_streaming:
             return None
@@ -168,16 +168,16 @@ def _encoded(document: object) -> bytes:
     """Return a document as JSON.
 
     Raises:
-        V1Problem: It holds a number that JSON has no text for. What the client sent is checked, so it is an answer's.
+        V1Problem: It holds a number that JSON cannot represent. The client's body was checked, so an answer is to blame.
     """
     try:
         return json.dumps(document, allow_nan=False).encode()
     except ValueError:
-        raise V1Problem(502, "the upstream's answer holds a number that JSON does not know") from None
+        raise V1Problem(502, "the upstream's answer contains a number that JSON cannot represent") from None
 
 
 class _Body:
-    """The `receive` of a call: its body, then whatever happens to the client."""
+    """The `receive` of a call: its body, then the client's own events."""
 
     def __init__(self, body: bytes, client: Receive) -> None:
         self._body: bytes | None = body
@@ -191,7 +191,7 @@ class _Body:
 
 
 class _Collector:
-    """The `send` of a call: holds the answer, or passes it through the call's rewriter."""
+    """The `send` of a call: collects the answer, or streams it through the call's rewriter."""
 
     def __init__(self, call: Call, client: Send, headers: RawHeaders, share: Share) -> None:
         self._share = share
@@ -238,7 +238,7 @@ class _Collector:
         self._parts.append(part)
 
     def answer(self) -> Answer:
-        # A body that broke off has no end; half of it is not an answer.
+        # A truncated body is not an answer.
         if not self._is_whole:
             return Answer(502)
         return Answer(self.status, b"".join(self._parts), tuple(self._headers))

@@ -1,6 +1,6 @@
-"""What is known about the upstream, asked once and asked again after a while. No I/O.
+"""Facts about the upstream, looked up once and again after a while. No I/O.
 
-Its version is none of it: what is sent is what 3.0 takes, and what comes back may be of any later version.
+Its version is not among them: we send what 3.0 accepts, and read answers of any later version.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from compat_auth.airflow.v1.messages import Answer, Call
 from compat_auth.airflow.v1.problems import is_unrouted
 from compat_auth.crypto.strict_json import is_object
 
-# Another auth manager is seen within a minute.
+# We notice a change of the auth manager within a minute.
 FRESH_S = 60.0
 
 
@@ -23,7 +23,7 @@ class UpstreamFacts:
         now: Monotonic seconds.
 
     Attributes:
-        bundle_roots: Where the files of a bundle lie, by its name.
+        bundle_roots: Folder of each bundle's files, by the bundle's name.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -33,9 +33,9 @@ class UpstreamFacts:
         self._until = float("-inf")
 
     def has_fab(self) -> Generator[Call, Answer, bool]:
-        """Find out whether FAB manages the upstream's users."""
+        """Return whether FAB manages the upstream's users."""
         if self._now() >= self._until:
-            # Anybody may ask: only the kind of a refusal counts.
+            # This needs no permission: only the kind of the error matters.
             answer = yield Call("GET", "/auth/fab/v1/permissions", (("limit", "1"),))
             self._has_fab = _is_of_fab(answer)
             if not self._has_fab or answer.status in (200, 403):
@@ -47,7 +47,7 @@ def _is_of_fab(answer: Answer) -> bool:
     if not answer.is_success:
         return not is_unrouted(answer)
     try:
-        # The simple auth manager answers any path with the page of its own login.
+        # SimpleAuthManager answers any path with its login page.
         return is_object(answer.json())
     except ValueError:
         return False

@@ -287,7 +287,7 @@ class AwsAuthManager:
     [
         (None, "only inside the API server"),
         (object(), r'only FabAuthManager and SimpleAuthManager.*gateway in front.*"exchange".*enabled = False'),
-        (AwsAuthManager(), "AwsAuthManager.*nothing can take passwords for it.*enabled = False"),
+        (AwsAuthManager(), "AwsAuthManager.*it has no passwords.*enabled = False"),
     ],
 )
 def test_another_manager_or_none_is_refused(monkeypatch: pytest.MonkeyPatch, manager: object, complaint: str) -> None:

@@ -1,4 +1,4 @@
-"""One object of Airflow 3, written as Airflow 2 wrote it.
+"""Converts objects of Airflow 3 to the format of Airflow 2.
 
 Imports: nothing of ours above `airflow.v1`'s vocabulary.
 """

@@ -133,10 +133,10 @@ TASK = Mapper(
     ),
     dates=("start_date", "end_date"),
     derived={
-        # 3.2 made a factor of it.
+        # 3.2 changed it to a factor.
         "retry_exponential_backoff": lambda task: bool(task.get("retry_exponential_backoff")),
         "params": params,
-        # 3.x has names where 2.x has classes: a strict client can read nothing out of a name.
+        # 3.x has names where 2.x has classes: a strict client cannot use a name.
         "extra_links": lambda task: [link for link in task.get("extra_links") or () if not isinstance(link, str)],
     },
     used=frozenset(("retry_exponential_backoff", "params", "extra_links")),

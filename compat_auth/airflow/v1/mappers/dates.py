@@ -1,19 +1,19 @@
-"""Dates between the two versions: "+00:00" out, RFC 3339 with a zone in. No I/O."""
+"""Converts dates: RFC 3339 with a zone from clients, "+00:00" to clients. No I/O."""
 
 from __future__ import annotations
 
 import re
 from datetime import datetime, timezone
 
-# What 2.11's `date-time` format takes: RFC 3339, with its zone.
+# 2.11's `date-time` format: RFC 3339 with a zone.
 _RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+\-]\d{2}:?\d{2})\Z")
 
 
 def parse_date(text: str) -> datetime:
-    """Return the moment that a client's text names.
+    """Return the date in a client's text.
 
     Raises:
-        ValueError: It is no RFC 3339 date with a zone.
+        ValueError: The text is not an RFC 3339 date with a zone.
     """
     match = _RFC3339.match(text)
     if match is None:
@@ -24,10 +24,10 @@ def parse_date(text: str) -> datetime:
 
 
 def format_date(date: datetime) -> str:
-    """Return a moment as 2.11 writes it: in UTC, microseconds only where there are any."""
+    """Return a date in 2.11's format: in UTC, with microseconds only if they are not 0."""
     return date.astimezone(timezone.utc).isoformat()
 
 
 def old_date(value: str | None) -> str | None:
-    """Return a date of the upstream as 2.11 writes it: Python before 3.11 cannot read "Z"."""
+    """Return a date of the upstream in 2.11's format: Python before 3.11 cannot parse "Z"."""
     return value[:-1] + "+00:00" if value and value[-1] == "Z" else value

@@ -1,4 +1,4 @@
-"""Opaque tokens of `/api/v1`: of a DAG's file, and of where a log goes on. They open nothing, so nobody signs them. No I/O."""
+"""Opaque tokens of `/api/v1` for a DAG's file and a position in a log. They give no access, so they are unsigned. No I/O."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def pack(kind: str, value: object) -> str:
 
 
 def unpack(kind: str, token: str) -> str | None:
-    """Return the text in a token of ours; None when it is another's, such as one of a 2.x server."""
+    """Return the text in one of our tokens; None for any other token, such as one of a 2.x server."""
     try:
         text = base64.b64decode(token + "=" * (-len(token) % 4), altchars=b"-_", validate=True)
         found: object = json.loads(text)

@@ -1,4 +1,4 @@
-"""How an object of `/api/v2` becomes one of `/api/v1`: declared field by field. No I/O."""
+"""Maps an object of `/api/v2` to one of `/api/v1`, declared field by field. No I/O."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ Derive = Callable[[Json], Any]
 
 @dataclass(frozen=True)
 class Mapper:
-    """One kind of object. A field that stands nowhere here is left out: later versions may add what they like.
+    """One kind of object. The result omits every field that is not declared: later versions may add fields.
 
     Attributes:
-        name: What 2.x calls the object.
+        name: 2.x's name of the object.
         same: Fields of the same name and value.
         dates: Fields of the same name that hold dates.
         renamed: Field of 2.x to field of 3.x.
-        renamed_dates: The same, of dates.
+        renamed_dates: The same for dates.
         constant: Field of 2.x to its value.
-        derived: Field of 2.x to what makes it out of the whole object.
-        dropped: Fields of 3.x that 2.x does not know: written down so that a test can tell the new from the forgotten.
+        derived: Field of 2.x to the function that derives it from the object.
+        dropped: Fields of 3.x that 2.x does not have: listed so that a test can tell new fields from forgotten ones.
         used: Fields of 3.x that only `derived` reads.
     """
 
@@ -38,7 +38,7 @@ class Mapper:
     used: frozenset[str] = frozenset()
 
     def __call__(self, found: Json) -> Json:
-        """Return the object as 2.x had it."""
+        """Return the object in 2.x's format."""
         get = found.get
         made = {name: get(name) for name in self.same}
         for name in self.dates:
@@ -56,36 +56,36 @@ class Mapper:
 
     @property
     def fields(self) -> frozenset[str]:
-        """The fields that 2.x gets."""
+        """The fields of the result."""
         return frozenset((*self.same, *self.dates, *self.renamed, *self.renamed_dates, *self.constant, *self.derived))
 
     @property
     def known(self) -> frozenset[str]:
-        """The fields of 3.x that are accounted for."""
+        """The declared fields of 3.x."""
         sources = (*self.same, *self.dates, *self.renamed.values(), *self.renamed_dates.values())
         return frozenset(sources) | self.dropped | self.used
 
 
 def only(fields: Collection[str] | None, made: Json) -> Json:
-    """Return an object cut down to some fields; None for all of them."""
+    """Return an object with only some of its fields; None for all of them."""
     return made if fields is None else {name: made[name] for name in fields if name in made}
 
 
 def text_or_empty(name: str) -> Derive:
-    """Return what reads a text; none is an empty one."""
+    """Return a function that reads a text; a missing one is empty."""
     return lambda found: found.get(name) or ""
 
 
 def object_or_empty(name: str) -> Derive:
-    """Return what reads an object; none is an empty one."""
+    """Return a function that reads an object; a missing one is empty."""
     return lambda found: found.get(name) or {}
 
 
 def each(name: str, mapper: Mapper) -> Derive:
-    """Return what reads a list of objects; none is an empty one."""
+    """Return a function that reads a list of objects; a missing one is empty."""
     return lambda found: [mapper(part) for part in found.get(name) or ()]
 
 
 def maybe(name: str, mapper: Mapper) -> Derive:
-    """Return what reads an object that need not be there."""
+    """Return a function that reads an optional object."""
     return lambda found: mapper(found[name]) if found.get(name) is not None else None

@@ -1,10 +1,10 @@
-"""What tells of the installation. No I/O."""
+"""Objects about the installation: event logs, import errors, providers, plugins, version. No I/O."""
 
 from __future__ import annotations
 
 from compat_auth.airflow.v1.mappers.mapper import Mapper
 
-# What 2.11's decorators call these actions.
+# The names of 2.11's decorators for these actions.
 OLD_EVENTS = {
     "trigger_dag_run": "api.post_dag_run",
     "patch_dag": "api.patch_dag",

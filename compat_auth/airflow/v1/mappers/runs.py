@@ -1,4 +1,4 @@
-"""Runs of DAGs, and what hangs on them: task instances, their tries, what they hand to each other. No I/O."""
+"""DAG runs and their parts: task instances, tries, triggers, jobs and XComs. No I/O."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from compat_auth.airflow.v1.mappers.dates import old_date
 from compat_auth.airflow.v1.mappers.mapper import Derive, Mapper, maybe, object_or_empty, text_or_empty
 from compat_auth.airflow.v1.messages import Json
 
-# 3.0: asset_triggered; 3.2: asset_materialization; 3.3: operator_triggered. Strict clients know no other than these.
+# 3.0: asset_triggered; 3.2: asset_materialization; 3.3: operator_triggered. Strict clients accept only these.
 RUN_TYPES = {
     "backfill": "backfill",
     "manual": "manual",
@@ -35,31 +35,31 @@ TASK_STATES = frozenset(
 
 
 def run_type(run: Json) -> str:
-    """Return the kind of a run; what 2.x does not know was started by somebody."""
+    """Return the type of a run; a type that 2.x does not know counts as manual."""
     return RUN_TYPES.get(run.get("run_type") or "", "manual")
 
 
 def _external_trigger(run: Json) -> bool:
-    # What `airflow dags test` runs, nobody has triggered.
+    # Nobody has triggered a run of `airflow dags test`.
     if run.get("triggered_by") == "test":
         return False
     return run.get("run_type") not in RUN_TYPES or run.get("run_type") in _EXTERNAL
 
 
 def run_state(run: Json) -> str | None:
-    """Return the state of a run; one that 2.x does not know has not ended."""
+    """Return the state of a run; a state that 2.x does not know means that the run has not ended."""
     state = run.get("state")
     return state if state is None or state in RUN_STATES else "running"
 
 
 def task_state(instance: Json) -> str | None:
-    """Return the state of a task instance; one that 2.x does not know waits for something."""
+    """Return the state of a task instance; a state that 2.x does not know means that it waits."""
     state = instance.get("state")
     return state if state is None or state in TASK_STATES else "deferred"
 
 
 def execution_date(found: Json) -> str | None:
-    """Return the execution date: strict clients take no null, and later runs may have no logical date."""
+    """Return the execution date: strict clients reject null, and runs of 3.x may have no logical date."""
     return old_date(found.get("logical_date") or found.get("run_after") or found.get("timestamp"))
 
 
@@ -140,7 +140,7 @@ JOB = Mapper(
 
 
 def _rendered_map_index(instance: Json) -> str | None:
-    # 3.x fills in the bare number where 2.x has nothing.
+    # 3.x fills in the bare number where 2.x has null.
     rendered = instance.get("rendered_map_index")
     return None if rendered == str(instance.get("map_index")) else rendered
 

@@ -1,4 +1,4 @@
-"""Schedules, durations, parameters and dependencies on data, from the words of 3.x into those of 2.x. No I/O."""
+"""Converts schedules, durations, parameters and dataset conditions from 3.x to 2.x. No I/O."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from compat_auth.airflow.v1.messages import Json
 from compat_auth.crypto.strict_json import is_list, is_object
 
-# `str()` of Python's timedelta: what 3.x says of a schedule that is one.
+# `str()` of Python's timedelta: 3.x's text for such a schedule.
 _TIMEDELTA = re.compile(r"(?:(-?\d+) days?, )?(\d+):(\d\d):(\d\d)(?:\.(\d{1,6}))?\Z")
 # `repr()` of dateutil's relativedelta.
 _RELATIVEDELTA = re.compile(r"relativedelta\(([^)]*)\)\Z")
@@ -23,7 +23,7 @@ _DAY_S = 86400
 
 
 def schedule_interval(dag: Json) -> Json | None:
-    """Return 2.x's `schedule_interval`; presets arrive as the cron expression that they stand for."""
+    """Return 2.x's `schedule_interval`; 3.x sends a preset as its cron expression."""
     summary = dag.get("timetable_summary")
     if summary is None:
         return None
@@ -47,13 +47,13 @@ def _relativedelta(arguments: str) -> Json:
 
 
 def timetable_description(dag: Json) -> str | None:
-    """Return the description, with assets called what they were called."""
+    """Return the description, with 2.x's word for assets."""
     text = dag.get("timetable_description")
     return text.replace("Triggered by assets", "Triggered by datasets") if text else text
 
 
 def dag_run_timeout(dag: Json) -> Json | None:
-    """Return an ISO 8601 duration as 2.x's object."""
+    """Return an ISO 8601 duration as an object of 2.x."""
     text = dag.get("dag_run_timeout")
     match = _ISO_DURATION.match(text) if isinstance(text, str) else None
     if match is None:
@@ -67,7 +67,7 @@ def dag_run_timeout(dag: Json) -> Json | None:
 
 
 def params(found: Json) -> Json:
-    """Return parameters as 2.x shows them: with the name of their class, without where they come from."""
+    """Return parameters in 2.x's format: with the name of their class, without their source."""
     given: Json = found.get("params") or {}
     return {name: _param(param) for name, param in given.items()}
 
@@ -84,7 +84,7 @@ def _param(param: object) -> Any:
 
 
 def dataset_expression(dag: Json) -> Any:
-    """Return the condition on data, assets named by their URI alone."""
+    """Return the dataset condition, with each asset as its URI."""
     return _expression(dag.get("asset_expression"))
 
 

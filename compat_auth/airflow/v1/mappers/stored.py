@@ -18,7 +18,7 @@ CONNECTION = Mapper(
 
 
 def _variable_value(found: Json) -> str:
-    # 3.0.6 and later parse what can be parsed; 2.x has text only.
+    # 3.0.6 and later parse JSON values; 2.x has only text.
     value = found.get("value")
     if value is None:
         return ""

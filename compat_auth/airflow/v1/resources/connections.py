@@ -26,7 +26,7 @@ _FIELDS = {
 }
 _WHOLE = Form(_FIELDS, ("connection_id", "conn_type"))
 _MISSING = ("Connection not found", "The Connection with connection_id: `{connection_id}` was not found")
-# Stands in a body that must name a type, and is not written: the mask leaves it out.
+# A placeholder in a body that must have a type; the mask omits it, so it is never stored.
 _ANY_TYPE = "generic"
 _ID = re.compile(r"[\w.-]+\Z")
 _MAX_ID = 200
@@ -52,7 +52,7 @@ def _check_extra(body: Json) -> None:
     except (ValueError, RecursionError):
         known = False
     if not known:
-        raise bad_request("extra: Airflow 3 takes a JSON object only")
+        raise bad_request("extra: Airflow 3 accepts only a JSON object")
 
 
 def _post(request: OperationRequest) -> Steps:
@@ -65,7 +65,7 @@ def _post(request: OperationRequest) -> Steps:
 
 
 def _patch(request: OperationRequest) -> Steps:
-    """Change the fields that the client names: 3.x wants a whole body, and changes all of it unless told otherwise."""
+    """Change the client's fields: 3.x needs a complete body, and changes every field without a mask."""
     body, connection_id = request.body, request.named("connection_id")
     if body.get("connection_id", connection_id) != connection_id:
         raise bad_request("The connection_id cannot be updated.")
@@ -86,7 +86,7 @@ def _patch(request: OperationRequest) -> Steps:
 
 
 def _test(request: OperationRequest) -> Steps:
-    # 3.x fills in the secrets of a connection that has this id already; 2.x tests what it is given.
+    # 3.x fills in the secrets of an existing connection with this id; 2.x tests the given values.
     body = {**request.body, "connection_id": f"test_{secrets.token_hex(8)}"}
     answer = yield request.call(body)
     if answer.status == 403 and b"disabled" in answer.body:

@@ -91,7 +91,7 @@ def _show(request: OperationRequest) -> Steps:
 
 
 def _trigger(request: OperationRequest) -> Steps:
-    """Trigger a run with all that 2.x decides itself: date, id, and not before its date."""
+    """Trigger a run with 2.x's defaults: its date, its id, and no start before its date."""
     given, now = request.body, request.now
     logical_date = _logical_date(given, now)
     run_id = given["dag_run_id"] if "dag_run_id" in given else f"manual__{format_date(logical_date)}"
@@ -99,7 +99,7 @@ def _trigger(request: OperationRequest) -> Steps:
         raise bad_request("{'dag_run_id': ['Field may not be null.']}")
     body: Json = {"logical_date": format_date(logical_date), "dag_run_id": run_id}
     if logical_date > now:
-        # 3.x starts it at once unless told otherwise.
+        # 3.x starts the run at once without this field.
         body["run_after"] = body["logical_date"]
     start, end = given.get("data_interval_start"), given.get("data_interval_end")
     if (start is None) != (end is None):
@@ -108,15 +108,15 @@ def _trigger(request: OperationRequest) -> Steps:
         )
     if start is not None:
         body.update(data_interval_start=start, data_interval_end=end)
-    # An absent conf is no conf; 3.x fails on a null.
+    # 3.x fails on a null: omit a missing conf.
     body.update({name: given[name] for name in ("conf", "note") if given.get(name) is not None})
-    # Whoever names neither date nor id gets others the next time, and so a second run.
+    # Without a date and an id, a repeated request gets new ones and so starts a second run.
     is_named = "dag_run_id" in given or logical_date is not now
     answer = yield replace(request.call(body), does=f"start run {run_id!r}", repeatable=is_named)
     if answer.status == 409:
         raise (yield from _conflict(request, run_id, logical_date))
     if answer.status >= HTTPStatus.INTERNAL_SERVER_ERROR and not is_named:
-        # Nobody else knows this id: a run that has it was started by this request.
+        # Nobody else knows this id: a run with it was started by this request.
         there = yield Call("GET", request.path(_RUN, dag_run_id=run_id))
         answer = there if there.is_success else answer
     return shaped(request, answer)
@@ -136,7 +136,7 @@ def _logical_date(given: Json, now: datetime) -> datetime:
 
 
 def _conflict(request: OperationRequest, run_id: str, logical_date: datetime) -> Generator[Call, Answer, V1Problem]:
-    """Return 2.11's sentence: is it the date, or the id, that exists?"""
+    """Return 2.11's conflict, which says whether the date or the id exists."""
     dag_id = request.named("dag_id")
     date = logical_date.astimezone(timezone.utc)
     there = yield Call("GET", request.path(_RUN, dag_run_id=run_id))
@@ -191,7 +191,7 @@ def _clear(request: OperationRequest) -> Steps:
         return json_reply(DAG_RUN(found))
     references = found["task_instances"]
     if any("dag_run_id" not in reference for reference in references):
-        # Tasks that a later version of the DAG has brought: 3.1 names them only.
+        # Tasks that a later version of the DAG has added: 3.1 returns only their names.
         run = yield from fetch(request, request.path(_RUN))
         identity = {name: run.get(name) for name in ("dag_id", "dag_run_id", "logical_date", "run_after")}
         references = [{**identity, **reference} for reference in references]
@@ -199,7 +199,7 @@ def _clear(request: OperationRequest) -> Steps:
 
 
 def _delete(request: OperationRequest) -> Steps:
-    """Delete a run; one that still runs is ended first, as 2.x deletes it and 3.x does not."""
+    """Delete a run; first set a running one to failed, because 2.x deletes it and 3.x does not."""
     delete = replace(request.call(), does="delete the run")
     answer = yield delete
     if answer.status == 409:

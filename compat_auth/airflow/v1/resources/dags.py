@@ -25,7 +25,7 @@ _DAG = f"{_DAGS}/{{dag_id}}"
 _DAG_MISSING = ("DAG not found", "The DAG with dag_id: {dag_id} was not found")
 _ACTIVE = Parameter("only_active", Kind.BOOLEAN, "exclude_stale", "true")
 _PATTERN = text("dag_id_pattern")
-# The fields that a client may know of a DAG, all but one of which it cannot change.
+# The fields of a DAG that a client may send; it can change only one of them.
 _PATCH = Form(
     {
         **dict.fromkeys(DAG.fields, READ_ONLY),
@@ -77,7 +77,7 @@ def _tasks(request: OperationRequest) -> Steps:
     if name not in TASK.fields:
         raise bad_request(f"'SerializedBaseOperator' object has no attribute {name!r}")
     try:
-        # What has no value comes first, as nothing else compares with it.
+        # A task without a value comes first, because it does not compare with the others.
         tasks.sort(key=lambda task: (task[name] is not None, task[name]), reverse=wanted.startswith("-"))
     except TypeError:
         raise bad_request(f"tasks cannot be ordered by {name!r}") from None
@@ -101,7 +101,7 @@ def _stats(request: OperationRequest) -> Steps:
     found = {row["dag_id"]: row["stats"] for row in answer.json()["dags"]}
     for dag_id in wanted:
         if dag_id not in found:
-            # 3.x leaves out a DAG that has never run.
+            # 3.x omits a DAG that has never run.
             known = yield Call("GET", request.path(_DAG, dag_id=dag_id))
             if known.is_success:
                 found[dag_id] = []
@@ -142,7 +142,7 @@ def _reparse(request: OperationRequest) -> Steps:
 def _warnings(request: OperationRequest) -> Steps:
     answer = yield request.call()
     if answer.status == 422 and request.query.value("warning_type") is not None:
-        # A kind that the upstream does not know: nothing is of that kind.
+        # The upstream does not know this type: there are no warnings of it.
         return json_reply({"dag_warnings": [], "total_entries": 0})
     return shaped(request, answer)
 

@@ -1,4 +1,4 @@
-"""Datasets, which 3.x calls assets and knows by number where 2.x knows them by URI. No I/O."""
+"""Datasets: 3.x calls them assets and identifies them by number, 2.x by URI. No I/O."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ _MISSING_OF_BOTH = (_NO_EVENT, "Queue event with dag_id: `{dag_id}` and dataset 
 
 
 def _assets_of(request: OperationRequest, uri: str) -> Generator[Call, Answer, list[Json]]:
-    """Return the assets of a URI, lowest number first: in 3.x several may share one."""
-    # "_" and "%" in the pattern match more than themselves, and the rest is compared here.
+    """Return the assets with a URI, lowest number first: in 3.x several may share one."""
+    # "_" and "%" in the pattern are wildcards, so compare the URI again here.
     pattern = [("uri_pattern", uri), ("only_active", "false"), ("order_by", "id")]
     found, _, answer = yield from pages(_ALL, pattern, "assets")
     require(request, answer)
@@ -63,7 +63,7 @@ def _post_event(request: OperationRequest) -> Steps:
 
 
 def _once(events: list[Json]) -> list[Json]:
-    """Return the oldest event of each dataset and DAG: 2.x remembers one, 3.4 all of them."""
+    """Return the oldest event of each dataset and DAG: 2.x stores one, 3.4 all of them."""
     oldest: dict[tuple[str, str], Json] = {}
     for event in events:
         known = oldest.setdefault((event["uri"], event["dag_id"]), event)
@@ -73,7 +73,7 @@ def _once(events: list[Json]) -> list[Json]:
 
 
 def _queued(request: OperationRequest) -> Steps:
-    """List what waits for a DAG: 3.x names assets by number."""
+    """List the queued events of a DAG: 3.x identifies assets by number."""
     answer = yield request.call()
     require(request, answer)
     events: list[Json] = answer.json()["queued_events"]

@@ -1,4 +1,4 @@
-"""Users, roles and permissions, which FAB's own API has. No I/O."""
+"""Users, roles and permissions, from FAB's own API. No I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compat_auth.airflow.v1.validation.query import MASK, PAGE, text
 
 _FAB = "/auth/fab/v1"
 _ROLE = Mapper(name="Role", same=("name", "actions"))
-# FAB writes these dates without a zone, in both versions.
+# FAB writes these dates without a zone in both versions.
 _USER = Mapper(
     name="UserCollectionItem",
     same=(
@@ -59,12 +59,12 @@ def _delete(request: OperationRequest) -> Steps:
 
 def _masked(request: OperationRequest) -> Steps:
     mask = request.query.values("update_mask")
-    # FAB takes one text with commas.
+    # FAB expects one text with commas.
     return (yield from forward(request, request.body, [("update_mask", ",".join(mask))] if mask else []))
 
 
 def _permissions(request: OperationRequest) -> Steps:
-    """List the distinct actions: FAB 3 lists each with every resource, FAB 2 as 2.x does."""
+    """List the distinct actions: FAB 3 lists each one once per resource, FAB 2 lists them like 2.x."""
     found, _, answer = yield from pages(f"{_FAB}/permissions", [], "actions")
     require(request, answer)
     names: dict[str, None] = {}
@@ -77,7 +77,7 @@ def _permissions(request: OperationRequest) -> Steps:
 
 
 def _ordered(request: OperationRequest) -> Steps:
-    """List in ascending order: 2.x refuses any other."""
+    """List in ascending order: 2.x rejects any other order."""
     wanted = request.query.value("order_by")
     allowed = _ROLE_ORDERS if request.operation.name == "get_roles" else _USER_ORDERS
     if wanted is not None and wanted not in allowed:

@@ -1,4 +1,7 @@
-"""The logs of task instances: text as it comes, or JSON in the odd shape of 2.x. No I/O."""
+"""Logs of task instances: the operation, and the conversion of 3.x's log events to 2.x's text and JSON. No I/O.
+
+A client gets the text as a stream, or JSON in the format of 2.x.
+"""
 
 from __future__ import annotations
 
@@ -29,15 +32,15 @@ _ONE = f"{V2}/dags/{{dag_id}}/dagRuns/{{dag_run_id}}/taskInstances/{{task_id}}"
 _LOG = f"{_ONE}/logs/{{task_try_number}}"
 _NDJSON = "application/x-ndjson"
 _TOKEN = "log"  # noqa: S105  # the kind of a token
-# Clients of 2.x read on until there is nothing new, never until there is no token.
+# Clients of 2.x read until an answer has no new text, not until it has no token.
 _END = ""
-# 3.0.0 knows no streamed answer.
+# 3.0.0 has no streamed answer.
 _NOT_STREAMED = frozenset((406, 415, 422))
 
 
 def _log(request: OperationRequest) -> Steps:
     map_index = request.query.value("map_index") or "-1"
-    # 2.x tells where the task ran, and knows a task instance by more than its tries.
+    # 2.x reports the host of the task, and returns 404 for a missing task instance even if it has tries.
     instance = yield from fetch(request, request.path(f"{_ONE}/{{map_index}}", map_index=map_index))
     host = instance.get("hostname") or ""
     given = request.query.value("token")
@@ -45,7 +48,7 @@ def _log(request: OperationRequest) -> Steps:
     if given and token is None:
         raise V1Problem(400, title="Bad Signature. Please use only the tokens provided by the API.")
     query = [("map_index", map_index), *([("token", token)] if token else [])]
-    # Nothing and anything mean text; what neither fits gets JSON.
+    # No Accept header and `*/*` mean text; a header that fits neither type gets JSON.
     as_text = accepted(request.accept, (TEXT, JSON)) == TEXT
     if request.named("task_try_number").strip("0") == "":
         error_text = "Error fetching the logs. Try number 0 is invalid."
@@ -86,7 +89,7 @@ def _chunk(host: str, content: str, token: str) -> Reply:
 
 
 def _no_such_try(request: OperationRequest) -> str:
-    return f"*** Could not read the log: try {request.named('task_try_number')} of the task is not known"
+    return f"*** Could not read the log: the task has no try {request.named('task_try_number')}"
 
 
 OPERATIONS = (
@@ -104,19 +107,19 @@ OPERATIONS = (
 
 _SOURCES = "::group::Log message source details"
 _END_GROUP = "::endgroup::"
-# Longer than any line that a task writes by reason; one that is longer passes as it is.
+# Longer than any reasonable line of a task; a longer line passes unchanged.
 MAX_LINE_BYTES = 8 * 1024 * 1024
 _TRACEBACK = "Traceback (most recent call last):"
 
 
 class LogText:
-    """The lines of one log, event by event: what stands between the marks of a group depends on what came before."""
+    """Formats the events of one log in order: the format inside a group depends on earlier events."""
 
     def __init__(self) -> None:
         self._in_sources = False
 
     def lines(self, event: object) -> str:
-        """Return an event as text, with the end of its last line."""
+        """Return an event as text, with a final line break."""
         if not is_object(event):
             return f"{event}\n"
         message = _text(event.get("event"))
@@ -141,10 +144,10 @@ class LogText:
 
 
 class LogRewriter:
-    """Turns newline-delimited JSON into the text of a log, part by part (see `messages.Rewriter`).
+    """Converts newline-delimited JSON to the text of a log, piece by piece (see `messages.Rewriter`).
 
     Args:
-        host: Where the task ran: 2.x's first line.
+        host: Host of the task: 2.x's first line.
     """
 
     def __init__(self, host: str) -> None:
@@ -154,14 +157,14 @@ class LogRewriter:
         self._text = LogText()
 
     def feed(self, part: bytes) -> bytes:
-        """Return the text of the events that are whole after this part."""
+        """Return the text of the events that are complete after this piece."""
         *lines, self._rest = (self._rest + part).split(b"\n")
         if len(self._rest) > MAX_LINE_BYTES:
             lines, self._rest = [*lines, self._rest], b""
         return self._say(lines)
 
     def end(self) -> bytes:
-        """Return what is left; a log without a line ends with an empty one."""
+        """Return the rest; an empty log gets an empty line."""
         text = self._say([self._rest])
         return text if self._has_lines else text + b"\n"
 
@@ -173,7 +176,7 @@ class LogRewriter:
 
 
 def whole_text(events: Iterable[object]) -> str:
-    """Return a log of which all events are there, without the end of its last line."""
+    """Return the text of a complete log, without its final line break."""
     text = LogText()
     return "".join(text.lines(event) for event in events).removesuffix("\n")
 
@@ -186,7 +189,7 @@ def _event(line: bytes) -> Any:
 
 
 def _stamp(value: object) -> str:
-    """Return a date as 2.x's formatter writes it: milliseconds, and a zone without a colon."""
+    """Return a date in the format of 2.x's log formatter: milliseconds, and a zone without a colon."""
     text = _text(value)
     try:
         date = datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith("Z") else text)

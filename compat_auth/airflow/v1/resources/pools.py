@@ -36,7 +36,7 @@ def _list(request: OperationRequest) -> Steps:
     wanted = request.query.value("order_by") or "id"
     if wanted.lstrip("-") != "slots":
         return shaped(request, (yield request.call(query=[*request.query.sent, ("order_by", wanted)])))
-    # 3.x does not order by it, and pools are few.
+    # 3.x cannot order by this field, and there are few pools.
     found, total, answer = yield from pages(_ALL, [], "pools")
     require(request, answer)
     found.sort(key=lambda pool: int(pool["slots"]), reverse=wanted.startswith("-"))
@@ -53,7 +53,7 @@ def _post(request: OperationRequest) -> Steps:
 
 
 def _patch(request: OperationRequest) -> Steps:
-    """Change the fields that the client names: 3.x wants every one in the body, whatever the mask says."""
+    """Change the client's fields: 3.x needs every field in the body, even with a mask."""
     name, body = request.named("pool_name"), request.body
     mask = request.query.values("update_mask")
     if name == _DEFAULT and body.get("name") != _DEFAULT and not (mask and set(mask) <= {"slots", "include_deferred"}):
@@ -64,10 +64,10 @@ def _patch(request: OperationRequest) -> Steps:
             if field not in POOL.fields:
                 raise bad_request(f"Invalid field: {field} in update mask")
             if field not in body:
-                raise bad_request(f"update_mask names {field!r}, which the body does not hold")
+                raise bad_request(f"update_mask names {field!r}, which is not in the body")
     else:
         _require_fields(body)
-        # 2.11 takes an absent truth value for false.
+        # 2.11 treats a missing boolean as false.
         fields = [field for field in _OWN if field in body or field == "include_deferred"]
     if "name" in fields and body["name"] != name:
         raise bad_request("Airflow 3 does not rename a pool: create another and delete this one")

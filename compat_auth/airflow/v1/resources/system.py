@@ -1,4 +1,4 @@
-"""What tells of the installation: health, version, providers, plugins, event logs, import errors. No I/O."""
+"""The installation: health, version, providers, plugins, event logs, import errors and configuration. No I/O."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _health(request: OperationRequest) -> Steps:
     database: Json = found.get("metadatabase") or {}
     health: Json = {"metadatabase": {"status": database.get("status")}}
     for part in _PARTS[1:]:
-        # A part that 3.x does not run is left out there.
+        # 3.x omits a component that does not run.
         known: Json = found.get(part) or {}
         beat = f"latest_{part}_heartbeat"
         health[part] = {"status": known.get("status"), beat: known.get(beat)}
@@ -76,13 +76,13 @@ def _import_error(request: OperationRequest) -> Steps:
 
 
 def _rooted(request: OperationRequest, error: Json) -> Generator[Call, Answer, Json]:
-    """Return an import error with the whole name of its file: 3.x says it from its bundle's root."""
+    """Return an import error with the absolute path of its file: 3.x returns a path relative to the bundle."""
     shown = IMPORT_ERROR(error)
     bundle, name = error.get("bundle_name"), shown["filename"]
     if not bundle or not name or name.startswith("/"):
         return shown
     if bundle not in request.upstream_facts.bundle_roots:
-        # Any DAG of the bundle tells where it lies.
+        # Any DAG of the bundle shows the bundle's folder.
         answer = yield Call("GET", f"{V2}/dags", (("bundle_name", bundle), ("limit", "1"), ("exclude_stale", "false")))
         dags: list[Json] = answer.json()["dags"] if answer.is_success else []
         for dag in dags:
@@ -95,7 +95,7 @@ def _rooted(request: OperationRequest, error: Json) -> Generator[Call, Answer, J
 
 _HIDDEN = "Your Airflow administrator chose not to expose the configuration, most likely for security reasons."
 _NOT_ACCEPTABLE = Reply(406, b"", "text/html; charset=utf-8")
-# Options that 3.x has under another name, among those that clients ask for.
+# Options with another name in 3.x, of those that clients use.
 _MOVED = {
     ("webserver", "base_url"): ("api", "base_url"),
     ("webserver", "web_server_host"): ("api", "host"),
@@ -113,7 +113,7 @@ _MOVED = {
 def _config(request: OperationRequest) -> Steps:
     if (kind := accepted(request.accept, (TEXT, JSON))) is None:
         return _NOT_ACCEPTABLE
-    # 3.x looks for a section in the file only, where 2.x knows those that have defaults, too: ask for all.
+    # 3.x finds only sections that are in the file, 2.x also those with defaults: request all sections.
     answer = yield request.call(query=[])
     sections, wanted = _sections(request, answer), request.query.value("section")
     if wanted:
@@ -153,7 +153,7 @@ def _sections(request: OperationRequest, answer: Answer) -> list[Json]:
 
 
 def _value_of(value: object) -> str:
-    # 3.x has a list where a value has a source.
+    # 3.x returns a list if a value has a source.
     return str(value[0]) if is_list(value) and value else str(value)
 
 

@@ -1,4 +1,4 @@
-"""Task instances: read and list. No I/O."""
+"""Task instances: read and list them, their tries and their dependencies. No I/O."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _MAPPED = f"{_ONE}/{{map_index}}"
 _BATCH = f"{V2}/dags/~/dagRuns/~/taskInstances/list"
 _V1_ONE = "/dags/{dag_id}/dagRuns/{dag_run_id}/taskInstances/{task_id}"
 _V1_MAPPED = f"{_V1_ONE}/{{map_index}}"
-# 2.x knows no state by the name "none"; a state that 3.x does not know matches nothing.
+# "none" selects instances without a state; a state that 3.x does not know matches nothing.
 _STATES = {**{state: state for state in TASK_STATES}, "none": "none"}
 _NOT_FOUND = ("Task instance not found", None)
 _NOTE_MISSING = (
@@ -47,9 +47,9 @@ _RANGES = (
     number("duration_lte"),
 )
 _FILTERS = (listed("state", values=_STATES), listed("pool"), listed("queue"), listed("executor"))
-# What 3.x takes as the length of a page in a body, which it does not cut down.
+# The page length that we send in a body, where 3.x has no maximum.
 MAX_BATCH = 1_000_000
-# 2.x does not cut it down to a page, and nought is nought.
+# 2.x has no maximum here, and 0 means 0.
 _ANY_LIMIT = integer("limit", "")
 _LIST_RANGES = ("execution_date", "start_date", "end_date")
 _BATCH_FORM = Form(
@@ -65,9 +65,9 @@ _BATCH_FORM = Form(
 
 
 def _list(request: OperationRequest) -> Steps:
-    """List task instances: 2.x gives as many as are asked for, 3.x a hundred at once."""
+    """List task instances: 2.x returns the requested number, 3.x at most a hundred at once."""
     if request.segments["dag_id"] == "~" and request.segments["dag_run_id"] != "~":
-        # 3.x takes no run of "any DAG" in a path, but in a body.
+        # 3.x does not accept a run of "any DAG" in a path, only in a body.
         return (yield from _list_of_run(request))
     return (yield from _read(request, request.query.without("offset")))
 
@@ -83,7 +83,7 @@ def _list_mapped(request: OperationRequest) -> Steps:
 
 
 def _limit(request: OperationRequest) -> int | None:
-    """Return how many at most; none below nought, which 2.11's database takes for all."""
+    """Return the limit; None if it is negative, because 2.11's database then returns all."""
     limit = request.query.number("limit", MAX_PAGE)
     return limit if limit >= 0 else None
 
@@ -115,7 +115,7 @@ def _list_of_run(request: OperationRequest) -> Steps:
     }
     for name, value in request.query.without("offset"):
         if name.startswith("updated_at"):
-            raise bad_request(f"{name}: 3.x does not filter the runs of any DAG by it")
+            raise bad_request(f"{name}: Airflow 3 cannot filter the runs of all DAGs by it")
         if name.startswith("duration"):
             body[name] = float(value)
         elif name.endswith(("_gte", "_lte")):

@@ -1,4 +1,4 @@
-"""Changing task instances: their states and their notes. No I/O."""
+"""Changes task instances: set states, set notes, clear. No I/O."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _SET_STATES = Form(
 
 
 def _one_only(request: OperationRequest) -> list[tuple[str, str]]:
-    """Return the query that keeps a change to the unmapped instance: without it 3.x changes every index."""
+    """Return the query that limits a change to the unmapped instance: without it 3.x changes every map index."""
     return [] if "map_index" in request.segments else [("map_index", "-1")]
 
 
@@ -61,7 +61,7 @@ def _set_note(request: OperationRequest) -> Steps:
 
 
 def _changed(answer: Answer) -> list[Json]:
-    """Return the instances that a change has met: 3.0 answers with the one instead of a list."""
+    """Return the changed instances: 3.0 returns one object instead of a list."""
     document: Json = answer.json()
     found: list[Json] = document.get("task_instances", [document])
     return found
@@ -80,14 +80,14 @@ def _patch(request: OperationRequest) -> Steps:
         require(request, answer)
         found = _changed(answer)
     if not found:
-        # It is in that state already: 2.x says so by changing nothing.
+        # The instance already has this state: 2.x returns success and changes nothing.
         shown = yield from fetch(request, request.path(template))
         found = [shown]
     return json_reply(REFERENCE(found[0]))
 
 
 def _set_states(request: OperationRequest) -> Steps:
-    """Set the state of an instance and its relatives, which 3.x names only when it is asked without doing it."""
+    """Set the state of an instance and its relatives; 3.x lists the relatives only in a dry run."""
     given = request.body
     task_id = given["task_id"]
     if ("execution_date" in given) == ("dag_run_id" in given):
@@ -122,7 +122,7 @@ def _set_states(request: OperationRequest) -> Steps:
 
 
 def what_is_missing(request: OperationRequest, task_id: str) -> Generator[Call, Answer, V1Problem]:
-    """Return 2.11's 404: it says whether the DAG, the task or the instance is not there."""
+    """Return 2.11's 404, which says whether the DAG, the task or the instance is missing."""
     dag_id = request.named("dag_id")
     dag = yield Call("GET", request.path(_DAG))
     if dag.status == 404:
@@ -177,19 +177,19 @@ _CLEAR = Form(
 
 def _clear(request: OperationRequest) -> Steps:
     given = dict(request.body)
-    # There are no such DAGs any more, and 3.x takes no field that it does not know.
+    # 3.x has no subdags and parent DAGs any more, and rejects unknown fields.
     for name in ("include_subdags", "include_parentdag"):
         given.pop(name, None)
     body: Json = {"dry_run": True, "only_failed": True, "only_running": False, "reset_dag_runs": False, **given}
     _check_clear(body)
     if body.get("dag_run_id") is None:
         body.pop("dag_run_id", None)
-        # 2.x clears nothing of the future unless it is told to.
+        # 2.x clears no future runs by default.
         body["end_date"] = body.get("end_date") or format_date(request.now)
     answer = yield replace(request.call(body), does="clear the task instances")
     if answer.status == 404:
         run_id = str(body.get("dag_run_id", ""))
-        # The message names what is missing: the run, or else the DAG.
+        # The message names the missing object: the run, or else the DAG.
         is_run = bool(run_id) and run_id in (message_of(answer) or "")
         dag_id = request.named("dag_id")
         raise not_found(f"Dag Run id {run_id} not found in dag {dag_id}" if is_run else f"Dag id {dag_id} not found")

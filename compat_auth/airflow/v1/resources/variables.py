@@ -1,6 +1,6 @@
 """Variables. No I/O.
 
-3.x shows a secret as "***", and no operation of it says more: what a client reads and writes back must not destroy it.
+3.x masks a secret as "***" in every operation: a client that reads a value and writes it back must not destroy the secret.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _FORM = Form(
     {"key": STRING, "value": STRING, "description": OPTIONAL}, ("key", "value"), title="Invalid Variable schema"
 )
 _MISSING = ("Variable not found", "Variable does not exist")
-# 2.11 knows the value by its column only; its documentation says "value".
+# 2.11 accepts only the name of the column, "val"; its documentation says "value".
 _MASKABLE = {"val": "value", "value": "value", "description": "description"}
 
 
 def _is_unchanged_secret(request: OperationRequest, key: str, value: str) -> Generator[Call, Answer, bool]:
-    """Return whether a value to be written is what a reader of a secret was shown: then the secret stays.
+    """Return whether the new value is the masked secret, as a reader sees it: then the secret must stay unchanged.
 
     Raises:
-        V1Problem: Only a part of it is: what the client means to write cannot be known. Or nobody can say what a reader
-            is shown.
+        V1Problem: The value contains a mask but differs from the masked secret, so that the intended value is unknown;
+            or the masked secret cannot be read.
     """
     if MASKED not in value:
         return False
@@ -49,7 +49,7 @@ def _is_unchanged_secret(request: OperationRequest, key: str, value: str) -> Gen
         return True
     if _holds_mask(_read(value)):
         raise bad_request(
-            f"the value holds {MASKED}, which stands for a secret that nobody can read back: send the whole value"
+            f"the value contains {MASKED}, the mask of a secret that cannot be read back: send the complete value"
         )
     return False
 
@@ -70,7 +70,7 @@ def _holds_mask(found: Any) -> bool:
 
 
 def _post(request: OperationRequest) -> Steps:
-    """Create a variable, or replace one, as 2.x does in one request."""
+    """Create or replace a variable, which 2.x does in one request."""
     body: Json = {name: request.body[name] for name in ("key", "value", "description") if name in request.body}
     whole = {"description": None, **body}
     fields = (
@@ -86,7 +86,7 @@ def _post(request: OperationRequest) -> Steps:
         if answer.status == 409:
             answer = yield change
     require(request, answer)
-    # 2.11 answers with what was sent; the answer of 3.x is masked.
+    # 2.11 answers with the sent value; the answer of 3.x is masked.
     return json_reply(body)
 
 

@@ -1,4 +1,4 @@
-"""What tasks hand to each other, and the links that operators give. No I/O."""
+"""XComs of task instances, and the extra links of operators. No I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _links(request: OperationRequest) -> Steps:
     if answer.status == 404:
         raise (yield from _what_is_missing(request))
     require(request, answer)
-    # 2.11 answers with the bare object, whatever its specification says.
+    # 2.11 answers with the bare object, against its own specification.
     return json_reply(answer.json()["extra_links"])
 
 
@@ -52,7 +52,7 @@ OPERATIONS = (
         query=(
             integer("map_index"),
             boolean("deserialize", default="false"),
-            # 3.x leaves values as they are unless told otherwise.
+            # Without this parameter, 3.x returns the value itself, not its text.
             boolean("stringify", default="true"),
         ),
         shape=XCOM_VALUE,

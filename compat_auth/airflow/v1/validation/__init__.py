@@ -1,4 +1,4 @@
-"""What Airflow 2.11 accepts in a query or a body, and the words in which it refuses.
+"""Checks queries and bodies like Airflow 2.11, with its error texts.
 
 Imports: the vocabulary and the tools.
 """

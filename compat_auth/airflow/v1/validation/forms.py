@@ -1,4 +1,4 @@
-"""The bodies that clients of `/api/v1` send: what each field may hold, checked as 2.11 checks it. No I/O."""
+"""Parses and checks the JSON bodies of `/api/v1`, with 2.11's rules for each field. No I/O."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Field:
     """One field of a body.
 
     Attributes:
-        type: JSON Schema's word, or "date-time".
-        null: null is a value, too.
-        choices: The only values, unless empty.
-        read_only: A client may not send it.
-        minimum: The least number.
+        type: A type of JSON Schema, or "date-time".
+        null: null is also a value.
+        choices: The allowed values, unless empty.
+        read_only: A client must not send it.
+        minimum: The smallest number.
     """
 
     type: str = "string"
@@ -42,10 +42,10 @@ class Field:
     minimum: int | None = None
 
     def check(self, name: str, value: object) -> None:
-        """Return when the value fits.
+        """Raise unless the value fits.
 
         Raises:
-            V1Problem: 400.
+            V1Problem: 400, the value does not fit.
         """
         if self.read_only:
             raise bad_request(f"Property is read-only - '{name}'")
@@ -76,14 +76,14 @@ READ_ONLY = Field(read_only=True)
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """A body's fields.
+    """The fields of a body.
 
     Attributes:
-        fields: By name; no other may stand there.
-        required: Must be there; all that are missing are told at once.
-        described_as_required: Must be there by 2.11's own description, which is checked first and tells one.
-        title: Of the refusal.
-        may_be_missing: A request without a body counts as one with an empty object.
+        fields: By name; no other field is allowed.
+        required: Required fields; the error lists all missing ones.
+        described_as_required: Required by 2.11's OpenAPI description, which is checked first; the error names one.
+        title: Title of the error.
+        may_be_missing: A missing body counts as an empty object.
     """
 
     fields: Mapping[str, Field] = field(default_factory=dict[str, Field])
@@ -93,7 +93,7 @@ class Form:
     may_be_missing: bool = False
 
     def read(self, body: bytes, content_type: str) -> Json:
-        """Return the object that the client sent, every field checked.
+        """Return the client's object with every field checked.
 
         Raises:
             V1Problem: 400, or 415 for another content type than JSON.
@@ -135,7 +135,7 @@ def _parse(body: bytes) -> Json:
 
 
 def _shown(value: object) -> str:
-    """Return a value as Python shows it, but not a whole document."""
+    """Return a value's `repr`, shortened if it is long."""
     if is_object(value) or is_list(value):
         return "{}" if is_object(value) else "[]"
     shown = repr(value)

@@ -1,4 +1,4 @@
-"""The query of `/api/v1`: each parameter's rule, from a closed set, and what becomes of it upstream. No I/O."""
+"""Parses and checks the queries of `/api/v1`, and maps each parameter to the upstream's. No I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl
 from compat_auth.airflow.v1.mappers.dates import parse_date
 from compat_auth.airflow.v1.problems import V1Problem, bad_request
 
-# 2.11's [api] maximum_page_limit and fallback_page_limit; 3.x has them, too.
+# 2.11's [api] maximum_page_limit and fallback_page_limit; 3.x has the same.
 MAX_PAGE = 100
 _TRUE = frozenset(("true", "1", "yes", "on", "t", "y"))
 _FALSE = frozenset(("false", "0", "no", "off", "f", "n"))
@@ -20,7 +20,7 @@ _OFFSET_SCHEMA = "{'type': 'integer', 'minimum': 0}"
 
 
 class Kind(Enum):
-    """What a parameter's value may be."""
+    """The kinds of parameter values."""
 
     TEXT = "string"
     INTEGER = "integer"
@@ -39,13 +39,13 @@ class Parameter:
 
     Attributes:
         name: In `/api/v1`.
-        kind: What its value may be.
-        to: Its name upstream; empty: it is not sent, an operation reads it.
-        default: Sent when the client says nothing; None: nothing is sent.
-        values: ORDER: what may be ordered by, and its name upstream. LIST: the values that the upstream knows, and their
-            names there; empty: all pass.
-        required: Missing is an error.
-        drop: Values that 2.11 takes for none.
+        kind: Kind of its value.
+        to: Its name upstream; empty: it is not sent, the operation reads it.
+        default: Sent if the client sends no value; None: nothing is sent.
+        values: For ORDER: the sortable fields and their names upstream. For LIST: the values that the upstream knows, and
+            their names there; empty: all values pass.
+        required: A missing parameter is an error.
+        drop: Values that 2.11 treats as missing.
     """
 
     name: str
@@ -58,12 +58,12 @@ class Parameter:
 
 
 def text(name: str, to: str | None = None, *, required: bool = False) -> Parameter:
-    """Return the rule of a text; an empty one counts as none, as in 2.11."""
+    """Return the rule of a text; an empty one counts as missing, as in 2.11."""
     return Parameter(name, Kind.TEXT, name if to is None else to, required=required, drop=frozenset(("",)))
 
 
 def integer(name: str, to: str | None = None, *, ignore_zero: bool = False) -> Parameter:
-    """Return the rule of a whole number."""
+    """Return the rule of an integer."""
     return Parameter(name, Kind.INTEGER, name if to is None else to, drop=frozenset(("0",) if ignore_zero else ()))
 
 
@@ -73,12 +73,12 @@ def number(name: str) -> Parameter:
 
 
 def boolean(name: str, to: str | None = None, default: str | None = None) -> Parameter:
-    """Return the rule of a truth value."""
+    """Return the rule of a boolean."""
     return Parameter(name, Kind.BOOLEAN, name if to is None else to, default)
 
 
 def dates(*names: str) -> tuple[Parameter, ...]:
-    """Return the rules of ranges of dates: `x` stands for `x_gte` and `x_lte`."""
+    """Return the rules of date ranges: `x` means `x_gte` and `x_lte`."""
     return tuple(
         Parameter(f"{name}_{end}", Kind.DATE, f"{name.replace('execution_date', 'logical_date')}_{end}")
         for name in names
@@ -92,12 +92,12 @@ def date(name: str) -> Parameter:
 
 
 def listed(name: str, to: str | None = None, values: Mapping[str, str] | None = None) -> Parameter:
-    """Return the rule of a list: repeated or with commas in, repeated out.
+    """Return the rule of a list: clients repeat it or use commas; the upstream gets it repeated.
 
     Args:
         name: In `/api/v1`.
         to: Its name upstream.
-        values: What the upstream knows, and its name there; it refuses others, where 2.11 finds nothing.
+        values: The values that the upstream knows, and their names there; it rejects others, while 2.11 finds nothing.
     """
     return Parameter(name, Kind.LIST, name if to is None else to, values=values or {})
 
@@ -106,8 +106,8 @@ def order(default: str | None = None, /, **names: str) -> Parameter:
     """Return the rule of `order_by`.
 
     Args:
-        default: Upstream name that stands for none.
-        names: What may be ordered by; the value is the name upstream, empty for the same.
+        default: The upstream's field to order by if the client names none.
+        names: The sortable fields; the value is the name upstream, empty for the same name.
     """
     return Parameter("order_by", Kind.ORDER, "order_by", default, {name: to or name for name, to in names.items()})
 
@@ -115,25 +115,25 @@ def order(default: str | None = None, /, **names: str) -> Parameter:
 LIMIT = Parameter("limit", Kind.LIMIT, "limit", str(MAX_PAGE))
 OFFSET = Parameter("offset", Kind.OFFSET, "offset")
 PAGE = (LIMIT, OFFSET)
-# Read by the operation itself: the answer is cut down to these.
+# The operation reads it: the answer has only these fields.
 FIELDS = Parameter("fields", Kind.LIST)
 MASK = Parameter("update_mask", Kind.LIST)
 
 
 class Query:
-    """A query, read by its operation's rules.
+    """A query, parsed by its operation's rules.
 
     Attributes:
-        sent: What goes upstream.
-        finds_nothing: The client filters by values that nothing can have.
+        sent: The parameters for the upstream.
+        finds_nothing: The client filters by values that no object can have.
 
     Args:
         parameters: The rules.
         raw: Canonical query, ASCII.
-        is_strict: Refuse a parameter that no rule knows.
+        is_strict: Reject unknown parameters.
 
     Raises:
-        V1Problem: 400, in 2.11's words: an unknown parameter, a value of another kind, a missing one.
+        V1Problem: 400 with 2.11's text: an unknown parameter, a wrong value, or a missing parameter.
     """
 
     def __init__(self, parameters: Sequence[Parameter], raw: str, *, is_strict: bool = True) -> None:
@@ -165,7 +165,7 @@ class Query:
                 self.sent.extend((parameter.to, value) for value in values if value not in parameter.drop)
 
     def values(self, name: str) -> list[str] | None:
-        """Return what the client gave for a parameter, read; None for nothing."""
+        """Return the parsed values of a parameter; None if the client sent none."""
         return self._values.get(name)
 
     def value(self, name: str) -> str | None:
@@ -174,17 +174,17 @@ class Query:
         return values[-1] if values else None
 
     def number(self, name: str, default: int) -> int:
-        """Return a whole number."""
+        """Return the value of an integer."""
         value = self.value(name)
         return default if value is None else int(value)
 
     def is_true(self, name: str, default: bool = False) -> bool:
-        """Return a truth value."""
+        """Return the value of a boolean."""
         value = self.value(name)
         return default if value is None else value == "true"
 
     def without(self, *names: str) -> list[tuple[str, str]]:
-        """Return what is sent upstream, but for some names."""
+        """Return the parameters for the upstream, except some."""
         return [pair for pair in self.sent if pair[0] not in names]
 
 
@@ -259,7 +259,7 @@ def _offset(name: str, value: str) -> int:
 
 
 def _date(value: str) -> str:
-    # A "+" that nobody encoded arrives as a blank (RFC 1866 8.2.1).
+    # A "+" that the client did not encode arrives as a space (RFC 1866 8.2.1).
     try:
         return parse_date(value.replace(" ", "+")).isoformat()
     except ValueError:
@@ -275,7 +275,7 @@ def _order(parameter: Parameter, value: str) -> str:
 
 
 def _failed(what: str, keyword: str, schema: str, value: object) -> str:
-    """Return what 2.11's validator says of a value."""
+    """Return the text of 2.11's validator for a wrong value."""
     return f"{what}\n\nFailed validating '{keyword}' in schema:\n    {schema}\n\nOn instance:\n    {value!r}"
 
 

@@ -1,6 +1,6 @@
-"""What answers of `/api/v1` are made of, as schemas of OpenAPI 3.0: the fields are the mappers', their types are said here.
+"""OpenAPI 3.0 schemas of the answers of `/api/v1`: the mappers list the fields, this module their types.
 
-A field has one type wherever it stands, unless an object says otherwise.
+A field has the same type in every object, with a few exceptions.
 """
 
 from __future__ import annotations
@@ -131,9 +131,9 @@ _OF_OBJECT: Mapping[str, Mapping[str, Json]] = {
     "ConnectionTest": {"status": _FLAG},
 }
 NESTED = (ALIAS, CREATED_RUN, DAG_REFERENCE, JOB, TASK_REFERENCE, TRIGGER)
-"""Objects that stand in others only."""
+"""Objects that occur only inside others."""
 
-# Of these there may be none.
+# These objects may be null.
 _MAY_BE_NULL = frozenset(("Trigger", "Job"))
 _CLOCK = ("days", "seconds", "microseconds")
 _CALENDAR = ("years", "months", "days", "leapdays", "hours", "minutes", "seconds", "microseconds")
@@ -152,7 +152,7 @@ PARTS: Mapping[str, Json] = {
         "description": "RFC 7807.",
     },
 }
-"""Schemas that no mapper makes."""
+"""Schemas without a mapper."""
 
 _CONFIG = object_of(sections=list_of(object_of(name=_STRING, options=list_of(object_of(key=_STRING, value=_STRING)))))
 
@@ -184,7 +184,7 @@ ANSWERS: Mapping[str, Mapping[str, Json]] = {
     },
     "get_permissions": {JSON: object_of(actions=list_of(object_of(name=_STRING)), total_entries=_INTEGER)},
 }
-"""What operations answer that have no mapper, by media type."""
+"""Answers of operations without a mapper, by media type."""
 
 
 def schema_of(mapper: Mapper) -> Json:
@@ -205,6 +205,6 @@ def _type_of(mapper: Mapper, field: str) -> Json:
 
 
 def items_of(name: str) -> Json:
-    """Return the schema of what a list of this name holds in a body."""
+    """Return the schema of the items of a list field of a body."""
     items: Json = _FIELDS[name]["items"] if name in ("actions", "roles") else _MAYBE_STRING
     return items

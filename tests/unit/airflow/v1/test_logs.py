@@ -30,7 +30,7 @@ def test_a_log_is_text_for_who_takes_anything_and_goes_through_unheld() -> None:
     said = [streamed.rewriter.feed(line[:20]), streamed.rewriter.feed(line[20:]), streamed.rewriter.end()]
     assert said == [b"vm\n", "[2024-01-02T03:04:05.678+0000] {f.py:7} INFO - ä\n".encode(), b""]
     assert talk.status == 200
-    assert b"try 1 of the task is not known" in talk.reply.body
+    assert b"the task has no try 1" in talk.reply.body
 
 
 def test_a_log_as_json_always_has_a_token_and_its_end_is_an_empty_content() -> None:

@@ -70,7 +70,7 @@ def test_no_queued_event_is_404_because_2_x_says_so_and_3_x_an_empty_list() -> N
         pytest.param(refuses(403, "Forbidden"), 403, None, id="403"),
         pytest.param(refuses(403, "Invalid JWT token"), 401, None, id="token"),
         pytest.param(refuses(500, "SELECT"), 500, None, id="500"),
-        pytest.param(says("x", 302), 502, "the upstream answered what its API does not know", id="redirect"),
+        pytest.param(says("x", 302), 502, "the upstream's answer does not belong to its API", id="redirect"),
     ],
 )
 def test_an_error_is_problem_json_in_the_words_of_2_11(upstream: Any, status: int, detail: str | None) -> None:
@@ -110,7 +110,7 @@ def test_a_fab_provider_that_takes_no_token_is_told_from_a_wrong_password(reques
     talk = Conversation(request_line, refusal, refusal)
 
     assert talk.status == 401
-    assert "takes neither for users, roles and permissions" in talk.json()["detail"]
+    assert "accepts neither for users, roles and permissions" in talk.json()["detail"]
 
 
 @pytest.mark.parametrize("message", ["Not authenticated", "Invalid JWT token", "Token Expired"])
