@@ -1,4 +1,4 @@
-"""The Airflow 3 plugin: the gate inside Airflow's own API server.
+"""The Airflow 3 plugin: our middleware inside Airflow's own API server.
 
 Imports: `composition` and all below; never `app`.
 """
