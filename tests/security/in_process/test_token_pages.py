@@ -126,7 +126,7 @@ def test_a_refresh_shows_a_new_secret_and_the_old_one_is_dead(browser: Browser) 
     answer = browser.open(f"{TOKENS}/refresh", form)
 
     assert service_of(browser).recognition.find(shown_text(answer)).id == before.token.id
-    with pytest.raises(Exception, match="not its secret"):
+    with pytest.raises(Exception, match="wrong secret"):
         service_of(browser).recognition.vouch(before.text)
 
 

@@ -184,7 +184,7 @@ def test_where_owners_cannot_be_looked_up_nothing_starts(tmp_path: Path) -> None
         upstream={"url": "http://127.0.0.1:9", "profile": "generic"},
     )
 
-    with pytest.raises(ConfigError, match=r"no directory tells whether an owner is still active"):
+    with pytest.raises(ConfigError, match=r"no directory says whether an owner is still active"):
         CompatAuth(flask.Flask("test"), settings)
 
 

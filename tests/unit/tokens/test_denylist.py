@@ -344,4 +344,4 @@ async def test_a_store_that_is_away_at_the_start_is_in_the_log(
         await denials.up_to_date()
     await asyncio.sleep(0)
 
-    assert "what was revoked is not known yet" in caplog.text
+    assert "the denylist is not read yet" in caplog.text
