@@ -1,7 +1,7 @@
-"""For scripts: get the API's token by the login one has, keep it, renew it, and show it to one server only.
+"""For scripts: log in to get the API's token, keep it, renew it, and send it to one server only.
 
-`compat_auth.client.for_requests` and `compat_auth.client.for_httpx` plug it into the two libraries. Neither is needed
-to import this package.
+`compat_auth.client.for_requests` and `compat_auth.client.for_httpx` connect it to these two libraries. This package can
+be imported without either of them.
 
 Imports: `compat_auth.errors`, `crypto` and `concurrency`; nothing else of ours, and only `cli` imports it.
 """

@@ -1,4 +1,4 @@
-"""A backup in the place of the store, without what was revoked since becoming good again."""
+"""Restore a backup of the store, without making valid again what was revoked since the backup."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TIMEOUT_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What a store says is no longer good."""
+    """What a store records as revoked or deleted."""
 
     denials: list[DenylistEntry]
     sessions: dict[bytes, int]
@@ -34,28 +34,28 @@ class Ended:
 
     @property
     def count(self) -> int:
-        """How many there are."""
+        """Number of all records."""
         return len(self.denials) + len(self.sessions) + len(self.users) + len(self.tokens)
 
 
 def restore_sqlite(url: str, source: Path, *, now: int, lifetime_s: int) -> Ended | None:
-    """Put a backup in the place of the store, while it is in use or not there at all.
+    """Restore a backup over the store, which may be in use or missing.
 
-    What the store of before has ended stays ended. Where that cannot be read, every JWT that was made up to now and
-    every session ends.
+    What the previous store has revoked stays revoked. Where that store cannot be read, every session and every JWT that
+    was issued up to now is revoked.
 
     Args:
         url: `database_url`, of an SQLite file.
         source: The backup.
         now: Seconds since the epoch.
-        lifetime_s: The longest life of a JWT.
+        lifetime_s: The longest lifetime of a JWT, in seconds.
 
     Returns:
-        What was carried over; None where the store of before could not be read.
+        What was carried over; None where the previous store could not be read.
 
     Raises:
-        ConfigError: The backup is no store, or one of a newer version; or the store of before is one.
-        BackendUnavailable: It cannot be copied.
+        ConfigError: The backup is not a store, or is of a newer version; or the previous store is of a newer version.
+        BackendUnavailable: The backup cannot be copied.
     """
     _require_store(source)
     ended = _ended_in(url)
@@ -65,7 +65,7 @@ def restore_sqlite(url: str, source: Path, *, now: int, lifetime_s: int) -> Ende
     if ended is None:
         _set_aside(target)
     _copy(source, target)
-    # The number of the store is that of the backup now.
+    # The store now has the number of the backup.
     database.accept()
     if ended is None:
         revoke_everything(database, now=now, lifetime_s=lifetime_s)
@@ -76,7 +76,7 @@ def restore_sqlite(url: str, source: Path, *, now: int, lifetime_s: int) -> Ende
 
 
 def revoke_everything(database: Database, *, now: int, lifetime_s: int) -> None:
-    """End every session, and every JWT that was made up to now: nobody knows which of them were revoked."""
+    """Revoke every session, and every JWT issued up to now, because nobody knows which of them were revoked."""
     DenylistRows(database).deny([all_up_to(now, now + lifetime_s)])
     SessionRows(database).revoke_everyone(now)
 
@@ -88,7 +88,7 @@ def _require_store(source: Path) -> None:
         engine = create_engine("sqlite://", creator=lambda: _open_to_read(source), poolclass=NullPool)
         with engine.connect() as connection:
             verdict = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one()
-            # Raises where a newer version has made it.
+            # Raises where a newer version created it.
             found, _ = revisions(connection)
     except DBAPIError as exc:
         raise ConfigError(f"{source}: no SQLite database; name a file made by: compat-auth db backup") from exc
@@ -125,7 +125,7 @@ def _ended_in(url: str) -> Ended | None:
 
 
 def _set_aside(target: Path) -> None:
-    """Give what cannot be read another name: SQLite would refuse to write over it."""
+    """Rename a file that cannot be read, because SQLite would refuse to overwrite it."""
     suffix = secrets.token_hex(4)
     for end in ("", "-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
@@ -134,13 +134,13 @@ def _set_aside(target: Path) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     try:
-        # Only the owner can read it, from the first moment.
+        # Readable only for its owner from the start.
         os.close(os.open(target, os.O_RDWR | os.O_CREAT, 0o600))
         with (
             contextlib.closing(_open_to_read(source)) as reads,
             contextlib.closing(sqlite3.connect(target, timeout=_TIMEOUT_S)) as writes,
         ):
-            # Page by page into the same file: workers that have it open see the new content.
+            # Page by page into the same file, so that workers with an open connection see the new content.
             reads.backup(writes)
     except (sqlite3.Error, OSError) as exc:
         raise BackendUnavailable(f"{target}: cannot be written ({exc}); stop the gateway and try again") from exc

@@ -135,7 +135,7 @@ def test_a_downgrade_says_first_what_it_would_delete(config: str) -> None:
     refused = CliRunner().invoke(commands, ["db", "downgrade", "0002", "--config", config], catch_exceptions=False)
 
     assert refused.exit_code == 2
-    assert re.search(r"0003: Tokens that were given(.|\n)*add --yes", refused.output)
+    assert re.search(r"0003: Issued tokens and the denylist(.|\n)*add --yes", refused.output)
     assert "revision 0003, up to date" in invoke("check", "--config", config)
 
 

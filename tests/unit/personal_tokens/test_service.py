@@ -41,7 +41,7 @@ def test_a_user_has_so_many_tokens_and_no_more(world: World) -> None:
     for name in ("a", "b"):
         service.create("alice", TokenWish(name), by="alice")
 
-    with pytest.raises(InvalidValue, match="2 tokens already"):
+    with pytest.raises(InvalidValue, match="already has 2 tokens"):
         service.create("alice", TokenWish("c"), by="alice")
     service.create("zoë", TokenWish("c"), by="zoë")
 

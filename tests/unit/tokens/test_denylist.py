@@ -329,7 +329,7 @@ async def test_a_process_knows_the_store_from_its_start(url: str, tmp_path: Path
     remove(tmp_path)
 
     assert denials.refuses(token())
-    with pytest.raises(BackendUnavailable, match="not there any more"):
+    with pytest.raises(BackendUnavailable, match="no longer exists"):
         denials.deny(DenylistEntry("jti", "b" * 32, NOW + 600))
     denials.close()
 

@@ -42,7 +42,7 @@ def test_the_same_token_is_remembered_once_however_often_it_is_given(rows: Denyl
 def test_two_tokens_never_share_a_name(rows: DenylistRows) -> None:
     rows.add(TOKEN)
 
-    with pytest.raises(BackendUnavailable, match="one name"):
+    with pytest.raises(BackendUnavailable, match="same jti"):
         rows.add(replace(TOKEN, digest=b"e" * 32))
 
     assert rows.find(TOKEN.jti) == TOKEN
@@ -130,11 +130,11 @@ def test_tables_without_a_version_are_a_store_that_cannot_be_asked(rows: Denylis
     with database.write() as connection:
         connection.execute(text("DELETE FROM compat_auth_denial_version"))
 
-    with pytest.raises(BackendUnavailable, match="restore the tables whole"):
+    with pytest.raises(BackendUnavailable, match="restore all tables from a backup"):
         rows.read(-1)
-    with pytest.raises(BackendUnavailable, match="restore the tables whole"):
+    with pytest.raises(BackendUnavailable, match="restore all tables from a backup"):
         rows.deny([DenylistEntry("jti", "a", NOW + 60)])
-    with pytest.raises(BackendUnavailable, match="restore the tables whole"):
+    with pytest.raises(BackendUnavailable, match="restore all tables from a backup"):
         rows.require_writable()
 
 
