@@ -100,7 +100,7 @@ class PersonalTokenBackend(Backend):
         if tokens is None or not isinstance(credential, Bearer) or not looks_like_one(credential.token):
             return False
         try:
-            tokens.revoke(tokens.recognition.find(credential.token), reason="revoked by its bearer")
+            tokens.revoke(tokens.verification.find(credential.token), reason="revoked by its bearer")
         except (NotAuthenticated, NoSuchToken):
             return False
         return True
@@ -115,7 +115,7 @@ class PersonalTokenBackend(Backend):
         tokens = PersonalTokens.from_settings(self._settings, RevocationEvents())
         tokens.owners.require_some()
         try:
-            return tokens.recognition.probe()
+            return tokens.verification.probe()
         finally:
             tokens.rows.database.close()
 
@@ -124,7 +124,7 @@ class PersonalTokenBackend(Backend):
         return (f'Bearer realm="{self._realm}"',)
 
     def _accept(self, tokens: PersonalTokens, text: str, username: str) -> Accept:
-        token, owner = tokens.recognition.vouch(text, client=flask.request.remote_addr or "")
+        token, owner = tokens.verification.verify(text, client=flask.request.remote_addr or "")
         if username not in (ANY_USER, owner.username):
             raise NotAuthenticated(f"{token.id}: belongs to another user than the one who is named")
         tokens.notices.ensure()
@@ -132,12 +132,12 @@ class PersonalTokenBackend(Backend):
         # Else whoever asks about a token would be its last user, and its owner could not tell a thief from that.
         if ONLY_ASKED_ABOUT not in request.environ:
             agent = request.headers.get("User-Agent", "")
-            tokens.uses.see(token.id, token.last_used, address=request.remote_addr or "", agent=agent)
+            tokens.usage.see(token.id, token.last_used, address=request.remote_addr or "", agent=agent)
         return Accept(
             dataclasses.replace(owner, backend=self.name),
             expiry_headers(token, tokens.now()),
             reusable_s=UNHEARD_S,
-            used=functools.partial(tokens.uses.count, token.id),
+            used=functools.partial(tokens.usage.count, token.id),
         )
 
 

@@ -114,7 +114,7 @@ class AuthManager(ABC):
         if revoke is not None:
             revoke(token)
 
-    def log_out_given(self, given: IssuedToken) -> None:
+    def revoke_issued(self, given: IssuedToken) -> None:
         """Have Airflow write it down of a token that is not at hand, by its name; see `log_out`.
 
         Raises:

@@ -50,7 +50,7 @@ class AuditEvent:
     names_nobody: bool = False
 
 
-def record(verdict: AuditEvent) -> None:
+def record(event: AuditEvent) -> None:
     """Write an event to the audit log.
 
     Raises:
@@ -58,41 +58,41 @@ def record(verdict: AuditEvent) -> None:
     """
     if not logger.isEnabledFor(logging.INFO):
         return
-    username = without_secrets(verdict.username)[:_MAX_TEXT]
-    if verdict.names_nobody:
+    username = without_secrets(event.username)[:_MAX_TEXT]
+    if event.names_nobody:
         username = masked(username) if username else ""
-    elif verdict.result in _CLAIMED:
+    elif event.result in _CLAIMED:
         username = shown_name(username)
-    event = {
+    fields = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "event": "verdict",
-        "result": verdict.result,
-        "backend": verdict.backend,
+        "result": event.result,
+        "backend": event.backend,
         "username": username,
-        "reason": without_secrets(verdict.reason)[:_MAX_TEXT],
-        "method": verdict.method,
-        "path": without_secrets(verdict.path)[:_MAX_TEXT],
-        "client": verdict.client,
+        "reason": without_secrets(event.reason)[:_MAX_TEXT],
+        "method": event.method,
+        "path": without_secrets(event.path)[:_MAX_TEXT],
+        "client": event.client,
     }
     # json.dumps escapes control characters, so a user name cannot forge a line.
-    logger.info("%s", json.dumps(event))
+    logger.info("%s", json.dumps(fields))
     for check in checks:
         check()
 
 
-def describe_exception(accident: BaseException) -> str:
+def describe_exception(error: BaseException) -> str:
     """Return the class of an exception and where it was raised, innermost last.
 
     Never its message: the author of `raise ValueError(f"cannot check {password}")` did not think of logs.
     """
-    frames = traceback.extract_tb(accident.__traceback__)
+    frames = traceback.extract_tb(error.__traceback__)
     places = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
-    return " > ".join((type(accident).__name__, *places))
+    return " > ".join((type(error).__name__, *places))
 
 
-def where_raised(accident: BaseException) -> str:
+def where_raised(error: BaseException) -> str:
     """Return the file and line where an exception of third-party code was raised, or where its source is wrong."""
-    if isinstance(accident, SyntaxError):
-        return f"{accident.filename}:{accident.lineno}"
-    frames = traceback.extract_tb(accident.__traceback__)
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
     return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"

@@ -35,7 +35,7 @@ class AuditLosses:
         self.may_refuse = False
         self.lost = 0
         self.is_failing = False
-        self._untold = 0
+        self._unreported = 0
         self._first = self._last = 0.0
         self._now, self._monotonic = now, monotonic
         self._lock = threading.Lock()
@@ -51,21 +51,21 @@ class AuditLosses:
         with self._lock:
             self.is_failing = True
             self._write, self._tried = write, self._monotonic()
-            self._first = self._first if self._untold else self._now()
+            self._first = self._first if self._unreported else self._now()
             self._last = self._now()
-            self._untold += 1
+            self._unreported += 1
             self.lost += 1
 
-    def tell(self, write: Callable[[str], None]) -> None:
+    def report(self, write: Callable[[str], None]) -> None:
         """Write how many lines were lost, if any and not yet reported.
 
         Raises:
             OSError, ValueError: The line cannot be written.
         """
         with self._lock:
-            if self._untold:
+            if self._unreported:
                 write(self._message())
-            self._untold = 0
+            self._unreported = 0
             self.is_failing = False
 
     def try_again(self) -> None:
@@ -76,7 +76,7 @@ class AuditLosses:
                 return
             self._tried = now
         try:
-            self.tell(write)
+            self.report(write)
         except (OSError, ValueError):
             return
 
@@ -93,11 +93,11 @@ class AuditLosses:
 
     def _message(self) -> str:
         first, last = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)) for at in (self._first, self._last))
-        lines = "1 audit line was" if self._untold == 1 else f"{self._untold} audit lines were"
+        lines = "1 audit line was" if self._unreported == 1 else f"{self._unreported} audit lines were"
         event = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._now())),
             "event": "lost",
-            "lines": self._untold,
+            "lines": self._unreported,
             "reason": f"{lines} lost between {first} and {last}",
         }
         return json.dumps(event)
@@ -136,7 +136,7 @@ class LogHandler(_StreamHandler):
             self.handleError(record)
             return
         try:
-            self._losses.tell(self._write_event)
+            self._losses.report(self._write_event)
             self._write(line)
         except (OSError, ValueError):
             if is_audit:

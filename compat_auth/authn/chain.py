@@ -66,7 +66,7 @@ class Course:
 
     at: int = 0
     steps: list[Step] = field(default_factory=list["Step"])
-    learnt: list[tuple[str, ...]] = field(default_factory=list["tuple[str, ...]"])
+    received: list[tuple[str, ...]] = field(default_factory=list["tuple[str, ...]"])
     refusal: Step | None = None
     reusable: bool = True
 
@@ -169,15 +169,15 @@ class Chain:
                 case Accept():
                     return Answer(outcome, backend.name, (), tuple(course.steps), course.reusable)
                 case Reject() | Challenge():
-                    course.learnt.append(outcome.challenges if isinstance(outcome, Reject) else ())
+                    course.received.append(outcome.challenges if isinstance(outcome, Reject) else ())
                     course.refusal = course.refusal or step
                     if self.mode == "strict" or backend.decides_alone:
                         break
                 case Skip(challenges):
-                    course.learnt.append(challenges)
-        return self._refuse(course.refusal, course.steps, course.learnt)
+                    course.received.append(challenges)
+        return self._refuse(course.refusal, course.steps, course.received)
 
-    def may_vouch_for(self, identity: Identity) -> bool:
+    def may_verify(self, identity: Identity) -> bool:
         """Return whether the name is not a role account's, or the identity is that account.
 
         Raises:
@@ -187,21 +187,21 @@ class Chain:
 
     def _ask_one(self, backend: Backend, credential: Credential) -> Outcome:
         outcome = contained(backend, lambda: backend.authenticate(credential))
-        if isinstance(outcome, Accept) and not self.may_vouch_for(outcome.identity):
+        if isinstance(outcome, Accept) and not self.may_verify(outcome.identity):
             return Reject(f"{outcome.identity.username!r} is a role account: only its personal tokens are accepted")
         return outcome
 
-    def _refuse(self, refusal: Step | None, steps: list[Step], learnt: list[tuple[str, ...]]) -> Answer:
-        challenges = self._challenges_after(steps, learnt)
+    def _refuse(self, refusal: Step | None, steps: list[Step], received: list[tuple[str, ...]]) -> Answer:
+        challenges = self._challenges_after(steps, received)
         if refusal is None:
             return Answer(Skip(), "", challenges, tuple(steps))
         outcome = refusal.outcome
         match outcome:
             case Challenge(header):
                 challenges = _one_for_each_scheme((header, *challenges))
-            case Reject(challenges=told) if self.mode == "strict":
+            case Reject(challenges=offered) if self.mode == "strict":
                 # RFC 6750 3: a challenge that reports a bad token comes before one that only names the scheme.
-                errors = (value for value in told if ' error="' in value)
+                errors = (value for value in offered if ' error="' in value)
                 challenges = _one_for_each_scheme((*errors, *challenges))
             case Reject(vouched=False):
                 # Airflow 2's chain drops a backend's 403; it sends one itself where a ticket names no user.
@@ -214,20 +214,20 @@ class Chain:
         """Return the challenges of the whole chain, one for each scheme (RFC 9110 section 11.6.1)."""
         return self._challenges_after([], [])
 
-    def _challenges_after(self, steps: list[Step], learnt: list[tuple[str, ...]]) -> tuple[str, ...]:
+    def _challenges_after(self, steps: list[Step], received: list[tuple[str, ...]]) -> tuple[str, ...]:
         if self.mode == "airflow2":
             was_asked = bool(steps) and steps[-1].backend == self.backends[-1].name
-            return self._last_challenge(learnt[-1] if was_asked else ())
+            return self._last_challenge(received[-1] if was_asked else ())
         own = (value for backend in self.backends for value in backend.challenges())
-        return _one_for_each_scheme((*own, *(value for values in learnt for value in values)))
+        return _one_for_each_scheme((*own, *(value for values in received for value in values)))
 
-    def _last_challenge(self, learnt: tuple[str, ...]) -> tuple[str, ...]:
+    def _last_challenge(self, received: tuple[str, ...]) -> tuple[str, ...]:
         # Airflow 2 sends the headers of the last backend alone. Unless the list names `session`, it appends it, and
         # `session` sends none. Its Basic challenge has no parameters; that of a third-party module stays unchanged.
         if not any(backend.configured_as in _CORE_SESSION for backend in self.backends):
             return ()
         own = self.backends[-1].challenges()
-        return tuple(value.split(" ", 1)[0] for value in own) or learnt
+        return tuple(value.split(" ", 1)[0] for value in own) or received
 
 
 def contained(backend: Backend, ask: Callable[[], T]) -> T:

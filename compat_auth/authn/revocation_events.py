@@ -105,7 +105,7 @@ class RevocationEvents:
 
     def announce(self, revocation: RevocationEvent) -> None:
         """Announce a revocation, so that caches forget; call it after the revocation is stored."""
-        self._tell(revocation)
+        self._notify(revocation)
         if self._channel is not None:
             self._channel.send(json.dumps([revocation.username, revocation.credential_id]).encode())
 
@@ -120,9 +120,9 @@ class RevocationEvents:
             self._listeners = (*self._listeners, callback)
 
     def _take(self, message: bytes | None) -> None:
-        self._tell(None if message is None else RevocationEvent(*json.loads(message)))
+        self._notify(None if message is None else RevocationEvent(*json.loads(message)))
 
-    def _tell(self, revocation: RevocationEvent | None) -> None:
+    def _notify(self, revocation: RevocationEvent | None) -> None:
         for callback in self._listeners:
             callback(revocation)
 

@@ -54,7 +54,7 @@ class LiveSessions:
         self._rows = rows
         self._revocations = revocations or RevocationEvents()
         self._lock = threading.Lock()
-        self._alive: TTLCache[str, str] = TTLCache(_BELIEVED_ENTRIES, BELIEVED_S, timer=monotonic)
+        self._live: TTLCache[str, str] = TTLCache(_BELIEVED_ENTRIES, BELIEVED_S, timer=monotonic)
         self._touched: TTLCache[bytes, bool] = TTLCache(_BELIEVED_ENTRIES, _TOUCH_PAUSE_S, timer=monotonic)
         self._monotonic = monotonic
         self._swept = monotonic()
@@ -107,17 +107,17 @@ class LiveSessions:
         session = self.cookie.open(value, secure=secure)
         credential_id = credential_id_of(session)
         with self._lock:
-            believed, heard = self._alive.get(credential_id), self._heard
-        if believed is None:
+            username, heard = self._live.get(credential_id), self._heard
+        if username is None:
             row = self._rows.find_live(session.id)
             if row is None:
                 raise InvalidSession("session: logged out, or unknown")
-            believed = row.username
+            username = row.username
             with self._lock:
                 # A logout that was announced during the query may have come too late for its result.
                 if self._heard == heard:
-                    self._alive[credential_id] = believed
-        if believed != session.username:
+                    self._live[credential_id] = username
+        if username != session.username:
             raise InvalidSession("session: of another user")
         return session
 
@@ -168,9 +168,9 @@ class LiveSessions:
         with self._lock:
             self._heard += 1
             if revocation is None or revocation.username:
-                self._alive.clear()
+                self._live.clear()
             else:
-                self._alive.pop(revocation.credential_id, None)
+                self._live.pop(revocation.credential_id, None)
 
     def _sweep(self) -> None:
         if self._monotonic() - self._swept < _SWEEP_PAUSE_S:

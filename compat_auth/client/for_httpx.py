@@ -39,17 +39,17 @@ class HttpxAuth(httpx.Auth):
         self, url: str, credential: Credential, *, client: httpx.Client | None = None, allow_http: bool = False
     ) -> None:
         send = _send_once if client is None else functools.partial(_post, client)
-        self._keeper = TokenSource.at(url, credential, send, allow_http=allow_http)
+        self._token_source = TokenSource.at(url, credential, send, allow_http=allow_http)
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Yield the request with a token, and once more after a 401."""
         if not self._is_ours(request):
             yield request
             return
-        token = self._keeper.obtain()
+        token = self._token_source.obtain()
         answer = yield _with(request, token)
         if self._is_refused(answer, token) and _can_be_sent_again(request):
-            renewed = self._keeper.renew(token)
+            renewed = self._token_source.renew(token)
             if renewed is not None:
                 yield _with(request, renewed)
 
@@ -58,16 +58,16 @@ class HttpxAuth(httpx.Auth):
         if not self._is_ours(request):
             yield request
             return
-        kept = self._keeper.peek()
-        token = kept if kept is not None else await anyio.to_thread.run_sync(self._keeper.obtain)
+        kept = self._token_source.peek()
+        token = kept if kept is not None else await anyio.to_thread.run_sync(self._token_source.obtain)
         answer = yield _with(request, token)
         if self._is_refused(answer, token) and _can_be_sent_again(request):
-            renewed = await anyio.to_thread.run_sync(self._keeper.renew, token)
+            renewed = await anyio.to_thread.run_sync(self._token_source.renew, token)
             if renewed is not None:
                 yield _with(request, renewed)
 
     def _is_ours(self, request: httpx.Request) -> bool:
-        return make_origin(request.url.scheme, request.url.host, request.url.port) == self._keeper.origin
+        return make_origin(request.url.scheme, request.url.host, request.url.port) == self._token_source.origin
 
     def _is_refused(self, answer: httpx.Response, token: str) -> bool:
         # httpx follows redirects before it shows the answer, which may be another server's.

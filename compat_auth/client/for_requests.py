@@ -40,12 +40,12 @@ class RequestsAuth(AuthBase):
         self, url: str, credential: Credential, *, session: requests.Session | None = None, allow_http: bool = False
     ) -> None:
         send = send_once if session is None else functools.partial(_post, session)
-        self._keeper = TokenSource.at(url, credential, send, allow_http=allow_http)
+        self._token_source = TokenSource.at(url, credential, send, allow_http=allow_http)
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
         """Add the token to a request for our server; any other request stays unchanged."""
-        if _origin(r.url) == self._keeper.origin:
-            token = self._keeper.obtain()
+        if _origin(r.url) == self._token_source.origin:
+            token = self._token_source.obtain()
             r.headers["Authorization"] = f"Bearer {token}"
             r.hooks["response"].append(functools.partial(self._after, used=token))
         return r
@@ -55,12 +55,12 @@ class RequestsAuth(AuthBase):
         if (
             answer.status_code != 401
             # requests runs its hooks after a redirect too, which may lead to another server.
-            or _origin(request.url) != self._keeper.origin
+            or _origin(request.url) != self._token_source.origin
             or request.headers.get("Authorization") != f"Bearer {used}"
             or not _can_be_sent_again(request)
         ):
             return answer
-        token = self._keeper.renew(used)
+        token = self._token_source.renew(used)
         if token is None:
             return answer
         again = request.copy()

@@ -166,9 +166,9 @@ def _require_answer(where: str, answer: LoginAnswer) -> None:
 
 
 def _lifetime_s(token: str, content: Mapping[str, Any], server_time: float) -> float | None:
-    told = content.get("expires_in")  # RFC 6749 5.1
-    if isinstance(told, int) and not isinstance(told, bool):
-        return max(0.0, float(told))
+    expires_in = content.get("expires_in")  # RFC 6749 5.1
+    if isinstance(expires_in, int) and not isinstance(expires_in, bool):
+        return max(0.0, float(expires_in))
     # Read, not verified: the server verifies it; here it only says when to get the next one.
     _, _, rest = token.partition(".")
     payload, _, _ = rest.partition(".")

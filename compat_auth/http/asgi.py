@@ -40,16 +40,16 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 
 def replayed(body: bytes, receive: Receive) -> Receive:
     """Return a `receive` that replays a body."""
-    given = False
+    was_sent = False
 
-    async def give() -> Message:
-        nonlocal given
-        if given:
+    async def receive_replayed() -> Message:
+        nonlocal was_sent
+        if was_sent:
             return await receive()
-        given = True
+        was_sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return give
+    return receive_replayed
 
 
 async def respond(
@@ -64,10 +64,10 @@ async def respond(
     await send({"type": "http.response.body", "body": body})
 
 
-async def respond_rendered(send: Send, wording: RenderedError) -> None:
+async def respond_rendered(send: Send, error: RenderedError) -> None:
     """Send an error response."""
-    headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in wording.headers]
-    await respond(send, wording.status, wording.body, content_type=PROBLEM_JSON.encode(), headers=headers)
+    headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in error.headers]
+    await respond(send, error.status, error.body, content_type=PROBLEM_JSON.encode(), headers=headers)
 
 
 # Starting a task costs more than most requests: look for a disconnected client only when an answer is slow.

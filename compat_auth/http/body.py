@@ -43,7 +43,7 @@ class BodyBudget:
             raise Overloaded("too many bodies are held for an authentication backend")
         self._held[client] = mine
 
-    def give_back(self, client: str, size: int) -> None:
+    def release(self, client: str, size: int) -> None:
         """Release reserved bytes."""
         client = network_of(client)
         left = self._held.get(client, 0) - size
@@ -134,5 +134,5 @@ class HeldBody:
 
     def release(self) -> None:
         """Release the reserved bytes; the request is over."""
-        self._budget.give_back(self._client, self._taken)
+        self._budget.release(self._client, self._taken)
         self._taken = 0

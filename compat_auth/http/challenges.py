@@ -38,9 +38,11 @@ def is_bearer(authorization: str | None) -> bool:
     return authorization is not None and authorization.split(" ", 1)[0].lower() == "bearer"
 
 
-def www_authenticate(challenges: tuple[str, ...], occasion: ChallengeContext) -> tuple[str, ...]:
+def www_authenticate(challenges: tuple[str, ...], context: ChallengeContext) -> tuple[str, ...]:
     """Return the challenges of a 401; those for Bearer report a wrong token, and where to get one."""
-    return tuple(_speak(challenge, occasion) if _ALONE.match(challenge) else challenge for challenge in challenges)
+    return tuple(
+        _with_details(challenge, context) if _ALONE.match(challenge) else challenge for challenge in challenges
+    )
 
 
 def with_bearer(challenges: tuple[str, ...]) -> tuple[str, ...]:
@@ -48,25 +50,25 @@ def with_bearer(challenges: tuple[str, ...]) -> tuple[str, ...]:
     return challenges if any(map(is_bearer, challenges)) else (*challenges, "Bearer")
 
 
-def ask_for_scope(needed: str, occasion: ChallengeContext) -> str:
+def ask_for_scope(needed: str, context: ChallengeContext) -> str:
     """Return the challenge of a 403 for a missing scope (RFC 6750 section 3.1).
 
     Args:
         needed: Sufficient scopes, as `compat_auth.scopes.needed_scopes` writes them; "" to name none.
-        occasion: Context of the request.
+        context: Context of the request.
     """
     challenge = 'Bearer error="insufficient_scope"' + (f', scope="{needed}"' if needed else "")
-    return _with(challenge, _pointer(occasion))
+    return _with(challenge, _pointer(context))
 
 
-def _speak(challenge: str, occasion: ChallengeContext) -> str:
-    if occasion.is_bearer and not _HAS_ERROR.search(challenge):
+def _with_details(challenge: str, context: ChallengeContext) -> str:
+    if context.is_bearer and not _HAS_ERROR.search(challenge):
         challenge = _with(challenge, _INVALID)
-    return _with(challenge, _pointer(occasion))
+    return _with(challenge, _pointer(context))
 
 
-def _pointer(occasion: ChallengeContext) -> str:
-    return f'resource_metadata="{occasion.metadata_url}"' if occasion.metadata_url else ""
+def _pointer(context: ChallengeContext) -> str:
+    return f'resource_metadata="{context.metadata_url}"' if context.metadata_url else ""
 
 
 def _with(challenge: str, parameter: str) -> str:

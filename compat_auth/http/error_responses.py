@@ -11,7 +11,7 @@ from compat_auth.http.problem import airflow2_body, problem_body
 
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
-_NO_OCCASION = ChallengeContext()
+_NO_CONTEXT = ChallengeContext()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +47,7 @@ class ErrorStyle:
         challenges: tuple[str, ...] = (),
         detail: str | None = None,
         *,
-        occasion: ChallengeContext = _NO_OCCASION,
+        context: ChallengeContext = _NO_CONTEXT,
     ) -> RenderedError:
         """Return the response to a refused credential; a 401 has challenges (RFC 9110 section 15.5.2)."""
         if self.mode == "airflow2":
@@ -58,29 +58,29 @@ class ErrorStyle:
             body = problem_body(status, detail=detail)
         headers = [("Cache-Control", "no-store")]
         if status == _UNAUTHORIZED:
-            headers.extend(("WWW-Authenticate", challenge) for challenge in self.www_authenticate(challenges, occasion))
+            headers.extend(("WWW-Authenticate", challenge) for challenge in self.www_authenticate(challenges, context))
         return RenderedError(status, tuple(headers), body)
 
-    def www_authenticate(self, challenges: tuple[str, ...], occasion: ChallengeContext) -> tuple[str, ...]:
+    def www_authenticate(self, challenges: tuple[str, ...], context: ChallengeContext) -> tuple[str, ...]:
         """Return the challenges of a 401 as they are sent: none that makes a browser open a password dialog.
 
         Those of Airflow 2 say nothing about the token in the request.
         """
-        challenges = challenges_for(occasion.caller, challenges)
-        return challenges if self.mode == "airflow2" else www_authenticate(challenges, occasion)
+        challenges = challenges_for(context.caller, challenges)
+        return challenges if self.mode == "airflow2" else www_authenticate(challenges, context)
 
     def render_error(
-        self, error: CompatAuthError, challenges: tuple[str, ...] = (), *, occasion: ChallengeContext = _NO_OCCASION
+        self, error: CompatAuthError, challenges: tuple[str, ...] = (), *, context: ChallengeContext = _NO_CONTEXT
     ) -> RenderedError:
         """Return the response for an error; only errors about the request's form include details."""
         detail = str(error) if isinstance(error, RequestRefused) and str(error) else None
         if error.status == _UNAUTHORIZED:
-            return self.render(error.status, challenges, detail, occasion=occasion)
+            return self.render(error.status, challenges, detail, context=context)
         headers = [("Cache-Control", "no-store")]
         if error.retry_after_s is not None:
             headers.append(("Retry-After", str(error.retry_after_s)))
         if isinstance(error, InsufficientScope):
-            headers.append(("WWW-Authenticate", ask_for_scope(error.needed, occasion)))
+            headers.append(("WWW-Authenticate", ask_for_scope(error.needed, context)))
         if error.status == _FORBIDDEN and self.mode == "airflow2":
             return RenderedError(error.status, tuple(headers), airflow2_body(error.status))
         return RenderedError(error.status, tuple(headers), problem_body(error.status, title=error.title, detail=detail))

@@ -58,10 +58,10 @@ class TrustedProxies:
     def names_hop_beyond_client(self, forward: Mapping[bytes, Sequence[bytes]]) -> bool:
         """Return whether X-Forwarded-For has entries before the client's address, unverified by any trusted proxy."""
         hops = b",".join(forward.get(b"x-forwarded-for", ())).decode("latin-1").split(",")
-        vouched = [self.covers(hop.strip()) for hop in hops]
-        while vouched and vouched[-1]:
-            vouched.pop()
-        return len(vouched) > 1
+        trusted = [self.covers(hop.strip()) for hop in hops]
+        while trusted and trusted[-1]:
+            trusted.pop()
+        return len(trusted) > 1
 
     def scheme(self, scope: Mapping[str, Any], forward: Mapping[bytes, Sequence[bytes]]) -> str:
         """Return "https" or "http": the client's scheme, as far as a trusted proxy reports it."""

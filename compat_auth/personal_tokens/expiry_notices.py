@@ -73,7 +73,7 @@ class TokenNotices:
             for token, noticed in self._rows.expiring(now, before=now + max(NOTICE_DAYS) * _DAY_S + 1):
                 stage = notice_stage(token, now)
                 if stage is not None and (noticed is None or stage < noticed):
-                    self._give(token, stage, now)
+                    self._send(token, stage, now)
         except CompatAuthError as error:
             _log.warning("notices about personal tokens are sent later: %s", error)
 
@@ -90,7 +90,7 @@ class TokenNotices:
                 self._reports.appendleft(token)
                 raise
 
-    def _give(self, token: PersonalToken, stage: int, now: int) -> None:
+    def _send(self, token: PersonalToken, stage: int, now: int) -> None:
         if not self._rows.lease_notice(token.id, now, until=now + _LEASE_S):
             return
         if self._webhook is not None:
@@ -111,5 +111,5 @@ def _about(token: PersonalToken) -> dict[str, object]:
     return {"id": token.id, "name": token.name, "username": token.username, "expires_at": _utc(token.expires)}
 
 
-def _utc(moment: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+def _utc(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))

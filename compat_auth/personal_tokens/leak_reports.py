@@ -76,7 +76,7 @@ class LeakReports:
         revoked = 0
         for text, source in _entries(body):
             try:
-                token = self._tokens.recognition.find(text)
+                token = self._tokens.verification.find(text)
                 self._tokens.revoke(token, reason=f"leaked: {source}"[:64])
             except (NotAuthenticated, NoSuchToken):
                 continue

@@ -11,7 +11,7 @@ from compat_auth.store.tables.personal_tokens import CREDENTIAL_KIND, PersonalTo
 from compat_auth.store.tables.role_accounts import RoleAccountRows
 
 
-class TokenAccess:
+class TokenPermissions:
     """Permissions for one set of tokens. Any thread may use it; methods may raise BackendUnavailable.
 
     Args:
@@ -28,7 +28,7 @@ class TokenAccess:
         self._admins = Requirements(any_of=admins) if admins else None
 
     @classmethod
-    def from_settings(cls, tokens: PersonalTokens, settings: Settings) -> TokenAccess:
+    def from_settings(cls, tokens: PersonalTokens, settings: Settings) -> TokenPermissions:
         """Return the permissions with the admins of `[personal_tokens] admins`.
 
         Raises:

@@ -28,7 +28,7 @@ class Pruned:
 
 def _has_owner(tokens: PersonalTokens, token: PersonalToken, now: int) -> bool:
     try:
-        tokens.recognition.owner_of(token, now)
+        tokens.verification.owner_of(token, now)
     except NotAuthenticated:
         return False
     return True

@@ -26,7 +26,7 @@ class NewToken:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenWish:
+class PersonalTokenRequest:
     """A request for a token.
 
     Attributes:
@@ -69,7 +69,7 @@ def require_within(texts: tuple[str, ...], within: tuple[Scope, ...] | None) -> 
         raise NotPermitted("scopes: wider than those of the credential that requests the token")
 
 
-def days_given(rules: PersonalTokenSettings, token: PersonalToken) -> int:
+def granted_days(rules: PersonalTokenSettings, token: PersonalToken) -> int:
     """Return for how many days a token was last created or refreshed; no more than the rules allow now."""
     first = datetime.fromtimestamp(token.refreshed or token.created, timezone.utc).date()
     # It expires at the midnight after its last day.

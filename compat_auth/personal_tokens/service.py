@@ -17,14 +17,14 @@ from compat_auth.errors import InvalidValue, NoSuchToken, NotPermitted
 from compat_auth.personal_tokens.expiry_notices import TokenNotices
 from compat_auth.personal_tokens.owners import TokenOwners
 from compat_auth.personal_tokens.peppers import Peppers, load_peppers
-from compat_auth.personal_tokens.request import NewToken, TokenWish, days_given, end_of, require_within
+from compat_auth.personal_tokens.request import NewToken, PersonalTokenRequest, end_of, granted_days, require_within
 from compat_auth.personal_tokens.usage import TokenUsage
 from compat_auth.personal_tokens.verification import TokenVerification
 from compat_auth.personal_tokens.webhook import Webhook
 from compat_auth.scopes import Scope
 from compat_auth.store.migration import open_store
 from compat_auth.store.tables.personal_tokens import CREDENTIAL_KIND, PersonalToken, PersonalTokenRows
-from compat_auth.store.tables.token_uses import TokenUseRows
+from compat_auth.store.tables.token_uses import TokenUsageRows
 
 MAX_OVERLAP_S = 7 * 86400
 _EXTENSION = "compat_auth_personal_tokens"
@@ -47,8 +47,8 @@ class PersonalTokens:
         rows: The store.
         owners: Owners of tokens.
         rules: `[personal_tokens]`.
-        recognition: Verifies the text of a token.
-        uses: Usage in this process, and what is stored.
+        verification: Verifies the text of a token.
+        usage: Usage in this process, and what is stored.
         notices: Expiry notices.
         now: Seconds since the epoch.
         revoke_upstream: Called with the `Identity.credential_id` of a revoked or expired token, so that the upstream,
@@ -71,16 +71,16 @@ class PersonalTokens:
         self.rows = rows
         self.owners = owners
         self.rules = rules
-        self.recognition = TokenVerification(
+        self.verification = TokenVerification(
             rows,
             peppers,
             owners,
             rules=rules,
-            bury=functools.partial(self.revoke_all, reason="its owner was deleted"),
+            revoke_all=functools.partial(self.revoke_all, reason="its owner was deleted"),
             workers=workers,
             now=now,
         )
-        self.uses = TokenUsage(TokenUseRows(rows.database), now=now)
+        self.usage = TokenUsage(TokenUsageRows(rows.database), now=now)
         self.notices = TokenNotices(rows, webhook, now=now)
         self._peppers = peppers
         self._revocations = revocations
@@ -116,14 +116,14 @@ class PersonalTokens:
 
     def close(self) -> None:
         """Store the usage that is still in memory."""
-        self.uses.flush()
+        self.usage.flush()
 
-    def create(self, owner: str, wish: TokenWish, *, by: str, is_role: bool = False) -> NewToken:
+    def create(self, owner: str, request: PersonalTokenRequest, *, by: str, is_role: bool = False) -> NewToken:
         """Return a new token for an active user.
 
         Args:
             owner: User name, as the directory spells it.
-            wish: The token to create.
+            request: The token to create.
             by: The user who requests it, for the record.
             is_role: The owner is a role account.
 
@@ -135,7 +135,7 @@ class PersonalTokens:
         """
         self._require_enabled()
         now = int(self.now())
-        wish.check()
+        request.check()
         identity = self.owners.find(owner, is_role=is_role)
         text = make_text()
         token = PersonalToken(
@@ -143,11 +143,11 @@ class PersonalTokens:
             identity.username,
             identity.directory,
             identity.upstream_id,
-            wish.name,
-            wish.scopes,
+            request.name,
+            request.scopes,
             now,
             by,
-            end_of(self.rules, now, wish.days),
+            end_of(self.rules, now, request.days),
             self._peppers.digest(self._peppers.newest, text.value),
             self._peppers.newest,
             is_role=is_role,
@@ -184,7 +184,7 @@ class PersonalTokens:
             token: The token as stored.
             days: Its last day, in days from today (UTC); None for as many days as before.
             overlap_s: Seconds for which the old secret still works; 0: none.
-            within: See `TokenWish`.
+            within: See `PersonalTokenRequest`.
 
         Raises:
             NotPermitted: Tokens are disabled, or this one exceeds `within`.
@@ -208,7 +208,7 @@ class PersonalTokens:
             old_digest=token.digest if overlap_s else b"",
             old_pepper_id=token.pepper_id if overlap_s else "",
             old_until=min(now + overlap_s, token.expires) if overlap_s else 0,
-            expires=end_of(self.rules, now, days_given(self.rules, token) if days is None else days),
+            expires=end_of(self.rules, now, granted_days(self.rules, token) if days is None else days),
             refreshed=now,
             owner_missing=None,
         )
@@ -232,11 +232,11 @@ class PersonalTokens:
     def revoke_all(self, username: str, *, reason: str = "revoked") -> int:
         """Revoke all tokens of a user, and return how many were active."""
         tokens = self.list(username)
-        killed = self.rows.revoke_all(username, now=int(self.now()), reason=reason)
+        revoked = self.rows.revoke_all(username, now=int(self.now()), reason=reason)
         self._revocations.announce(RevocationEvent(username))
         for token in tokens:
             self.revoke_upstream(credential_id_of(token))
-        return killed
+        return revoked
 
     def _require_enabled(self) -> None:
         if not self.rules.enabled:

@@ -25,19 +25,19 @@ _TOO_MANY = "too many wrong personal tokens"
 
 
 @dataclass(slots=True)
-class Look:
+class CheckResult:
     """The result of checking one token.
 
     Attributes:
         is_guess: There is no such token.
-        is_dead: The token exists but does not work: other tokens from the address do not change that.
+        is_inactive: The token exists but does not work: other tokens from the address do not change that.
     """
 
     is_guess: bool = False
-    is_dead: bool = False
+    is_inactive: bool = False
 
 
-class TokenGuesses:
+class TokenThrottle:
     """Counters of this process. Any thread may use it.
 
     Args:
@@ -55,37 +55,37 @@ class TokenGuesses:
         self._right: LRUCache[bytes, None] = LRUCache(_REMEMBERED)
 
     @contextmanager
-    def look(self, text: TokenText, client: str) -> Generator[Look]:
+    def check(self, text: TokenText, client: str) -> Generator[CheckResult]:
         """Take a slot for the block, which may ask the store about a token; the block sets the result.
 
         Raises:
             TooManyRequests: Too many wrong tokens came from the address, or for the id, some of them from this address.
             Overloaded: Earlier ones are still being checked.
         """
-        look, network = Look(), network_of(client)
+        result, network = CheckResult(), network_of(client)
         with self._lock:
             is_right = self._digest(text) in self._right
         if is_right:
             try:
-                yield look
+                yield result
             finally:
-                if look.is_guess:
+                if result.is_guess:
                     self._of_client.fail(network)
-                if look.is_guess or look.is_dead:
+                if result.is_guess or result.is_inactive:
                     self._of_id.fail(text.id)
                     self._count(text, network)
             return
-        with self._of_client.one(network) as of_client, self._look_at_id(text.id, network) as of_id:
+        with self._of_client.one(network) as of_client, self._check_id(text.id, network) as of_id:
             try:
-                yield look
+                yield result
             finally:
-                of_client.failed = look.is_guess
-                of_id.failed = look.is_guess or look.is_dead
+                of_client.failed = result.is_guess
+                of_id.failed = result.is_guess or result.is_inactive
                 if of_id.failed:
                     self._count(text, network)
 
     @contextmanager
-    def _look_at_id(self, token_id: str, network: str) -> Generator[Try]:
+    def _check_id(self, token_id: str, network: str) -> Generator[Try]:
         # A token id is no secret: only an address that has sent a wrong token for it waits because of others' guesses.
         if self._of_both.wait_s(token_id, network):
             with self._of_id.one(token_id) as tried:

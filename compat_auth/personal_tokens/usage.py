@@ -17,7 +17,7 @@ from datetime import date
 from compat_auth.concurrency.background import PeriodicTask
 from compat_auth.errors import CompatAuthError
 from compat_auth.store.schema import ADDRESS_LENGTH, AGENT_LENGTH
-from compat_auth.store.tables.token_uses import LAST_USED_PAUSE_S, LastUse, TokenUseRows
+from compat_auth.store.tables.token_uses import LAST_USED_PAUSE_S, LastUse, TokenUsageRows
 
 FLUSH_S = 10.0
 DAY_S = 86400
@@ -39,7 +39,7 @@ class TokenUsage:
         rows: The table of usage.
     """
 
-    def __init__(self, rows: TokenUseRows, *, now: Callable[[], float] = time.time, flush_s: float = FLUSH_S) -> None:
+    def __init__(self, rows: TokenUsageRows, *, now: Callable[[], float] = time.time, flush_s: float = FLUSH_S) -> None:
         self.rows = rows
         self._now = now
         self._flushing = PeriodicTask(self.flush, pause_s=flush_s, name="compat-auth-token-uses")

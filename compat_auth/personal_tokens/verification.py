@@ -18,7 +18,7 @@ from compat_auth.errors import ConfigError, NoSuchUser, NotAuthenticated
 from compat_auth.identity import Identity
 from compat_auth.personal_tokens.owners import TokenOwners, UnknownOwner
 from compat_auth.personal_tokens.peppers import Peppers
-from compat_auth.personal_tokens.throttling import TokenGuesses
+from compat_auth.personal_tokens.throttling import TokenThrottle
 from compat_auth.scopes import parse_scopes
 from compat_auth.store.tables.personal_tokens import CREDENTIAL_KIND, PersonalToken, PersonalTokenRows
 
@@ -35,7 +35,7 @@ class TokenVerification:
         peppers: Keys of the HMACs.
         owners: Owners of tokens.
         rules: `[personal_tokens]`.
-        bury: Revokes all tokens of a deleted user.
+        revoke_all: Revokes all tokens of a deleted user.
         workers: Processes that share the limits on wrong tokens.
         now: Seconds since the epoch.
     """
@@ -47,7 +47,7 @@ class TokenVerification:
         owners: TokenOwners,
         *,
         rules: PersonalTokenSettings,
-        bury: Callable[[str], object],
+        revoke_all: Callable[[str], object],
         workers: int = 1,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -55,9 +55,9 @@ class TokenVerification:
         self._peppers = peppers
         self._owners = owners
         self._rules = rules
-        self._bury = bury
+        self._revoke_all = revoke_all
         self._now = now
-        self._guesses = TokenGuesses(share_of(rules.failures_per_minute, workers))
+        self._throttle = TokenThrottle(share_of(rules.failures_per_minute, workers))
 
     def find(self, text: str) -> PersonalToken:
         """Return the stored token for a text, active or not, whoever its owner is.
@@ -74,7 +74,7 @@ class TokenVerification:
         assert token is not None  # noqa: S101  # for the type checkers: no text matches without a token
         return token
 
-    def vouch(self, text: str, *, client: str = "") -> tuple[PersonalToken, Identity]:
+    def verify(self, text: str, *, client: str = "") -> tuple[PersonalToken, Identity]:
         """Return the token for a text, and its owner as an identity with the token's limits.
 
         Args:
@@ -88,18 +88,18 @@ class TokenVerification:
         if not self._rules.enabled:
             raise NotAuthenticated("personal tokens are disabled")
         parsed = _parsed(text)
-        with self._guesses.look(parsed, client) as look:
+        with self._throttle.check(parsed, client) as result:
             try:
                 token = self._find(parsed)
             except NotAuthenticated:
-                look.is_guess = True
+                result.is_guess = True
                 raise
             try:
                 identity = self._identity(token)
             except NotAuthenticated:
-                look.is_dead = True
+                result.is_inactive = True
                 raise
-        self._guesses.remember(parsed)
+        self._throttle.remember(parsed)
         return token, identity
 
     def _identity(self, token: PersonalToken) -> Identity:
@@ -123,7 +123,7 @@ class TokenVerification:
         """
         missing = token.owner_missing
         if missing is not None and now - missing >= MISSING_GRACE_S:
-            self._bury(token.username)
+            self._revoke_all(token.username)
             raise NotAuthenticated(f"{token.id}: its owner was deleted")
         try:
             owner = self._owners.find(token.username, is_role=token.is_role)

@@ -63,8 +63,8 @@ class Webhook:
         """
         event_id = event_id or secrets.token_hex(16)
         now = int(self._now())
-        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
-        body = json.dumps({"type": kind, "timestamp": moment, "data": dict(data)}).encode()
+        timestamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+        body = json.dumps({"type": kind, "timestamp": timestamp, "data": dict(data)}).encode()
         signed = f"{event_id}.{now}.".encode() + body
         signature = base64.b64encode(hmac.digest(self._secret, signed, hashlib.sha256)).decode("ascii")
         headers = {

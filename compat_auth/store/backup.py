@@ -47,8 +47,8 @@ def _copy(source: Path, aside: Path) -> None:
         reads.backup(writes)
         # A single file, without a journal beside it.
         writes.execute("PRAGMA journal_mode = DELETE")
-        (verdict,) = writes.execute("PRAGMA integrity_check").fetchone()
-    if verdict != "ok":
+        (result,) = writes.execute("PRAGMA integrity_check").fetchone()
+    if result != "ok":
         raise BackendUnavailable(f"{source}: the copy is damaged, perhaps the database too; see: compat-auth db check")
     descriptor = os.open(aside, os.O_RDWR)
     try:

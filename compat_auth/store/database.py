@@ -73,7 +73,7 @@ class Database:
         self._pid = 0
         self._preparing = threading.Lock()
         self._is_prepared = False
-        self._outage = CircuitBreaker.of(f"{self.label} {self._url.port or ''} {self._url.username or ''}")
+        self._circuit_breaker = CircuitBreaker.of(f"{self.label} {self._url.port or ''} {self._url.username or ''}")
 
     @property
     def is_there(self) -> bool:
@@ -123,7 +123,7 @@ class Database:
             self._require_same()
             with self._connect(engine(), writes=writes) as connection, connection.begin():
                 _limit(connection)
-                self._look_at_tables(connection)
+                self._check_tables(connection)
                 yield connection
             if writes:
                 # A write to a file that was deleted in the meantime is lost.
@@ -135,7 +135,7 @@ class Database:
                 "check that the database runs and may be written, and see: compat-auth db check"
             ) from exc
 
-    def _look_at_tables(self, connection: Connection) -> None:
+    def _check_tables(self, connection: Connection) -> None:
         # A newer replica may migrate the tables while this program runs.
         now = self._monotonic()
         if self._require_fit is not None and now - self._found_fit_at >= FIT_S:
@@ -166,7 +166,7 @@ class Database:
         options = {_WRITES: writes}
         if self.file is not None:
             return engine.connect().execution_options(**options)
-        return answering(engine, self._outage, **options)
+        return answering(engine, self._circuit_breaker, **options)
 
     def _engine_of_process(self) -> Engine:
         with self._lock:

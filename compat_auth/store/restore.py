@@ -27,7 +27,7 @@ _TIMEOUT_S = 30
 class Ended:
     """What a store records as revoked or deleted."""
 
-    denials: list[DenylistEntry]
+    entries: list[DenylistEntry]
     sessions: dict[bytes, int]
     users: dict[str, int]
     tokens: dict[str, tuple[int, str]] = field(repr=False)
@@ -35,7 +35,7 @@ class Ended:
     @property
     def count(self) -> int:
         """Number of all records."""
-        return len(self.denials) + len(self.sessions) + len(self.users) + len(self.tokens)
+        return len(self.entries) + len(self.sessions) + len(self.users) + len(self.tokens)
 
 
 def restore_sqlite(url: str, source: Path, *, now: int, lifetime_s: int) -> Ended | None:
@@ -77,7 +77,7 @@ def restore_sqlite(url: str, source: Path, *, now: int, lifetime_s: int) -> Ende
 
 def revoke_everything(database: Database, *, now: int, lifetime_s: int) -> None:
     """Revoke every session, and every JWT issued up to now, because nobody knows which of them were revoked."""
-    DenylistRows(database).deny([all_up_to(now, now + lifetime_s)])
+    DenylistRows(database).revoke([all_up_to(now, now + lifetime_s)])
     SessionRows(database).revoke_everyone(now)
 
 
@@ -87,12 +87,12 @@ def _require_store(source: Path) -> None:
     try:
         engine = create_engine("sqlite://", creator=lambda: _open_to_read(source), poolclass=NullPool)
         with engine.connect() as connection:
-            verdict = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one()
+            result = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one()
             # Raises where a newer version created it.
             found, _ = revisions(connection)
     except DBAPIError as exc:
         raise ConfigError(f"{source}: no SQLite database; name a file made by: compat-auth db backup") from exc
-    if verdict != "ok" or not found:
+    if result != "ok" or not found:
         raise ConfigError(f"{source}: damaged, or not of compat_auth; name a file made by: compat-auth db backup")
 
 
@@ -108,14 +108,14 @@ def _ended_in(url: str) -> Ended | None:
         found = DenylistRows(database).read(-1).found
         with database.read() as connection:
             ended = select(sessions.c.id_digest, sessions.c.ended).where(sessions.c.ended.is_not(None))
-            dead = select(personal_tokens.c.id, personal_tokens.c.revoked, personal_tokens.c.reason)
+            revoked = select(personal_tokens.c.id, personal_tokens.c.revoked, personal_tokens.c.reason)
             return Ended(
                 found,
                 {bytes(row.id_digest): row.ended for row in connection.execute(ended)},
                 {row.username: row.not_before for row in connection.execute(select(revocations))},
                 {
                     row.id: (row.revoked, row.reason)
-                    for row in connection.execute(dead.where(personal_tokens.c.revoked.is_not(None)))
+                    for row in connection.execute(revoked.where(personal_tokens.c.revoked.is_not(None)))
                 },
             )
     except BackendUnavailable:
@@ -147,14 +147,14 @@ def _copy(source: Path, target: Path) -> None:
 
 
 def _end(database: Database, ended: Ended) -> None:
-    DenylistRows(database).deny(ended.denials)
+    DenylistRows(database).revoke(ended.entries)
     rows = SessionRows(database)
     with database.write() as connection:
-        for digest, moment in ended.sessions.items():
+        for digest, time in ended.sessions.items():
             mine = (sessions.c.id_digest == digest, sessions.c.ended.is_(None))
-            connection.execute(update(sessions).where(*mine).values(ended=moment))
-        for token_id, (moment, reason) in ended.tokens.items():
+            connection.execute(update(sessions).where(*mine).values(ended=time))
+        for token_id, (time, reason) in ended.tokens.items():
             alive = (personal_tokens.c.id == token_id, personal_tokens.c.revoked.is_(None))
-            connection.execute(update(personal_tokens).where(*alive).values(revoked=moment, reason=reason))
-    for username, moment in ended.users.items():
-        rows.revoke_begun_before(username, moment)
+            connection.execute(update(personal_tokens).where(*alive).values(revoked=time, reason=reason))
+    for username, time in ended.users.items():
+        rows.revoke_begun_before(username, time)

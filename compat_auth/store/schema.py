@@ -144,7 +144,7 @@ issued_tokens = Table(
     Index(None, "expires"),
 )
 
-denials = Table(
+denylist = Table(
     "compat_auth_denials",
     metadata,
     # "jti": one token; "sub": a user's tokens issued up to a time; "digest": one token without jti, by its signed part.
@@ -158,7 +158,7 @@ denials = Table(
 )
 
 # A single row. A writer increments it first, so versions commit in order and no reader misses one.
-denial_version = Table(
+denylist_version = Table(
     "compat_auth_denial_version",
     metadata,
     Column("id", BigInteger, primary_key=True, autoincrement=False),

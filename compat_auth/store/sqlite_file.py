@@ -109,7 +109,7 @@ class SqliteFile:
                 # Commits reach the disk, not only the kernel, so that they survive a power failure.
                 raw.execute("PRAGMA synchronous = FULL")
                 if self._known.identity is None:
-                    self._recognise(raw)
+                    self._verify(raw)
                     self._known.identity = _identity(self.path.stat())
             except BaseException:
                 raw.close()
@@ -143,7 +143,7 @@ class SqliteFile:
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _OWNER_ONLY))
             _log.info("database_url %s: created a new, empty store", self.path)
 
-    def _recognise(self, raw: sqlite3.Connection) -> None:
+    def _verify(self, raw: sqlite3.Connection) -> None:
         number = _number_of(raw) or _number(raw)
         expected = self._expected()
         if expected is None:

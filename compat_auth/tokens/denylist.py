@@ -81,13 +81,13 @@ class Denylist:
         """
         return cls(DenylistRows(open_store(settings.database_url.get_secret_value())), revocations)
 
-    def deny(self, *what: DenylistEntry) -> None:
+    def revoke(self, *what: DenylistEntry) -> None:
         """Revoke tokens: in this process at once, in every other within a second.
 
         Raises:
             BackendUnavailable: The entries could not be stored, so nothing is revoked.
         """
-        self.rows.deny(what)
+        self.rows.revoke(what)
         with self._lock:
             # Remembered before the next read: in between, somebody may restore the store to an older state.
             self._add(list(what))
@@ -100,7 +100,7 @@ class Denylist:
 
     @property
     def is_stale(self) -> bool:
-        """Whether the store must be read before `refuses` is reliable."""
+        """Whether the store must be read before `is_revoked` is reliable."""
         if self._read_heard != self._heard:
             return True
         believed_s = _HEARING_S if self._revocations.hears_all else UNHEARD_S
@@ -170,20 +170,20 @@ class Denylist:
                 "has a standby taken over? Revocations since then are lost unless a running process knows them; "
                 "see: compat-auth db accept --help"
             )
-        found = {(denial.kind, denial.key): denial for denial in reading.found}
+        found = {(entry.kind, entry.key): entry for entry in reading.found}
         over = self._now() - _KEEP_S
         self._lacking = [
-            denial
+            entry
             for known in self._by_kind.values()
-            for denial in known.values()
-            if denial.expires > over and _is_weaker(found.get((denial.kind, denial.key)), denial)
+            for entry in known.values()
+            if entry.expires > over and _is_weaker(found.get((entry.kind, entry.key)), entry)
         ]
 
     def _write_back(self) -> None:
         with self._lock:
             lacking, self._lacking = self._lacking, []
         try:
-            self.rows.deny(lacking)
+            self.rows.revoke(lacking)
         except BackendUnavailable as error:
             # This process still refuses these tokens, and tries again at the next read.
             _log.warning("%d revocations that the store lacks are not written back: %s", len(lacking), error)
@@ -194,34 +194,34 @@ class Denylist:
             self.announce()
 
     def _add(self, found: list[DenylistEntry]) -> None:
-        now, moment = self._now(), self._monotonic()
-        if not found and moment - self._tidied < _TIDY_PAUSE_S:
+        now, monotonic = self._now(), self._monotonic()
+        if not found and monotonic - self._tidied < _TIDY_PAUSE_S:
             return
-        self._tidied = moment
+        self._tidied = monotonic
         by_kind = {kind: dict(known) for kind, known in self._by_kind.items()}
         for (kind, key), until in list(self._kept_until.items()):
             # Both clocks must agree, because either can be set.
-            if moment >= until and now >= by_kind[kind][key].expires + _KEEP_S:
+            if monotonic >= until and now >= by_kind[kind][key].expires + _KEEP_S:
                 del by_kind[kind][key], self._kept_until[kind, key]
-        for denial in found:
-            before = by_kind[denial.kind].get(denial.key)
+        for entry in found:
+            before = by_kind[entry.kind].get(entry.key)
             if before is not None:
-                denial = _stronger(before, denial)  # noqa: PLW2901  # the loop's own name would say less
-            by_kind[denial.kind][denial.key] = denial
-            self._kept_until[denial.kind, denial.key] = moment + max(0, denial.expires - now) + _KEEP_S
+                entry = _stronger(before, entry)  # noqa: PLW2901  # the loop's own name would say less
+            by_kind[entry.kind][entry.key] = entry
+            self._kept_until[entry.kind, entry.key] = monotonic + max(0, entry.expires - now) + _KEEP_S
         self._by_kind = by_kind
 
-    def _sweep(self, moment: float) -> None:
-        passed_s = moment - self._swept
+    def _sweep(self, monotonic: float) -> None:
+        passed_s = monotonic - self._swept
         if passed_s < _SWEEP_PAUSE_S:
             return
         now = self._now()
         is_steady = abs(now - self._swept_at - passed_s) <= _MAX_DRIFT_S
-        self._swept, self._swept_at = moment, now
+        self._swept, self._swept_at = monotonic, now
         if is_steady:
             self.rows.forget_older(now - _KEEP_S)
 
-    def refuses(self, token: str) -> bool:
+    def is_revoked(self, token: str) -> bool:
         """Return whether a token is revoked, as of the last read.
 
         The signature is not compared, so every variant of the signature is revoked too: the signed claims are the same.
@@ -238,15 +238,15 @@ class Denylist:
             return True
         of_many = (by_kind["sub"].get(claims.sub), by_kind["digest"].get(ALL_UP_TO))
         return any(
-            denial is not None and (claims.issued is None or claims.issued <= denial.not_before) for denial in of_many
+            entry is not None and (claims.issued is None or claims.issued <= entry.not_before) for entry in of_many
         )
 
-    def refuses_value(self, value: bytes) -> bool:
+    def is_revoked_value(self, value: bytes) -> bool:
         """Return whether a cookie's value is a revoked token, or is in a form that cannot be checked."""
         if not any(self._by_kind.values()):
             return False
         # A quoted value can spell the same token in many ways (RFC 2109).
-        return _PLAIN.match(value) is None or self.refuses(value.decode("ascii"))
+        return _PLAIN.match(value) is None or self.is_revoked(value.decode("ascii"))
 
     def _end_reading(self, reading: asyncio.Future[None]) -> None:
         self._reading = None

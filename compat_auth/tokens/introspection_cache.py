@@ -58,7 +58,7 @@ class IntrospectionStore(Protocol):
         """Return the stored result for the digest, or None; the result may have expired."""
         ...
 
-    def save(self, digest: bytes, verdict: IntrospectionResult) -> None:
+    def save(self, digest: bytes, result: IntrospectionResult) -> None:
         """Store a result until it expires."""
         ...
 
@@ -82,12 +82,12 @@ class MemoryIntrospections:
             # An inactive result comes first: a user who has logged out stays logged out.
             return self._no.get(digest) or self._yes.get(digest)
 
-    def save(self, digest: bytes, verdict: IntrospectionResult) -> None:
+    def save(self, digest: bytes, result: IntrospectionResult) -> None:
         """Store a result in place of an older one."""
         with self._lock:
-            kept, other = (self._no, self._yes) if verdict.claims is None else (self._yes, self._no)
+            kept, other = (self._no, self._yes) if result.claims is None else (self._yes, self._no)
             other.pop(digest, None)
-            kept[digest] = verdict
+            kept[digest] = result
 
 
 class IntrospectionCache:
@@ -115,7 +115,9 @@ class IntrospectionCache:
         self._now = now
         self._asking: SingleFlight[IntrospectionResult] = SingleFlight()
 
-    def judge(self, token: str, ask: Callable[[], IntrospectionResult], *, caller: str = "") -> IntrospectionResult:
+    def introspect(
+        self, token: str, ask: Callable[[], IntrospectionResult], *, caller: str = ""
+    ) -> IntrospectionResult:
         """Return the result for a token: the stored one, or what `ask` returns.
 
         Args:
@@ -130,7 +132,7 @@ class IntrospectionCache:
         digest = self._digest(token)
         return self._load(digest) or self._asking.run(digest, lambda: self._ask(digest, ask), caller=caller)
 
-    def refuse(self, token: str, *, until: float, reason: str) -> None:
+    def revoke(self, token: str, *, until: float, reason: str) -> None:
         """Revoke a token here, whatever its source says: a local logout wins.
 
         Args:
@@ -142,36 +144,36 @@ class IntrospectionCache:
 
     def why_refused(self, token: str) -> str:
         """Return why a token is refused, without asking the source; "" where no refusal is stored."""
-        verdict = self._load(self._digest(token))
-        return verdict.reason if verdict is not None and verdict.claims is None else ""
+        result = self._load(self._digest(token))
+        return result.reason if result is not None and result.claims is None else ""
 
     def has_accepted(self, token: str) -> bool:
         """Return whether an active result for the token is stored; it may have expired."""
-        verdict = self._store.load(self._digest(token))
-        return verdict is not None and verdict.claims is not None
+        result = self._store.load(self._digest(token))
+        return result is not None and result.claims is not None
 
     def _digest(self, token: str) -> bytes:
         framed = len(self._source).to_bytes(4, "big") + self._source + token.encode()
         return blake2b(framed, key=self._store.digest_key, digest_size=32).digest()
 
     def _load(self, digest: bytes) -> IntrospectionResult | None:
-        verdict = self._store.load(digest)
-        if verdict is None or not 0 < verdict.ends_at - self._now() <= self._longest_s + _MAX_SKEW_S:
+        result = self._store.load(digest)
+        if result is None or not 0 < result.ends_at - self._now() <= self._longest_s + _MAX_SKEW_S:
             return None
-        return verdict
+        return result
 
     def _ask(self, digest: bytes, ask: Callable[[], IntrospectionResult]) -> IntrospectionResult:
         # A caller that came just as the previous flight ended finds its result here.
         known = self._load(digest)
         if known is not None:
             return known
-        verdict = ask()
+        result = ask()
         refused = self._load(digest)
         if refused is not None and refused.claims is None:
             # The user logged out while the source was being asked.
             return refused
-        self._store.save(digest, verdict)
-        return verdict
+        self._store.save(digest, result)
+        return result
 
 
 logger = logging.getLogger("compat_auth.redis")
@@ -219,21 +221,21 @@ class SharedIntrospections:
         except BackendUnavailable:
             return here
         for key, box in zip(keys, boxes, strict=True):
-            verdict = self._open(key, box)
-            if verdict is not None and self._now() < verdict.ends_at:
-                self._here.save(digest, verdict)
-                return verdict
+            result = self._open(key, box)
+            if result is not None and self._now() < result.ends_at:
+                self._here.save(digest, result)
+                return result
         return here
 
-    def save(self, digest: bytes, verdict: IntrospectionResult) -> None:
+    def save(self, digest: bytes, result: IntrospectionResult) -> None:
         """Store a result until it expires; an active result never replaces an inactive one."""
-        self._here.save(digest, verdict)
-        left_ms = math.floor((verdict.ends_at - self._now()) * 1000)
+        self._here.save(digest, result)
+        left_ms = math.floor((result.ends_at - self._now()) * 1000)
         if left_ms <= 0:
             return
         no, yes = _keys(digest)
-        key = no if verdict.claims is None else yes
-        content = json.dumps([verdict.ends_at, verdict.claims, verdict.reason]).encode()
+        key = no if result.claims is None else yes
+        content = json.dumps([result.ends_at, result.claims, result.reason]).encode()
         box = self._boxes.seal(content, belongs_to=key.encode())
         try:
             self._connection.ask(lambda redis: redis.set(key, box, px=left_ms))

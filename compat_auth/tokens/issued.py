@@ -52,7 +52,7 @@ class Logout(Protocol):
         """
         ...
 
-    def log_out_given(self, given: IssuedToken) -> None:
+    def revoke_issued(self, issued: IssuedToken) -> None:
         """Revoke, at the upstream, a token that was issued here and not kept, where its `jti` is enough to do so.
 
         Raises:
@@ -86,7 +86,7 @@ class IssuedTokens:
     Attributes:
         strategy: Makes the tokens.
         lookup: Completes identities for the strategy.
-        denials: The denylist.
+        denylist: The denylist.
         read: Reads the upstream's tokens.
         sub_is_username: Whether the upstream's `sub` is the user name.
         login: The upstream's own list of revoked tokens; None where it has none.
@@ -95,37 +95,37 @@ class IssuedTokens:
 
     strategy: Strategy
     lookup: UserLookup
-    denials: Denylist
+    denylist: Denylist
     read: ReadToken
     sub_is_username: bool
     login: Logout | None
     now: Callable[[], int] = unix_now
 
-    def give(self, identity: Identity, credential: Credential, kind: Kind) -> Token:
+    def issue(self, identity: Identity, credential: Credential, kind: Kind) -> Token:
         """Return a new token that can be revoked; for errors see also `Strategy.issue`."""
         complete = self.lookup.complete(identity)
         token = self.strategy.issue(complete, credential, kind)
-        if self._is_denied(token.value):
+        if self._is_revoked(token.value):
             time.sleep(_NEXT_SECOND_S)
             token = self.strategy.issue(complete, credential, kind)
         self._add(complete, token.value, token.expires_at)
         return token
 
-    def write_down(self, identity: Identity, token: str) -> None:
-        """Record a token that a caller gets although `give` did not make it; an existing record stays as it is.
+    def record(self, identity: Identity, token: str) -> None:
+        """Record a token that a caller gets although `issue` did not make it; an existing record stays as it is.
 
         Args:
             identity: Its user, with the credential that it was made from.
             token: The JWT.
         """
         claims = claimed_in(read_payload(token) or {})
-        if not self.denials.rows.is_there or self.denials.rows.find(_name_of(claims, token)) is None:
+        if not self.denylist.rows.is_there or self.denylist.rows.find(_name_of(claims, token)) is None:
             expires_at = self.now() + MAX_LIFETIME_S if claims.expires is None else claims.expires
             self._add(self.lookup.complete(identity), token, expires_at)
 
     def _add(self, complete: Identity, token: str, expires_at: int) -> None:
         claims = claimed_in(read_payload(token) or {})
-        self.denials.rows.add(
+        self.denylist.rows.add(
             IssuedToken(
                 _name_of(claims, token),
                 digest_of(token),
@@ -143,30 +143,30 @@ class IssuedTokens:
             claims = self.read(token)
         except InvalidToken:
             return None
-        given = self._find_given(token)
-        if claims is None and given is not None and given.expires > self.now():
+        issued = self._find_issued(token)
+        if claims is None and issued is not None and issued.expires > self.now():
             claims = read_payload(token)
-        if claims is None or self._is_denied(token):
+        if claims is None or self._is_revoked(token):
             return None
         username = claimed_in(claims).sub if self.sub_is_username else ""
-        return KnownToken(claims, given.username if given is not None else username)
+        return KnownToken(claims, issued.username if issued is not None else username)
 
-    def deny(self, token: str) -> bool:
+    def revoke(self, token: str) -> bool:
         """Revoke a JWT that is known here, and return whether it was valid."""
         known = self.find(token)
         claims = claimed_in(known.claims) if known is not None else read_claimed(token)
         # A token of ours that seems expired is revoked too, because the clock may be wrong.
-        if claims is None or (known is None and self._find_given(token) is None):
+        if claims is None or (known is None and self._find_issued(token) is None):
             return False
-        self.denials.deny(_denial_of(claims, token))
+        self.denylist.revoke(_entry_of(claims, token))
         return known is not None
 
-    def tell(self, token: str) -> None:
+    def revoke_upstream(self, token: str) -> None:
         """Revoke a JWT in Airflow, even one that is not known here: Airflow knows its own."""
         if self.login is not None:
             self.login.log_out(token)
 
-    def refuse(self, token: str, *, until: int | None) -> None:
+    def revoke_text(self, token: str, *, until: int | None) -> None:
         """Revoke a credential that is not a JWT of the upstream: its text is refused from now on.
 
         Args:
@@ -174,29 +174,29 @@ class IssuedTokens:
             until: Its expiry in seconds since the epoch; None where it is not known.
         """
         end = until if until is not None else self.now() + MAX_LIFETIME_S
-        self.denials.deny(DenylistEntry("digest", signed_digest(token), end + CLOCK_SKEW_S))
+        self.denylist.revoke(DenylistEntry("digest", signed_digest(token), end + CLOCK_SKEW_S))
 
-    def end(self, *, tokens: Iterable[str], credential_id: str) -> None:
+    def revoke_session(self, *, tokens: Iterable[str], credential_id: str) -> None:
         """Revoke what a session leaves behind: the JWTs in the browser, and those that were made from the session."""
         for token in tokens:
-            self.deny(token)
+            self.revoke(token)
             if self.login is not None:
-                _tell(self.login.log_out, token)
-        if credential_id and self.denials.rows.is_there:
-            made = self.denials.rows.deny_made_from(credential_id, self.now())
+                _try_to_revoke(self.login.log_out, token)
+        if credential_id and self.denylist.rows.is_there:
+            made = self.denylist.rows.revoke_made_from(credential_id, self.now())
             # Most sessions make none, and each announcement makes every process read the store.
             if made:
-                self._finish(made)
+                self._announce(made)
 
     def revoke_all(self, identity: Identity) -> None:
         """Revoke every JWT of a user: those that were issued here, and all others by the user's `sub`."""
         now = self.now()
-        given = self.denials.rows.deny_given_to(identity.username, now)
-        subjects = {token.subject for token in given} | self._subjects_of(identity)
-        self.denials.rows.deny(
+        issued = self.denylist.rows.revoke_issued_to(identity.username, now)
+        subjects = {token.subject for token in issued} | self._subjects_of(identity)
+        self.denylist.rows.revoke(
             DenylistEntry("sub", subject, now + MAX_LIFETIME_S, now) for subject in subjects if subject
         )
-        self._finish(given)
+        self._announce(issued)
 
     def is_of(self, known: KnownToken, identity: Identity) -> bool:
         """Return whether a token belongs to this user."""
@@ -215,30 +215,30 @@ class IssuedTokens:
             found = identity.upstream_id
         return {found} if found else set()
 
-    def _finish(self, given: Iterable[IssuedToken]) -> None:
+    def _announce(self, issued: Iterable[IssuedToken]) -> None:
         """Announce tokens that the store has just revoked, also to Airflow."""
-        self.denials.announce()
+        self.denylist.announce()
         if self.login is not None:
             # After one failure the others are not tried: each would wait for the same upstream.
-            all(_tell(self.login.log_out_given, token) for token in given)
+            all(_try_to_revoke(self.login.revoke_issued, token) for token in issued)
 
-    def _find_given(self, token: str) -> IssuedToken | None:
+    def _find_issued(self, token: str) -> IssuedToken | None:
         claims = read_claimed(token)
-        if claims is None or not self.denials.rows.is_there:
+        if claims is None or not self.denylist.rows.is_there:
             return None
-        given = self.denials.rows.find(_name_of(claims, token))
+        issued = self.denylist.rows.find(_name_of(claims, token))
         # Anybody can write a jti into a token, but only its holder knows the whole token.
-        if given is None or not hmac.compare_digest(given.digest, digest_of(token)):
+        if issued is None or not hmac.compare_digest(issued.digest, digest_of(token)):
             return None
-        return given
+        return issued
 
-    def _is_denied(self, token: str) -> bool:
-        if self.denials.is_stale:
-            self.denials.read()
-        return self.denials.refuses(token)
+    def _is_revoked(self, token: str) -> bool:
+        if self.denylist.is_stale:
+            self.denylist.read()
+        return self.denylist.is_revoked(token)
 
 
-def _tell(log_out: Callable[[T], None], token: T) -> bool:
+def _try_to_revoke(log_out: Callable[[T], None], token: T) -> bool:
     """Return whether the upstream has revoked the token, or need not."""
     try:
         log_out(token)
@@ -253,7 +253,7 @@ def _name_of(claims: ClaimedToken, token: str) -> str:
     return claims.jti if 0 < len(claims.jti) <= JTI_LENGTH else digest_of(token).hex()
 
 
-def _denial_of(claims: ClaimedToken, token: str) -> DenylistEntry:
+def _entry_of(claims: ClaimedToken, token: str) -> DenylistEntry:
     # The upstream's clock may be slow.
     expires = (unix_now() + MAX_LIFETIME_S if claims.expires is None else claims.expires) + CLOCK_SKEW_S
     name = _name_of(claims, token)
@@ -280,8 +280,8 @@ class UpstreamLogout:
         """Revoke a token; see `Logout`."""
         self.login.log_out(token)
 
-    def log_out_given(self, given: IssuedToken) -> None:
+    def revoke_issued(self, issued: IssuedToken) -> None:
         """Revoke a token that was issued here and not kept; see `Logout`."""
-        copy = self.strategy.copy(given.subject, given.jti, given.expires)
+        copy = self.strategy.copy(issued.subject, issued.jti, issued.expires)
         if copy is not None:
             self.login.log_out(copy)

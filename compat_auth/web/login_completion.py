@@ -99,7 +99,7 @@ class LoginCompletion:
                 is a role account's.
         """
         identity = accepted.identity
-        if not self._chain.may_vouch_for(identity):
+        if not self._chain.may_verify(identity):
             raise NotPermitted(f"{identity.username!r} is a role account")
         # First: whom the upstream does not know gets no session either.
         token = self._upstream_cookie.obtain(identity, credential, accepted.token)

@@ -105,7 +105,7 @@ _MAX_COOKIES = 4
 class Leftovers(Protocol):
     """Takes tokens back; see `compat_auth.tokens.issued`."""
 
-    def end(self, *, tokens: Iterable[str], credential_id: str) -> None:
+    def revoke_session(self, *, tokens: Iterable[str], credential_id: str) -> None:
         """Take back these tokens, and those that were made from a credential."""
         ...
 
@@ -134,7 +134,7 @@ def end_leftovers(cookie_name: str, session: Session | None, *, everywhere: bool
     if leftovers is None:
         return
     tokens = flask.request.cookies.getlist(cookie_name)[:_MAX_COOKIES] if cookie_name else []
-    leftovers.end(tokens=tokens, credential_id="" if session is None else credential_id_of(session))
+    leftovers.revoke_session(tokens=tokens, credential_id="" if session is None else credential_id_of(session))
     if everywhere and session is not None:
         leftovers.revoke_all(
             Identity(session.username, session.backend, subject=session.subject, directory=session.directory)
@@ -149,4 +149,4 @@ def revoke_made_from(credential_id: str) -> None:
     """
     leftovers: Leftovers | None = flask.current_app.extensions.get(_EXTENSION)
     if leftovers is not None:
-        leftovers.end(tokens=(), credential_id=credential_id)
+        leftovers.revoke_session(tokens=(), credential_id=credential_id)

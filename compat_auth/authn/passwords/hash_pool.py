@@ -89,7 +89,7 @@ class HashPool:
         refused.set_exception(Overloaded("too many password checks from this client are waiting; try again"))
 
     def _work(self) -> None:
-        _give_way()
+        _lower_priority()
         while True:
             with self._changed:
                 self._idle += 1
@@ -133,7 +133,7 @@ class HashPool:
         self._threads = self._idle = self._running = self._waiting = 0
 
 
-def _give_way() -> None:
+def _lower_priority() -> None:
     # Only Linux has priorities for single threads; elsewhere this would slow down the whole process.
     if sys.platform == "linux":
         niceness = min(_LEAST_NICE, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)

@@ -14,9 +14,9 @@ from sqlalchemy.exc import IntegrityError
 
 from compat_auth.errors import BackendUnavailable
 from compat_auth.store.database import Database
-from compat_auth.store.schema import JTI_LENGTH, NAME_LENGTH, denial_version, denials, issued_tokens
+from compat_auth.store.schema import JTI_LENGTH, NAME_LENGTH, denylist, denylist_version, issued_tokens
 
-DenialKind = Literal["jti", "sub", "digest"]
+EntryKind = Literal["jti", "sub", "digest"]
 _ONLY = 1
 # Versions grow by random steps, so that two histories of one store (before and after a restore, or a standby that
 # lagged) do not reach the same number. 2**63 is reached after a thousand million steps.
@@ -60,7 +60,7 @@ class DenylistEntry:
         not_before: For "sub": revokes tokens issued up to this time, in seconds since the epoch.
     """
 
-    kind: DenialKind
+    kind: EntryKind
     key: str
     expires: int
     not_before: int = 0
@@ -82,9 +82,9 @@ class Reading:
     is_whole: bool
 
 
-def all_up_to(moment: int, expires: int) -> DenylistEntry:
+def all_up_to(time: int, expires: int) -> DenylistEntry:
     """Return the entry that revokes every JWT issued up to a time, in seconds since the epoch."""
-    return DenylistEntry("digest", ALL_UP_TO, expires, moment)
+    return DenylistEntry("digest", ALL_UP_TO, expires, time)
 
 
 class DenylistRows:
@@ -131,20 +131,20 @@ class DenylistRows:
             found = _issued(connection, issued_tokens.c.jti == jti)
         return found[0] if found else None
 
-    def deny(self, what: Iterable[DenylistEntry]) -> None:
+    def revoke(self, what: Iterable[DenylistEntry]) -> None:
         """Add entries; an entry that expires later stays as it is."""
         with self._database.write() as connection:
-            _deny(connection, list(what))
+            _add_entries(connection, list(what))
 
-    def deny_made_from(self, credential_id: str, now: int) -> list[IssuedToken]:
+    def revoke_made_from(self, credential_id: str, now: int) -> list[IssuedToken]:
         """Revoke the tokens that were made from a credential, and return those that have not expired."""
         with self._database.write() as connection:
-            return deny_made_from(connection, (credential_id,), now)
+            return revoke_made_from(connection, (credential_id,), now)
 
-    def deny_given_to(self, username: str, now: int) -> list[IssuedToken]:
+    def revoke_issued_to(self, username: str, now: int) -> list[IssuedToken]:
         """Revoke the tokens that were issued to a user, and return those that have not expired."""
         with self._database.write() as connection:
-            return _deny_issued(connection, issued_tokens.c.username == username, now)
+            return _revoke_issued(connection, issued_tokens.c.username == username, now)
 
     def read(self, after: int) -> Reading:
         """Return the entries added after a version; -1 for all.
@@ -157,7 +157,7 @@ class DenylistRows:
                 return Reading(version, [], is_whole=False)
             # Only a store that has created the known version can say what came after it.
             continues = version > after >= 0 and connection.scalar(_one_of(after)) is not None
-            query = select(denials).where(denials.c.version > after) if continues else select(denials)
+            query = select(denylist).where(denylist.c.version > after) if continues else select(denylist)
             rows = connection.execute(query).all()
         found = [DenylistEntry(row.kind, row.key, row.expires, row.not_before) for row in rows]
         return Reading(version, found, is_whole=not continues)
@@ -170,26 +170,26 @@ class DenylistRows:
         """
         with self._database.write() as connection:
             # Writes the same number again: that needs the disk, and announces no change.
-            mine = denial_version.c.id == _ONLY
-            connection.execute(update(denial_version).where(mine).values(version=denial_version.c.version))
+            mine = denylist_version.c.id == _ONLY
+            connection.execute(update(denylist_version).where(mine).values(version=denylist_version.c.version))
             _version(connection)
 
     def forget_older(self, now: int) -> int:
         """Delete entries that expired before a time, and return how many there were."""
         with self._database.write() as connection:
             connection.execute(delete(issued_tokens).where(issued_tokens.c.expires < now))
-            return connection.execute(delete(denials).where(denials.c.expires < now)).rowcount
+            return connection.execute(delete(denylist).where(denylist.c.expires < now)).rowcount
 
 
-def deny_made_from(connection: Connection, credential_ids: Sequence[str], now: int) -> list[IssuedToken]:
+def revoke_made_from(connection: Connection, credential_ids: Sequence[str], now: int) -> list[IssuedToken]:
     """Revoke tokens made from credentials, in the caller's transaction; return those that have not expired."""
-    return _deny_issued(connection, issued_tokens.c.credential_id.in_(credential_ids), now)
+    return _revoke_issued(connection, issued_tokens.c.credential_id.in_(credential_ids), now)
 
 
-def _deny_issued(connection: Connection, which: ColumnElement[bool], now: int) -> list[IssuedToken]:
+def _revoke_issued(connection: Connection, which: ColumnElement[bool], now: int) -> list[IssuedToken]:
     # Expired ones are revoked too, because the clock may be wrong.
     found = _issued(connection, which)
-    _deny(connection, [DenylistEntry("jti", token.jti, token.expires) for token in found])
+    _add_entries(connection, [DenylistEntry("jti", token.jti, token.expires) for token in found])
     return [token for token in found if token.expires > now]
 
 
@@ -199,7 +199,7 @@ def _issued(connection: Connection, which: ColumnElement[bool]) -> list[IssuedTo
 
 
 def _version(connection: Connection) -> int:
-    version = connection.scalar(select(denial_version.c.version).where(denial_version.c.id == _ONLY))
+    version = connection.scalar(select(denylist_version.c.version).where(denylist_version.c.id == _ONLY))
     if version is None:
         raise BackendUnavailable(
             "database_url: the table compat_auth_denial_version is empty, so revocations cannot be read; "
@@ -209,26 +209,26 @@ def _version(connection: Connection) -> int:
 
 
 def _one_of(version: int) -> Select[tuple[str]]:
-    return select(denials.c.key).where(denials.c.version == version).limit(1)
+    return select(denylist.c.key).where(denylist.c.version == version).limit(1)
 
 
-def _deny(connection: Connection, what: Sequence[DenylistEntry]) -> None:
+def _add_entries(connection: Connection, what: Sequence[DenylistEntry]) -> None:
     if not what:
         return
     # The row stays locked until the commit: a reader that sees this version sees all entries below it.
-    mine = denial_version.c.id == _ONLY
+    mine = denylist_version.c.id == _ONLY
     step = 1 + secrets.randbelow(_MAX_STEP)
-    connection.execute(update(denial_version).where(mine).values(version=denial_version.c.version + step))
+    connection.execute(update(denylist_version).where(mine).values(version=denylist_version.c.version + step))
     version = _version(connection)
-    for denial in what:
-        same = (denials.c.kind == denial.kind) & (denials.c.key == denial.key)
-        known = connection.execute(select(denials).where(same)).one_or_none()
+    for entry in what:
+        same = (denylist.c.kind == entry.kind) & (denylist.c.key == entry.key)
+        known = connection.execute(select(denylist).where(same)).one_or_none()
         values = {
-            "expires": max(denial.expires, known.expires if known else 0),
-            "not_before": max(denial.not_before, known.not_before if known else 0),
+            "expires": max(entry.expires, known.expires if known else 0),
+            "not_before": max(entry.not_before, known.not_before if known else 0),
             "version": version,
         }
         if known is None:
-            connection.execute(insert(denials).values(kind=denial.kind, key=denial.key, **values))
+            connection.execute(insert(denylist).values(kind=entry.kind, key=entry.key, **values))
         else:
-            connection.execute(update(denials).where(same).values(values))
+            connection.execute(update(denylist).where(same).values(values))

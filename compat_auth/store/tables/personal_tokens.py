@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from compat_auth.errors import InvalidValue, NameTaken, NoSuchToken
 from compat_auth.store.database import Database
 from compat_auth.store.schema import personal_tokens, role_accounts
-from compat_auth.store.tables.denylist import deny_made_from
+from compat_auth.store.tables.denylist import revoke_made_from
 
 CREDENTIAL_KIND = "personal_token:"
 """Prefix of `Identity.credential_id` for a personal token; its public id follows."""
@@ -111,7 +111,7 @@ class PersonalTokenRows:
         """
         mine = (_TABLE.c.username == token.username, _TABLE.c.revoked.is_(None))
         with self.database.write() as connection:
-            _take_turns(connection, token.username)
+            _lock_user(connection, token.username)
             role = connection.scalar(select(role_accounts.c.username).where(role_accounts.c.username == token.username))
             if (role is not None) != token.is_role:
                 raise InvalidValue(f"{token.username!r} has just become a role account, or ceased to be one; try again")
@@ -138,7 +138,7 @@ class PersonalTokenRows:
             if not changed.rowcount:
                 raise NoSuchToken(f"{before.id}: no such token any more; list the tokens again")
             if not after.old_digest:
-                deny_made_from(connection, (CREDENTIAL_KIND + before.id,), after.refreshed or 0)
+                revoke_made_from(connection, (CREDENTIAL_KIND + before.id,), after.refreshed or 0)
 
     def rekey(self, before: PersonalToken, *, digest: bytes, pepper_id: str) -> None:
         """Store the digest of the same token with another pepper."""
@@ -150,7 +150,7 @@ class PersonalTokenRows:
         """Revoke a token, and return whether it was active."""
         mine = (_TABLE.c.id == token_id, _TABLE.c.revoked.is_(None))
         with self.database.write() as connection:
-            deny_made_from(connection, (CREDENTIAL_KIND + token_id,), now)
+            revoke_made_from(connection, (CREDENTIAL_KIND + token_id,), now)
             return bool(connection.execute(update(_TABLE).where(*mine).values(revoked=now, reason=reason)).rowcount)
 
     def revoke_all(self, username: str, *, now: int, reason: str) -> int:
@@ -158,9 +158,9 @@ class PersonalTokenRows:
         mine = (_TABLE.c.username == username, _TABLE.c.revoked.is_(None))
         with self.database.write() as connection:
             # A token that is being created is either seen here, or its creation sees the owner's new state.
-            _take_turns(connection, username)
+            _lock_user(connection, username)
             ids = connection.scalars(select(_TABLE.c.id).where(*mine)).all()
-            deny_made_from(connection, [CREDENTIAL_KIND + token_id for token_id in ids], now)
+            revoke_made_from(connection, [CREDENTIAL_KIND + token_id for token_id in ids], now)
             return connection.execute(update(_TABLE).where(*mine).values(revoked=now, reason=reason)).rowcount
 
     def mark_owner(self, token: PersonalToken, missing: int | None) -> None:
@@ -202,7 +202,7 @@ def _select() -> Any:
     return select(_TABLE, is_role).select_from(joined)
 
 
-def _take_turns(connection: Connection, username: str) -> None:
+def _lock_user(connection: Connection, username: str) -> None:
     # Two concurrent writers could both find room for one more. SQLite has only one writer at a time.
     if connection.dialect.name == "postgresql":
         lock = text("SELECT pg_advisory_xact_lock(hashtext('compat_auth tokens'), hashtext(:username))")

@@ -106,10 +106,10 @@ class SessionRows:
             connection.execute(update(sessions).where(*live).values(ended=now))
             _revoke_begun_before(connection, username, now)
 
-    def revoke_begun_before(self, username: str, moment: int) -> None:
+    def revoke_begun_before(self, username: str, time: int) -> None:
         """Revoke a user's sessions that began before a time."""
         with self._database.write() as connection:
-            _revoke_begun_before(connection, username, moment)
+            _revoke_begun_before(connection, username, time)
 
     def revoke_everyone(self, now: int) -> None:
         """Revoke every session."""
@@ -122,13 +122,13 @@ class SessionRows:
             return connection.execute(delete(sessions).where(sessions.c.last_seen < last_seen)).rowcount
 
 
-def _revoke_begun_before(connection: Connection, username: str, moment: int) -> None:
+def _revoke_begun_before(connection: Connection, username: str, time: int) -> None:
     try:
         with connection.begin_nested():
-            connection.execute(insert(revocations).values(username=username, not_before=moment))
+            connection.execute(insert(revocations).values(username=username, not_before=time))
     except IntegrityError:
         mine = revocations.c.username == username
-        connection.execute(update(revocations).where(mine, revocations.c.not_before < moment).values(not_before=moment))
+        connection.execute(update(revocations).where(mine, revocations.c.not_before < time).values(not_before=time))
 
 
 def _live() -> Select[Any]:

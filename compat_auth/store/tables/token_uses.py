@@ -22,12 +22,12 @@ class LastUse:
     """The last use of a token: when, from where and by what; texts already truncated to their columns."""
 
     token_id: str
-    moment: int
+    used: int
     address: str
     agent: str
 
 
-class TokenUseRows:
+class TokenUsageRows:
     """Usage in the database. Any thread may use it; every method may raise BackendUnavailable."""
 
     def __init__(self, database: Database) -> None:
@@ -38,8 +38,8 @@ class TokenUseRows:
         with self._database.write() as connection:
             for use in last_uses:
                 seen = _TOKENS.c.last_used
-                is_due = or_(seen.is_(None), seen <= use.moment - LAST_USED_PAUSE_S)
-                values = {"last_used": use.moment, "last_address": use.address, "last_agent": use.agent}
+                is_due = or_(seen.is_(None), seen <= use.used - LAST_USED_PAUSE_S)
+                values = {"last_used": use.used, "last_address": use.address, "last_agent": use.agent}
                 connection.execute(update(_TOKENS).where(_TOKENS.c.id == use.token_id, is_due).values(**values))
             # Always in the same order, so that two writers cannot deadlock.
             for (token_id, day), uses in sorted(counts.items()):

@@ -111,7 +111,7 @@ def kid_of_plausible(
     algorithm = parts.header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in algorithms:
         raise InvalidToken("header: alg is none of those that the issuer may use")
-    check_times(parts.payload, now, leeway_s=leeway_s, max_lifetime_s=max_lifetime_s, moment=numeric_date)
+    check_times(parts.payload, now, leeway_s=leeway_s, max_lifetime_s=max_lifetime_s, read_time=numeric_date)
     check_parties(parts.payload, audience, issuer)
     return "" if parts.header.get("kid") is None else _kid(parts.header)
 

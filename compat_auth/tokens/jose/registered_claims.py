@@ -11,13 +11,13 @@ from compat_auth.errors import InvalidToken
 
 CLOCK_SKEW_S = 30
 MAX_LIFETIME_S = 86_400
-Moment = Callable[[Mapping[str, Any], str], float | None]
+ReadTime = Callable[[Mapping[str, Any], str], float | None]
 """Reads a claim that is a time in seconds since the epoch; returns None where it is missing."""
-_MOMENTS = ("exp", "iat", "nbf")
+_TIMES = ("exp", "iat", "nbf")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def whole_moment(claims: Mapping[str, Any], name: str) -> int | None:
+def whole_time(claims: Mapping[str, Any], name: str) -> int | None:
     """Return a time in whole seconds, as our own tokens have it; None where the claim is missing.
 
     Raises:
@@ -51,12 +51,12 @@ def numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
 def in_whole_seconds(claims: Mapping[str, Any]) -> dict[str, Any]:
     """Return verified claims with each time as an int, rounded down, so that no token lives longer by it."""
     return {
-        name: int(value) if name in _MOMENTS and isinstance(value, float) else value for name, value in claims.items()
+        name: int(value) if name in _TIMES and isinstance(value, float) else value for name, value in claims.items()
     }
 
 
 def check_times(
-    claims: Mapping[str, Any], now: float, *, leeway_s: int, max_lifetime_s: int, moment: Moment = whole_moment
+    claims: Mapping[str, Any], now: float, *, leeway_s: int, max_lifetime_s: int, read_time: ReadTime = whole_time
 ) -> None:
     """Raise unless the token is valid now and its lifetime is within the limit.
 
@@ -65,16 +65,16 @@ def check_times(
         now: Seconds since the epoch.
         leeway_s: Allowed clock difference, in seconds.
         max_lifetime_s: Longest `exp` - `iat`, or `exp` - now without `iat`, in seconds.
-        moment: How to read `exp`, `iat` and `nbf`.
+        read_time: How to read `exp`, `iat` and `nbf`.
 
     Raises:
         InvalidToken: The token is not valid.
     """
-    exp = moment(claims, "exp")
+    exp = read_time(claims, "exp")
     if exp is None:
         raise InvalidToken("exp: missing")
-    iat = moment(claims, "iat")
-    nbf = moment(claims, "nbf")
+    iat = read_time(claims, "iat")
+    nbf = read_time(claims, "nbf")
     if exp + leeway_s <= now:
         raise InvalidToken("exp: expired")
     if iat is not None and iat > now + leeway_s:

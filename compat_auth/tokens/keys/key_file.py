@@ -54,13 +54,13 @@ class StoredKey:
         """The one algorithm that it signs with."""
         return algorithm_of(self.private)
 
-    def is_published(self, moment: float) -> bool:
+    def is_published(self, now: float) -> bool:
         """Return whether verifiers may still accept the key."""
-        return self.retires is None or moment < self.retires
+        return self.retires is None or now < self.retires
 
-    def may_sign(self, moment: float) -> bool:
+    def may_sign(self, now: float) -> bool:
         """Return whether the key may sign."""
-        return self.signs_from <= moment and self.is_published(moment)
+        return self.signs_from <= now and self.is_published(now)
 
 
 @dataclass(frozen=True, slots=True)

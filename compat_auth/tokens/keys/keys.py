@@ -88,11 +88,11 @@ class KeyRing:
 
     def verifying_keys(self) -> Mapping[str, VerifyingKey]:
         """Return every published key by its kid, to verify our own signatures."""
-        moment = self._now()
+        now = self._now()
         return {
             key.kid: VerifyingKey(key.kid, key.algorithm, key.private.public_key())
             for key in self._keys()
-            if key.is_published(moment)
+            if key.is_published(now)
         }
 
     def _keys(self) -> tuple[StoredKey, ...]:
@@ -118,26 +118,26 @@ class KeyRing:
         return fresh
 
 
-def current_key(keys: tuple[StoredKey, ...], moment: float) -> StoredKey | None:
+def current_key(keys: tuple[StoredKey, ...], now: float) -> StoredKey | None:
     """Return the latest key that may sign at a time, or None."""
-    return max((key for key in keys if key.may_sign(moment)), key=lambda key: (key.signs_from, key.kid), default=None)
+    return max((key for key in keys if key.may_sign(now)), key=lambda key: (key.signs_from, key.kid), default=None)
 
 
-def key_state(key: StoredKey, keys: tuple[StoredKey, ...], moment: float) -> str:
+def key_state(key: StoredKey, keys: tuple[StoredKey, ...], now: float) -> str:
     """Return `next`, `current`, `old`, or `retired`."""
-    if not key.is_published(moment):
+    if not key.is_published(now):
         return "retired"
-    if key.signs_from > moment:
+    if key.signs_from > now:
         return "next"
-    return "current" if key is current_key(keys, moment) else "old"
+    return "current" if key is current_key(keys, now) else "old"
 
 
-def public_jwks(keys: tuple[StoredKey, ...], moment: float) -> list[dict[str, str]]:
+def public_jwks(keys: tuple[StoredKey, ...], now: float) -> list[dict[str, str]]:
     """Return the public JWK of every key that is published at a time, newest first."""
     return [
         {**public_members(key.private.public_key()), "kid": key.kid, "alg": key.algorithm, "use": "sig"}
         for key in sorted(keys, key=lambda key: key.signs_from, reverse=True)
-        if key.is_published(moment)
+        if key.is_published(now)
     ]
 
 

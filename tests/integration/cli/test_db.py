@@ -220,11 +220,11 @@ def site(tmp_path: Path) -> Iterator[Site]:
     for token_id in ("000000000001", "000000000002"):
         token = PersonalToken(token_id, "alice", "", "", token_id, ("all",), 1, "alice", END, b"d" * 32, "p")
         site.tokens.add(token, limit=9)
-    site.denials.deny([DenylistEntry("jti", "before", END)])
+    site.denials.revoke([DenylistEntry("jti", "before", END)])
     with closing(sqlite3.connect(site.path)) as reads, closing(sqlite3.connect(tmp_path / "copy.db")) as writes:
         reads.backup(writes)
         writes.execute("PRAGMA journal_mode = DELETE")
-    site.denials.deny([DenylistEntry("jti", "since", END), DenylistEntry("sub", "7", END, 5)])
+    site.denials.revoke([DenylistEntry("jti", "since", END), DenylistEntry("sub", "7", END, 5)])
     site.sessions.end("alice", 9)
     site.tokens.revoke("000000000001", now=9, reason="lost")
     yield site

@@ -350,7 +350,7 @@ def test_a_logout_that_another_process_announces_is_seen_at_once(
         "session": RevocationEvent(credential_id=credential_id_of(started)),
         "user": RevocationEvent("alice"),
     }
-    sessions._revocations._tell(revocations.get(announced))
+    sessions._revocations._notify(revocations.get(announced))
 
     with pytest.raises(InvalidSession, match="logged out"):
         sessions.find(value, secure=True)
