@@ -37,9 +37,9 @@ class PathRule:
 # The first line that covers a path applies.
 TABLE = (
     PathRule("/api/v2/version", "public", "Airflow shows it to everybody"),
-    PathRule("/api/v2/monitor/health", "public", "load balancers and orchestrators request it"),
+    PathRule("/api/v2/monitor/health", "public", "load balancers and orchestrators ask for it"),
     PathRule("/api/v2/auth/login", "passed", "a redirect to the login page of Airflow"),
-    PathRule("/api/v2/auth/logout", "passed", "ends the login in the cookie, and redirects"),
+    PathRule("/api/v2/auth/logout", "passed", "ends the login that the cookie carries, and redirects"),
     PathRule("/api/v2/auth/refresh", "passed", "Airflow before 3.2: a redirect to the auth manager"),
     PathRule("/api/", "guarded", "the public API"),
     PathRule(FAB_API, "guarded", "the API of FAB for users and roles"),
@@ -48,7 +48,7 @@ TABLE = (
     PathRule("/auth/", "passed", "pages of the auth manager, among them its login"),
     PathRule("/ui/", "passed", "the pages of Airflow, with the cookie of Airflow"),
     PathRule("/execution/", "passed", "tasks, with tokens of their own; never an identity of ours"),
-    PathRule("/", "passed", "everything else: pages and static files"),
+    PathRule("/", "passed", "all else: pages and static files"),
 )
 
 
