@@ -120,6 +120,5 @@ class OidcSettings(Section):
     failures_per_minute: int = Field(
         default=100,
         ge=1,
-        description="Tokens from one address that an issuer may refuse in a minute, before it is asked about no"
-        " others.",
+        description="Tokens from one address that an issuer may refuse in a minute; then it gets no more of them.",
     )
