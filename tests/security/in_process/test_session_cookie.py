@@ -296,7 +296,7 @@ def test_the_id_is_new_at_each_login(sessions: LiveSessions) -> None:
 
 
 def test_a_session_that_nobody_started_is_refused(sessions: LiveSessions, cookie: SessionCookie) -> None:
-    with pytest.raises(InvalidSession, match="not known"):
+    with pytest.raises(InvalidSession, match="unknown"):
         sessions.find(seal(cookie), secure=True)
 
 
