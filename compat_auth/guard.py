@@ -258,14 +258,14 @@ def guard_view(
         try:
             outcome = authenticate(_credential_of_request())
         except CompatAuthError as error:
-            return refuse(style().render_error(error, challenges(), occasion=_occasion()))
+            return refuse(style().render_error(error, challenges(), context=_occasion()))
         match outcome:
             case Accept(identity, headers, used=used):
                 try:
                     _require_own_origin()
                     require_permission(_unlimited(identity, for_every_scope), requirements)
                 except NotPermitted as error:
-                    return send_rendered(style().render_error(error, occasion=_occasion()))
+                    return send_rendered(style().render_error(error, context=_occasion()))
                 if used is not None:
                     used()
                 sign_in(identity)
@@ -274,10 +274,10 @@ def guard_view(
                     response.headers.add(name, value)
                 return response
             case Challenge(header):
-                return send_rendered(style().render(401, (header,), occasion=_occasion()))
+                return send_rendered(style().render(401, (header,), context=_occasion()))
             case Reject(_, status, learnt):
-                return refuse(style().render(status, learnt or challenges(), occasion=_occasion()))
+                return refuse(style().render(status, learnt or challenges(), context=_occasion()))
             case Skip(learnt):
-                return refuse(style().render(401, learnt or challenges(), occasion=_occasion()))
+                return refuse(style().render(401, learnt or challenges(), context=_occasion()))
 
     return guarded

@@ -63,19 +63,19 @@ class PersonalTokenVerifier:
             TooManyRequests: Too many wrong tokens have come from this address.
         """
         tokens, request = _required(personal_tokens_of(flask.current_app)), flask.request
-        token, owner = tokens.recognition.vouch(text, client=request.remote_addr or "")
+        token, owner = tokens.verification.verify(text, client=request.remote_addr or "")
         if username not in (ANY_USER, owner.username):
             raise NotAuthenticated(f"{token.id}: belongs to another user than the one who is named")
         tokens.notices.ensure()
         # Introspection is no use: the owner could not tell the program that asks from a thief.
         if ONLY_ASKED_ABOUT not in request.environ:
             agent = request.headers.get("User-Agent", "")
-            tokens.uses.see(token.id, token.last_used, address=request.remote_addr or "", agent=agent)
+            tokens.usage.see(token.id, token.last_used, address=request.remote_addr or "", agent=agent)
         return Accept(
             dataclasses.replace(owner, backend=backend),
             expiry_headers(token, tokens.now()),
             reusable_s=UNHEARD_S,
-            used=functools.partial(tokens.uses.count, token.id),
+            used=functools.partial(tokens.usage.count, token.id),
         )
 
     def revoke(self, text: str) -> bool:
@@ -88,7 +88,7 @@ class PersonalTokenVerifier:
         if tokens is None or not looks_like_personal_token(text):
             return False
         try:
-            tokens.revoke(tokens.recognition.find(text), reason="revoked by its bearer")
+            tokens.revoke(tokens.verification.find(text), reason="revoked by its bearer")
         except (NotAuthenticated, NoSuchToken):
             return False
         return True
@@ -103,7 +103,7 @@ class PersonalTokenVerifier:
         tokens = PersonalTokens.from_settings(self._settings, RevocationEvents())
         tokens.owners.require_some()
         try:
-            return tokens.recognition.probe()
+            return tokens.verification.probe()
         finally:
             tokens.rows.database.close()
 

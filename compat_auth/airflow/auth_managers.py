@@ -114,7 +114,7 @@ class AuthManager(ABC):
         if revoke is not None:
             revoke(token)
 
-    def log_out_given(self, given: IssuedToken) -> None:
+    def revoke_issued(self, given: IssuedToken) -> None:
         """Revoke a token by its `jti`, without its text; see `log_out`.
 
         Raises:

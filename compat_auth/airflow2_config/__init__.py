@@ -1,4 +1,4 @@
-"""What the configuration of an Airflow 1.10 to 2.11 says. Light: every process of Airflow 3 reads it.
+"""The configuration of Airflow 1.10 to 2.11. Small, because every process of Airflow 3 imports it.
 
 Imports: the standard library only.
 """

@@ -1,7 +1,7 @@
-"""What the configuration of an Airflow 1.10 to 2.11 says about logins to its API. Light: every process of Airflow reads it.
+"""Settings for logins to the API, in the configuration of Airflow 1.10 to 2.11. Every process of Airflow imports it.
 
-Precedence is Airflow's own: an environment variable before the file, and in each of the two the current name before the
-deprecated one (`airflow.configuration.AirflowConfigParser.get`, `deprecated_options`).
+Precedence is Airflow's own: an environment variable before the file, and in both the current name before the deprecated
+one (`airflow.configuration.AirflowConfigParser.get`, `deprecated_options`).
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 Option = tuple[str, str]
-"""Section and key of Airflow's."""
+"""Section and key in Airflow's configuration."""
 
 LISTS: tuple[tuple[Option, ...], ...] = (
     (("api", "auth_backends"), ("api", "auth_backend")),
     (("fab", "auth_backends"), ("fab", "auth_backend")),
 )
-"""Where the list of backends may be: `[api]` before `[fab]`; the singular is the name of 1.10 to 2.2."""
+"""Where the list of backends can be: `[api]` before `[fab]`; the singular is the name in 1.10 to 2.2."""
 GENERATED = "airflow.providers.fab.auth_manager.api.auth.backend.session"
 """What Airflow 3 itself writes as `[fab] auth_backends` into the airflow.cfg that it generates."""
-# `getboolean` of Airflow's parser takes these for no; an empty option is as good as none.
+# Values that `getboolean` of Airflow's parser reads as false; an empty option counts as none.
 _OFF = frozenset(("", "none", "false", "f", "0"))
-# A variable that names itself would go on for ever.
+# A variable that names itself would never end.
 _MAX_NESTED = 8
 _INDIRECT = ("_cmd", "_secret")
 _LIST_OPTIONS = tuple(option for options in LISTS for option in options)
-# What an auth backend of 1.10 to 2.11 read, and what a site has to do about it here.
+# Options that an auth backend of 1.10 to 2.11 read, and what an operator has to do about each.
 _UNUSED: Mapping[Option, str] = {
-    ("api", "google_key_path"): "only Airflow's own client read it; give the client its key file itself",
-    ("api", "enable_experimental_api"): "the experimental API of 1.10 is not answered; call /api/v1",
+    ("api", "google_key_path"): "only Airflow's own client read it; give the client its key file directly",
+    ("api", "enable_experimental_api"): "the experimental API of 1.10 is not supported; call /api/v1",
     ("webserver", "authenticate"): "it was for the web login of 1.10; set auth_backends for the API",
     ("webserver", "auth_backend"): "it was for the web login of 1.10; set auth_backends for the API",
     ("ldap", "uri"): "it was for the web login of 1.10; set [ldap] of compat_auth",
@@ -40,11 +40,11 @@ _UNUSED: Mapping[Option, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """An option that somebody has set.
+    """An option that an operator has set.
 
     Attributes:
         text: Its value, variables and `~` expanded.
-        place: Where it is, for messages.
+        place: Where it is set, for messages.
     """
 
     text: str
@@ -52,7 +52,7 @@ class Written:
 
 
 class OldSettings:
-    """The options of an Airflow's configuration that somebody has set; defaults do not count.
+    """The options that an operator has set in Airflow's configuration; defaults do not count.
 
     Args:
         environ: The environment.
@@ -68,7 +68,7 @@ class OldSettings:
         self._file = file
 
     def find(self, *options: Option) -> Written | None:
-        """Return the first of these that is set: in the environment, else in the file; None when none is."""
+        """Return the first of these options that is set: in the environment, else in the file; None where none is."""
         return next(self._find_all(options), None)
 
     def _find_all(self, options: Iterable[Option]) -> Iterator[Written]:
@@ -88,7 +88,7 @@ class OldSettings:
         return next((written for written in found if written.text.strip()), found[0] if found else None)
 
     def find_chosen_list(self) -> Written | None:
-        """Return the list unless it is the line that Airflow 3 writes into its airflow.cfg: nobody has chosen that."""
+        """Return the list, unless it is the line that Airflow 3 generates in airflow.cfg."""
         written = self.find_list()
         is_generated = (
             written is not None
@@ -103,16 +103,16 @@ class OldSettings:
         return Written(named, "$KRB5_KTNAME") if named else self.find(("kerberos", "keytab"))
 
     def unused(self) -> Iterator[str]:
-        """Yield a line for each option that is set, spoke about logins, and has no effect: what, where, next step."""
+        """Yield a line for each option about logins that is set and has no effect: what, where, next step."""
         used = self.find_list()
         for option in _LIST_OPTIONS:
             for place, text in self._settings_of(option):
                 if used is not None and place != used.place and text.strip() not in ("", GENERATED):
-                    yield f"{place}: not used, because {used.place} goes before it; remove one of the two"
+                    yield f"{place}: not used, because {used.place} takes precedence; remove one of the two"
         for section, key in (*_LIST_OPTIONS, ("api", "google_oauth2_audience"), ("kerberos", "keytab")):
             for suffix in _INDIRECT:
                 for place, _ in self._settings_of((section, key + suffix)):
-                    yield f"{place}: not used, and Airflow 2 did not use it, either; set [{section}] {key} itself"
+                    yield f"{place}: not used, and Airflow 2 did not use it either; set [{section}] {key} itself"
         for option, advice in _UNUSED.items():
             for place, text in self._settings_of(option):
                 if text.strip().lower() not in _OFF:
@@ -135,7 +135,7 @@ def read_airflow_cfg(path: str, environ: Mapping[str, str]) -> OldSettings:
     """Return the settings in an airflow.cfg and the environment.
 
     Args:
-        path: The file; "" means that only the environment counts.
+        path: The file; "" means the environment alone.
         environ: The environment.
 
     Raises:
@@ -147,14 +147,14 @@ def read_airflow_cfg(path: str, environ: Mapping[str, str]) -> OldSettings:
             parser.read_file(lines)
 
     def in_file(section: str, key: str) -> str | None:
-        # Airflow's parser interpolates, where a percent sign is written twice.
+        # Airflow's parser interpolates, so a percent sign is written twice.
         return parser.get(section, key).replace("%%", "%") if parser.has_option(section, key) else None
 
     return OldSettings(environ, in_file, file=path)
 
 
 def adopted(old: OldSettings, chain: str) -> dict[str, dict[str, str]]:
-    """Return sections of ours that say what the backends of a chain read in Airflow's configuration.
+    """Return sections of our settings with what the backends of a chain read in Airflow's configuration.
 
     Args:
         old: Airflow's configuration.
@@ -171,23 +171,23 @@ def adopted(old: OldSettings, chain: str) -> dict[str, dict[str, str]]:
 
 
 def adopted_kerberos(old: OldSettings, keytab: str) -> dict[str, str]:
-    """Return our section for a keytab of Airflow's: a service counts once there is a key for it."""
+    """Return our section for Airflow's keytab: each service counts once the keytab has a key for it."""
     return {"keytab": keytab, "service": "", "service_if_keyed": ",".join(kerberos_services(old))}
 
 
 def add_missing(content: dict[str, Any], sections: Mapping[str, Mapping[str, str]]) -> None:
-    """Add sections to settings that lack their first key; what is set there already stays."""
+    """Add sections to settings that lack their first key; existing values stay."""
     for name, section in sections.items():
         found: object = content.get(name, {})
         if not isinstance(found, dict):
-            continue  # what it is, the settings say
+            continue  # a value that is no section: the settings report it
         ours = cast("dict[str, object]", found)
         if not ours.get(next(iter(section))):
             content[name] = {**section, **{key: value for key, value in ours.items() if value or key not in section}}
 
 
 def kerberos_services(old: OldSettings) -> tuple[str, ...]:
-    """Return the services that tickets may be for: what browsers and Airflow 2's client ask for, and the principal's."""
+    """Return the services that tickets may be for: those of browsers, of Airflow 2's client, and the principal's."""
     principal = old.find(("kerberos", "principal"))
     service, slash, _ = ("" if principal is None else principal.text.strip()).partition("/")
     return tuple(dict.fromkeys(("HTTP", "airflow", *([service] if slash and service else []))))
@@ -198,9 +198,9 @@ def _variable(section: str, key: str) -> str:
 
 
 def _expanded(text: str) -> str:
-    """Return the text with variables and `~` expanded, nested ones, too, as Airflow's `expand_env_var` does."""
+    """Return the text with variables and `~` expanded, repeatedly, as Airflow's `expand_env_var` does."""
     for _ in range(_MAX_NESTED):
-        expanded = os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111  # as Airflow has it
+        expanded = os.path.expanduser(os.path.expandvars(text))  # noqa: PTH111  # as Airflow does
         if expanded == text:
             break
         text = expanded

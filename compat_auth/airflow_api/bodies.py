@@ -1,4 +1,4 @@
-"""What the body of a request to Airflow's API names: DAGs, connections, variables, pools. No I/O, no Flask."""
+"""Objects that the body of a request to Airflow's API names: DAGs, connections, variables, pools. No I/O, no Flask."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 from compat_auth.crypto.strict_json import count_containers, is_list, is_object
 
 ANY = "~"
-"""In the place of a name: every object. It is Airflow's own word for every DAG."""
+"""Stands for every object in place of a name, as Airflow writes it for every DAG."""
 MAX_NAMES = 1000
-"""A body that names more counts as one that names everything."""
+"""A body that names more objects counts as naming all of them."""
 _MAX_CONTAINERS = 20_000
 _MAX_COMMAS = 100_000
 IN_BODY = frozenset(("bulk", "runs", "list", "named", "clear"))
-"""The kinds of operations (`reach_tables`) whose bodies name objects."""
+"""Kinds of operations (see `operations`) whose bodies name objects."""
 
-# What names an object of a family in a body; models of Airflow take some by two names.
+# Members of a body that name an object of each family; some of Airflow's models accept two spellings.
 _KEYS = {
     "dags": ("dag_id",),
     "connections": ("connection_id", "conn_id"),
@@ -27,11 +27,11 @@ _KEYS = {
 
 
 class Named(NamedTuple):
-    """What an entity of a body names.
+    """The object that an entity of a body names.
 
     Attributes:
-        name: Of the object; None: the one that the path names.
-        run: Of a DAG run; None: the one that the path names, if any.
+        name: Name of the object; None: the one in the path.
+        run: Id of a DAG run; None: the one in the path, if any.
     """
 
     name: str | None
@@ -42,12 +42,12 @@ EVERYTHING = Named(ANY, ANY)
 
 
 class Reader(NamedTuple):
-    """How an operation reads its body.
+    """How to read the body of an operation.
 
     Attributes:
-        kind: As in the table.
+        kind: Kind in the table of operations.
         family: "dags", "connections", "variables" or "pools".
-        is_named_by_path: The path names an object, which is meant where the body names none.
+        is_named_by_path: The path names an object, which counts where the body names none.
     """
 
     kind: str
@@ -56,11 +56,11 @@ class Reader(NamedTuple):
 
 
 def named_in(reader: Reader, body: bytes | None) -> tuple[set[Named], bool]:
-    """Return what the body names, and whether it may delete that; everything where it cannot be read with certainty.
+    """Return the objects that the body names, and whether it may delete them; every object where the body is ambiguous.
 
     Args:
-        reader: Of the operation.
-        body: Whole; None where nobody has seen it.
+        reader: How to read the body.
+        body: The whole body; None where it is not available.
     """
     try:
         document = _parsed(body or b"")
@@ -74,7 +74,7 @@ def named_in(reader: Reader, body: bytes | None) -> tuple[set[Named], bool]:
 
 def _parsed(body: bytes) -> dict[str, Any]:
     if count_containers(body) > _MAX_CONTAINERS or body.count(b",") > _MAX_COMMAS:
-        # Who sends it may be unknown, and nothing else runs while it is parsed.
+        # The sender may be unauthenticated, and nothing else runs while this parses.
         raise ValueError("too many values")
     document = json.loads(body.decode("utf-8"), object_pairs_hook=_once)
     if not is_object(document):
@@ -98,7 +98,7 @@ def _entities(reader: Reader, document: dict[str, Any]) -> Iterator[Named]:
         case "runs":
             yield from (_entity(reader, entity) for entity in _objects(document.get("dag_runs", [])))
         case "list":
-            # Airflow takes an empty list for no filter.
+            # To Airflow, an empty list is no filter.
             yield from (Named(_text(name)) for name in _list(document.get("dag_ids", [])) or [ANY])
         case "clear":
             asks_for_more = any(document.get(flag) for flag in ("include_subdags", "include_parentdag"))

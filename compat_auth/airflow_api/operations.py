@@ -1,18 +1,18 @@
-"""Which operations of Airflow's API can reach an object that their path does not name: the table. No I/O, no Flask.
+"""Table of the operations of Airflow's API, by the objects that each can reach beside its path. No I/O, no Flask.
 
-Each line is a kind, methods and a path, of Airflow 3.0 to 3.4 and of Airflow 2.11:
+Each line has a kind, methods and a path, of Airflow 3.0 to 3.4 and of Airflow 2.11:
 
 - `none`: no DAG, connection, variable or pool.
 - `own`: the object that the path names, and no other.
-- `bulk`: what the actions of the body name; the path's own where an entity names none.
-- `runs`: what the runs in the body name.
-- `list`: the DAGs in `dag_ids` of the body; all of them where there are none.
+- `bulk`: the objects in the actions of the body; where an entity names none, the one in the path.
+- `runs`: the DAGs of the runs in the body.
+- `list`: the DAGs in `dag_ids` of the body; all DAGs where it is empty.
 - `named`: the one object that the body names.
-- `clear`: the path's own; a DAG that depends on it, too, where the body asks for that (Airflow 2).
-- `any`: every object of its kind: by a pattern, by an asset, a backfill or another reference, or in a list.
+- `clear`: the DAG in the path, and a DAG that depends on it where the body requests that (Airflow 2).
+- `any`: every object of its family: by a pattern, an asset, a backfill or another reference, or in a list.
 
-What a DAG's own file ties to it counts as its own, such as the events that started its run. Airflow 3.0 and 2 clear the
-tasks that an `ExternalTaskMarker` of the DAG names.
+What a DAG's own file defines counts as the DAG's own, such as the events that started its run. Airflow 3.0 and 2 also
+clear the tasks that an `ExternalTaskMarker` of the DAG names.
 """
 
 # Below /api/v2.
@@ -124,7 +124,7 @@ own DELETE,GET,PATCH /variables/{variable_key}
 none GET /version
 """
 
-# Below /ui: what Airflow's pages ask for.
+# Below /ui: requests of Airflow's pages.
 UI = """
 any GET /assets
 none GET /auth/me

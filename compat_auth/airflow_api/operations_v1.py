@@ -1,4 +1,4 @@
-"""The same table as `reach_tables`, for the operations of Airflow 2.11. No I/O, no Flask."""
+"""The same table as in `operations`, for Airflow 2.11. No I/O, no Flask."""
 
 # Below /api/v1.
 V1 = """

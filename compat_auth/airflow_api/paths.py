@@ -1,6 +1,6 @@
-"""What happens with which path of an Airflow 3: public, guarded, or passed. One table for the gateway and the plugin.
+"""Treatment of each path of Airflow 3: public, guarded, or passed. One table for the gateway and the plugin.
 
-Tests compare it with the OpenAPI documents of a live Airflow, so that a new public operation is decided about.
+Tests compare it with the OpenAPI documents of a live Airflow, so that nobody overlooks a new public operation.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Treatment = Literal["public", "guarded", "passed", "token"]
-"""public: forwarded without credentials when there is no `Authorization`, else guarded. guarded: needs a decision.
+"""public: forwarded without credentials if there is no `Authorization`, else guarded. guarded: needs authentication.
 passed: forwarded with the caller's own cookies and `Authorization`. token: our token endpoint, and the upstream's."""
 
 FAB_API = "/auth/fab/v1/"
@@ -20,8 +20,8 @@ class PathRule:
     """One line of the table.
 
     Attributes:
-        path: A whole path, or with a slash at the end all below it.
-        treatment: What happens.
+        path: A complete path; with a slash at the end, all paths below it.
+        treatment: How requests are treated.
         reason: Why, for the documentation.
     """
 
@@ -30,11 +30,11 @@ class PathRule:
     reason: str
 
     def covers(self, path: str) -> bool:
-        """Return whether the line is about this path."""
+        """Return whether the line applies to this path."""
         return path == self.path or (self.path.endswith("/") and path.startswith(self.path))
 
 
-# The first line that covers a path holds.
+# The first line that covers a path applies.
 TABLE = (
     PathRule("/api/v2/version", "public", "Airflow shows it to everybody"),
     PathRule("/api/v2/monitor/health", "public", "load balancers and orchestrators ask for it"),
@@ -53,12 +53,12 @@ TABLE = (
 
 
 def treatment_of(path: str) -> Treatment:
-    """Return what happens with a request for this path under the settings by default."""
+    """Return the treatment of requests for this path with the default settings."""
     return next(rule.treatment for rule in TABLE if rule.covers(path))
 
 
 def whole_paths(treatment: Treatment, *, below: str) -> frozenset[bytes]:
-    """Return the whole paths below a prefix that the table treats so."""
+    """Return the complete paths below a prefix that have this treatment."""
     return frozenset(
         rule.path.encode("ascii")
         for rule in TABLE
@@ -67,7 +67,7 @@ def whole_paths(treatment: Treatment, *, below: str) -> frozenset[bytes]:
 
 
 def guarded_prefixes() -> list[str]:
-    """Return the prefixes that need a decision."""
+    """Return the prefixes that need authentication."""
     return [rule.path for rule in TABLE if rule.treatment == "guarded"]
 
 

@@ -1,4 +1,4 @@
-"""Whether the scopes of a limited credential cover a request, with all that it can reach. No I/O, no Flask."""
+"""Check that a credential's scopes cover a request and every object that it can reach. No I/O, no Flask."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ _MAX_TOLD = 5
 
 
 def uncovered(scopes: Iterable[Scope], methods: Sequence[str], path: str, body: bytes | None) -> str | None:
-    """Return the narrowest scopes that are missing, as the `scope` of a challenge has them; None where none is.
+    """Return the narrowest missing scopes, in the form of a challenge's `scope`; None where none is missing.
 
-    A request that names further objects in its body, or can reach all of them, needs a scope for each.
+    A request whose body names more objects, or that can reach all of them, needs a scope for each.
 
     Args:
-        scopes: Of the credential.
-        methods: All those that the request can be taken for.
+        scopes: Scopes of the credential.
+        methods: Every method that the request may count as.
         path: Canonical path, ASCII.
-        body: Whole; None where nobody has seen it.
+        body: The whole body; None where it is not available.
 
     Returns:
-        "" where what is missing would be too long to be told.
+        "" where the missing scopes would be too long for a header.
     """
     scopes, path = tuple(scopes), _as_data(path)
     if not all(allow(scopes, method, path) for method in methods):
@@ -38,7 +38,7 @@ def uncovered(scopes: Iterable[Scope], methods: Sequence[str], path: str, body: 
 
 
 def _as_data(path: str) -> str:
-    """Return a path whose last slash stays where it is data: to Airflow, `/variables/a/` is the variable `a/`, not `a`."""
+    """Return the path with its final slash encoded where that is data: `/variables/a/` is the variable `a/`."""
     if path.endswith("/") and AIRFLOW_RESTS.match(path.encode("ascii")):
         return f"{path[:-1]}%2F"
     return path

@@ -1,8 +1,8 @@
-"""What a request to Airflow's API can reach beside the object that its path names. No I/O, no Flask.
+"""The objects that a request to Airflow's API can reach beside the one in its path. No I/O, no Flask.
 
-A limit on one DAG, such as the scope `dags:etl` or a `[[require]]` on `/api/v2/dags/etl`, looks at paths. Airflow lets
-a body, a pattern or another object name further DAGs, and a list shows them all. `reach_tables` says where; a request
-that is in no table can reach everything.
+A limit on one DAG, such as the scope `dags:etl` or a `[[require]]` on `/api/v2/dags/etl`, is about paths. But Airflow
+also accepts further DAGs in a body, by a pattern or through another object, and a list shows all DAGs. `operations`
+says where; a request that is in no table can reach everything.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from compat_auth.airflow_api.operations import UI, V2
 from compat_auth.airflow_api.operations_v1 import V1
 
 MAX_BODY_BYTES = 1024 * 1024
-"""Of a body that is read for what it names; a larger one can name everything."""
+"""Largest body that is searched for names, in bytes; a larger one counts as naming everything."""
 
 _PLACES = {"dags": "{dag_id}", "connections": "{connection_id}", "variables": "{variable_key}", "pools": "{pool_name}"}
 _RUN = "{dag_run_id}"
-# Airflow takes all the rest of the path for these.
+# Parameters for which Airflow takes the whole rest of the path.
 _RESTS = frozenset(("{xcom_key}", "{variable_key}", "{pool_name}", "{key}", "{uri}"))
 _READING = frozenset(("GET", "HEAD"))
 _CHANGING = frozenset(("POST", "PUT", "PATCH"))
 _ALL_METHODS = _READING | _CHANGING | {"DELETE"}
-# Below any path: Airflow may be served below one, and clients of the gateway then say it.
+# Below any path, because Airflow may be served below one, and clients of the gateway then use it.
 _BASE = re.compile(r"((?:/[^/]+)*?)(/api/v2|/api/v1|/ui)(?:/(.*))?\Z", re.DOTALL)
 _DAG = re.compile(r"((?:/[^/]+)*?(?:/api/v[12]|/ui)/dags/)[^/]+(.*)\Z", re.DOTALL)
 _FIXED = re.compile(rb"((?:/[^/]+)*?/api/v[12]/(dags|connections|variables|pools)/(?!~(?:/|\Z))[^/]+/?)", re.IGNORECASE)
@@ -38,7 +38,7 @@ class Target(NamedTuple):
     """An object that a request reaches.
 
     Attributes:
-        family: "dags", "connections", "variables" or "pools".
+        path: Its path, or "" for every object of the family.
         path: Its own path, or "" for every object of the family.
     """
 
@@ -48,13 +48,13 @@ class Target(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """What a request can reach beside what its path says.
+    """The objects that a request can reach beside the one in its path.
 
     Attributes:
-        paths: The path again, once for each further object that the body names, in the place of the path's own; `~`
-            stands for all. A scope must cover each of them, too.
-        targets: What a rule on one object must be asked for.
-        methods: What the request does to them, as methods of their own paths.
+        paths: The request's path again for each further object in the body, with that object's name; `~` stands for
+            all. A scope must cover each of these paths, too.
+        targets: Objects whose rules must allow the request.
+        methods: What the request does to these objects, as methods of their paths.
     """
 
     paths: frozenset[str] = frozenset()
@@ -62,7 +62,7 @@ class Reach:
     methods: frozenset[str] = frozenset()
 
     def __or__(self, other: Reach) -> Reach:
-        """Return what both can reach."""
+        """Return the objects that either can reach."""
         return Reach(self.paths | other.paths, self.targets | other.targets, self.methods | other.methods)
 
 
@@ -92,12 +92,12 @@ class _Operation(NamedTuple):
 
 
 class _Reading(NamedTuple):
-    """One way to read a path.
+    """One interpretation of a path.
 
     Attributes:
-        root: The path that Airflow is below, without a slash at the end.
-        segments: Below the API's own path, still encoded.
-        operations: That fit.
+        root: The path below which Airflow is served, without a final slash.
+        segments: The rest below the API's path, still encoded.
+        operations: Operations that match.
     """
 
     root: str
@@ -120,17 +120,17 @@ OPERATIONS = (*_read(V2, "/api/v2"), *_read(UI, "/ui"), *_read(V1, "/api/v1"))
 
 
 def names_in_body(method: str, path: str) -> bool:
-    """Return whether the body of a request tells which objects it reaches."""
+    """Return whether the body of a request determines which objects it reaches."""
     return any(operation.kind in IN_BODY for reading in _readings(method, path) for operation in reading.operations)
 
 
 def reach_of(method: str, path: str, body: bytes | None) -> Reach:
-    """Return what a request can reach beside what its path says.
+    """Return the objects that a request can reach beside the one in its path.
 
     Args:
         method: Upper case.
         path: Canonical path, without the query.
-        body: Whole; None where nobody has seen it.
+        body: The whole body; None where it is not available.
     """
     reach = _NOTHING
     for reading in _readings(method, path):
@@ -142,10 +142,10 @@ def reach_of(method: str, path: str, body: bytes | None) -> Reach:
 
 
 def fixed_objects(prefixes: Iterable[bytes]) -> tuple[tuple[str, bytes], ...]:
-    """Return the family and the beginning of the path of the objects that path prefixes are about, one or some.
+    """Return the family and path of the objects that path prefixes name; the path may be incomplete.
 
     Args:
-        prefixes: As of a rule: `/api/v2/dags/etl`, `/api/v2/dags/etl/dagRuns`. `/api/v2/dags` is about no single one.
+        prefixes: Prefixes of a rule: `/api/v2/dags/etl`, `/api/v2/dags/etl/dagRuns`. `/api/v2/dags` names no object.
     """
     matches = (_FIXED.match(prefix) for prefix in prefixes)
     return tuple((match[2].decode().lower(), match[1]) for match in matches if match is not None)
@@ -153,13 +153,13 @@ def fixed_objects(prefixes: Iterable[bytes]) -> tuple[tuple[str, bytes], ...]:
 
 @lru_cache(maxsize=1024)
 def _readings(method: str, path: str) -> tuple[_Reading, ...]:
-    """Return the ways to read a path below Airflow's APIs; none elsewhere."""
+    """Return the interpretations of a path below Airflow's APIs; none elsewhere."""
     if method == "OPTIONS":
         return ()
     method = "GET" if method == "HEAD" else method
     spellings = {path.rstrip("/"): None}
     if "%" in path:
-        # Airflow decodes before it looks for the route.
+        # Airflow decodes a path before it looks for the route.
         spellings[quote(unquote(path).rstrip("/"), safe="/~:@!$&'()*+,;=")] = None
     matches = (_BASE.match(spelling) for spelling in spellings)
     return tuple(
@@ -216,7 +216,7 @@ def _reach(operation: _Operation, reading: _Reading, body: bytes | None) -> Reac
         places = {
             place: text
             for place, text in ((own, entity.name), (run, entity.run))
-            # A scope that covers "~" covers all.
+            # A scope that covers "~" covers every object.
             if place >= 0 and text and segments[place] != ANY
         }
         if places:
@@ -227,10 +227,10 @@ def _reach(operation: _Operation, reading: _Reading, body: bytes | None) -> Reac
 
 
 def _place(operation: _Operation, name: str) -> int:
-    """Return where the name stands in the path; -1: nowhere."""
+    """Return the index of the name in the path; -1 where the path does not name it."""
     if name in operation.segments:
         return operation.segments.index(name)
-    # Older versions take this path for that of a DAG named "bulk", and so do scopes.
+    # Older versions read this path as a DAG named "bulk", and so do scopes.
     return 1 if name == _PLACES["dags"] and operation.segments == ("dags", "bulk") else -1
 
 
@@ -238,7 +238,7 @@ def _target(root: str, operation: _Operation, name: str) -> Target:
     if name == ANY:
         return Target(operation.family, "")
     base = "/api/v1" if operation.base == "/api/v1" else "/api/v2"
-    # Some databases compare without blanks at the end.
+    # Some databases ignore blanks at the end of a name.
     return Target(operation.family, f"{root}{base}/{operation.family}/{quote(name.strip(), safe='~')}")
 
 

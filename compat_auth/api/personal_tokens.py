@@ -19,8 +19,8 @@ from compat_auth.errors import BadRequest, BodyTooLarge, CompatAuthError, Method
 from compat_auth.guard import current_identity, guard_view, send_rendered
 from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.identity import Identity
-from compat_auth.personal_tokens.permissions import TokenAccess
-from compat_auth.personal_tokens.request import NewToken, TokenWish
+from compat_auth.personal_tokens.permissions import TokenPermissions
+from compat_auth.personal_tokens.request import NewToken, PersonalTokenRequest
 from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 from compat_auth.sessions import request_forgery
 
@@ -41,12 +41,12 @@ def register_token_api(app: Flask, settings: Settings, chain: Chain, style: Erro
     """
     tokens = personal_tokens_of(app)
     if tokens is not None and BLUEPRINT not in app.blueprints:
-        api = _TokenApi(tokens, TokenAccess.from_settings(tokens, settings), style)
+        api = _TokenApi(tokens, TokenPermissions.from_settings(tokens, settings), style)
         app.register_blueprint(api.blueprint(chain), url_prefix=settings.prefix.rstrip("/"))
 
 
 class _TokenApi:
-    def __init__(self, tokens: PersonalTokens, access: TokenAccess, style: ErrorStyle) -> None:
+    def __init__(self, tokens: PersonalTokens, access: TokenPermissions, style: ErrorStyle) -> None:
         self._tokens = tokens
         self._access = access
         self._style = style
@@ -100,7 +100,7 @@ class _TokenApi:
         owner = body.username or identity.username
         is_role = self._access.require_owner(identity, owner)
         days = days_of(body, self._tokens.now())
-        wish = TokenWish(body.name, tuple(body.scopes), days, within=identity.scopes)
+        wish = PersonalTokenRequest(body.name, tuple(body.scopes), days, within=identity.scopes)
         made = self._tokens.create(owner, wish, by=identity.username, is_role=is_role)
         _record("token created", identity, made.token.id)
         return self._made(made, 201)
@@ -108,7 +108,7 @@ class _TokenApi:
     def _show(self, identity: Identity, token_id: str) -> Response:
         token = self._access.find(identity, token_id, to_revoke=True)
         shown = view(token, self._tokens.now())
-        content = CountedTokenView(**shown.model_dump(), uses=self._tokens.uses.by_day(token.id))
+        content = CountedTokenView(**shown.model_dump(), uses=self._tokens.usage.by_day(token.id))
         return flask.make_response(content.model_dump(mode="json"))
 
     def _refresh(self, identity: Identity, token_id: str) -> Response:

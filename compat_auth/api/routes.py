@@ -35,9 +35,9 @@ def own_pages(
     link_docs(app)
     tokens = personal_tokens_of(app)
     if tokens is not None:
-        tokens.revoke_upstream = lambda credential_id: given.end(tokens=(), credential_id=credential_id)
+        tokens.revoke_upstream = lambda credential_id: given.revoke_session(tokens=(), credential_id=credential_id)
     # One of its own for each browser: what one of them logs out is nobody else's.
-    set_cookie_token_issuer(app, lambda identity, credential, _yielded: given.give(identity, credential, "session"))
+    set_cookie_token_issuer(app, lambda identity, credential, _yielded: given.issue(identity, credential, "session"))
     pages: dict[str, Page] = {
         "whoami": whoami,
         **docs_pages(),
@@ -45,7 +45,7 @@ def own_pages(
         **oauth.pages(),
     }
     if settings.token_endpoint.enabled:
-        door = TokenEndpoint.from_settings(settings, given.give, logins_are_upstreams=logins_are_upstreams)
+        door = TokenEndpoint.from_settings(settings, given.issue, logins_are_upstreams=logins_are_upstreams)
         pages |= dict.fromkeys(PATHS, door)
     return pages
 

@@ -1,6 +1,7 @@
-"""One event per verdict, as a JSON line on the logger `compat_auth.audit`.
+"""The audit log: one event for each authentication decision, as a JSON line on the logger `compat_auth.audit`.
 
-An event says who, by which backend, with what result and why; never a credential, a token or a whole header.
+An event says who, by which backend, with what result and why; never a credential, a token or a whole header. Also here:
+how to log an exception by its class and place, without its message, which may hold a secret.
 """
 
 from __future__ import annotations
@@ -17,26 +18,26 @@ from compat_auth.crypto.personal_token_format import without_secrets
 
 logger = logging.getLogger("compat_auth.audit")
 checks: list[Callable[[], None]] = []
-"""Called after each line; they raise where nothing is to happen without one. See `compat_auth.audit.losses`."""
-# A caller chooses the user name: what goes into a line of the log is cut and has no control characters.
+"""Called after each line; raise to stop the request, where it needs an audit line. See `compat_auth.audit.losses`."""
+# The caller chooses the user name, so texts in a line are truncated and lose control characters.
 _MAX_TEXT = 256
-# Nobody has vouched for whom these name.
+# Results for which nobody has verified the user name.
 _CLAIMED = frozenset(("reject", "challenge", "skip", "unavailable"))
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEvent:
-    """What was decided about one presented credential.
+    """A decision about one credential.
 
     Attributes:
         result: "accept", "reject", "challenge", "skip", "unavailable", "logout", "issue" or "create".
-        backend: Configured name, or "" when no backend spoke.
-        username: As vouched for, or as claimed when refused: then it is masked where it could be a password or token.
+        backend: Configured name, or "" when no backend decided.
+        username: The verified name, or after a refusal the claimed one, masked if it could be a password or token.
         reason: Why, for the operator.
         method: Request method.
         path: Canonical path, without the query.
         client: Address of the peer.
-        names_nobody: No source knows such a user, so what was typed as a name may be a password: it is masked.
+        names_nobody: No source knows the name, so it may be a password typed by mistake: it is masked.
     """
 
     result: str
@@ -49,49 +50,49 @@ class AuditEvent:
     names_nobody: bool = False
 
 
-def record(verdict: AuditEvent) -> None:
-    """Write the verdict to the audit log.
+def record(event: AuditEvent) -> None:
+    """Write an event to the audit log.
 
     Raises:
-        BackendUnavailable: It could not be written, and the operator wants that to be refused.
+        BackendUnavailable: The log cannot be written, and the operator wants requests refused then.
     """
     if not logger.isEnabledFor(logging.INFO):
         return
-    username = without_secrets(verdict.username)[:_MAX_TEXT]
-    if verdict.names_nobody:
+    username = without_secrets(event.username)[:_MAX_TEXT]
+    if event.names_nobody:
         username = masked(username) if username else ""
-    elif verdict.result in _CLAIMED:
+    elif event.result in _CLAIMED:
         username = shown_name(username)
-    event = {
+    fields = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "event": "verdict",
-        "result": verdict.result,
-        "backend": verdict.backend,
+        "result": event.result,
+        "backend": event.backend,
         "username": username,
-        "reason": without_secrets(verdict.reason)[:_MAX_TEXT],
-        "method": verdict.method,
-        "path": without_secrets(verdict.path)[:_MAX_TEXT],
-        "client": verdict.client,
+        "reason": without_secrets(event.reason)[:_MAX_TEXT],
+        "method": event.method,
+        "path": without_secrets(event.path)[:_MAX_TEXT],
+        "client": event.client,
     }
-    # json.dumps escapes control characters: a user name cannot forge a line.
-    logger.info("%s", json.dumps(event))
+    # json.dumps escapes control characters, so a user name cannot forge a line.
+    logger.info("%s", json.dumps(fields))
     for check in checks:
         check()
 
 
-def describe_exception(accident: BaseException) -> str:
+def describe_exception(error: BaseException) -> str:
     """Return the class of an exception and where it was raised, innermost last.
 
-    Never its message: whoever wrote `raise ValueError(f"cannot check {password}")` had no log in mind.
+    Never its message: the author of `raise ValueError(f"cannot check {password}")` did not think of logs.
     """
-    frames = traceback.extract_tb(accident.__traceback__)
+    frames = traceback.extract_tb(error.__traceback__)
     places = [f"{frame.filename}:{frame.lineno} in {frame.name}" for frame in frames]
-    return " > ".join((type(accident).__name__, *places))
+    return " > ".join((type(error).__name__, *places))
 
 
-def where_raised(accident: BaseException) -> str:
-    """Return the file and line where an exception of somebody else's code was raised, or where its source is wrong."""
-    if isinstance(accident, SyntaxError):
-        return f"{accident.filename}:{accident.lineno}"
-    frames = traceback.extract_tb(accident.__traceback__)
-    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "a place that is not known"
+def where_raised(error: BaseException) -> str:
+    """Return the file and line where an exception of third-party code was raised, or where its source is wrong."""
+    if isinstance(error, SyntaxError):
+        return f"{error.filename}:{error.lineno}"
+    frames = traceback.extract_tb(error.__traceback__)
+    return f"{frames[-1].filename}:{frames[-1].lineno}" if frames else "an unknown place"

@@ -1,6 +1,7 @@
-"""Lines of the audit log that could not be written are counted, and said as soon as the log works again.
+"""Count the lines of the audit log that could not be written, and report the number as soon as the log works again.
 
-Where the operator wants it, requests are refused meanwhile. A full disk (ENOSPC, EDQUOT), a broken one (EIO) and a pipe that nobody reads (EPIPE) are all the same here.
+If the operator wants it, requests are refused meanwhile. A full disk (ENOSPC, EDQUOT), a broken disk (EIO) and a pipe
+without a reader (EPIPE) are treated alike.
 """
 
 from __future__ import annotations
@@ -17,16 +18,16 @@ from typing import TYPE_CHECKING, TextIO
 from compat_auth.audit import log
 from compat_auth.errors import BackendUnavailable
 
-# How often requests that are refused for it find out whether the log works again.
+# How often requests that are refused for this reason test whether the log works again.
 _RETRY_S = 1.0
 
 
 class AuditLosses:
-    """Counts for this process. Any thread may use it.
+    """Counters for this process. Any thread may use it.
 
     Attributes:
-        may_refuse: Requests are refused while the log cannot be written.
-        lost: Lines, since the process began.
+        may_refuse: Whether requests are refused while the log cannot be written.
+        lost: Lost lines since the process started.
         is_failing: Whether the last attempt to write failed.
     """
 
@@ -34,7 +35,7 @@ class AuditLosses:
         self.may_refuse = False
         self.lost = 0
         self.is_failing = False
-        self._untold = 0
+        self._unreported = 0
         self._first = self._last = 0.0
         self._now, self._monotonic = now, monotonic
         self._lock = threading.Lock()
@@ -45,45 +46,45 @@ class AuditLosses:
         """Count a line that could not be written.
 
         Args:
-            write: Writes a line of the audit log, once it can; raises OSError or ValueError.
+            write: Writes a line of the audit log once that works; raises OSError or ValueError.
         """
         with self._lock:
             self.is_failing = True
             self._write, self._tried = write, self._monotonic()
-            self._first = self._first if self._untold else self._now()
+            self._first = self._first if self._unreported else self._now()
             self._last = self._now()
-            self._untold += 1
+            self._unreported += 1
             self.lost += 1
 
-    def tell(self, write: Callable[[str], None]) -> None:
-        """Write how many lines are missing, where some are and nobody has been told.
+    def report(self, write: Callable[[str], None]) -> None:
+        """Write how many lines were lost, if any and not yet reported.
 
         Raises:
-            OSError, ValueError: It cannot be written.
+            OSError, ValueError: The line cannot be written.
         """
         with self._lock:
-            if self._untold:
+            if self._unreported:
                 write(self._message())
-            self._untold = 0
+            self._unreported = 0
             self.is_failing = False
 
     def try_again(self) -> None:
-        """Find out whether the log works again, unless that was tried a moment ago."""
+        """Test whether the log works again, unless that was tested a moment ago."""
         with self._lock:
             now, write = self._monotonic(), self._write
             if not self.is_failing or write is None or now - self._tried < _RETRY_S:
                 return
             self._tried = now
         try:
-            self.tell(write)
+            self.report(write)
         except (OSError, ValueError):
             return
 
     def require_log(self) -> None:
-        """Return where requests may be answered.
+        """Raise unless requests may be answered.
 
         Raises:
-            BackendUnavailable: The log cannot be written, and the operator wants no request without it.
+            BackendUnavailable: The log cannot be written, and the operator wants requests refused then.
         """
         if self.may_refuse and self.is_failing:
             self.try_again()
@@ -92,33 +93,33 @@ class AuditLosses:
 
     def _message(self) -> str:
         first, last = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)) for at in (self._first, self._last))
-        lines = "1 audit line was" if self._untold == 1 else f"{self._untold} audit lines were"
+        lines = "1 audit line was" if self._unreported == 1 else f"{self._unreported} audit lines were"
         event = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(self._now())),
             "event": "lost",
-            "lines": self._untold,
+            "lines": self._unreported,
             "reason": f"{lines} lost between {first} and {last}",
         }
         return json.dumps(event)
 
 
 LOSSES = AuditLosses()
-"""Of this process."""
+"""The counters of this process."""
 
 
 if TYPE_CHECKING:
     _StreamHandler = logging.StreamHandler[TextIO]
 else:
-    # Python 3.10 has no such subscript.
+    # Python 3.10 cannot subscript this class at runtime.
     _StreamHandler = logging.StreamHandler
 
 
 class LogHandler(_StreamHandler):
-    """Writes each line at once and whole, or counts it as lost where it belongs to the audit log.
+    """Writes each line at once and whole; a line of the audit log that fails is counted as lost.
 
     Args:
-        stream: Where to; standard error.
-        losses: Counts.
+        stream: Where to write; standard error.
+        losses: The counters.
     """
 
     def __init__(self, stream: TextIO, losses: AuditLosses = LOSSES) -> None:
@@ -135,7 +136,7 @@ class LogHandler(_StreamHandler):
             self.handleError(record)
             return
         try:
-            self._losses.tell(self._write_event)
+            self._losses.report(self._write_event)
             self._write(line)
         except (OSError, ValueError):
             if is_audit:
@@ -146,7 +147,7 @@ class LogHandler(_StreamHandler):
         self._write(self.format(record))
 
     def _write(self, line: str) -> None:
-        """Write a line past every buffer: what stands in one would come out later, though it was counted as lost."""
+        """Write a line without a buffer: a buffered line could appear later, although it was counted as lost."""
         try:
             descriptor = self.stream.fileno()
         except io.UnsupportedOperation:
@@ -161,7 +162,7 @@ class LogHandler(_StreamHandler):
 
 
 def refuse_without_log(may_refuse: bool) -> None:
-    """Say whether requests are refused while the audit log cannot be written."""
+    """Set whether requests are refused while the audit log cannot be written."""
     LOSSES.may_refuse = may_refuse
     if LOSSES.require_log not in log.checks:
         log.checks.append(LOSSES.require_log)

@@ -1,4 +1,4 @@
-"""How a user name that nobody has vouched for is written into a log: people type passwords and tokens there. No I/O."""
+"""How a log shows a user name that nobody has verified: people type passwords and tokens there by mistake. No I/O."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ MASK = "(masked "
 _KEY = secrets.token_bytes(32)
 _MAX_LENGTH = 64
 _MOST_BLANKS = 2  # "Anna Maria Example" is a name, four words are a pass phrase
-# Letters, digits and what parts them in names: mail addresses, principals, DOMAIN\\user, service accounts.
+# Letters, digits and the separators in names: mail addresses, principals, DOMAIN\\user, service accounts.
 _NAME = re.compile(r"[^\W_](?:[\w.@\\/+'$ -]*[\w.$])?\Z")
-# How well-known tokens begin: JWT, GitHub, GitLab, Slack, AWS, Google, OpenAI, Stripe, Vault, PyPI, npm, Docker, Airflow
-# and our own.
+# Prefixes of well-known tokens: JWT, GitHub, GitLab, Slack, AWS, Google, OpenAI, Stripe, Vault, PyPI, npm, Docker,
+# Airflow and our own.
 _TOKEN = re.compile(
     r"(?i)eyj|gh[opusr]_|github_pat|gl[a-z]{2,5}-|xox[a-z]-|akia|asia[0-9a-z]{16}|aiza|ya29|sk[-_]|[rp]k_(?:live|test)|"
     r"hv[sbr]\.|pypi-|npm_|dckr_pat|cat_pat|dapi[0-9a-f]|bearer |basic "
 )
-# A run without a mark in between; in one this long, many changes between letters and digits make no word.
+# A run without punctuation; in one this long, many changes between letters and digits cannot be a word.
 _RUN = re.compile(r"[A-Za-z0-9]{12,}")
 _CHANGE = re.compile(r"(?<=[0-9])(?=[A-Za-z])|(?<=[A-Za-z])(?=[0-9])")
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
@@ -28,15 +28,15 @@ _MANY_CHANGES = 3
 
 
 def shown_name(name: str) -> str:
-    """Return a claimed user name as a log may show it: as it is where it can be one, else masked."""
+    """Return a claimed user name as a log may show it: unchanged where it is plausible, else masked."""
     return name if not name or is_plausible(name) else masked(name)
 
 
 def masked(name: str) -> str:
-    """Return a mark in place of a text.
+    """Return a mask in place of a text.
 
-    The mark is the same for the same text until the process ends, so that repeated tries can be seen; it is keyed, so
-    that a text cannot be guessed from it.
+    The mask of a text stays the same until the process ends, so that repeated attempts are visible; it is keyed, so
+    that nobody can guess the text from it.
     """
     mark = hmac.digest(_KEY, name.encode("utf-8", "surrogatepass"), hashlib.sha256).hex()[:8]
     return f"{MASK}{mark})"
@@ -55,7 +55,7 @@ def _is_random(run: str) -> bool:
 
 
 def _is_password(name: str) -> bool:
-    # Small letter, capital, digit, and a digit amid the letters, in one word without "@" or a principal's "/": what
-    # rules for passwords ask for, and what directories do not name people.
+    # A lower-case letter, a capital, a digit, and a digit within the letters, in one word without "@" or a principal's
+    # "/": what password rules demand, and what no directory uses as a name.
     kinds = (re.search(kind, name) is not None for kind in ("[a-z]", "[A-Z]", "[0-9]"))
     return len(name) >= 8 and not set("@/\\").intersection(name) and all(kinds)

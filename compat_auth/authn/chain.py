@@ -1,8 +1,8 @@
-"""Ask the backends in order; the first that speaks decides.
+"""The chain: ask the backends in order; the first one that decides wins.
 
-Mode "strict" keeps the six rules of the contract. Mode "airflow2" goes on after a refusal and words the final refusal
-as Airflow 2.11 did (`airflow.api_connexion.security.check_authentication`), but opens none of its holes: a disabled
-user, or a cookie beside a wrong explicit credential, stays out.
+Mode "strict" keeps the six rules of the contract. Mode "airflow2" continues after a refusal, and words the final
+refusal as Airflow 2.11 did (`airflow.api_connexion.security.check_authentication`), but has none of its holes: a
+disabled user, or a cookie beside a wrong explicit credential, is refused.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ logger = logging.getLogger("compat_auth.chain")
 
 T = TypeVar("T")
 Mode = Literal["strict", "airflow2"]
-# What Airflow 2 looks for in the list; FAB's own name for the same module is another one to it.
+# The names that Airflow 2 searches the list for; it treats FAB's own name for the same module as another one.
 _CORE_SESSION = frozenset(("session", "airflow.api.auth.backend.session"))
-# Kinds that several backends share, so that one which does not know the credential leaves it to the next.
+# Kinds that several backends share: one that does not know the credential leaves it to the next.
 _OF_MANY: frozenset[CredentialKind] = frozenset((Absent, Bearer, Unrecognised))
-# The status of an error that nobody may show to a caller, such as a broken configuration.
+# Status of an error whose text no caller may see, such as a broken configuration.
 _BROKEN = CompatAuthError.status
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one backend said."""
+    """The answer of one backend."""
 
     backend: str
     outcome: Outcome
@@ -42,14 +42,15 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the chain says about a request.
+    """The chain's answer to a request.
 
     Attributes:
-        outcome: The deciding answer; Skip when no backend took the credential for its kind.
+        outcome: The deciding answer; Skip where no backend accepts this kind of credential.
         backend: Name of the backend that decided, or "".
         challenges: `WWW-Authenticate` values for a 401, one for each scheme, in the order of the chain.
-        steps: Every backend that was asked, in order.
-        reusable: Nobody who was asked looked at anything but the credential: for the same one the answer is the same.
+        steps: The answers of all backends that were asked, in order.
+        reusable: Whether every backend that was asked used only the credential: the same credential gets the same
+            answer.
     """
 
     outcome: Outcome
@@ -61,21 +62,21 @@ class Answer:
 
 @dataclass(slots=True)
 class Course:
-    """How far the chain has come: what the backends before `at` have said."""
+    """Progress of the chain: the answers of the backends before `at`."""
 
     at: int = 0
     steps: list[Step] = field(default_factory=list["Step"])
-    learnt: list[tuple[str, ...]] = field(default_factory=list["tuple[str, ...]"])
+    received: list[tuple[str, ...]] = field(default_factory=list["tuple[str, ...]"])
     refusal: Step | None = None
     reusable: bool = True
 
 
 class BodyWanted(Exception):
-    """The next backend may look at the body, and the body is not at hand.
+    """The next backend may read the body, and the body is not available.
 
     Args:
         backend: Its name.
-        course: What to go on with once the body is at hand.
+        course: Progress so far, for the call that has the body.
     """
 
     def __init__(self, backend: str, course: Course) -> None:
@@ -93,12 +94,13 @@ class OfferedSignIn:
 
 
 class Chain:
-    """The configured, ordered backends. Thread-safe: it keeps no state.
+    """The configured backends, in order. Thread-safe: it has no state.
 
     Args:
-        backends: In the order in which they are asked, but for those that decide alone: they come first.
-        mode: See the module.
-        reserves: Whether an identity has a name that its backend may not vouch for; None: all names are free.
+        backends: The backends in order, except that those which decide alone come first.
+        mode: Style of decisions; see the module.
+        reserves: Returns whether an identity's name is reserved, so that its backend may not verify it; None: no name
+            is.
     """
 
     def __init__(
@@ -114,11 +116,11 @@ class Chain:
         self._asked = tuple(sorted(backends, key=lambda backend: not backend.decides_alone))
 
     def takes(self, kind: CredentialKind) -> bool:
-        """Return whether any backend would be asked about a credential of this kind."""
+        """Return whether any backend accepts a credential of this kind."""
         return any(kind in backend.kinds for backend in self.backends)
 
     def answers_alike(self, kind: CredentialKind) -> bool:
-        """Return whether two requests with the same credential get the same answer: nobody looks at anything else."""
+        """Return whether the same credential always gets the same answer, because no backend uses anything else."""
         return all(backend.depends_on_credential_only for backend in self.backends if kind in backend.kinds)
 
     def sign_ins(self) -> tuple[OfferedSignIn, ...]:
@@ -126,17 +128,17 @@ class Chain:
         return tuple(OfferedSignIn(backend, way) for backend in self.backends for way in backend.sign_ins())
 
     def reads_bodies(self) -> bool:
-        """Return whether any backend may look at a request's body."""
+        """Return whether any backend may read a request's body."""
         return any(backend.reads_body for backend in self.backends)
 
     def waits_for_one(self, kind: CredentialKind) -> bool:
-        """Return whether a credential of this kind may come to a backend that checks one request at a time."""
+        """Return whether this kind of credential may reach a backend that handles one request at a time."""
         for backend in self._asked:
             if kind in backend.kinds:
                 if backend.one_at_a_time:
                     return True
                 if self.mode == "strict" and backend.kinds == frozenset((kind,)) and kind not in _OF_MANY:
-                    return False  # whose only kind it is has the last word
+                    return False  # a backend for this kind alone always decides
         return False
 
     def ask(self, credential: Credential, course: Course | None = None, *, body_at_hand: bool = True) -> Answer:
@@ -144,13 +146,13 @@ class Chain:
 
         Args:
             credential: As presented.
-            course: Where to go on; None: from the first.
-            body_at_hand: Flask's request has the caller's whole body, or there is none.
+            course: Where to continue; None: at the first backend.
+            body_at_hand: Whether Flask's request has the whole body, or the request has none.
 
         Raises:
-            BackendUnavailable: A backend could not ask its source. No later, weaker one is asked instead.
-            TooManyRequests: A backend did not ask it, because the caller guesses; nor is a later one.
-            BodyWanted: A backend may look at the body; ask again with it.
+            BackendUnavailable: A backend could not ask its source. No later, weaker backend is asked instead.
+            TooManyRequests: A backend refused to check, because the client guesses. No later backend is asked.
+            BodyWanted: A backend may read the body; call again with it.
         """
         course = course or Course()
         for at, backend in enumerate(self._asked[course.at :], course.at):
@@ -167,42 +169,42 @@ class Chain:
                 case Accept():
                     return Answer(outcome, backend.name, (), tuple(course.steps), course.reusable)
                 case Reject() | Challenge():
-                    course.learnt.append(outcome.challenges if isinstance(outcome, Reject) else ())
+                    course.received.append(outcome.challenges if isinstance(outcome, Reject) else ())
                     course.refusal = course.refusal or step
                     if self.mode == "strict" or backend.decides_alone:
                         break
                 case Skip(challenges):
-                    course.learnt.append(challenges)
-        return self._refuse(course.refusal, course.steps, course.learnt)
+                    course.received.append(challenges)
+        return self._refuse(course.refusal, course.steps, course.received)
 
-    def may_vouch_for(self, identity: Identity) -> bool:
+    def may_verify(self, identity: Identity) -> bool:
         """Return whether the name is not a role account's, or the identity is that account.
 
         Raises:
-            BackendUnavailable: That could not be asked.
+            BackendUnavailable: The role accounts could not be read.
         """
         return self.reserves is None or not self.reserves(identity)
 
     def _ask_one(self, backend: Backend, credential: Credential) -> Outcome:
         outcome = contained(backend, lambda: backend.authenticate(credential))
-        if isinstance(outcome, Accept) and not self.may_vouch_for(outcome.identity):
-            return Reject(f"{outcome.identity.username!r} is a role account: only its personal tokens get in")
+        if isinstance(outcome, Accept) and not self.may_verify(outcome.identity):
+            return Reject(f"{outcome.identity.username!r} is a role account: only its personal tokens are accepted")
         return outcome
 
-    def _refuse(self, refusal: Step | None, steps: list[Step], learnt: list[tuple[str, ...]]) -> Answer:
-        challenges = self._challenges_after(steps, learnt)
+    def _refuse(self, refusal: Step | None, steps: list[Step], received: list[tuple[str, ...]]) -> Answer:
+        challenges = self._challenges_after(steps, received)
         if refusal is None:
             return Answer(Skip(), "", challenges, tuple(steps))
         outcome = refusal.outcome
         match outcome:
             case Challenge(header):
                 challenges = _one_for_each_scheme((header, *challenges))
-            case Reject(challenges=told) if self.mode == "strict":
-                # RFC 6750 3: what says that the token is bad goes before the invitation to bring one.
-                errors = (value for value in told if ' error="' in value)
+            case Reject(challenges=offered) if self.mode == "strict":
+                # RFC 6750 3: a challenge that reports a bad token comes before one that only names the scheme.
+                errors = (value for value in offered if ' error="' in value)
                 challenges = _one_for_each_scheme((*errors, *challenges))
             case Reject(vouched=False):
-                # Airflow 2's chain forgets a backend's 403; it answers so itself where a ticket names no user.
+                # Airflow 2's chain drops a backend's 403; it sends one itself where a ticket names no user.
                 outcome = replace(outcome, status=401)
             case _:
                 pass
@@ -212,34 +214,34 @@ class Chain:
         """Return the challenges of the whole chain, one for each scheme (RFC 9110 section 11.6.1)."""
         return self._challenges_after([], [])
 
-    def _challenges_after(self, steps: list[Step], learnt: list[tuple[str, ...]]) -> tuple[str, ...]:
+    def _challenges_after(self, steps: list[Step], received: list[tuple[str, ...]]) -> tuple[str, ...]:
         if self.mode == "airflow2":
             was_asked = bool(steps) and steps[-1].backend == self.backends[-1].name
-            return self._last_challenge(learnt[-1] if was_asked else ())
+            return self._last_challenge(received[-1] if was_asked else ())
         own = (value for backend in self.backends for value in backend.challenges())
-        return _one_for_each_scheme((*own, *(value for values in learnt for value in values)))
+        return _one_for_each_scheme((*own, *(value for values in received for value in values)))
 
-    def _last_challenge(self, learnt: tuple[str, ...]) -> tuple[str, ...]:
+    def _last_challenge(self, received: tuple[str, ...]) -> tuple[str, ...]:
         # Airflow 2 sends the headers of the last backend alone. Unless the list names `session`, it appends it, and
-        # `session` sends none. Its Basic challenge has no parameters; a module of a third party's is passed as it is.
+        # `session` sends none. Its Basic challenge has no parameters; that of a third-party module stays unchanged.
         if not any(backend.configured_as in _CORE_SESSION for backend in self.backends):
             return ()
         own = self.backends[-1].challenges()
-        return tuple(value.split(" ", 1)[0] for value in own) or learnt
+        return tuple(value.split(" ", 1)[0] for value in own) or received
 
 
 def contained(backend: Backend, ask: Callable[[], T]) -> T:
-    """Return what a backend answers.
+    """Return a backend's answer.
 
     Raises:
-        BackendUnavailable: It could not ask its source, or raised something that it must not.
+        BackendUnavailable: The backend could not ask its source, or raised an unexpected exception.
     """
     try:
         return ask()
     except Exception as exc:
         if isinstance(exc, CompatAuthError) and exc.status != _BROKEN:
             raise
-        # A backend may be anybody's code: its accident is a source that could not be asked, never a 500.
+        # A backend may be third-party code: its exception counts as an unavailable source, never as a 500.
         logger.error("backend %s raised; the request is answered 503: %s", backend.name, describe_exception(exc))  # noqa: TRY400  # not its message
         raise BackendUnavailable(f"backend {backend.name}: raised {type(exc).__name__}") from None
 

@@ -1,9 +1,9 @@
-"""Find backends by the names that a configuration may use.
+"""Load backends by their configured names.
 
 A name is a short name or any entry point of the group `compat_auth.backends`, a dotted class, a module with Airflow 2's
-contract (dotted, or at the top of Python's path), or one of Airflow's own dotted names, which stand for ours. A name
-that is not found stops the start: a chain with a hole is never served. A module of Airflow 2 that is there and cannot
-run does not: it stays in the chain, and what comes to it is 503.
+contract (dotted, or at the top of Python's path), or one of Airflow's own dotted names, which are aliases of ours. An
+unknown name stops the start: a chain with a hole is never served. A module for Airflow 2 that exists but cannot run
+does not stop it: it stays in the chain, and requests that reach it get 503.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from compat_auth.errors import BackendNotFound, ConfigError
 
 GROUP = "compat_auth.backends"
 
-# "basic_auht" is 0.9 like "basic_auth", "site_auth" 0.74.
+# Similarity of a misspelt name: "basic_auht" has 0.9 with "basic_auth", "site_auth" has 0.74.
 _MISSPELT = 0.85
 _AIRFLOW = (
     "airflow.api.auth.backend",
@@ -47,15 +47,15 @@ AIRFLOW_NAMES: dict[str, str] = {
     "airflow.contrib.auth.backends.kerberos_auth": "kerberos",
     "airflow.providers.google.common.auth_backend.google_openid": "google_openid",
 }
-"""Airflow's dotted names (2.x `[api] auth_backends`, 3.x `[fab] auth_backends`) and what stands in for them here."""
+"""Airflow's dotted names (2.x `[api] auth_backends`, 3.x `[fab] auth_backends`), and our backend for each."""
 
 
 class _CannotRun(ConfigError):
-    """A module of Airflow 2 is there and cannot run here."""
+    """A module for Airflow 2 exists and cannot run here."""
 
 
 def installed_backends() -> dict[str, EntryPoint]:
-    """Return what is installed, by short name, sorted."""
+    """Return the installed backends by short name, sorted."""
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
 
 
@@ -63,15 +63,15 @@ def load_chain(settings: Settings) -> tuple[Backend, ...]:
     """Return the configured backends in the configured order.
 
     Raises:
-        ConfigError: The list is empty, repeats a backend or has an empty item; says at which position.
-        BackendNotFound: A name means nothing here.
+        ConfigError: The list is empty, repeats a backend or has an empty item; says the position.
+        BackendNotFound: A name is unknown.
     """
     names = settings.auth_backends
     if not names and settings.token.strategy == "in_process":
-        # Airflow goes on without us, and judges what is its own.
+        # Airflow continues without us, with its own authentication.
         return ()
     if not names or names == [""]:
-        raise ConfigError('auth_backends: empty; name at least one backend, or "deny_all" to let nobody in')
+        raise ConfigError('auth_backends: empty; name at least one backend, or "deny_all" to refuse everybody')
     backends: list[Backend] = []
     _require_known(settings)
     for position, name in enumerate(names):
@@ -81,7 +81,7 @@ def load_chain(settings: Settings) -> tuple[Backend, ...]:
         backend = _load_whatever(name, where, settings)
         backend.configured_as = name
         if backend.name in [earlier.name for earlier in backends]:
-            raise ConfigError(f"{where}: {name!r} is {backend.name!r}, which is in the list already; remove one")
+            raise ConfigError(f"{where}: {name!r} is {backend.name!r}, which is already in the list; remove one")
         backends.append(backend)
     return tuple(backends)
 
@@ -95,11 +95,11 @@ def _require_known(settings: Settings) -> None:
 
 
 def _load_whatever(name: str, where: str, settings: Settings) -> Backend:
-    """Return the backend of a name; a module that cannot run never stops a start, and lets nobody in.
+    """Return the backend for a name; a module that cannot run never stops the start, and accepts nobody.
 
     Raises:
-        ConfigError: A backend that is no module of Airflow 2 cannot be set up.
-        BackendNotFound: The name means nothing here, and this is not Airflow: its API server starts all the same.
+        ConfigError: A backend that is not a module for Airflow 2 cannot be set up.
+        BackendNotFound: The name is unknown, and this process is not Airflow, whose API server must start anyway.
     """
     try:
         return _load(name, where, settings)
@@ -112,7 +112,7 @@ def _load_whatever(name: str, where: str, settings: Settings) -> Backend:
 
 
 def _is_misspelt(name: str) -> bool:
-    """Return whether a name is nearly that of an installed backend, which a site would not give a module of its own."""
+    """Return whether a name is so close to an installed backend's that it is a misspelling, not a site's own module."""
     return bool(difflib.get_close_matches(name, installed_backends(), n=1, cutoff=_MISSPELT))
 
 
@@ -131,7 +131,7 @@ def _load(name: str, where: str, settings: Settings) -> Backend:
 
 
 def _is_module(name: str) -> bool:
-    # Airflow 2 sites kept a module of their own in Airflow's config folder, which is on its path: no dot in the name.
+    # Airflow 2 sites kept their own module in Airflow's config folder, which is on its path: the name has no dot.
     if not name.isidentifier() or name.startswith("_") or name in AIRFLOW_NAMES.values():
         return False
     return importlib.util.find_spec(name) is not None
@@ -155,8 +155,8 @@ def _from_dotted(path: str, where: str, settings: Settings) -> Backend:
     try:
         return _from_module(_import(path, where), path, settings)
     except ModuleNotFoundError as exc:
-        # Only "this very path is not a module" means that it may be a class; a module that exists and lacks
-        # a dependency of its own has to say so.
+        # Only "this very path is not a module" means that it may be a class; a module that exists but lacks a
+        # dependency must report that.
         if exc.name is None or not (path == exc.name or path.startswith(f"{exc.name}.")):
             raise _lacking(path, where, f"needs a module that is not installed: {exc.name}") from exc
     except ImportError as exc:
@@ -175,24 +175,24 @@ def _is_backend(found: object) -> bool:
 
 
 def _import(path: str, where: str) -> ModuleType:
-    """Return the module.
+    """Import the module.
 
     Raises:
-        ImportError: As the import raises it.
-        _CannotRun: The import raises anything else.
+        ImportError: The import raised it.
+        _CannotRun: The import raised anything else.
     """
     try:
         return import_watched(path)
     except (ImportError, KeyboardInterrupt):
         raise
     except BaseException as exc:
-        # Not its message: it may hold what the module has read.
-        problem = f"raised {type(exc).__name__} at {where_raised(exc)} when it was imported; mend the module"
+        # Not the exception's message, which may hold what the module has read.
+        problem = f"raised {type(exc).__name__} at {where_raised(exc)} when it was imported; correct the module"
         raise _CannotRun(f"{where}: {path}: {problem}") from exc
 
 
 def _lacking(path: str, where: str, problem: str) -> ConfigError:
-    # Classes are ours to set up as they say; only a module of Airflow 2 was never meant for this place.
+    # A class reports its own errors; only a module for Airflow 2 was not written for this program.
     is_class = path.rpartition(".")[2][:1].isupper()
     error = ConfigError if is_class else _CannotRun
     return error(f"{where}: {path}: {problem}")
@@ -201,8 +201,10 @@ def _lacking(path: str, where: str, problem: str) -> ConfigError:
 def _from_module(module: ModuleType | LegacyModule, path: str, settings: Settings, imported_as: str = "") -> Backend:
     modules = settings.airflow2_modules
     if not any(hasattr(module, name) for name in ("init_app", "requires_authentication")):
-        # No auth module at all, so the name is wrong.
-        raise BackendNotFound(f"auth_backends: {path}: has no init_app(); Airflow 2's contract needs it")
+        # Not an auth module at all, so the name is wrong.
+        raise BackendNotFound(
+            f"auth_backends: {path}: has no init_app() as Airflow 2's contract needs; correct the name"
+        )
     try:
         return LegacyBackend(
             module,

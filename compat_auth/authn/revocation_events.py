@@ -1,7 +1,7 @@
-"""The word that a user or a credential is no longer good, for whatever remembers what was checked a moment ago.
+"""Revocation events: announce that a user or a credential was revoked, so that caches forget it.
 
-Who revokes writes that down first, where checks read it, and announces it then: a check that begins after the
-announcement finds it written, and one that began before hears of it while under way.
+The revocation is stored first, where checks read it, and then announced: a check that begins after the announcement
+finds it in the store, and one that began earlier hears of it while it runs.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from compat_auth.identity import Identity
 from compat_auth.store.redis.client import RedisConnection
 from compat_auth.store.redis.pubsub import RedisChannel
 
-# How long what can be revoked is believed where a revocation elsewhere may not be heard.
+# Longest time for which a revocable answer is cached where events from elsewhere may not arrive.
 UNHEARD_S = 1.0
-# And where it is heard, unless its sender reaches the store but not the channel.
+# The same where they arrive: a sender may reach the store but not the channel.
 HEARD_S = 60.0
 _EXTENSION = "compat_auth_revocations"
 _PURPOSE = "revocations"
@@ -31,7 +31,7 @@ _PURPOSE = "revocations"
 
 @dataclass(frozen=True, slots=True)
 class RevocationEvent:
-    """What is revoked: all that a user has, one credential, or both.
+    """What was revoked: everything of a user, one credential, or both.
 
     Attributes:
         username: The user, or "".
@@ -42,10 +42,10 @@ class RevocationEvent:
     credential_id: str = ""
 
     def concerns(self, identity: Identity) -> bool:
-        """Return whether a grant to the identity has to be forgotten; when in doubt, it has."""
+        """Return whether a cached grant to the identity must be forgotten; in doubt, true."""
         if self.credential_id and self.credential_id == identity.credential_id:
             return True
-        # Sources spell the name of one user differently, and forgetting somebody else costs only a check.
+        # Sources spell a user's name differently, and forgetting another user's grant costs only a check.
         return bool(self.username) and self.username.casefold() == identity.username.casefold()
 
 
@@ -53,27 +53,27 @@ Heard = Callable[[RevocationEvent | None], None]
 
 
 class Channel(Protocol):
-    """To and from the other processes; see `compat_auth.store.redis.pubsub`."""
+    """Channel to and from the other processes; see `compat_auth.store.redis.pubsub`."""
 
     @property
     def is_connected(self) -> bool:
-        """Whether what others send is heard now; asking begins to listen."""
+        """Whether messages of others arrive now; the first question starts to listen."""
         ...
 
     def listen(self, heard: Callable[[bytes | None], None]) -> None:
-        """Have each message shown to a callback, and None where something may have been missed."""
+        """Call back with each message, and with None where messages may have been missed."""
         ...
 
     def send(self, message: bytes) -> None:
-        """Send a message to all, now or as soon as possible."""
+        """Send a message to all others, now or as soon as possible."""
         ...
 
 
 class RevocationEvents:
-    """Tells all of a process what is revoked, and other processes by a channel; any thread may use it.
+    """Announces revocations within a process, and through a channel to others. Any thread may use it.
 
     Args:
-        channel: None: other processes neither hear nor are heard.
+        channel: The channel; None: no other process hears them or is heard.
     """
 
     def __init__(self, channel: Channel | None = None) -> None:
@@ -85,10 +85,10 @@ class RevocationEvents:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RevocationEvents:
-        """Return the revocations of this process, joined to those of others where `redis_url` is set.
+        """Return the revocation events of this process, connected to those of others where `redis_url` is set.
 
         Raises:
-            ConfigError: The URL cannot work, or there is no secret to seal messages with.
+            ConfigError: The URL is unusable, or there is no secret to encrypt messages with.
         """
         url = settings.redis_url.get_secret_value()
         if not url:
@@ -97,42 +97,42 @@ class RevocationEvents:
 
     @property
     def hears_all(self) -> bool:
-        """Whether what other processes announce is heard here now; where not, believe for `UNHEARD_S` at most.
+        """Whether announcements of other processes arrive here now; if not, cache for `UNHEARD_S` at most.
 
-        Asking begins to listen, in the process that asks.
+        The first question starts to listen, in the process that asks.
         """
         return self._channel is not None and self._channel.is_connected
 
     def announce(self, revocation: RevocationEvent) -> None:
-        """Let everybody who listens forget; to be called once the revocation is written down."""
-        self._tell(revocation)
+        """Announce a revocation, so that caches forget; call it after the revocation is stored."""
+        self._notify(revocation)
         if self._channel is not None:
             self._channel.send(json.dumps([revocation.username, revocation.credential_id]).encode())
 
     def listen(self, callback: Heard) -> None:
-        """Have a callback called for each revocation, from any thread, for as long as the process lives.
+        """Register a callback for each revocation, for the life of the process; it may be called from any thread.
 
         Args:
-            callback: Must be quick and raise nothing. None: something may have been missed, so forget everything that
-                is believed for longer than `UNHEARD_S` because revocations are heard.
+            callback: Must be quick and raise nothing. None means that events may have been missed: forget everything
+                that is cached for longer than `UNHEARD_S` because events arrive.
         """
         with self._lock:
             self._listeners = (*self._listeners, callback)
 
     def _take(self, message: bytes | None) -> None:
-        self._tell(None if message is None else RevocationEvent(*json.loads(message)))
+        self._notify(None if message is None else RevocationEvent(*json.loads(message)))
 
-    def _tell(self, revocation: RevocationEvent | None) -> None:
+    def _notify(self, revocation: RevocationEvent | None) -> None:
         for callback in self._listeners:
             callback(revocation)
 
 
 def revocation_events_of(app: Flask, settings: Settings | None = None) -> RevocationEvents:
-    """Return the revocations of a Flask app, so that what one part of it revokes is known to all others at once.
+    """Return the revocation events of a Flask app: one object, so that a revocation is known to the whole app at once.
 
     Args:
         app: The app.
-        settings: Where the app has none yet, these make them; None makes those of one process.
+        settings: Used where the app has no events yet; None: events of this process only.
 
     Raises:
         ConfigError: See `RevocationEvents.from_settings`.

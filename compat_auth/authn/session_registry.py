@@ -1,4 +1,4 @@
-"""Sessions that are alive: the sealed cookie says who, the store says whether still."""
+"""Live sessions: the encrypted cookie says whose a session is, and the store says whether it is still valid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from compat_auth.identity import Identity
 from compat_auth.store.migration import open_store
 from compat_auth.store.tables.sessions import SessionRow, SessionRows, digest_of
 
-# How long a logout elsewhere that was not announced may go unnoticed here.
+# Longest time in which a logout elsewhere without an announcement goes unnoticed here.
 BELIEVED_S = UNHEARD_S
 _BELIEVED_ENTRIES = 10_000
 _SWEEP_PAUSE_S = 3600.0
@@ -30,16 +30,16 @@ _EXTENSION = "compat_auth_sessions"
 
 
 class LiveSessions:
-    """Starts, finds and ends sessions. Any thread may use it; every method may raise BackendUnavailable.
+    """Starts, finds and revokes sessions. Any thread may use it; every method may raise BackendUnavailable.
 
     Args:
-        cookie: Seals and opens.
+        cookie: Encrypts and decrypts the cookie.
         rows: The store.
-        revocations: Where logouts are announced, and heard of; None: nobody else is concerned.
-        monotonic: Clock for what is believed without asking, in seconds.
+        revocations: Announces logouts, and receives them; None: no other process is concerned.
+        monotonic: Clock for the age of cached answers, in seconds.
 
     Attributes:
-        cookie: Seals and opens.
+        cookie: Encrypts and decrypts the cookie.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class LiveSessions:
         self._rows = rows
         self._revocations = revocations or RevocationEvents()
         self._lock = threading.Lock()
-        self._alive: TTLCache[str, str] = TTLCache(_BELIEVED_ENTRIES, BELIEVED_S, timer=monotonic)
+        self._live: TTLCache[str, str] = TTLCache(_BELIEVED_ENTRIES, BELIEVED_S, timer=monotonic)
         self._touched: TTLCache[bytes, bool] = TTLCache(_BELIEVED_ENTRIES, _TOUCH_PAUSE_S, timer=monotonic)
         self._monotonic = monotonic
         self._swept = monotonic()
@@ -63,10 +63,10 @@ class LiveSessions:
 
     @classmethod
     def from_settings(cls, settings: Settings, revocations: RevocationEvents | None = None) -> LiveSessions | None:
-        """Return the sessions of `[session]`, or None where no secret is set; opens nothing yet.
+        """Return the sessions of `[session]`, or None where no secret is set; opens no connection yet.
 
         Raises:
-            ConfigError: A secret is too short, or the database's URL cannot work.
+            ConfigError: A secret is too short, or the URL of the database is unusable.
         """
         cookie = SessionCookie.from_settings(settings)
         if cookie is None:
@@ -74,10 +74,10 @@ class LiveSessions:
         return cls(cookie, SessionRows(open_store(settings.database_url.get_secret_value())), revocations)
 
     def start(self, identity: Identity, data: Mapping[str, Any] | None = None) -> Session:
-        """Return a new session for somebody who has just logged in: with a new id, whatever the browser had.
+        """Return a new session after a login; it has a new id, whatever cookie the browser had.
 
         Raises:
-            ValueError: The user name is empty or too long to be stored.
+            ValueError: The user name is empty or too long to store.
         """
         self._sweep()
         now = self.cookie.now()
@@ -99,35 +99,35 @@ class LiveSessions:
         return session
 
     def find(self, value: str, *, secure: bool) -> Session:
-        """Return the session of a cookie.
+        """Return the session for a cookie.
 
         Raises:
-            InvalidSession: The cookie is not one of ours, has expired, or its session was ended.
+            InvalidSession: The cookie is not ours or has expired, or its session was revoked.
         """
         session = self.cookie.open(value, secure=secure)
         credential_id = credential_id_of(session)
         with self._lock:
-            believed, heard = self._alive.get(credential_id), self._heard
-        if believed is None:
+            username, heard = self._live.get(credential_id), self._heard
+        if username is None:
             row = self._rows.find_live(session.id)
             if row is None:
-                raise InvalidSession("session: logged out, or not known here")
-            believed = row.username
+                raise InvalidSession("session: logged out, or unknown")
+            username = row.username
             with self._lock:
-                # A logout that was announced while the store was being asked may have been too late for its answer.
+                # A logout that was announced during the query may have come too late for its result.
                 if self._heard == heard:
-                    self._alive[credential_id] = believed
-        if believed != session.username:
+                    self._live[credential_id] = username
+        if username != session.username:
             raise InvalidSession("session: of another user")
         return session
 
     def renew(self, session: Session, *, idle_s: float | None = None) -> Session | None:
-        """Return the session as seen now, and remember that; None while that is not yet worth a new cookie."""
+        """Return the session as seen now, and store that; None while that is not yet worth a new cookie."""
         renewed = self.cookie.renewed(session, idle_s=idle_s)
         if renewed is not None:
             digest = digest_of(renewed.id)
             with self._lock:
-                # A browser that does not get its new cookie (forward-auth) must not cause a write at each request.
+                # A browser that does not receive its new cookie (forward-auth) must not cause a write for each request.
                 is_written = digest in self._touched
                 if not is_written:
                     self._touched[digest] = True
@@ -142,25 +142,25 @@ class LiveSessions:
         return renewed
 
     def end(self, session: Session) -> None:
-        """End one session: its cookie is worth nothing from now on."""
+        """Revoke one session: its cookie is invalid from now on."""
         self._rows.end(session.id, self.cookie.now())
         self._revocations.announce(RevocationEvent(credential_id=credential_id_of(session)))
 
     def list_live(self, username: str) -> dict[bytes, SessionRow]:
-        """Return a user's sessions that are alive by the digests of their ids, the last seen first."""
+        """Return a user's live sessions by the digests of their ids, last seen first."""
         now = self.cookie.now()
         limits = {"seen_after": now - self.cookie.idle_s, "begun_after": now - self.cookie.max_age_s}
         return self._rows.list_live(username, **limits)
 
     def revoke_by_digest(self, username: str, digest: bytes) -> bool:
-        """End one session of a user, and return whether there was such a one."""
+        """Revoke one session of a user, and return whether there was one."""
         is_ended = self._rows.revoke_by_digest(username, digest, self.cookie.now())
         if is_ended:
             self._revocations.announce(RevocationEvent(credential_id=credential_id_of_digest(digest)))
         return is_ended
 
     def revoke_all(self, username: str) -> None:
-        """Log a user out everywhere."""
+        """Revoke every session of a user."""
         self._rows.revoke_all(username, self.cookie.now())
         self._revocations.announce(RevocationEvent(username))
 
@@ -168,34 +168,34 @@ class LiveSessions:
         with self._lock:
             self._heard += 1
             if revocation is None or revocation.username:
-                self._alive.clear()
+                self._live.clear()
             else:
-                self._alive.pop(revocation.credential_id, None)
+                self._live.pop(revocation.credential_id, None)
 
     def _sweep(self) -> None:
         if self._monotonic() - self._swept < _SWEEP_PAUSE_S:
             return
         self._swept = self._monotonic()
-        # A renewal can still be on its way for as long as its cookie lives.
+        # A renewal can still arrive as long as its cookie is valid.
         self._rows.forget_older(self.cookie.now() - self.cookie.idle_s - int(_SWEEP_PAUSE_S))
 
 
 def credential_id_of(session: Session) -> str:
-    """Return what a session is revoked by; the id itself would let whoever hears it in."""
+    """Return the id by which a session is revoked; with the session's own id, a reader could log in."""
     return credential_id_of_digest(digest_of(session.id))
 
 
 def credential_id_of_digest(digest: bytes) -> str:
-    """Return what a session is revoked by that is known by its digest only."""
+    """Return the id by which a session is revoked of which only the digest is known."""
     return f"session:{digest.hex()}"
 
 
 def live_sessions_of(app: Flask, settings: Settings | None = None) -> LiveSessions | None:
-    """Return the sessions of a Flask app, so that a logout on one page is known on all others at once.
+    """Return the sessions of a Flask app: one object, so that a logout on one page is known on all others at once.
 
     Args:
         app: The app.
-        settings: Where the app has none yet, these make them; None makes none.
+        settings: Used where the app has no sessions yet; None creates none.
 
     Raises:
         ConfigError: See `LiveSessions.from_settings`.

@@ -109,13 +109,15 @@ def opened_tokens(config_path: str | None) -> Generator[PersonalTokens]:
 
 def _tell_upstream(settings: Settings, tokens: PersonalTokens, credential_id: str) -> None:
     """Revoke at the upstream the JWTs that were issued for a token; the gateways already reject them."""
-    if not DenylistRows(tokens.rows.database).deny_made_from(credential_id, int(tokens.now())):
+    if not DenylistRows(tokens.rows.database).revoke_made_from(credential_id, int(tokens.now())):
         return
     try:
         denials = Denylist.from_settings(settings, RevocationEvents())
         # Import it only where it is used: it loads the whole server.
         app = importlib.import_module("compat_auth.app")
-        app.build_issued_tokens(settings, build_strategy(settings), denials).end(tokens=(), credential_id=credential_id)
+        app.build_issued_tokens(settings, build_strategy(settings), denials).revoke_session(
+            tokens=(), credential_id=credential_id
+        )
     except CompatAuthError as error:
         click.echo(
             f"warning: JWTs that were issued for it stay valid at the upstream itself until they expire: {error}",

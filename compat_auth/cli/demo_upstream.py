@@ -30,7 +30,7 @@ from compat_auth.gateway.health import JWKS_PATH
 from compat_auth.gateway.server.server import uvicorn_config
 from compat_auth.http.asgi import Receive, Scope, Send, respond, respond_rendered
 from compat_auth.http.error_responses import ErrorStyle
-from compat_auth.personal_tokens.request import TokenWish
+from compat_auth.personal_tokens.request import PersonalTokenRequest
 from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.tokens.jose.jwk import VerifyingKey, verifying_key
 from compat_auth.tokens.jose.jwt import verify
@@ -166,7 +166,7 @@ def make_token(settings: Settings, user: DemoUser) -> str:
     """Return a personal token of a user that works for a day."""
     tokens = PersonalTokens.from_settings(settings, RevocationEvents())
     try:
-        return tokens.create(user.name, TokenWish("demo", days=1), by="demo").text
+        return tokens.create(user.name, PersonalTokenRequest("demo", days=1), by="demo").text
     finally:
         tokens.rows.database.close()
 

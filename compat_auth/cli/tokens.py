@@ -10,7 +10,7 @@ import click
 from compat_auth.cli import context
 from compat_auth.cli.context import config_option, opened_tokens
 from compat_auth.personal_tokens.pruning import prune as prune_tokens
-from compat_auth.personal_tokens.request import TokenWish
+from compat_auth.personal_tokens.request import PersonalTokenRequest
 from compat_auth.scopes import ALL
 from compat_auth.store.tables.personal_tokens import PersonalToken
 from compat_auth.store.tables.role_accounts import RoleAccountRows
@@ -40,7 +40,7 @@ def create(config_path: str | None, user: str, name: str, days: int | None, scop
     with opened_tokens(config_path) as service:
         is_role = RoleAccountRows(service.rows.database).owners_of(user) is not None
         owner = user if is_role else service.owners.canonical_name(user)
-        made = service.create(owner, TokenWish(name, scopes or (ALL,), days), by=_BY, is_role=is_role)
+        made = service.create(owner, PersonalTokenRequest(name, scopes or (ALL,), days), by=_BY, is_role=is_role)
     context.record("token created", f"{made.token.id} of {owner}", command="tokens create")
     click.echo(made.text)
 

@@ -1,4 +1,4 @@
-"""For scripts: get the API's token by the login one has, keep it, renew it, and show it to one server only.
+"""For scripts: log in to get the API's token, keep it, renew it, and send it to one server only.
 
 `compat_auth.client.for_requests` and `compat_auth.client.for_httpx` plug it into the two libraries. Neither is needed
 to import this package. Public are these two, `credential`, `kerberos` and `origin`; the other modules serve `compat-auth login` and

@@ -1,4 +1,4 @@
-"""What a client logs in with. No I/O."""
+"""Credentials with which a client logs in. No I/O."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ _VISIBLE = re.compile(r"[!-~]+")
 
 
 def accept_any_answer(_challenge: str) -> None:
-    """Ask nothing more of the server than its certificate."""
+    """Accept any answer: the server's certificate is proof enough."""
 
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """A credential as one request shows it.
+    """A credential in the form of one request.
 
     Attributes:
-        headers: Beyond `Content-Type` and `Accept`.
-        body: JSON.
-        confirm: Gets the `WWW-Authenticate` of a success, and raises `LoginUnavailable` where the server did not prove
-            who it is.
-        bearer: A personal token, which the server takes with every request: no other token is asked for. "" for any
-            other credential.
+        headers: Headers in addition to `Content-Type` and `Accept`.
+        body: The body, JSON.
+        confirm: Receives the `WWW-Authenticate` of a success, and raises `LoginUnavailable` unless the server has
+            proved its identity.
+        bearer: A personal token, which the server accepts with every request, so that no other token is needed; "" for
+            any other credential.
     """
 
     headers: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
@@ -41,10 +41,10 @@ class Presented:
 
 
 class Credential(Protocol):
-    """What one logs in with."""
+    """A credential of a user."""
 
     def present(self, server: Origin) -> Presented:
-        """Return the credential for one login at the server; any thread may ask."""
+        """Return the credential for one login at the server; any thread may call."""
         ...
 
 
@@ -53,15 +53,15 @@ class Password:
     """A user name and a password.
 
     Attributes:
-        username: As one types it into the login page.
-        password: The same.
+        username: As typed on the login page.
+        password: As typed on the login page.
     """
 
     username: str
     password: str = field(repr=False)
 
     def present(self, server: Origin) -> Presented:
-        """Return both in the form that Airflow's own endpoint takes, too; a personal token as the Bearer that it is."""
+        """Return both in the form of Airflow's own token endpoint; a personal token as a Bearer."""
         if looks_like_one(self.password):
             return BearerToken(self.password).present(server)
         return Presented(body=json.dumps({"username": self.username, "password": self.password}).encode())
@@ -82,7 +82,7 @@ class BearerToken:
         del server
         token = self.value if isinstance(self.value, str) else self.value()
         if not _VISIBLE.fullmatch(token):
-            # The value stays out of the message, and a line break out of the header.
-            raise LoginRefused("the token is empty, or holds characters that no token has")
-        # A limited one cannot be exchanged: the token that came back would have no limits.
+            # The value must not appear in the message, and a line break must not get into the header.
+            raise LoginRefused("the token is empty, or has characters that no token has; copy it again")
+        # A personal token cannot be exchanged: the new token would lack its limits.
         return Presented(headers={"Authorization": f"Bearer {token}"}, bearer=token if looks_like_one(token) else "")

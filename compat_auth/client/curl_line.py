@@ -1,4 +1,4 @@
-"""A command line of curl, read as curl reads it: where does it go, and would it show the token to anybody? No I/O."""
+"""Parse curl's command line as curl does: which URLs it requests, and whether it discloses the token. No I/O."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from compat_auth.errors import CurlLineRefused
 
-# What would take the header elsewhere, or write it down.
+# Options that would send the header elsewhere, or write it to a file.
 _REFUSED = {
     "config": "may name any other address",
-    "location-trusted": "sends the token wherever the server points",
-    "insecure": "sends the token to whoever answers",
+    "location-trusted": "sends the token wherever the server redirects",
+    "insecure": "sends the token to any server that answers",
     "connect-to": "sends the token to another machine",
     "resolve": "sends the token to another machine",
     "unix-socket": "sends the token to another program",
@@ -34,11 +34,11 @@ _HELP_LINE = re.compile(r"^\s{0,3}(?:-(?P<short>.), )?\s*--(?P<long>[a-z0-9.-]+)
 
 @dataclass(frozen=True, slots=True)
 class CurlOptions:
-    """The options of the curl at hand.
+    """The options of the installed curl.
 
     Attributes:
-        takes_value: By long name.
-        long_name: By letter.
+        takes_value: Whether an option takes a value, by long name.
+        long_name: Long names, by letter.
     """
 
     takes_value: dict[str, bool]
@@ -57,10 +57,10 @@ def read_help(text: str) -> CurlOptions:
 
 
 def urls_of(arguments: tuple[str, ...], options: CurlOptions) -> Iterator[int]:
-    """Yield the place of each argument that is a URL, or a path of one.
+    """Yield the index of each argument that is a URL, or a path of one.
 
     Raises:
-        CurlLineRefused: An option is not known, is not spelt in full, or would show the token to somebody.
+        CurlLineRefused: An option is unknown, is abbreviated, or would disclose the token.
     """
     place = 0
     only_urls = False
@@ -90,7 +90,7 @@ def _letters(cluster: str, options: CurlOptions) -> list[str]:
             raise CurlLineRefused(f"-{letter}: not an option of this curl")
         names.append(name)
         if options.takes_value[name]:
-            break  # what follows is its value
+            break  # the rest is its value
     return names
 
 
@@ -100,9 +100,9 @@ def _is_last_letter(argument: str, options: CurlOptions) -> bool:
 
 def _check(name: str, options: CurlOptions) -> None:
     plain = name.removeprefix("no-")
-    # curl takes any beginning that has one meaning: --location-t is --location-trusted.
+    # curl accepts any unambiguous abbreviation: --location-t is --location-trusted.
     if name not in options.takes_value and plain not in options.takes_value:
-        raise CurlLineRefused(f"--{name}: not an option of this curl, or not spelt in full")
+        raise CurlLineRefused(f"--{name}: not an option of this curl, or abbreviated; write it in full")
     reason = _REFUSED.get(name)
     if reason is not None:
         raise CurlLineRefused(f"--{name} {reason}; call curl itself for that")

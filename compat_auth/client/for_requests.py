@@ -1,4 +1,4 @@
-"""The token for the library requests: `requests.get(url, auth=RequestsAuth(…))`."""
+"""Authentication for the library requests: `requests.get(url, auth=RequestsAuth(…))`."""
 
 from __future__ import annotations
 
@@ -22,31 +22,32 @@ __all__ = ["RequestsAuth"]
 
 
 class RequestsAuth(AuthBase):
-    """Sends a token that is good for a while with every request to one server, and nothing to any other.
+    """Sends a valid token with every request to one server, and with none to any other.
 
-    One object serves all threads and sessions of a program. A request that is answered with 401 is sent once more with
-    a new token, if its body can be sent again: not where it comes from a generator.
+    One object serves all threads and sessions of a program. A request that gets a 401 is sent once more with a new
+    token, if its body can be sent again: not one from a generator.
 
     Args:
         url: The server, such as `https://airflow.example.com`.
-        credential: What to log in with.
-        session: Used for logins, for a certificate authority or a proxy of one's own; by default a new one each time.
-        allow_http: Let the credential and the token travel in clear text to another machine.
+        credential: The credential for logins.
+        session: Session for logins, such as one with your certificate authority or proxy; by default a new one each
+            time.
+        allow_http: Allow credential and token to travel to another machine in clear text.
 
     Raises:
-        UnsafeAddress: The URL is not one of a single server, or is http to another machine.
+        UnsafeAddress: The URL does not name a single server, or is http to another machine.
     """
 
     def __init__(
         self, url: str, credential: Credential, *, session: requests.Session | None = None, allow_http: bool = False
     ) -> None:
         send = send_once if session is None else functools.partial(_post, session)
-        self._keeper = TokenSource.at(url, credential, send, allow_http=allow_http)
+        self._token_source = TokenSource.at(url, credential, send, allow_http=allow_http)
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Add the token to a request for our server; any other stays as it is."""
-        if _origin(r.url) == self._keeper.origin:
-            token = self._keeper.obtain()
+        """Add the token to a request for our server; any other request stays unchanged."""
+        if _origin(r.url) == self._token_source.origin:
+            token = self._token_source.obtain()
             r.headers["Authorization"] = f"Bearer {token}"
             r.hooks["response"].append(functools.partial(self._after, used=token))
         return r
@@ -55,20 +56,20 @@ class RequestsAuth(AuthBase):
         request = answer.request
         if (
             answer.status_code != 401
-            # requests takes its hooks along to wherever it is redirected.
-            or _origin(request.url) != self._keeper.origin
+            # requests runs its hooks after a redirect too, which may lead to another server.
+            or _origin(request.url) != self._token_source.origin
             or request.headers.get("Authorization") != f"Bearer {used}"
             or not _can_be_sent_again(request)
         ):
             return answer
-        token = self._keeper.renew(used)
+        token = self._token_source.renew(used)
         if token is None:
             return answer
         again = request.copy()
         again.headers["Authorization"] = f"Bearer {token}"
         if _position(again) is not None:
             requests.utils.rewind_body(again)
-        # Read to its end, so that its connection can be used again.
+        # Read the body, so that the connection can be used again.
         _ = answer.content
         answer.close()
         second: requests.Response = answer.connection.send(again, **options)
@@ -78,13 +79,13 @@ class RequestsAuth(AuthBase):
 
 
 def send_once(request: LoginRequest) -> LoginAnswer:
-    """Send a login request in a session of its own, to exactly this address.
+    """Send a login request in a new session, to exactly this address.
 
     Raises:
         LoginUnavailable: No answer came.
     """
     with requests.Session() as session:
-        # Plain http stays on this machine: not for a proxy of the environment to read.
+        # Plain http stays on this machine, so that no proxy of the environment reads it.
         session.trust_env = request.url.startswith("https:")
         return _post(session, request)
 
@@ -96,13 +97,13 @@ def _post(session: requests.Session, request: LoginRequest) -> LoginAnswer:
             request.url,
             data=request.body or None,
             headers=dict(request.headers),
-            # Without an `auth`, requests would put the password of a .netrc in the place of ours.
+            # Without an `auth`, requests would replace our credential with the password of a .netrc.
             auth=_as_it_is,
             allow_redirects=False,
             timeout=LOGIN_TIMEOUT_S,
         )
     except requests.RequestException as exc:
-        # Not chained: the error of requests holds the whole request, credential and all.
+        # Not chained: the error of requests holds the whole request, including the credential.
         raise LoginUnavailable(f"{request.url}: no answer ({type(exc).__name__})") from None
     return LoginAnswer.of(answer.status_code, answer.headers, answer.content)
 
@@ -112,18 +113,18 @@ def _as_it_is(request: requests.PreparedRequest) -> requests.PreparedRequest:
 
 
 def _origin(url: str | None) -> Origin:
-    # As requests itself takes a URL apart.
+    # As requests itself parses a URL.
     parsed = parse_url(url or "")
     return make_origin(parsed.scheme or "", parsed.host or "", parsed.port)
 
 
 def _can_be_sent_again(request: requests.PreparedRequest) -> bool:
-    # Wider than its annotation: whatever was given as `data`, a generator for instance.
+    # Wider than its annotation: any object that was passed as `data`, such as a generator.
     body = cast("object", request.body)
     return body is None or isinstance(body, (bytes, str)) or _position(request) is not None
 
 
 def _position(request: requests.PreparedRequest) -> int | None:
-    # Where a file was when it became the body: what requests itself rewinds by when it is redirected.
+    # The file's position when it became the body, to which requests itself rewinds for a redirect.
     position = getattr(request, "_body_position", None)
     return position if isinstance(position, int) else None

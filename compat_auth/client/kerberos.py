@@ -1,4 +1,4 @@
-"""A Kerberos ticket to log in with: SPNEGO (RFC 4559), the server proves who it is, too."""
+"""Log in with a Kerberos ticket: SPNEGO (RFC 4559) with mutual authentication."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _SPNEGO = "1.3.6.1.5.5.2"  # RFC 4178 section 3
 
 @dataclass(frozen=True, slots=True)
 class Kerberos:
-    """The ticket of the user who runs the program (`kinit`, or the keytab in `KRB5_CLIENT_KTNAME`).
+    """The ticket of the user who runs the program (from `kinit`, or the keytab in `KRB5_CLIENT_KTNAME`).
 
     Attributes:
         service: First part of the server's principal, `HTTP/host`.
-        hostname: Second part, where it is another name than the URL's.
+        hostname: Second part, where it differs from the URL's host.
     """
 
     service: str = "HTTP"
@@ -39,7 +39,8 @@ class Kerberos:
         """Return a token for the server; the answer must prove that the server has the service's key.
 
         Raises:
-            LoginRefused: No ticket can be had: not logged in at the realm, or the realm does not know the server.
+            LoginRefused: No ticket is available: the user is not logged in to the realm, or the realm does not know the
+                server.
         """
         try:
             name = _gss.Name(f"{self.service}@{self.hostname or server.host}", _gss.NameType.hostbased_service)
@@ -47,7 +48,7 @@ class Kerberos:
                 name=name,
                 usage="initiate",
                 mech=_gss.OID.from_int_seq(_SPNEGO),
-                # Not delegated: a server that takes a login must not become the user elsewhere.
+                # No delegation: a server that accepts a login must not act as the user elsewhere.
                 flags=_gss.RequirementFlag.mutual_authentication,
             )
             token: bytes = context.step()
@@ -57,7 +58,7 @@ class Kerberos:
         def confirm(challenge: str) -> None:
             try:
                 context.step(_answer_of(challenge))
-                # Asked here: an error of the step is raised by the next question, too.
+                # Read here, because an error of the step is raised again by the next call.
                 is_proven = context.complete
             except _gss.exceptions.GSSError:
                 is_proven = False
@@ -80,5 +81,5 @@ def _answer_of(challenge: str) -> bytes:
 
 
 def _reason(error: Any) -> str:
-    # The second line of gssapi's text is the mechanism's own: the one that helps.
+    # The second line of gssapi's text is the mechanism's own, which explains the error.
     return " ".join(str(error).split())[:200]

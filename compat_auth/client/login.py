@@ -1,4 +1,4 @@
-"""One login or logout: the request that asks for a token or takes one back, and what the answer means. No I/O."""
+"""One login or logout: the request that gets or revokes a token, and the meaning of the answer. No I/O."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ class LoginRequest:
     """A request that no library may redirect, repeat or add credentials to.
 
     Attributes:
-        url: Where to.
-        headers: All that it needs.
+        url: Its URL.
+        headers: All headers that it needs.
         body: JSON, or a form; b"" for a GET.
         method: `POST` or `GET`.
     """
@@ -40,7 +40,7 @@ class LoginRequest:
 
 @dataclass(frozen=True, slots=True)
 class LoginAnswer:
-    """What came back.
+    """The answer to a `LoginRequest`.
 
     Attributes:
         status: HTTP status.
@@ -54,17 +54,17 @@ class LoginAnswer:
 
     @classmethod
     def of(cls, status: int, headers: Mapping[str, str], body: bytes) -> LoginAnswer:
-        """Return the answer that a library has received, whose names may be in any case."""
+        """Return the answer from a library's headers, whose names may be in any case."""
         return cls(status, {name.lower(): value for name, value in headers.items()}, body)
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A token and how long it is good for.
+    """A token and its lifetime.
 
     Attributes:
-        value: What goes behind `Bearer`.
-        lifetime_s: From now on; None where the token does not say.
+        value: The token, as written after `Bearer`.
+        lifetime_s: Remaining lifetime in seconds; None where it is not known.
     """
 
     value: str = field(repr=False)
@@ -80,13 +80,13 @@ Raises:
 
 
 def make_request(server: Server, presented: Presented) -> LoginRequest:
-    """Return the request that shows the credential to the server."""
+    """Return the request that exchanges the credential for a token."""
     headers = {"Content-Type": "application/json", "Accept": "application/json", **presented.headers}
     return LoginRequest(server.token_url, headers, presented.body)
 
 
 def make_revocation(server: Server, token: str) -> LoginRequest:
-    """Return the request that takes a token back (RFC 7009): who has it may, so it needs nothing beside it."""
+    """Return the request that revokes a token (RFC 7009); the token itself is the only credential that it needs."""
     headers = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "application/json"}
     return LoginRequest(server.revocation_url, headers, urlencode({"token": token}).encode())
 
@@ -98,11 +98,11 @@ def make_question(server: Server, bearer: str) -> LoginRequest:
 
 
 def require_known(server: Server, answer: LoginAnswer) -> None:
-    """Return where the server knows the owner of a personal token.
+    """Raise unless the server knows the owner of a personal token.
 
     Raises:
         LoginRefused: The token does not work there.
-        LoginUnavailable: Anything else came back.
+        LoginUnavailable: The answer is of another kind.
     """
     where = server.whoami_url
     _require_answer(where, answer)
@@ -111,14 +111,14 @@ def require_known(server: Server, answer: LoginAnswer) -> None:
 
 
 def require_revoked(server: Server, answer: LoginAnswer) -> None:
-    """Return where the server has taken a token back.
+    """Raise unless the server has revoked a token.
 
     Raises:
         LoginUnavailable: It has not.
     """
     where = server.revocation_url
     if answer.status in _NO_SUCH_DOOR:
-        raise LoginUnavailable(f"{where}: {answer.status}; the server takes no token back")
+        raise LoginUnavailable(f"{where}: {answer.status}; the server cannot revoke it; it is valid until it expires")
     if answer.status != 200:
         raise LoginUnavailable(f"{where}: answered {answer.status}")
 
@@ -127,13 +127,13 @@ def read_answer(server: Server, answer: LoginAnswer, *, now: float) -> Lease:
     """Return the token in the answer.
 
     Args:
-        server: For the messages.
-        answer: Not believed beyond what TLS vouches for.
-        now: Seconds since the epoch, used where the server does not say what time it is.
+        server: The server, for messages.
+        answer: The answer, trusted only as far as TLS protects it.
+        now: Seconds since the epoch; used where the answer has no date.
 
     Raises:
-        LoginRefused: The server knows the credential and does not want it.
-        LoginUnavailable: Anything else than a token came back.
+        LoginRefused: The server refuses the credential.
+        LoginUnavailable: The answer is not a token.
     """
     where = server.token_url
     _require_answer(where, answer)
@@ -152,7 +152,7 @@ def _require_answer(where: str, answer: LoginAnswer) -> None:
         raise LoginRefused(f"{where}: the credential was refused ({answer.status}): {known}")
     if 300 <= answer.status < 400:
         raise LoginUnavailable(
-            f"{where}: answers with a redirect, and a credential follows none; name the other address"
+            f"{where}: answers with a redirect, which is not followed with a credential; use the other address"
         )
     if answer.status in _NO_SUCH_DOOR:
         raise LoginUnavailable(
@@ -166,10 +166,10 @@ def _require_answer(where: str, answer: LoginAnswer) -> None:
 
 
 def _lifetime_s(token: str, content: Mapping[str, Any], server_time: float) -> float | None:
-    told = content.get("expires_in")  # RFC 6749 5.1
-    if isinstance(told, int) and not isinstance(told, bool):
-        return max(0.0, float(told))
-    # Read, not verified: the server judges it, we only want to know when to ask for the next.
+    expires_in = content.get("expires_in")  # RFC 6749 5.1
+    if isinstance(expires_in, int) and not isinstance(expires_in, bool):
+        return max(0.0, float(expires_in))
+    # Read, not verified: the server verifies it; here it only says when to get the next one.
     _, _, rest = token.partition(".")
     payload, _, _ = rest.partition(".")
     try:
@@ -182,7 +182,7 @@ def _lifetime_s(token: str, content: Mapping[str, Any], server_time: float) -> f
 
 
 def _server_time(answer: LoginAnswer, now: float) -> float:
-    # By the server's own clock: a client whose clock is wrong must not log in again for every request.
+    # The server's clock, so that a client whose clock is wrong does not log in again for every request.
     try:
         return email.utils.parsedate_to_datetime(answer.headers.get("date", "")).timestamp()
     except ValueError:

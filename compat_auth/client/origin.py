@@ -1,4 +1,4 @@
-"""The one place that may see a client's credential and its token. No I/O."""
+"""The only server that may see a client's credential and token. No I/O."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from compat_auth.errors import UnsafeAddress
 __all__ = ["Origin"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# Stricter than RFC 3986: no user information, no backslash, no fragment, and after the host comes a slash or nothing,
-# because that is where programs disagree about which host a URL names.
+# Stricter than RFC 3986: no user information, backslash or fragment, and after the host only a slash or nothing,
+# because programs disagree about which host such a URL names.
 _URL = re.compile(
     r"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>\d{1,5}))?(?P<path>/.*)?", re.IGNORECASE
 )
@@ -40,17 +40,17 @@ class Origin:
 
     @property
     def is_protected(self) -> bool:
-        """Nobody between the two ends can read along: it is TLS, or does not leave this machine."""
+        """Whether nobody between client and server can read: TLS, or a connection within this machine."""
         return self.scheme == "https" or self.host == "localhost" or _is_loopback(self.host)
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """Where a client logs in.
+    """The server at which a client logs in.
 
     Attributes:
-        origin: Who alone gets to see the credential and the token.
-        base: URL without a slash at the end; `/auth/token` stands below it.
+        origin: The only origin that sees the credential and the token.
+        base: URL without a final slash; `/auth/token` is below it.
     """
 
     origin: Origin
@@ -58,31 +58,31 @@ class Server:
 
     @property
     def token_url(self) -> str:
-        """Where a credential is exchanged for a token."""
+        """URL of the token endpoint."""
         return f"{self.base}/auth/token"
 
     @property
     def whoami_url(self) -> str:
-        """Where a gateway says whose a credential is; an Airflow without a gateway has no such place."""
+        """URL at which a gateway says whose a credential is; Airflow without a gateway has none."""
         return f"{self.base}/compat-auth/whoami"
 
     @property
     def revocation_url(self) -> str:
-        """Where a token is taken back (RFC 7009); an Airflow without a gateway has no such place."""
+        """URL of the revocation endpoint (RFC 7009); Airflow without a gateway has none."""
         return f"{self.base}/compat-auth/revoke"
 
 
 def make_origin(scheme: str, host: str, port: int | None) -> Origin:
-    """Return the origin of a URL that a library has taken apart; an unknown scheme has port 0, which nobody has."""
+    """Return the origin of a URL that a library has parsed; an unknown scheme has port 0, which matches no server."""
     scheme = scheme.lower()
     return Origin(scheme, host.lower().strip("[]"), port or _DEFAULT_PORTS.get(scheme, 0))
 
 
 def parse_url(url: str) -> tuple[Origin, str]:
-    """Return the origin of an absolute URL, and what follows it.
+    """Return the origin of an absolute URL, and the rest of the URL.
 
     Raises:
-        UnsafeAddress: Two programs could read it differently, or it is no address of a web server.
+        UnsafeAddress: Programs could read the URL differently, or it is not a web server's.
     """
     found = _URL.fullmatch(url)
     if found is None or not _VISIBLE.fullmatch(url):
@@ -94,21 +94,21 @@ def parse_url(url: str) -> tuple[Origin, str]:
 
 
 def parse_server(url: str, *, allow_http: bool = False) -> Server:
-    """Return the server that the URL names.
+    """Return the server that a URL names.
 
     Args:
-        url: As a person writes it, such as `https://airflow.example.com` or `http://127.0.0.1:8088`.
-        allow_http: Passwords and tokens may cross the network in clear text.
+        url: As typed, such as `https://airflow.example.com` or `http://127.0.0.1:8088`.
+        allow_http: Allow passwords and tokens to cross the network in clear text.
 
     Raises:
-        UnsafeAddress: As in `parse_url`; or the credential would travel unprotected.
+        UnsafeAddress: As for `parse_url`; or the credential would be unprotected.
     """
     origin, path = parse_url(url)
     if "?" in path or "#" in path:
-        raise UnsafeAddress(f"{origin}: the address of a server ends before '?' and '#'")
+        raise UnsafeAddress(f"{origin}: a server's address has no '?' or '#'; remove them and what follows")
     if not origin.is_protected and not allow_http:
         raise UnsafeAddress(
-            f"{origin}: everybody on the way could read the credential; use https, or say that plain http is wanted"
+            f"{origin}: others on the network could read the credential; use https, or allow plain http explicitly"
         )
     return Server(origin, f"{origin}{path.rstrip('/')}")
 

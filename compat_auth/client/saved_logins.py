@@ -1,6 +1,6 @@
-"""The logins of the person at this machine: which servers, and where the secret of each is kept.
+"""Saved logins of the current user: which servers, and where the secret of each is kept.
 
-One file, `logins.json`, for its owner alone. It holds a secret only where that was asked for.
+They are in one file, `logins.json`, readable only for its owner. It holds a secret only if the user chose that.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ _MADE_BY = "compat-auth login"
 
 @dataclass(frozen=True, slots=True)
 class SavedLogin:
-    """One login.
+    """A saved login.
 
     Attributes:
-        server: URL without a slash at the end.
+        server: URL without a final slash.
         kind: `password`, `token` or `kerberos`.
-        username: For a password.
+        username: The user name, for a password.
         kept_in: `keyring` or `file`.
-        allow_http: The person said that plain http is wanted.
-        secret: As JSON, where it is kept in the file.
+        allow_http: The user has allowed plain http.
+        secret: The secret as JSON, where it is kept in the file.
     """
 
     server: str
@@ -47,12 +47,12 @@ class SavedLogin:
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """What must not be seen.
+    """The secret of a login.
 
     Attributes:
         credential: Password or token; "" for Kerberos.
-        token: The last JWT.
-        renew_at: When to get the next, in seconds since the epoch.
+        token: The last JWT, or the personal token.
+        renew_at: When to get the next token, in seconds since the epoch.
     """
 
     credential: str = field(repr=False)
@@ -64,7 +64,7 @@ class SecretStore(Protocol):
     """The system's keyring."""
 
     def write(self, server: str, secret: str) -> None:
-        """Keep a secret."""
+        """Store a secret."""
         ...
 
     def read(self, server: str) -> str | None:
@@ -72,7 +72,7 @@ class SecretStore(Protocol):
         ...
 
     def delete(self, server: str) -> None:
-        """Forget the secret; none is fine."""
+        """Delete the secret, if there is one."""
         ...
 
 
@@ -80,7 +80,7 @@ class SavedLogins:
     """The logins in one folder.
 
     Args:
-        folder: Made where it is not there.
+        folder: The folder; created if it is missing.
     """
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -91,10 +91,10 @@ class SavedLogins:
         """Return every login.
 
         Raises:
-            KeyFileError: Others can get at the file, or it is none of ours.
+            KeyFileError: The file is readable by others, or owned by another user.
         """
         try:
-            # O_NOFOLLOW, O_NONBLOCK: neither a link nor a pipe that somebody put in its place.
+            # O_NOFOLLOW, O_NONBLOCK: accept neither a link nor a pipe in its place.
             descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         except FileNotFoundError:
             return ()
@@ -106,7 +106,7 @@ class SavedLogins:
         try:
             return _logins_of(json.loads(text))
         except (ValueError, TypeError):
-            raise KeyFileError(f"{self._path}: cannot be understood; remove it and log in again") from None
+            raise KeyFileError(f"{self._path}: not valid; remove it and log in again") from None
 
     def find(self, server: str = "") -> SavedLogin:
         """Return the login at a server, or the only one.
@@ -127,10 +127,10 @@ class SavedLogins:
         )
 
     def save(self, login: SavedLogin, secret: Secret) -> None:
-        """Keep a login and its secret, in the place of an older one at the same server.
+        """Save a login and its secret, replacing an older one at the same server.
 
         Raises:
-            NoKeyring: The system's keyring cannot keep it.
+            NoKeyring: The system's keyring cannot store it.
             KeyFileError: The file cannot be written.
         """
         text = json.dumps(asdict(secret))
@@ -144,17 +144,17 @@ class SavedLogins:
         """Return the secret of a login.
 
         Raises:
-            NotLoggedIn: It is gone.
+            NotLoggedIn: It no longer exists.
             NoKeyring: The system's keyring cannot be asked.
         """
         text = _keyring().read(login.server) if login.kept_in == KEYRING else login.secret
         try:
             return Secret(**json.loads(text or ""))
         except (ValueError, TypeError):
-            raise NotLoggedIn(f"the secret of {login.server} is gone; run: compat-auth login {login.server}") from None
+            raise NotLoggedIn(f"no secret for {login.server}; run: compat-auth login {login.server}") from None
 
     def forget(self, login: SavedLogin) -> None:
-        """Forget a login and its secret."""
+        """Delete a login and its secret."""
         if login.kept_in == KEYRING:
             _keyring().delete(login.server)
         self._write(tuple(other for other in self.all() if other.server != login.server))
@@ -173,7 +173,7 @@ def _logins_of(entries: object) -> tuple[SavedLogin, ...]:
 
 
 def _keyring() -> SecretStore:
-    # Only where it is used: the library is an extra.
+    # Imported only where it is used, because the library is an extra.
     return cast("SecretStore", importlib.import_module("compat_auth.client.system_keyring"))
 
 

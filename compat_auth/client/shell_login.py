@@ -1,4 +1,4 @@
-"""Logging in from a shell: with what, and the token that a kept login is good for."""
+"""Logins from a shell: log in, get the token of a saved login, log out."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from compat_auth.errors import NotLoggedIn
 
 
 def log_in_to(login: SavedLogin, credential: str, *, now: Callable[[], float] = time.time) -> Secret:
-    """Return the secret to be kept: the credential, and a first token; a personal token is its own.
+    """Return the secret to save: the credential and a first token; a personal token is both.
 
     Raises:
-        LoginRefused: The server does not want the credential.
-        LoginUnavailable: The server gave no token.
-        UnsafeAddress: The credential would travel unprotected.
+        LoginRefused: The server refuses the credential.
+        LoginUnavailable: The server returned no token.
+        UnsafeAddress: The credential would be unprotected.
     """
     server = parse_server(login.server, allow_http=login.allow_http)
-    # Only where it is used: requests is an extra.
+    # Imported only where it is used, because requests is an extra.
     send: Send = importlib.import_module("compat_auth.client.for_requests").send_once
     started = now()
     lease = log_in(server, _credential(login, credential), send, now=started)
     if lease.value == credential:
-        # Nobody has looked at it yet.
+        # Nobody has verified it yet.
         require_known(server, send(make_question(server, credential)))
     return Secret(credential, lease.value, started + renew_after_s(lease))
 
 
 def token_of(kept: SavedLogins, login: SavedLogin, *, now: Callable[[], float] = time.time) -> str:
-    """Return a token that is good for a while; logs in again where the kept one is not.
+    """Return a valid token; logs in again where the saved one has expired.
 
     Raises:
-        NotLoggedIn: The secret is gone.
+        NotLoggedIn: The secret is missing.
         LoginRefused: As for `log_in_to`.
         LoginUnavailable: As for `log_in_to`.
     """
@@ -50,26 +50,27 @@ def token_of(kept: SavedLogins, login: SavedLogin, *, now: Callable[[], float] =
 
 
 def log_out_of(kept: SavedLogins, login: SavedLogin, *, also_credential: bool = False) -> None:
-    """Take back at the server what a login has yielded, and then forget it here, whatever the server says.
+    """Revoke the login's token at the server, then delete the login here, whatever the server answers.
 
     Args:
-        kept: Where it is kept.
+        kept: The saved logins.
         login: The login.
-        also_credential: Take the token back, too, that one has logged in with: other scripts may use it.
+        also_credential: Also revoke the token that the user logged in with, which other scripts may use.
 
     Raises:
-        LoginUnavailable: The server could not be told, so what it gave is good until it ends; it is forgotten here.
+        LoginUnavailable: The server did not revoke the token, which is valid until it expires; the login is deleted
+            here.
     """
     try:
         secret = kept.secret_of(login)
-        # A personal token is both; its owner has made it, and other scripts may use it.
+        # A personal token is both; its owner created it, and other scripts may use it.
         is_personal = secret.token == secret.credential
         ends_credential = also_credential and (is_personal or login.kind == TOKEN)
         tokens = ("" if is_personal else secret.token, secret.credential if ends_credential else "")
         for token in filter(None, tokens):
             _revoke(login, token)
     except NotLoggedIn:
-        # Nothing is there any more that could be taken back.
+        # The secret is missing, so there is nothing to revoke.
         pass
     finally:
         kept.forget(login)
@@ -85,7 +86,7 @@ def _credential(login: SavedLogin, credential: str) -> Credential:
     if login.kind == PASSWORD:
         return Password(login.username, credential)
     if login.kind == KERBEROS:
-        # Only where it is used: gssapi is an extra.
+        # Imported only where it is used, because gssapi is an extra.
         made: Credential = importlib.import_module("compat_auth.client.kerberos").Kerberos()
         return made
     return BearerToken(credential)

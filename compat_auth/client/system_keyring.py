@@ -1,4 +1,4 @@
-"""The system's keyring, and nothing that only looks like one."""
+"""The system's keyring; keyrings that do not protect secrets are refused."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _OTHERWISE = "unlock or install one (GNOME Keyring, KWallet, macOS, Windows), or
 
 
 def write(server: str, secret: str) -> None:
-    """Keep a secret, and see that it is really kept.
+    """Store a secret, and verify that it was stored.
 
     Raises:
-        NoKeyring: There is none, it is locked, or it would write plain text.
+        NoKeyring: There is no keyring, it is locked, or it would write plain text.
     """
     backend = _backend()
     try:
@@ -34,7 +34,7 @@ def write(server: str, secret: str) -> None:
     except keyring.errors.KeyringError as exc:
         raise NoKeyring(f"the system's keyring does not answer ({type(exc).__name__}); {_OTHERWISE}") from None
     if not is_kept:
-        raise NoKeyring(f"the system's keyring does not keep what it is given; {_OTHERWISE}")
+        raise NoKeyring(f"the system's keyring does not store what it is given; {_OTHERWISE}")
 
 
 def read(server: str) -> str | None:
@@ -51,7 +51,7 @@ def read(server: str) -> str | None:
 
 
 def delete(server: str) -> None:
-    """Forget the secret; none is fine.
+    """Delete the secret, if there is one.
 
     Raises:
         NoKeyring: As for `write`.
@@ -69,7 +69,7 @@ def _backend() -> Any:
     parts = backend.backends if isinstance(backend, keyring.backends.chainer.ChainerBackend) else [backend]
     if not parts or isinstance(backend, (keyring.backends.fail.Keyring, keyring.backends.null.Keyring)):
         raise NoKeyring(f"there is no system keyring here; {_OTHERWISE}")
-    # keyrings.alt has such a thing; a chain hands the secret to whichever of its parts takes it.
+    # keyrings.alt has such a keyring; a chain passes the secret to whichever of its keyrings accepts it.
     if any("plaintext" in type(part).__name__.lower() for part in parts):
-        raise NoKeyring(f"the keyring that is set up here writes secrets as plain text; {_OTHERWISE}")
+        raise NoKeyring(f"the configured keyring writes secrets as plain text; {_OTHERWISE}")
     return backend

@@ -1,4 +1,4 @@
-"""The token of one credential at one server: got when it is needed, kept, renewed in time, by one thread at a time."""
+"""The token for one credential at one server: requested when needed, kept, and renewed by one thread at a time."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from compat_auth.concurrency.single_flight import SingleFlight
 from compat_auth.errors import LoginRefused, LoginUnavailable
 
 LOGIN_TIMEOUT_S = 30.0
-# A token must still be good when the request arrives, a short one as well as one of a day.
+# A token must still be valid when the request arrives, whether its lifetime is a minute or a day.
 MARGIN_S = 60.0
 MARGIN_SHARE = 0.1
-# A wrong password that is tried again and again locks its owner out, in LDAP and elsewhere.
+# Repeating a wrong password locks out its owner, in LDAP and elsewhere.
 PAUSE_AFTER_REFUSAL_S = 60.0
 PAUSE_AFTER_FAILURE_S = 5.0
-# Whoever refuses a token this young does not want another: each 401 of an API must not become a login.
+# A server that refuses so new a token would refuse another: a 401 of the API must not always cause a login.
 TOO_YOUNG_TO_RENEW_S = 5.0
 
 
@@ -35,16 +35,16 @@ class _Kept:
 
 
 class TokenSource:
-    """Keeps the token of one credential at one server. Any thread may call.
+    """Keeps the token for one credential at one server. Any thread may call.
 
     Args:
-        server: Who issues the token.
-        credential: What is shown for it.
-        send: How a request gets there.
+        server: The server that issues the token.
+        credential: The credential for logins.
+        send: Sends a request.
         now: Seconds since the epoch.
 
     Attributes:
-        origin: Who alone gets to see the token.
+        origin: The only origin that sees the token.
     """
 
     def __init__(
@@ -63,29 +63,29 @@ class TokenSource:
 
     @classmethod
     def at(cls, url: str, credential: Credential, send: Send, *, allow_http: bool) -> TokenSource:
-        """Return the keeper for the server that a URL names; every library's class begins with it.
+        """Return the token source for the server that a URL names; each library's class begins with it.
 
         Raises:
-            UnsafeAddress: The URL is not one of a single server, or is http to another machine.
+            UnsafeAddress: The URL does not name a single server, or is http to another machine.
         """
         return cls(parse_server(url, allow_http=allow_http), credential, send)
 
     def peek(self) -> str | None:
-        """Return the kept token where that needs no login, else None."""
+        """Return the current token if no login is needed, else None."""
         kept = self._kept
         return kept.value if kept is not None and self._now() < kept.renew_at else None
 
     def obtain(self) -> str:
-        """Return a token that is good for a while; logs in where there is none.
+        """Return a valid token; logs in if there is none.
 
         Raises:
-            LoginRefused: The credential is not wanted; the server is not asked again for a minute.
-            LoginUnavailable: The server gave no token, and the one that we have has ended.
+            LoginRefused: The server refuses the credential; it is not asked again for a minute.
+            LoginUnavailable: The server returned no token, and the current one has expired.
         """
         return self.peek() or self._flight.run("login", self._renew).value
 
     def renew(self, refused: str) -> str | None:
-        """Return a token in place of one that was answered with 401, or None where another would not help.
+        """Return a token in place of one that got a 401, or None where another would not help.
 
         Raises:
             LoginRefused: As for `obtain`.
@@ -103,7 +103,7 @@ class TokenSource:
     def _renew(self) -> _Kept:
         kept = self._kept
         now = self._now()
-        # The thread before this one may have been quicker.
+        # Another thread may have renewed it meanwhile.
         if kept is not None and now < kept.renew_at:
             return kept
         if now < self._ask_again_at:
@@ -130,11 +130,11 @@ class TokenSource:
 
 
 def log_in(server: Server, credential: Credential, send: Send, *, now: float) -> Lease:
-    """Return a new token; a personal token is its own, and the server is not asked.
+    """Return a new token; a personal token is returned itself, without a request.
 
     Raises:
-        LoginRefused: The server does not want the credential, or there is none to show.
-        LoginUnavailable: The server gave no token, or did not prove who it is.
+        LoginRefused: The server refuses the credential, or there is none.
+        LoginUnavailable: The server returned no token, or did not prove its identity.
     """
     presented = credential.present(server.origin)
     if presented.bearer:
@@ -146,7 +146,7 @@ def log_in(server: Server, credential: Credential, send: Send, *, now: float) ->
 
 
 def renew_after_s(lease: Lease) -> float:
-    """Return for how many seconds a new token is used before the next one is got."""
+    """Return for how many seconds to use a new token before the next login."""
     if lease.lifetime_s is None:
         return inf
     return lease.lifetime_s - min(MARGIN_S, MARGIN_SHARE * lease.lifetime_s)

@@ -1,4 +1,4 @@
-"""The settings: one TOML file, each key also in the environment, secrets also as files.
+"""The settings: one TOML file; each key also as an environment variable, secrets also as files.
 
 Imports: the vocabulary, `crypto`, `airflow2_config` and `compat_auth.errors`.
 """

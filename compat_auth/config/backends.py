@@ -1,4 +1,4 @@
-"""The settings of the backends that check passwords, tickets, cookies and tokens of a site."""
+"""Settings of the backends for passwords, Kerberos tickets, cookies and a site's own tokens."""
 
 from __future__ import annotations
 
@@ -10,59 +10,57 @@ from compat_auth.config.fields import Names, Secrets, Section, Values
 
 
 class BasicAuthSettings(Section):
-    """User names and passwords."""
+    """Users with passwords."""
 
-    directories: Names = Field(default=["upstream"], description="Where passwords are checked, in this order.")
-    cache_ttl_s: float = Field(
-        default=60, ge=0, le=600, description="Seconds for which a checked password is believed."
-    )
+    directories: Names = Field(default=["upstream"], description="Directories that check passwords, in this order.")
+    cache_ttl_s: float = Field(default=60, ge=0, le=600, description="Seconds for which a verified password is cached.")
     realm: str = Field(
         default="Airflow", pattern=r"^[\x20-\x21\x23-\x5b\x5d-\x7e]+$", description="Realm in the challenge."
     )
     max_hashes: int = Field(
-        default=0, ge=0, description="Password hashes at once in all workers; 0 means one for each core."
+        default=0, ge=0, description="Password hashes at once in all workers; 0: one for each core."
     )
-    max_waiting: int = Field(default=64, ge=1, description="Password checks that may wait in a worker; beyond: 503.")
+    max_waiting: int = Field(default=64, ge=1, description="Password checks that may wait in a worker; more get 503.")
 
 
 class AirflowSessionSettings(Section):
-    """The login cookie `session` of Airflow 2's UI, or of Airflow 3's with FabAuthManager, at the backend `session`."""
+    """The login cookie `session` of Airflow 2, or of Airflow 3 with FabAuthManager, for the backend `session`."""
 
     secret_key: SecretStr = Field(
         default=SecretStr(""),
-        description="Airflow's [webserver] secret_key (2.x) or [api] secret_key (3.x); empty: the cookie is not looked at.",
+        description="Airflow's [webserver] secret_key (2.x) or [api] secret_key (3.x); empty: the cookie is not read.",
     )
     cookie_name: str = Field(default="session", min_length=1, description="Name of Airflow's cookie.")
     lifetime_s: int = Field(
         default=2592000,
         ge=60,
-        description="session_backend = securecookie: seconds; Airflow's session_lifetime_minutes.",
+        description="session_backend = securecookie: lifetime in seconds; Airflow's session_lifetime_minutes.",
     )
 
 
 class SessionSettings(Section):
-    """Our own login session; without a secret there is none, and no login page."""
+    """Our own login session; without a secret there is no session and no login page."""
 
     secret: SecretStr = Field(
-        default=SecretStr(""), description="Seals the session cookie; at least 32 bytes, the same in every replica."
+        default=SecretStr(""), description="Encrypts the session cookie; at least 32 bytes, the same in every replica."
     )
-    secrets: Secrets = Field(default=[], description="Instead of secret, to rotate: newest first, then the older ones.")
+    secrets: Secrets = Field(default=[], description="Replaces secret, for rotation: newest first, then older ones.")
     idle_s: int = Field(
-        default=604800, ge=60, description="Seconds without a request after which a session ends (a week)."
+        default=604800, ge=60, description="Seconds without a request after which a session expires (a week)."
     )
     max_age_s: int = Field(
-        default=2592000, ge=60, description="Seconds after login at which it ends however busy it is (30 days)."
+        default=2592000, ge=60, description="Seconds after login when a session expires even if it is in use (30 days)."
     )
     cookie_name: str = Field(
         default="compat_auth_session",
         pattern=r"^[A-Za-z][A-Za-z0-9_-]*$",
-        description="Name of the cookie on plain HTTP; on HTTPS `__Host-` stands before it.",
+        description="Name of the cookie on plain HTTP; on HTTPS it has the prefix `__Host-`.",
     )
     login: Literal["", "ours", "upstream"] = Field(
         default="",
-        description="Where a browser logs in. ours: at our page, also where the upstream's pages would send it to their "
-        "own, and their login cookie is renewed while our session lives. upstream: never led to our page. Empty: led to "
-        "our page in place of a 401.",
+        description="Where browsers log in. ours: on our page, also when the upstream redirects to its own; the"
+        " upstream's login cookie is renewed while our session lasts. upstream: never redirected to our page. Empty:"
+        " redirected to our page instead of a 401.",
     )
 
 
@@ -71,23 +69,22 @@ class KerberosSettings(Section):
 
     keytab: str = Field(default="", description="File with our keys, made by `kadmin -q 'ktadd -k FILE HTTP/HOST'`.")
     service: Values = Field(
-        default=["HTTP"], description="Services that tickets may be for; Airflow 2's clients ask for airflow."
+        default=["HTTP"], description="Services that tickets may be for; Airflow 2's clients request airflow."
     )
     service_if_keyed: Values = Field(
-        default=[], description="Further services that tickets may be for, each once the keytab has a key for it."
+        default=[], description="More services that tickets may be for, each accepted once the keytab has a key for it."
     )
-    realms: Values = Field(default=[], description="Realms whose users may come in; empty: the one of our own keys.")
+    realms: Values = Field(default=[], description="Realms whose users are accepted; empty: the realm of our keys.")
     name_mapping: str = Field(
         default="strip_realm",
-        description="From principal to user: strip_realm, full, auth_to_local (krb5.conf), or regex=replacement;….",
+        description="Maps principal to user: strip_realm, full, auth_to_local (krb5.conf), or regex=replacement;….",
     )
     replay_cache: str = Field(
-        default="", description="File in which a host's workers remember tokens; empty: MIT's own for this user."
+        default="",
+        description="Replay cache file, shared by a host's workers; empty: the default of MIT krb5 for this user.",
     )
-    sign_in: bool = Field(
-        default=False, description="Offer on the login page to begin a session with the browser's ticket."
-    )
-    timeout_s: float = Field(default=10, gt=0, description="Directory kinit: seconds that the KDC may take.")
+    sign_in: bool = Field(default=False, description="Offer login with the browser's ticket on the login page.")
+    timeout_s: float = Field(default=10, gt=0, description="Directory kinit: seconds to wait for the KDC.")
 
 
 class TokenHandlerSettings(Section):
@@ -99,16 +96,20 @@ class TokenHandlerSettings(Section):
 
 
 class Airflow2ModuleSettings(Section):
-    """Modules that were written for Airflow 2, by the names that `auth_backends` has for them."""
+    """Auth backend modules written for Airflow 2, by their names in `auth_backends`."""
 
     thread_safe: Values = Field(
         default=[],
-        description="Modules that several requests may be in at once; any other has one request at a time in a process.",
+        description="Modules that may handle several requests at once; any other handles one request at a time in a"
+        " process.",
     )
     ignore_body: Values = Field(
         default=[],
-        description="Modules that never look at a request's body, so that it need not be read before they are asked.",
+        description="Modules that never read a request's body, so that it need not be read before they run.",
     )
     max_body_bytes: int = Field(
-        default=1048576, ge=1024, le=67108864, description="The largest body that a module is asked about; beyond: 413."
+        default=1048576,
+        ge=1024,
+        le=67108864,
+        description="Largest body that a module may read, in bytes; larger ones get 413.",
     )

@@ -1,4 +1,4 @@
-"""The settings of directories: where passwords and users live."""
+"""Settings of directories: where users and passwords are kept."""
 
 from __future__ import annotations
 
@@ -27,58 +27,60 @@ class LdapSettings(Section):
 
     url: Values = Field(
         default=[],
-        description="ldaps://host or ldap://host, several by comma; each is asked when those before it fail.",
+        description="ldaps://host or ldap://host, several separated by commas; each is used when those before it fail.",
     )
-    start_tls: bool = Field(default=True, description="Encrypt ldap:// by StartTLS before anything is sent.")
+    start_tls: bool = Field(default=True, description="Encrypt ldap:// with StartTLS before anything else is sent.")
     allow_plaintext: bool = Field(
-        default=False, description="Send passwords unencrypted where start_tls is false; for test set-ups."
+        default=False, description="Allow unencrypted passwords where start_tls is false; for test set-ups only."
     )
-    ca_file: str = Field(default="", description="PEM file of the certificate authority; empty: the system's.")
-    bind_dn: str = Field(default="", description="DN that may search; empty: search anonymously.")
+    ca_file: str = Field(default="", description="PEM file of the certificate authorities; empty: the system's.")
+    bind_dn: str = Field(default="", description="DN for searches; empty: search anonymously.")
     bind_password: SecretStr = Field(default=SecretStr(""), description="Password of bind_dn.")
-    base: str = Field(default="", description="DN below which the users are, such as ou=people,dc=example,dc=org.")
-    user_filter: str = Field(default="(uid={username})", description="Which entry is the user; {username} is escaped.")
+    base: str = Field(default="", description="DN below which users are searched, such as ou=people,dc=example,dc=org.")
+    user_filter: str = Field(default="(uid={username})", description="Filter that finds a user; {username} is escaped.")
     disabled_filter: str = Field(
         default="",
-        description="A user's entry that matches is refused, such as (nsAccountLock=TRUE).",
+        description="Filter that finds disabled users, such as (nsAccountLock=TRUE).",
     )
     username_attribute: str = Field(
-        default="uid", min_length=1, description="Attribute with the user's name as the upstream spells it."
+        default="uid", min_length=1, description="Attribute with the user name as the upstream knows it."
     )
     email_attribute: str = Field(default="mail", description="Attribute with the e-mail address; empty: none.")
-    member_of: str = Field(default="", description="Attribute of a user with the DNs of the groups, such as memberOf.")
+    member_of: str = Field(default="", description="Attribute of users with the DNs of their groups, such as memberOf.")
     group_base: str = Field(default="", description="DN below which groups are searched; empty: not searched.")
-    group_filter: str = Field(default="(member={dn})", description="Groups of a user; {dn} and {username} are escaped.")
-    roles: dict[str, Names] = Field(default={}, description="Group DN to role name, or to several by comma.")
-    timeout_s: float = Field(default=5, gt=0, le=60, description="Seconds that a server may take for one step.")
-    search_connections: int = Field(default=4, ge=1, le=64, description="Connections for searches, in each worker.")
-    bind_connections: int = Field(
-        default=4, ge=1, le=64, description="Connections for password checks, in each worker."
+    group_filter: str = Field(
+        default="(member={dn})", description="Filter for a user's groups; {dn} and {username} are escaped."
     )
+    roles: dict[str, Names] = Field(
+        default={}, description="Maps a group's DN to a role, or several separated by commas."
+    )
+    timeout_s: float = Field(default=5, gt=0, le=60, description="Seconds to wait for each step of a server.")
+    search_connections: int = Field(default=4, ge=1, le=64, description="Connections for searches in each worker.")
+    bind_connections: int = Field(default=4, ge=1, le=64, description="Connections for password checks in each worker.")
 
 
 class PamSettings(Section):
     """Linux-PAM on this machine."""
 
-    service: str = Field(default="", description="Name of the service file that decides; a file of its own.")
+    service: str = Field(default="", description="Name of the PAM service; use a service file of its own.")
     confdir: str = Field(default="", description="Folder of the service files; empty: the system's (/etc/pam.d).")
     workers: int = Field(
         default=4,
         ge=1,
         le=64,
-        description="Processes that ask PAM, in each worker; one is held for each wrong password.",
+        description="Processes for PAM in each worker; each wrong password occupies one for a while.",
     )
-    timeout_s: float = Field(default=15, gt=0, le=300, description="Seconds that PAM may take for one password.")
+    timeout_s: float = Field(default=15, gt=0, le=300, description="Seconds to wait for PAM to check a password.")
 
 
 class MappingSettings(Section):
-    """A file that says which user of the upstream a name belongs to."""
+    """A file that maps names to users of the upstream."""
 
     file: str = Field(default="", description="TOML file with one [[user]] for each user.")
 
 
 class LookupSettings(Section):
-    """From a vouched-for name to the upstream's user."""
+    """How a verified name becomes a user of the upstream."""
 
     directories: Names = Field(
         default=[],

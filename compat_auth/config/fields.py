@@ -1,4 +1,4 @@
-"""The kinds of values in settings: what the file spells as TOML, the environment spells as text."""
+"""Types of settings' values: TOML values in the file are text in the environment."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ IssuerAlgorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", 
 
 
 def split_list(value: object) -> object:
-    """Accept Airflow's comma string wherever a list of names is meant."""
+    """Split Airflow's comma-separated string where a list of names is expected."""
     if isinstance(value, str):
         return [item.strip() for item in value.split(",")]
     return value
 
 
 def split_values(value: object) -> object:
-    """Accept a comma string in the environment for any list; an empty one is an empty list."""
+    """Split a comma-separated string from the environment where a list is expected; an empty one is an empty list."""
     return [] if value == "" else split_list(value)
 
 
 def read_truth(value: object) -> object:
-    """Accept the environment's spelling of true and false, which would else pass for the name of a file."""
+    """Convert the environment's spellings of true and false, which would otherwise be the name of a file."""
     return {"true": True, "false": False}.get(value.lower(), value) if isinstance(value, str) else value
 
 
 def read_tables(value: object) -> object:
-    """Accept a JSON list in the environment where the file has an array of tables."""
+    """Parse a JSON list from the environment where the file has an array of tables."""
     if not isinstance(value, str):
         return value
     try:
@@ -44,15 +44,15 @@ def _refuse_everyone(value: str) -> str:
     try:
         network = ipaddress.ip_network(value, strict=False)
     except ValueError:
-        raise ValueError(f"{value!r} is no network; write an address such as 10.0.0.1, or 10.0.0.0/8") from None
+        raise ValueError(f"{value!r} is not a network; write an address such as 10.0.0.1, or 10.0.0.0/8") from None
     if network.prefixlen == 0:
         raise ValueError(f"{value} trusts every address; name the proxies in front")
-    # With bits beyond the prefix it stays as it is written, so that `compat-auth check` can ask what is meant.
+    # A value with bits beyond the prefix stays as written, so that `compat-auth check` can report it.
     return str(network) if str(network.network_address) == value.partition("/")[0] else value
 
 
 def parse_table(value: object) -> object:
-    """Accept a JSON object where a table is meant: names of variables have no case, names of users have."""
+    """Parse a JSON object where a table is expected: variables' names have no case, but users' names do."""
     if not isinstance(value, str):
         return value
     try:
@@ -70,7 +70,7 @@ Network = Annotated[str, AfterValidator(_refuse_everyone)]
 
 
 class Section(BaseModel):
-    """A section of the settings: an unknown key is an error, and nothing changes after it was read."""
+    """A section of the settings: an unknown key is an error, and values are immutable."""
 
-    # An error that is shown with its cause must not repeat a secret.
+    # Pydantic's errors would otherwise repeat the value, which may be a secret.
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)

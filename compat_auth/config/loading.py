@@ -1,4 +1,4 @@
-"""Settings from one TOML file, each key also in the environment, secrets also as files.
+"""Load settings from one TOML file and the environment.
 
 Precedence: `COMPAT_AUTH_SECTION__KEY`, then `COMPAT_AUTH_SECTION__KEY_FILE`, then the TOML file, then the default.
 """
@@ -33,14 +33,14 @@ _NO_SETTINGS = frozenset((f"{ENV_PREFIX}CONFIG", f"{ENV_PREFIX}LOG_LEVEL"))
 
 
 def load_settings(path: str | None = None, environ: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings of a TOML file and the environment.
+    """Return the settings from a TOML file and the environment.
 
     Args:
         path: The file; None means `$COMPAT_AUTH_CONFIG`, else `./compat_auth.toml` where it exists, else none.
         environ: The environment; None means the process's own.
 
     Raises:
-        ConfigError: A file cannot be read, a key is unknown, or a value is out of range; says where and what to do.
+        ConfigError: A file cannot be read, a key is unknown, or a value is out of range; says where and the next step.
     """
     environ = os.environ if environ is None else environ
     path = find_file(path, environ)
@@ -57,7 +57,7 @@ def find_file(path: str | None, environ: Mapping[str, str]) -> str | None:
 
 
 def overriding_variables(path: str, environ: Mapping[str, str]) -> list[str]:
-    """Return which variables win over a key of the file, as sentences.
+    """Return which variables override a key of the file, as sentences.
 
     Raises:
         ConfigError: The file cannot be read.
@@ -79,16 +79,16 @@ def overriding_variables(path: str, environ: Mapping[str, str]) -> list[str]:
 def parse_settings(
     content: Mapping[str, Any], *, origin: str, prefix: str = ENV_PREFIX, variables: Container[str] = ()
 ) -> Settings:
-    """Return the settings that a mapping spells out, sections as mappings in it.
+    """Return the settings in a mapping, with sections as nested mappings.
 
     Args:
-        content: What is set.
+        content: The values.
         origin: Where it comes from, for messages.
-        prefix: How the variables begin that set the same, for messages.
-        variables: Names of those that are set.
+        prefix: Prefix of the variables for the same keys, for messages.
+        variables: Names of the variables that are set.
 
     Raises:
-        ConfigError: A key is unknown or a value is out of range; says where, by the origin's name, and what to do.
+        ConfigError: A key is unknown or a value is out of range; says where, with the origin's name, and the next step.
     """
     try:
         return Settings.model_validate(content)
@@ -100,7 +100,7 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Return the content of a TOML file.
 
     Raises:
-        ConfigError: It cannot be read, is none, or others may write to it.
+        ConfigError: The file cannot be read, is not TOML, or is writable by others.
     """
     try:
         return tomllib.loads(read_unwritable(path))
@@ -113,14 +113,14 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def read_variables(environ: Mapping[str, str], *, prefix: str = ENV_PREFIX) -> dict[str, Any]:
-    """Return what variables set, sections as mappings in it.
+    """Return the values that variables set, with sections as nested mappings.
 
     Args:
-        environ: The variables, and others.
-        prefix: How ours begin.
+        environ: The environment, with our variables among others.
+        prefix: Prefix of our variables.
 
     Raises:
-        ConfigError: The file of a secret cannot be read, or a variable sets a section and a text at once.
+        ConfigError: The file of a secret cannot be read, or variables set both a section and a text of the same name.
     """
     found: dict[str, Any] = {}
     # Files first, so that the plain variable of the same key wins.
@@ -140,16 +140,16 @@ def read_variables(environ: Mapping[str, str], *, prefix: str = ENV_PREFIX) -> d
         for section in sections:
             inner: object = place.setdefault(section, {})
             if not isinstance(inner, dict):
-                raise ConfigError(f"{name}: {section} is set as a text too; unset one of the two")
+                raise ConfigError(f"{name}: {section} is also set as a text; unset one of the two")
             place = cast("dict[str, Any]", cast("object", inner))
         if isinstance(place.get(key), dict):
-            raise ConfigError(f"{name}: {key} is a section, and keys in it are set too; unset one of the two")
+            raise ConfigError(f"{name}: {key} is a section, and keys in it are also set; unset one of the two")
         place[key] = value
     return found
 
 
 def _path_of(name: str, prefix: str) -> tuple[list[str], bool]:
-    """Return the sections and the key that a variable sets, and whether it names a file with the value."""
+    """Return the section and key that a variable sets, and whether it names a file with the value."""
     *sections, key = name.removeprefix(prefix).lower().split("__")
     if key.endswith("_file") and _is_secret([*sections, key.removesuffix("_file")]):
         return [*sections, key.removesuffix("_file")], True
@@ -168,7 +168,7 @@ def _is_secret(path: list[str]) -> bool:
 
 
 def merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
-    """Put what is set elsewhere over what is set here, key by key, also inside sections."""
+    """Merge the second mapping into the first, key by key, also inside sections."""
     for key, value in over.items():
         if isinstance(value, Mapping) and isinstance(base.get(key), dict):
             merge(base[key], cast("Mapping[str, Any]", value))
@@ -177,10 +177,10 @@ def merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
 
 
 def _adopt_airflow(content: dict[str, Any], environ: Mapping[str, str]) -> None:
-    """Take the chain, and what its backends read, from where Airflow 2 had it: an old deployment needs no new list.
+    """Take the chain and its backends' settings from Airflow 2's configuration: an old deployment needs no new list.
 
     Raises:
-        ConfigError: The airflow.cfg cannot be read, or there is no list.
+        ConfigError: The airflow.cfg cannot be read, or has no list of backends.
     """
     old = old_settings_of(content.get("airflow_cfg"), environ)
     if "auth_backends" not in content:
@@ -195,10 +195,10 @@ def _adopt_airflow(content: dict[str, Any], environ: Mapping[str, str]) -> None:
 
 
 def old_settings_of(airflow_cfg: object, environ: Mapping[str, str]) -> OldSettings:
-    """Return what an Airflow's configuration says about logins to its API.
+    """Return what Airflow's configuration says about logins to its API.
 
     Args:
-        airflow_cfg: The file; anything but a text with something in it means that only the environment counts.
+        airflow_cfg: The file; anything but a non-empty text means the environment alone.
         environ: The environment.
 
     Raises:

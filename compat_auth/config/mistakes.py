@@ -1,4 +1,4 @@
-"""What is wrong with a value of the settings, with its place and the next step."""
+"""Explain a wrong value in the settings: where, what, and the next step."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def explain_error(origin: str, error: Any, prefix: str, variables: Container[str
     """Return one line about a mistake: where, what, and the next step.
 
     Args:
-        origin: The file, for messages.
+        origin: The file, for the message.
         error: As pydantic lists it.
-        prefix: How the variables begin that set the same.
-        variables: Names of those that are set: what comes from one is not looked for in the file.
+        prefix: Prefix of the variables for the same keys.
+        variables: Names of the variables that are set: a value from one of these is not in the file.
     """
     path = [str(part) for part in error["loc"]]
     variable = _variable_of(path, prefix, variables)
@@ -32,23 +32,23 @@ def explain_error(origin: str, error: Any, prefix: str, variables: Container[str
 
 
 def section_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    """Return the model of a section, or None where the name is no section."""
+    """Return the model of a section, or None where the name is not a section."""
     kind = model.model_fields[name].annotation if name in model.model_fields else None
-    # Python 3.10 takes list[str] for a class, which issubclass() then refuses.
+    # Python 3.10 treats list[str] as a class, which issubclass() then refuses.
     if isinstance(kind, type) and get_origin(kind) is None and issubclass(kind, BaseModel):
         return kind
     return None
 
 
 def _tables_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
-    """Return the model of a section that may be there several times, or None."""
+    """Return the model of a section that may be repeated, or None."""
     kind = model.model_fields[name].annotation if name in model.model_fields else None
     (inner,) = get_args(kind) if get_origin(kind) is list else (None,)
     return inner if isinstance(inner, type) and get_origin(inner) is None and issubclass(inner, BaseModel) else None
 
 
 def _variable_of(path: list[str], prefix: str, variables: Container[str]) -> str:
-    """Return the variable that is set for a key, or for the list or section that it is in; "" where there is none."""
+    """Return the variable that sets a key, or the list or section around it; "" where none does."""
     for length in range(len(path), 0, -1):
         name = prefix + "__".join(path[:length]).upper()
         for found in (name, f"{name}_FILE"):
@@ -84,7 +84,7 @@ def _description_of(path: list[str]) -> str:
     description = ""
     for name in path:
         if name not in model.model_fields:
-            continue  # which element of a list, or table of an array
+            continue  # the index of a list's element, or of a table
         description = model.model_fields[name].description or ""
         model = section_of(model, name) or _tables_of(model, name) or model
     return description
@@ -93,7 +93,7 @@ def _description_of(path: list[str]) -> str:
 def _known_keys(path: list[str]) -> list[str]:
     model: type[BaseModel] = Settings
     for section in path:
-        if section.isdigit():  # which table of an array
+        if section.isdigit():  # the index of a table
             continue
         inner = section_of(model, section) or _tables_of(model, section)
         if inner is None:

@@ -1,4 +1,4 @@
-"""The settings of the backends that believe an OpenID provider."""
+"""Settings of the backends for OpenID providers."""
 
 from __future__ import annotations
 
@@ -14,26 +14,27 @@ GOOGLE_JWKS_URL = "https://www.googleapis.com/oauth2/v3/certs"
 class GoogleOpenIdSettings(Section):
     """ID tokens of Google accounts."""
 
-    audience: Values = Field(default=[], description="Client ids that tokens must be meant for; any one of them.")
+    audience: Values = Field(default=[], description="Client ids that tokens must be for (`aud`); any one of them.")
     authorized_parties: Values = Field(
-        default=[], description="Further client ids that may have asked for the token (`azp`), such as a phone app's."
+        default=[], description="More client ids that may request the token (`azp`), such as a phone app's."
     )
     hosted_domains: Values = Field(
-        default=[], description="Workspace domains (`hd`) to let in; empty: whoever the look-up knows."
+        default=[], description="Workspace domains (`hd`) to accept; empty: every account that the user lookup knows."
     )
     service_accounts: Values = Field(
-        default=[], description="E-mail addresses of service accounts to let in although they have no domain (`hd`)."
+        default=[], description="E-mail addresses of service accounts to accept, although they have no domain (`hd`)."
     )
     subjects: dict[str, str] = Field(
-        default={}, description="Pinned accounts: Google's `sub` to the name that is looked up, whatever the e-mail."
+        default={},
+        description="Linked accounts: maps Google's `sub` to the name to look up, whatever the e-mail address.",
     )
     create_role: str = Field(
         default="",
-        description="Role of the user that is created in Airflow for an account of hosted_domains that the look-up does"
-        " not know; empty: nobody is created.",
+        description="Role of the user that is created in Airflow for an account of hosted_domains that the user lookup"
+        " does not know; empty: no user is created.",
     )
     create_as: str = Field(
-        default="", description="Airflow's administrator in whose name they are created; needed with create_role."
+        default="", description="Administrator of Airflow who creates these users; required with create_role."
     )
     jwks_url: str = Field(default=GOOGLE_JWKS_URL, description="Where Google publishes its keys.")
     ca_file: str = Field(default="", description="PEM file of the authorities for jwks_url; empty: the system's.")
@@ -42,79 +43,82 @@ class GoogleOpenIdSettings(Section):
 class OidcIssuerSettings(Section):
     """One issuer of access tokens."""
 
-    issuer: str = Field(min_length=1, description="`iss`, exactly; its discovery document must say the same.")
-    audience: Values = Field(default=[], description="Whom tokens must be meant for (`aud`); any one of them.")
-    clients: Values = Field(default=[], description="Client ids whose tokens are believed; empty: every client's.")
+    issuer: str = Field(min_length=1, description="`iss`, exactly; its discovery document must have the same.")
+    audience: Values = Field(default=[], description="Audiences that tokens must be for (`aud`); any one of them.")
+    clients: Values = Field(default=[], description="Client ids whose tokens are accepted; empty: every client's.")
     scope: str = Field(default="", description="Scopes that a token must have, separated by spaces.")
     username_claim: str = Field(
         default="sub",
         min_length=1,
-        description="Claim with the user name; `email` is looked up as an address, where it is verified.",
+        description="Claim with the user name; `email` is looked up as an address, if it is verified.",
     )
     subjects: dict[str, str] = Field(
         default={},
-        description="Pinned accounts, and machines: `sub` to the name that is looked up, whatever the claim says.",
+        description="Linked accounts and machines: maps `sub` to the name to look up, whatever the claim says.",
     )
     algorithms: Annotated[list[IssuerAlgorithm], BeforeValidator(split_values)] = Field(
-        default=["RS256", "PS256", "ES256", "EdDSA"], min_length=1, description="What the issuer may sign with."
+        default=["RS256", "PS256", "ES256", "EdDSA"],
+        min_length=1,
+        description="Algorithms that the issuer may sign with.",
     )
     types: Values = Field(
         default=["at+jwt", "application/at+jwt"],
         min_length=1,
-        description="`typ` of its JWTs (RFC 9068), compared without case; add JWT, or an empty text for none, where the"
-        " issuer does not follow.",
+        description="Accepted `typ` of its JWTs (RFC 9068), case-insensitive; if the issuer does not follow the RFC,"
+        " add JWT, or an empty text for a JWT without `typ`.",
     )
     max_lifetime_s: int = Field(
         default=108_000,
         ge=60,
         le=366 * 86_400,
-        description="Longest lifetime of a JWT that is believed, in seconds, from `iat` to `exp`; without `iat`, from now."
-        " Those of Microsoft Entra with continuous access evaluation live for up to 28 hours.",
+        description="Longest accepted lifetime of a JWT in seconds, from `iat` to `exp`; without `iat`, from now. JWTs"
+        " of Microsoft Entra with continuous access evaluation live up to 28 hours.",
     )
-    jwks_url: str = Field(default="", description="Where its keys are; empty: what its discovery document says.")
+    jwks_url: str = Field(default="", description="URL of its keys; empty: from its discovery document.")
     introspection: Annotated[bool | str, BeforeValidator(read_truth)] = Field(
-        default=False, description="Ask about opaque tokens (RFC 7662): true for the discovered endpoint, or a URL."
+        default=False, description="Introspect opaque tokens (RFC 7662): true for the discovered endpoint, or a URL."
     )
     userinfo: Annotated[bool | str, BeforeValidator(read_truth)] = Field(
         default=False,
-        description="Show opaque tokens to UserInfo where there is no introspection: true, or a URL. Weaker: it tells"
-        " neither audience nor scope.",
+        description="Show opaque tokens to UserInfo where there is no introspection: true, or a URL. Weaker: UserInfo"
+        " returns neither audience nor scope.",
     )
-    liveness: bool = Field(default=False, description="Show JWTs to UserInfo too, so that a revoked one is noticed.")
+    liveness: bool = Field(default=False, description="Show JWTs to UserInfo too, to detect a revoked one.")
     sign_in: str = Field(
         default="",
         pattern=r"^([a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?)?$",
-        description="Name of its button on the login page, part of the address …/sign-in/NAME/callback; empty: none.",
+        description="Name of its button on the login page, part of the address …/sign-in/NAME/callback; empty: no"
+        " button.",
     )
-    sign_in_label: str = Field(default="", description="Text of the button; empty: one with the issuer's host.")
-    sign_in_scope: str = Field(default="openid profile email", description="What a login asks for.")
+    sign_in_label: str = Field(default="", description="Text of the button; empty: a text with the issuer's host.")
+    sign_in_scope: str = Field(default="openid profile email", description="Scopes that a login requests.")
     authorization_url: str = Field(
-        default="", description="Its login page; empty: what its discovery document says, on its own host."
+        default="", description="Authorization endpoint; empty: from its discovery document, on the issuer's own host."
     )
     token_url: str = Field(
-        default="", description="Where a login's code is redeemed; empty: what its discovery document says."
+        default="", description="Token endpoint, which redeems a login's code; empty: from its discovery document."
     )
     client_id: str = Field(default="", description="Our own client id at the issuer, for introspection and logins.")
     client_secret: SecretStr = Field(default=SecretStr(""), description="Our client's secret.")
     client_secret_file: str = Field(default="", description="File with our client's secret.")
     opaque_prefix: str = Field(
-        default="", description="How its opaque tokens begin; empty: every Bearer that is not a JWT is shown to it."
+        default="", description="Prefix of its opaque tokens; empty: every Bearer that is not a JWT is shown to it."
     )
     ca_file: str = Field(default="", description="PEM file of the authorities for its URLs; empty: the system's.")
 
 
 class OidcSettings(Section):
-    """Access tokens of OpenID Connect and OAuth issuers."""
+    """Access tokens of OpenID Connect and OAuth 2.0 issuers."""
 
     issuers: Annotated[list[OidcIssuerSettings], BeforeValidator(read_tables)] = Field(
         default=[], description="An issuer of access tokens; one table for each."
     )
     cache_ttl_s: float = Field(
-        default=600, ge=0, le=600, description="Seconds for which an issuer's answer about a token is believed."
+        default=600, ge=0, le=600, description="Seconds for which an issuer's answer about a token is cached."
     )
-    cache_entries: int = Field(default=10_000, ge=1, description="Answers remembered, for each issuer and worker.")
+    cache_entries: int = Field(default=10_000, ge=1, description="Cached answers for each issuer and worker.")
     failures_per_minute: int = Field(
         default=100,
         ge=1,
-        description="Tokens that an issuer may call wrong, from one address in a minute; then it is asked about no others.",
+        description="Tokens from one address that an issuer may refuse in a minute; then it gets no more of them.",
     )

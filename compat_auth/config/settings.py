@@ -1,4 +1,4 @@
-"""Everything that can be configured, section by section."""
+"""All settings, section by section."""
 
 from __future__ import annotations
 
@@ -40,33 +40,33 @@ from compat_auth.errors import ConfigError
 
 
 class Settings(Section):
-    """Everything that can be configured."""
+    """All settings."""
 
     auth_backends: Names = Field(
-        default=["session", "basic_auth"], description="The chain, in order; Airflow 2's comma string works as it is."
+        default=["session", "basic_auth"],
+        description="The chain of backends, in order; Airflow 2's comma-separated string works.",
     )
     airflow_cfg: str = Field(
-        default="", description="An airflow.cfg to read auth_backends from, and what its backends need."
+        default="", description="An airflow.cfg from which to read auth_backends and their settings."
     )
-    mode: Literal["strict", "airflow2"] = Field(default="strict", description="How refusals look.")
+    mode: Literal["strict", "airflow2"] = Field(default="strict", description="Style of error responses.")
     database_url: SecretStr = Field(
         default=SecretStr("sqlite:///compat_auth.db"),
-        description="Where sessions and what else must outlive a process are kept: sqlite:///FILE or postgresql+psycopg://….",
+        description="Store for sessions and revocations: sqlite:///FILE or postgresql+psycopg://….",
     )
     redis_url: SecretStr = Field(
         default=SecretStr(""),
-        description="What several replicas share: rediss://:PASSWORD@HOST:6379 (TLS), redis:// or unix://; empty: nothing.",
+        description="Redis that replicas share: rediss://:PASSWORD@HOST:6379 (TLS), redis:// or unix://; empty: none.",
     )
     redis_secret: SecretStr = Field(
         default=SecretStr(""),
-        description="Seals what is shared in Redis; at least 32 bytes, the same in every replica; empty: [session] secret.",
+        description="Encrypts what is shared in Redis; at least 32 bytes, the same in every replica; empty: [session]"
+        " secret.",
     )
     trusted_proxies: Annotated[list[Network], BeforeValidator(split_values)] = Field(
-        default=[], description="Networks whose X-Forwarded-* and forward-auth are believed."
+        default=[], description="Networks of proxies whose X-Forwarded-* and forward-auth requests are trusted."
     )
-    prefix: str = Field(
-        default="/compat-auth/", pattern=r"^/([A-Za-z0-9_-]+/)+$", description="Where our own pages live."
-    )
+    prefix: str = Field(default="/compat-auth/", pattern=r"^/([A-Za-z0-9_-]+/)+$", description="Path of our own pages.")
     upstream: UpstreamSettings = Field(default_factory=UpstreamSettings, description="See [upstream].")
     token: TokenSettings = Field(default_factory=TokenSettings, description="See [token].")
     token_endpoint: TokenEndpointSettings = Field(
@@ -89,7 +89,7 @@ class Settings(Section):
     token_handler: TokenHandlerSettings = Field(
         default_factory=TokenHandlerSettings, description="See [token_handler]."
     )
-    require: list[RequireSettings] = Field(default=[], description="What paths ask of an identity; see [[require]].")
+    require: list[RequireSettings] = Field(default=[], description="Requirements of paths; see [[require]].")
     lookup: LookupSettings = Field(default_factory=LookupSettings, description="See [lookup].")
     google_openid: GoogleOpenIdSettings = Field(
         default_factory=GoogleOpenIdSettings, description="See [google_openid]."
@@ -108,7 +108,7 @@ class Settings(Section):
 
 
 def sharing_secrets(settings: Settings) -> tuple[str, ...]:
-    """Return the secrets that all replicas know: `redis_secret`, or those of `[session]`; newest first.
+    """Return the secrets that all replicas share: `redis_secret`, or those of `[session]`; newest first.
 
     Raises:
         ConfigError: There is none, or one is too short.
@@ -118,7 +118,7 @@ def sharing_secrets(settings: Settings) -> tuple[str, ...]:
     secrets = (own,) if own else tuple(filter(None, (secret.get_secret_value() for secret in sessions)))
     if not secrets:
         raise ConfigError(
-            "redis_url: what is shared there is sealed, and there is no secret to seal it with; set redis_secret, the "
+            "redis_url: shared data is encrypted, and there is no secret to encrypt it with; set redis_secret, the "
             "same in every replica: make one with: openssl rand -base64 48"
         )
     for secret in secrets:

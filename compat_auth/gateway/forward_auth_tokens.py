@@ -83,7 +83,7 @@ class HandedOut:
 
     async def _write_down(self, gate: Gate, request: GateRequest, granted: Granted, bearer: bytes) -> bytes:
         token = bearer.partition(b" ")[2].decode("ascii")
-        await gate.decider.run(request.client, lambda: self._given.write_down(granted.identity, token))
+        await gate.decider.run(request.client, lambda: self._given.record(granted.identity, token))
         await _require_still_good(gate, request, granted)
         self._written[bearer] = True
         return bearer
@@ -93,7 +93,7 @@ class HandedOut:
         ends = now + LIMITED_TTL_S if identity.expires_at is None else min(now + LIMITED_TTL_S, identity.expires_at)
         short = replace(identity, expires_at=ends)
         credential = parse_authorization(request.presented().authorization)
-        token = await gate.decider.run(request.client, lambda: self._given.give(short, credential, "token"))
+        token = await gate.decider.run(request.client, lambda: self._given.issue(short, credential, "token"))
         await _require_still_good(gate, request, granted)
         bearer = b"Bearer " + token.value.encode("ascii")
         self._limited[identity] = _Kept(bearer, min(now + LIMITED_REUSE_S, ends))
@@ -119,14 +119,14 @@ class HandedOut:
 
         Nobody waits for the store here: who asks was just authenticated by another credential.
         """
-        denials = self._given.denials
+        denials = self._given.denylist
         if denials.is_stale and (self._reading is None or self._reading.done()):
             self._reading = asyncio.ensure_future(self._read())
-        return denials.refuses(bearer.partition(b" ")[2].decode("ascii"))
+        return denials.is_revoked(bearer.partition(b" ")[2].decode("ascii"))
 
     async def _read(self) -> None:
         with contextlib.suppress(BackendUnavailable):
-            await self._given.denials.up_to_date()
+            await self._given.denylist.up_to_date()
 
 
 async def _require_still_good(gate: Gate, request: GateRequest, granted: Granted) -> None:

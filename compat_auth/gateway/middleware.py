@@ -420,7 +420,7 @@ class Gate:
             return False, False
         if denials.is_stale:
             await denials.up_to_date()
-        return any(map(denials.refuses, bearers)), any(map(denials.refuses_value, values))
+        return any(map(denials.is_revoked, bearers)), any(map(denials.is_revoked_value, values))
 
     async def _ended(self, request: GateRequest) -> tuple[bool, bool]:
         authorization = request.intake.authorization
@@ -573,10 +573,10 @@ class Gate:
         if isinstance(refusal, CompatAuthError):
             # What stands behind takes Bearers, whether or not a backend of ours does.
             invites = self._challenges_to_bearers if isinstance(refusal, TokenEnded) else self._challenges
-            wording = style.render_error(refusal, invites, occasion=occasion)
+            wording = style.render_error(refusal, invites, context=occasion)
         else:
             status = refusal.status if isinstance(refusal, Refused) else 401
-            wording = style.render(status, refusal.challenges, occasion=occasion)
+            wording = style.render(status, refusal.challenges, context=occasion)
         await respond_rendered(send, wording)
 
     def occasion(self, request: GateRequest | None) -> ChallengeContext:

@@ -1,4 +1,4 @@
-"""The shapes of ASGI 3 that we use, and one way to answer. No Flask."""
+"""ASGI 3: its types, bodies (read, replay, stream), answers, and a watch for clients that disconnect. No Flask."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ async def read_body(receive: Receive, limit: int) -> bytes:
     """Return the whole body.
 
     Raises:
-        BodyTooLarge: It is longer than the limit, in bytes.
-        BadRequest: The client has gone before its end.
+        BodyTooLarge: The body is longer than the limit, in bytes.
+        BadRequest: The client disconnected before the end of the body.
     """
     body = b""
     while True:
@@ -39,23 +39,23 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:
-    """Return a `receive` that yields a body that was read already."""
-    given = False
+    """Return a `receive` that replays a body."""
+    was_sent = False
 
-    async def give() -> Message:
-        nonlocal given
-        if given:
+    async def receive_replayed() -> Message:
+        nonlocal was_sent
+        if was_sent:
             return await receive()
-        given = True
+        was_sent = True
         return {"type": "http.request", "body": body, "more_body": False}
 
-    return give
+    return receive_replayed
 
 
 async def respond(
     send: Send, status: int, body: bytes = b"", *, content_type: bytes = b"", headers: RawHeaders | None = None
 ) -> None:
-    """Send a whole answer."""
+    """Send a complete answer."""
     all_headers: RawHeaders = [(b"content-length", b"%d" % len(body))]
     if content_type:
         all_headers.append((b"content-type", content_type))
@@ -64,25 +64,25 @@ async def respond(
     await send({"type": "http.response.body", "body": body})
 
 
-async def respond_rendered(send: Send, wording: RenderedError) -> None:
-    """Send a refusal."""
-    headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in wording.headers]
-    await respond(send, wording.status, wording.body, content_type=PROBLEM_JSON.encode(), headers=headers)
+async def respond_rendered(send: Send, error: RenderedError) -> None:
+    """Send an error response."""
+    headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in error.headers]
+    await respond(send, error.status, error.body, content_type=PROBLEM_JSON.encode(), headers=headers)
 
 
-# Starting a task costs more than most requests take: look for a client that has gone only when an answer is slow.
+# Starting a task costs more than most requests: look for a disconnected client only when an answer is slow.
 _WATCH_AFTER_S = 0.05
 
 
 class ClientGone(Exception):
-    """The client closed its connection; there is nobody left to answer."""
+    """The client has closed its connection, so nobody can be answered."""
 
 
 async def body_parts(receive: Receive, at_end: Callable[[], None] | None = None) -> AsyncIterator[bytes]:
-    """Yield the parts of a request's body, and call `at_end` once all of it was read.
+    """Yield the chunks of a request's body, and call `at_end` after the last one.
 
     Raises:
-        ClientGone: The client went before the end.
+        ClientGone: The client disconnected before the end of the body.
     """
     more = True
     while more:
@@ -97,13 +97,13 @@ async def body_parts(receive: Receive, at_end: Callable[[], None] | None = None)
 
 
 class ClientWatch:
-    """Ends the request's task when its client goes while the upstream is slow.
+    """Ends the request's task when its client disconnects while the upstream is slow.
 
     Args:
-        receive: The request's.
+        receive: `receive` of the request.
 
     Attributes:
-        gone: The client has gone.
+        gone: Whether the client has disconnected.
     """
 
     def __init__(self, receive: Receive) -> None:
@@ -114,7 +114,7 @@ class ClientWatch:
         self._watcher: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start watching; the request's body must have been read."""
+        """Start to watch; the request's body must have been read."""
         self._timer = asyncio.get_running_loop().call_later(_WATCH_AFTER_S, self._look)
 
     def _look(self) -> None:

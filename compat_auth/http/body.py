@@ -1,6 +1,6 @@
-"""A request's body, held until it was judged: what a backend has seen is what goes on.
+"""Hold a request's body until a backend has decided: the backend and the upstream get the same bytes.
 
-For the event loop's thread only. No Flask.
+Only for the event loop's thread. No Flask.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from compat_auth.errors import BackendUnavailable, BadRequest, BodyTooLarge, Bod
 from compat_auth.http.asgi import Message, Receive
 
 MAX_HELD_BYTES = 64 * 1024 * 1024
-"""For all requests of a process together."""
-# What a page of ours has read is remembered, should a backend ask for it afterwards: our forms are smaller.
+"""Limit for all requests of a process together, in bytes."""
+# A body that a page of ours has read stays in memory, because a backend may need it afterwards: our forms are smaller.
 _REMEMBERED_BYTES = 64 * 1024
 
 
 class BodyBudget:
-    """Bounds what is held for all requests, and for the requests of one client (IPv6: network) to a quarter of that.
+    """Limits the bytes held for all requests, and for one client's requests (IPv6: network) to a quarter of that.
 
     Args:
-        each: Bytes that one body may have; one always fits.
-        total: Bytes in all.
+        each: Limit for one body, in bytes; one such body always fits.
+        total: Limit for all bodies, in bytes.
     """
 
     def __init__(self, each: int, total: int = MAX_HELD_BYTES) -> None:
@@ -32,10 +32,10 @@ class BodyBudget:
         self._held: dict[str, int] = {}
 
     def take(self, client: str, size: int) -> None:
-        """Count bytes that are held from now on.
+        """Reserve bytes for a body.
 
         Raises:
-            Overloaded: Too much is held, in all or for this client.
+            Overloaded: Too many bytes are held, in total or for this client.
         """
         client = network_of(client)
         mine = self._held.get(client, 0) + size
@@ -43,8 +43,8 @@ class BodyBudget:
             raise Overloaded("too many bodies are held for an authentication backend")
         self._held[client] = mine
 
-    def give_back(self, client: str, size: int) -> None:
-        """Count bytes that are no longer held."""
+    def release(self, client: str, size: int) -> None:
+        """Release reserved bytes."""
         client = network_of(client)
         left = self._held.get(client, 0) - size
         if left > 0:
@@ -57,10 +57,10 @@ class HeldBody:
     """The `receive` of a request, which can hold the body and replay it.
 
     Args:
-        receive: The server's.
-        client: Whose request it is.
-        budget: Bounds all that is held.
-        timeout_s: Seconds that the whole body may take.
+        receive: `receive` of the server.
+        client: The client's address.
+        budget: Limits the bytes that are held.
+        timeout_s: Time limit for the whole body, in seconds.
     """
 
     def __init__(self, receive: Receive, client: str, budget: BodyBudget, timeout_s: float) -> None:
@@ -75,7 +75,7 @@ class HeldBody:
         self._passed: bytes | None = b""
 
     async def __call__(self) -> Message:
-        """Return the next message; the whole body in one where it was held."""
+        """Return the next message; a held body comes whole in one message."""
         if self._replay:
             self._replay = False
             return {"type": "http.request", "body": self._body, "more_body": False}
@@ -95,22 +95,22 @@ class HeldBody:
             self._body = passed
 
     async def hold(self) -> bytes:
-        """Return the whole body; it can still be received.
+        """Return the whole body, which stays available to `receive`.
 
         Raises:
-            BodyTooLarge: It is larger than the budget allows for one.
-            BodyTooSlow: It took too long.
-            BadRequest: The client has gone before its end.
+            BodyTooLarge: The body is larger than the limit for one.
+            BodyTooSlow: The body took too long.
+            BadRequest: The client disconnected before its end.
             Overloaded: Too many bodies are held.
-            BackendUnavailable: It has been passed on already.
+            BackendUnavailable: The body was forwarded already.
         """
         if self._body is None:
             if self._was_read:
-                raise BackendUnavailable("the body has been read already, and cannot be judged any more")
+                raise BackendUnavailable("the body was read already, so no backend can check it")
             try:
                 self._body = await asyncio.wait_for(self._read(), self._timeout_s)
             except asyncio.TimeoutError:
-                raise BodyTooSlow(f"body: not here within {self._timeout_s:g} s") from None
+                raise BodyTooSlow(f"body: not received within {self._timeout_s:g} s") from None
             self._replay = True
         return self._body
 
@@ -133,6 +133,6 @@ class HeldBody:
                 return b"".join(parts)
 
     def release(self) -> None:
-        """Give back what was counted; the request is over."""
-        self._budget.give_back(self._client, self._taken)
+        """Release the reserved bytes; the request is over."""
+        self._budget.release(self._client, self._taken)
         self._taken = 0

@@ -1,4 +1,8 @@
-"""What a refusal says about bearer tokens: RFC 6750 section 3 and RFC 9728 section 5.1. No I/O, no Flask."""
+"""Challenges (`WWW-Authenticate`): those for Bearer, and which of them a caller may see. No I/O, no Flask.
+
+For Bearer: RFC 6750 section 3 and RFC 9728 section 5.1. What a browser's page loads gets no challenge that opens a
+password dialog or starts a login by itself.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 _PARAMETER = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+ *= *(?:\"(?:[^\"\\]|\\.)*\"|[!#$%&'*+\-.^_`|~0-9A-Za-z]+)"
-# One challenge and no other behind a comma (RFC 9110 11.6.1): a parameter of ours must not end up in the other one.
+# A single challenge (RFC 9110 11.6.1): behind a second one, our parameter would belong to that one.
 _ALONE = re.compile(rf"(?i:bearer)(?: +{_PARAMETER}(?: *, *{_PARAMETER})*)? *\Z")
 _HAS_ERROR = re.compile(r"[ ,]error *=", re.IGNORECASE)
 _INVALID = 'error="invalid_token"'
@@ -16,12 +20,12 @@ _INVALID = 'error="invalid_token"'
 
 @dataclass(frozen=True, slots=True)
 class ChallengeContext:
-    """What of a request a refusal of it speaks about.
+    """The parts of a request that its challenges depend on.
 
     Attributes:
-        is_bearer: It came with `Authorization: Bearer`.
-        metadata_url: Where the API describes who gives tokens for it; "" where that is not told.
-        caller: What sent it.
+        is_bearer: The request has `Authorization: Bearer`.
+        metadata_url: URL of the API's resource metadata (RFC 9728); "" where it has none.
+        caller: Kind of client.
     """
 
     is_bearer: bool = False
@@ -30,39 +34,41 @@ class ChallengeContext:
 
 
 def is_bearer(authorization: str | None) -> bool:
-    """Return whether an Authorization value is of the scheme Bearer."""
+    """Return whether an Authorization value has the scheme Bearer."""
     return authorization is not None and authorization.split(" ", 1)[0].lower() == "bearer"
 
 
-def www_authenticate(challenges: tuple[str, ...], occasion: ChallengeContext) -> tuple[str, ...]:
-    """Return the challenges of a 401; those for Bearer say that the token shown was wrong, and where others are given."""
-    return tuple(_speak(challenge, occasion) if _ALONE.match(challenge) else challenge for challenge in challenges)
+def www_authenticate(challenges: tuple[str, ...], context: ChallengeContext) -> tuple[str, ...]:
+    """Return the challenges of a 401; those for Bearer report a wrong token, and where to get one."""
+    return tuple(
+        _with_details(challenge, context) if _ALONE.match(challenge) else challenge for challenge in challenges
+    )
 
 
 def with_bearer(challenges: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the challenges with one for Bearer among them."""
+    """Return the challenges, with one for Bearer added where there is none."""
     return challenges if any(map(is_bearer, challenges)) else (*challenges, "Bearer")
 
 
-def ask_for_scope(needed: str, occasion: ChallengeContext) -> str:
-    """Return the challenge of a 403 for want of a scope (RFC 6750 section 3.1).
+def ask_for_scope(needed: str, context: ChallengeContext) -> str:
+    """Return the challenge of a 403 for a missing scope (RFC 6750 section 3.1).
 
     Args:
-        needed: What would do, as `compat_auth.scopes.needed_scopes` spells it; "" is not told.
-        occasion: Of the request.
+        needed: Sufficient scopes, as `compat_auth.scopes.needed_scopes` writes them; "" to name none.
+        context: Context of the request.
     """
     challenge = 'Bearer error="insufficient_scope"' + (f', scope="{needed}"' if needed else "")
-    return _with(challenge, _pointer(occasion))
+    return _with(challenge, _pointer(context))
 
 
-def _speak(challenge: str, occasion: ChallengeContext) -> str:
-    if occasion.is_bearer and not _HAS_ERROR.search(challenge):
+def _with_details(challenge: str, context: ChallengeContext) -> str:
+    if context.is_bearer and not _HAS_ERROR.search(challenge):
         challenge = _with(challenge, _INVALID)
-    return _with(challenge, _pointer(occasion))
+    return _with(challenge, _pointer(context))
 
 
-def _pointer(occasion: ChallengeContext) -> str:
-    return f'resource_metadata="{occasion.metadata_url}"' if occasion.metadata_url else ""
+def _pointer(context: ChallengeContext) -> str:
+    return f'resource_metadata="{context.metadata_url}"' if context.metadata_url else ""
 
 
 def _with(challenge: str, parameter: str) -> str:
@@ -73,29 +79,29 @@ def _with(challenge: str, parameter: str) -> str:
 
 
 Caller = Literal["program", "page", "script"]
-"""A program; a browser that opens a page; or what a page in a browser loads by itself, by script or not."""
+"""A program; a browser that opens a page; or a resource that a page in a browser loads, by script or not."""
 
 # W3C Fetch Metadata: page scripts cannot set or remove these headers.
 _METADATA = frozenset((b"sec-fetch-mode", b"sec-fetch-site", b"sec-fetch-dest"))
-# Browsers send no Fetch Metadata over plain HTTP, except to localhost. PowerShell, WinHTTP and crawlers begin with
-# "Mozilla/", too, and name no engine.
+# Browsers send no Fetch Metadata over plain HTTP, except to localhost. PowerShell, WinHTTP and crawlers also begin with
+# "Mozilla/", but name no engine.
 _ENGINE = re.compile(rb"Mozilla/[45]\.0 \(.*(?:AppleWebKit/|Gecko/|Trident/)", re.DOTALL)
 # RFC 7617, 7616, 4559, 7486, 7804, 8120, and Microsoft's. Browsers ignore schemes that they do not know.
 _DIALOGS = r"(?:basic|digest|negotiate|ntlm|kerberos|nego2|hoba|mutual|scram-[a-z0-9-]+)"
-# At the start, or behind the comma with which servers join two challenges (RFC 9110 11.6.1).
+# At the start, or after the comma with which servers join two challenges (RFC 9110 11.6.1).
 _OPENS_DIALOG = re.compile(rf"(?:^|,)[ \t]*{_DIALOGS}(?![^ \t,])", re.IGNORECASE)
-# The next leg of a handshake that the browser has begun (RFC 4559 section 4.1).
+# The next step of a handshake that the browser has started (RFC 4559 section 4.1).
 _NEXT_LEG = re.compile(r"(?:negotiate|ntlm) +[A-Za-z0-9+/]+=*\Z", re.IGNORECASE)
 _BY_TICKET = re.compile(r"negotiate[ \t]*\Z", re.IGNORECASE)
-# RFC 9110 15.5.2: a 401 has a challenge. Browsers ignore this one, and tokens are what the API takes.
+# RFC 9110 15.5.2: a 401 must have a challenge. Browsers ignore this one, and the API does accept tokens.
 _WITHOUT_DIALOG = "Bearer"
 
 
 def caller_of(headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-    """Return what sent a request with these headers.
+    """Return what kind of client sent these headers.
 
     Args:
-        headers: Names in lower case. `Accept` alone proves nothing: programs ask for `text/html`, too.
+        headers: Names in lower case. `Accept` alone proves nothing, because programs also accept `text/html`.
     """
     found = {name: value for name, value in headers if name in _ASKED}
     if not _METADATA.isdisjoint(found):
@@ -111,10 +117,10 @@ _ASKED = _METADATA | {b"x-requested-with", b"user-agent", b"accept", b"accept-la
 
 
 def challenges_for(caller: Caller, challenges: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the challenges of a 401 that this caller may see; a 401 that had any keeps one.
+    """Return the challenges of a 401 that this client may see; a 401 with challenges keeps at least one.
 
-    A page that a user opens may answer `Negotiate`, with which a browser logs in by ticket where its administrator has
-    allowed that. What a page loads gets no challenge that a browser answers.
+    A page that a user opens may get `Negotiate`, to which a browser answers with a ticket if its administrator allows
+    that. What a page loads gets no challenge that a browser answers.
     """
     if caller == "program" or not challenges:
         return challenges

@@ -1,4 +1,4 @@
-"""How a refusal looks: ours, or Airflow 2.11's to the letter. No I/O, no Flask."""
+"""Error responses: our own style, or exactly Airflow 2.11's. No I/O, no Flask."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from compat_auth.http.problem import airflow2_body, problem_body
 
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
-_NO_OCCASION = ChallengeContext()
+_NO_CONTEXT = ChallengeContext()
 
 
 @dataclass(frozen=True, slots=True)
 class RenderedError:
-    """A refusal, ready to send as `application/problem+json`.
+    """An error response, ready to send as `application/problem+json`.
 
     Attributes:
         status: HTTP status.
@@ -31,11 +31,11 @@ class RenderedError:
 
 @dataclass(frozen=True, slots=True)
 class ErrorStyle:
-    """How refusals are worded.
+    """Style of error responses.
 
     Attributes:
-        mode: "strict", or "airflow2" for Airflow 2.11's own words.
-        public_role: mode "airflow2": Airflow 2's AUTH_ROLE_PUBLIC is set, which turns its 401 into 403.
+        mode: "strict", or "airflow2" for the texts of Airflow 2.11.
+        public_role: mode "airflow2": whether Airflow 2's AUTH_ROLE_PUBLIC is set, which turns its 401 into 403.
     """
 
     mode: Literal["strict", "airflow2"] = "strict"
@@ -47,40 +47,40 @@ class ErrorStyle:
         challenges: tuple[str, ...] = (),
         detail: str | None = None,
         *,
-        occasion: ChallengeContext = _NO_OCCASION,
+        context: ChallengeContext = _NO_CONTEXT,
     ) -> RenderedError:
-        """Return the refusal of a credential; a 401 carries the challenges that the caller may see (RFC 9110 section 15.5.2)."""
+        """Return the response to a refused credential; a 401 has challenges (RFC 9110 section 15.5.2)."""
         if self.mode == "airflow2":
-            # With a public role Airflow 2 lets the caller in as nobody, and nobody is not permitted.
+            # With a public role, Airflow 2 treats the caller as an anonymous user, who is not permitted.
             status = _FORBIDDEN if self.public_role else status
             body = airflow2_body(status)
         else:
             body = problem_body(status, detail=detail)
         headers = [("Cache-Control", "no-store")]
         if status == _UNAUTHORIZED:
-            headers.extend(("WWW-Authenticate", challenge) for challenge in self.www_authenticate(challenges, occasion))
+            headers.extend(("WWW-Authenticate", challenge) for challenge in self.www_authenticate(challenges, context))
         return RenderedError(status, tuple(headers), body)
 
-    def www_authenticate(self, challenges: tuple[str, ...], occasion: ChallengeContext) -> tuple[str, ...]:
+    def www_authenticate(self, challenges: tuple[str, ...], context: ChallengeContext) -> tuple[str, ...]:
         """Return the challenges of a 401 as they are sent: none that makes a browser open a password dialog.
 
-        Airflow 2's say nothing about the token that was shown.
+        Those of Airflow 2 say nothing about the token in the request.
         """
-        challenges = challenges_for(occasion.caller, challenges)
-        return challenges if self.mode == "airflow2" else www_authenticate(challenges, occasion)
+        challenges = challenges_for(context.caller, challenges)
+        return challenges if self.mode == "airflow2" else www_authenticate(challenges, context)
 
     def render_error(
-        self, error: CompatAuthError, challenges: tuple[str, ...] = (), *, occasion: ChallengeContext = _NO_OCCASION
+        self, error: CompatAuthError, challenges: tuple[str, ...] = (), *, context: ChallengeContext = _NO_CONTEXT
     ) -> RenderedError:
-        """Return the refusal for an error; only a refused shape tells the caller more than its title."""
+        """Return the response for an error; only errors about the request's form include details."""
         detail = str(error) if isinstance(error, RequestRefused) and str(error) else None
         if error.status == _UNAUTHORIZED:
-            return self.render(error.status, challenges, detail, occasion=occasion)
+            return self.render(error.status, challenges, detail, context=context)
         headers = [("Cache-Control", "no-store")]
         if error.retry_after_s is not None:
             headers.append(("Retry-After", str(error.retry_after_s)))
         if isinstance(error, InsufficientScope):
-            headers.append(("WWW-Authenticate", ask_for_scope(error.needed, occasion)))
+            headers.append(("WWW-Authenticate", ask_for_scope(error.needed, context)))
         if error.status == _FORBIDDEN and self.mode == "airflow2":
             return RenderedError(error.status, tuple(headers), airflow2_body(error.status))
         return RenderedError(error.status, tuple(headers), problem_body(error.status, title=error.title, detail=detail))

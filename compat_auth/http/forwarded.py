@@ -1,4 +1,4 @@
-"""Whose word about the caller's address is believed: nobody's by default. No I/O, no Flask."""
+"""X-Forwarded-*: believed only from trusted proxies, and by default from nobody. No I/O, no Flask."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from typing import Any
 
 
 class TrustedProxies:
-    """The networks of the proxies in front of us.
+    """The networks of trusted proxies.
 
     Args:
-        networks: CIDR notation, where bits beyond the prefix do not count; the configuration has refused /0.
+        networks: CIDR notation; bits beyond the prefix are ignored; the configuration refuses /0.
     """
 
     def __init__(self, networks: Sequence[str]) -> None:
@@ -35,12 +35,12 @@ class TrustedProxies:
         return any(mapped in network for network in self._networks)
 
     def peer(self, scope: Mapping[str, Any]) -> str:
-        """Return the address of the other end of the connection, from the socket alone."""
+        """Return the address of the connection's other end, from the socket alone."""
         client = scope.get("client")
         return str(client[0]) if client else ""
 
     def client(self, scope: Mapping[str, Any], forward: Mapping[bytes, Sequence[bytes]]) -> str:
-        """Return the caller's address: the last in X-Forwarded-For that no trusted proxy vouches further for."""
+        """Return the client's address: the last one in X-Forwarded-For that is not itself a trusted proxy."""
         address = self.peer(scope)
         if b"x-forwarded-for" not in forward or not self.covers(address):
             return address
@@ -49,24 +49,24 @@ class TrustedProxies:
             try:
                 address = str(ipaddress.ip_address(hop))
             except ValueError:
-                # What a trusted proxy cannot have written ends its word.
+                # A value that no trusted proxy can have written ends the chain.
                 return address
             if not self.covers(address):
                 return address
         return address
 
     def names_hop_beyond_client(self, forward: Mapping[bytes, Sequence[bytes]]) -> bool:
-        """Return whether X-Forwarded-For has something before the caller's address, which no trusted proxy vouches for."""
+        """Return whether X-Forwarded-For has entries before the client's address, unverified by any trusted proxy."""
         hops = b",".join(forward.get(b"x-forwarded-for", ())).decode("latin-1").split(",")
-        vouched = [self.covers(hop.strip()) for hop in hops]
-        while vouched and vouched[-1]:
-            vouched.pop()
-        return len(vouched) > 1
+        trusted = [self.covers(hop.strip()) for hop in hops]
+        while trusted and trusted[-1]:
+            trusted.pop()
+        return len(trusted) > 1
 
     def scheme(self, scope: Mapping[str, Any], forward: Mapping[bytes, Sequence[bytes]]) -> str:
-        """Return "https" or "http": how the caller came, as far as a trusted proxy vouches for it."""
+        """Return "https" or "http": the client's scheme, as far as a trusted proxy reports it."""
         values = forward.get(b"x-forwarded-proto", ())
         if values and self.covers(self.peer(scope)):
-            # One word, or it is not the proxy's alone.
+            # With several values, one of them is not from the proxy.
             return "https" if [value.strip().lower() for value in values] == [b"https"] else "http"
         return "https" if scope.get("scheme") == "https" else "http"

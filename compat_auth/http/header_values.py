@@ -1,7 +1,7 @@
-"""Header values in the form in which a Flask application may parse them: short of what makes a parser slow. No I/O.
+"""Limit header values before a Flask application parses them, so that no value is slow to parse. No I/O.
 
 Werkzeug's patterns for `Cookie` and `Accept` take time that grows with the square of a run of blanks, and hold the GIL
-meanwhile. So a run of blanks is one blank, and a cookie that no browser sends in that form is left out.
+meanwhile. So a run of blanks becomes one blank, and a cookie in a form that no browser sends is removed.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 MAX_COOKIE_BYTES = 32 * 1024
-"""More than any browser sends to one path in practice; what comes after it is left out."""
+"""More than any browser sends to one path in practice; the rest is removed."""
 MAX_COOKIES = 512
-# RFC 6265 4.1.1. In a quoted value also the escapes that http.cookies and werkzeug write.
+# RFC 6265 4.1.1, and in a quoted value the escapes that http.cookies and werkzeug write.
 _PAIR = re.compile(
     r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+="
     r'(?:[!#-+\--:<-\[\]-~]*|"(?:[ !#-+\--:<-\[\]-~]|\\[0-3][0-7]{2}|\\["\\])*")\Z'
 )
-# What werkzeug reads as a cookie without looking at any byte of it twice.
+# A cookie that werkzeug reads without backtracking.
 _READABLE = re.compile(r'[^ \t=";]+(?:=(?:[^ \t";]*|"(?:[^\\";]|\\[^;])*"))?\Z')
 _BLANKS = re.compile(rb"[ \t]{2,}|\t")
 _EXTENSION = "compat_auth_cookies"
@@ -26,27 +26,27 @@ WSGIApp = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
 def cookie_header(values: list[bytes]) -> str:
-    """Return one Cookie value with the pairs of RFC 6265 among these values, as many as fit.
+    """Return one Cookie value with the RFC 6265 pairs among these values, as many as fit.
 
     Args:
-        values: The Cookie values of a request, in their order.
+        values: The Cookie values of a request, in order.
     """
     text = b";".join(values).decode("latin-1")
     return _joined(pair for pair in map(_trimmed, text.split(";")) if _PAIR.match(pair))
 
 
 def readable_cookies(value: str) -> str:
-    """Return a Cookie value with the pairs that werkzeug reads, and without those that it tries for long to read."""
+    """Return a Cookie value with the pairs that werkzeug reads, without those that would take it long."""
     return _joined(pair for pair in map(_trimmed, value.split(";")) if _READABLE.match(pair))
 
 
 def one_blank(value: bytes) -> bytes:
-    """Return a header value with one space for each run of blanks (RFC 9110 section 5.6.3 gives both one meaning)."""
+    """Return a header value with one space for each run of blanks (equivalent by RFC 9110 section 5.6.3)."""
     return _BLANKS.sub(b" ", value) if b"  " in value or b"\t" in value else value
 
 
 class ReadableCookies:
-    """WSGI middleware that keeps cookies from an application which would take long to read them.
+    """WSGI middleware that removes cookies which an application would take long to parse.
 
     Args:
         app: The application.
@@ -64,9 +64,9 @@ class ReadableCookies:
 
 
 def shield_cookies(app: Any) -> None:
-    """Keep from a Flask app the cookies that it would take long to read; calling it twice is harmless.
+    """Remove cookies that a Flask app would take long to parse; a second call has no effect.
 
-    Flask reads the cookies for its session before any hook could look at them, so this has to be middleware.
+    Flask reads the session's cookie before any hook runs, so this has to be middleware.
     """
     if app.extensions.setdefault(_EXTENSION, False) is False:
         app.extensions[_EXTENSION] = True

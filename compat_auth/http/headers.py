@@ -1,6 +1,6 @@
-"""Raw header lists: strict intake, and what may not come from outside. No I/O, no Flask.
+"""Raw header lists: strict parsing, and removal of headers that must not come from outside. No I/O, no Flask.
 
-Names are compared as servers behind us may compare them: without case, and with `_` and `.` taken for `-`
+Names are compared as an upstream may compare them: case-insensitively, and with `_` and `.` equal to `-`
 (CVE-2025-64484, CVE-2026-54763, CVE-2026-88011).
 """
 
@@ -18,7 +18,7 @@ from compat_auth.http.identity_headers import IDENTITY_NAMES, tells_identity
 
 RawHeaders = list[tuple[bytes, bytes]]
 
-# Large enough for a Kerberos ticket with a Windows PAC (48,000 bytes), smaller than what proxies take for an attack.
+# Large enough for a Kerberos ticket with a Windows PAC (48,000 bytes), smaller than what proxies treat as an attack.
 MAX_HEADER_BYTES = 60 * 1024
 
 _FORWARD = (
@@ -62,22 +62,22 @@ _FOLD = bytes.maketrans(b"_.", b"--")
 _HOST = re.compile(rb"(?:[A-Za-z0-9\-._~]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
 # RFC 9110 5.5: no control character but the tab.
 _VALUE_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-# What parts words in a cookie, in whichever parser: blanks, commas, quotes, and all beyond ASCII.
+# Characters that some parser treats as separators in a cookie: blanks, commas, quotes, and everything beyond ASCII.
 _NO_COOKIE_NAME = re.compile(rb"[^!#-+\--~]+")
 _NAME = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+\Z")
 
 
 @dataclass(slots=True)
 class Intake:
-    """A header section, taken in strictly.
+    """A header section after strict parsing.
 
     Attributes:
-        kept: What may go on: no Authorization, no Cookie, no identity and no forward header, no Host.
-        host: The one Host value, ASCII; b"" where a request may lack it.
+        kept: Headers to forward: no Authorization, Cookie, identity headers, forward headers or Host.
+        host: The Host value, ASCII; b"" where a request may lack it.
         authorization: Authorization values, at most one.
         cookies: Cookie values.
-        forward: Forward headers as they came, folded names, for a peer that is a trusted proxy.
-        identity: Identity headers as they came, for a peer that is a trusted proxy; they never go on.
+        forward: Forward headers as received, with folded names; only for use when the peer is a trusted proxy.
+        identity: Identity headers as received; only for use when the peer is a trusted proxy, and never forwarded.
     """
 
     kept: RawHeaders = field(repr=False)
@@ -89,27 +89,27 @@ class Intake:
 
 
 def take_in(raw_headers: RawHeaders, *, may_lack_host: bool = False) -> Intake:
-    """Return the header section, sorted into what it means.
+    """Return the header section, sorted by meaning.
 
     Args:
-        raw_headers: Lower-case names, in the order of the wire, duplicates apart (as ASGI has them).
+        raw_headers: Lower-case names, in the order received, duplicates separate (as in ASGI).
         may_lack_host: Host may be missing or empty.
 
     Raises:
-        BadRequest: None or two Host headers, a name that another server could take for a meaningful one, two
-            credentials, a control character.
+        BadRequest: Host is missing or repeated, a name could count as another header at some server, there are two
+            credentials, or a value has a control character.
         HeadersTooLarge: The section is larger than MAX_HEADER_BYTES.
     """
     intake = Intake([], b"", None, [], {})
     values = b"".join([value for _, value in raw_headers])
-    # ": " and the line's end: a thousand empty headers are not free.
+    # Count ": " and the line's end, so that a thousand empty headers are not free.
     size = len(values) + 4 * len(raw_headers)
     for header in raw_headers:
         name = header[0]
         size += len(name)
         kind = _KINDS.get(name)
         if kind is None:
-            # A caller chooses the names: what is remembered of them is bounded in number and in size.
+            # The caller chooses the names, so the cache of them is limited in number and size.
             kind = _known_kind(name) if len(name) <= _KNOWN_LENGTH else _kind_of(name)
         if kind == _Kind.ORDINARY:
             intake.kept.append(header)
@@ -122,17 +122,17 @@ def take_in(raw_headers: RawHeaders, *, may_lack_host: bool = False) -> Intake:
     if size > MAX_HEADER_BYTES:
         raise HeadersTooLarge(f"header section: larger than {MAX_HEADER_BYTES} bytes")
     if intake.kept and len(_LENGTHS.intersection([name for name, _ in intake.kept])) > 1:
-        # Where the body ends would be a matter of taste: request smuggling (RFC 9112 section 6.1).
+        # Parsers disagree about where such a body ends: request smuggling (RFC 9112 section 6.1).
         raise BadRequest("Content-Length and Transfer-Encoding in one request; send one")
     intake.host = _one_host(raw_headers, may_lack_host)
     return intake
 
 
 def _one_host(raw_headers: RawHeaders, may_lack: bool) -> bytes:
-    """Return the one Host value; b"" where it is missing or empty and may be.
+    """Return the Host value; b"" where it is missing or empty and may be.
 
     Raises:
-        BadRequest: There are two, or it is none.
+        BadRequest: There are two, or it is malformed.
     """
     hosts = [value for name, value in raw_headers if name == b"host"]
     if len(hosts) > 1:
@@ -144,10 +144,10 @@ def _one_host(raw_headers: RawHeaders, may_lack: bool) -> bytes:
 
 
 def _sort(intake: Intake, kind: int, header: tuple[bytes, bytes]) -> None:
-    """Put a header that means something where it belongs.
+    """Sort a header that has a meaning here.
 
     Raises:
-        BadRequest: It may stand there once, and this is the second.
+        BadRequest: A second value of a header that may occur once.
     """
     name, value = header
     if kind == _Kind.AUTHORIZATION:
@@ -162,16 +162,16 @@ def _sort(intake: Intake, kind: int, header: tuple[bytes, bytes]) -> None:
         if name in _BODY and any(kept in _BODY for kept, _ in intake.kept):
             raise BadRequest("Content-Length, Transfer-Encoding: send one of them, once (RFC 9112 section 6.3)")
         if name == b"transfer-encoding" and value.lower() != b"chunked":
-            # A coding that we pass on unnamed would reach the upstream as another content.
+            # A coding that is forwarded unnamed would change the content for the upstream.
             raise BadRequest("Transfer-Encoding: only 'chunked'")
         intake.kept.append(header)
 
 
 def _kind_of(name: bytes) -> int:
-    """Return what a name means that is not known by itself.
+    """Return the meaning of a name that is not in the table.
 
     Raises:
-        BadRequest: It is no token, or some servers take it for a name that means something.
+        BadRequest: The name is not a token, or some servers read it as the name of another header.
     """
     if b"_" in name or b"." in name:
         folded = name.translate(_FOLD)
@@ -188,10 +188,10 @@ _known_kind = lru_cache(maxsize=4096)(_kind_of)
 
 
 def may_have_body(scope: Mapping[str, Any], headers: RawHeaders) -> bool:
-    """Return whether a request with this header section has a body, or may have one.
+    """Return whether a request with this header section has, or may have, a body.
 
     Args:
-        scope: Of ASGI: from HTTP/2 on a body needs no header (RFC 9113 section 8.1).
+        scope: ASGI scope: from HTTP/2 on a body needs no header (RFC 9113 section 8.1).
         headers: Lower-case names.
     """
     for name, value in headers:
@@ -201,20 +201,20 @@ def may_have_body(scope: Mapping[str, Any], headers: RawHeaders) -> bool:
 
 
 def is_host(value: bytes) -> bool:
-    """Return whether this is a host with or without a port, and nothing else (RFC 9110 section 7.2)."""
+    """Return whether this is a host, with or without a port, and nothing else (RFC 9110 section 7.2)."""
     return _HOST.match(value) is not None
 
 
 def is_header(name: bytes, value: bytes) -> bool:
-    """Return whether this name, in lower case, and this value can be one header on the wire."""
+    """Return whether this lower-case name and this value can be one header on the wire."""
     return _NAME.match(name) is not None and _VALUE_FORBIDDEN.search(value) is None
 
 
 def without_cookies(values: list[bytes], names: frozenset[bytes]) -> list[bytes]:
-    """Return the Cookie values without the named cookies; a value that is left empty is left out.
+    """Return the Cookie values without the named cookies; a value that becomes empty is removed.
 
-    A cookie goes as soon as any parser could find the name in it: some part cookies at blanks and commas (RFC 2965),
-    some strip what Unicode calls a blank.
+    A cookie is removed if any parser could find the name in it: some split cookies at blanks and commas (RFC 2965),
+    some strip Unicode blanks.
     """
     if not names:
         return values
@@ -231,11 +231,11 @@ def _names_in(pair: bytes) -> list[bytes]:
 
 
 def cookie_values(values: list[bytes], name: bytes) -> list[bytes]:
-    """Return what any parser could take for the value of that cookie, without blanks around it."""
+    """Return every value that some parser could read for that cookie, without blanks around it."""
     pairs = (pair for value in values if name in value for pair in value.split(b";") if name in _names_in(pair))
     return [pair.partition(name + b"=")[2].strip() for pair in pairs]
 
 
 def has_cookie(values: list[bytes], name: bytes) -> bool:
-    """Return whether a cookie of that name is among the Cookie values."""
+    """Return whether a cookie with that name is among the Cookie values."""
     return any(pair.partition(b"=")[0].strip() == name for value in values for pair in value.split(b";"))

@@ -1,7 +1,7 @@
-"""Which headers are a proxy's word about who the caller is. No I/O.
+"""Identity headers: those with which a proxy says who the caller is. No I/O.
 
-What a proxy writes grows with each of its versions, so families of names are known here, not only names. A name is
-compared in lower case, with `_` and `.` taken for `-`.
+Proxies add headers with each version, so this module knows families of names, not only names. A name is compared in
+lower case, with `_` and `.` equal to `-`.
 
 Sources: the documentation of oauth2-proxy, Authelia, authentik, Pomerium, Vouch, Kong, APISIX, Traefik, Caddy, Envoy,
 Istio, HAProxy, nginx, Apache httpd (mod_ssl, mod_auth_openidc, mod_auth_mellon, mod_auth_cas, mod_auth_gssapi), Knox,
@@ -29,10 +29,11 @@ _NAMES = (
     "ssl-client-s-dn x-client-cert x-client-dn x-forwarded-client-cert"
 )
 IDENTITY_NAMES = frozenset(_NAMES.encode().split())
-"""Names that are known by themselves: another spelling of them is refused, not dropped."""
+"""Names that are known exactly: another spelling of one is refused, not dropped."""
 
-# "*" stands for any end of a name, "?" for an end that begins a new word: "x-user?" is x-user and x-user-id, not
-# x-user2. What applications use for themselves stays out: x-user-agent, x-client-version, x-ms-client-request-id.
+# "*" stands for any end of a name, "?" for an end that begins a new word: "x-user?" matches x-user and x-user-id, not
+# x-user2. Headers that applications use for themselves are excluded: x-user-agent, x-client-version,
+# x-ms-client-request-id.
 _FAMILIES = """
 remote-* x-remote* x-proxy-user* x-proxied-user* x-proxy-auth* x-real-user* x-logged-in* x-login?
 x-user? x-userid x-username* x-userinfo* x-user-info* x-userdn x-useremail x-usergroups x-userroles x-uid x-sub x-subject?
@@ -73,6 +74,6 @@ _FAMILY = re.compile(f"(?:{'|'.join(map(_pattern, _FAMILIES.split()))})\\Z".enco
 
 
 def tells_identity(name: bytes) -> bool:
-    """Return whether a header of that name, in lower case, is one by which proxies say who somebody is."""
+    """Return whether a header with that lower-case name is one with which proxies say who the caller is."""
     folded = name.translate(_FOLD)
     return folded in IDENTITY_NAMES or (folded not in _OF_APPLICATIONS and _FAMILY.match(folded) is not None)

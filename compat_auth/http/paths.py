@@ -1,8 +1,9 @@
-"""One canonicaliser for paths: what we decide on is what the upstream gets. No I/O, no Flask.
+"""Paths: one canonical form, path prefixes, and slashes inside data. No I/O, no Flask.
 
-A path with more than one reading is refused, never repaired: the next parser could repair it differently
-(CVE-2026-33494, CVE-2021-29492, CVE-2026-73551). An encoded character inside a segment stays encoded and is data:
-Airflow's asset URIs and run ids carry `%2F`, `%3A` and `+`.
+The gateway decides on the same path that the upstream gets. A path with more than one reading is refused, never
+repaired: the next parser could repair it differently (CVE-2026-33494, CVE-2021-29492, CVE-2026-73551). An encoded
+character inside a segment stays encoded and is data: Airflow's asset URIs and run ids contain `%2F`, `%3A` and `+`.
+Where Airflow takes the rest of a path as a URI or key, two slashes in a row are data too, and are encoded.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ from urllib.parse import unquote_to_bytes
 
 from compat_auth.errors import InvalidPath
 
-# The common case in one match: unreserved characters and sub-delimiters without "%", ";" or a dot that
-# begins a segment, no empty segment but the last.
+# The common case in one match: unreserved characters and sub-delimiters without "%", ";" or a dot at the start of a
+# segment, and no empty segment but the last.
 _PLAIN = re.compile(rb"(?:/(?![./])[A-Za-z0-9_\-.~!$&'()*+,=:@]*)+\Z")
 _ALLOWED = re.compile(rb"[A-Za-z0-9_\-.~!$&'()*+,;=:@/%\x80-\xff]+\Z")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 _DOUBLE = re.compile(rb"%25[0-9A-Fa-f]{2}", re.IGNORECASE)
-# A dot segment, with or without the matrix parameters that Java servers cut off before they resolve dots.
+# A dot segment, with or without matrix parameters, which Java servers remove before they resolve dots.
 _DOTS = re.compile(rb"\.{1,2}(?:;.*)?\Z", re.DOTALL)
 _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 _QUERY = re.compile(rb"[\x21\x22\x24-\x7e\x80-\xff]*\Z")
@@ -29,13 +30,13 @@ _MAX_QUERY = 32768
 
 
 def canonical_path(raw_path: bytes) -> bytes:
-    """Return the one spelling of a request path: unreserved characters plain, every other escape in upper case.
+    """Return the canonical form of a request path: unreserved characters decoded, every other escape in upper case.
 
     Args:
-        raw_path: The path as it stood in the request line, without the query.
+        raw_path: The path of the request line, without the query.
 
     Raises:
-        InvalidPath: Another parser could read the path in another way.
+        InvalidPath: Another parser could read the path differently.
     """
     if len(raw_path) > _MAX_PATH:
         raise InvalidPath(f"path: longer than {_MAX_PATH} bytes")
@@ -48,7 +49,7 @@ def canonical_path(raw_path: bytes) -> bytes:
     if _DOUBLE.search(raw_path):
         raise InvalidPath("path: encoded twice")
     path = _ESCAPE.sub(_normalise_escape, raw_path)
-    # Bytes above ASCII are what an old client meant: send them on in the form that every parser reads alike.
+    # Old clients send raw bytes above ASCII: forward them in the form that every parser reads alike.
     path = b"".join(b"%%%02X" % byte if byte > 0x7F else bytes((byte,)) for byte in path)
     _refuse_ambiguous(path)
     return path
@@ -72,7 +73,7 @@ def _refuse_ambiguous(path: bytes) -> None:
         decoded.decode("utf-8")
     except UnicodeDecodeError:
         raise InvalidPath("path: not UTF-8") from None
-    # Both readings: whether or not the next parser takes an encoded slash or semicolon for a real one.
+    # Both readings, because the next parser may treat an encoded slash or semicolon as a real one.
     for reading in (path, decoded):
         if any(_DOTS.match(segment) for segment in reading.split(b"/")):
             raise InvalidPath("path: a dot segment ('.' or '..')")
@@ -82,7 +83,7 @@ def canonical_query(raw_query: bytes) -> bytes:
     """Return the query with bytes above ASCII percent-encoded.
 
     Raises:
-        InvalidPath: A control character, a blank or '#', or more than 32 KiB.
+        InvalidPath: The query has a control character, a blank or '#', or is longer than 32 KiB.
     """
     if len(raw_query) > _MAX_QUERY:
         raise InvalidPath(f"query: longer than {_MAX_QUERY} bytes")
@@ -94,7 +95,7 @@ def canonical_query(raw_query: bytes) -> bytes:
 
 
 class Prefixes:
-    """Path prefixes that match in every reading of a path, so that no spelling leads around the fence."""
+    """Path prefixes that match in every reading of a path, so that no spelling evades them."""
 
     __slots__ = ("_as_written", "_folded", "_longest")
 
@@ -109,15 +110,15 @@ class Prefixes:
         return self._as_written
 
     def cover(self, path: bytes) -> bool:
-        """Return whether a canonical path, or what a careless parser makes of it, is below one of the prefixes.
+        """Return whether a canonical path, as any lenient parser may read it, is below one of the prefixes.
 
-        A careless parser decodes before it parts the path, merges slashes, cuts off matrix parameters, does not tell
-        upper case from lower, and lets a path do without its last slash.
+        A lenient parser decodes before it splits the path, merges slashes, removes matrix parameters, ignores case, and
+        ignores a final slash.
         """
         if path.startswith(self._as_written):
             return True
         if b"%" not in path and b";" not in path and b"//" not in path:
-            # Without an empty segment, only case and the last slash are left to be careless about.
+            # Without an empty segment, only case and the final slash can be read differently.
             return (path[: self._longest] + b"/").lower().startswith(self._folded)
         reading = unquote_to_bytes(path) if b"%" in path else path
         if b";" in reading:
@@ -127,7 +128,7 @@ class Prefixes:
 
 
 Rests = re.Pattern[bytes]
-"""Matches a path whose end is data; the groups `head` and `rest` part the two."""
+"""Matches a path whose end is data; the groups `head` and `rest` are the two sections."""
 
 _MERGE = re.compile(rb"/{2,}")
 _TASK = rb"dags/+[^/]+/+dagRuns/+[^/]+/+taskInstances/+[^/]+/+"
@@ -147,10 +148,10 @@ AIRFLOW_RESTS: Rests = re.compile(
 
 
 class MergedPath(InvalidPath):
-    """The path has an empty segment that is no data.
+    """The path has an empty segment that is not data.
 
     Args:
-        path: The one that the client means: canonical, without empty segments; it begins with exactly one slash.
+        path: The path that the client means: canonical, without empty segments; it begins with exactly one slash.
     """
 
     def __init__(self, path: bytes) -> None:
@@ -159,15 +160,15 @@ class MergedPath(InvalidPath):
 
 
 def read_path(raw_path: bytes, rests: Rests | None = None) -> bytes:
-    """Return the canonical path, with `%2F` for the slashes of a rest in which one follows another.
+    """Return the canonical path, with `%2F` for repeated slashes in a rest that is data.
 
     Args:
-        raw_path: The path as it stood in the request line, without the query.
+        raw_path: The path of the request line, without the query.
         rests: Where the upstream takes the rest of a path as data; None: nowhere.
 
     Raises:
-        MergedPath: An empty segment that is no data.
-        InvalidPath: Another parser could read the path in another way.
+        MergedPath: The path has an empty segment that is not data.
+        InvalidPath: Another parser could read the path differently.
     """
     if b"//" not in raw_path or not raw_path.startswith(b"/"):
         return canonical_path(raw_path)

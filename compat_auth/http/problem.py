@@ -6,7 +6,7 @@ import json
 from http import HTTPStatus
 
 PROBLEM_JSON = "application/problem+json"
-# Airflow 2.11's own `type` values: strict 2.x clients show them to their users.
+# Airflow 2.11's own values of `type`: strict 2.x clients show them to their users.
 _AIRFLOW2_ERRORS = "https://airflow.apache.org/docs/apache-airflow/2.11.2/stable-rest-api-ref.html#section/Errors/"
 _AIRFLOW2_TYPES = {
     400: "BadRequest",
@@ -28,13 +28,13 @@ def problem_body(status: int, *, title: str = "", detail: str | None = None) -> 
 
 
 def airflow2_body(status: int, *, title: str | None = "", detail: str | None = None, routed: bool = True) -> bytes:
-    """Return the body that Airflow 2.11 sends with an error (`airflow.api_connexion.exceptions`).
+    """Return the body of an error in Airflow 2.11 (`airflow.api_connexion.exceptions`).
 
     Args:
         status: HTTP status.
-        title: The status phrase when empty; None for none.
+        title: The status phrase when empty; None for no title.
         detail: What went wrong.
-        routed: An operation says so; what is said before one is found has no type of its own.
+        routed: An operation reports it; an error before routing has no type of its own.
     """
     kind = _AIRFLOW2_TYPES.get(status) if routed else None
     content = {

@@ -1,6 +1,6 @@
-"""The path below which callers find us: that of Airflow's `[api] base_url`. No I/O, no Flask.
+"""The root path: the path of our public URL, like that of Airflow's `[api] base_url`. No I/O, no Flask.
 
-Airflow answers below its path and beside it, because a proxy in front may have taken the path off. So do we.
+Airflow answers both with and without it, because a proxy in front may have removed the path. So do we.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from compat_auth.config import Settings
 from compat_auth.errors import ConfigError, InvalidPath
 from compat_auth.http.paths import Prefixes
 
-# Without a segment that begins with a dot: what comes is compared after dot segments are refused.
+# No segment with a leading dot: a request's path is compared after dot segments are refused.
 _ROOT = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+\Z")
 
 
 class RootPath:
-    """A path in front of all of ours.
+    """The path of our public URL.
 
     Args:
-        path: Without a slash at the end; "" where there is none.
+        path: Without a final slash; "" where there is none.
     """
 
     def __init__(self, path: str = "") -> None:
@@ -30,7 +30,7 @@ class RootPath:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RootPath:
-        """Return what `[serve] root_path` says, and where it is empty the path of an Airflow's `[upstream] url`.
+        """Return the path in `[serve] root_path`, or where that is empty the path of an Airflow's `[upstream] url`.
 
         Raises:
             ConfigError: The path of the URL has more than one spelling.
@@ -41,7 +41,7 @@ class RootPath:
         try:
             path = urlsplit(settings.upstream.url).path.rstrip("/")
         except ValueError:
-            path = ""  # said where the URL is used
+            path = ""  # reported where the URL is used
         if path and not _ROOT.match(path):
             raise ConfigError(
                 "upstream.url: its path must be letters, digits, '-', '_', '~' and '.'; or set serve.root_path"
@@ -49,11 +49,11 @@ class RootPath:
         return cls(path)
 
     def strip(self, path: bytes) -> bytes:
-        """Return a canonical path without the path in front, where it has it.
+        """Return a canonical path without the root path, if it begins with it.
 
         Raises:
-            InvalidPath: What is left, or another reading of the whole, begins with the path in front once more: the
-                upstream would take off what we have not.
+            InvalidPath: The rest, or another reading of the whole, begins with the root path again: the upstream would
+                remove what we have not.
         """
         if not self.path:
             return path
@@ -61,5 +61,5 @@ class RootPath:
             return b"/"
         left = path[len(self._below) - 1 :] if path.startswith(self._below) else path
         if self._again.cover(left):
-            raise InvalidPath(f"path: {self.path} is there twice, or in another spelling")
+            raise InvalidPath(f"path: {self.path} occurs twice, or in another spelling")
         return left

@@ -1,4 +1,4 @@
-"""Personal tokens: made, verified, limited, revoked, their use recorded, their owners warned.
+"""Personal tokens: create, verify, throttle and revoke them, record their use, warn their owners before they expire.
 
 Imports: `authn`, `store`, `http`, the vocabulary and the tools; never `tokens`, `gateway`, `web` or `api`.
 """

@@ -1,7 +1,7 @@
 """Reports of leaked tokens, as GitHub's secret scanning sends them to its partners.
 
-A report is a JSON list, signed with ECDSA (P-256, SHA-256) over its very bytes by a key that the reporter publishes.
-What is not signed so says nothing; what is none of our tokens, or not its secret, changes nothing.
+A report is a JSON list, signed with ECDSA (P-256, SHA-256) over its exact bytes by a key that the reporter publishes. A
+report without a valid signature is refused; an entry that is not one of our tokens with its secret is ignored.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ Keys = dict[str, EllipticCurvePublicKey]
 
 
 class LeakReports:
-    """Takes reports for one set of tokens. Any thread may use it.
+    """Receives reports for one set of tokens. Any thread may use it.
 
     Args:
-        tokens: Whose leaks are reported.
+        tokens: The tokens that reports are about.
         endpoint: Where the reporter publishes its keys.
     """
 
@@ -48,10 +48,10 @@ class LeakReports:
 
     @classmethod
     def from_settings(cls, tokens: PersonalTokens, settings: Settings) -> LeakReports | None:
-        """Return what takes reports by the keys of `[personal_tokens] leak_keys_url`, or None where there are none.
+        """Return the receiver for the keys at `[personal_tokens] leak_keys_url`, or None where that is not set.
 
         Raises:
-            ConfigError: The URL cannot work.
+            ConfigError: The URL is unusable.
         """
         section = settings.personal_tokens
         if not section.leak_keys_url:
@@ -60,23 +60,23 @@ class LeakReports:
         return cls(tokens, Endpoint.parse(section.leak_keys_url, where=where, ca_file=section.ca_file))
 
     def take(self, body: bytes, *, key_id: str, signature: str) -> int:
-        """Revoke what is reported and is ours, and return how many tokens that were.
+        """Revoke every reported token that is ours, and return how many there were.
 
         Args:
-            body: As it came.
-            key_id: What the reporter calls its key.
-            signature: Base64.
+            body: Body of the request, unchanged.
+            key_id: The reporter's id of its key.
+            signature: The signature, in Base64.
 
         Raises:
-            NotAuthenticated: It is not signed by a key of the reporter's.
-            BadRequest: It is signed, and no list of tokens.
+            NotAuthenticated: No key of the reporter has signed the body.
+            BadRequest: The body is signed, but is not a list of tokens.
             BackendUnavailable: The keys or the store could not be asked.
         """
         self._require_signature(body, key_id, signature)
         revoked = 0
         for text, source in _entries(body):
             try:
-                token = self._tokens.recognition.find(text)
+                token = self._tokens.verification.find(text)
                 self._tokens.revoke(token, reason=f"leaked: {source}"[:64])
             except (NotAuthenticated, NoSuchToken):
                 continue
@@ -94,7 +94,7 @@ class LeakReports:
                 return
         except (InvalidSignature, binascii.Error, ValueError):
             pass
-        raise NotAuthenticated("the report is not signed by a key of the reporter's")
+        raise NotAuthenticated("the report is not signed by a key of the reporter")
 
     def _fetch(self) -> Fetched[Keys]:
         answer = self._endpoint.get()

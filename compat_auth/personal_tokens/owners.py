@@ -1,4 +1,4 @@
-"""Is the owner of a personal token still there, active, and the one who made it?"""
+"""Owners of personal tokens: whether a user still exists, is active, and is the one who created the token."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from compat_auth.errors import ConfigError, NoSuchUser
 from compat_auth.identity import Identity
 
 ROLE_DIRECTORY = "role_accounts"
-"""What an identity has for a directory that is known by our own table of role accounts only."""
+"""The `directory` of an identity that is known only from our own table of role accounts."""
 
 
 class UnknownOwner(NoSuchUser):
@@ -20,11 +20,11 @@ class UnknownOwner(NoSuchUser):
 
 
 class TokenOwners:
-    """Looks owners up in the directories of `[lookup]`, or else in those of `[basic_auth]`. Any thread may use it.
+    """Looks up owners in the directories of `[lookup]`, or else in those of `[basic_auth]`. Any thread may use it.
 
     Args:
-        directories: Asked in this order.
-        needs_key: The upstream wants its own key for a user.
+        directories: Directories, asked in this order.
+        needs_key: The upstream needs its own id for a user.
         believed_s: See `UserLookup`.
     """
 
@@ -37,7 +37,7 @@ class TokenOwners:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> TokenOwners:
-        """Return the owners that a configuration knows.
+        """Return the owners for a configuration.
 
         Raises:
             ConfigError: A directory is misconfigured.
@@ -54,14 +54,14 @@ class TokenOwners:
         return cls(directories, needs_key=needs_key, believed_s=settings.basic_auth.cache_ttl_s)
 
     def require_some(self) -> None:
-        """Return where users can be looked up.
+        """Raise unless users can be looked up.
 
         Raises:
-            ConfigError: They cannot, so nobody would notice that an owner has gone.
+            ConfigError: They cannot, so nobody would notice that an owner has left.
         """
         if not self._directories:
             raise ConfigError(
-                "personal_token: no directory tells whether an owner is still active; set [lookup] directories, "
+                "personal_token: no directory says whether an owner is still active; set [lookup] directories, "
                 'such as ["mapping"], or name htpasswd, airflow_db or ldap in [basic_auth] directories'
             )
 
@@ -70,7 +70,7 @@ class TokenOwners:
 
         Args:
             username: As the directory spells it.
-            is_role: The name is a role account's: it need be in a directory only where the upstream wants a key.
+            is_role: The name is a role account: it must be in a directory only where the upstream needs an id.
 
         Raises:
             UnknownOwner: No directory knows the name.
@@ -87,13 +87,13 @@ class TokenOwners:
             if self._knows(username):
                 raise
             raise UnknownOwner(str(error)) from None
-        # Directories find users by their e-mail addresses, too, and those change hands.
+        # Directories also find users by e-mail address, and addresses change hands.
         if found.username != username:
-            raise UnknownOwner(f"{username!r}: not a user name (it is {found.username!r} who was found)")
+            raise UnknownOwner(f"{username!r}: not a user name; the directory found {found.username!r}")
         return found
 
     def canonical_name(self, name: str) -> str:
-        """Return the directory's spelling of a name that somebody typed.
+        """Return the directory's spelling of a name that a person typed.
 
         Raises:
             UnknownOwner, NoSuchUser, BackendUnavailable: See `find`.

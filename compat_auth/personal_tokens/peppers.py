@@ -1,7 +1,7 @@
-"""The keys of the digests under which personal tokens are stored: without one, a database tells and proves nothing.
+"""Peppers: the keys of the HMACs under which personal tokens are stored; the database alone verifies no token.
 
-`[personal_tokens] pepper` sets it. Where it is not set and the store is an SQLite file, one is made at first use, in a
-file of its own beside the database. Several machines that share a PostgreSQL must be told theirs.
+`[personal_tokens] pepper` sets it. Without it, and with an SQLite store, one is generated at first use in its own file
+beside the database. Machines that share a PostgreSQL database must set it.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ _MADE_BY = "the first `compat-auth tokens create`"
 
 
 class Peppers:
-    """The peppers, newest first. Keeps no state: any thread may use it.
+    """The peppers, newest first. Stateless: any thread may use it.
 
     Args:
         values: At least one, each at least 32 bytes.
 
     Attributes:
-        newest: Id of the one that new digests are made with.
+        newest: Id of the pepper for new digests.
     """
 
     def __init__(self, values: tuple[bytes, ...]) -> None:
@@ -41,21 +41,21 @@ class Peppers:
 
     @property
     def ids(self) -> frozenset[str]:
-        """The ids of all."""
+        """The ids of all peppers."""
         return frozenset(self._keys)
 
     def digest(self, pepper_id: str, text: str) -> bytes:
-        """Return the digest of a token; of no token for a pepper that is not here, at the same cost."""
+        """Return the digest of a token; for an unknown pepper, a digest of no token at the same cost."""
         key = self._keys.get(pepper_id)
         return hmac.digest(key or secrets.token_bytes(MIN_BYTES), text.encode("ascii"), hashlib.sha256)
 
 
 def load_peppers(settings: Settings) -> Peppers:
-    """Return the peppers of `[personal_tokens]`, or of the file beside the SQLite database, which is made if need be.
+    """Return the peppers of `[personal_tokens]`, or of the file beside the SQLite database, which it creates.
 
     Raises:
-        ConfigError: A pepper is too short, or there is none and nowhere to make one.
-        KeyFileError: The file is open to others, not ours, or cannot be written.
+        ConfigError: A pepper is too short, or there is none and nowhere to create one.
+        KeyFileError: The file is readable by others, owned by another user, or cannot be written.
     """
     section = settings.personal_tokens
     given = tuple(filter(None, (value.get_secret_value().encode() for value in (section.pepper, *section.peppers))))
@@ -69,15 +69,15 @@ def load_peppers(settings: Settings) -> Peppers:
 
 
 def pepper_file(settings: Settings) -> Path:
-    """Return where the pepper is kept that nobody has set.
+    """Return the file of the generated pepper.
 
     Raises:
-        ConfigError: The store is no SQLite file.
+        ConfigError: The store is not an SQLite file.
     """
     try:
         url = make_url(settings.database_url.get_secret_value())
     except (ArgumentError, ValueError):
-        # Not `from`: the message may repeat the URL, and so a password.
+        # No `from`: the message may repeat the URL, and so a password.
         raise ConfigError("database_url: not a database URL; write sqlite:///FILE or postgresql+psycopg://…") from None
     if url.get_backend_name() != "sqlite" or not url.database:
         raise ConfigError(
@@ -93,7 +93,7 @@ def _from_file(path: Path) -> bytes:
             written_aside(path, secrets.token_urlsafe(48).encode() + b"\n") as temporary,
             contextlib.suppress(FileExistsError),
         ):
-            # Whoever is first makes it; link() never overwrites one that is in use.
+            # The first process creates it; link() never overwrites one that is in use.
             os.link(temporary, path)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     with os.fdopen(descriptor, "rb") as file:

@@ -1,4 +1,4 @@
-"""Who may see and change which personal tokens: one's own, those of role accounts of one's group, an admin all."""
+"""Permissions: users manage their own tokens and those of their groups' role accounts; admins list and revoke all."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from compat_auth.store.tables.personal_tokens import CREDENTIAL_KIND, PersonalTo
 from compat_auth.store.tables.role_accounts import RoleAccountRows
 
 
-class TokenAccess:
-    """Answers for one set of tokens. Any thread may use it; methods that ask the store may raise BackendUnavailable.
+class TokenPermissions:
+    """Permissions for one set of tokens. Any thread may use it; methods may raise BackendUnavailable.
 
     Args:
         tokens: The tokens.
-        admins: Whoever meets one of these may list and revoke everybody's; none: nobody.
+        admins: A user who meets one of these requirements may list and revoke the tokens of all users; empty: nobody.
 
     Raises:
         ConfigError: A requirement is unknown.
@@ -28,8 +28,8 @@ class TokenAccess:
         self._admins = Requirements(any_of=admins) if admins else None
 
     @classmethod
-    def from_settings(cls, tokens: PersonalTokens, settings: Settings) -> TokenAccess:
-        """Return the access that `[personal_tokens] admins` gives.
+    def from_settings(cls, tokens: PersonalTokens, settings: Settings) -> TokenPermissions:
+        """Return the permissions with the admins of `[personal_tokens] admins`.
 
         Raises:
             ConfigError: A requirement is unknown.
@@ -37,16 +37,17 @@ class TokenAccess:
         return cls(tokens, tuple(settings.personal_tokens.admins))
 
     def require_manager(self, identity: Identity) -> None:
-        """Return where somebody manages tokens in person.
+        """Raise unless the caller manages tokens in person.
 
         Raises:
-            NotPermitted: It is a token itself, or a role account: whoever steals one could else make it last.
+            NotPermitted: The caller is a personal token or a role account; otherwise a thief could extend a stolen
+                token.
         """
         if identity.credential_id.startswith(CREDENTIAL_KIND) or identity.role_account:
             raise NotPermitted("a personal token cannot manage personal tokens; log in yourself")
 
     def is_admin(self, identity: Identity) -> bool:
-        """Return whether everybody's tokens are the caller's to list and revoke."""
+        """Return whether the caller may list and revoke the tokens of all users."""
         return self._admins is not None and self._admins.met_by(identity)
 
     def is_role_of(self, identity: Identity, username: str) -> bool:
@@ -55,23 +56,23 @@ class TokenAccess:
         return owners is not None and Requirements(any_of=(owners,)).met_by(identity)
 
     def require_owner(self, identity: Identity, username: str) -> bool:
-        """Return whether a user name is a role account's, where tokens for it are the caller's to make.
+        """Return whether a user name is a role account, if the caller may create tokens for it.
 
         Raises:
-            NotPermitted: They are not.
+            NotPermitted: The caller may not.
         """
         owners = self._roles.owners_of(username)
         if owners is None and username == identity.username:
             return False
         if owners is not None and Requirements(any_of=(owners,)).met_by(identity):
             return True
-        raise NotPermitted("tokens of others are not yours to make")
+        raise NotPermitted("you may create tokens only for yourself and the role accounts of your groups")
 
     def find(self, identity: Identity, token_id: str, *, to_revoke: bool = False) -> PersonalToken:
-        """Return a token that is the caller's to change, or to see and revoke.
+        """Return a token that the caller may change, or may see and revoke.
 
         Raises:
-            NoSuchToken: There is none, or it is somebody else's: whoever asks does not learn which.
+            NoSuchToken: There is none, or it is another user's; the caller does not learn which.
         """
         token = self._tokens.get(token_id)
         is_own = token.username == identity.username and not token.is_role

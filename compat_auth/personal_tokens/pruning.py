@@ -1,4 +1,4 @@
-"""Tidies the personal tokens up: those of deleted users die, those that died long ago are deleted."""
+"""Pruning: revoke the tokens of deleted users, and delete tokens that were revoked or expired long ago."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _DAY_S = 86400
 
 @dataclass(frozen=True, slots=True)
 class Pruned:
-    """What was done.
+    """The result of pruning.
 
     Attributes:
-        revoked: Tokens whose owner has been unknown for an hour: dead now.
-        waiting: Tokens that do not work at present, because of their owner.
-        deleted: Tokens that had been dead for long.
+        revoked: Tokens revoked now, because their owner has been unknown for an hour.
+        waiting: Tokens that do not work now because of their owner.
+        deleted: Tokens deleted, because they were revoked or expired long ago.
     """
 
     revoked: int
@@ -28,14 +28,14 @@ class Pruned:
 
 def _has_owner(tokens: PersonalTokens, token: PersonalToken, now: int) -> bool:
     try:
-        tokens.recognition.owner_of(token, now)
+        tokens.verification.owner_of(token, now)
     except NotAuthenticated:
         return False
     return True
 
 
 def prune(tokens: PersonalTokens, *, keep_days: int) -> Pruned:
-    """Look every owner up once, tidy up, and give the notices that are due.
+    """Look up every owner once, prune, and send the notices that are due.
 
     Raises:
         BackendUnavailable: The store or a directory could not be asked.

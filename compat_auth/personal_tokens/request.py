@@ -1,4 +1,4 @@
-"""What a personal token is to be: its name, its scopes and its last day, and what of these makes no sense."""
+"""A request for a personal token: its name, scopes and last day, and the checks of these."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from compat_auth.store.tables.personal_tokens import PersonalToken
 
 @dataclass(frozen=True, slots=True)
 class NewToken:
-    """A token that was just made, or made anew: the only moment at which its text is known.
+    """A token that was just created or refreshed: its text is known only now.
 
     Attributes:
-        text: The whole token.
-        token: What is stored of it.
+        text: The complete token.
+        token: What is stored about it.
     """
 
     text: str = field(repr=False)
@@ -26,14 +26,14 @@ class NewToken:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenWish:
-    """What a token is to be.
+class PersonalTokenRequest:
+    """A request for a token.
 
     Attributes:
-        name: What the owner calls it.
+        name: The owner's name for it.
         scopes: Scopes and names of bundles.
-        days: Its last day, counted from today (UTC); None for the default.
-        within: What it may not go beyond: the scopes of the credential that asks for it; None where that has no limit.
+        days: Its last day, in days from today (UTC); None for the default.
+        within: The scopes of the credential that requests it, which it must not exceed; None for no limit.
     """
 
     name: str
@@ -42,51 +42,51 @@ class TokenWish:
     within: tuple[Scope, ...] | None = None
 
     def check(self) -> None:
-        """Return where name and scopes make sense.
+        """Raise unless name and scopes are valid.
 
         Raises:
-            InvalidValue: They do not.
-            NotPermitted: The scopes go beyond what they must be within.
+            InvalidValue: One of them is not valid.
+            NotPermitted: The scopes exceed the limit.
         """
         name = self.name
         if not 0 < len(name) <= TOKEN_NAME_LENGTH or not name.isprintable() or name != name.strip():
-            raise InvalidValue(f"name: 1 to {TOKEN_NAME_LENGTH} printable characters, none blank at either end")
+            raise InvalidValue(f"name: 1 to {TOKEN_NAME_LENGTH} printable characters, no blank at either end")
         require_within(self.scopes, self.within)
 
 
 def require_within(texts: tuple[str, ...], within: tuple[Scope, ...] | None) -> None:
-    """Return where scopes, as they were written, are not wider than others.
+    """Raise unless the scopes are covered by others.
 
     Raises:
-        InvalidValue: One of them cannot be read.
-        NotPermitted: They are wider.
+        InvalidValue: A scope cannot be read.
+        NotPermitted: The scopes are wider.
     """
     try:
         scopes = parse_scopes(texts)
     except ValueError as error:
         raise InvalidValue(str(error)) from None
     if within is not None and not is_subset(scopes, within):
-        raise NotPermitted("scopes: wider than those of the credential that asks")
+        raise NotPermitted("scopes: wider than those of the credential that requests the token")
 
 
-def days_given(rules: PersonalTokenSettings, token: PersonalToken) -> int:
-    """Return for how many days a token was given when it was made or last refreshed; no more than the rules allow now."""
+def granted_days(rules: PersonalTokenSettings, token: PersonalToken) -> int:
+    """Return for how many days a token was last created or refreshed; no more than the rules allow now."""
     first = datetime.fromtimestamp(token.refreshed or token.created, timezone.utc).date()
-    # The end is the midnight after the last day, which counts.
+    # It expires at the midnight after its last day.
     last = datetime.fromtimestamp(token.expires - 1, timezone.utc).date()
     return min(max(1, (last - first).days), rules.max_days)
 
 
 def end_of(rules: PersonalTokenSettings, now: int, days: int | None) -> int:
-    """Return when a day ends that is so many days ahead: that day counts, in UTC.
+    """Return when a token expires: at the end (UTC) of the day that is so many days ahead.
 
     Args:
-        rules: The default, and how far ahead it may be.
-        now: Seconds since the epoch, as is what is returned.
+        rules: The default, and the maximum.
+        now: Seconds since the epoch; the result has the same unit.
         days: None for the default.
 
     Raises:
-        InvalidValue: It is past or too far ahead.
+        InvalidValue: The day is past or too far ahead.
     """
     most = rules.max_days
     days = min(rules.default_days, most) if days is None else days

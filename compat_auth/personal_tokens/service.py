@@ -1,4 +1,4 @@
-"""Personal tokens: made, listed, refreshed and revoked. What knows them by their text, and counts uses, hangs on them."""
+"""The service for personal tokens: create, list, refresh and revoke; verification, usage and notices belong to it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from compat_auth.errors import InvalidValue, NoSuchToken, NotPermitted
 from compat_auth.personal_tokens.expiry_notices import TokenNotices
 from compat_auth.personal_tokens.owners import TokenOwners
 from compat_auth.personal_tokens.peppers import Peppers, load_peppers
-from compat_auth.personal_tokens.request import NewToken, TokenWish, days_given, end_of, require_within
+from compat_auth.personal_tokens.request import NewToken, PersonalTokenRequest, end_of, granted_days, require_within
 from compat_auth.personal_tokens.usage import TokenUsage
 from compat_auth.personal_tokens.verification import TokenVerification
 from compat_auth.personal_tokens.webhook import Webhook
 from compat_auth.scopes import Scope
 from compat_auth.store.migration import open_store
 from compat_auth.store.tables.personal_tokens import CREDENTIAL_KIND, PersonalToken, PersonalTokenRows
-from compat_auth.store.tables.token_uses import TokenUseRows
+from compat_auth.store.tables.token_uses import TokenUsageRows
 
 MAX_OVERLAP_S = 7 * 86400
 _EXTENSION = "compat_auth_personal_tokens"
@@ -35,25 +35,25 @@ class PersonalTokens:
 
     Args:
         rows: The store.
-        peppers: Keys of the digests.
-        owners: Who is active.
-        revocations: Where a dead token is announced.
+        peppers: Keys of the HMACs.
+        owners: Owners of tokens.
+        revocations: Announces revoked tokens.
         rules: `[personal_tokens]`.
-        webhook: Who is told of what happens to tokens, or None.
-        workers: Processes that share the bounds on wrong tokens.
+        webhook: Receives events about tokens, or None.
+        workers: Processes that share the limits on wrong tokens.
         now: Seconds since the epoch.
 
     Attributes:
         rows: The store.
-        owners: Who is active.
+        owners: Owners of tokens.
         rules: `[personal_tokens]`.
-        recognition: Knows tokens by their text.
-        uses: Uses of this process, and those that are written down.
-        notices: What is told in time.
+        verification: Verifies the text of a token.
+        usage: Usage in this process, and what is stored.
+        notices: Expiry notices.
         now: Seconds since the epoch.
-        revoke_upstream: Called with the `Identity.credential_id` of a token that has ended, so that the upstream, too, refuses
-            what was made from it; whoever can tell the upstream sets it.
-        is_useless: No upstream would take what a token brings, so none is made.
+        revoke_upstream: Called with the `Identity.credential_id` of a revoked or expired token, so that the upstream,
+            too, refuses what was made from it; set by the code that knows the upstream.
+        is_useless: No upstream could use such a token, so none is created.
     """
 
     def __init__(
@@ -71,16 +71,16 @@ class PersonalTokens:
         self.rows = rows
         self.owners = owners
         self.rules = rules
-        self.recognition = TokenVerification(
+        self.verification = TokenVerification(
             rows,
             peppers,
             owners,
             rules=rules,
-            bury=functools.partial(self.revoke_all, reason="its owner was deleted"),
+            revoke_all=functools.partial(self.revoke_all, reason="its owner was deleted"),
             workers=workers,
             now=now,
         )
-        self.uses = TokenUsage(TokenUseRows(rows.database), now=now)
+        self.usage = TokenUsage(TokenUsageRows(rows.database), now=now)
         self.notices = TokenNotices(rows, webhook, now=now)
         self._peppers = peppers
         self._revocations = revocations
@@ -90,10 +90,10 @@ class PersonalTokens:
 
     @classmethod
     def from_settings(cls, settings: Settings, revocations: RevocationEvents) -> PersonalTokens:
-        """Return the tokens of a configuration; the database is opened at first use.
+        """Return the tokens for a configuration; the database is opened at first use.
 
         Raises:
-            ConfigError: A pepper, a directory or the database's URL cannot work.
+            ConfigError: A pepper, a directory or the URL of the database is unusable.
         """
         rows = PersonalTokenRows(open_store(settings.database_url.get_secret_value()))
         owners = TokenOwners.from_settings(settings)
@@ -106,36 +106,36 @@ class PersonalTokens:
             webhook=Webhook.from_settings(settings),
             workers=settings.serve.workers,
         )
-        # Without an upstream, as in a Flask app of somebody's, no JWT is wanted.
+        # Without an upstream, as in a plain Flask app, no JWT is needed.
         made.is_useless = settings.token.strategy == "exchange" and bool(settings.upstream.url)
         return made
 
     def open(self) -> None:
-        """Give notices in this process from now on, not only from a token's first use."""
+        """Send notices in this process from now on, not only after the first use of a token."""
         self.notices.ensure()
 
     def close(self) -> None:
-        """Write down the uses that are still in memory."""
-        self.uses.flush()
+        """Store the usage that is still in memory."""
+        self.usage.flush()
 
-    def create(self, owner: str, wish: TokenWish, *, by: str, is_role: bool = False) -> NewToken:
-        """Return a new token of an active user.
+    def create(self, owner: str, request: PersonalTokenRequest, *, by: str, is_role: bool = False) -> NewToken:
+        """Return a new token for an active user.
 
         Args:
             owner: User name, as the directory spells it.
-            wish: What it is to be.
-            by: Who asks, for the record.
+            request: The token to create.
+            by: The user who requests it, for the record.
             is_role: The owner is a role account.
 
         Raises:
-            NotPermitted: Tokens are switched off, or the wish goes beyond what it must be within.
-            InvalidValue: Name, scopes or days make no sense, or the user has too many tokens.
-            NameTaken: The user has a token of that name that is alive.
+            NotPermitted: Tokens are disabled, or the request exceeds its limit.
+            InvalidValue: Name, scopes or days are not valid, or the user has too many tokens.
+            NameTaken: An active token of the user has that name.
             NoSuchUser: The owner is unknown or disabled.
         """
         self._require_enabled()
         now = int(self.now())
-        wish.check()
+        request.check()
         identity = self.owners.find(owner, is_role=is_role)
         text = make_text()
         token = PersonalToken(
@@ -143,11 +143,11 @@ class PersonalTokens:
             identity.username,
             identity.directory,
             identity.upstream_id,
-            wish.name,
-            wish.scopes,
+            request.name,
+            request.scopes,
             now,
             by,
-            end_of(self.rules, now, wish.days),
+            end_of(self.rules, now, request.days),
             self._peppers.digest(self._peppers.newest, text.value),
             self._peppers.newest,
             is_role=is_role,
@@ -156,14 +156,14 @@ class PersonalTokens:
         return NewToken(text.value, token)
 
     def list(self, username: str | None = None) -> tuple[PersonalToken, ...]:
-        """Return the tokens of a user, or everybody's, that are not revoked; expired ones, too."""
+        """Return the tokens of a user, or of all users, that are not revoked; expired ones, too."""
         return tuple(token for token in self.rows.list(username) if token.revoked is None)
 
     def get(self, token_id: str) -> PersonalToken:
         """Return a token that is not revoked.
 
         Raises:
-            NoSuchToken: There is none of that id.
+            NoSuchToken: There is none with that id.
         """
         found = self.rows.find(token_id)
         if found is None or found.revoked is not None:
@@ -178,18 +178,18 @@ class PersonalTokens:
         overlap_s: int = 0,
         within: tuple[Scope, ...] | None = None,
     ) -> NewToken:
-        """Return the token with a new secret and a new end; everything else stays.
+        """Return the token with a new secret and a new expiry; everything else stays.
 
         Args:
-            token: As it is now.
-            days: Its last day, counted from today (UTC); None for as many days as it was given before.
-            overlap_s: Seconds for which the old secret works on; 0: it dies at once.
-            within: See `TokenWish`.
+            token: The token as stored.
+            days: Its last day, in days from today (UTC); None for as many days as before.
+            overlap_s: Seconds for which the old secret still works; 0: none.
+            within: See `PersonalTokenRequest`.
 
         Raises:
-            NotPermitted: Tokens are switched off, or this one goes beyond what it must be within.
-            InvalidValue: Days or overlap make no sense.
-            NoSuchToken: It was revoked or refreshed in the meantime.
+            NotPermitted: Tokens are disabled, or this one exceeds `within`.
+            InvalidValue: Days or overlap are not valid.
+            NoSuchToken: The token was revoked or refreshed in the meantime.
             NoSuchUser: The owner is unknown or disabled.
         """
         self._require_enabled()
@@ -208,7 +208,7 @@ class PersonalTokens:
             old_digest=token.digest if overlap_s else b"",
             old_pepper_id=token.pepper_id if overlap_s else "",
             old_until=min(now + overlap_s, token.expires) if overlap_s else 0,
-            expires=end_of(self.rules, now, days_given(self.rules, token) if days is None else days),
+            expires=end_of(self.rules, now, granted_days(self.rules, token) if days is None else days),
             refreshed=now,
             owner_missing=None,
         )
@@ -219,10 +219,10 @@ class PersonalTokens:
         return NewToken(text.value, after)
 
     def revoke(self, token: PersonalToken, *, reason: str = "revoked") -> None:
-        """Kill a token for good: here at once, elsewhere within a second.
+        """Revoke a token: in this process at once, in every other within a second.
 
         Raises:
-            NoSuchToken: It is dead already.
+            NoSuchToken: It is revoked already.
         """
         if not self.rows.revoke(token.id, now=int(self.now()), reason=reason):
             raise NoSuchToken("no such token")
@@ -230,20 +230,20 @@ class PersonalTokens:
         self.revoke_upstream(credential_id_of(token))
 
     def revoke_all(self, username: str, *, reason: str = "revoked") -> int:
-        """Kill all tokens of a user, and return how many were alive."""
+        """Revoke all tokens of a user, and return how many were active."""
         tokens = self.list(username)
-        killed = self.rows.revoke_all(username, now=int(self.now()), reason=reason)
+        revoked = self.rows.revoke_all(username, now=int(self.now()), reason=reason)
         self._revocations.announce(RevocationEvent(username))
         for token in tokens:
             self.revoke_upstream(credential_id_of(token))
-        return killed
+        return revoked
 
     def _require_enabled(self) -> None:
         if not self.rules.enabled:
-            raise NotPermitted("personal tokens are switched off here")
+            raise NotPermitted("personal tokens are disabled here")
         if self.is_useless:
             raise NotPermitted(
-                "token.strategy exchange needs a password, so every request with a personal token would be 403; "
+                "token.strategy exchange needs a password, so every request with a personal token would get 403; "
                 "set token.strategy to shared_secret or key_pair"
             )
 
@@ -252,16 +252,16 @@ class PersonalTokens:
 
 
 def credential_id_of(token: PersonalToken) -> str:
-    """Return what a token is revoked by, and known by to what is made from it."""
+    """Return the `Identity.credential_id` of a personal token."""
     return CREDENTIAL_KIND + token.id
 
 
 def personal_tokens_of(app: Flask, settings: Settings | None = None) -> PersonalTokens | None:
-    """Return the personal tokens of a Flask app, so that what one page revokes is known to all of it at once.
+    """Return the personal tokens of a Flask app: one object, so that a revocation on one page is known to all of it.
 
     Args:
         app: The app.
-        settings: Where the app has none yet, these make them; None makes none.
+        settings: Used where the app has no personal tokens yet; None creates none.
 
     Raises:
         ConfigError: See `PersonalTokens.from_settings`.

@@ -1,8 +1,8 @@
-"""Who guesses at personal tokens has to wait, before the store is asked: by address, and by a token's public id.
+"""Throttling of wrong personal tokens, before the store is asked: by address, and by public token id.
 
-A guess shuts out as few others as can be. A text that has worked in this process is looked at however many wrong ones
-come from the same address. An id is no secret, so that wrong texts for it keep away only addresses that have sent some:
-else whoever has read it in a log could lock its owner out.
+A guess blocks as few others as possible. A token that has worked in this process is checked however many wrong ones
+come from the same address. A token id is no secret, so wrong secrets for it block only addresses that have sent some:
+otherwise anybody who reads an id in a log could lock out its owner.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ _TOO_MANY = "too many wrong personal tokens"
 
 
 @dataclass(slots=True)
-class Look:
-    """What a look at a token has shown.
+class CheckResult:
+    """The result of checking one token.
 
     Attributes:
         is_guess: There is no such token.
-        is_dead: There is one, and it does not work: its neighbours at the address cannot help it.
+        is_inactive: The token exists but does not work: other tokens from the address do not change that.
     """
 
     is_guess: bool = False
-    is_dead: bool = False
+    is_inactive: bool = False
 
 
-class TokenGuesses:
-    """Counts of this process. Any thread may use it.
+class TokenThrottle:
+    """Counters of this process. Any thread may use it.
 
     Args:
-        per_minute: Wrong tokens from one address, and for one id, before there is to be no more.
-        now: Clock, in seconds, which no one may set back.
+        per_minute: Wrong tokens from one address, and for one id, before the next one must wait.
+        now: Monotonic clock, in seconds.
     """
 
     def __init__(self, per_minute: int, now: Callable[[], float] = time.monotonic) -> None:
@@ -50,43 +50,43 @@ class TokenGuesses:
         self._of_id = Tries(per_minute, _TOO_MANY, now)
         self._of_both = RateLimit(1, now)
         self._lock = threading.Lock()
-        # A key of this process: what is remembered is the digest of a secret.
+        # A key of this process only: the stored value is the digest of a secret.
         self._key = secrets.token_bytes(32)
         self._right: LRUCache[bytes, None] = LRUCache(_REMEMBERED)
 
     @contextmanager
-    def look(self, text: TokenText, client: str) -> Generator[Look]:
-        """Hold a place for the block, in which the store may be asked about a token; the block says what it found.
+    def check(self, text: TokenText, client: str) -> Generator[CheckResult]:
+        """Take a slot for the block, which may ask the store about a token; the block sets the result.
 
         Raises:
-            TooManyRequests: Too many wrong ones came from the address, or for the id, and some of those from here.
-            Overloaded: Those before it are still being looked at.
+            TooManyRequests: Too many wrong tokens came from the address, or for the id, some of them from this address.
+            Overloaded: Earlier ones are still being checked.
         """
-        look, network = Look(), network_of(client)
+        result, network = CheckResult(), network_of(client)
         with self._lock:
             is_right = self._digest(text) in self._right
         if is_right:
             try:
-                yield look
+                yield result
             finally:
-                if look.is_guess:
+                if result.is_guess:
                     self._of_client.fail(network)
-                if look.is_guess or look.is_dead:
+                if result.is_guess or result.is_inactive:
                     self._of_id.fail(text.id)
                     self._count(text, network)
             return
-        with self._of_client.one(network) as of_client, self._look_at_id(text.id, network) as of_id:
+        with self._of_client.one(network) as of_client, self._check_id(text.id, network) as of_id:
             try:
-                yield look
+                yield result
             finally:
-                of_client.failed = look.is_guess
-                of_id.failed = look.is_guess or look.is_dead
+                of_client.failed = result.is_guess
+                of_id.failed = result.is_guess or result.is_inactive
                 if of_id.failed:
                     self._count(text, network)
 
     @contextmanager
-    def _look_at_id(self, token_id: str, network: str) -> Generator[Try]:
-        # An id is no secret: only who has sent a wrong token for it waits for the guesses of others.
+    def _check_id(self, token_id: str, network: str) -> Generator[Try]:
+        # A token id is no secret: only an address that has sent a wrong token for it waits because of others' guesses.
         if self._of_both.wait_s(token_id, network):
             with self._of_id.one(token_id) as tried:
                 yield tried
@@ -104,7 +104,7 @@ class TokenGuesses:
         self._of_both.count(text.id, network)
 
     def remember(self, text: TokenText) -> None:
-        """Remember that a token works."""
+        """Remember that a token has worked."""
         with self._lock:
             self._right[self._digest(text)] = None
 

@@ -1,6 +1,6 @@
-"""Counts the uses of personal tokens in memory, and writes them down now and then: no request waits for a write.
+"""Usage of personal tokens, counted in memory and stored from time to time: no request waits for a write.
 
-A crash loses what was counted since the last write, never a revocation.
+A crash loses counts since the last write, never a revocation.
 """
 
 from __future__ import annotations
@@ -17,29 +17,29 @@ from datetime import date
 from compat_auth.concurrency.background import PeriodicTask
 from compat_auth.errors import CompatAuthError
 from compat_auth.store.schema import ADDRESS_LENGTH, AGENT_LENGTH
-from compat_auth.store.tables.token_uses import LAST_USED_PAUSE_S, LastUse, TokenUseRows
+from compat_auth.store.tables.token_uses import LAST_USED_PAUSE_S, LastUse, TokenUsageRows
 
 FLUSH_S = 10.0
 DAY_S = 86400
-# While the database is down, so many tokens' uses are kept in memory.
+# While the database is down, usage of up to this many tokens is kept in memory.
 _MAX_PENDING = 10_000
 _EPOCH = date(1970, 1, 1).toordinal()
 _log = logging.getLogger("compat_auth.token_uses")
 
 
 class TokenUsage:
-    """Uses of this process that are still to be written. Any thread may use it.
+    """Usage in this process that is not stored yet. Any thread may use it.
 
     Args:
-        rows: Where they are written.
+        rows: The table of usage.
         now: Seconds since the epoch.
-        flush_s: Seconds between two writes.
+        flush_s: Seconds between writes.
 
     Attributes:
-        rows: Where they are written.
+        rows: The table of usage.
     """
 
-    def __init__(self, rows: TokenUseRows, *, now: Callable[[], float] = time.time, flush_s: float = FLUSH_S) -> None:
+    def __init__(self, rows: TokenUsageRows, *, now: Callable[[], float] = time.time, flush_s: float = FLUSH_S) -> None:
         self.rows = rows
         self._now = now
         self._flushing = PeriodicTask(self.flush, pause_s=flush_s, name="compat-auth-token-uses")
@@ -58,13 +58,13 @@ class TokenUsage:
         self._flushing.ensure()
 
     def see(self, token_id: str, last_used: int | None, *, address: str, agent: str) -> None:
-        """Remember a use with its circumstances, unless that was done less than five minutes ago.
+        """Remember a use with its details, unless the last one was less than five minutes ago.
 
         Args:
-            token_id: Which token.
-            last_used: When it was last used, as far as the store knows.
-            address: From where.
-            agent: By which program, as that says of itself; control characters are left out.
+            token_id: The token's id.
+            last_used: When the token was last used, according to the store.
+            address: Address of the client.
+            agent: User-Agent of the client; control characters are removed.
         """
         now = int(self._now())
         with self._lock:
@@ -78,13 +78,13 @@ class TokenUsage:
             self._last[token_id] = LastUse(token_id, now, address[:ADDRESS_LENGTH], shown[:AGENT_LENGTH])
 
     def by_day(self, token_id: str) -> dict[str, int]:
-        """Return how often a token was used on each of the last 30 days (UTC) on which it was, oldest first."""
+        """Return how often a token was used on each of the last 30 days (UTC) with any use, oldest first."""
         today = int(self._now()) // DAY_S
         found = self.rows.of(token_id, since_day=today - 29)
         return {date.fromordinal(_EPOCH + day).isoformat(): uses for day, uses in found.items()}
 
     def flush(self) -> None:
-        """Write what is pending; it is kept for the next time where the database cannot be asked."""
+        """Store what is pending; it stays pending while the database cannot be asked."""
         with self._lock:
             counts, self._counts = self._counts, Counter()
             last, self._last = self._last, {}
@@ -93,7 +93,7 @@ class TokenUsage:
         try:
             self.rows.write(counts, last.values())
         except CompatAuthError as error:
-            _log.warning("uses of personal tokens are not written yet: %s", error)
+            _log.warning("usage of personal tokens is not stored yet: %s", error)
             with self._lock:
                 self._counts.update(counts)
                 self._last = {**last, **self._last}

@@ -1,7 +1,7 @@
-"""A personal token's text in, its owner out: what every use of a token needs, and nothing else.
+"""Verification of a personal token: from its text to its owner.
 
-A token works while it is not revoked and has not expired, and while its owner is active and is the one who made it. A
-later user of the same name is somebody else: told by the upstream's key, or by having been unknown for an hour.
+A token works until it is revoked or expires, and only while its owner is active and is the one who created it. A later
+user with the same name is another person: the upstream's id shows it, or that the name was unknown for an hour.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from compat_auth.errors import ConfigError, NoSuchUser, NotAuthenticated
 from compat_auth.identity import Identity
 from compat_auth.personal_tokens.owners import TokenOwners, UnknownOwner
 from compat_auth.personal_tokens.peppers import Peppers
-from compat_auth.personal_tokens.throttling import TokenGuesses
+from compat_auth.personal_tokens.throttling import TokenThrottle
 from compat_auth.scopes import parse_scopes
 from compat_auth.store.tables.personal_tokens import CREDENTIAL_KIND, PersonalToken, PersonalTokenRows
 
-# Whoever is unknown for longer was deleted; a directory that is misconfigured for a while kills no tokens.
+# A user who is unknown for longer was deleted; a directory that is misconfigured for a while revokes no token.
 MISSING_GRACE_S = 3600
 _NO_DIGEST = bytes(32)
 
 
 class TokenVerification:
-    """Knows tokens by their text. Any thread may use it; every method may raise BackendUnavailable.
+    """Verifies tokens. Any thread may use it; every method may raise BackendUnavailable.
 
     Args:
         rows: The store.
-        peppers: Keys of the digests.
-        owners: Who is active.
+        peppers: Keys of the HMACs.
+        owners: Owners of tokens.
         rules: `[personal_tokens]`.
-        bury: Kills all tokens of a user who was deleted.
-        workers: Processes that share the bounds on wrong tokens.
+        revoke_all: Revokes all tokens of a deleted user.
+        workers: Processes that share the limits on wrong tokens.
         now: Seconds since the epoch.
     """
 
@@ -47,7 +47,7 @@ class TokenVerification:
         owners: TokenOwners,
         *,
         rules: PersonalTokenSettings,
-        bury: Callable[[str], object],
+        revoke_all: Callable[[str], object],
         workers: int = 1,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -55,51 +55,51 @@ class TokenVerification:
         self._peppers = peppers
         self._owners = owners
         self._rules = rules
-        self._bury = bury
+        self._revoke_all = revoke_all
         self._now = now
-        self._guesses = TokenGuesses(share_of(rules.failures_per_minute, workers))
+        self._throttle = TokenThrottle(share_of(rules.failures_per_minute, workers))
 
     def find(self, text: str) -> PersonalToken:
-        """Return the stored token that a text is, dead or alive, whoever its owner is.
+        """Return the stored token for a text, active or not, whoever its owner is.
 
         Raises:
-            NotAuthenticated: It is none; the message says why, for logs only.
+            NotAuthenticated: There is none; the message says why, for logs only.
         """
         return self._find(_parsed(text))
 
     def _find(self, parsed: TokenText) -> PersonalToken:
         token = self._rows.find(parsed.id)
         if not self._is_text_of(token, parsed):
-            raise NotAuthenticated(f"{parsed.id}: no such token, or not its secret")
-        assert token is not None  # noqa: S101  # for the type checkers: nothing is the text of none
+            raise NotAuthenticated(f"{parsed.id}: no such token, or a wrong secret")
+        assert token is not None  # noqa: S101  # for the type checkers: no text matches without a token
         return token
 
-    def vouch(self, text: str, *, client: str = "") -> tuple[PersonalToken, Identity]:
-        """Return the token that a text is, with its owner as an identity that is limited as the token is.
+    def verify(self, text: str, *, client: str = "") -> tuple[PersonalToken, Identity]:
+        """Return the token for a text, and its owner as an identity with the token's limits.
 
         Args:
             text: As presented.
-            client: Address of who presents it.
+            client: Address of the client.
 
         Raises:
-            NotAuthenticated: It does not work; the message says why, for logs only.
-            TooManyRequests: Too many that do not work were presented; nobody has been asked about this one.
+            NotAuthenticated: The token does not work; the message says why, for logs only.
+            TooManyRequests: The client has sent too many wrong tokens; this one was not checked.
         """
         if not self._rules.enabled:
-            raise NotAuthenticated("personal tokens are switched off")
+            raise NotAuthenticated("personal tokens are disabled")
         parsed = _parsed(text)
-        with self._guesses.look(parsed, client) as look:
+        with self._throttle.check(parsed, client) as result:
             try:
                 token = self._find(parsed)
             except NotAuthenticated:
-                look.is_guess = True
+                result.is_guess = True
                 raise
             try:
                 identity = self._identity(token)
             except NotAuthenticated:
-                look.is_dead = True
+                result.is_inactive = True
                 raise
-        self._guesses.remember(parsed)
+        self._throttle.remember(parsed)
         return token, identity
 
     def _identity(self, token: PersonalToken) -> Identity:
@@ -116,14 +116,14 @@ class TokenVerification:
         return replace(owner, scopes=scopes, expires_at=token.expires, credential_id=CREDENTIAL_KIND + token.id)
 
     def owner_of(self, token: PersonalToken, now: int) -> Identity:
-        """Return the owner of a token, who is active and is the one who made it.
+        """Return the owner of a token, if active and the one who created it.
 
         Raises:
-            NotAuthenticated: There is none; where that has been so for an hour, all tokens of that name are dead now.
+            NotAuthenticated: There is none; after an hour of that, all tokens of that name are revoked.
         """
         missing = token.owner_missing
         if missing is not None and now - missing >= MISSING_GRACE_S:
-            self._bury(token.username)
+            self._revoke_all(token.username)
             raise NotAuthenticated(f"{token.id}: its owner was deleted")
         try:
             owner = self._owners.find(token.username, is_role=token.is_role)
@@ -134,29 +134,29 @@ class TokenVerification:
         except NoSuchUser as error:
             raise NotAuthenticated(f"{token.id}: {error}") from None
         if (owner.directory, owner.upstream_id) != (token.directory, token.upstream_id):
-            raise NotAuthenticated(f"{token.id}: {token.username!r} is no longer who made it; refresh it")
+            raise NotAuthenticated(f"{token.id}: {token.username!r} is another user now; refresh it")
         if missing is not None:
             self._rows.mark_owner(token, None)
         return owner
 
     def probe(self) -> str:
-        """Return how many tokens are alive, and whether they may be used.
+        """Return how many tokens are active, and whether they may be used.
 
         Raises:
-            ConfigError: Some of them need a pepper that is not set.
+            ConfigError: Some of them need a pepper that is missing.
         """
         now = int(self._now())
         alive = self._rows.list(alive_at=now)
         lost = sum(token.pepper_id not in self._peppers.ids for token in alive)
         if lost:
             raise ConfigError(
-                f"personal_tokens.peppers: {lost} tokens need a pepper that is not set; add the one from before, or "
+                f"personal_tokens.peppers: {lost} tokens need a pepper that is not set; add the previous one, or "
                 "have them refreshed"
             )
-        return f"{len(alive)} alive" + ("" if self._rules.enabled else "; switched off")
+        return f"{len(alive)} active" + ("" if self._rules.enabled else "; disabled")
 
     def _is_text_of(self, token: PersonalToken | None, text: TokenText) -> bool:
-        # As much work for an id that nobody has, and whichever of the two secrets it is.
+        # Same work for an unknown id, and for either of the two secrets.
         pepper, old_pepper = (token.pepper_id, token.old_pepper_id) if token is not None else ("", "")
         expected, old = (token.digest, token.old_digest) if token is not None else (_NO_DIGEST, _NO_DIGEST)
         is_new = hmac.compare_digest(self._peppers.digest(pepper, text.value), expected)
@@ -172,6 +172,6 @@ class TokenVerification:
 def _parsed(text: str) -> TokenText:
     parsed = parse_text(text)
     if parsed is None:
-        # Nobody need be asked about it, so it is no guess.
-        raise NotAuthenticated("form or checksum are wrong")
+        # The form alone refuses it, without the store, so it does not count as a guess.
+        raise NotAuthenticated("wrong form or checksum")
     return parsed

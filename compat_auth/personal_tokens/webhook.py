@@ -1,4 +1,4 @@
-"""Posts events to a URL of the operator's, signed as Standard Webhooks says, so that the receiver can tell them."""
+"""Webhook: posts events to a URL of the operator, signed as Standard Webhooks specifies, so they can be verified."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MIN_SECRET_BYTES = 24
 
 
 class Webhook:
-    """One receiver. Any thread may post.
+    """One receiver of events. Any thread may post.
 
     Args:
-        endpoint: Where to.
-        secret: Signs.
+        endpoint: URL of the receiver.
+        secret: Key of the signature.
         now: Seconds since the epoch.
     """
 
@@ -33,10 +33,10 @@ class Webhook:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> Webhook | None:
-        """Return the receiver of `[personal_tokens] notice_url`, or None where there is none.
+        """Return the webhook for `[personal_tokens] notice_url`, or None where that is not set.
 
         Raises:
-            ConfigError: The URL cannot work, or the secret is too short.
+            ConfigError: The URL is unusable, or the secret is too short.
         """
         section = settings.personal_tokens
         if not section.notice_url:
@@ -51,20 +51,20 @@ class Webhook:
         return cls(Endpoint.parse(section.notice_url, where=where, ca_file=section.ca_file), secret)
 
     def post(self, kind: str, data: Mapping[str, object], *, event_id: str = "") -> None:
-        """Tell the receiver of an event.
+        """Post an event.
 
         Args:
-            kind: What happened, such as `personal_token.expiring`.
-            data: About it; nothing secret.
-            event_id: The same for the same event, however often it is posted.
+            kind: Type of the event, such as `personal_token.expiring`.
+            data: Its data, without secrets.
+            event_id: Id of the event, the same each time it is posted.
 
         Raises:
-            BackendUnavailable: It was not taken; it may be posted again.
+            BackendUnavailable: The receiver did not accept it; it may be posted again.
         """
         event_id = event_id or secrets.token_hex(16)
         now = int(self._now())
-        moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
-        body = json.dumps({"type": kind, "timestamp": moment, "data": dict(data)}).encode()
+        timestamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+        body = json.dumps({"type": kind, "timestamp": timestamp, "data": dict(data)}).encode()
         signed = f"{event_id}.{now}.".encode() + body
         signature = base64.b64encode(hmac.digest(self._secret, signed, hashlib.sha256)).decode("ascii")
         headers = {

@@ -1,4 +1,4 @@
-"""A copy of an SQLite store that is whole, made while others read and write."""
+"""Make a consistent copy of an SQLite store while others read and write it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _TIMEOUT_S = 30
 
 
 def backup_sqlite(source: Path, target: Path) -> int:
-    """Write a copy, mode 0600, and return its size in bytes; the target appears whole or not at all.
+    """Write a copy with mode 0600, and return its size in bytes; the target appears complete or not at all.
 
     Raises:
         ConfigError: There is no store, or the target exists or cannot be written.
@@ -31,7 +31,7 @@ def backup_sqlite(source: Path, target: Path) -> int:
     except FileExistsError:
         raise ConfigError(f"{target}: exists already; name another file") from None
     except OSError as exc:
-        raise ConfigError(f"{target}: cannot be written ({exc.strerror}); name a file in a folder of yours") from exc
+        raise ConfigError(f"{target}: cannot be written ({exc.strerror}); name a file in a writable folder") from exc
     except sqlite3.Error as exc:
         raise BackendUnavailable(f"{source}: cannot be copied ({type(exc).__name__})") from exc
     finally:
@@ -45,11 +45,11 @@ def _copy(source: Path, aside: Path) -> None:
         contextlib.closing(sqlite3.connect(aside)) as writes,
     ):
         reads.backup(writes)
-        # One file, with nothing left beside it.
+        # A single file, without a journal beside it.
         writes.execute("PRAGMA journal_mode = DELETE")
-        (verdict,) = writes.execute("PRAGMA integrity_check").fetchone()
-    if verdict != "ok":
-        raise BackendUnavailable(f"{source}: the copy is damaged, and so may be the database")
+        (result,) = writes.execute("PRAGMA integrity_check").fetchone()
+    if result != "ok":
+        raise BackendUnavailable(f"{source}: the copy is damaged, perhaps the database too; see: compat-auth db check")
     descriptor = os.open(aside, os.O_RDWR)
     try:
         os.fsync(descriptor)

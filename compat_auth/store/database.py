@@ -1,6 +1,6 @@
-"""One database, SQLite or PostgreSQL, opened at first use by the process that uses it.
+"""The database, SQLite or PostgreSQL, opened at first use in each process.
 
-A connection never crosses a fork. A write is on disk when its block has ended: `kill -9` loses nothing.
+A connection never crosses a fork. A write is on disk when its block ends: `kill -9` loses nothing.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from compat_auth.net.postgresql import STATEMENT_TIMEOUT_S, answering, open_post
 from compat_auth.store.sqlite_file import SqliteFile
 
 CONNECT_TIMEOUT_S = 5
-# For so long tables are believed to be as they were, while other programs may change them.
+# How long the tables are assumed unchanged, although other programs may change them.
 FIT_S = 5.0
 _WRITES = "compat_auth_writes"
 
@@ -35,18 +35,18 @@ class Database:
 
     Args:
         url: SQLAlchemy URL.
-        prepare: Called once in each process with a connection that may write, before anything else is done.
-        require_fit: Called now and then with a connection; raises BackendUnavailable where another program has changed
-            the tables so that this one cannot work on them.
-        makes: Make an SQLite file that never was there, also where the URL says `mode=rw`.
+        prepare: Called once in each process with a writable connection, before anything else.
+        require_fit: Called from time to time with a connection; raises BackendUnavailable where another program has
+            changed the tables so that this program cannot use them.
+        makes: Create an SQLite file that never existed, even where the URL says `mode=rw`.
         monotonic: Clock, in seconds.
 
     Attributes:
-        label: Which database, without anything secret.
+        label: Name of the database for messages, without secrets.
         file: The file of an SQLite database, or None.
 
     Raises:
-        ConfigError: The URL is malformed, of another database, or its driver is not installed.
+        ConfigError: The URL is malformed, names an unsupported database, or its driver is not installed.
     """
 
     def __init__(
@@ -73,16 +73,16 @@ class Database:
         self._pid = 0
         self._preparing = threading.Lock()
         self._is_prepared = False
-        self._outage = CircuitBreaker.of(f"{self.label} {self._url.port or ''} {self._url.username or ''}")
+        self._circuit_breaker = CircuitBreaker.of(f"{self.label} {self._url.port or ''} {self._url.username or ''}")
 
     @property
     def is_there(self) -> bool:
-        """Whether there is a database to ask; false for one of SQLite's that never was: using it makes it."""
+        """Whether there is a database to ask; false for an SQLite file that never existed."""
         return self._sqlite is None or self._sqlite.is_there
 
     @contextmanager
     def read(self) -> Generator[Connection]:
-        """Give a connection inside one transaction.
+        """Yield a connection inside one transaction.
 
         Raises:
             BackendUnavailable: The database could not be asked.
@@ -92,7 +92,7 @@ class Database:
 
     @contextmanager
     def write(self) -> Generator[Connection]:
-        """Give a connection inside one transaction that is committed when the block ends without an error.
+        """Yield a connection inside one transaction, which is committed when the block ends without an error.
 
         Raises:
             BackendUnavailable: The database could not be asked.
@@ -101,17 +101,17 @@ class Database:
             yield connection
 
     def accept(self) -> None:
-        """Take what is there now for the store from now on, or what is made next; closes the connections.
+        """Accept the file that is there now, or the next one that is created, as the store; closes the connections.
 
         Raises:
-            BackendUnavailable: It cannot be written down.
+            BackendUnavailable: The change cannot be stored.
         """
         self.close()
         if self._sqlite is not None:
             self._sqlite.accept()
 
     def close(self) -> None:
-        """Give the connections back; the next use opens new ones."""
+        """Close the connections; the next use opens new ones."""
         with self._lock:
             if self._engine is not None:
                 _dispose(self._engine, self._pid)
@@ -123,10 +123,10 @@ class Database:
             self._require_same()
             with self._connect(engine(), writes=writes) as connection, connection.begin():
                 _limit(connection)
-                self._look_at_tables(connection)
+                self._check_tables(connection)
                 yield connection
             if writes:
-                # What was written to a file that was deleted meanwhile is nowhere.
+                # A write to a file that was deleted in the meantime is lost.
                 self._require_same()
         except (SQLAlchemyError, OSError) as exc:
             why = str(exc) if isinstance(exc, ConnectionError) else type(exc).__name__
@@ -135,8 +135,8 @@ class Database:
                 "check that the database runs and may be written, and see: compat-auth db check"
             ) from exc
 
-    def _look_at_tables(self, connection: Connection) -> None:
-        # Another replica may be newer, and migrate them under a program that runs.
+    def _check_tables(self, connection: Connection) -> None:
+        # A newer replica may migrate the tables while this program runs.
         now = self._monotonic()
         if self._require_fit is not None and now - self._found_fit_at >= FIT_S:
             self._require_fit(connection)
@@ -150,9 +150,9 @@ class Database:
         engine = self._engine_of_process()
         if self._prepare is None or self._is_prepared:
             return engine
-        # Another process may be migrating, which takes its time: a few callers wait for that, the others come again.
+        # Another process may be migrating: a few callers wait for that, the others must try again.
         if not self._preparing.acquire(timeout=PATIENCE_S):
-            raise BackendUnavailable(f"database_url {self.label}: its tables are still being looked at")
+            raise BackendUnavailable(f"database_url {self.label}: its tables are still being checked; try again")
         try:
             if not self._is_prepared:
                 with self._connect(engine, writes=True) as connection, connection.begin():
@@ -166,25 +166,25 @@ class Database:
         options = {_WRITES: writes}
         if self.file is not None:
             return engine.connect().execution_options(**options)
-        return answering(engine, self._outage, **options)
+        return answering(engine, self._circuit_breaker, **options)
 
     def _engine_of_process(self) -> Engine:
         with self._lock:
             if self._engine is None or self._pid != os.getpid():
                 if self._engine is not None:
-                    # Its connections belong to the process that we were forked from.
+                    # These connections belong to the parent process.
                     self._engine.dispose(close=False)
                 self._engine = (
                     open_postgresql(self._url, max_overflow=6) if self._sqlite is None else _open_sqlite(self._sqlite)
                 )
                 self._pid, self._is_prepared = os.getpid(), False
-                # Connections are closed with the store that opened them, not when the collector finds them.
+                # Close the connections when the store is deleted, not when their garbage collector runs.
                 weakref.finalize(self, _dispose, self._engine, self._pid).atexit = False
             return self._engine
 
 
 def _dispose(engine: Engine, pid: int) -> None:
-    # Closing what a forked process has inherited would end it for the one that opened it.
+    # Closing an inherited connection would end it for the parent process too.
     engine.dispose(close=pid == os.getpid())
 
 
@@ -203,7 +203,7 @@ def _read_url(value: str) -> URL:
     match url.get_backend_name():
         case "sqlite":
             if not url.database or url.database == ":memory:":
-                # Every worker would have a store of its own, and forget it.
+                # Every worker would have its own store, and lose it at exit.
                 raise ConfigError("database_url: names no file; write sqlite:////absolute/path/compat_auth.db")
             return url
         case "postgresql":
@@ -216,7 +216,7 @@ def _read_url(value: str) -> URL:
 
 def _limit(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
-        # Not as a start-up option: PgBouncer refuses those.
+        # Not as a start-up option, because PgBouncer refuses those.
         connection.execute(text(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT_S}s'"))
 
 
@@ -235,6 +235,6 @@ def _open_sqlite(file: SqliteFile) -> Engine:
 
 
 def _begin(connection: Connection) -> None:
-    # A transaction that reads first and writes later can fail however long it waits: take the lock at once.
+    # A transaction that reads first and writes later can fail even after a long wait: take the write lock at once.
     writes = connection.get_execution_options().get(_WRITES)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

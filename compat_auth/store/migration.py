@@ -1,8 +1,8 @@
-"""Bring the tables to the newest shape; however many processes try at once, one does it.
+"""Migrate the tables to the newest revision; of any number of processes, one does it.
 
-A revision says in its own name which programs work on its tables: "0005" none but those that know it, "0005_from_0003"
-all whose newest revision is 0003 or later. So a program of the version before, in a rolling upgrade or after a roll-back,
-can tell whether it may go on.
+The name of a revision says which programs can use its tables: "0005" only those that know it, "0005_from_0003" all
+whose newest revision is 0003 or later. So a program of the previous version, in a rolling upgrade or after a rollback,
+can tell whether it may continue.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from compat_auth.net.postgresql import lift_time_limits
 from compat_auth.store.database import Database
 
 VERSION_TABLE = "compat_auth_alembic_version"
-# Any number that no other program takes for a lock of its own in the same database.
+# An arbitrary number that no other program uses as an advisory lock in the same database.
 _ADVISORY_LOCK = 0x636F6D70
 _TOLERANT = re.compile(r"[0-9]{4}_from_([0-9]{4})")
 _NUMBER_LENGTH = 4
@@ -35,7 +35,7 @@ class Undone:
     Attributes:
         revision: Its name.
         holds: What its tables hold.
-        below: The name of the one before, or "".
+        below: The name of the previous revision, or "".
     """
 
     revision: str
@@ -47,7 +47,7 @@ def upgrade(connection: Connection) -> None:
     """Bring the tables up to date, inside the connection's transaction.
 
     Raises:
-        ConfigError: A newer version of this program has changed the tables, and this one would not work on them.
+        ConfigError: A newer version of this program has changed the tables, and this one cannot use them.
     """
     if is_current(connection):
         return
@@ -57,10 +57,10 @@ def upgrade(connection: Connection) -> None:
 
 
 def downgrade(connection: Connection, target: str) -> None:
-    """Bring the tables back to an older revision, inside the connection's transaction; what newer ones hold is deleted.
+    """Migrate the tables to an older revision, inside the connection's transaction; deletes what newer tables hold.
 
     Args:
-        connection: May write.
+        connection: A writable connection.
         target: Number of the revision, such as "0002".
 
     Raises:
@@ -73,10 +73,10 @@ def downgrade(connection: Connection, target: str) -> None:
 
 
 def undone_by(connection: Connection, target: str) -> tuple[Undone, ...]:
-    """Return what a downgrade to a revision would undo, the newest first.
+    """Return the revisions that a downgrade would undo, newest first.
 
     Args:
-        connection: May read.
+        connection: A connection.
         target: Number of the revision, such as "0002".
 
     Raises:
@@ -85,7 +85,7 @@ def undone_by(connection: Connection, target: str) -> tuple[Undone, ...]:
     found, newest = revisions(connection)
     if found and found not in _known():
         raise ConfigError(
-            f"database_url: its tables have revision {found}, and this version knows none after {newest}; "
+            f"database_url: its tables have revision {found}, but this version knows none after {newest}; "
             "run the db downgrade of the version of compat_auth that made them"
         )
     script = ScriptDirectory.from_config(_config())
@@ -100,20 +100,20 @@ def undone_by(connection: Connection, target: str) -> tuple[Undone, ...]:
 
 
 def is_current(connection: Connection) -> bool:
-    """Return whether the tables need no upgrade: they are up to date, or newer and fit for this program, too.
+    """Return whether the tables need no upgrade: they are up to date, or newer and still usable for this program.
 
     Raises:
-        ConfigError: A newer version of this program has changed the tables, and this one would not work on them.
+        ConfigError: A newer version of this program has changed the tables, and this one cannot use them.
     """
     found, newest = revisions(connection)
     return found == newest or (bool(found) and found not in _known())
 
 
 def revisions(connection: Connection) -> tuple[str, str]:
-    """Return the revision that the tables have, "" for none, and the newest that this program knows.
+    """Return the revision of the tables, "" for none, and the newest one that this program knows.
 
     Raises:
-        ConfigError: A newer version of this program has changed the tables, and this one would not work on them.
+        ConfigError: A newer version of this program has changed the tables, and this one cannot use them.
     """
     known = _known()
     newest = known[0] if known else ""
@@ -128,22 +128,22 @@ def revisions(connection: Connection) -> tuple[str, str]:
 
 
 def open_store(url: str) -> Database:
-    """Return the database of that URL; its tables are brought up to date at its first use.
+    """Return the database for a URL; its tables are migrated at first use.
 
-    Its users get NewerTables, a BackendUnavailable, where a newer version of this program has changed the tables: they
-    can use it again, without a restart, as soon as the tables are fit.
+    Every use raises NewerTables, a BackendUnavailable, where a newer version of this program has changed the tables;
+    use works again, without a restart, as soon as the tables are usable.
 
     Raises:
-        ConfigError: The URL is malformed, of another database, or its driver is not installed.
+        ConfigError: The URL is malformed, names an unsupported database, or its driver is not installed.
     """
     return Database(url, _bring_up_to_date, _require_fit)
 
 
 def require_known_tables(url: str) -> None:
-    """Return unless a newer version of this program has changed the tables, and this one would not work on them.
+    """Raise where a newer version of this program has changed the tables so that this one cannot use them.
 
     Raises:
-        ConfigError: One has.
+        ConfigError: A newer version has.
         BackendUnavailable: The database could not be asked.
     """
     database = Database(url)
@@ -169,19 +169,19 @@ def _require_fit(connection: Connection) -> None:
     except ConfigError as error:
         raise NewerTables(str(error)) from error
     if not is_fit:
-        # Not upgraded from here: an operator may just be rolling back, with this program still running.
-        raise NewerTables("database_url: its tables were brought back to an older revision; restart this program")
+        # Not upgraded here: an operator may be rolling back while this program still runs.
+        raise NewerTables("database_url: its tables were migrated back to an older revision; restart this program")
 
 
 def _lock(connection: Connection) -> None:
     if connection.dialect.name == "postgresql":
-        # Another process's migration, and our own, take the time that they need.
+        # A migration takes the time that it needs, in another process or here.
         lift_time_limits(connection)
         connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
 
 
 def _revision_of(connection: Connection) -> str:
-    # Not by Alembic's MigrationContext: it writes to the log each time, and this is asked every few seconds.
+    # Not with Alembic's MigrationContext, which logs each time: this runs every few seconds.
     if not inspect(connection).has_table(VERSION_TABLE):
         return ""
     return connection.scalar(select(column("version_num", String())).select_from(table(VERSION_TABLE))) or ""
@@ -194,7 +194,7 @@ def _tolerates(found: str, newest: str) -> bool:
 
 @functools.cache
 def _known() -> tuple[str, ...]:
-    """Return the revisions that this program knows, the newest first."""
+    """Return the revisions that this program knows, newest first."""
     return tuple(revision.revision for revision in ScriptDirectory.from_config(_config()).walk_revisions())
 
 

@@ -1,4 +1,4 @@
-"""Whether the store takes writes, for a load balancer that asks often."""
+"""Readiness of the store: whether it accepts writes, for a load balancer that asks often."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from collections.abc import Callable
 from compat_auth.errors import BackendUnavailable, CompatAuthError
 from compat_auth.store.tables.denylist import DenylistRows
 
-# So long an answer is believed: a write for every question would be a load of its own.
+# An answer is cached for this long, because a write for each question would be a load of its own.
 _PAUSE_S = 2.0
 ANSWER_S = 3.0
 _log = logging.getLogger("compat_auth.store")
 
 
 class StoreReadiness:
-    """Asks the store, at most every two seconds and once at a time; for one event loop.
+    """Checks the store, at most every two seconds and once at a time; for one event loop.
 
     Args:
-        rows: Of the store.
+        rows: A table of the store.
         monotonic: Clock, in seconds.
-        answer_s: Seconds after which a store that is silent counts as away.
+        answer_s: Seconds after which a silent store counts as unavailable.
     """
 
     def __init__(
@@ -36,10 +36,10 @@ class StoreReadiness:
         self._is_away = False
 
     async def require(self) -> None:
-        """Return when the store is there and takes writes, or never was needed.
+        """Wait until the store has accepted a write, or raise; a store that nothing has used yet is ready.
 
         Raises:
-            CompatAuthError: It is not, does not, or does not answer.
+            CompatAuthError: The store is missing, refuses writes, or does not answer.
         """
         asking = self._asking
         if asking is None or (asking.done() and self._monotonic() - self._began >= _PAUSE_S):
@@ -58,7 +58,7 @@ class StoreReadiness:
         self._note(None)
 
     def _ask(self) -> None:
-        # A store that never was has nothing to lose, and is made by the first thing that is written.
+        # A store that never existed has nothing to lose; the first write creates it.
         if self._rows.is_there:
             self._rows.require_writable()
 
@@ -68,10 +68,10 @@ class StoreReadiness:
             if error is not None:
                 _log.warning("not ready: %s", error)
             else:
-                _log.warning("ready: the store takes writes again")
+                _log.warning("ready: the store accepts writes again")
 
 
 def _retrieve(asking: asyncio.Task[None]) -> None:
     if not asking.cancelled():
-        # Whoever waits is told; where nobody does any more, nobody needs to be.
+        # Waiting callers get the error; without any, asyncio would log that nobody retrieved it.
         asking.exception()

@@ -1,4 +1,4 @@
-"""A backup in the place of the store, without what was revoked since becoming good again."""
+"""Restore a backup of the store, without making valid again what was revoked since the backup."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ _TIMEOUT_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What a store says is no longer good."""
+    """What a store records as revoked or deleted."""
 
-    denials: list[DenylistEntry]
+    entries: list[DenylistEntry]
     sessions: dict[bytes, int]
     users: dict[str, int]
     tokens: dict[str, tuple[int, str]] = field(repr=False)
 
     @property
     def count(self) -> int:
-        """How many there are."""
-        return len(self.denials) + len(self.sessions) + len(self.users) + len(self.tokens)
+        """Number of all records."""
+        return len(self.entries) + len(self.sessions) + len(self.users) + len(self.tokens)
 
 
 def restore_sqlite(url: str, source: Path, *, now: int, lifetime_s: int) -> Ended | None:
-    """Put a backup in the place of the store, while it is in use or not there at all.
+    """Restore a backup over the store, which may be in use or missing.
 
-    What the store of before has ended stays ended. Where that cannot be read, every JWT that was made up to now and
-    every session ends.
+    What the previous store has revoked stays revoked. Where that store cannot be read, every session and every JWT that
+    was issued up to now is revoked.
 
     Args:
         url: `database_url`, of an SQLite file.
         source: The backup.
         now: Seconds since the epoch.
-        lifetime_s: The longest life of a JWT.
+        lifetime_s: The longest lifetime of a JWT, in seconds.
 
     Returns:
-        What was carried over; None where the store of before could not be read.
+        What was carried over; None where the previous store could not be read.
 
     Raises:
-        ConfigError: The backup is no store, or one of a newer version; or the store of before is one.
-        BackendUnavailable: It cannot be copied.
+        ConfigError: The backup is not a store, or is of a newer version; or the previous store is of a newer version.
+        BackendUnavailable: The backup cannot be copied.
     """
     _require_store(source)
     ended = _ended_in(url)
@@ -65,7 +65,7 @@ def restore_sqlite(url: str, source: Path, *, now: int, lifetime_s: int) -> Ende
     if ended is None:
         _set_aside(target)
     _copy(source, target)
-    # The number of the store is that of the backup now.
+    # The store now has the number of the backup.
     database.accept()
     if ended is None:
         revoke_everything(database, now=now, lifetime_s=lifetime_s)
@@ -76,8 +76,8 @@ def restore_sqlite(url: str, source: Path, *, now: int, lifetime_s: int) -> Ende
 
 
 def revoke_everything(database: Database, *, now: int, lifetime_s: int) -> None:
-    """End every session, and every JWT that was made up to now: nobody knows which of them were revoked."""
-    DenylistRows(database).deny([all_up_to(now, now + lifetime_s)])
+    """Revoke every session, and every JWT issued up to now, because nobody knows which of them were revoked."""
+    DenylistRows(database).revoke([all_up_to(now, now + lifetime_s)])
     SessionRows(database).revoke_everyone(now)
 
 
@@ -87,12 +87,12 @@ def _require_store(source: Path) -> None:
     try:
         engine = create_engine("sqlite://", creator=lambda: _open_to_read(source), poolclass=NullPool)
         with engine.connect() as connection:
-            verdict = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one()
-            # Raises where a newer version has made it.
+            result = connection.exec_driver_sql("PRAGMA integrity_check").scalar_one()
+            # Raises where a newer version created it.
             found, _ = revisions(connection)
     except DBAPIError as exc:
         raise ConfigError(f"{source}: no SQLite database; name a file made by: compat-auth db backup") from exc
-    if verdict != "ok" or not found:
+    if result != "ok" or not found:
         raise ConfigError(f"{source}: damaged, or not of compat_auth; name a file made by: compat-auth db backup")
 
 
@@ -108,14 +108,14 @@ def _ended_in(url: str) -> Ended | None:
         found = DenylistRows(database).read(-1).found
         with database.read() as connection:
             ended = select(sessions.c.id_digest, sessions.c.ended).where(sessions.c.ended.is_not(None))
-            dead = select(personal_tokens.c.id, personal_tokens.c.revoked, personal_tokens.c.reason)
+            revoked = select(personal_tokens.c.id, personal_tokens.c.revoked, personal_tokens.c.reason)
             return Ended(
                 found,
                 {bytes(row.id_digest): row.ended for row in connection.execute(ended)},
                 {row.username: row.not_before for row in connection.execute(select(revocations))},
                 {
                     row.id: (row.revoked, row.reason)
-                    for row in connection.execute(dead.where(personal_tokens.c.revoked.is_not(None)))
+                    for row in connection.execute(revoked.where(personal_tokens.c.revoked.is_not(None)))
                 },
             )
     except BackendUnavailable:
@@ -125,7 +125,7 @@ def _ended_in(url: str) -> Ended | None:
 
 
 def _set_aside(target: Path) -> None:
-    """Give what cannot be read another name: SQLite would refuse to write over it."""
+    """Rename a file that cannot be read, because SQLite would refuse to overwrite it."""
     suffix = secrets.token_hex(4)
     for end in ("", "-wal", "-shm"):
         with contextlib.suppress(FileNotFoundError):
@@ -134,27 +134,27 @@ def _set_aside(target: Path) -> None:
 
 def _copy(source: Path, target: Path) -> None:
     try:
-        # Only the owner can read it, from the first moment.
+        # Readable only for its owner from the start.
         os.close(os.open(target, os.O_RDWR | os.O_CREAT, 0o600))
         with (
             contextlib.closing(_open_to_read(source)) as reads,
             contextlib.closing(sqlite3.connect(target, timeout=_TIMEOUT_S)) as writes,
         ):
-            # Page by page into the same file: workers that have it open see the new content.
+            # Page by page into the same file, so that workers with an open connection see the new content.
             reads.backup(writes)
     except (sqlite3.Error, OSError) as exc:
         raise BackendUnavailable(f"{target}: cannot be written ({exc}); stop the gateway and try again") from exc
 
 
 def _end(database: Database, ended: Ended) -> None:
-    DenylistRows(database).deny(ended.denials)
+    DenylistRows(database).revoke(ended.entries)
     rows = SessionRows(database)
     with database.write() as connection:
-        for digest, moment in ended.sessions.items():
+        for digest, time in ended.sessions.items():
             mine = (sessions.c.id_digest == digest, sessions.c.ended.is_(None))
-            connection.execute(update(sessions).where(*mine).values(ended=moment))
-        for token_id, (moment, reason) in ended.tokens.items():
+            connection.execute(update(sessions).where(*mine).values(ended=time))
+        for token_id, (time, reason) in ended.tokens.items():
             alive = (personal_tokens.c.id == token_id, personal_tokens.c.revoked.is_(None))
-            connection.execute(update(personal_tokens).where(*alive).values(revoked=moment, reason=reason))
-    for username, moment in ended.users.items():
-        rows.revoke_begun_before(username, moment)
+            connection.execute(update(personal_tokens).where(*alive).values(revoked=time, reason=reason))
+    for username, time in ended.users.items():
+        rows.revoke_begun_before(username, time)

@@ -1,6 +1,6 @@
-"""The tables, as the newest migration leaves them.
+"""The tables, as the newest migration creates them.
 
-Moments are whole seconds since the epoch. No secret is stored: a session's id only as its SHA-256 digest, a personal
+Times are whole seconds since the epoch. No secret is stored: a session's id only as its SHA-256 digest, a personal
 token only as an HMAC whose key is not in the database.
 """
 
@@ -21,7 +21,7 @@ from sqlalchemy import (
     text,
 )
 
-# A user name as FAB's tables allow it.
+# The longest user name in FAB's tables.
 NAME_LENGTH = 512
 
 metadata = MetaData(
@@ -73,7 +73,7 @@ personal_tokens = Table(
     "compat_auth_personal_tokens",
     metadata,
     Column("id", String(12), primary_key=True),
-    # Whose it is: a user of that name elsewhere, or a later one of that name, is somebody else.
+    # Identifies the owner: a user with that name elsewhere, or a later one, is another person.
     Column("username", String(NAME_LENGTH), CheckConstraint("username <> ''", name="username"), nullable=False),
     Column("directory", String(NAME_LENGTH), nullable=False),
     Column("upstream_id", String(NAME_LENGTH), nullable=False),
@@ -81,7 +81,7 @@ personal_tokens = Table(
     Column("scopes", Text, nullable=False),
     Column("digest", LargeBinary(32), nullable=False),
     Column("pepper_id", String(16), nullable=False),
-    # After a refresh with an overlap: the secret before, and until when it still works.
+    # After a refresh with an overlap: the previous secret, and until when it still works.
     Column("old_digest", LargeBinary(32), nullable=True),
     Column("old_pepper_id", String(16), nullable=True),
     Column("old_until", BigInteger, nullable=True),
@@ -95,7 +95,7 @@ personal_tokens = Table(
     Column("last_used", BigInteger, nullable=True),
     Column("last_address", String(ADDRESS_LENGTH), nullable=False),
     Column("last_agent", String(AGENT_LENGTH), nullable=False),
-    # Of the notices before the end, the last that was given (days), and who is giving the next one until when.
+    # The last expiry notice that was sent (in days), and until when a process holds the lease on the next one.
     Column("noticed_days", Integer, nullable=True),
     Column("notice_lease", BigInteger, nullable=False),
     Index(
@@ -132,7 +132,7 @@ issued_tokens = Table(
     "compat_auth_issued_tokens",
     metadata,
     Column("jti", String(JTI_LENGTH), CheckConstraint("jti <> ''", name="jti"), primary_key=True),
-    # Of the whole token: recognises one that the upstream has signed.
+    # Digest of the whole token: recognizes one that the upstream has signed.
     Column("digest", LargeBinary(32), nullable=False),
     Column("username", String(NAME_LENGTH), CheckConstraint("username <> ''", name="username"), nullable=False),
     Column("subject", String(NAME_LENGTH), nullable=False),
@@ -144,10 +144,10 @@ issued_tokens = Table(
     Index(None, "expires"),
 )
 
-denials = Table(
+denylist = Table(
     "compat_auth_denials",
     metadata,
-    # "jti": one token; "sub": all tokens of a user up to a moment; "digest": one token that has no jti, by what of it was signed.
+    # "jti": one token; "sub": a user's tokens issued up to a time; "digest": one token without jti, by its signed part.
     Column("kind", String(8), CheckConstraint("kind in ('jti', 'sub', 'digest')", name="kind"), primary_key=True),
     Column("key", String(NAME_LENGTH), CheckConstraint("key <> ''", name="key"), primary_key=True),
     Column("not_before", BigInteger, nullable=False),
@@ -157,8 +157,8 @@ denials = Table(
     Index(None, "version"),
 )
 
-# One row. Who denies counts it up first, so versions are committed in their own order and none is read too late.
-denial_version = Table(
+# A single row. A writer increments it first, so versions commit in order and no reader misses one.
+denylist_version = Table(
     "compat_auth_denial_version",
     metadata,
     Column("id", BigInteger, primary_key=True, autoincrement=False),

@@ -1,8 +1,8 @@
-"""The file of an SQLite store, which must stay the one that it was.
+"""The file of an SQLite store, and a check that it stays the same store.
 
-A file that is gone or replaced would be made anew by SQLite without a word, and what was revoked would be good again. So
-a store has a number in its header, a file beside it (the witness) repeats that number, and a process remembers which file
-it has opened.
+If the file were deleted or replaced, SQLite would silently create a new one, and revoked tokens would be valid again.
+Therefore a store has a number in its header, a file beside it (the witness) repeats that number, and a process
+remembers which file it has opened.
 """
 
 from __future__ import annotations
@@ -25,31 +25,31 @@ from compat_auth.errors import BackendUnavailable, KeyFileError
 _BUSY_TIMEOUT_S = 5
 _OWNER_ONLY = 0o600
 _MAX_NUMBER = 2**31 - 1  # of SQLite's application_id
-_NEXT_STEP = "put the right one back, or see: compat-auth db accept --help"
+_NEXT_STEP = "restore the right file, or see: compat-auth db accept --help"
 _log = logging.getLogger("compat_auth.store")
 
 
 @dataclass(slots=True)
 class _Known:
-    """What this process knows of a file: device and inode once it was opened, and whether it has been missed since."""
+    """What this process knows of a file: device and inode once it was opened, and whether it has been missing since."""
 
     lock: threading.Lock
     identity: tuple[int, int] | None = None
     is_lost: bool = False
 
 
-# One for each file, however many open it: the first that opens it says which file is the right one. A forked process
-# inherits them.
+# One entry for each file, however many objects open it: the first to open it decides which file is right. A forked
+# process inherits the entries.
 _KNOWN: dict[Path, _Known] = {}
 _MAKING = threading.Lock()
 
 
 class SqliteFile:
-    """Opens connections to one file. Any thread may use it.
+    """Opens connections to one SQLite file. Any thread may use it.
 
     Args:
-        path: Of the file.
-        makes: Whether a file that never was there is made.
+        path: Path of the file.
+        makes: Whether to create a file that never existed.
     """
 
     def __init__(self, path: Path, *, makes: bool = True) -> None:
@@ -61,22 +61,22 @@ class SqliteFile:
 
     @property
     def is_there(self) -> bool:
-        """Whether there is or was a store, or has to be one; false only where nothing can ever have been kept."""
+        """Whether a store exists, existed or must exist; false only where nothing can ever have been stored."""
         if self._known.identity is not None or not self._makes:
             return True
         try:
             if self.path.exists() or self.witness.exists():
                 return True
-            # Where a volume is missing, its folder is missing, too, or empty and not ours to write.
+            # Where a volume is not mounted, its folder is missing too, or empty and not writable.
             return not os.access(self.path.parent, os.W_OK | os.X_OK) and not any(self.path.parent.iterdir())
         except OSError:
             return True
 
     def require_same(self) -> None:
-        """Return while the file is the one that this process has opened, or where it has opened none.
+        """Raise unless the file is the one that this process has opened, if it has opened one.
 
         Raises:
-            BackendUnavailable: It is gone, or another is in its place.
+            BackendUnavailable: The file is missing or was replaced.
         """
         expected = self._known.identity
         if expected is None:
@@ -84,32 +84,32 @@ class SqliteFile:
         try:
             found = _identity(self.path.stat())
         except OSError as exc:
-            raise self._lost(f"is not there any more ({exc.strerror})") from None
+            raise self._lost(f"no longer exists ({exc.strerror})") from None
         if found != expected:
-            raise self._lost("is another file than the one that was opened; a restored store needs a restart")
+            raise self._lost("is another file than the one that was opened; after a restore, restart this program")
         if self._known.is_lost:
             self._known.is_lost = False
-            _log.warning("database_url %s: there again", self.path)
+            _log.warning("database_url %s: available again", self.path)
 
     def open(self) -> sqlite3.Connection:
-        """Return a new connection, without a transaction; makes the file where there may be a new one.
+        """Return a new connection without a transaction; creates the file where that is allowed.
 
         Raises:
-            BackendUnavailable: There was a store here, and this is not the one.
-            OSError, sqlite3.Error: The file cannot be made or opened.
+            BackendUnavailable: There was a store here, and this is another one.
+            OSError, sqlite3.Error: The file cannot be created or opened.
         """
         with self._known.lock:
             self.require_same()
             self._make()
-            # Autocommit: the transactions are begun by what they are for.
+            # Autocommit: each user of the connection begins its own transactions.
             raw = sqlite3.connect(self.path, timeout=_BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
             try:
                 _switch_to_wal(raw)
                 raw.execute("PRAGMA foreign_keys = ON")
-                # Commits reach the disk, not only the kernel: what was answered stays true after a power cut.
+                # Commits reach the disk, not only the kernel, so that they survive a power failure.
                 raw.execute("PRAGMA synchronous = FULL")
                 if self._known.identity is None:
-                    self._recognise(raw)
+                    self._verify(raw)
                     self._known.identity = _identity(self.path.stat())
             except BaseException:
                 raw.close()
@@ -117,7 +117,7 @@ class SqliteFile:
             return raw
 
     def accept(self) -> None:
-        """Forget which store was here: the next one that is opened is the right one, or is made.
+        """Forget which store was here: the next one that is opened or created is right.
 
         Raises:
             BackendUnavailable: The witness cannot be removed.
@@ -133,17 +133,17 @@ class SqliteFile:
         if self.path.exists():
             return
         if self.witness.exists():
-            raise self._lost(f"is not there, but {self.witness.name} says that it was")
+            raise self._lost(f"does not exist, but {self.witness.name} says that it did")
         if not self._makes:
-            raise self._lost("is not there, and mode=rw makes none; make it with: compat-auth db upgrade")
-        # Born with this mode; SQLite gives its journal the same. Only where there is no file yet: to close one gives up
-        # every lock that this process has on it (POSIX), and another would then throw away what SQLite has not yet
-        # moved from the journal into the file.
+            raise self._lost("does not exist, and mode=rw forbids creating it; create it with: compat-auth db upgrade")
+        # Created with this mode; SQLite gives its journal the same. Only where there is no file yet: closing an
+        # existing one releases every lock that this process holds on it (POSIX), and another process would then discard
+        # what SQLite has not yet moved from the journal into the file.
         with contextlib.suppress(FileExistsError):
             os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL, _OWNER_ONLY))
-            _log.info("database_url %s: a new store, with nothing in it", self.path)
+            _log.info("database_url %s: created a new, empty store", self.path)
 
-    def _recognise(self, raw: sqlite3.Connection) -> None:
+    def _verify(self, raw: sqlite3.Connection) -> None:
         number = _number_of(raw) or _number(raw)
         expected = self._expected()
         if expected is None:
@@ -158,17 +158,17 @@ class SqliteFile:
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as exc:
-            raise self._lost(f"cannot be told from another: {self.witness.name} cannot be read") from exc
+            raise self._lost(f"cannot be verified: {self.witness.name} cannot be read") from exc
         return number if type(number) is int else -1
 
     def _witness(self, number: int) -> None:
         content = json.dumps({"store": number}).encode() + b"\n"
         try:
-            # Whoever is first makes it; link() never overwrites one that is in use.
+            # The first process creates it; link() never overwrites one that is in use.
             with written_aside(self.witness, content) as aside, contextlib.suppress(FileExistsError):
                 os.link(aside, self.witness)
         except KeyFileError as exc:
-            _log.warning("%s; a store that is lost will not be missed at the next start", exc)
+            _log.warning("%s; without it, the next start will not notice a lost store", exc)
 
     def _lost(self, what: str) -> BackendUnavailable:
         if not self._known.is_lost:
@@ -178,7 +178,7 @@ class SqliteFile:
 
 
 def witness_of(path: Path) -> Path:
-    """Return the file beside a store that says which store it is."""
+    """Return the witness: the file beside a store that says which store it is."""
     return path.with_name(f"{path.name}.witness")
 
 
@@ -192,7 +192,7 @@ def _number_of(raw: sqlite3.Connection) -> int:
 
 
 def _number(raw: sqlite3.Connection) -> int:
-    """Return the number of a store that has none yet: whoever is first gives it."""
+    """Return the number of the store; the first process to open a new store sets it."""
     raw.execute("BEGIN IMMEDIATE")
     try:
         number = _number_of(raw) or 1 + secrets.randbelow(_MAX_NUMBER)
@@ -205,7 +205,7 @@ def _number(raw: sqlite3.Connection) -> int:
 
 
 def _switch_to_wal(raw: sqlite3.Connection) -> None:
-    # The switch needs the file alone and does not always wait for it as SQLite's busy timeout says.
+    # The switch needs exclusive access, and does not always honour SQLite's busy timeout.
     deadline = time.monotonic() + _BUSY_TIMEOUT_S
     while not _is_wal(raw) and time.monotonic() < deadline:
         with contextlib.suppress(sqlite3.OperationalError):

@@ -1,4 +1,4 @@
-"""Tokens kept until shortly before they end, each made by one caller at a time."""
+"""Cache of upstream tokens: each is kept until shortly before it expires, and one caller at a time makes it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class _Kept:
 
 
 class TokenCache:
-    """The latest token of each key, at most so many of them. Any thread may call."""
+    """The latest token for each key, up to a fixed number of keys. Any thread may call."""
 
     def __init__(self, entries: int, now: Callable[[], float]) -> None:
         self._now = now
@@ -32,12 +32,12 @@ class TokenCache:
         self._being_made: dict[Hashable, Future[Token]] = {}
 
     def obtain(self, key: Hashable, make: Callable[[], Token], *, fresh: bool) -> Token:
-        """Return the kept token, or a new one; callers that come meanwhile get the same.
+        """Return the cached token, or a new one; concurrent callers for one key get the same new token.
 
         Args:
             key: Everything that the token depends on.
-            make: Makes a token; what it raises, every waiting caller gets. A failure is not kept.
-            fresh: The kept token was refused; make another.
+            make: Makes a token. Every waiting caller gets the error that it raises; a failure is not cached.
+            fresh: The cached token was refused; make another.
         """
         with self._lock:
             kept = self._kept.get(key)
@@ -56,7 +56,7 @@ class TokenCache:
         except BaseException as exc:
             with self._lock:
                 del self._being_made[key]
-                # A token that was refused must not come back because the next one could not be had.
+                # A refused token must not come back because no new one could be made.
                 self._kept.pop(key, None)
             ours.set_exception(exc)
             raise

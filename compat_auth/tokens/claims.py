@@ -1,4 +1,4 @@
-"""What each kind of upstream expects in a JWT."""
+"""The claims of the JWT that each kind of upstream expects."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from compat_auth.config import Settings
 from compat_auth.errors import ConfigError, NoSuchUser, NotAuthenticated, NotPermitted
 from compat_auth.identity import Identity
 
-# A token for this audience is a running task: it reads every secret of Airflow in clear.
+# A running task carries a token for this audience, which may read every secret of Airflow in clear text.
 EXECUTION_AUDIENCE = "urn:airflow.apache.org:task"
 # airflow-simple's roles, highest first; Airflow answers 500 to any other.
 SIMPLE_ROLES = ("ADMIN", "OP", "USER", "VIEWER")
@@ -39,7 +39,7 @@ class _Template:
 
 @dataclass(frozen=True, slots=True)
 class ClaimProfile:
-    """How an identity is put into claims, for one upstream."""
+    """How an identity becomes the claims of a JWT, for one upstream."""
 
     name: ProfileName
     audience: str
@@ -50,15 +50,16 @@ class ClaimProfile:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> ClaimProfile:
-        """Return the profile as the configuration wants it.
+        """Return the profile that the configuration describes.
 
         Raises:
-            ConfigError: The audience is Airflow's own, a role or a placeholder is unknown, or a claim is ours to set.
+            ConfigError: The audience is Airflow's execution audience, a role or placeholder is unknown, or a claim is
+                reserved.
         """
         token = settings.token
         if token.audience.strip() == EXECUTION_AUDIENCE:
             raise ConfigError(
-                f"[token] audience: {EXECUTION_AUDIENCE} is for Airflow's own tasks and opens every secret; "
+                f"[token] audience: {EXECUTION_AUDIENCE} is for Airflow's own tasks and gives access to every secret; "
                 "set it to Airflow's [api_auth] jwt_audience (default: apache-airflow)"
             )
         if token.claims and settings.upstream.profile != "generic":
@@ -73,16 +74,16 @@ class ClaimProfile:
         )
 
     def claims_for(self, identity: Identity, *, now: int) -> dict[str, object]:
-        """Return the claims that speak for the identity.
+        """Return the claims for the identity.
 
         Args:
-            identity: As vouched for by the chain.
+            identity: As the chain verified it.
             now: Seconds since the epoch.
 
         Raises:
             NoSuchUser: The upstream has no user for the identity.
-            NotPermitted: The identity has no role there.
-            NotAuthenticated: The credential has ended meanwhile.
+            NotPermitted: The identity has no role in the upstream.
+            NotAuthenticated: The credential has expired.
         """
         # A token never outlives the credential that it was made for.
         lifetime_s = self.ttl_s if identity.expires_at is None else min(self.ttl_s, identity.expires_at - now)
@@ -119,7 +120,7 @@ class ClaimProfile:
 
 
 def claims_for(identity: Identity, settings: Settings, *, now: int) -> dict[str, object]:
-    """Return the claims for one identity; for many, keep a `ClaimProfile`.
+    """Return the claims for one identity; keep a `ClaimProfile` to make many.
 
     Raises:
         ConfigError, NoSuchUser, NotPermitted, NotAuthenticated: See `ClaimProfile`.
@@ -130,7 +131,7 @@ def claims_for(identity: Identity, settings: Settings, *, now: int) -> dict[str,
 def _fab_id(identity: Identity) -> str:
     if not _FAB_ID.match(identity.upstream_id):
         raise NoSuchUser(
-            f"{identity.username!r}: the number of this user in Airflow's database is not known; set [airflow_db] url, "
+            f"{identity.username!r}: the id of this user in Airflow's database is not known; set [airflow_db] url, "
             'or use [token] strategy = "exchange"'
         )
     return identity.upstream_id
@@ -155,14 +156,14 @@ def _parse_template(claim: str, text: str) -> _Template:
         if name is None:
             parts.append((literal, ""))
             continue
-        # The whole name is looked up: attributes and indexes of a placeholder would reach into Python itself.
+        # Only whole names are looked up: attributes and indexes of a placeholder would reach Python's internals.
         if name not in _TEXTS | _LISTS or form or conversion:
             known = ", ".join(f"{{{known}}}" for known in sorted(_TEXTS | _LISTS))
             raise ConfigError(f"{where}: no placeholder {{{name}}}; known: {known}")
         if name in _LISTS and len(fields) + len(literal) > 1:
             raise ConfigError(f"{where}: {{{name}}} is a list and must stand alone")
         if name in _LISTS and claim == "sub":
-            raise ConfigError(f"{where}: {{{name}}} is a list, and sub is a string; use {{username}}")
+            raise ConfigError(f"{where}: {{{name}}} is a list, but sub must be a string; use {{username}}")
         parts.append((literal, name))
     if len(parts) == 1 and parts[0][1] in _LISTS:
         return _Template((), parts[0][1])

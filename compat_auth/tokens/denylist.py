@@ -1,6 +1,7 @@
-"""Tokens that are no longer good although their signature is: kept in memory, and never older than a second.
+"""In-memory denylist of revoked JWTs, at most one second old.
 
-The upstream judges its own JWTs, and takes one for good until it ends. What was revoked here does not get that far.
+An upstream verifies its own JWTs and accepts each until it expires. The gateway therefore checks this list first, so
+that a revoked JWT never reaches the upstream. The entries come from the store; a background read keeps them up to date.
 """
 
 from __future__ import annotations
@@ -22,12 +23,12 @@ from compat_auth.store.migration import open_store
 from compat_auth.store.tables.denylist import ALL_UP_TO, DenylistEntry, DenylistRows, Reading
 from compat_auth.tokens.jose.unverified_claims import read_claimed
 
-# Where every revocation is heard, the store is looked at so seldom; else so often that a second is kept.
+# How often to read the store: seldom where every revocation event arrives, else often enough for one second.
 _HEARING_S = 30.0
 _PLAIN = re.compile(rb"[A-Za-z0-9_.=-]+\Z")
 _MAX_ATTEMPTS = 3
 _SWEEP_PAUSE_S = 3600.0
-# Nothing is forgotten sooner after its end, and nothing by a clock that has just been set.
+# An entry is kept for a day after it expires, by two clocks, because either clock can be set to another time.
 _KEEP_S = 86400
 _MAX_DRIFT_S = 60.0
 _TIDY_PAUSE_S = 60.0
@@ -35,13 +36,13 @@ _log = logging.getLogger("compat_auth.denials")
 
 
 class Denylist:
-    """What is no longer good. Any thread may use it, `up_to_date` only the event loop.
+    """The revoked JWTs. Any thread may use it; call `up_to_date` only on the event loop.
 
     Args:
         rows: The store.
-        revocations: Where changes are announced.
+        revocations: Announces changes to other processes and replicas.
         now: Seconds since the epoch.
-        monotonic: Clock for what is believed without asking, in seconds.
+        monotonic: Clock for the age of the last read, in seconds.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class Denylist:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._by_kind: dict[str, dict[str, DenylistEntry]] = {"jti": {}, "sub": {}, "digest": {}}
-        # Until when each is kept, by the monotonic clock.
+        # Until when each entry is kept, by the monotonic clock.
         self._kept_until: dict[tuple[str, str], float] = {}
         self._lacking: list[DenylistEntry] = []
         self._version = -1
@@ -73,55 +74,55 @@ class Denylist:
 
     @classmethod
     def from_settings(cls, settings: Settings, revocations: RevocationEvents) -> Denylist:
-        """Return the denials in `database_url`; it is opened at first use.
+        """Return the denylist in `database_url`; the database is opened at first use.
 
         Raises:
             ConfigError: The URL cannot work.
         """
         return cls(DenylistRows(open_store(settings.database_url.get_secret_value())), revocations)
 
-    def deny(self, *what: DenylistEntry) -> None:
-        """Refuse tokens from now on, here at once and everywhere within a second.
+    def revoke(self, *what: DenylistEntry) -> None:
+        """Revoke tokens: in this process at once, in every other within a second.
 
         Raises:
-            BackendUnavailable: It could not be written down, so nothing is denied.
+            BackendUnavailable: The entries could not be stored, so nothing is revoked.
         """
-        self.rows.deny(what)
+        self.rows.revoke(what)
         with self._lock:
-            # Known before it is read: the store may be restored to an older state in between.
+            # Remembered before the next read: in between, somebody may restore the store to an older state.
             self._add(list(what))
         self.announce()
 
     def announce(self) -> None:
-        """Let everybody know that the store has changed."""
-        # It names no credential: nobody remembers a grant for these tokens, so nothing has to be forgotten.
+        """Announce that the store has changed."""
+        # The event names no credential: no grant was cached for these tokens, so no cache entry has to go.
         self._revocations.announce(RevocationEvent())
 
     @property
     def is_stale(self) -> bool:
-        """Whether the store has to be looked at before `refuses` can be believed."""
+        """Whether the store must be read before `is_revoked` is reliable."""
         if self._read_heard != self._heard:
             return True
         believed_s = _HEARING_S if self._revocations.hears_all else UNHEARD_S
         return self._monotonic() - self._read_at >= believed_s
 
     def open(self) -> None:
-        """Begin to look at the store, so that this process knows it before it can be lost; called on the event loop."""
-        # Kept, for the loop does not hold what it runs.
+        """Start the first read of the store, before it can be lost; call on the event loop."""
+        # Kept, because the event loop holds only weak references to its tasks.
         self._opening = asyncio.ensure_future(self._look_first())
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self.rows.close()
 
     async def _look_first(self) -> None:
         try:
             await self.up_to_date()
         except CompatAuthError as error:
-            _log.warning("what was revoked is not known yet: %s", error)
+            _log.warning("the denylist is not read yet: %s", error)
 
     async def up_to_date(self) -> None:
-        """Return when what is known is at most a second old; asks the store at most once at a time.
+        """Wait until the entries in memory are at most a second old; asks the store at most once at a time.
 
         Raises:
             BackendUnavailable: The store could not be asked.
@@ -138,20 +139,20 @@ class Denylist:
                 raise BackendUnavailable(f"database_url: no answer within {PATIENCE_S:g} s") from None
 
     def read(self) -> None:
-        """Look at the store. What is known stays known, whatever the store has forgotten.
+        """Read the store. Entries in memory stay, even where the store has lost them.
 
         Raises:
-            BackendUnavailable: It could not be asked.
+            BackendUnavailable: The store could not be asked.
         """
         began, heard, known = self._monotonic(), self._heard, self._version
         if not self.rows.is_there:
-            # There never was a store, so nothing was ever denied.
+            # There has never been a store, so no token was ever revoked.
             self._read_at, self._read_heard = began, heard
             return
         self._sweep(began)
         reading = self.rows.read(known)
         with self._lock:
-            # A slower reading of before adds what it has seen, and decides nothing.
+            # An older, slower read may add what it has seen, but decides nothing.
             is_newest = began >= self._read_at
             if is_newest and reading.is_whole:
                 self._compare(reading)
@@ -162,29 +163,29 @@ class Denylist:
             self._write_back()
 
     def _compare(self, reading: Reading) -> None:
-        """Find out what this process knows and a store does not that was read as a whole."""
+        """Find the entries that this process knows and a complete reading of the store lacks."""
         if reading.version < self._version:
             _log.warning(
-                "the store is in an older state than the one that was read before, or is another: was it restored, or "
-                "has a standby taken over? Revocations since then that no running process knows are lost; "
+                "the store is in an older state than at the last read, or it is another store: was it restored, or "
+                "has a standby taken over? Revocations since then are lost unless a running process knows them; "
                 "see: compat-auth db accept --help"
             )
-        found = {(denial.kind, denial.key): denial for denial in reading.found}
+        found = {(entry.kind, entry.key): entry for entry in reading.found}
         over = self._now() - _KEEP_S
         self._lacking = [
-            denial
+            entry
             for known in self._by_kind.values()
-            for denial in known.values()
-            if denial.expires > over and _is_weaker(found.get((denial.kind, denial.key)), denial)
+            for entry in known.values()
+            if entry.expires > over and _is_weaker(found.get((entry.kind, entry.key)), entry)
         ]
 
     def _write_back(self) -> None:
         with self._lock:
             lacking, self._lacking = self._lacking, []
         try:
-            self.rows.deny(lacking)
+            self.rows.revoke(lacking)
         except BackendUnavailable as error:
-            # Refused here all the same, and tried again with the next look.
+            # This process still refuses these tokens, and tries again at the next read.
             _log.warning("%d revocations that the store lacks are not written back: %s", len(lacking), error)
             with self._lock:
                 self._lacking = self._lacking or lacking
@@ -193,37 +194,37 @@ class Denylist:
             self.announce()
 
     def _add(self, found: list[DenylistEntry]) -> None:
-        now, moment = self._now(), self._monotonic()
-        if not found and moment - self._tidied < _TIDY_PAUSE_S:
+        now, monotonic = self._now(), self._monotonic()
+        if not found and monotonic - self._tidied < _TIDY_PAUSE_S:
             return
-        self._tidied = moment
+        self._tidied = monotonic
         by_kind = {kind: dict(known) for kind, known in self._by_kind.items()}
         for (kind, key), until in list(self._kept_until.items()):
-            # Both clocks must say so: one of them can be set.
-            if moment >= until and now >= by_kind[kind][key].expires + _KEEP_S:
+            # Both clocks must agree, because either can be set.
+            if monotonic >= until and now >= by_kind[kind][key].expires + _KEEP_S:
                 del by_kind[kind][key], self._kept_until[kind, key]
-        for denial in found:
-            before = by_kind[denial.kind].get(denial.key)
+        for entry in found:
+            before = by_kind[entry.kind].get(entry.key)
             if before is not None:
-                denial = _stronger(before, denial)  # noqa: PLW2901  # the loop's own name would say less
-            by_kind[denial.kind][denial.key] = denial
-            self._kept_until[denial.kind, denial.key] = moment + max(0, denial.expires - now) + _KEEP_S
+                entry = _stronger(before, entry)  # noqa: PLW2901  # the loop's own name would say less
+            by_kind[entry.kind][entry.key] = entry
+            self._kept_until[entry.kind, entry.key] = monotonic + max(0, entry.expires - now) + _KEEP_S
         self._by_kind = by_kind
 
-    def _sweep(self, moment: float) -> None:
-        passed_s = moment - self._swept
+    def _sweep(self, monotonic: float) -> None:
+        passed_s = monotonic - self._swept
         if passed_s < _SWEEP_PAUSE_S:
             return
         now = self._now()
         is_steady = abs(now - self._swept_at - passed_s) <= _MAX_DRIFT_S
-        self._swept, self._swept_at = moment, now
+        self._swept, self._swept_at = monotonic, now
         if is_steady:
             self.rows.forget_older(now - _KEEP_S)
 
-    def refuses(self, token: str) -> bool:
-        """Return whether a token of anybody's is no longer good; as far as the last reading knows.
+    def is_revoked(self, token: str) -> bool:
+        """Return whether a token is revoked, as of the last read.
 
-        The signature is not looked at, so a variant of it denies as well: who signed has signed these very claims.
+        The signature is not compared, so every variant of the signature is revoked too: the signed claims are the same.
         """
         by_kind = self._by_kind
         if not any(by_kind.values()):
@@ -237,20 +238,20 @@ class Denylist:
             return True
         of_many = (by_kind["sub"].get(claims.sub), by_kind["digest"].get(ALL_UP_TO))
         return any(
-            denial is not None and (claims.issued is None or claims.issued <= denial.not_before) for denial in of_many
+            entry is not None and (claims.issued is None or claims.issued <= entry.not_before) for entry in of_many
         )
 
-    def refuses_value(self, value: bytes) -> bool:
-        """Return whether a cookie's value is a token that is no longer good, or cannot be told not to be."""
+    def is_revoked_value(self, value: bytes) -> bool:
+        """Return whether a cookie's value is a revoked token, or is in a form that cannot be checked."""
         if not any(self._by_kind.values()):
             return False
-        # A quoted value may spell the same token in many ways (RFC 2109).
-        return _PLAIN.match(value) is None or self.refuses(value.decode("ascii"))
+        # A quoted value can spell the same token in many ways (RFC 2109).
+        return _PLAIN.match(value) is None or self.is_revoked(value.decode("ascii"))
 
     def _end_reading(self, reading: asyncio.Future[None]) -> None:
         self._reading = None
         if not reading.cancelled():
-            # Whoever waits is told; where nobody does any more, nobody needs to be.
+            # Waiting callers get the error; without any, asyncio would log that nobody retrieved it.
             reading.exception()
 
     def _hear(self, revocation: RevocationEvent | None) -> None:
@@ -269,10 +270,10 @@ def _is_weaker(stored: DenylistEntry | None, known: DenylistEntry) -> bool:
 
 
 def signed_digest(token: str) -> str:
-    """Return what a token is denied by that has no name: of a JWT what was signed, for a signature may have two forms."""
+    """Return the digest that revokes a token without `jti`; for a JWT, of its signed text: signatures have variants."""
     return digest_of(token.rpartition(".")[0] if token.count(".") == 2 else token).hex()
 
 
 def digest_of(token: str) -> bytes:
-    """Return what a token is known by in the store, which holds no token."""
+    """Return the SHA-256 digest by which the store knows a token; the store never holds the token itself."""
     return hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()

@@ -1,7 +1,8 @@
-"""What a remote source has said about opaque tokens, for as long as it may be believed.
+"""Cache of token introspection results (RFC 7662), in this process and, optionally, shared in Redis.
 
-A token is known here by a keyed digest only. A yes and a no are kept apart, so that guessed tokens cannot push out the
-good ones; an answer that could not be had is not kept at all.
+A result is stored under a keyed digest of the token, never under the token itself. Active and inactive results are kept
+apart, so that guessed tokens cannot evict valid ones. A failed request to the source is not cached. A local logout
+stores an inactive result that no later answer of the source replaces.
 """
 
 from __future__ import annotations
@@ -26,17 +27,17 @@ from compat_auth.crypto.aead import SealedBoxes
 from compat_auth.errors import BackendUnavailable
 from compat_auth.store.redis.client import RedisConnection
 
-_MAX_SKEW_S = 30  # between replicas that share verdicts
+_MAX_SKEW_S = 30  # between replicas that share results
 
 
 @dataclass(frozen=True, slots=True)
 class IntrospectionResult:
-    """What a source says about a token.
+    """What a source says about a token (RFC 7662 section 2.2).
 
     Attributes:
-        ends_at: Seconds since the epoch from when on the source must be asked again.
-        claims: What it tells about the token, or None where it refuses it.
-        reason: Why it is refused, for the audit log only.
+        ends_at: Seconds since the epoch at which the source must be asked again.
+        claims: The claims of an active token; None for a token that the source refuses.
+        reason: Why the token is refused, for the audit log only.
     """
 
     ends_at: float
@@ -45,28 +46,28 @@ class IntrospectionResult:
 
 
 class IntrospectionStore(Protocol):
-    """Where verdicts are kept; the place to share them between replicas. Every method may be called from any thread.
+    """Storage for introspection results, which replicas may share. Any thread may call every method.
 
     Attributes:
-        digest_key: Of the digests; 16 to 64 secret bytes that whoever shares the store shares, too.
+        digest_key: Key of the digests: 16 to 64 secret bytes, the same for all that share the store.
     """
 
     digest_key: bytes
 
     def load(self, digest: bytes) -> IntrospectionResult | None:
-        """Return the verdict on the token of that digest, or None; it may have ended."""
+        """Return the stored result for the digest, or None; the result may have expired."""
         ...
 
-    def save(self, digest: bytes, verdict: IntrospectionResult) -> None:
-        """Keep a verdict until it ends."""
+    def save(self, digest: bytes, result: IntrospectionResult) -> None:
+        """Store a result until it expires."""
         ...
 
 
 class MemoryIntrospections:
-    """Verdicts of one process, at most so many of each kind; the one not used for longest goes first.
+    """Results of one process, up to a fixed number of each kind; the least recently used goes first.
 
     Attributes:
-        digest_key: Of the digests; of this store alone.
+        digest_key: Key of the digests, of this store alone.
     """
 
     def __init__(self, entries: int) -> None:
@@ -76,27 +77,27 @@ class MemoryIntrospections:
         self._no: LRUCache[bytes, IntrospectionResult] = LRUCache(entries)
 
     def load(self, digest: bytes) -> IntrospectionResult | None:
-        """Return the verdict on the token of that digest, or None; it may have ended."""
+        """Return the stored result for the digest, or None; the result may have expired."""
         with self._lock:
-            # A no is looked for first: who has logged out stays out.
+            # An inactive result comes first: a user who has logged out stays logged out.
             return self._no.get(digest) or self._yes.get(digest)
 
-    def save(self, digest: bytes, verdict: IntrospectionResult) -> None:
-        """Keep a verdict in the place of an older one."""
+    def save(self, digest: bytes, result: IntrospectionResult) -> None:
+        """Store a result in place of an older one."""
         with self._lock:
-            kept, other = (self._no, self._yes) if verdict.claims is None else (self._yes, self._no)
+            kept, other = (self._no, self._yes) if result.claims is None else (self._yes, self._no)
             other.pop(digest, None)
-            kept[digest] = verdict
+            kept[digest] = result
 
 
 class IntrospectionCache:
-    """Verdicts of one source; each token is asked about by one thread at a time. Any thread may call.
+    """Results of one source; one thread at a time asks about each token. Any thread may call.
 
     Args:
-        source: Everything that decides beside the token, such as issuer and audience; part of each digest.
-        store: Where verdicts are kept.
-        longest_s: For how long a verdict is believed at most. One that seems to end later was given while a clock was
-            ahead, and is asked for anew.
+        source: Everything but the token that the result depends on, such as issuer and audience; part of each digest.
+        store: Where results are stored.
+        longest_s: Longest time in seconds for which a result is used. A result that seems to last longer was stored
+            while a clock was ahead, and the source is asked again.
         now: Seconds since the epoch.
     """
 
@@ -114,8 +115,10 @@ class IntrospectionCache:
         self._now = now
         self._asking: SingleFlight[IntrospectionResult] = SingleFlight()
 
-    def judge(self, token: str, ask: Callable[[], IntrospectionResult], *, caller: str = "") -> IntrospectionResult:
-        """Return the verdict on a token: the one that is kept, or what `ask` returns.
+    def introspect(
+        self, token: str, ask: Callable[[], IntrospectionResult], *, caller: str = ""
+    ) -> IntrospectionResult:
+        """Return the result for a token: the stored one, or what `ask` returns.
 
         Args:
             token: As presented.
@@ -123,74 +126,74 @@ class IntrospectionCache:
             caller: Who presents it, such as an address: one caller may use three quarters of the waiting threads. "": nobody.
 
         Raises:
-            Overloaded: Too many threads wait for the source, in all or for this caller.
-            Exception: What `ask` raises; nothing is kept then.
+            Overloaded: Too many threads wait for the source, in total or for this caller.
+            Exception: What `ask` raises; nothing is stored then.
         """
         digest = self._digest(token)
         return self._load(digest) or self._asking.run(digest, lambda: self._ask(digest, ask), caller=caller)
 
-    def refuse(self, token: str, *, until: float, reason: str) -> None:
-        """Refuse a token from now on, whatever its source says: a local logout wins.
+    def revoke(self, token: str, *, until: float, reason: str) -> None:
+        """Revoke a token here, whatever its source says: a local logout wins.
 
         Args:
             token: As presented.
-            until: Seconds since the epoch; the token's own end, or later.
+            until: Seconds since the epoch; the token's own expiry, or later.
             reason: For the audit log.
         """
         self._store.save(self._digest(token), IntrospectionResult(until, None, reason))
 
     def why_refused(self, token: str) -> str:
-        """Return why a token is refused, as far as that is known without asking; "" where it is not."""
-        verdict = self._load(self._digest(token))
-        return verdict.reason if verdict is not None and verdict.claims is None else ""
+        """Return why a token is refused, without asking the source; "" where no refusal is stored."""
+        result = self._load(self._digest(token))
+        return result.reason if result is not None and result.claims is None else ""
 
     def has_accepted(self, token: str) -> bool:
-        """Return whether the source has said yes to a token, as far as that is remembered; it may have ended since."""
-        verdict = self._store.load(self._digest(token))
-        return verdict is not None and verdict.claims is not None
+        """Return whether an active result for the token is stored; it may have expired."""
+        result = self._store.load(self._digest(token))
+        return result is not None and result.claims is not None
 
     def _digest(self, token: str) -> bytes:
         framed = len(self._source).to_bytes(4, "big") + self._source + token.encode()
         return blake2b(framed, key=self._store.digest_key, digest_size=32).digest()
 
     def _load(self, digest: bytes) -> IntrospectionResult | None:
-        verdict = self._store.load(digest)
-        if verdict is None or not 0 < verdict.ends_at - self._now() <= self._longest_s + _MAX_SKEW_S:
+        result = self._store.load(digest)
+        if result is None or not 0 < result.ends_at - self._now() <= self._longest_s + _MAX_SKEW_S:
             return None
-        return verdict
+        return result
 
     def _ask(self, digest: bytes, ask: Callable[[], IntrospectionResult]) -> IntrospectionResult:
-        # Whoever came while the flight before was landing finds its answer here.
+        # A caller that came just as the previous flight ended finds its result here.
         known = self._load(digest)
         if known is not None:
             return known
-        verdict = ask()
+        result = ask()
         refused = self._load(digest)
         if refused is not None and refused.claims is None:
-            # Logged out while the source was being asked.
+            # The user logged out while the source was being asked.
             return refused
-        self._store.save(digest, verdict)
-        return verdict
+        self._store.save(digest, result)
+        return result
 
 
 logger = logging.getLogger("compat_auth.redis")
 
 _PURPOSE = "verdicts"
-# A yes and a no have keys of their own, so that no yes, however late, takes the place of a no.
+# Active and inactive results have separate keys, so that a late active result never replaces an inactive one.
 _NO, _YES = "compat_auth:no:", "compat_auth:yes:"
 
 
 class SharedIntrospections:
-    """Verdicts in Redis, and in this process for when Redis is away. Any thread may use it.
+    """Results in Redis, and in this process for when Redis is unavailable. Any thread may use it.
 
     Args:
-        connection: To Redis.
-        boxes: Seal the verdicts.
-        entries: How many of each kind this process remembers by itself.
+        connection: Connection to Redis.
+        boxes: Encrypts the results.
+        entries: How many results of each kind this process keeps itself.
         now: Seconds since the epoch.
 
     Attributes:
-        digest_key: Of the digests, the same in every replica.
+        digest_key: Key of the digests, the same in every replica.
     """
 
     def __init__(
@@ -208,7 +211,7 @@ class SharedIntrospections:
         self._now = now
 
     def load(self, digest: bytes) -> IntrospectionResult | None:
-        """Return the verdict on the token of that digest, or None; a no of any replica comes before a yes."""
+        """Return the stored result for the digest, or None; an inactive result comes before an active one."""
         here = self._here.load(digest)
         if here is not None and here.claims is None and self._now() < here.ends_at:
             return here
@@ -218,26 +221,26 @@ class SharedIntrospections:
         except BackendUnavailable:
             return here
         for key, box in zip(keys, boxes, strict=True):
-            verdict = self._open(key, box)
-            if verdict is not None and self._now() < verdict.ends_at:
-                self._here.save(digest, verdict)
-                return verdict
+            result = self._open(key, box)
+            if result is not None and self._now() < result.ends_at:
+                self._here.save(digest, result)
+                return result
         return here
 
-    def save(self, digest: bytes, verdict: IntrospectionResult) -> None:
-        """Keep a verdict until it ends; a yes does not take the place of a no."""
-        self._here.save(digest, verdict)
-        left_ms = math.floor((verdict.ends_at - self._now()) * 1000)
+    def save(self, digest: bytes, result: IntrospectionResult) -> None:
+        """Store a result until it expires; an active result never replaces an inactive one."""
+        self._here.save(digest, result)
+        left_ms = math.floor((result.ends_at - self._now()) * 1000)
         if left_ms <= 0:
             return
         no, yes = _keys(digest)
-        key = no if verdict.claims is None else yes
-        content = json.dumps([verdict.ends_at, verdict.claims, verdict.reason]).encode()
+        key = no if result.claims is None else yes
+        content = json.dumps([result.ends_at, result.claims, result.reason]).encode()
         box = self._boxes.seal(content, belongs_to=key.encode())
         try:
             self._connection.ask(lambda redis: redis.set(key, box, px=left_ms))
         except BackendUnavailable as error:
-            logger.info("%s; a verdict is not shared", error)
+            logger.info("%s; an introspection result is not shared", error)
 
     def _open(self, key: str, box: bytes | None) -> IntrospectionResult | None:
         content = None if box is None else self._boxes.open(box, belongs_to=key.encode())
@@ -248,10 +251,10 @@ class SharedIntrospections:
 
 
 def open_introspections(settings: Settings, entries: int) -> IntrospectionStore:
-    """Return where verdicts are kept: in this process, and in Redis where `redis_url` names one.
+    """Return the storage for results: in this process, and in Redis where `redis_url` is set.
 
     Raises:
-        ConfigError: The URL cannot work, or there is no secret to seal with.
+        ConfigError: The URL is unusable, or there is no secret to encrypt with.
     """
     url = settings.redis_url.get_secret_value()
     if not url:

@@ -1,4 +1,9 @@
-"""Tokens for callers to keep: given, recognised when they are shown again, and taken back."""
+"""Tokens issued to callers: issue one, recognize it when it comes back, revoke it here and at the upstream.
+
+The store keeps a digest and the owner of each, so that logout, revocation (RFC 7009) and introspection (RFC 7662) find
+all JWTs of a user or a session. `UpstreamLogout` also revokes a JWT in Airflow's own list, which Airflow 3.2 and later
+have.
+"""
 
 from __future__ import annotations
 
@@ -25,44 +30,44 @@ from compat_auth.tokens.upstream_login import UpstreamLogin
 T = TypeVar("T")
 logger = logging.getLogger("compat_auth.given_tokens")
 
-# The longest life that a token of the upstream's own may have for us to know it.
+# An upstream's own token is revocable here only if it lives no longer than this.
 MAX_LIFETIME_S = 366 * 86400
-# "Everything up to now" is told by whole seconds: a token that is made in the same second would be caught by it.
+# "Issued up to now" compares whole seconds, so it would also revoke a token that is issued within the same second.
 _NEXT_SECOND_S = 1.1
 
 
 ReadToken = Callable[[str], Mapping[str, Any] | None]
-"""Return the claims of a JWT that is good for the upstream, None where that cannot be told; raises InvalidToken for one
-that the upstream itself would refuse, and BackendUnavailable."""
+"""Returns the claims of a JWT that the upstream accepts, or None where that cannot be known; raises InvalidToken for
+one that the upstream itself would refuse, and BackendUnavailable."""
 
 
 class Logout(Protocol):
-    """The upstream's own list of what was taken back."""
+    """The upstream's own list of revoked tokens."""
 
     def log_out(self, token: str) -> None:
-        """Have the upstream write down that a token of its is revoked.
+        """Revoke a token at the upstream.
 
         Raises:
-            BackendUnavailable: It gave no usable answer.
+            BackendUnavailable: The upstream gave no usable answer.
         """
         ...
 
-    def log_out_given(self, given: IssuedToken) -> None:
-        """Have the upstream write it down of a token that we have given and not kept, where it can be told by its name.
+    def revoke_issued(self, issued: IssuedToken) -> None:
+        """Revoke, at the upstream, a token that was issued here and not kept, where its `jti` is enough to do so.
 
         Raises:
-            BackendUnavailable: It gave no usable answer.
+            BackendUnavailable: The upstream gave no usable answer.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class KnownToken:
-    """A JWT that is good for the upstream, and that we know.
+    """A JWT that the upstream accepts and that is known here.
 
     Attributes:
-        claims: What it says.
-        username: Whose it is; "" where only its `sub` says so.
+        claims: Its claims.
+        username: Its user; "" where only `sub` names the user.
     """
 
     claims: Mapping[str, Any] = field(repr=False)
@@ -76,51 +81,51 @@ class KnownToken:
 
 @dataclass(frozen=True, slots=True)
 class IssuedTokens:
-    """Any thread may call; every method may raise BackendUnavailable.
+    """The tokens issued to callers. Any thread may call; every method may raise BackendUnavailable.
 
     Attributes:
-        strategy: Makes them.
-        lookup: Completes identities for it.
-        denials: What was taken back.
+        strategy: Makes the tokens.
+        lookup: Completes identities for the strategy.
+        denylist: The denylist.
         read: Reads the upstream's tokens.
-        sub_is_username: Whether the upstream calls users by their names.
-        login: Who is told what was taken back; None: the upstream has no such list.
+        sub_is_username: Whether the upstream's `sub` is the user name.
+        login: The upstream's own list of revoked tokens; None where it has none.
         now: Seconds since the epoch.
     """
 
     strategy: Strategy
     lookup: UserLookup
-    denials: Denylist
+    denylist: Denylist
     read: ReadToken
     sub_is_username: bool
     login: Logout | None
     now: Callable[[], int] = unix_now
 
-    def give(self, identity: Identity, credential: Credential, kind: Kind) -> Token:
-        """Return a new token that can be taken back; see `Strategy.issue` for what it raises, too."""
+    def issue(self, identity: Identity, credential: Credential, kind: Kind) -> Token:
+        """Return a new token that can be revoked; for errors see also `Strategy.issue`."""
         complete = self.lookup.complete(identity)
         token = self.strategy.issue(complete, credential, kind)
-        if self._is_denied(token.value):
+        if self._is_revoked(token.value):
             time.sleep(_NEXT_SECOND_S)
             token = self.strategy.issue(complete, credential, kind)
         self._add(complete, token.value, token.expires_at)
         return token
 
-    def write_down(self, identity: Identity, token: str) -> None:
-        """Remember a token that leaves our hands and was not made by `give`; one that is known already stays as it is.
+    def record(self, identity: Identity, token: str) -> None:
+        """Record a token that a caller gets although `issue` did not make it; an existing record stays as it is.
 
         Args:
-            identity: Whose it is, with the credential that it was made from.
-            token: As it stands.
+            identity: Its user, with the credential that it was made from.
+            token: The JWT.
         """
         claims = claimed_in(read_payload(token) or {})
-        if not self.denials.rows.is_there or self.denials.rows.find(_name_of(claims, token)) is None:
+        if not self.denylist.rows.is_there or self.denylist.rows.find(_name_of(claims, token)) is None:
             expires_at = self.now() + MAX_LIFETIME_S if claims.expires is None else claims.expires
             self._add(self.lookup.complete(identity), token, expires_at)
 
     def _add(self, complete: Identity, token: str, expires_at: int) -> None:
         claims = claimed_in(read_payload(token) or {})
-        self.denials.rows.add(
+        self.denylist.rows.add(
             IssuedToken(
                 _name_of(claims, token),
                 digest_of(token),
@@ -133,68 +138,68 @@ class IssuedTokens:
         )
 
     def find(self, token: str) -> KnownToken | None:
-        """Return what is known of a JWT that is good now; None for any other, and for what is no JWT."""
+        """Return what is known of a JWT that is valid now; None for an invalid one and for anything that is no JWT."""
         try:
             claims = self.read(token)
         except InvalidToken:
             return None
-        given = self._find_given(token)
-        if claims is None and given is not None and given.expires > self.now():
+        issued = self._find_issued(token)
+        if claims is None and issued is not None and issued.expires > self.now():
             claims = read_payload(token)
-        if claims is None or self._is_denied(token):
+        if claims is None or self._is_revoked(token):
             return None
         username = claimed_in(claims).sub if self.sub_is_username else ""
-        return KnownToken(claims, given.username if given is not None else username)
+        return KnownToken(claims, issued.username if issued is not None else username)
 
-    def deny(self, token: str) -> bool:
-        """Take a JWT back here; return whether it was one that we know: what we do not is none of ours to deny."""
+    def revoke(self, token: str) -> bool:
+        """Revoke a JWT that is known here, and return whether it was valid."""
         known = self.find(token)
         claims = claimed_in(known.claims) if known is not None else read_claimed(token)
-        # One of ours that seems to be over is denied, too: the clock that says so may be wrong.
-        if claims is None or (known is None and self._find_given(token) is None):
+        # A token of ours that seems expired is revoked too, because the clock may be wrong.
+        if claims is None or (known is None and self._find_issued(token) is None):
             return False
-        self.denials.deny(_denial_of(claims, token))
+        self.denylist.revoke(_entry_of(claims, token))
         return known is not None
 
-    def tell(self, token: str) -> None:
-        """Have Airflow take a JWT back, also one that we do not know: it knows its own."""
+    def revoke_upstream(self, token: str) -> None:
+        """Revoke a JWT in Airflow, even one that is not known here: Airflow knows its own."""
         if self.login is not None:
             self.login.log_out(token)
 
-    def refuse(self, token: str, *, until: int | None) -> None:
-        """Take back a credential that is no JWT of the upstream's: its text is refused from now on.
+    def revoke_text(self, token: str, *, until: int | None) -> None:
+        """Revoke a credential that is not a JWT of the upstream: its text is refused from now on.
 
         Args:
             token: As presented.
-            until: Its end, in seconds since the epoch; None where it is not known.
+            until: Its expiry in seconds since the epoch; None where it is not known.
         """
         end = until if until is not None else self.now() + MAX_LIFETIME_S
-        self.denials.deny(DenylistEntry("digest", signed_digest(token), end + CLOCK_SKEW_S))
+        self.denylist.revoke(DenylistEntry("digest", signed_digest(token), end + CLOCK_SKEW_S))
 
-    def end(self, *, tokens: Iterable[str], credential_id: str) -> None:
-        """Take back what a session leaves behind: JWTs that the browser holds, and those that were made from it."""
+    def revoke_session(self, *, tokens: Iterable[str], credential_id: str) -> None:
+        """Revoke what a session leaves behind: the JWTs in the browser, and those that were made from the session."""
         for token in tokens:
-            self.deny(token)
+            self.revoke(token)
             if self.login is not None:
-                _tell(self.login.log_out, token)
-        if credential_id and self.denials.rows.is_there:
-            made = self.denials.rows.deny_made_from(credential_id, self.now())
-            # Most make none, and each announcement has every process look at the store.
+                _try_to_revoke(self.login.log_out, token)
+        if credential_id and self.denylist.rows.is_there:
+            made = self.denylist.rows.revoke_made_from(credential_id, self.now())
+            # Most sessions make none, and each announcement makes every process read the store.
             if made:
-                self._finish(made)
+                self._announce(made)
 
     def revoke_all(self, identity: Identity) -> None:
-        """Take back every JWT of a user: those that we have given, and all others by the user's `sub`."""
+        """Revoke every JWT of a user: those that were issued here, and all others by the user's `sub`."""
         now = self.now()
-        given = self.denials.rows.deny_given_to(identity.username, now)
-        subjects = {token.subject for token in given} | self._subjects_of(identity)
-        self.denials.rows.deny(
+        issued = self.denylist.rows.revoke_issued_to(identity.username, now)
+        subjects = {token.subject for token in issued} | self._subjects_of(identity)
+        self.denylist.rows.revoke(
             DenylistEntry("sub", subject, now + MAX_LIFETIME_S, now) for subject in subjects if subject
         )
-        self._finish(given)
+        self._announce(issued)
 
     def is_of(self, known: KnownToken, identity: Identity) -> bool:
-        """Return whether a token speaks for this very caller."""
+        """Return whether a token belongs to this user."""
         if known.username:
             return known.username == identity.username
         return known.subject in self._subjects_of(identity)
@@ -210,36 +215,36 @@ class IssuedTokens:
             found = identity.upstream_id
         return {found} if found else set()
 
-    def _finish(self, given: Iterable[IssuedToken]) -> None:
-        """Let everybody know of tokens that the store denies now, Airflow too."""
-        self.denials.announce()
+    def _announce(self, issued: Iterable[IssuedToken]) -> None:
+        """Announce tokens that the store has just revoked, also to Airflow."""
+        self.denylist.announce()
         if self.login is not None:
-            # One that does not answer is not waited for again and again.
-            all(_tell(self.login.log_out_given, token) for token in given)
+            # After one failure the others are not tried: each would wait for the same upstream.
+            all(_try_to_revoke(self.login.revoke_issued, token) for token in issued)
 
-    def _find_given(self, token: str) -> IssuedToken | None:
+    def _find_issued(self, token: str) -> IssuedToken | None:
         claims = read_claimed(token)
-        if claims is None or not self.denials.rows.is_there:
+        if claims is None or not self.denylist.rows.is_there:
             return None
-        given = self.denials.rows.find(_name_of(claims, token))
-        # Anybody can write a jti into a token; only who was given it knows all of it.
-        if given is None or not hmac.compare_digest(given.digest, digest_of(token)):
+        issued = self.denylist.rows.find(_name_of(claims, token))
+        # Anybody can write a jti into a token, but only its holder knows the whole token.
+        if issued is None or not hmac.compare_digest(issued.digest, digest_of(token)):
             return None
-        return given
+        return issued
 
-    def _is_denied(self, token: str) -> bool:
-        if self.denials.is_stale:
-            self.denials.read()
-        return self.denials.refuses(token)
+    def _is_revoked(self, token: str) -> bool:
+        if self.denylist.is_stale:
+            self.denylist.read()
+        return self.denylist.is_revoked(token)
 
 
-def _tell(log_out: Callable[[T], None], token: T) -> bool:
-    """Return whether the upstream knows now that a token is taken back, or need not know."""
+def _try_to_revoke(log_out: Callable[[T], None], token: T) -> bool:
+    """Return whether the upstream has revoked the token, or need not."""
     try:
         log_out(token)
     except BackendUnavailable as error:
-        # The gate refuses the token already; a logout must not fail because Airflow is down.
-        logger.warning("a token that was taken back here is still good at the upstream itself: %s", error)
+        # The gateway refuses the token already; a logout must not fail because Airflow is down.
+        logger.warning("a token that is revoked here is still valid at the upstream itself: %s", error)
         return False
     return True
 
@@ -248,8 +253,8 @@ def _name_of(claims: ClaimedToken, token: str) -> str:
     return claims.jti if 0 < len(claims.jti) <= JTI_LENGTH else digest_of(token).hex()
 
 
-def _denial_of(claims: ClaimedToken, token: str) -> DenylistEntry:
-    # The upstream's clock may be behind ours.
+def _entry_of(claims: ClaimedToken, token: str) -> DenylistEntry:
+    # The upstream's clock may be slow.
     expires = (unix_now() + MAX_LIFETIME_S if claims.expires is None else claims.expires) + CLOCK_SKEW_S
     name = _name_of(claims, token)
     return (
@@ -261,10 +266,10 @@ def _denial_of(claims: ClaimedToken, token: str) -> DenylistEntry:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamLogout:
-    """Any thread may call.
+    """Revokes tokens at Airflow's logout endpoint. Any thread may call.
 
     Attributes:
-        login: Where the upstream is.
+        login: Client of the upstream.
         strategy: Made the tokens.
     """
 
@@ -272,11 +277,11 @@ class UpstreamLogout:
     strategy: Strategy
 
     def log_out(self, token: str) -> None:
-        """Have a token revoked; see `given_tokens.Logout`."""
+        """Revoke a token; see `Logout`."""
         self.login.log_out(token)
 
-    def log_out_given(self, given: IssuedToken) -> None:
-        """Have a token revoked that we have given and not kept; see `given_tokens.Logout`."""
-        copy = self.strategy.copy(given.subject, given.jti, given.expires)
+    def revoke_issued(self, issued: IssuedToken) -> None:
+        """Revoke a token that was issued here and not kept; see `Logout`."""
+        copy = self.strategy.copy(issued.subject, issued.jti, issued.expires)
         if copy is not None:
             self.login.log_out(copy)

@@ -1,4 +1,4 @@
-"""Tokens that the upstream has refused, so that none of them is used again: whatever the request was like. No Flask."""
+"""Tokens that the upstream has refused, so that none is sent again. No Flask."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from cachetools import LRUCache, TTLCache
 from compat_auth.http.asgi import Send
 from compat_auth.tokens.jose.unverified_claims import NESTED, claimed_in, read_payload
 
-# What Airflow 3 answers to a token that it no longer takes (`airflow.api_fastapi.core_api.security`).
+# Airflow 3's answer to a token that it does not accept (`airflow.api_fastapi.core_api.security`).
 TOKEN_REFUSED = b"Invalid JWT token"
 MAX_REFUSAL_BYTES = 4096
 # An upstream that refuses every token must not make us fetch one for every request.
 RENEWAL_PAUSE_S = 2.0
 _ENTRIES = 10_000
-# A token that was made a moment ago has not ended: its owner lacks a permission, and another token would change nothing.
+# A 403 for such a new token means a missing permission, not an expired token: another token would change nothing.
 YOUNG_S = 10
 
 
 class UpstreamRefusals:
-    """The last ten thousand. Any thread may use it.
+    """The last ten thousand refused tokens. Any thread may use it.
 
     Args:
         monotonic: Clock, in seconds.
@@ -36,10 +36,10 @@ class UpstreamRefusals:
         self._noted: TTLCache[bytes, None] = TTLCache(_ENTRIES, RENEWAL_PAUSE_S, timer=monotonic)
 
     def note(self, owner: bytes, bearer: bytes) -> bool:
-        """Remember a refused token, and return true; false where the owner's last one was refused a moment ago.
+        """Record a refused token and return true; false where the owner's previous token was refused a moment ago.
 
         Args:
-            owner: Who has it: a user, or the digest of a credential.
+            owner: The owner: a user, or the digest of a credential.
             bearer: The Authorization value.
         """
         with self._lock:
@@ -53,7 +53,7 @@ class UpstreamRefusals:
 
     def __contains__(self, bearer: bytes) -> bool:
         """Return whether the upstream has refused a token."""
-        # Without the lock where there is none: every request asks.
+        # No lock for the common case of no refusals: every request asks.
         if not self._refused:
             return False
         with self._lock:
@@ -61,10 +61,10 @@ class UpstreamRefusals:
 
 
 def may_have_ended(bearer: bytes, now: float) -> bool:
-    """Return whether a 403 that says no more may mean that the token is over.
+    """Return whether a 403 without a reason may mean that the token has expired.
 
-    It may where the token carries others: KeycloakAuthManager shows these to Keycloak, and asks for no new login once
-    Keycloak has ended them. A token with `iat` less than ten seconds ago counts as good.
+    That is possible where the token carries others: KeycloakAuthManager shows these to Keycloak, and requests no new
+    login once they have expired there. A token with `iat` less than ten seconds ago counts as valid.
 
     Args:
         bearer: The Authorization value that the upstream has refused.
@@ -78,10 +78,10 @@ def may_have_ended(bearer: bytes, now: float) -> bool:
 
 
 def says_refused(body: bytes, content_encoding: bytes) -> bool:
-    """Return whether the body of a 403 says that the token is not good; Airflow compresses what it answers with gzip."""
+    """Return whether the body of a 403 says that the token is invalid; Airflow may compress it with gzip."""
     if content_encoding.lower() in (b"gzip", b"x-gzip"):
         try:
-            # Bounded: a few bytes may unpack to many.
+            # Bounded, because a few bytes may decompress to many.
             body = zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, MAX_REFUSAL_BYTES)
         except zlib.error:
             return False
@@ -89,9 +89,9 @@ def says_refused(body: bytes, content_encoding: bytes) -> bool:
 
 
 def watch_for_refusal(send: Send, bearer: bytes, refused: Callable[[], object]) -> Send:
-    """Return what sends an answer on, and calls back where it says that the upstream does not take the token.
+    """Return a `send` that forwards an answer, and calls back where the upstream refuses the token in it.
 
-    Other than a request that can be sent again, a stream is over by then: the next request is what can be helped.
+    Unlike a request that can be repeated, a stream is over by then: only the next request can be helped.
     """
     is_forbidden = False
     encoding = seen = b""
@@ -106,7 +106,7 @@ def watch_for_refusal(send: Send, bearer: bytes, refused: Callable[[], object]) 
         elif is_forbidden:
             seen += message.get("body", b"")[:MAX_REFUSAL_BYTES]
             is_forbidden = bool(message.get("more_body")) and len(seen) < MAX_REFUSAL_BYTES
-            # A permission that is missing is a 403, too, and no fault of the token.
+            # A missing permission is a 403 too, and not the token's fault.
             is_over = not is_forbidden and bool(seen)
             if is_over and (says_refused(seen, encoding) or may_have_ended(bearer, time.time())):
                 refused()

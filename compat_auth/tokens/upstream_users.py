@@ -1,4 +1,4 @@
-"""Adds users to the upstream, Airflow with FabAuthManager, by its own API and in the name of one of its administrators."""
+"""Adds users to Airflow with FabAuthManager, through its API and as one of its administrators."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ _PASSWORD_BYTES = 48
 
 @dataclass(frozen=True, slots=True)
 class NewUser:
-    """Somebody whom the upstream is to know from now on.
+    """A user to add to the upstream.
 
     Attributes:
         username: Also the e-mail address.
         first_name: Not empty.
         last_name: Not empty.
-        role: Name of a role that the upstream has.
+        role: Name of a role in the upstream.
     """
 
     username: str
@@ -40,7 +40,7 @@ class UpstreamUsers:
     """A client of the upstream's users. Any thread may call.
 
     Args:
-        upstream: Where they are added.
+        upstream: Client of the upstream.
         strategy: Where the administrator's token comes from.
     """
 
@@ -53,11 +53,11 @@ class UpstreamUsers:
         """Return the client for `[upstream] url`.
 
         Args:
-            settings: With a strategy that can speak for an administrator who is not there.
-            where: The setting that wants it, for messages.
+            settings: With a strategy that can issue a token for an administrator who is not logged in.
+            where: The setting that needs the client, for messages.
 
         Raises:
-            ConfigError: The upstream has no such API, or nobody can speak for its administrator.
+            ConfigError: The upstream has no such API, or no token can be issued for its administrator.
         """
         if settings.upstream.profile != "airflow-fab":
             raise ConfigError(f'{where}: only with [upstream] profile = "airflow-fab"; remove it')
@@ -66,11 +66,11 @@ class UpstreamUsers:
         return cls(UpstreamLogin.from_settings(settings), build_strategy(settings))
 
     def add(self, user: NewUser, administrator: Identity) -> bool:
-        """Add a user with a password that nobody knows; False when name or address is taken.
+        """Add a user with a random password that nobody knows; False where the name or address is taken.
 
         Raises:
-            NoSuchUser: The administrator has no key in the upstream.
-            BackendUnavailable: The upstream did not add the user, and the name may still be free.
+            NoSuchUser: The administrator has no id in the upstream.
+            BackendUnavailable: The upstream did not add the user; the name may still be free.
         """
         token = self._strategy.obtain(administrator, Absent(), fresh=False)
         status = self._upstream.add(
@@ -89,7 +89,7 @@ class UpstreamUsers:
             return False
         if status not in _ADDED:
             raise BackendUnavailable(
-                f"upstream: answered {status} when {administrator.username!r} was to add a user with role {user.role!r}"
+                f"upstream: answered {status} when {administrator.username!r} added user with role {user.role!r}"
             )
         reason = f"added with role {user.role!r} in the name of {administrator.username!r}"
         audit.record(audit.AuditEvent("create", administrator.backend, user.username, reason, "POST", USERS_PATH, ""))

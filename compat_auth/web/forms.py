@@ -10,7 +10,7 @@ from flask import Response, request
 
 from compat_auth.authn.session_cookie import new_secret
 from compat_auth.errors import CompatAuthError, InvalidValue, NameTaken
-from compat_auth.personal_tokens.request import TokenWish
+from compat_auth.personal_tokens.request import PersonalTokenRequest
 from compat_auth.scopes import ALL
 from compat_auth.web.page import own_cookie, set_cookie, source_forgery
 
@@ -39,13 +39,13 @@ class TokenForm:
         form = request.form
         return cls(form.get("name", ""), form.get("until", ""), form.get("limit", ""), form.get("scopes", ""))
 
-    def token_request(self, now: float) -> TokenWish:
+    def token_request(self, now: float) -> PersonalTokenRequest:
         """Return the requested token.
 
         Raises:
             InvalidValue: The scopes are missing, or the last day is not a date.
         """
-        return TokenWish(self.name.strip(), self._scopes(), days_until(self.until, now))
+        return PersonalTokenRequest(self.name.strip(), self._scopes(), days_until(self.until, now))
 
     def _scopes(self) -> tuple[str, ...]:
         if self.limit == _LISTED:

@@ -102,7 +102,7 @@ class LoginCompletion:
                 account's.
         """
         identity = accepted.identity
-        if not self._chain.may_vouch_for(identity):
+        if not self._chain.may_verify(identity):
             raise NotPermitted(f"{identity.username!r} is a role account")
         # First: a user that the upstream does not know gets no session either.
         token = self._upstream_cookie.obtain(identity, credential, accepted.token)

@@ -108,7 +108,7 @@ _MAX_COOKIES = 4
 class TokenRevoker(Protocol):
     """Revokes tokens; see `compat_auth.tokens.issued`."""
 
-    def end(self, *, tokens: Iterable[str], credential_id: str) -> None:
+    def revoke_session(self, *, tokens: Iterable[str], credential_id: str) -> None:
         """Revoke these tokens, and those that were issued for a credential."""
         ...
 
@@ -137,7 +137,7 @@ def revoke_session_tokens(cookie_name: str, session: Session | None, *, everywhe
     if revoker is None:
         return
     tokens = flask.request.cookies.getlist(cookie_name)[:_MAX_COOKIES] if cookie_name else []
-    revoker.end(tokens=tokens, credential_id="" if session is None else credential_id_of(session))
+    revoker.revoke_session(tokens=tokens, credential_id="" if session is None else credential_id_of(session))
     if everywhere and session is not None:
         revoker.revoke_all(
             Identity(session.username, session.backend, subject=session.subject, directory=session.directory)
@@ -152,4 +152,4 @@ def revoke_tokens_of_credential(credential_id: str) -> None:
     """
     revoker: TokenRevoker | None = flask.current_app.extensions.get(_EXTENSION)
     if revoker is not None:
-        revoker.end(tokens=(), credential_id=credential_id)
+        revoker.revoke_session(tokens=(), credential_id=credential_id)

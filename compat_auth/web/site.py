@@ -15,7 +15,7 @@ from compat_auth.authn.session_cookie import SessionCookie
 from compat_auth.authn.session_registry import LiveSessions, live_sessions_of
 from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable, CompatAuthError, ConfigError
-from compat_auth.personal_tokens.permissions import TokenAccess
+from compat_auth.personal_tokens.permissions import TokenPermissions
 from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 from compat_auth.sign_in import NAME_PATTERN
 from compat_auth.web.forms import FormToken
@@ -128,7 +128,7 @@ def _static(file: Path, media_type: str) -> Callable[[], Response]:
 
 
 def _token_pages(tokens: PersonalTokens, account: Account, settings: Settings) -> TokenPages:
-    return TokenPages(tokens, TokenAccess.from_settings(tokens, settings), account, settings.prefix)
+    return TokenPages(tokens, TokenPermissions.from_settings(tokens, settings), account, settings.prefix)
 
 
 def _require_own_names(ways: list[SignInPages]) -> None:

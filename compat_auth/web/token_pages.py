@@ -12,8 +12,8 @@ from compat_auth.authn.session_cookie import Session
 from compat_auth.errors import CompatAuthError, NoSuchToken, NoSuchUser
 from compat_auth.identity import Identity
 from compat_auth.personal_tokens.expiry_notices import notice_stage
-from compat_auth.personal_tokens.permissions import TokenAccess
-from compat_auth.personal_tokens.request import NewToken, days_given
+from compat_auth.personal_tokens.permissions import TokenPermissions
+from compat_auth.personal_tokens.request import NewToken, granted_days
 from compat_auth.personal_tokens.service import MAX_OVERLAP_S, PersonalTokens
 from compat_auth.store.tables.personal_tokens import PersonalToken
 from compat_auth.web.forms import TokenForm, day_ahead, days_until, field_of
@@ -52,7 +52,7 @@ class TokenPages:
         prefix: Path prefix of our own pages.
     """
 
-    def __init__(self, tokens: PersonalTokens, access: TokenAccess, account: Account, prefix: str) -> None:
+    def __init__(self, tokens: PersonalTokens, access: TokenPermissions, account: Account, prefix: str) -> None:
         self._tokens = tokens
         self._access = access
         self._account = account
@@ -101,7 +101,7 @@ class TokenPages:
 
     def _ask_refresh(self, session: Session) -> Response:
         token = self._find(session)
-        until = day_ahead(self._tokens.now(), days_given(self._tokens.rules, token))
+        until = day_ahead(self._tokens.now(), granted_days(self._tokens.rules, token))
         return self._render_refresh(session, 200, token, until)
 
     def _refresh(self, session: Session) -> Response:

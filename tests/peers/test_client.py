@@ -117,10 +117,10 @@ def test_a_token_that_ends_while_a_script_runs_is_renewed(airflow_fab: Airflow3)
     answers: list[Any] = []
     with airflow_fab.changed(AIRFLOW__API_AUTH__JWT_EXPIRATION_TIME="5", AIRFLOW__API_AUTH__JWT_LEEWAY="0"):
         auths: list[Any] = [RequestsAuth(airflow_fab.url, ADMIN), HttpxAuth(airflow_fab.url, ADMIN)]
-        first = [auth._keeper.obtain() for auth in auths]
+        first = [auth._token_source.obtain() for auth in auths]
         for auth in auths:
             # As if the script's clock stood still: it learns only by the 401 that the token has ended.
-            auth._keeper._kept = replace(auth._keeper._kept, got_at=0.0, renew_at=inf, ends_at=inf)
+            auth._token_source._kept = replace(auth._token_source._kept, got_at=0.0, renew_at=inf, ends_at=inf)
         wait_until_it_ends(airflow_fab, first[-1])
 
         answers.append(requests.get(f"{airflow_fab.url}{DAGS}", auth=auths[0], timeout=60))

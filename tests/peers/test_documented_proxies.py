@@ -21,7 +21,7 @@ from compat_auth.cli.demo_upstream import BackgroundServer
 from compat_auth.config import parse_settings
 from compat_auth.gateway.server.server import bind_socket
 from compat_auth.http.asgi import Receive, Scope, Send, respond
-from compat_auth.personal_tokens.request import TokenWish
+from compat_auth.personal_tokens.request import PersonalTokenRequest
 from compat_auth.personal_tokens.service import PersonalTokens
 from support.peers.process import free_port
 from support.peers.proxies import StartProxy, start_caddy, start_nginx
@@ -92,7 +92,7 @@ def limited(tmp_path: Path, ports: tuple[int, int, int]) -> str:
         "htpasswd": {"file": str(tmp_path / "users")},
     }
     tokens = PersonalTokens.from_settings(parse_settings(settings, origin="test"), RevocationEvents())
-    return f"Bearer {tokens.create('alice', TokenWish('x', ('GET /api/x',)), by='alice').text}"
+    return f"Bearer {tokens.create('alice', PersonalTokenRequest('x', ('GET /api/x',)), by='alice').text}"
 
 
 @pytest.fixture(params=["nginx", "caddy"])

@@ -20,7 +20,7 @@ from compat_auth.store.database import Database
 from compat_auth.store.migration import open_store, revisions
 from compat_auth.store.tables.personal_tokens import PersonalToken, PersonalTokenRows
 from compat_auth.store.tables.role_accounts import RoleAccount, RoleAccountRows
-from compat_auth.store.tables.token_uses import LastUse, TokenUseRows
+from compat_auth.store.tables.token_uses import LastUse, TokenUsageRows
 from support.peers.postgres import Postgres
 
 pytestmark = pytest.mark.peer
@@ -116,7 +116,7 @@ def test_of_many_at_once_one_revokes(rows: PersonalTokenRows) -> None:
 def test_uses_that_several_write_at_once_add_up(rows: PersonalTokenRows) -> None:
     for number in (1, 2):
         rows.add(token(number, f"n{number}"), limit=9)
-    uses = TokenUseRows(rows.database)
+    uses = TokenUsageRows(rows.database)
     counts = {(f"{number:012}", 20_000): 1 for number in (1, 2)}
     last = [LastUse(f"{1:012}", 1000, "192.0.2.1", "curl")]
 

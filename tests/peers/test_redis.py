@@ -230,7 +230,7 @@ def test_replicas_ask_a_source_once(redis_server: RedisServer) -> None:
     source = Source()
     replicas = [IntrospectionCache("issuer", verdicts_of(redis_server.url)) for _ in range(3)]
 
-    answers = [replica.judge("token-once", source) for replica in replicas]
+    answers = [replica.introspect("token-once", source) for replica in replicas]
 
     assert source.asked == 1
     assert [answer.claims for answer in answers] == [{"sub": "zoë"}] * 3
@@ -240,24 +240,24 @@ def test_a_logout_on_one_replica_is_a_refusal_on_all(redis_server: RedisServer) 
     source = Source()
     one, other = (IntrospectionCache("issuer", verdicts_of(redis_server.url)) for _ in range(2))
     for replica in (one, other):
-        replica.judge("token-out", source)
+        replica.introspect("token-out", source)
 
-    one.refuse("token-out", until=time.time() + 60, reason="logged out")
+    one.revoke("token-out", until=time.time() + 60, reason="logged out")
 
-    assert (other.judge("token-out", source).reason, source.asked) == ("logged out", 1)
+    assert (other.introspect("token-out", source).reason, source.asked) == ("logged out", 1)
 
 
 def test_an_answer_that_comes_after_the_logout_does_not_undo_it(redis_server: RedisServer) -> None:
     one, other = (IntrospectionCache("issuer", verdicts_of(redis_server.url)) for _ in range(2))
 
     def say_yes_while_another_replica_logs_out() -> IntrospectionResult:
-        other.refuse("token-late", until=time.time() + 60, reason="logged out")
+        other.revoke("token-late", until=time.time() + 60, reason="logged out")
         return IntrospectionResult(time.time() + 60, {"sub": "zoë"})
 
-    one.judge("token-late", say_yes_while_another_replica_logs_out)
+    one.introspect("token-late", say_yes_while_another_replica_logs_out)
 
     for replica in (one, other, IntrospectionCache("issuer", verdicts_of(redis_server.url))):
-        assert replica.judge("token-late", Source()).claims is None
+        assert replica.introspect("token-late", Source()).claims is None
 
 
 @pytest.mark.parametrize("trouble", ["away", "frozen"])
@@ -266,12 +266,12 @@ def test_without_redis_a_replica_answers_from_its_own_memory_and_does_not_wait_f
 ) -> None:
     source = Source()
     cache = IntrospectionCache("issuer", verdicts_of(redis_server.url))
-    cache.judge("token-known", source)
+    cache.introspect("token-known", source)
 
     with redis_server.away() if trouble == "away" else redis_server.frozen():
         began = time.monotonic()
-        known = cache.judge("token-known", source)
-        new = [cache.judge(f"token-{trouble}-{number}", source).claims for number in range(20)]
+        known = cache.introspect("token-known", source)
+        new = [cache.introspect(f"token-{trouble}-{number}", source).claims for number in range(20)]
         took_s = time.monotonic() - began
 
     assert known.claims == {"sub": "zoë"}
@@ -284,11 +284,11 @@ def test_when_redis_is_back_verdicts_are_shared_again_without_a_restart(redis_se
     source = Source()
     one, other = (IntrospectionCache("issuer", verdicts_of(redis_server.url)) for _ in range(2))
     with redis_server.away():
-        one.judge("token-before", source)
+        one.introspect("token-before", source)
     time.sleep(PAUSE_S)
 
-    one.judge("token-back", source)
-    other.judge("token-back", source)
+    one.introspect("token-back", source)
+    other.introspect("token-back", source)
 
     assert source.asked == 2
 

@@ -87,13 +87,13 @@ def test_sessions_end_and_subjects_stay_as_on_sqlite(url: str) -> None:
 
 def test_who_reads_denials_misses_none_however_many_deny_at_once(url: str) -> None:
     first = open_store(url)
-    DenylistRows(first).deny([DenylistEntry("jti", "first", NOW + 60)])
+    DenylistRows(first).revoke([DenylistEntry("jti", "first", NOW + 60)])
     seen: set[str] = set()
 
     def deny(number: int) -> None:
         database = open_store(url)
         for position in range(20):
-            DenylistRows(database).deny([DenylistEntry("jti", f"{number}-{position}", NOW + 60)])
+            DenylistRows(database).revoke([DenylistEntry("jti", f"{number}-{position}", NOW + 60)])
         database.close()
 
     threads = [threading.Thread(target=deny, args=(number,)) for number in range(4)]
@@ -116,7 +116,7 @@ def test_a_given_token_is_denied_with_what_it_was_made_from(url: str) -> None:
     token = IssuedToken("a" * 32, b"d" * 32, "zoë", "7", "session:1", NOW, NOW + 600)
     rows.add(token)
 
-    denied = rows.deny_made_from("session:1", NOW)
+    denied = rows.revoke_made_from("session:1", NOW)
 
     found = rows.read(-1).found
     database.close()
@@ -139,23 +139,23 @@ def jwt_named(jti: str) -> str:
 def denied(workers: list[Denylist], *jtis: str) -> set[bool]:
     for one in workers:
         one.read()
-    return {one.refuses(jwt_named(jti)) for one in workers for jti in jtis}
+    return {one.is_revoked(jwt_named(jti)) for one in workers for jti in jtis}
 
 
 def test_revocation_holds_when_a_dump_is_restored_under_running_workers(
     url: str, postgres: Postgres, tmp_path: Path
 ) -> None:
     workers = [worker(url), worker(url)]
-    workers[0].deny(DenylistEntry("jti", "before", NOW + 600))
+    workers[0].revoke(DenylistEntry("jti", "before", NOW + 600))
     # libpq's tools know no driver's name.
     at, file = url.replace("postgresql+psycopg", "postgresql"), str(tmp_path / "compat_auth.dump")
     postgres.run_tool("pg_dump", "--format=custom", "--table=compat_auth_*", f"--file={file}", at)
     for number in range(5):
-        workers[0].deny(DenylistEntry("jti", f"since-{number}", NOW + 600))
+        workers[0].revoke(DenylistEntry("jti", f"since-{number}", NOW + 600))
     held_before = denied(workers, "before", "since-0", "since-4")
 
     postgres.run_tool("pg_restore", "--clean", "--if-exists", f"--dbname={at}", file)
-    workers[1].deny(DenylistEntry("jti", "after", NOW + 600))
+    workers[1].revoke(DenylistEntry("jti", "after", NOW + 600))
 
     assert held_before == {True}
     assert denied(workers, "before", "since-0", "since-4", "after") == {True}
@@ -166,12 +166,12 @@ def test_revocation_holds_when_a_dump_is_restored_under_running_workers(
 @pytest.mark.parametrize("later", [0, 3, 20])
 def test_revocation_holds_when_a_standby_that_lags_takes_over(url: str, postgres: Postgres, later: int) -> None:
     workers = [worker(url), worker(url)]
-    workers[0].deny(DenylistEntry("jti", "before", NOW + 600))
+    workers[0].revoke(DenylistEntry("jti", "before", NOW + 600))
     at = make_url(url)
     close(workers)
     on_server(postgres, f"CREATE DATABASE {at.database}_standby TEMPLATE {at.database}")
     for number in range(3):
-        workers[0].deny(DenylistEntry("jti", f"since-{number}", NOW + 600))
+        workers[0].revoke(DenylistEntry("jti", f"since-{number}", NOW + 600))
     held_before = denied(workers, "before", "since-0", "since-2")
     ended = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname LIKE 'store_%'"
 
@@ -183,7 +183,7 @@ def test_revocation_holds_when_a_standby_that_lags_takes_over(url: str, postgres
     )
     other = DenylistRows(open_store(url))
     for number in range(later):
-        other.deny([DenylistEntry("jti", f"later-{number}", NOW + 600)])
+        other.revoke([DenylistEntry("jti", f"later-{number}", NOW + 600)])
 
     assert held_before == {True}
     assert denied(workers, "before", "since-0", "since-2", *(f"later-{n}" for n in range(later))) == {True}

@@ -17,7 +17,7 @@ from playwright.sync_api import BrowserContext, Dialog, Page, expect
 
 from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.config import Settings, parse_settings
-from compat_auth.personal_tokens.request import TokenWish
+from compat_auth.personal_tokens.request import PersonalTokenRequest
 from compat_auth.personal_tokens.service import PersonalTokens
 from support.peers.airflows import JWT_SECRET
 from support.peers.chromium import barriers, new_window
@@ -324,12 +324,12 @@ def test_every_page_is_for_everybody_and_fits_the_screen(
 
 def fill(tokens: PersonalTokens) -> str:
     """Make tokens of every state, and return the id of one."""
-    make(tokens, TokenWish("spark-lineage", ("POST /api/v2/dags/", "GET /api/v2/"), 90), age_days=80)
-    make(tokens, TokenWish("old-cron-job", ("dags:daily_report", "trigger"), 90), age_days=100)
-    return make(tokens, TokenWish("dashboard", ("read",), 200), age_days=40)
+    make(tokens, PersonalTokenRequest("spark-lineage", ("POST /api/v2/dags/", "GET /api/v2/"), 90), age_days=80)
+    make(tokens, PersonalTokenRequest("old-cron-job", ("dags:daily_report", "trigger"), 90), age_days=100)
+    return make(tokens, PersonalTokenRequest("dashboard", ("read",), 200), age_days=40)
 
 
-def make(tokens: PersonalTokens, wish: TokenWish, *, age_days: int) -> str:
+def make(tokens: PersonalTokens, wish: PersonalTokenRequest, *, age_days: int) -> str:
     tokens.now = lambda: time.time() - age_days * 86400
     return tokens.create("alice", wish, by="alice").token.id
 

@@ -90,7 +90,7 @@ def _window(service: PersonalTokens, texts: list[str], seconds: float, clock: Ca
     random.shuffle(texts)
     began, end, done, wrong = clock(), time.monotonic() + seconds, 0, 0
     while time.monotonic() < end:
-        _, identity = service.recognition.vouch(texts[done % len(texts)])
+        _, identity = service.verification.verify(texts[done % len(texts)])
         wrong += not identity.username.startswith("user")
         done += 1
     return (clock() - began) / done, wrong

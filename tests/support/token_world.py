@@ -68,7 +68,7 @@ class World:
 
 def works(service: PersonalTokens, text: str) -> bool:
     try:
-        service.recognition.vouch(text)
+        service.verification.verify(text)
     except NotAuthenticated:
         return False
     return True

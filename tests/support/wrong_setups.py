@@ -282,7 +282,9 @@ PROCESS = (
     Setup(
         "everybody", (STORE, STORE + '\ntrusted_proxies = ["0.0.0.0/0"]'), "trusted_proxies", "every address", "name"
     ),
-    Setup("no-network", (STORE, STORE + '\ntrusted_proxies = ["proxy"]'), "trusted_proxies", "no network", "10.0.0.1"),
+    Setup(
+        "no-network", (STORE, STORE + '\ntrusted_proxies = ["proxy"]'), "trusted_proxies", "not a network", "10.0.0.1"
+    ),
     Setup(
         "host-bits",
         (STORE, STORE + '\ntrusted_proxies = ["10.0.0.1/8"]'),

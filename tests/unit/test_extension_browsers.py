@@ -14,7 +14,7 @@ from werkzeug.middleware.dispatcher import DispatcherMiddleware
 from werkzeug.test import Client
 
 from compat_auth.extension import CompatAuth, require, requires_authentication
-from compat_auth.personal_tokens.request import TokenWish
+from compat_auth.personal_tokens.request import PersonalTokenRequest
 from compat_auth.personal_tokens.service import personal_tokens_of
 from support.stand_ins import basic
 
@@ -132,7 +132,7 @@ def test_who_one_is_is_told_in_a_flask_app_whatever_the_scopes(tmp_path: Path) -
     app = make_app(tmp_path)
     tokens = personal_tokens_of(app)
     assert tokens is not None
-    text = tokens.create("alice", TokenWish("narrow", ("GET /reports",)), by="alice").text
+    text = tokens.create("alice", PersonalTokenRequest("narrow", ("GET /reports",)), by="alice").text
 
     answer = app.test_client().get("/compat-auth/whoami", headers={"Authorization": f"Bearer {text}"})
 

@@ -22,7 +22,7 @@ from compat_auth.issued import (
     presented_session,
 )
 from compat_auth.outcome import Accept
-from compat_auth.personal_tokens.request import TokenWish
+from compat_auth.personal_tokens.request import PersonalTokenRequest
 from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 
 DAY_S = 86400
@@ -111,7 +111,7 @@ class TestPersonalTokens:
         service = personal_tokens_of(self.app)
         assert service is not None
         self.service: PersonalTokens = service
-        self.text = service.create("alice", TokenWish("etl"), by="test").text
+        self.text = service.create("alice", PersonalTokenRequest("etl"), by="test").text
         yield
         service.rows.database.close()
 

@@ -265,7 +265,7 @@ class Issuer:
             token: As presented.
             until: Seconds since the epoch.
         """
-        self._refusals.refuse(identifying_part(token), until=until, reason="logged out here")
+        self._refusals.revoke(identifying_part(token), until=until, reason="logged out here")
 
     def _require_not_refused(self, token: str) -> None:
         if reason := self._refusals.why_refused(identifying_part(token)):
@@ -292,7 +292,7 @@ class Issuer:
             return IntrospectionResult(min(ends), answer)
 
         # Anybody can show tokens that only the issuer can tell from good ones.
-        return self._verdicts.judge(token, judge, caller=_network())
+        return self._verdicts.introspect(token, judge, caller=_network())
 
     def _ask_about_stranger(self, token: str, ask: Callable[[str], Mapping[str, Any] | str]) -> Mapping[str, Any] | str:
         """Return what the issuer says, unless the address has shown too many wrong tokens; one that was right is no guess.

@@ -117,9 +117,9 @@ class OAuthPages:
             await _send_json(send, 400, {"error": error.code, "error_description": str(error)})
             return
         async with self.attempts.one(request.client) as tried:
-            is_known = await gate.decider.run(request.client, lambda: self.given.deny(token), lane="aside")
+            is_known = await gate.decider.run(request.client, lambda: self.given.revoke(token), lane="aside")
             # Last, and apart: a slow upstream must not hold what is denied here.
-            await gate.decider.run(request.client, lambda: self.given.tell(token), lane="outward")
+            await gate.decider.run(request.client, lambda: self.given.revoke_upstream(token), lane="outward")
             tried.failed = not is_known and not await self._revoke_credential(gate, request, token)
         await respond(send, 200, headers=_NO_STORE)
 
@@ -212,7 +212,7 @@ class OAuthPages:
         decider = gate.decider
 
         def refuse() -> None:
-            self.given.refuse(token, until=identity.expires_at)
+            self.given.revoke_text(token, until=identity.expires_at)
             # Where its backend can, it is refused in every place where the backend stands, too.
             with decider.app.request_context(shown.environ(False)):
                 refuse_credential(decider.chain, revocation_events_of(decider.app), Bearer(token))

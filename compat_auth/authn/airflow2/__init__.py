@@ -1,4 +1,4 @@
-"""The host of unmodified auth backends of Airflow 2: imports them, and runs them as a backend of ours.
+"""Host of unmodified auth backends for Airflow 2: imports them, and runs each as a backend of the chain.
 
 Imports: what `authn` may import.
 """

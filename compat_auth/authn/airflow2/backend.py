@@ -1,12 +1,12 @@
-"""Unmodified Airflow 2 auth modules, run as backends.
+"""Run unmodified auth modules for Airflow 2 as backends.
 
-Airflow 2's contract (`airflow.api_connexion.security.check_authentication`): a module with `init_app(app)` and
-`requires_authentication(function)`; the chain called `requires_authentication(Response)()` and took status 200 for
-a yes. The user was then whoever flask-login's `current_user`, else `g.user`, named.
+Airflow 2's contract (`airflow.api_connexion.security.check_authentication`): a module has `init_app(app)` and
+`requires_authentication(function)`; the chain called `requires_authentication(Response)()` and treated status 200 as
+success. The user was flask-login's `current_user`, else `g.user`.
 
-Where a module cannot say what it means, we read it so that it fails closed: a yes counts only when the module has
-called the function it guards and has named an active user. A module that cannot run, or that has failed to import a
-name of Airflow's and goes on without, lets nobody in: what it would have judged is 503.
+Where a module's answer is ambiguous, we fail closed: a success counts only if the module has called the function that
+it guards and has named an active user. A module that cannot run, or that failed to import a name of Airflow and
+continued without it, accepts nobody: requests that reach it get 503.
 """
 
 from __future__ import annotations
@@ -34,41 +34,41 @@ from compat_auth.outcome import MODULE_ENVIRON, Accept, Outcome, Reject, Skip
 
 logger = logging.getLogger("compat_auth.legacy")
 
-# What a success may add to the final answer; a module's cookies, redirects and body stay behind.
+# Headers that a success may add to the final answer; a module's cookies, redirects and body are dropped.
 _SUCCESS_HEADERS = frozenset(("www-authenticate", "authentication-info"))
 
-# Where a module, or flask-login for it, leaves the user.
+# Where a module, or flask-login for it, stores the user.
 _NAMES_A_USER = ("user", "_login_user")
-# What the log, or `compat-auth check`, has said of modules that cannot run: once in a process.
+# Problems of modules that were logged or reported by `compat-auth check`: once in a process.
 _said: set[str] = set()
 
 
 class LegacyModule(Protocol):
-    """What Airflow 2 asked of an auth backend module."""
+    """What Airflow 2 required of an auth backend module."""
 
     def init_app(self, app: Flask) -> Any:
-        """Make the module ready for the app."""
+        """Prepare the module for the app."""
         ...
 
     def requires_authentication(self, function: Any) -> Any:
-        """Return the function, guarded."""
+        """Return the function with authentication in front."""
         ...
 
 
 class LegacyBackend(Backend):
-    """An Airflow 2 auth module in our chain.
+    """An auth module for Airflow 2 as a backend of the chain.
 
     Args:
         module: The module, or any object with its two functions.
         name: Its dotted name, for messages.
-        thread_safe: Several requests may be in it at once.
-        reads_body: It may look at the request's body.
-        timeout_s: Seconds that a request waits for others to leave it.
-        imported_as: The module that was imported under watch for it; "" where none was.
+        thread_safe: Whether several requests may be in it at once.
+        reads_body: Whether it may read the request's body.
+        timeout_s: Seconds for which a request waits until others have left it.
+        imported_as: The module that was imported under watch for it; "" for none.
     """
 
     kinds: ClassVar[frozenset[CredentialKind]] = EVERY_KIND
-    # Nobody knows what an old module looks at: nothing that comes after it may be remembered.
+    # Nobody knows what an old module reads, so no answer after it may be cached.
     depends_on_credential_only: ClassVar[bool] = False
 
     def __init__(
@@ -118,17 +118,17 @@ class LegacyBackend(Backend):
             _said.add(problem)
             raise ConfigError(problem)
         threads = "one request at a time" if self.one_at_a_time else "several requests at once"
-        return f"module of Airflow 2, {threads}, {'may look at' if self.reads_body else 'ignores'} bodies"
+        return f"module for Airflow 2, {threads}, {'may read' if self.reads_body else 'ignores'} bodies"
 
     def _problem(self) -> str:
-        """Return why the module lets nobody in and what to do, or ""."""
+        """Return why the module accepts nobody, and the next step; "" where it runs."""
         if failed := self._imported_as and failed_import(self._imported_as):
             return (
-                f"auth_backends: {self.name}: {failed}; install what has the name here, or take the import out: "
+                f"auth_backends: {self.name}: {failed}; install a package with that name, or remove the import: "
                 "what an old module does without Airflow cannot be trusted"
             )
         if self._failed_start:
-            return f"auth_backends: {self.name}: {self._failed_start}; mend the module and restart"
+            return f"auth_backends: {self.name}: {self._failed_start}; correct the module and restart"
         return ""
 
     def _say_problem(self) -> str:
@@ -152,7 +152,7 @@ class LegacyBackend(Backend):
             if make is None:
                 outcome = self._run_here(credential)
             else:
-                # A request of its own: what one module has read of the body, the next one still has to see.
+                # In its own request context: the next module must be able to read the body again.
                 with flask.current_app.request_context(make()):
                     outcome = self._run_here(credential)
             self._require_sound()
@@ -170,13 +170,13 @@ class LegacyBackend(Backend):
             return outcome
         finally:
             if not accepted:
-                # Whom a module names before it refuses must not be the user of the next one.
+                # A user whom a module names before it refuses must not become the user of the next module.
                 for name in _NAMES_A_USER:
                     flask.g.pop(name, None)
                 for name, user in named.items():
                     setattr(flask.g, name, user)
             if dict(flask.session) != session:
-                # login_user() writes a session; the app's own must stay as it was, and no cookie may be set.
+                # login_user() writes to the session; the app's own session must not change, and no cookie may be set.
                 flask.session.clear()
                 flask.session.update(session)
                 flask.session.modified = modified
@@ -189,20 +189,22 @@ class LegacyBackend(Backend):
             return Response()
 
         if not isinstance(credential, Absent) and (manager := _login_manager()) is not None:
-            # An explicit credential beats a cookie: a module that only asks who is logged in must not see the cookie's.
+            # An explicit credential has precedence: a module that only asks for the logged-in user must not see the
+            # cookie's.
             flask.g._login_user = manager.anonymous_user()  # noqa: SLF001
         try:
             response: BaseResponse = flask.make_response(self._module.requires_authentication(granted)())
             user = self._named_user()
         except HTTPException as exc:
-            # flask.abort() is an answer, not an accident.
+            # flask.abort() is an answer, not an error.
             response, user = exc.get_response(flask.request.environ), None
         except BackendUnavailable:
             raise
         except KeyboardInterrupt:
             raise
         except BaseException as exc:
-            # sys.exit() among it, which must not end a worker. Third-party code may raise anything; whatever it is, the source could not be asked.
+            # Also sys.exit(), which must not end a worker. Third-party code may raise anything, which counts as
+            # unavailable.
             logger.error("backend %s raised; the request is answered 503: %s", self.name, describe_exception(exc))  # noqa: TRY400  # not its message
             raise BackendUnavailable(f"backend {self.name}: raised {type(exc).__name__}") from exc
         if called and 200 <= response.status_code < 300:
@@ -220,7 +222,7 @@ class LegacyBackend(Backend):
             return Reject("the user is disabled")
         identity = identity_of(user, backend=self.name)
         if identity is None:
-            return Reject("let the request in but named no user", status=403)
+            return Reject("accepted the request but named no user", status=403)
         headers = tuple((name, value) for name, value in response.headers if name.lower() in _SUCCESS_HEADERS)
         return Accept(identity, headers)
 
@@ -228,8 +230,8 @@ class LegacyBackend(Backend):
         challenges = tuple(response.headers.getlist("WWW-Authenticate")) if response.status_code == 401 else ()
         if response.status_code >= 500:
             raise BackendUnavailable(f"backend {self.name}: answered {response.status_code}")
-        # A module that invites Basic and refuses Basic has judged its own kind. Bearer is a slot that many
-        # kinds share, the upstream's own JWT among them: its refusal judges nothing.
+        # A module that challenges for Basic and refuses Basic has decided about its own kind. Bearer is shared by many
+        # kinds, the upstream's own JWT among them: its refusal decides nothing.
         if isinstance(credential, (Absent, Bearer)):
             return Skip(challenges)
         if any(challenge.split(" ", 1)[0].lower() == credential.scheme.lower() for challenge in challenges):
@@ -238,11 +240,11 @@ class LegacyBackend(Backend):
 
 
 class BrokenModule(Backend):
-    """An Airflow 2 module that cannot run: whatever comes to it is 503, and the rest of the chain stays behind it.
+    """An auth module for Airflow 2 that cannot run: requests that reach it get 503, and the chain keeps its order.
 
     Args:
         name: Its dotted name.
-        problem: Why it cannot run, and what to do.
+        problem: Why it cannot run, and the next step.
     """
 
     kinds: ClassVar[frozenset[CredentialKind]] = EVERY_KIND
@@ -253,12 +255,12 @@ class BrokenModule(Backend):
         self.problem = problem
 
     def init_app(self, app: Flask) -> None:
-        """Say in the log what is wrong."""
+        """Log what is wrong."""
         del app
         _say_once(self.problem)
 
     def probe(self) -> str:
-        """Say what is wrong; see `Backend.probe`."""
+        """Raise with what is wrong; see `Backend.probe`."""
         _said.add(self.problem)
         raise ConfigError(self.problem)
 
@@ -271,7 +273,7 @@ class BrokenModule(Backend):
 def _say_once(problem: str) -> None:
     if problem not in _said:
         _said.add(problem)
-        logger.error("%s; until then requests that come to it are answered 503; see compat-auth check", problem)
+        logger.error("%s; until then requests that reach it are answered 503; see compat-auth check", problem)
 
 
 def _no_user(_user_id: str) -> None:

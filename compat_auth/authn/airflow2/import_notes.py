@@ -1,6 +1,6 @@
-"""Which of Airflow's names the site's own modules have failed to import; see `compat_auth.authn.airflow2.imports`.
+"""Record which of Airflow's names the site's own modules failed to import; see `compat_auth.authn.airflow2.imports`.
 
-The notes are the process's own, because `sys.meta_path` is. Any thread may call.
+The records belong to the process, as `sys.meta_path` does. Any thread may call.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 
 ROOTS = frozenset(("airflow", "flask_appbuilder"))
-"""Top-level names of Airflow 2 that a module may lean on."""
+"""Top-level names of Airflow 2 on which a module may depend."""
 OURS = frozenset(("compat_auth", "compat_auth_backends"))
 """Our own top-level names; their imports are not watched."""
 
@@ -28,41 +28,41 @@ _uses: dict[str, set[str]] = {}
 
 
 def note_auth_module(name: str) -> None:
-    """Note that a module is an auth module, so that its whole package is the site's own, installed or not."""
+    """Record that a module is an auth module, so that its whole package is the site's own, installed or not."""
     with _lock:
         _auth_packages.add(name.partition(".")[0])
 
 
 def note_watched(name: str) -> None:
-    """Note that the failures of a module are noted from now on."""
+    """Record that a module's failed imports are recorded from now on."""
     with _lock:
         _watched.add(name)
 
 
 def is_watched(name: str) -> bool:
-    """Return whether the failures of a module are noted."""
+    """Return whether a module's failed imports are recorded."""
     return name in _watched
 
 
 def note_failure(importer: str, wanted: str) -> None:
-    """Note that a module cannot import a name."""
+    """Record that a module cannot import a name."""
     failure = f"{importer} cannot import {wanted}"
     with _lock:
-        # Of "airflow" and "airflow.www" the second says more.
+        # Of "airflow" and "airflow.www", the second is more specific.
         if importer not in _failures or failure.startswith(f"{_failures[importer]}."):
             _failures[importer] = failure
 
 
 def note_use(importer: str, *used: str) -> None:
-    """Note that a module uses others; those that are not watched, and so not the site's, do not count."""
+    """Record that a module uses others; those that are not watched, and so not the site's, do not count."""
     with _lock:
         for name in used:
-            # A submodule brings its packages along.
+            # A submodule imports its packages too.
             _uses.setdefault(importer, set()).update(_watched.intersection((name, *packages_of(name))))
 
 
 def failed_import(name: str) -> str:
-    """Return which of Airflow's names the module, or one of the site's that it uses, failed to import; "" for none."""
+    """Return the name of Airflow that the module, or a site's module that it uses, failed to import; "" for none."""
     if not _failures:
         return ""
     with _lock:
@@ -103,7 +103,7 @@ def is_sites(spec: ModuleSpec | None) -> bool:
 
 
 def has_name(module: ModuleType, name: str) -> bool:
-    """Return whether `from module import name` finds the name in a module that was imported."""
+    """Return whether `from module import name` finds the name in an imported module."""
     try:
         getattr(module, name)
     except Exception:  # noqa: BLE001  # a module's __getattr__ may raise anything

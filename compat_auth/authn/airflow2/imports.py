@@ -1,11 +1,11 @@
-"""Failed imports of Airflow's names inside a site's module, which its own `except ImportError` must not hide.
+"""Detect failed imports of Airflow's names in a site's module, even where its own `except ImportError` hides them.
 
-A module that was written for Airflow 2 often falls back when Airflow is not there, and some fall back to "everybody is
-admin". So the module, and what it imports from the site's own folders, runs with an `__import__` that takes notes. It
-sees every form of the import statement, at import and later; `importlib` and `pkgutil` are seen by a finder that is
-asked last. What a library does for itself, and what Airflow does inside Airflow, is not the module's import.
+A module for Airflow 2 often has a fallback for a missing Airflow, and some fall back to "everybody is admin". Therefore
+the module, and what it imports from the site's own folders, runs with an `__import__` that records failures. It sees
+every form of the import statement, at import and later; a finder that is asked last sees `importlib` and `pkgutil`. The
+imports of a library, and those of Airflow inside Airflow, are not the module's.
 
-Not seen: `"airflow" in sys.modules`, and questions about installed distributions.
+Not detected: `"airflow" in sys.modules`, and questions about installed distributions.
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ _lock = threading.Lock()
 
 
 def import_watched(name: str) -> ModuleType:
-    """Return the module, imported in such a way that its failed imports of Airflow's names are known.
+    """Import and return the module, and record its failed imports of Airflow's names.
 
-    One that was imported before, by a plugin of Airflow's for example, is not executed again: its source is read.
+    A module that was imported before, for example by a plugin of Airflow, is not executed again: its source is read.
 
     Raises:
-        BaseException: What the import raises.
+        BaseException: The import raised it.
     """
     _install()
     if is_root(name) or name.partition(".")[0] in OURS:
@@ -76,7 +76,7 @@ def _watched_import(
     fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> ModuleType:
-    """Do what `builtins.__import__` does, and take notes."""
+    """Do what `builtins.__import__` does, and record failures."""
     importer = str((globals or {}).get("__name__", ""))
     airflows = level == 0 and name.partition(".")[0] in ROOTS
     try:
@@ -101,7 +101,7 @@ def _watched_import(
 
 
 class _WatchedImportlib(ModuleType):
-    """`importlib` as a watched module sees it: `import_module` takes the same notes."""
+    """`importlib` as a watched module sees it: `import_module` records failures too."""
 
     def __init__(self, behind: ModuleType, importer: str) -> None:
         super().__init__(behind.__name__, behind.__doc__)
@@ -111,7 +111,7 @@ class _WatchedImportlib(ModuleType):
         return getattr(importlib, name)
 
     def import_module(self, name: str, package: str | None = None) -> ModuleType:
-        """Do what `importlib.import_module` does, and take notes."""
+        """Do what `importlib.import_module` does, and record failures."""
         try:
             with _watching():
                 found = importlib.import_module(name, package)
@@ -128,7 +128,7 @@ _BUILTINS: dict[str, object] = {**vars(builtins), "__import__": _watched_import}
 
 
 class _WatchedLoader:
-    """Loads a module of the site's with builtins that take notes."""
+    """Loads a site's module with builtins that record failures."""
 
     def __init__(self, behind: Any) -> None:
         self._behind = behind
@@ -137,33 +137,33 @@ class _WatchedLoader:
         return getattr(self._behind, name)
 
     def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        """Return what the loader behind makes."""
+        """Return the module that the original loader creates."""
         made: ModuleType | None = self._behind.create_module(spec)
         return made
 
     def exec_module(self, module: ModuleType) -> None:
-        """Execute the module; its functions keep these builtins for as long as they live."""
+        """Execute the module; its functions keep these builtins permanently."""
         module.__dict__["__builtins__"] = _BUILTINS
         note_watched(module.__name__)
         self._behind.exec_module(module)
 
 
 class _SiteFinder:
-    """Asked first: puts the site's own code under watch while a watched module imports."""
+    """Asked first: watches the site's own code while a watched module imports it."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
-        """Return the spec of a module of the site's; None leaves the module to the next finder."""
+        """Return the spec of a site's module; None leaves the module to the next finder."""
         if not getattr(_now, "depth", 0) or name.partition(".")[0] in ROOTS | OURS:
             return None
         spec = _ask_others(self, name, path, target)
         if spec is None or not is_sites(spec) or not hasattr(spec.loader, "exec_module"):
             return None
-        spec.loader = _WatchedLoader(spec.loader)  # type: ignore[assignment]  # it has what importlib asks of a loader
+        spec.loader = _WatchedLoader(spec.loader)  # type: ignore[assignment]  # it has what importlib needs of a loader
         return spec
 
 
 class _LastFinder:
-    """Asked last: notes who asked for a name of Airflow's that nobody has."""
+    """Asked last: records which module wanted a name of Airflow that does not exist."""
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Return None."""
@@ -185,16 +185,16 @@ def _ask_others(
 
 
 def _importer(frame: FrameType | None) -> str:
-    """Return the watched module on whose behalf an import runs, or ""."""
+    """Return the watched module that causes an import, or ""."""
     while frame is not None:
         name = str(frame.f_globals.get("__name__", ""))
         if is_watched(name):
             return name
         top = name.partition(".")[0]
         if top in ROOTS:
-            return ""  # Airflow's own affair
+            return ""  # an import of Airflow itself
         if name not in _MACHINERY and top not in _MACHINERY and frame.f_code.co_name == "<module>":
-            return ""  # a library that can do without Airflow
+            return ""  # a library that works without Airflow
         frame = frame.f_back
     return ""
 
@@ -203,6 +203,6 @@ def _install() -> None:
     with _lock:
         if not any(isinstance(finder, _SiteFinder) for finder in sys.meta_path):
             sys.meta_path.insert(0, _SiteFinder())
-        # What was added since would be asked after it: harmless, because it asks them itself.
+        # A finder that was added later would come after it: harmless, because it asks the others itself.
         if not any(isinstance(finder, _LastFinder) for finder in sys.meta_path):
             sys.meta_path.append(_LastFinder())

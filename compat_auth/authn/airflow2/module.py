@@ -1,7 +1,7 @@
-"""Airflow 2's contract for a backend's module, made from a backend class.
+"""Airflow 2's contract for an auth module, made from a backend class.
 
 Airflow 2 named a *module* in `[api] auth_backends`, with `init_app(app)` and `requires_authentication(function)`. A
-module of ours keeps that door open with two lines::
+module of ours supports that with two lines::
 
     CLIENT_AUTH = None
     init_app, requires_authentication = airflow2_contract("basic_auth", BasicAuthBackend)
@@ -28,15 +28,15 @@ _EXTENSION = "compat_auth_modules"
 def airflow2_contract(
     name: str, backend_class: type[Backend]
 ) -> tuple[Callable[[flask.Flask], None], Callable[[View], View]]:
-    """Return `init_app` and `requires_authentication` for the module that holds a backend class.
+    """Return `init_app` and `requires_authentication` for the module of a backend class.
 
     Args:
         name: The backend's name in the configuration.
-        backend_class: Set up once for each app, from `app_settings`.
+        backend_class: Created once for each app, with `app_settings`.
     """
 
     def init_app(app: flask.Flask) -> None:
-        """Make the backend ready inside this Flask app; calling it twice is harmless.
+        """Prepare the backend for this Flask app; a second call has no effect.
 
         Raises:
             ConfigError: A setting is missing or wrong.
@@ -50,7 +50,7 @@ def airflow2_contract(
             shield_cookies(app)
 
     def requires_authentication(function: View) -> View:
-        """Return the view, so wrapped that it runs only for a caller whom this backend vouches for."""
+        """Return the view, wrapped so that it runs only for a caller whom this backend accepts."""
 
         @wraps(function)
         def decorated(*args: Any, **kwargs: Any) -> Any:
@@ -65,7 +65,7 @@ def airflow2_contract(
 
 
 def app_settings(app: flask.Flask) -> Settings:
-    """Return the settings of a Flask app: `app.config["COMPAT_AUTH"]`, settings or a mapping; else those of the process.
+    """Return a Flask app's settings: `app.config["COMPAT_AUTH"]`, settings or a mapping; else the process's.
 
     Raises:
         ConfigError: A setting is wrong, or a file cannot be read.

@@ -1,6 +1,6 @@
-"""A site's module that was imported before anybody watched it: its source tells which of Airflow's names it imports.
+"""Find failed imports of Airflow's names in the source of a site's module that was imported unwatched.
 
-It is not executed again: the site's application may have set its variables.
+It is not executed again, because the site's application may have set its variables.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from compat_auth.authn.airflow2.import_notes import (
     note_watched,
 )
 
-# What takes a module's name as a text.
+# Functions that take a module's name as a text.
 _IMPORTERS = frozenset(("import_module", "__import__", "find_spec", "import_string", "resolve_name", "find_loader"))
 
 
 def inspect_source(name: str) -> None:
-    """Note which of Airflow's names a module that is imported already cannot import, at once or later."""
+    """Record which of Airflow's names an already imported module cannot import, at once or later."""
     module = sys.modules.get(name)
     spec = getattr(module, "__spec__", None)
     if is_watched(name) or not is_sites(spec):
@@ -37,7 +37,7 @@ def inspect_source(name: str) -> None:
     try:
         tree = ast.parse((read(name) if read is not None else None) or "")
     except (ImportError, OSError, SyntaxError):
-        note_failure(name, "anything that we know of: its source cannot be read")
+        note_failure(name, "any name that can be checked: its source cannot be read")
         return
     package = name if getattr(module, "__path__", None) is not None else name.rpartition(".")[0]
     for wanted, items in _imports(tree, package):

@@ -1,4 +1,4 @@
-"""Passwords: hashes in every format that Airflow and Apache wrote, checked in a pool of threads; the htpasswd file.
+"""Passwords: hashes in every format of Airflow and Apache, verified in a pool of threads; changes of the htpasswd file.
 
 Imports: what `authn` may import.
 """

@@ -1,7 +1,7 @@
-"""A few threads, of low priority, in which password hashes are checked: fair to every client, and bounded.
+"""Low-priority thread pool for password hashes: fair to every client, and bounded.
 
-A check takes tens to hundreds of milliseconds of a core. So a flood of bad passwords costs at most `size` cores, gives
-way to the event loop, and cannot push another client's login out of the queue.
+A check takes tens to hundreds of milliseconds of a core. With the pool, a flood of wrong passwords costs at most `size`
+cores, yields to the event loop, and cannot push another client's login out of the queue.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-NICENESS = 10  # added to the process's own, see nice(2): the event loop gets some nine times the share
-IDLE_S = 30.0  # a thread with nothing to do for so long ends
+NICENESS = 10  # added to the process's own, see nice(2): the event loop gets about nine times the share
+IDLE_S = 30.0  # an idle thread ends after this time
 _LEAST_NICE = 19
 _Job = tuple[Callable[[], Any], "Future[Any]"]
 
 
 class HashPool:
-    """At most `size` checks at once and at most `max_waiting` in the queue, taken in turns from each client.
+    """At most `size` checks at once and `max_waiting` in the queue; clients take turns.
 
-    Threads start at first use, in whichever process that is: a server may fork after making the pool.
+    Threads start at first use in each process, so a server may fork after creating the pool.
     """
 
     def __init__(self, size: int, *, max_waiting: int) -> None:
@@ -42,29 +42,29 @@ class HashPool:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> HashPool:
-        """Return a pool of this worker's share of the cores."""
+        """Return a pool with this worker's share of the cores."""
         in_all_workers = settings.basic_auth.max_hashes or os.cpu_count() or 1
         return cls(max(1, in_all_workers // settings.serve.workers), max_waiting=settings.basic_auth.max_waiting)
 
     @property
     def running(self) -> int:
-        """Checks at work now."""
+        """Number of checks that run now."""
         return self._running
 
     @property
     def waiting(self) -> int:
-        """Checks in the queue now."""
+        """Number of checks in the queue now."""
         return self._waiting
 
     def run(self, check: Callable[[], T], *, client: str) -> T:
-        """Return what the check returns, or raise what it raises; any thread may call, and is held meanwhile.
+        """Return what the check returns, or raise what it raises; any thread may call, and is blocked meanwhile.
 
         Args:
             check: Runs in a thread of the pool.
-            client: Who is to be treated as one, such as an address.
+            client: The client, such as an address; clients take turns.
 
         Raises:
-            Overloaded: The queue is full and this client has the longest share of it.
+            Overloaded: The queue is full, and this client has the largest share of it.
         """
         future: Future[T] = Future()
         with self._changed:
@@ -81,7 +81,7 @@ class HashPool:
 
     def _make_room_for(self, client: str) -> None:
         longest = max(self._queues, key=lambda name: len(self._queues[name]))
-        # A client that holds the longest share already, or would with this one, is refused; else it goes first.
+        # A client with the largest share, or who would have it with this check, is refused; else its check comes first.
         if len(self._queues.get(client, ())) + 1 >= len(self._queues[longest]):
             raise Overloaded("too many password checks are waiting; try again, or raise [basic_auth] max_waiting")
         _, refused = self._queues[longest].pop()
@@ -89,7 +89,7 @@ class HashPool:
         refused.set_exception(Overloaded("too many password checks from this client are waiting; try again"))
 
     def _work(self) -> None:
-        _give_way()
+        _lower_priority()
         while True:
             with self._changed:
                 self._idle += 1
@@ -106,14 +106,14 @@ class HashPool:
                 result = check()
             except BaseException as exc:  # noqa: BLE001  # it belongs to the caller that waits, whatever it is
                 error = exc
-            # Counted before the caller goes on, so that whoever asks afterwards sees an idle pool.
+            # Counted before the caller continues, so that a later question sees an idle pool.
             with self._changed:
                 self._running -= 1
             if error is None:
                 future.set_result(result)
             else:
                 future.set_exception(error)
-            # Neither a password nor an answer lingers in an idle thread.
+            # An idle thread must not keep a password or a result in memory.
             del check, future, result, error
 
     def _take(self) -> _Job:
@@ -127,19 +127,19 @@ class HashPool:
         return job
 
     def start_afresh(self) -> None:
-        """Forget threads and queue, as a new pool: for a process that was just forked."""
+        """Forget threads and queue, like a new pool: for a forked process."""
         self._changed = threading.Condition()
         self._queues: OrderedDict[str, deque[_Job]] = OrderedDict()
         self._threads = self._idle = self._running = self._waiting = 0
 
 
-def _give_way() -> None:
-    # Only Linux has priorities for a single thread; elsewhere this would slow down the whole process.
+def _lower_priority() -> None:
+    # Only Linux has priorities for single threads; elsewhere this would slow down the whole process.
     if sys.platform == "linux":
         niceness = min(_LEAST_NICE, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
         try:
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), niceness)
-        except OSError:  # a sandbox forbids it; the checks are as right at any priority
+        except OSError:  # a sandbox forbids it; the result does not depend on the priority
             return
 
 
@@ -148,7 +148,7 @@ _POOLS: weakref.WeakSet[HashPool] = weakref.WeakSet()
 
 def _start_afresh_in_child() -> None:
     for pool in _POOLS:
-        # No thread of the parent lives on in the child, and a lock that one held would never open.
+        # No thread of the parent exists in the child, and a lock held by one would never be released.
         pool.start_afresh()
 
 

@@ -1,6 +1,6 @@
-"""Stored password hashes: every scheme that an htpasswd file or FAB ever wrote, with a cap on what one may cost.
+"""Stored password hashes: every scheme of htpasswd files and of FAB, with a limit on the cost of a check.
 
-The schemes, and who writes them:
+The schemes, and what writes them:
 
 - bcrypt (`$2a$`, `$2b$`, `$2y$`): `htpasswd -B`. The scheme reads 72 bytes; a longer password never matches, because
   every other password with the same beginning would match too.
@@ -8,10 +8,10 @@ The schemes, and who writes them:
 - SHA-512-crypt (`$6$`): `htpasswd -5`, `mkpasswd`.
 - `scrypt:N:r:p$salt$hex` and `pbkdf2:DIGEST:ITERATIONS$salt$hex`: FAB, by werkzeug's default since Airflow 1.10.
 - `sha256$salt$hex` and its kin (SHA-1, SHA-2, keyed with the salt): FAB on werkzeug before 3, where
-  `FAB_PASSWORD_HASH_METHOD` asked for it.
+  `FAB_PASSWORD_HASH_METHOD` selects it.
 
-Refused: werkzeug's `plain$`, `md5$` and its digests without a salt, which FAB wrote only where it was told to, and
-whose table, once leaked, is a table of passwords.
+Refused: werkzeug's `plain$`, `md5$` and its digests without a salt, which FAB writes only if it is configured to: a
+leaked table of these is a table of passwords.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ _sha512_crypt = cast("Any", passlib.hash).sha512_crypt
 
 BCRYPT_MAX_BYTES = 72  # the Blowfish key schedule reads no further
 MAX_PASSWORD_BYTES = 4096  # passlib's own limit; the cost of SHA-512-crypt grows with the length
-# Caps: several times what the costliest default asks for, so that no stored text can hold a core for minutes
-# or take the memory of a worker.
+# Limits: several times the costliest default, so that no stored hash can block a core for minutes or exhaust the memory
+# of a worker.
 BCRYPT_MAX_COST = 16  # htpasswd -B: 5; packages: 12; each step doubles
 PBKDF2_MAX_ITERATIONS = 10_000_000  # werkzeug 3.1: 1,000,000
 SHA512_CRYPT_MAX_ROUNDS = 1_000_000  # default 5,000; the format allows 999,999,999
@@ -45,23 +45,23 @@ SCRYPT_MAX_WORK = 2**22  # N*r*p; werkzeug: 2^18
 ARGON2_MAX_WORK = 4 * 2**20  # passes * KiB; argon2-cffi: 3 * 64 MiB
 MAX_MEMORY_KIB = 2**18  # 256 MiB; argon2-cffi: 64 MiB, werkzeug's scrypt: 32 MiB
 _MAX_STORED_CHARS = 1024
-# Rough milliseconds on one core of 2020, for a unit of each scheme's own cost.
+# Approximate milliseconds on one core of 2020, for one unit of each scheme's cost.
 _BCRYPT_MS, _ARGON2_MS, _SHA512_CRYPT_MS, _PBKDF2_MS, _SCRYPT_MS, _DIGEST_MS = 0.087, 9e-4, 2e-3, 2.1e-4, 3.2e-4, 2e-3
 _DIGESTS = frozenset({"sha1", "sha224", "sha256", "sha384", "sha512"})
 _CRYPT_CHARS = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
-class _Unusable(Exception):  # not an error of anybody's: it never leaves this module
-    """A stored hash that can never be matched; the message names the fault, never the hash."""
+class _Unusable(Exception):  # internal: it never leaves this module
+    """A stored hash that can never match; the message names the fault, never the hash."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Stored:
-    """A stored hash, taken apart.
+    """A parsed hash.
 
     Attributes:
-        cost_ms: Roughly what a check takes.
-        matches: Spends the time and compares.
+        cost_ms: Approximate time of a check, in milliseconds.
+        matches: Compares a password, at the full cost.
         decoy: Makes a hash of the same cost that no password matches.
     """
 
@@ -71,33 +71,33 @@ class _Stored:
 
 
 def scheme_of(stored: str) -> str:
-    """Return the scheme of a stored hash, such as "bcrypt"; "" for one that is not accepted."""
+    """Return the scheme of a stored hash, such as "bcrypt"; "" for an unsupported one."""
     return next((name for name, prefix, _ in _SCHEMES if prefix.match(stored)), "")
 
 
 def check_hash(stored: str, password: str) -> bool:
-    """Tell whether the password is the one that was hashed.
+    """Return whether the password matches the stored hash.
 
-    Takes tens to hundreds of milliseconds: run it in a `HashPool`. A stored hash that is malformed, of a refused
-    scheme or above a cap never matches, and a warning names its scheme.
+    Takes tens to hundreds of milliseconds: run it in a `HashPool`. A stored hash that is malformed, of a refused scheme
+    or above a limit never matches, and a warning names its scheme.
 
     Args:
-        stored: As the directory holds it; "" never matches.
+        stored: As stored in the directory; "" never matches.
         password: Not normalised; checked as UTF-8.
     """
     try:
         given = password.encode()
-        # Too long is refused only after the time is spent, as for any other wrong password.
+        # A password that is too long is refused only after the time is spent, like any other wrong password.
         return _read(stored).matches(given[:MAX_PASSWORD_BYTES]) and len(given) <= MAX_PASSWORD_BYTES
     except UnicodeEncodeError:
         return False
     except _Unusable as fault:
-        logger.warning("a stored password hash cannot be used: %s", fault)
+        logger.warning("a stored password hash is unusable: %s", fault)
         return False
 
 
 def find_fault(stored: str) -> str:
-    """Return why a stored hash can never match, "" when it can; costs no hashing and shows no part of the hash."""
+    """Return why a stored hash can never match, "" where it can; costs no hashing and reveals nothing of the hash."""
     try:
         _read(stored)
     except _Unusable as fault:
@@ -106,14 +106,14 @@ def find_fault(stored: str) -> str:
 
 
 def decoy_like(stored: Iterable[str]) -> str:
-    """Return a hash of no password, as costly to check as the costliest of these; where none is usable, as ours."""
+    """Return a hash of no password, as costly to check as the costliest of these; if none is usable, as ours."""
     usable = [_read(text) for text in stored if not find_fault(text)]
     likest = max(usable, key=lambda parts: parts.cost_ms, default=None)
     return (likest or _read(_OWN)).decoy()
 
 
 def new_hasher() -> PasswordHasher:
-    """Return what makes new hashes: argon2id, 2 passes, 19 MiB, 1 lane (OWASP Password Storage Cheat Sheet)."""
+    """Return a hasher for new hashes: argon2id, 2 passes, 19 MiB, 1 lane (OWASP Password Storage Cheat Sheet)."""
     return PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 
 
@@ -123,7 +123,7 @@ def _read(stored: str) -> _Stored:
             if len(stored) > _MAX_STORED_CHARS:
                 raise _Unusable(f"{name}: longer than {_MAX_STORED_CHARS} characters")
             return read(stored)
-    raise _Unusable("not a scheme that is accepted")
+    raise _Unusable("unsupported scheme")
 
 
 def _capped(scheme: str, what: str, value: int, most: int) -> int:
@@ -149,7 +149,7 @@ def _read_bcrypt(stored: str) -> _Stored:
 
     def matches(password: bytes) -> bool:
         try:
-            # Cut, because bcrypt 5 raises beyond 72 bytes; refused, because bcrypt 4 would ignore the rest.
+            # Truncated, because bcrypt 5 raises beyond 72 bytes; refused, because bcrypt 4 would ignore the rest.
             same = bcrypt.checkpw(password[:BCRYPT_MAX_BYTES], stored.encode())
         except ValueError as exc:
             raise _Unusable("bcrypt: malformed") from exc
@@ -174,7 +174,7 @@ def _read_argon2(stored: str) -> _Stored:
         try:
             return PasswordHasher().verify(stored, password)
         except VerificationError as exc:
-            # A mismatch is a subclass; every other means that the library could not even try.
+            # A mismatch is a subclass; every other error means that the library could not check at all.
             if type(exc) is VerificationError:
                 raise _Unusable("argon2: malformed") from exc
             return False
@@ -231,7 +231,8 @@ def _read_scrypt(stored: str) -> _Stored:
 
     def matches(password: bytes) -> bool:
         try:
-            # 128*N*r bytes and some for the lanes; OpenSSL's own default limit is 32 MiB, which werkzeug's N needs whole.
+            # 128*N*r bytes, plus some for the lanes; OpenSSL's default limit is 32 MiB, all of which werkzeug's N
+            # needs.
             found = hashlib.scrypt(password, salt=salt.encode(), n=n, r=r, p=p, maxmem=132 * n * r * p + 2**20)
         except ValueError as exc:
             raise _Unusable("scrypt: malformed") from exc
@@ -264,5 +265,5 @@ _SCHEMES: tuple[tuple[str, re.Pattern[str], Callable[[str], _Stored]], ...] = (
     ("scrypt", re.compile(r"scrypt:"), _read_scrypt),
     ("salted digest", re.compile(r"(?:sha1|sha224|sha256|sha384|sha512)\$"), _read_digest),
 )
-# The decoy where there is nothing to be like: the shape of a hash of ours, of no password.
+# The decoy where no stored hash is usable: the form of our own hash, of no password.
 _OWN = "$argon2id$v=19$m=19456,t=2,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"

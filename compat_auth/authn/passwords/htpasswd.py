@@ -1,6 +1,6 @@
-"""Changes to an htpasswd file: locked, all or nothing, every other line as it was.
+"""Changes of an htpasswd file: locked, all or nothing, every other line unchanged.
 
-A byte order mark, which would be in the first user's name for Apache, goes with the first change.
+The first change removes a byte order mark, which Apache would read as part of the first user's name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from compat_auth.errors import ConfigError
 
 DISABLED = "!"  # before the hash, as `passwd -l` does
 PRIVATE_MODE = 0o600
-# Bytes that are not UTF-8, in a line that is not ours to mend, survive the round trip.
+# Bytes that are not UTF-8, in a line that we do not change, survive the round trip.
 _LOSSLESS = "surrogateescape"
 
 
@@ -29,9 +29,9 @@ class Entry:
     """One user in the file.
 
     Attributes:
-        name: As written; compares with case.
-        state: "active", "disabled", or "unusable" for a hash that is not accepted.
-        scheme: Of the hash, such as "argon2"; "" where it is not accepted.
+        name: As written; case-sensitive.
+        state: "active", "disabled", or "unusable" for an unsupported hash.
+        scheme: Scheme of the hash, such as "argon2"; "" for an unsupported one.
     """
 
     name: str
@@ -40,17 +40,17 @@ class Entry:
 
 
 def is_valid_name(name: str) -> bool:
-    """Tell whether a user of that name can be in the file and log in by Basic authentication (RFC 7617 section 2)."""
+    """Return whether a user of that name can be in the file and use HTTP Basic (RFC 7617 section 2)."""
     return bool(name) and name.isprintable() and ":" not in name and name.strip() == name and not name.startswith("#")
 
 
 def is_comment(line: bytes) -> bool:
-    """Tell whether a line is a comment; blanks before it do not count, as in Apache."""
+    """Return whether a line is a comment; leading blanks do not count, as in Apache."""
     return line.lstrip(b" \t").startswith(b"#")
 
 
 def list_entries(path: Path) -> list[Entry]:
-    """Return the users in the order of the file.
+    """Return the users, in the order of the file.
 
     Raises:
         ConfigError: The file cannot be read.
@@ -61,7 +61,7 @@ def list_entries(path: Path) -> list[Entry]:
 
 
 def check_absent(path: Path, name: str) -> None:
-    """Return where a user can be added as far as one can tell now: the file has none of that name, or is not there.
+    """Raise if the file has a user of that name; a missing file has none.
 
     Raises:
         ConfigError: The user exists, or the file cannot be read.
@@ -72,7 +72,7 @@ def check_absent(path: Path, name: str) -> None:
 
 
 def add_user(path: Path, name: str, stored: str) -> None:
-    """Add a user at the end; makes the file, mode 0600, where there is none.
+    """Add a user at the end; creates the file with mode 0600 where there is none.
 
     Raises:
         ConfigError: The user exists, or the file cannot be written.
@@ -86,7 +86,7 @@ def add_user(path: Path, name: str, stored: str) -> None:
 
 
 def set_hash(path: Path, name: str, stored: str) -> None:
-    """Give a user another hash; a disabled user stays disabled, a name that was there twice is there once.
+    """Replace a user's hash; a disabled user stays disabled, and a repeated name is kept once.
 
     Raises:
         ConfigError: There is no such user, or the file cannot be written.
@@ -105,7 +105,7 @@ def set_hash(path: Path, name: str, stored: str) -> None:
 
 
 def disable_user(path: Path, name: str) -> None:
-    """Make a user's hash match no password, in a way that `enable_user` undoes.
+    """Make a user's hash match no password, reversibly by `enable_user`.
 
     Raises:
         ConfigError: There is no such user, or the file cannot be written.
@@ -119,7 +119,7 @@ def disable_user(path: Path, name: str) -> None:
 
 
 def enable_user(path: Path, name: str) -> None:
-    """Let a disabled user log in again with the old password.
+    """Make a disabled user's old password valid again.
 
     Raises:
         ConfigError: There is no such user, or the file cannot be written.
@@ -133,7 +133,7 @@ def enable_user(path: Path, name: str) -> None:
 
 
 def delete_user(path: Path, name: str) -> None:
-    """Take a user out of the file.
+    """Delete a user from the file.
 
     Raises:
         ConfigError: There is no such user, or the file cannot be written.
@@ -182,7 +182,7 @@ def _change(path: Path, lines: list[str], name: str, change: Callable[[str], str
 
 def _rewrite(path: Path, edit: Callable[[list[str]], list[str]], *, create: bool = False) -> None:
     with _explained(path):
-        # A link keeps pointing to the file, which is what gets replaced.
+        # A symbolic link stays; the file that it points to is replaced.
         target = path.resolve()
         with _locked(target, create=create) as descriptor:
             text = _text(target)
@@ -197,7 +197,7 @@ def _locked(target: Path, *, create: bool) -> Generator[int, None, None]:
         descriptor = os.open(target, os.O_RDWR | os.O_CLOEXEC | (os.O_CREAT if create else 0), PRIVATE_MODE)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # Whoever held the lock has put another file in place: that one is to be locked.
+            # The previous holder of the lock has replaced the file: lock the new one.
             if target.exists() and os.path.samestat(os.fstat(descriptor), target.stat()):
                 yield descriptor
                 return
@@ -229,5 +229,5 @@ def _explained(path: Path) -> Generator[None, None, None]:
         raise ConfigError(f"{path}: no such file; create it with `compat-auth users add NAME --file {path}`") from exc
     except OSError as exc:
         raise ConfigError(
-            f"{path}: cannot be changed or read ({exc.strerror}); mind the mode of its folder, too"
+            f"{path}: cannot be changed or read ({exc.strerror}); check the mode of the file and of its folder"
         ) from exc

@@ -99,7 +99,7 @@ def _revoke_all(config_path: str, name: str, reason: str) -> int:
     if sessions is not None:
         sessions.revoke_all(name)
     with opened_tokens(config_path) as tokens:
-        DenylistRows(tokens.rows.database).deny_given_to(name, int(tokens.now()))
+        DenylistRows(tokens.rows.database).revoke_issued_to(name, int(tokens.now()))
         # Last: it publishes a revocation event for the user, on which every cache of passwords and JWTs acts.
         return tokens.revoke_all(name, reason=reason)
 

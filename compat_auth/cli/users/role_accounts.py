@@ -35,7 +35,7 @@ def add_role_account(config_path: str | None, name: str, group: str) -> None:
             ) from None
         RoleAccountRows(tokens.rows.database).add(RoleAccount(name, owners, int(tokens.now())))
         # The role account would inherit the JWTs and personal tokens of a former person of this name.
-        DenylistRows(tokens.rows.database).deny_given_to(name, int(tokens.now()))
+        DenylistRows(tokens.rows.database).revoke_issued_to(name, int(tokens.now()))
         tokens.revoke_all(name, reason="its name is a role account's now")
     context.record("role account added", f"{name}, kept by {owners}", command="users add")
     if warning:

@@ -1,4 +1,4 @@
-"""What a browser does with a request: origins, CSRF, preflights, redirects. No Flask, no I/O.
+"""Requests of browsers: origins, CSRF, CORS preflights, redirects. No Flask, no I/O.
 
 Imports: `http` and what it may import.
 """

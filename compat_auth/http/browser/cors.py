@@ -1,7 +1,7 @@
-"""What the upstream says about an origin, for the answers that we make ourselves: a page must be able to read them, too.
+"""The upstream's CORS headers for an origin, repeated on our own answers, so that a page can read these too.
 
-The upstream is asked as nobody, once for each origin, and its `Access-Control-*` headers are repeated. Nothing is made up:
-an origin of which the upstream says nothing gets nothing.
+The upstream is asked without credentials, once for each origin, and its `Access-Control-*` headers are copied. Nothing
+is invented: an origin for which the upstream sends no headers gets none.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from compat_auth.http.asgi import RawHeaders
 
 TTL_S = 60.0
 RETRY_S = 5.0
-"""How long an upstream that did not answer is not asked again; what it said before holds until then."""
+"""Seconds after a failure before the upstream is asked again; its previous answer applies until then."""
 TIMEOUT_S = 2.0
 MAX_ORIGINS = 1024
 MAX_QUESTIONS = 16
-"""At one time, because anybody may name origins."""
+"""Questions at one time; limited because anybody may invent origins."""
 MAX_ORIGIN_BYTES = 300
 # RFC 6454 7.1, or "null".
 _ORIGIN = re.compile(rb"(?:null|[a-z][a-z0-9+.-]*://[^\s/?#@,]+)\Z", re.IGNORECASE)
-# Of an answer that is no preflight's (Fetch, "HTTP responses").
+# Headers of an answer other than to a preflight (Fetch, "HTTP responses").
 _REPEATED = frozenset(
     (b"access-control-allow-origin", b"access-control-allow-credentials", b"access-control-expose-headers")
 )
 _VARY: tuple[bytes, bytes] = (b"vary", b"Origin")
 
 Question = tuple[bytes, bool]
-"""An origin, and whether the request has cookies: the wildcard is not for those."""
+"""An origin, and whether the request has cookies, to which the wildcard does not apply."""
 Ask = Callable[[], Awaitable[RawHeaders]]
-"""Returns the headers of an answer of the upstream's to a request of that kind."""
+"""Returns the headers of an upstream's answer to such a request."""
 
 
 @dataclass(slots=True)
@@ -45,10 +45,10 @@ class _Known:
 
 
 class OriginHeaders:
-    """The upstream's words about origins, a minute old at most. Used on one event loop.
+    """The upstream's CORS headers for each origin, at most a minute old. Used on one event loop.
 
     Args:
-        now: Monotonic seconds.
+        now: Monotonic clock, in seconds.
     """
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
@@ -57,12 +57,12 @@ class OriginHeaders:
         self._asking: dict[Question, asyncio.Task[None]] = {}
 
     async def about(self, origin: bytes, ask: Ask, *, has_cookies: bool) -> RawHeaders:
-        """Return what the upstream says about the origin; nothing where it cannot be asked.
+        """Return the upstream's headers for the origin; none where it cannot be asked.
 
         Args:
             origin: The `Origin` of the request.
-            ask: Asks the upstream, where nobody has a moment ago.
-            has_cookies: The request has cookies.
+            ask: Asks the upstream, if nobody has just done so.
+            has_cookies: Whether the request has cookies.
         """
         if len(origin) > MAX_ORIGIN_BYTES or not _ORIGIN.match(origin):
             return []
@@ -73,7 +73,7 @@ class OriginHeaders:
             if task is None and len(self._asking) < MAX_QUESTIONS:
                 task = self._asking[question] = asyncio.create_task(self._learn(question, ask))
             if task is not None:
-                # The others who wait need the answer, too, when this client goes away.
+                # Other callers need the answer even if this client disconnects.
                 await asyncio.shield(task)
             known = self._known.get(question)
         return [*known.headers, _VARY] if known is not None else []

@@ -1,8 +1,8 @@
-"""Could another origin's page have made a browser send this request, with a credential that browsers add by themselves?
+"""Detect cross-origin requests that a browser may have given a credential of its own.
 
-A browser adds cookies, and also a Basic password that it remembers, a Negotiate ticket, an NTLM answer and a client
-certificate. Only a Bearer has to come from a script. A request of another origin that changes something is believed
-when the upstream's CORS settings would let that origin send the header itself. No I/O, no Flask.
+A browser adds cookies, and also a remembered Basic password, a Negotiate ticket, an NTLM answer and a client
+certificate; only a Bearer must come from a script. A request of another origin that changes something is accepted only
+if the upstream's CORS settings let that origin send the header itself. No I/O, no Flask.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from compat_auth.http.browser.csrf import SAFE_METHODS, Source, find_forgery
 # Fetch, "CORS-safelisted method" and "CORS-safelisted request-header": such a request needs no preflight.
 _SIMPLE_METHODS = frozenset(("GET", "HEAD", "POST"))
 _SIMPLE_TYPES = frozenset(("application/x-www-form-urlencoded", "multipart/form-data", "text/plain"))
-# RFC 6454 7.1: one serialised origin. "null" is none that CORS settings could name.
+# RFC 6454 7.1: one serialized origin. CORS settings cannot name "null".
 _ORIGIN = re.compile(r"[a-z][a-z0-9+.-]*://[^\s/?#@,]+\Z", re.IGNORECASE | re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The parts of a request that say which page made a browser send it; None where the header is missing.
+    """The parts of a request that identify the page behind it; None where the header is missing.
 
     Attributes:
         method: Request method, upper case.
@@ -30,7 +30,7 @@ class Call:
         mode: `Sec-Fetch-Mode`.
         origin: `Origin`.
         content_type: `Content-Type`.
-        own_origin: Our own scheme, "://" and Host.
+        own_origin: Our own origin: scheme, "://" and Host.
     """
 
     method: str
@@ -42,7 +42,7 @@ class Call:
 
 
 def is_added_by_browsers(authorization: str | None) -> bool:
-    """Return whether a browser may have added the credential by itself: everything but a Bearer.
+    """Return whether a browser may have added the credential by itself: true for all but a Bearer.
 
     Args:
         authorization: The Authorization value; None for a cookie or a client certificate.
@@ -51,9 +51,9 @@ def is_added_by_browsers(authorization: str | None) -> bool:
 
 
 def find_foreign_origin(call: Call) -> str:
-    """Return why another origin could be behind the request, for logs only; "" when none can.
+    """Return why another origin could be behind the request, for logs only; "" where none can be.
 
-    A request with neither Sec-Fetch-Site nor Origin is a program's: no other site can steer it.
+    A request with neither Sec-Fetch-Site nor Origin comes from a program, which no other site controls.
     """
     if call.method in SAFE_METHODS or (call.site is None and call.origin is None):
         return ""
@@ -61,10 +61,10 @@ def find_foreign_origin(call: Call) -> str:
 
 
 def preflight_for(call: Call) -> list[tuple[bytes, bytes]] | None:
-    """Return the headers of a preflight about the request; None where no answer to it could excuse the request.
+    """Return the headers of a preflight for the request; None where no answer to it could make the request acceptable.
 
-    Only a script's request in mode "cors" can carry a header of the script's own. Browsers leave Sec-Fetch-Mode out
-    on plain HTTP.
+    Only a script's request in mode "cors" can have a header from the script. Browsers omit Sec-Fetch-Mode on plain
+    HTTP.
     """
     if call.mode not in (None, "cors") or call.origin is None or not _ORIGIN.match(call.origin):
         return None
@@ -80,8 +80,8 @@ def is_allowed_by(call: Call, status: int, headers: Iterable[tuple[bytes, bytes]
 
     Args:
         call: The request.
-        status: Of the answer.
-        headers: Of the answer, names in lower case.
+        status: Status of the answer.
+        headers: Headers of the answer, names in lower case.
     """
     said: dict[str, list[str]] = {}
     for name, value in headers:
@@ -89,7 +89,7 @@ def is_allowed_by(call: Call, status: int, headers: Iterable[tuple[bytes, bytes]
     origins = said.get("access-control-allow-origin", [])
     if not 200 <= status < 300 or len(origins) != 1:
         return False
-    # Fetch: the wildcard for headers does not cover Authorization.
+    # Fetch: the wildcard for headers does not include Authorization.
     if "authorization" not in _listed(said.get("access-control-allow-headers", [])):
         return False
     methods = _listed(said.get("access-control-allow-methods", []))
@@ -97,7 +97,7 @@ def is_allowed_by(call: Call, status: int, headers: Iterable[tuple[bytes, bytes]
         return False
     if origins[0] == call.origin:
         return True
-    # "*" permits no credential that the browser adds. Whether it was added shows only where the browser had to ask first.
+    # "*" allows no credential that the browser adds. Only a request that needs a preflight shows that it has none.
     return origins[0] == "*" and _needs_preflight(call)
 
 

@@ -1,8 +1,8 @@
-"""Does a request that changes something come from our own pages? No I/O, no Flask.
+"""CSRF check: whether a request that changes something comes from our own pages. No I/O, no Flask.
 
-A browser sends cookies along with what another site makes it send. It also says where a request comes from: in
-`Sec-Fetch-Site` (W3C Fetch Metadata), or at least in `Origin` (RFC 6454 section 7). A client that says neither must
-show that it knows the session's own token.
+A browser adds cookies even to requests that another site causes. But it also says where a request comes from: in
+`Sec-Fetch-Site` (W3C Fetch Metadata), or at least in `Origin` (RFC 6454 section 7). A client that sends neither must
+send the session's own token.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from dataclasses import dataclass, field
 TOKEN_HEADER = "X-CSRF-Token"  # noqa: S105  # the name, not a token
 # RFC 9110 9.2.1, without TRACE.
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
-# "none": the user's own doing, such as a bookmark. "same-site" is another host, perhaps another team's.
+# "none": caused by the user, such as a bookmark. "same-site" is another host, perhaps another team's.
 _OWN = frozenset(("same-origin", "none"))
 _DEFAULT_PORTS = (("http://", ":80"), ("https://", ":443"))
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What a request says of where it comes from; None where it does not.
+    """The parts of a request that say where it comes from; None where a part is missing.
 
     Attributes:
         sec_fetch_site: `Sec-Fetch-Site`.
         origin: `Origin`.
-        own_origin: Where we are: scheme, "://" and Host.
-        token: The token that it brings, or "".
+        own_origin: Our own origin: scheme, "://" and Host.
+        token: The CSRF token in the request, or "".
     """
 
     sec_fetch_site: str | None
@@ -36,12 +36,12 @@ class Source:
 
 
 def find_forgery(method: str, source: Source, expected_token: str) -> str:
-    """Return why the request could be forged, for logs only; "" when it cannot.
+    """Return why the request could be forged, for logs only; "" where it cannot.
 
     Args:
         method: Request method.
-        source: What the request says.
-        expected_token: The session's; an empty one matches nothing.
+        source: Origin of the request.
+        expected_token: The session's token; an empty one matches nothing.
     """
     if method in SAFE_METHODS:
         return ""
@@ -57,7 +57,7 @@ def find_forgery(method: str, source: Source, expected_token: str) -> str:
 
 
 def is_same_token(found: str, expected: str) -> bool:
-    """Return whether two tokens are the same and not empty, in a time that does not depend on where they differ."""
+    """Return whether two tokens are equal and not empty, in constant time."""
     return bool(expected) and hmac.compare_digest(found.encode("utf-8", "replace"), expected.encode())
 
 

@@ -1,4 +1,4 @@
-"""What a request says of the page that has made a browser send it. No I/O, no Flask."""
+"""Navigation: whether a browser opens a page, and whether our own pages caused the request. No I/O, no Flask."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _OWN_SITES = frozenset(("same-origin", "none"))
 
 
 def is_navigation(method: str, mode: str | None, accept: str | None) -> bool:
-    """Return whether a browser asks for a page that it will show, so that it can be led elsewhere.
+    """Return whether a browser requests a page to show, so that a redirect is useful.
 
     Args:
         method: Request method.
-        mode: `Sec-Fetch-Mode` (W3C Fetch Metadata), which browsers leave out on plain HTTP; None where it is missing.
-        accept: `Accept`; programs do not name `text/html`, and what a page's script fetches does not, either.
+        mode: `Sec-Fetch-Mode` (W3C Fetch Metadata), which browsers omit on plain HTTP; None where it is missing.
+        accept: `Accept`; programs and scripts of a page do not name `text/html`.
     """
     if method not in _READING:
         return False
@@ -26,15 +26,15 @@ def is_navigation(method: str, mode: str | None, accept: str | None) -> bool:
 
 
 def is_from_own_pages(site: str | None, origin: str | None, referrer: str | None, own_origin: str) -> bool:
-    """Return whether no other site can have made a browser send the request, whatever its method.
+    """Return whether no other site can have caused the request, whatever its method.
 
-    A request that has none of the three headers is believed: it is a program's, or an address that a person has typed.
+    A request without any of the three headers is accepted: it comes from a program, or from a typed address.
 
     Args:
         site: `Sec-Fetch-Site`.
         origin: `Origin`.
         referrer: `Referer`.
-        own_origin: Our own scheme, "://" and Host.
+        own_origin: Our own origin: scheme, "://" and Host.
     """
     if site is not None:
         return site in _OWN_SITES

@@ -1,4 +1,4 @@
-"""What an ASGI application answers to a CORS preflight that we send to it ourselves."""
+"""CORS preflights: recognize a browser's, and collect the answer of an ASGI application to one of our own."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ _HEADERS = (b"sec-fetch-site", b"sec-fetch-mode", b"origin", b"content-type")
 
 @dataclass
 class PreflightAnswer:
-    """The head of the answer, once the application has sent it; its body is dropped."""
+    """Status and headers of the answer, once the application has sent them; drops its body."""
 
     status: int = 0
     headers: RawHeaders = field(default_factory=list["tuple[bytes, bytes]"])
 
     async def send(self, message: Message) -> None:
-        """Take a message of the application."""
+        """Receive a message of the application."""
         if message["type"] == "http.response.start":
             self.status, self.headers = int(message["status"]), [*message["headers"]]
 
 
 class NoBody:
-    """The receiving side of a request without a body, whose client stays."""
+    """A `receive` for a request without a body, whose client stays connected."""
 
     def __init__(self) -> None:
         self._begun = False
@@ -41,12 +41,12 @@ class NoBody:
 
 
 def call_of(request: GateRequest) -> Call:
-    """Return the parts of a request that say which page made a browser send it."""
+    """Return the parts of a request that identify the page behind it."""
     said: dict[bytes, str] = {}
     for name, value in request.intake.kept:
         if name in _HEADERS:
             text = value.decode("latin-1")
-            # Two values are none of a browser's: joined, they match nothing.
+            # A browser sends one value: two of them, joined, match nothing.
             said[name] = f"{said[name]}, {text}" if name in said else text
     site, mode, origin, content_type = (said.get(name) for name in _HEADERS)
     own = f"{request.scheme}://{request.intake.host.decode('ascii')}"
@@ -56,7 +56,8 @@ def call_of(request: GateRequest) -> Call:
 def is_preflight(request: GateRequest) -> bool:
     """Return whether a browser asks what a page of another origin may send (Fetch, "CORS-preflight request").
 
-    Such a request never has a credential, and a page cannot make one with a body. Cookies do not count: they stay here.
+    Such a request never has a credential, and a page cannot cause one with a body. Cookies do not count: they are
+    dropped.
     """
     if request.method != "OPTIONS" or request.intake.authorization is not None:
         return False

@@ -1,4 +1,4 @@
-"""Where a browser may be sent after login: a path of this host, in whatever way somebody reads it. No I/O, no Flask."""
+"""Safe redirects after login: only to a path on this host, in every reading of the path. No I/O, no Flask."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from compat_auth.errors import InvalidPath
 from compat_auth.http.paths import canonical_path, canonical_query
 
 _MAX_LENGTH = 2048
-# RFC 3986: no blank, no control character, no backslash, nothing beyond ASCII.
+# RFC 3986: no blank, no control character, no backslash, only ASCII.
 _TARGET = re.compile(
     r"/[A-Za-z0-9_\-.~!$&'()*+,;=:@/%]*(?:\?[A-Za-z0-9_\-.~!$&'()*+,;=:@/%?]*)?(?:#[A-Za-z0-9_\-.~!$&'()*+,;=:@/%?]*)?\Z"
 )
-# What browsers and servers take for the beginning of another host.
+# What browsers and servers read as the start of another host.
 _OTHER_HOST = re.compile(r"[/\\]\s*[/\\]")
 _BASE = "https://ourselves.invalid"
 
 
 def safe_next(value: str | None, fallback: str = "/") -> str:
-    """Return the path, query and fragment when they lead nowhere but to this host, else the fallback.
+    """Return the path, query and fragment if they lead only to this host, else the fallback.
 
     Args:
-        value: What the caller asks for.
-        fallback: A path of ours.
+        value: The requested target.
+        fallback: A path on this host.
     """
     if not value or len(value) > _MAX_LENGTH or not _TARGET.match(value):
         return fallback
-    # A fragment stays in the browser: it names a place in the page, such as a line of a log.
+    # A fragment stays in the browser: it names a place on the page, such as a line of a log.
     value, hash_sign, fragment = value.partition("#")
     path, question, query = value.partition("?")
     try:

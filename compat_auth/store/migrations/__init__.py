@@ -1,1 +1,1 @@
-"""Alembic's environment and the migrations, one module each."""
+"""Alembic's environment, and the migrations: one module each."""

@@ -1,4 +1,4 @@
-"""Run by Alembic: the connection, with its transaction and lock, comes from `compat_auth.store.migration`."""
+"""Alembic runs this module; `compat_auth.store.migration` supplies the connection, its transaction and its lock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from alembic import context
 from compat_auth.store.migration import VERSION_TABLE
 from compat_auth.store.schema import metadata
 
-# Whoever merely imports this module has no migration under way.
+# A plain import of this module runs no migration.
 if hasattr(context, "config"):
     context.configure(
         connection=context.config.attributes["connection"], target_metadata=metadata, version_table=VERSION_TABLE

@@ -1,4 +1,4 @@
-"""One module for each table of the store: its rows, read and written. No rules about them.
+"""One module for each table of the store: reads and writes its rows, without any rules.
 
 Imports: `store` and what it may import.
 """

@@ -1,4 +1,4 @@
-"""Tokens that were given to callers, and tokens that are no longer good: what the store knows of both."""
+"""The tables of issued tokens and of the denylist."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from sqlalchemy.exc import IntegrityError
 
 from compat_auth.errors import BackendUnavailable
 from compat_auth.store.database import Database
-from compat_auth.store.schema import JTI_LENGTH, NAME_LENGTH, denial_version, denials, issued_tokens
+from compat_auth.store.schema import JTI_LENGTH, NAME_LENGTH, denylist, denylist_version, issued_tokens
 
-DenialKind = Literal["jti", "sub", "digest"]
+EntryKind = Literal["jti", "sub", "digest"]
 _ONLY = 1
-# Versions grow in steps that nobody can guess, so that two histories of one store (before and after a backup was
-# restored, or a standby that lags took over) do not meet in one number. 2**63 is reached after a thousand million steps.
+# Versions grow by random steps, so that two histories of one store (before and after a restore, or a standby that
+# lagged) do not reach the same number. 2**63 is reached after a thousand million steps.
 _MAX_STEP = 2**32
 ALL_UP_TO = "all"
-"""Key of the denial of every JWT that was made up to a moment; no digest is spelled so."""
+"""Key of the entry that revokes every JWT issued up to a time; no digest has this form."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedToken:
-    """A token that a caller has been given; moments in whole seconds since the epoch.
+    """A token that was issued to a caller; times in whole seconds since the epoch.
 
     Attributes:
-        jti: Its own name.
+        jti: Its `jti`, or the digest of a token without one.
         digest: SHA-256 of the token.
-        username: Whose it is.
+        username: Its user.
         subject: Its `sub`.
         credential_id: `Identity.credential_id` of what it was made from, or "".
         issued: `iat`.
@@ -50,17 +50,17 @@ class IssuedToken:
 
 @dataclass(frozen=True, slots=True)
 class DenylistEntry:
-    """What is no longer good.
+    """An entry of the denylist: what is revoked.
 
     Attributes:
-        kind: "jti": one token; "sub": tokens of a user; "digest": one token without a name, by
+        kind: "jti": one token; "sub": tokens of a user; "digest": one token without `jti`, by
             `compat_auth.tokens.denylist.signed_digest`, or `ALL_UP_TO`.
         key: The jti, sub or digest.
-        expires: From when on the token is worth nothing anyway, in seconds since the epoch.
-        not_before: "sub": tokens made up to this moment, in seconds since the epoch.
+        expires: When the token expires anyway, in seconds since the epoch.
+        not_before: For "sub": revokes tokens issued up to this time, in seconds since the epoch.
     """
 
-    kind: DenialKind
+    kind: EntryKind
     key: str
     expires: int
     not_before: int = 0
@@ -68,13 +68,13 @@ class DenylistEntry:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a look at the store has shown.
+    """The result of reading the denylist.
 
     Attributes:
-        version: The newest.
-        found: What was denied after the version that was known.
-        is_whole: Everything was read: the store does not remember the version that was known, so it may be another
-            store, or an older state of this one.
+        version: The newest version.
+        found: Entries added after the known version.
+        is_whole: Every entry was read: the store does not know the known version, so it may be another store, or an
+            older state of this one.
     """
 
     version: int
@@ -82,9 +82,9 @@ class Reading:
     is_whole: bool
 
 
-def all_up_to(moment: int, expires: int) -> DenylistEntry:
-    """Return the denial of every JWT that was made up to a moment, in seconds since the epoch."""
-    return DenylistEntry("digest", ALL_UP_TO, expires, moment)
+def all_up_to(time: int, expires: int) -> DenylistEntry:
+    """Return the entry that revokes every JWT issued up to a time, in seconds since the epoch."""
+    return DenylistEntry("digest", ALL_UP_TO, expires, time)
 
 
 class DenylistRows:
@@ -99,13 +99,13 @@ class DenylistRows:
         return self._database.is_there
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections."""
         self._database.close()
 
     def add(self, token: IssuedToken) -> None:
-        """Remember a token that is about to be given away; one that is known already stays as it is.
+        """Store a token that is about to be issued; an existing row stays as it is.
 
-        Airflow 3.0 names its tokens by nothing: two logins of one user within one second give the same text twice.
+        Airflow 3.0 sets no `jti`: two logins of one user within one second return the same token twice.
 
         Raises:
             ValueError: A name is empty or longer than the table allows.
@@ -123,73 +123,73 @@ class DenylistRows:
             except IntegrityError:
                 found = _issued(connection, issued_tokens.c.jti == token.jti)
                 if not any(hmac.compare_digest(known.digest, token.digest) for known in found):
-                    raise BackendUnavailable("the upstream has given two tokens one name (jti)") from None
+                    raise BackendUnavailable("the upstream has issued two tokens with the same jti") from None
 
     def find(self, jti: str) -> IssuedToken | None:
-        """Return the token of that name."""
+        """Return the token with that `jti`."""
         with self._database.read() as connection:
             found = _issued(connection, issued_tokens.c.jti == jti)
         return found[0] if found else None
 
-    def deny(self, what: Iterable[DenylistEntry]) -> None:
-        """Write down what is no longer good; what is denied for longer already stays so."""
+    def revoke(self, what: Iterable[DenylistEntry]) -> None:
+        """Add entries; an entry that expires later stays as it is."""
         with self._database.write() as connection:
-            _deny(connection, list(what))
+            _add_entries(connection, list(what))
 
-    def deny_made_from(self, credential_id: str, now: int) -> list[IssuedToken]:
-        """Deny the tokens that were made from a credential, and return those that are still alive."""
+    def revoke_made_from(self, credential_id: str, now: int) -> list[IssuedToken]:
+        """Revoke the tokens that were made from a credential, and return those that have not expired."""
         with self._database.write() as connection:
-            return deny_made_from(connection, (credential_id,), now)
+            return revoke_made_from(connection, (credential_id,), now)
 
-    def deny_given_to(self, username: str, now: int) -> list[IssuedToken]:
-        """Deny the tokens that a user was given, and return those that are still alive."""
+    def revoke_issued_to(self, username: str, now: int) -> list[IssuedToken]:
+        """Revoke the tokens that were issued to a user, and return those that have not expired."""
         with self._database.write() as connection:
-            return _deny_issued(connection, issued_tokens.c.username == username, now)
+            return _revoke_issued(connection, issued_tokens.c.username == username, now)
 
     def read(self, after: int) -> Reading:
-        """Return what was denied after the given version; -1 knows nothing.
+        """Return the entries added after a version; -1 for all.
 
-        Also what has expired by some clock: a clock that is right again must not have made anybody forget.
+        Expired entries are included: a clock that was wrong for a while must not make a process forget them.
         """
         with self._database.read() as connection:
             version = _version(connection)
             if version == after:
                 return Reading(version, [], is_whole=False)
-            # Only a store in which the known version was made can tell what came after it.
+            # Only a store that has created the known version can say what came after it.
             continues = version > after >= 0 and connection.scalar(_one_of(after)) is not None
-            query = select(denials).where(denials.c.version > after) if continues else select(denials)
+            query = select(denylist).where(denylist.c.version > after) if continues else select(denylist)
             rows = connection.execute(query).all()
         found = [DenylistEntry(row.kind, row.key, row.expires, row.not_before) for row in rows]
         return Reading(version, found, is_whole=not continues)
 
     def require_writable(self) -> None:
-        """Return when the store is there and takes writes.
+        """Raise unless the store exists and accepts writes.
 
         Raises:
-            BackendUnavailable: It is not, or does not.
+            BackendUnavailable: It does not.
         """
         with self._database.write() as connection:
-            # The same number again: it needs the disk, and tells nobody of a change.
-            mine = denial_version.c.id == _ONLY
-            connection.execute(update(denial_version).where(mine).values(version=denial_version.c.version))
+            # Writes the same number again: that needs the disk, and announces no change.
+            mine = denylist_version.c.id == _ONLY
+            connection.execute(update(denylist_version).where(mine).values(version=denylist_version.c.version))
             _version(connection)
 
     def forget_older(self, now: int) -> int:
-        """Delete what has expired by then, and return how many denials there were."""
+        """Delete entries that expired before a time, and return how many there were."""
         with self._database.write() as connection:
             connection.execute(delete(issued_tokens).where(issued_tokens.c.expires < now))
-            return connection.execute(delete(denials).where(denials.c.expires < now)).rowcount
+            return connection.execute(delete(denylist).where(denylist.c.expires < now)).rowcount
 
 
-def deny_made_from(connection: Connection, credential_ids: Sequence[str], now: int) -> list[IssuedToken]:
-    """Deny the tokens that were made from credentials, in the transaction that ends those; return those still alive."""
-    return _deny_issued(connection, issued_tokens.c.credential_id.in_(credential_ids), now)
+def revoke_made_from(connection: Connection, credential_ids: Sequence[str], now: int) -> list[IssuedToken]:
+    """Revoke tokens made from credentials, in the caller's transaction; return those that have not expired."""
+    return _revoke_issued(connection, issued_tokens.c.credential_id.in_(credential_ids), now)
 
 
-def _deny_issued(connection: Connection, which: ColumnElement[bool], now: int) -> list[IssuedToken]:
-    # Those that are over, too: the clock that says so may be wrong.
+def _revoke_issued(connection: Connection, which: ColumnElement[bool], now: int) -> list[IssuedToken]:
+    # Expired ones are revoked too, because the clock may be wrong.
     found = _issued(connection, which)
-    _deny(connection, [DenylistEntry("jti", token.jti, token.expires) for token in found])
+    _add_entries(connection, [DenylistEntry("jti", token.jti, token.expires) for token in found])
     return [token for token in found if token.expires > now]
 
 
@@ -199,36 +199,36 @@ def _issued(connection: Connection, which: ColumnElement[bool]) -> list[IssuedTo
 
 
 def _version(connection: Connection) -> int:
-    version = connection.scalar(select(denial_version.c.version).where(denial_version.c.id == _ONLY))
+    version = connection.scalar(select(denylist_version.c.version).where(denylist_version.c.id == _ONLY))
     if version is None:
         raise BackendUnavailable(
-            "database_url: the table compat_auth_denial_version is empty, so what was revoked cannot be told; "
-            "restore the tables whole from a backup"
+            "database_url: the table compat_auth_denial_version is empty, so revocations cannot be read; "
+            "restore all tables from a backup"
         )
     return int(version)
 
 
 def _one_of(version: int) -> Select[tuple[str]]:
-    return select(denials.c.key).where(denials.c.version == version).limit(1)
+    return select(denylist.c.key).where(denylist.c.version == version).limit(1)
 
 
-def _deny(connection: Connection, what: Sequence[DenylistEntry]) -> None:
+def _add_entries(connection: Connection, what: Sequence[DenylistEntry]) -> None:
     if not what:
         return
-    # The row's lock is held until the commit: whoever reads this version reads all that is below it.
-    mine = denial_version.c.id == _ONLY
+    # The row stays locked until the commit: a reader that sees this version sees all entries below it.
+    mine = denylist_version.c.id == _ONLY
     step = 1 + secrets.randbelow(_MAX_STEP)
-    connection.execute(update(denial_version).where(mine).values(version=denial_version.c.version + step))
+    connection.execute(update(denylist_version).where(mine).values(version=denylist_version.c.version + step))
     version = _version(connection)
-    for denial in what:
-        same = (denials.c.kind == denial.kind) & (denials.c.key == denial.key)
-        known = connection.execute(select(denials).where(same)).one_or_none()
+    for entry in what:
+        same = (denylist.c.kind == entry.kind) & (denylist.c.key == entry.key)
+        known = connection.execute(select(denylist).where(same)).one_or_none()
         values = {
-            "expires": max(denial.expires, known.expires if known else 0),
-            "not_before": max(denial.not_before, known.not_before if known else 0),
+            "expires": max(entry.expires, known.expires if known else 0),
+            "not_before": max(entry.not_before, known.not_before if known else 0),
             "version": version,
         }
         if known is None:
-            connection.execute(insert(denials).values(kind=denial.kind, key=denial.key, **values))
+            connection.execute(insert(denylist).values(kind=entry.kind, key=entry.key, **values))
         else:
-            connection.execute(update(denials).where(same).values(values))
+            connection.execute(update(denylist).where(same).values(values))

@@ -1,4 +1,4 @@
-"""Personal tokens as they are stored: what identifies a token, whose it is, and a digest that only we can make."""
+"""The table of personal tokens: the id of a token, its owner, and an HMAC of its text."""
 
 from __future__ import annotations
 
@@ -14,40 +14,40 @@ from sqlalchemy.exc import IntegrityError
 from compat_auth.errors import InvalidValue, NameTaken, NoSuchToken
 from compat_auth.store.database import Database
 from compat_auth.store.schema import personal_tokens, role_accounts
-from compat_auth.store.tables.denylist import deny_made_from
+from compat_auth.store.tables.denylist import revoke_made_from
 
 CREDENTIAL_KIND = "personal_token:"
-"""What `Identity.credential_id` begins with for a personal token; its public id follows."""
+"""Prefix of `Identity.credential_id` for a personal token; its public id follows."""
 _TABLE = personal_tokens
 _BY_NAME = (_TABLE.c.username, _TABLE.c.name, _TABLE.c.created)
 
 
 @dataclass(frozen=True, slots=True)
 class PersonalToken:
-    """A personal token without its secret; moments in whole seconds since the epoch.
+    """A personal token without its secret; times in whole seconds since the epoch.
 
     Attributes:
         id: Public id.
         username: Its owner, as the directory spells the name.
-        directory: Where the owner was found when it was made, or "".
-        upstream_id: The owner's key in the upstream's database then, or "".
-        name: What the owner calls it.
-        scopes: What it is limited to, as it was written: scopes and names of bundles.
-        created: When it was made.
-        created_by: By whom.
-        expires: From when on it does not work.
-        digest: Of the whole token, made with `pepper_id`.
-        pepper_id: Which pepper.
-        old_digest: Of the secret before the last refresh, or b"".
-        old_pepper_id: Which pepper.
-        old_until: From when on the secret before does not work.
-        refreshed: When the secret was last made anew, or None.
-        revoked: From when on it is dead for good, or None.
-        reason: Why.
+        directory: The directory that knew the owner at creation, or "".
+        upstream_id: The owner's id in the upstream's database at creation, or "".
+        name: The owner's name for it.
+        scopes: Its scopes and names of bundles, as written.
+        created: When it was created.
+        created_by: Who created it.
+        expires: When it expires.
+        digest: HMAC of the whole token with `pepper_id`.
+        pepper_id: Id of the pepper.
+        old_digest: HMAC of the token before the last refresh, or b"".
+        old_pepper_id: Id of its pepper.
+        old_until: When the previous secret stops working.
+        refreshed: When the token was last refreshed, or None.
+        revoked: When it was revoked, or None.
+        reason: Why it was revoked.
         owner_missing: Since when no directory knows the owner, or None.
         last_used: When it was last used, exact to five minutes, or None.
-        last_address: From where.
-        last_agent: By which program, as that said.
+        last_address: Address of the last client.
+        last_agent: User-Agent of the last client.
         is_role: The owner is a role account.
     """
 
@@ -75,7 +75,7 @@ class PersonalToken:
     is_role: bool = False
 
     def is_alive(self, now: int) -> bool:
-        """Return whether it works, as far as it is concerned itself."""
+        """Return whether it is neither revoked nor expired."""
         return self.revoked is None and now < self.expires
 
 
@@ -86,13 +86,13 @@ class PersonalTokenRows:
         self.database = database
 
     def find(self, token_id: str) -> PersonalToken | None:
-        """Return the token of that id, dead or alive."""
+        """Return the token with that id, revoked or expired ones too."""
         with self.database.read() as connection:
             found = connection.execute(_select().where(_TABLE.c.id == token_id)).mappings().first()
         return None if found is None else _token(found)
 
     def list(self, username: str | None = None, *, alive_at: int | None = None) -> tuple[PersonalToken, ...]:
-        """Return the tokens of a user, or everybody's; with `alive_at` only those that work at that moment."""
+        """Return the tokens of a user, or of all users; with `alive_at` only those that are active at that time."""
         query = _select().order_by(*_BY_NAME)
         if username is not None:
             query = query.where(_TABLE.c.username == username)
@@ -105,21 +105,21 @@ class PersonalTokenRows:
         """Store a new token.
 
         Raises:
-            NameTaken: A token of that user that is alive has that name.
-            InvalidValue: The user has so many alive already; or the name has become a role account's, or is none's any
-                more, since somebody looked.
+            NameTaken: An active token of that user has that name.
+            InvalidValue: The user has that many active tokens already; or the name has become, or ceased to be, a role
+                account since it was checked.
         """
         mine = (_TABLE.c.username == token.username, _TABLE.c.revoked.is_(None))
         with self.database.write() as connection:
-            _take_turns(connection, token.username)
+            _lock_user(connection, token.username)
             role = connection.scalar(select(role_accounts.c.username).where(role_accounts.c.username == token.username))
             if (role is not None) != token.is_role:
-                raise InvalidValue(f"{token.username!r} has become a role account, or has just been one; try again")
-            # A name is free again when the token that had it has come to its end.
+                raise InvalidValue(f"{token.username!r} has just become a role account, or ceased to be one; try again")
+            # A name is free again when its token has expired.
             ended = update(_TABLE).where(*mine, _TABLE.c.expires <= token.created)
             connection.execute(ended.values(revoked=_TABLE.c.expires, reason="expired"))
             if (connection.scalar(select(func.count()).select_from(_TABLE).where(*mine)) or 0) >= limit:
-                raise InvalidValue(f"{token.username!r} has {limit} tokens already; revoke one that is not in use")
+                raise InvalidValue(f"{token.username!r} already has {limit} tokens; revoke one that is not in use")
             try:
                 with connection.begin_nested():
                     connection.execute(insert(_TABLE).values(**_values(token), notice_lease=0))
@@ -127,70 +127,70 @@ class PersonalTokenRows:
                 raise NameTaken(f"{token.username!r} has a token named {token.name!r}; choose another name") from None
 
     def refresh(self, before: PersonalToken, after: PersonalToken) -> None:
-        """Put the new secret in the place of the old one.
+        """Replace the old secret with the new one.
 
         Raises:
-            NoSuchToken: It was revoked, or refreshed by somebody else, in the meantime.
+            NoSuchToken: It was revoked or refreshed in the meantime.
         """
         same = (_TABLE.c.id == before.id, _TABLE.c.digest == before.digest, _TABLE.c.revoked.is_(None))
         with self.database.write() as connection:
             changed = connection.execute(update(_TABLE).where(*same).values(**_values(after), noticed_days=None))
             if not changed.rowcount:
-                raise NoSuchToken(f"{before.id}: no such token any more")
+                raise NoSuchToken(f"{before.id}: no such token any more; list the tokens again")
             if not after.old_digest:
-                deny_made_from(connection, (CREDENTIAL_KIND + before.id,), after.refreshed or 0)
+                revoke_made_from(connection, (CREDENTIAL_KIND + before.id,), after.refreshed or 0)
 
     def rekey(self, before: PersonalToken, *, digest: bytes, pepper_id: str) -> None:
-        """Keep the digest of the same token under another pepper."""
+        """Store the digest of the same token with another pepper."""
         same = (_TABLE.c.id == before.id, _TABLE.c.digest == before.digest)
         with self.database.write() as connection:
             connection.execute(update(_TABLE).where(*same).values(digest=digest, pepper_id=pepper_id))
 
     def revoke(self, token_id: str, *, now: int, reason: str) -> bool:
-        """Kill a token for good, and return whether it was alive."""
+        """Revoke a token, and return whether it was active."""
         mine = (_TABLE.c.id == token_id, _TABLE.c.revoked.is_(None))
         with self.database.write() as connection:
-            deny_made_from(connection, (CREDENTIAL_KIND + token_id,), now)
+            revoke_made_from(connection, (CREDENTIAL_KIND + token_id,), now)
             return bool(connection.execute(update(_TABLE).where(*mine).values(revoked=now, reason=reason)).rowcount)
 
     def revoke_all(self, username: str, *, now: int, reason: str) -> int:
-        """Kill all tokens of a user, and return how many were alive."""
+        """Revoke all tokens of a user, and return how many were active."""
         mine = (_TABLE.c.username == username, _TABLE.c.revoked.is_(None))
         with self.database.write() as connection:
-            # One that is being made is seen, or sees what its owner has become.
-            _take_turns(connection, username)
+            # A token that is being created is either seen here, or its creation sees the owner's new state.
+            _lock_user(connection, username)
             ids = connection.scalars(select(_TABLE.c.id).where(*mine)).all()
-            deny_made_from(connection, [CREDENTIAL_KIND + token_id for token_id in ids], now)
+            revoke_made_from(connection, [CREDENTIAL_KIND + token_id for token_id in ids], now)
             return connection.execute(update(_TABLE).where(*mine).values(revoked=now, reason=reason)).rowcount
 
     def mark_owner(self, token: PersonalToken, missing: int | None) -> None:
-        """Remember since when no directory knows the owner of a user's tokens; None: known again."""
+        """Store since when no directory knows the owner of a user's tokens; None: known again."""
         mine = (_TABLE.c.username == token.username, _TABLE.c.revoked.is_(None))
         changes = _TABLE.c.owner_missing.is_(None) if missing is not None else _TABLE.c.owner_missing.is_not(None)
         with self.database.write() as connection:
             connection.execute(update(_TABLE).where(*mine, changes).values(owner_missing=missing))
 
     def delete_dead(self, before: int) -> int:
-        """Delete the tokens that were revoked or expired before that moment, and return how many there were."""
+        """Delete tokens that were revoked or expired before a time, and return how many there were."""
         with self.database.write() as connection:
             gone = or_(_TABLE.c.revoked < before, _TABLE.c.expires < before)
             return connection.execute(delete(_TABLE).where(gone)).rowcount
 
     def expiring(self, now: int, *, before: int) -> tuple[tuple[PersonalToken, int | None], ...]:
-        """Return the tokens that work and end before that moment, each with the days of its last notice."""
+        """Return active tokens that expire before a time, each with the days of its last notice."""
         query = _select().where(_TABLE.c.revoked.is_(None), _TABLE.c.expires > now, _TABLE.c.expires < before)
         with self.database.read() as connection:
             rows = connection.execute(query.order_by(_TABLE.c.expires)).mappings()
             return tuple((_token(row), row["noticed_days"]) for row in rows)
 
     def lease_notice(self, token_id: str, now: int, *, until: int) -> bool:
-        """Return whether this process is to give the next notice, until that moment."""
+        """Take the lease on the next notice until a time, and return whether this process has it."""
         mine = (_TABLE.c.id == token_id, _TABLE.c.notice_lease <= now, _TABLE.c.revoked.is_(None))
         with self.database.write() as connection:
             return bool(connection.execute(update(_TABLE).where(*mine).values(notice_lease=until)).rowcount)
 
     def end_notice(self, token_id: str, days: int) -> None:
-        """Remember that the notice of so many days was given."""
+        """Record that the notice for so many days was sent."""
         with self.database.write() as connection:
             given = update(_TABLE).where(_TABLE.c.id == token_id).values(noticed_days=days, notice_lease=0)
             connection.execute(given)
@@ -202,8 +202,8 @@ def _select() -> Any:
     return select(_TABLE, is_role).select_from(joined)
 
 
-def _take_turns(connection: Connection, username: str) -> None:
-    # Two at once could both find room for one more. SQLite has one writer at a time anyway.
+def _lock_user(connection: Connection, username: str) -> None:
+    # Two concurrent writers could both find room for one more. SQLite has only one writer at a time.
     if connection.dialect.name == "postgresql":
         lock = text("SELECT pg_advisory_xact_lock(hashtext('compat_auth tokens'), hashtext(:username))")
         connection.execute(lock, {"username": username})

@@ -1,4 +1,4 @@
-"""Which user an issuer's subject was first linked to: a name that changes hands does not change users."""
+"""The table of account links: the user to whom an issuer's subject was linked at first use, and stays linked."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from compat_auth.store.schema import NAME_LENGTH, pinned_subjects
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A link: whose account (`issuer`, `subject`) belongs to which user, and since when (seconds since the epoch)."""
+    """A link from an account (`issuer`, `subject`) to a user, and since when (seconds since the epoch)."""
 
     issuer: str
     subject: str
@@ -23,13 +23,13 @@ class Pin:
 
 
 class PinnedSubjects:
-    """The links in the database. Any thread may use it."""
+    """The account links in the database. Any thread may use it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def find(self, issuer: str, subject: str) -> str | None:
-        """Return the user whom a subject is linked to, or None.
+        """Return the user to whom a subject is linked, or None.
 
         Raises:
             BackendUnavailable: The database could not be asked.
@@ -41,7 +41,7 @@ class PinnedSubjects:
         return found
 
     def of_user(self, username: str = "") -> list[Pin]:
-        """Return the links of a user, or of all; by user, then issuer.
+        """Return the links of a user, or of all users; by user, then issuer.
 
         Raises:
             BackendUnavailable: The database could not be asked.
@@ -53,11 +53,11 @@ class PinnedSubjects:
         return [Pin(row.issuer, row.subject, row.username, row.pinned) for row in rows]
 
     def remove(self, username: str, issuer: str = "") -> int:
-        """Unlink a user, so that the next subject to come in as that user is linked; return how many links there were.
+        """Remove links of a user, so that the user's next login creates a new one; return how many there were.
 
         Args:
             username: The user.
-            issuer: Of which issuer; "" for every.
+            issuer: Only links of this issuer; "" for all.
 
         Raises:
             BackendUnavailable: The database could not be asked.
@@ -68,16 +68,16 @@ class PinnedSubjects:
             return connection.execute(query.where(table.c.issuer == issuer) if issuer else query).rowcount
 
     def pin(self, issuer: str, subject: str, username: str, *, now: int) -> None:
-        """Link a subject to a user at first sight, and hold it to that user ever after.
+        """Link a subject to a user at first use; from then on the subject belongs to that user only.
 
         Args:
-            issuer: Who vouches, such as the `iss` of a token.
-            subject: What the issuer calls the user, never used again for another.
-            username: The user as the upstream knows it.
+            issuer: The issuer, such as `iss` of a token.
+            subject: The issuer's id for the user, never reused for another user.
+            username: The user name in the upstream.
             now: Seconds since the epoch.
 
         Raises:
-            NoSuchUser: The subject is another user's, or the user another subject's.
+            NoSuchUser: The subject is linked to another user, or the user to another subject.
             BackendUnavailable: The database could not be asked.
         """
         if any(not name or len(name) > NAME_LENGTH or "\0" in name for name in (issuer, subject, username)):
@@ -94,12 +94,12 @@ class PinnedSubjects:
                             insert(table).values(issuer=issuer, subject=subject, username=username, pinned=now)
                         )
                 except IntegrityError:
-                    # Another process was first, or the user has another subject: what is stored decides.
+                    # Another process was first, or the user has another subject: the stored link decides.
                     found = connection.scalar(mine)
                 else:
                     found = username
         if found != username:
             raise NoSuchUser(
-                f"{username!r}: {issuer} vouches for another account than the one linked at first; "
+                f"{username!r}: {issuer} sent another account than the one linked at first use; "
                 "see: compat-auth users pins"
             )

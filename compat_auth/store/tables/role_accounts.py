@@ -1,4 +1,4 @@
-"""Role accounts: names of nobody in person, whose tokens a group keeps."""
+"""The table of role accounts: users that are no person, whose tokens a group manages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from compat_auth.store.database import Database
 from compat_auth.store.schema import NAME_LENGTH, role_accounts
 
 _TABLE = role_accounts
-# No colon: it parts name and password in HTTP Basic.
+# No colon: it separates name and password in HTTP Basic.
 _NAME = re.compile(r"[^\s:#\x00-\x1f\x7f][^:\x00-\x1f\x7f]*(?<!\s)\Z")
 
 
@@ -22,9 +22,9 @@ class RoleAccount:
     """A role account.
 
     Attributes:
-        username: Its name, which the upstream knows it by, too.
-        owners: Who keeps its tokens, as a requirement: `group:NAME` or `role:NAME`.
-        created: When it was made, in seconds since the epoch.
+        username: Its name, also in the upstream.
+        owners: Who manages its tokens, as a requirement: `group:NAME` or `role:NAME`.
+        created: When it was created, in seconds since the epoch.
     """
 
     username: str
@@ -43,10 +43,12 @@ class RoleAccountRows:
 
         Raises:
             InvalidValue: The name cannot be a user's.
-            NameTaken: There is a role account of that name.
+            NameTaken: A role account of that name exists.
         """
         if not _NAME.match(account.username) or len(account.username) > NAME_LENGTH:
-            raise InvalidValue(f"{account.username!r}: no user name: no colon, no '#' first, no blanks around it")
+            raise InvalidValue(
+                f"{account.username!r}: not a user name; remove colons, a leading '#', and blanks around it"
+            )
         values = {"username": account.username, "owner_group": account.owners, "created": account.created}
         with self._database.write() as connection:
             try:
@@ -56,7 +58,7 @@ class RoleAccountRows:
                 raise NameTaken(f"{account.username!r} is a role account already") from None
 
     def owners_of(self, username: str) -> str | None:
-        """Return who keeps a role account's tokens, as a requirement; None where the name is none's."""
+        """Return who manages a role account's tokens, as a requirement; None where the name is no role account."""
         with self._database.read() as connection:
             return connection.scalar(select(_TABLE.c.owner_group).where(_TABLE.c.username == username))
 
@@ -69,6 +71,6 @@ class RoleAccountRows:
             return tuple(RoleAccount(row.username, row.owner_group, row.created) for row in found)
 
     def delete(self, username: str) -> bool:
-        """Take a role account out, and return whether there was one."""
+        """Delete a role account, and return whether there was one."""
         with self._database.write() as connection:
             return bool(connection.execute(delete(_TABLE).where(_TABLE.c.username == username)).rowcount)

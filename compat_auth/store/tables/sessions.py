@@ -1,4 +1,4 @@
-"""Which sessions are alive: every session has a row, and "log out everywhere" a moment for its user."""
+"""The table of sessions: one row for each session, and for each user the time of the last "log out everywhere"."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from compat_auth.store.schema import NAME_LENGTH, revocations, sessions
 
 @dataclass(frozen=True, slots=True)
 class SessionRow:
-    """A session as the store knows it; moments in whole seconds since the epoch."""
+    """A stored session; times in whole seconds since the epoch."""
 
     username: str
     directory: str
@@ -26,7 +26,7 @@ class SessionRow:
 
 
 def digest_of(session_id: str) -> bytes:
-    """Return under what a session is stored: the id itself would let a reader of the database in."""
+    """Return the digest under which a session is stored: with the id itself, a reader of the database could log in."""
     return hashlib.sha256(session_id.encode("utf-8", "surrogatepass")).digest()
 
 
@@ -37,7 +37,7 @@ class SessionRows:
         self._database = database
 
     def add(self, session_id: str, row: SessionRow) -> None:
-        """Remember a new session.
+        """Store a new session.
 
         Raises:
             ValueError: A name is empty or longer than the table allows.
@@ -64,12 +64,12 @@ class SessionRows:
         return None if found is None else _row(found)
 
     def list_live(self, username: str, *, seen_after: int, begun_after: int) -> dict[bytes, SessionRow]:
-        """Return a user's sessions by their digests, the last seen first.
+        """Return a user's live sessions by their digests, last seen first.
 
         Args:
-            username: Whose.
-            seen_after: Whatever was last seen before has ended by itself.
-            begun_after: Whatever is older has ended by itself.
+            username: The user.
+            seen_after: A session last seen before this time has expired.
+            begun_after: A session older than this time has expired.
         """
         query = (
             _live()
@@ -81,58 +81,58 @@ class SessionRows:
             return {bytes(found.id_digest): _row(found) for found in connection.execute(query)}
 
     def touch(self, session_id: str, last_seen: int) -> None:
-        """Remember that a session was in use; never back in time."""
+        """Store when a session was last used; never moves back in time."""
         mine = (sessions.c.id_digest == digest_of(session_id), sessions.c.last_seen < last_seen)
         with self._database.write() as connection:
             connection.execute(update(sessions).where(*mine).values(last_seen=last_seen))
 
     def end(self, session_id: str, now: int) -> None:
-        """End a session for good; an unknown one is none."""
+        """Revoke a session; an unknown one is ignored."""
         mine = (sessions.c.id_digest == digest_of(session_id), sessions.c.ended.is_(None))
         with self._database.write() as connection:
             connection.execute(update(sessions).where(*mine).values(ended=now))
 
     def revoke_by_digest(self, username: str, digest: bytes, now: int) -> bool:
-        """End a session of a user for good, and return whether there was such a one."""
+        """Revoke a session of a user, and return whether there was one."""
         mine = (sessions.c.id_digest == digest, sessions.c.username == username, sessions.c.ended.is_(None))
         with self._database.write() as connection:
             return bool(connection.execute(update(sessions).where(*mine).values(ended=now)).rowcount)
 
     def revoke_all(self, username: str, now: int) -> None:
-        """End every session of a user that has begun up to now, in whatever directory the user was found."""
+        """Revoke every session of a user that began up to now, whichever directory knew the user."""
         live = (sessions.c.username == username, sessions.c.ended.is_(None))
         with self._database.write() as connection:
-            # Those of this very second by their rows: a login in the rest of the second is a new one.
+            # Sessions of this very second are revoked by row: a login later in the same second is a new session.
             connection.execute(update(sessions).where(*live).values(ended=now))
             _revoke_begun_before(connection, username, now)
 
-    def revoke_begun_before(self, username: str, moment: int) -> None:
-        """Let no session of a user be alive that has begun before a moment."""
+    def revoke_begun_before(self, username: str, time: int) -> None:
+        """Revoke a user's sessions that began before a time."""
         with self._database.write() as connection:
-            _revoke_begun_before(connection, username, moment)
+            _revoke_begun_before(connection, username, time)
 
     def revoke_everyone(self, now: int) -> None:
-        """End every session there is."""
+        """Revoke every session."""
         with self._database.write() as connection:
             connection.execute(update(sessions).where(sessions.c.ended.is_(None)).values(ended=now))
 
     def forget_older(self, last_seen: int) -> int:
-        """Delete the sessions last seen before that moment, and return how many there were."""
+        """Delete sessions last seen before a time, and return how many there were."""
         with self._database.write() as connection:
             return connection.execute(delete(sessions).where(sessions.c.last_seen < last_seen)).rowcount
 
 
-def _revoke_begun_before(connection: Connection, username: str, moment: int) -> None:
+def _revoke_begun_before(connection: Connection, username: str, time: int) -> None:
     try:
         with connection.begin_nested():
-            connection.execute(insert(revocations).values(username=username, not_before=moment))
+            connection.execute(insert(revocations).values(username=username, not_before=time))
     except IntegrityError:
         mine = revocations.c.username == username
-        connection.execute(update(revocations).where(mine, revocations.c.not_before < moment).values(not_before=moment))
+        connection.execute(update(revocations).where(mine, revocations.c.not_before < time).values(not_before=time))
 
 
 def _live() -> Select[Any]:
-    """Return the query for all sessions that were not ended."""
+    """Return the query for all sessions that are not revoked."""
     return (
         select(sessions)
         .outerjoin(revocations, revocations.c.username == sessions.c.username)

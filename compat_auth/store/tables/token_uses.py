@@ -1,4 +1,4 @@
-"""How often, and when last, personal tokens were used."""
+"""The tables of usage: how often, and when last, personal tokens were used."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ LAST_USED_PAUSE_S = 300
 
 @dataclass(frozen=True, slots=True)
 class LastUse:
-    """When a token was used, from where and by what; texts already cut to what the table holds."""
+    """The last use of a token: when, from where and by what; texts already truncated to their columns."""
 
     token_id: str
-    moment: int
+    used: int
     address: str
     agent: str
 
 
-class TokenUseRows:
-    """The uses in the database. Any thread may use it; every method may raise BackendUnavailable."""
+class TokenUsageRows:
+    """Usage in the database. Any thread may use it; every method may raise BackendUnavailable."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def write(self, counts: Mapping[tuple[str, int], int], last_uses: Iterable[LastUse]) -> None:
-        """Add to the counts by token and day, and remember last uses, each at most once in five minutes."""
+        """Add to the counts by token and day, and store last uses, each at most once in five minutes."""
         with self._database.write() as connection:
             for use in last_uses:
                 seen = _TOKENS.c.last_used
-                is_due = or_(seen.is_(None), seen <= use.moment - LAST_USED_PAUSE_S)
-                values = {"last_used": use.moment, "last_address": use.address, "last_agent": use.agent}
+                is_due = or_(seen.is_(None), seen <= use.used - LAST_USED_PAUSE_S)
+                values = {"last_used": use.used, "last_address": use.address, "last_agent": use.agent}
                 connection.execute(update(_TOKENS).where(_TOKENS.c.id == use.token_id, is_due).values(**values))
-            # In one order everywhere, so that no two writers wait for each other.
+            # Always in the same order, so that two writers cannot deadlock.
             for (token_id, day), uses in sorted(counts.items()):
                 _add(connection, token_id, day, uses)
 
     def of(self, token_id: str, *, since_day: int) -> dict[int, int]:
-        """Return how often a token was used on each day, counted from the epoch, since that one."""
+        """Return how often a token was used on each day (days since the epoch), from that day on."""
         mine = (_USES.c.token_id == token_id, _USES.c.day >= since_day)
         with self._database.read() as connection:
             found = connection.execute(select(_USES.c.day, _USES.c.uses).where(*mine).order_by(_USES.c.day))

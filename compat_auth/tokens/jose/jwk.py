@@ -28,12 +28,12 @@ PublicKey = Ed25519PublicKey | RSAPublicKey | EllipticCurvePublicKey
 OUR_ALGORITHMS: tuple[PublicAlgorithm, ...] = ("EdDSA", "RS256")
 """What our own keys sign with."""
 MIN_RSA_BITS = 2048  # RFC 7518 3.3
-# A larger key costs its verifier more than a signature may: nobody publishes one.
+# A larger key makes verification too expensive, and nobody publishes one.
 MAX_RSA_BITS = 8192
 # RFC 7518 3.4: each curve has its own algorithm.
 _CURVE_ALGORITHMS: dict[str, PublicAlgorithm] = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 _RSA_ALGORITHMS: frozenset[PublicAlgorithm] = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
-# RFC 7638 3.2 and RFC 8037 2: the members that make up a key, and nothing else; all of them are public.
+# RFC 7638 3.2 and RFC 8037 2: exactly the members that make up a public key.
 _REQUIRED_MEMBERS = {"RSA": ("e", "kty", "n"), "OKP": ("crv", "kty", "x"), "EC": ("crv", "kty", "x", "y")}
 
 _LOADERS: dict[str, Callable[[dict[str, Any]], object]] = {
@@ -45,10 +45,10 @@ _LOADERS: dict[str, Callable[[dict[str, Any]], object]] = {
 
 @dataclass(frozen=True, slots=True)
 class SigningKey:
-    """A key that signs, with the one algorithm it signs with.
+    """A private key or shared secret, and the one algorithm that it signs with.
 
     Attributes:
-        kid: What the token's header names.
+        kid: `kid` in the header of its tokens.
         algorithm: `alg` of every token it signs.
         secret: The loaded private key, or the bytes of a shared secret.
     """
@@ -60,10 +60,10 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class VerifyingKey:
-    """A key that verifies, with the one algorithm it believes.
+    """A public key or shared secret, and the one algorithm that it verifies.
 
     Attributes:
-        kid: What the token's header must name.
+        kid: The `kid` that a token's header must name.
         algorithm: The only `alg` that a token for this key may have.
         material: The loaded public key, or the bytes of a shared secret.
     """
@@ -81,7 +81,7 @@ def create_private_key(algorithm: KeyAlgorithm) -> PrivateKey:
 
 
 def private_jwk(key: PrivateKey) -> dict[str, Any]:
-    """Return the private key as a JWK: guard it like the key itself."""
+    """Return the private key as a JWK, which is as secret as the key itself."""
     if isinstance(key, RSAPrivateKey):
         members = RSAAlgorithm.to_jwk(key, as_dict=True)
     else:
@@ -107,10 +107,10 @@ def thumbprint(key: PublicKey) -> str:
 
 
 def algorithm_of(key: PublicKey | PrivateKey) -> KeyAlgorithm:
-    """Return the one algorithm of this project that fits the key.
+    """Return the one algorithm that this project uses with the key.
 
     Raises:
-        KeyFileError: None fits.
+        KeyFileError: The key is of an unsupported kind.
     """
     match key:
         case RSAPrivateKey() | RSAPublicKey():
@@ -118,7 +118,7 @@ def algorithm_of(key: PublicKey | PrivateKey) -> KeyAlgorithm:
         case Ed25519PrivateKey() | Ed25519PublicKey():
             return "EdDSA"
         case _:
-            raise KeyFileError("only Ed25519 and RSA keys are used here")
+            raise KeyFileError("only Ed25519 and RSA keys are supported")
 
 
 def load_private_jwk(jwk: Mapping[str, Any]) -> PrivateKey:
@@ -134,30 +134,30 @@ def load_private_jwk(jwk: Mapping[str, Any]) -> PrivateKey:
 
 
 def load_public_jwk(jwk: Mapping[str, Any]) -> PublicKey:
-    """Return the public part of a JWK, private or not.
+    """Return the public key in a JWK, which may be private.
 
     Raises:
-        KeyFileError: It is symmetric, incomplete, or of a kind that is not used here.
+        KeyFileError: The JWK is symmetric, incomplete, or of an unsupported kind.
     """
     key = _load(jwk)
     return key.public_key() if isinstance(key, Ed25519PrivateKey | RSAPrivateKey) else key
 
 
 def verifying_key(jwk: Mapping[str, Any], algorithms: Sequence[PublicAlgorithm] = OUR_ALGORITHMS) -> VerifyingKey:
-    """Return the key that verifies what the JWK's owner has signed.
+    """Return the key that verifies signatures of the JWK's owner.
 
     Args:
         jwk: One member of a JWKS.
-        algorithms: What is believed; where the JWK names no algorithm, the first that fits the key is its only one.
+        algorithms: Accepted algorithms; a JWK without `alg` is for the first one that fits the key, and no other.
 
     Raises:
-        KeyFileError: The JWK has no `kid`, is not for signatures, or names another algorithm than its key allows.
+        KeyFileError: The JWK has no `kid`, is not for signatures, or names an algorithm that its key does not fit.
     """
     key = load_public_jwk(jwk)
     kid = jwk.get("kid")
     if not isinstance(kid, str) or not kid:
         raise KeyFileError("kid: missing")
-    # Some issuers write null for a member that they do not set.
+    # Some issuers write null for an absent member.
     use, named = jwk.get("use"), jwk.get("alg")
     operations = jwk.get("key_ops")
     operations = ["verify"] if operations is None else operations
@@ -166,8 +166,8 @@ def verifying_key(jwk: Mapping[str, Any], algorithms: Sequence[PublicAlgorithm] 
     fitting: list[PublicAlgorithm] = [algorithm for algorithm in algorithms if _fits(algorithm, key)]
     if not fitting:
         kind = f"kty EC, curve {key.curve.name}" if isinstance(key, EllipticCurvePublicKey) else "this kind"
-        raise KeyFileError(f"a key of {kind} verifies nothing here; believed: {', '.join(algorithms)}")
-    # One algorithm per key: what the key allows, not what a token asks for.
+        raise KeyFileError(f"a key of {kind} fits no accepted algorithm; accepted: {', '.join(algorithms)}")
+    # One algorithm per key: the key decides it, never the token.
     if named is not None and named not in fitting:
         raise KeyFileError(f"alg: a key of this kind is for {' or '.join(fitting)}")
     return VerifyingKey(kid, fitting[0] if named is None else fitting[fitting.index(named)], key)
@@ -201,12 +201,12 @@ def _load(jwk: Mapping[str, Any]) -> PublicKey | PrivateKey:
     if isinstance(key, RSAPrivateKey | RSAPublicKey):
         if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
             raise KeyFileError(
-                f"RSA key of {key.key_size} bits; {MIN_RSA_BITS} is the least (RFC 7518 section 3.3), {MAX_RSA_BITS} the most"
+                f"RSA key of {key.key_size} bits; allowed are {MIN_RSA_BITS} (RFC 7518 section 3.3) to {MAX_RSA_BITS}"
             )
         return key
     if isinstance(key, Ed25519PrivateKey | Ed25519PublicKey | EllipticCurvePublicKey):
         return key
     if isinstance(key, EllipticCurvePrivateKey):
-        # Of an elliptic key we only ever publish the public part, so that is all we take.
+        # Elliptic curve keys are only verified with or published, so the public key is enough.
         return key.public_key()
     raise KeyFileError("crv: must be Ed25519")

@@ -1,7 +1,7 @@
-"""The one place where JWTs are signed and verified: PyJWT, with every choice taken away from the token.
+"""The only module that signs and verifies JWTs: PyJWT, and a token decides nothing about how it is verified.
 
-PyJWT by itself accepts duplicate JSON members, an `exp` in a string, an empty `sub`, a padded signature and any
-`typ`; each of these has been half of an attack on somebody.
+PyJWT alone accepts duplicate JSON members, an `exp` in a string, an empty `sub`, a padded signature and any `typ`; each
+of these has been half of an attack.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MIN_SECRET_BYTES = 64  # RFC 7518 3.2: HS512 needs a key of at least 512 bits
 SHARED_SECRET_KID = "not-used"  # noqa: S105  # what Airflow 3 puts in its own HS512 headers
 _PEM = re.compile(r"BEGIN[A-Z]{0,40}?(KEY|CERTIFICATE)|\ASSH(RSA|ED)|\AECDSASHA")
 
-# One verifier for each algorithm, and it knows no other: neither header nor default can choose.
+# One verifier for each algorithm that knows no other: neither a header nor a default can choose.
 _ALGORITHMS: tuple[Algorithm, ...] = ("HS512", *get_args(PublicAlgorithm))
 _VERIFIERS: dict[Algorithm, jwt.PyJWS] = {name: jwt.PyJWS([name]) for name in _ALGORITHMS}
 _URL_SAFE = str.maketrans("+/", "-_")
@@ -54,20 +54,20 @@ def verify(
     leeway_s: int = CLOCK_SKEW_S,
     max_lifetime_s: int = MAX_LIFETIME_S,
 ) -> dict[str, Any]:
-    """Return the claims of a token that is right in every respect.
+    """Return the claims of a token that is valid in every respect.
 
     Args:
         token: As presented.
-        keys: The keys that are believed, by kid; each for its own algorithm only.
-        audience: What `aud` must be, or contain; of several, any one.
-        issuer: What `iss` must be; None where the issuer is known by its key alone.
-        types: What the header's `typ` may be, spelled exactly so; "" allows a header without one.
+        keys: Accepted keys by `kid`; each for its own algorithm only.
+        audience: What `aud` must be or contain; of several, any one.
+        issuer: What `iss` must be; None where the key alone identifies the issuer.
+        types: Accepted `typ` in the header, case-sensitive; "" accepts a header without `typ`.
         now: Seconds since the epoch.
-        leeway_s: Seconds by which clocks may differ.
-        max_lifetime_s: Longest `exp` - `iat` that is believed.
+        leeway_s: Allowed clock difference, in seconds.
+        max_lifetime_s: Longest accepted `exp` - `iat`, in seconds.
 
     Raises:
-        InvalidToken: The token is not right; says why, for logs only.
+        InvalidToken: The token is not valid; the message says why, for logs only.
     """
     parts = split_token(token)
     key = _select_key(parts.header, keys, types)
@@ -88,44 +88,44 @@ def kid_of_plausible(
     leeway_s: int = CLOCK_SKEW_S,
     max_lifetime_s: int = MAX_LIFETIME_S,
 ) -> str:
-    """Return the `kid` of another issuer's token in which all but the signature is right; "" where it names none.
+    """Return the `kid` of another issuer's token that is valid but for its signature; "" where it names none.
 
-    Only for such a token is a key worth fetching. Types are compared as media types (RFC 7515 section 4.1.9), and
-    moments may have a fraction (RFC 7519 section 2).
+    Only for such a token is a key worth fetching. Types are compared as media types (RFC 7515 section 4.1.9), and times
+    may have a fraction (RFC 7519 section 2).
 
     Args:
         token: As presented.
-        algorithms: What the header's `alg` may be.
-        audience: As for `verify`, like what follows.
+        algorithms: Accepted `alg` in the header.
+        audience: As for `verify`; so are the arguments below.
         issuer: What `iss` must be.
-        types: What the header's `typ` may be.
+        types: Accepted `typ` in the header.
         now: Seconds since the epoch.
-        leeway_s: Seconds by which clocks may differ.
-        max_lifetime_s: Longest `exp` - `iat` that is believed.
+        leeway_s: Allowed clock difference, in seconds.
+        max_lifetime_s: Longest accepted `exp` - `iat`, in seconds.
 
     Raises:
-        InvalidToken: The token is not right; says why, for logs only.
+        InvalidToken: The token is not valid; the message says why, for logs only.
     """
     parts = split_token(token)
     check_issued_header(parts.header, types)
     algorithm = parts.header.get("alg")
     if not isinstance(algorithm, str) or algorithm not in algorithms:
         raise InvalidToken("header: alg is none of those that the issuer may use")
-    check_times(parts.payload, now, leeway_s=leeway_s, max_lifetime_s=max_lifetime_s, moment=numeric_date)
+    check_times(parts.payload, now, leeway_s=leeway_s, max_lifetime_s=max_lifetime_s, read_time=numeric_date)
     check_parties(parts.payload, audience, issuer)
     return "" if parts.header.get("kid") is None else _kid(parts.header)
 
 
 def claims_signed_by(keys: Sequence[VerifyingKey], token: str) -> dict[str, Any]:
-    """Return the claims of a plausible token that one of the keys has signed; moments are whole seconds, rounded down.
+    """Return the claims of a plausible token that one of the keys has signed; times are whole seconds, rounded down.
 
     Args:
-        keys: Those that the token may mean (RFC 7517 section 4.5: one `kid` may name several); each is tried for its
+        keys: Keys that the token may mean (RFC 7517 section 4.5: one `kid` may name several); each is tried with its
             own algorithm only.
-        token: For which `kid_of_plausible` has returned.
+        token: A token that has passed `kid_of_plausible`.
 
     Raises:
-        InvalidToken: None of them has signed it; says why, for logs only.
+        InvalidToken: None of the keys has signed it; the message says why, for logs only.
     """
     parts = split_token(token)
     fitting = [key for key in keys if key.algorithm == parts.header.get("alg")]
@@ -138,7 +138,7 @@ def claims_signed_by(keys: Sequence[VerifyingKey], token: str) -> dict[str, Any]
 
 
 def read_unverified(token: str) -> dict[str, Any]:
-    """Return the claims without any check of who signed them: for routing and expiry times only, never for trust.
+    """Return the claims without verifying the signature: for routing and expiry times only, never for trust.
 
     Raises:
         InvalidToken: The text is not a well-formed JWT.
@@ -147,10 +147,10 @@ def read_unverified(token: str) -> dict[str, Any]:
 
 
 def algorithm_of(token: str) -> str:
-    """Return the algorithm that the header of a verified token names.
+    """Return the algorithm in the header of a verified token.
 
     Raises:
-        InvalidToken: The text is not a well-formed JWT, or names none.
+        InvalidToken: The text is not a well-formed JWT, or has no `alg`.
     """
     algorithm = split_token(token).header.get("alg")
     if not isinstance(algorithm, str):
@@ -159,10 +159,10 @@ def algorithm_of(token: str) -> str:
 
 
 def shared_secret(secret: str) -> SigningKey:
-    """Return the HS512 key of a secret that is shared with the upstream.
+    """Return the HS512 key for a secret that is shared with the upstream.
 
     Raises:
-        ConfigError: The secret is empty, shorter than 64 bytes, or really a public key.
+        ConfigError: The secret is empty, shorter than 64 bytes, or is a public key.
     """
     if not secret.strip():
         raise ConfigError(
@@ -173,7 +173,7 @@ def shared_secret(secret: str) -> SigningKey:
     except UnicodeEncodeError:
         raise ConfigError("[token] secret: not UTF-8; encode it, for example with: openssl rand -base64 64") from None
     if _looks_like_key(secret):
-        # A public key as HMAC secret: everybody who has it could sign.
+        # With a public key as HMAC secret, everybody who has the key could sign.
         raise ConfigError(
             '[token] secret: this is a key or certificate, not a secret; for keys set strategy = "key_pair"'
         )
@@ -186,7 +186,7 @@ def shared_secret(secret: str) -> SigningKey:
 
 
 def shared_secret_verifier(secret: str) -> VerifyingKey:
-    """Return the key that verifies what `shared_secret` signs.
+    """Return the key that verifies signatures of `shared_secret`.
 
     Raises:
         ConfigError: As `shared_secret`.

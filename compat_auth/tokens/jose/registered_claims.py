@@ -1,4 +1,4 @@
-"""What the registered claims of a JWT must say, whoever signed it (RFC 7519 section 4.1). No I/O, no keys."""
+"""Checks of the registered claims of a JWT (RFC 7519 section 4.1). No I/O, no keys."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from compat_auth.errors import InvalidToken
 
 CLOCK_SKEW_S = 30
 MAX_LIFETIME_S = 86_400
-Moment = Callable[[Mapping[str, Any], str], float | None]
-"""Reads a claim that is a moment, in seconds since the epoch; None where it is missing."""
-_MOMENTS = ("exp", "iat", "nbf")
+ReadTime = Callable[[Mapping[str, Any], str], float | None]
+"""Reads a claim that is a time in seconds since the epoch; returns None where it is missing."""
+_TIMES = ("exp", "iat", "nbf")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
-def whole_moment(claims: Mapping[str, Any], name: str) -> int | None:
-    """Return a moment in whole seconds, as our own tokens have it; None where there is none.
+def whole_time(claims: Mapping[str, Any], name: str) -> int | None:
+    """Return a time in whole seconds, as our own tokens have it; None where the claim is missing.
 
     Raises:
-        InvalidToken: It is anything else.
+        InvalidToken: The claim is anything else.
     """
     if name not in claims:
         return None
@@ -33,15 +33,15 @@ def whole_moment(claims: Mapping[str, Any], name: str) -> int | None:
 
 
 def numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
-    """Return a moment that may have a fraction (RFC 7519 section 2, NumericDate); None where there is none.
+    """Return a time that may have a fraction (RFC 7519 section 2, NumericDate); None where the claim is missing.
 
     Raises:
-        InvalidToken: It is no number, or before the epoch.
+        InvalidToken: The claim is not a number, or is before the epoch.
     """
     if name not in claims:
         return None
     value = claims[name]
-    # NaN and Infinity have been refused with the JSON.
+    # The JSON parser refuses NaN and Infinity.
     # A bool is an int to Python.
     if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
         raise InvalidToken(f"{name}: not a number of seconds since the epoch")
@@ -49,32 +49,32 @@ def numeric_date(claims: Mapping[str, Any], name: str) -> float | None:
 
 
 def in_whole_seconds(claims: Mapping[str, Any]) -> dict[str, Any]:
-    """Return verified claims with each moment as an int, rounded down: nothing lives longer by it."""
+    """Return verified claims with each time as an int, rounded down, so that no token lives longer by it."""
     return {
-        name: int(value) if name in _MOMENTS and isinstance(value, float) else value for name, value in claims.items()
+        name: int(value) if name in _TIMES and isinstance(value, float) else value for name, value in claims.items()
     }
 
 
 def check_times(
-    claims: Mapping[str, Any], now: float, *, leeway_s: int, max_lifetime_s: int, moment: Moment = whole_moment
+    claims: Mapping[str, Any], now: float, *, leeway_s: int, max_lifetime_s: int, read_time: ReadTime = whole_time
 ) -> None:
-    """Return when the token is valid now and does not live for too long.
+    """Raise unless the token is valid now and its lifetime is within the limit.
 
     Args:
-        claims: Of the token.
+        claims: The token's claims.
         now: Seconds since the epoch.
-        leeway_s: Seconds by which clocks may differ.
-        max_lifetime_s: Longest `exp` - `iat`, or `exp` - now where there is no `iat`.
-        moment: How to read `exp`, `iat` and `nbf`.
+        leeway_s: Allowed clock difference, in seconds.
+        max_lifetime_s: Longest `exp` - `iat`, or `exp` - now without `iat`, in seconds.
+        read_time: How to read `exp`, `iat` and `nbf`.
 
     Raises:
-        InvalidToken: It is not.
+        InvalidToken: The token is not valid.
     """
-    exp = moment(claims, "exp")
+    exp = read_time(claims, "exp")
     if exp is None:
         raise InvalidToken("exp: missing")
-    iat = moment(claims, "iat")
-    nbf = moment(claims, "nbf")
+    iat = read_time(claims, "iat")
+    nbf = read_time(claims, "nbf")
     if exp + leeway_s <= now:
         raise InvalidToken("exp: expired")
     if iat is not None and iat > now + leeway_s:
@@ -88,10 +88,10 @@ def check_times(
 
 
 def check_parties(claims: Mapping[str, Any], audience: str | tuple[str, ...], issuer: str | None) -> None:
-    """Return when `sub` is a plain string, and `aud` and `iss` are those that are expected.
+    """Raise unless `sub` is a plain string and `aud` and `iss` are the expected ones.
 
     Raises:
-        InvalidToken: They are not.
+        InvalidToken: One of them is not.
     """
     audiences = (audience,) if isinstance(audience, str) else audience
     sub = claims.get("sub")
@@ -102,6 +102,6 @@ def check_parties(claims: Mapping[str, Any], audience: str | tuple[str, ...], is
     if not all(isinstance(name, str) and name for name in named):
         raise InvalidToken("aud: missing, or not a string or list of strings")
     if not set(named).intersection(audiences):
-        raise InvalidToken("aud: meant for another")
+        raise InvalidToken("aud: not for this audience")
     if issuer is not None and (not issuer or claims.get("iss") != issuer):
-        raise InvalidToken("iss: missing or another")
+        raise InvalidToken("iss: missing or of another issuer")

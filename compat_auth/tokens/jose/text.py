@@ -1,4 +1,4 @@
-"""The text of a JWT (RFC 7515 section 7.1) read so that there is one reading only. No I/O, no keys."""
+"""The text of a JWT (RFC 7515 section 7.1), parsed so that only one reading is possible. No I/O, no keys."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from compat_auth.errors import InvalidToken
 
 MAX_TOKEN_BYTES = 8192
 _SEGMENT = re.compile(r"[A-Za-z0-9_-]+\Z")
-# crit: we understand no extension (RFC 7515 4.1.11). jwk, jku, x5u and x5c bring, or point to, a key of the sender's
-# choice. The thumbprints (RFC 7515 4.1.7 and 4.1.8) bring none, and we choose by kid: they are allowed, and ignored.
+# crit: no extension is supported (RFC 7515 4.1.11). jwk, jku, x5u and x5c bring, or point to, a key that the sender
+# chooses. The thumbprints (RFC 7515 4.1.7 and 4.1.8) bring none, and the kid selects the key: they are ignored.
 _REFUSED_HEADERS = frozenset({"crit", "b64", "jwk", "jku", "x5u", "x5c", "zip", "enc"})
 _MEDIA_PREFIX = "application/"
 
 
 @dataclass(frozen=True, slots=True)
 class TokenParts:
-    """What a JWT says, not yet verified.
+    """The header and claims of a JWT, not yet verified.
 
     Attributes:
         header: Its JOSE header.
@@ -34,10 +34,10 @@ class TokenParts:
 
 
 def split_token(token: str) -> TokenParts:
-    """Return the two JSON objects of a compact JWS.
+    """Return the header and payload of a compact JWS.
 
     Raises:
-        InvalidToken: The text is not a well-formed JWT; says why, for logs only.
+        InvalidToken: The text is not a well-formed JWT; the message says why, for logs only.
     """
     if len(token) > MAX_TOKEN_BYTES:
         raise InvalidToken(f"longer than {MAX_TOKEN_BYTES} bytes")
@@ -52,10 +52,10 @@ def split_token(token: str) -> TokenParts:
 
 
 def check_header(header: Mapping[str, Any], types: tuple[str, ...]) -> None:
-    """Return when the header has one of the types, spelled exactly so, and no member that chooses a key.
+    """Raise unless the header has one of the types, case-sensitive, and no member that selects a key.
 
     Raises:
-        InvalidToken: It has not.
+        InvalidToken: The header is not acceptable.
     """
     _refuse_members(header)
     typ = header.get("typ", "")
@@ -64,10 +64,10 @@ def check_header(header: Mapping[str, Any], types: tuple[str, ...]) -> None:
 
 
 def check_issued_header(header: Mapping[str, Any], types: tuple[str, ...]) -> None:
-    """Return as `check_header` does, but compare types as media types (RFC 7515 section 4.1.9).
+    """Raise as `check_header` does, but compare types as media types (RFC 7515 section 4.1.9).
 
     Raises:
-        InvalidToken: The type is another, or a member chooses a key.
+        InvalidToken: The header is not acceptable.
     """
     _refuse_members(header)
     typ = header.get("typ", "")
@@ -76,7 +76,7 @@ def check_issued_header(header: Mapping[str, Any], types: tuple[str, ...]) -> No
 
 
 def _media_type(typ: str) -> str:
-    # Only ASCII has lower case here: to Python, the Kelvin sign is a capital k, too.
+    # Lower-case only ASCII: Python would also turn the Kelvin sign into k.
     lower = typ.lower() if typ.isascii() else typ
     bare = lower.removeprefix(_MEDIA_PREFIX)
     # RFC 7515 4.1.9: the prefix may be left out only where no other slash follows.
@@ -86,7 +86,7 @@ def _media_type(typ: str) -> str:
 def _refuse_members(header: Mapping[str, Any]) -> None:
     refused = _REFUSED_HEADERS.intersection(header)
     if refused:
-        raise InvalidToken(f"header: {min(refused)} is not taken from a token")
+        raise InvalidToken(f"header: {min(refused)} is not accepted in a token")
 
 
 def _decode(segment: str) -> bytes:
@@ -96,7 +96,7 @@ def _decode(segment: str) -> bytes:
         decoded = base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
     except binascii.Error:
         raise InvalidToken("a part is not base64url") from None
-    # Trailing bits that decode to nothing would give one token many spellings.
+    # Spare bits after the last byte would give one token many spellings.
     if base64.urlsafe_b64encode(decoded).rstrip(b"=") != segment.encode():
         raise InvalidToken("a part is not canonical base64url")
     return decoded

@@ -1,9 +1,9 @@
-"""An issuer's published keys (RFC 7517), held for as long as they may be believed.
+"""Cache of an issuer's published keys (RFC 7517).
 
-A token can make us fetch them only when everything in it but the signature is right already, and then only once in a
-while: random key ids do not reach the issuer. A JWKS that brings a symmetric key, or one that is too short, or one for
-an algorithm that the issuer may not use, loses that key and keeps the others. One `kid` may name several keys (RFC 7517
-section 4.5), and a token without a `kid` is believed only where the issuer publishes one key (OpenID Connect Core 10.1).
+A token causes a fetch only when everything but its signature is valid, and only once every few seconds: random key ids
+do not reach the issuer. A symmetric key, a short key, or a key for an algorithm that the issuer may not use is dropped
+from a JWKS; the other keys stay. One `kid` may name several keys (RFC 7517 section 4.5). A token without a `kid` is
+accepted only where the issuer publishes a single key (OpenID Connect Core section 10.1).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from compat_auth.tokens.jose.registered_claims import CLOCK_SKEW_S, MAX_LIFETIME
 ISSUER_ALGORITHMS: tuple[PublicAlgorithm, ...] = (
     "RS256", "PS256", "ES256", "EdDSA", "RS384", "RS512", "PS384", "PS512", "ES384", "ES512",
 )  # fmt: skip
-"""What an issuer may use; an RSA key that names no algorithm is for the first of RSA's."""
+"""Algorithms that an issuer may use; an RSA key without `alg` is for the first RSA algorithm."""
 _log = logging.getLogger("compat_auth.jwks_cache")
 
 
@@ -32,9 +32,9 @@ class JwksCache:
     """The keys of one issuer. Any thread may call.
 
     Args:
-        endpoint: Says where the keys are; called for each fetch, and may raise BackendUnavailable.
-        algorithms: What the issuer may use; a key is for one of them only.
-        now: Clock, in seconds, that never goes back.
+        endpoint: Returns the JWKS endpoint; called for each fetch, and may raise BackendUnavailable.
+        algorithms: Algorithms that the issuer may use; each key is for one of them only.
+        now: Monotonic clock, in seconds.
     """
 
     def __init__(
@@ -49,19 +49,19 @@ class JwksCache:
         self._document: FetchedDocument[tuple[VerifyingKey, ...]] = FetchedDocument("JWKS", self._fetch, now=now)
 
     def find(self, kid: str) -> VerifyingKey:
-        """Return the issuer's first key of that id; an unknown one is looked for there, at most every few seconds.
+        """Return the issuer's first key with that id; an unknown id causes a fetch, at most every few seconds.
 
         Raises:
             InvalidToken: The issuer has no such key.
-            BackendUnavailable: The issuer could not be asked, and no key of that id is held.
+            BackendUnavailable: The issuer could not be asked, and no key with that id is cached.
         """
         return self._named(kid)[0]
 
     def probe(self) -> int:
-        """Return how many usable keys the issuer publishes; asks it unless that was done a moment ago.
+        """Return how many usable keys the issuer publishes; fetches them unless that was done a moment ago.
 
         Raises:
-            BackendUnavailable: The issuer could not be asked, or publishes no key that is usable here.
+            BackendUnavailable: The issuer could not be asked, or publishes no usable key.
         """
         keys = self._document.current()
         if not keys:
@@ -79,7 +79,7 @@ class JwksCache:
         leeway_s: int = CLOCK_SKEW_S,
         max_lifetime_s: int = MAX_LIFETIME_S,
     ) -> dict[str, Any]:
-        """Return the claims of a token that is right in every respect and signed by the issuer.
+        """Return the claims of a token that is valid in every respect and signed by the issuer.
 
         Types are compared as media types (RFC 7515 section 4.1.9). Moments are returned in whole seconds, rounded down.
 
@@ -93,8 +93,8 @@ class JwksCache:
             max_lifetime_s: Longest `exp` - `iat` that is believed.
 
         Raises:
-            InvalidToken: The token is not right; says why, for logs only.
-            BackendUnavailable: It may be right, but the issuer could not be asked for its key.
+            InvalidToken: The token is not valid; the message says why, for logs only.
+            BackendUnavailable: The token may be valid, but the issuer could not be asked for its key.
         """
         kid = kid_of_plausible(
             token,
@@ -112,7 +112,7 @@ class JwksCache:
         try:
             return claims_signed_by(_only_key(held), token)
         except InvalidToken:
-            # Without a kid nothing else tells that the issuer has another key now.
+            # Without a kid, only a fetch shows whether the issuer has another key now.
             renewed = self._document.renewed()
             if renewed == held:
                 raise
@@ -136,7 +136,7 @@ def _read_keys(text: bytes, algorithms: tuple[PublicAlgorithm, ...], where: str)
     try:
         entries = parse_object(text).get("keys")
     except ValueError as exc:
-        raise BackendUnavailable(f"JWKS {where}: not JSON that has one reading: {exc}") from None
+        raise BackendUnavailable(f"JWKS {where}: not unambiguous JSON: {exc}") from None
     if not is_list(entries):
         raise BackendUnavailable(f"JWKS {where}: has no list of keys")
     keys: list[VerifyingKey] = []
@@ -152,7 +152,7 @@ def _read_keys(text: bytes, algorithms: tuple[PublicAlgorithm, ...], where: str)
 
 
 def _with_kid(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    # RFC 7517 4.5: optional. Its thumbprint is a name that no other key has.
+    # RFC 7517 4.5: kid is optional. The thumbprint is an id that no other key has.
     return entry if entry.get("kid") is not None else {**entry, "kid": thumbprint(load_public_jwk(entry))}
 
 

@@ -1,4 +1,4 @@
-"""Public keys of others, published beside ours, so that an upstream believes its own logins and ours."""
+"""Publish trusted public keys beside ours, so that an upstream accepts both its own JWTs and ours."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ MAX_FILE_BYTES = 1 << 20
 
 
 def merge_jwks(own: Iterable[Mapping[str, str]], trusted: Iterable[str]) -> list[dict[str, str]]:
-    """Return our public keys and those of the trusted files, each kid once; private members never get in.
+    """Return our public keys and those of the trusted files, each kid once; private members are never included.
 
     Args:
         own: Our own public JWKs.
-        trusted: Files, each a JWKS, a JWK, or a PEM key (of a private one only the public part is taken). A PEM
-            key's kid is its thumbprint (RFC 7638), or what follows `#kid=`: Airflow's `[api_auth] jwt_kid`.
+        trusted: Files, each a JWKS, a JWK, or a PEM key (only the public key is taken). The kid of a PEM key is its
+            thumbprint (RFC 7638), or what follows `#kid=`: Airflow's `[api_auth] jwt_kid`.
 
     Raises:
-        ConfigError: A file is missing or holds no public key, a key is symmetric, or two keys share a kid.
+        ConfigError: A file is missing or has no public key, a key is symmetric, or two keys have the same kid.
     """
     merged: dict[str, dict[str, str]] = {}
     for jwk in own:
@@ -46,7 +46,7 @@ def merge_jwks(own: Iterable[Mapping[str, str]], trusted: Iterable[str]) -> list
 def _add(merged: dict[str, dict[str, str]], jwk: dict[str, str], where: str) -> None:
     present = merged.setdefault(jwk["kid"], jwk)
     if any(present.get(name) != jwk.get(name) for name in ("kty", "crv", "x", "y", "n", "e")):
-        raise ConfigError(f"{where}: kid {jwk['kid']!r} names another key already; give each key a kid of its own")
+        raise ConfigError(f"{where}: another key already has kid {jwk['kid']!r}; give each key its own kid")
 
 
 def _read(path: str, kid: str, where: str) -> list[dict[str, str]]:
@@ -70,7 +70,7 @@ def _public_keys(text: bytes, kid: str) -> list[dict[str, str]]:
         return [{**public_members(key), "kid": kid or thumbprint(key), "use": "sig"}]
     entries = _json_keys(text)
     if kid and len(entries) > 1:
-        raise KeyFileError("#kid= names one key, but the file holds several; leave it out")
+        raise KeyFileError("#kid= names one key, but the file has several; remove #kid=")
     return [_public_jwk(jwk, kid) for jwk in entries]
 
 
@@ -89,7 +89,7 @@ def _load_pem(text: bytes) -> PublicKey:
     if not isinstance(public, Ed25519PublicKey | RSAPublicKey | EllipticCurvePublicKey):
         raise KeyFileError("the PEM key is neither Ed25519, RSA nor EC")
     if isinstance(public, RSAPublicKey) and public.key_size < MIN_RSA_BITS:
-        raise KeyFileError(f"RSA key of {public.key_size} bits; {MIN_RSA_BITS} is the least")
+        raise KeyFileError(f"RSA key of {public.key_size} bits; the minimum is {MIN_RSA_BITS}")
     return public
 
 
@@ -100,7 +100,7 @@ def _json_keys(text: bytes) -> list[dict[str, Any]]:
         raise KeyFileError(f"neither JSON nor PEM ({exc}); name a JWKS, JWK or PEM file") from None
     entries = content.get("keys", [content])
     if not is_list(entries) or not entries:
-        raise KeyFileError("not a JWKS: no list of keys; export the keys again, or leave the file out")
+        raise KeyFileError("not a JWKS: no list of keys; export the keys again, or remove the file")
     if not all(is_object(entry) for entry in entries):
         raise KeyFileError("not a JWKS: a key is not an object")
     return entries
@@ -111,6 +111,6 @@ def _public_jwk(jwk: Mapping[str, Any], kid: str) -> dict[str, str]:
     named = kid or jwk.get("kid") or thumbprint(key)
     if not isinstance(named, str):
         raise KeyFileError("kid: not a string")
-    # Built anew from the public numbers: nothing else of the file can slip into what we publish.
+    # Rebuilt from the public numbers, so that nothing else in the file can get into what we publish.
     public = {**public_members(key), "kid": named}
     return public | {name: jwk[name] for name in ("alg", "use") if isinstance(jwk.get(name), str)}

@@ -1,7 +1,7 @@
-"""The file that holds our signing keys: private, written whole or not at all.
+"""The file with our signing keys: private, and written completely or not at all.
 
-Its content is a JWK set (RFC 7517 section 5) of private keys; each key also has `created`, `signs_from` and
-`retires`, in seconds since the epoch (`retires` may be null).
+It holds a JWK set (RFC 7517 section 5) of private keys; each key also has `created`, `signs_from` and `retires`, in
+seconds since the epoch (`retires` may be null).
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ _MADE_BY = "compat-auth keys create"
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """One key of the file, and when it is used. Times are seconds since the epoch (UTC).
+    """One key in the file, and when it is used. Times are seconds since the epoch (UTC).
 
     Attributes:
         private: The loaded key.
-        created: When it was made.
-        signs_from: From when on it may sign; before, it is only published.
-        retires: When it stops being published; None while nothing is to follow it.
+        created: When it was created.
+        signs_from: When it may start to sign; before that it is only published.
+        retires: When it stops being published; None while it has no successor.
         kid: RFC 7638 thumbprint of the public part.
     """
 
@@ -51,24 +51,24 @@ class StoredKey:
 
     @property
     def algorithm(self) -> KeyAlgorithm:
-        """The one algorithm it signs with."""
+        """The one algorithm that it signs with."""
         return algorithm_of(self.private)
 
-    def is_published(self, moment: float) -> bool:
-        """Say whether verifiers may still believe the key."""
-        return self.retires is None or moment < self.retires
+    def is_published(self, now: float) -> bool:
+        """Return whether verifiers may still accept the key."""
+        return self.retires is None or now < self.retires
 
-    def may_sign(self, moment: float) -> bool:
-        """Say whether the key may sign."""
-        return self.signs_from <= moment and self.is_published(moment)
+    def may_sign(self, now: float) -> bool:
+        """Return whether the key may sign."""
+        return self.signs_from <= now and self.is_published(now)
 
 
 @dataclass(frozen=True, slots=True)
 class FileContent:
-    """What a key file held at one time.
+    """The content of a key file at one time.
 
     Attributes:
-        keys: Oldest `signs_from` first.
+        keys: In the order of `signs_from`.
         signature: Changes whenever the file does.
     """
 
@@ -77,7 +77,7 @@ class FileContent:
 
 
 def file_signature(status: os.stat_result) -> tuple[int, ...]:
-    """Return what changes whenever the file, its owner or its mode does."""
+    """Return a value that changes whenever the file, its owner or its mode does."""
     return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
@@ -85,7 +85,8 @@ def read_key_file(path: Path) -> FileContent:
     """Return the keys in the file.
 
     Raises:
-        KeyFileError: It is not there, open to others, not ours, or not a key file; says the next step.
+        KeyFileError: The file is missing, readable by others, owned by another user, or not a key file; says the next
+            step.
     """
     try:
         # O_NONBLOCK: opening a FIFO must not hang.
@@ -95,7 +96,7 @@ def read_key_file(path: Path) -> FileContent:
     except OSError as exc:
         raise KeyFileError(f"{path}: cannot be read ({exc.strerror}); run as the user who owns it") from exc
     try:
-        # The opened file is judged, not its name: a name can be pointed elsewhere between two looks.
+        # Check the opened file, not its name: the name may point to another file a moment later.
         status = os.fstat(descriptor)
         refuse_exposed(path, status, holds="the private keys", made_by=_MADE_BY)
         with os.fdopen(descriptor, "rb", closefd=False) as file:
@@ -103,19 +104,19 @@ def read_key_file(path: Path) -> FileContent:
     finally:
         os.close(descriptor)
     if len(text) > MAX_FILE_BYTES:
-        raise KeyFileError(f"{path}: larger than {MAX_FILE_BYTES} bytes; this is no key file")
+        raise KeyFileError(f"{path}: larger than {MAX_FILE_BYTES} bytes, so not a key file; name another file")
     return FileContent(_parse(path, text), file_signature(status))
 
 
 def create_key_file(path: Path, keys: tuple[StoredKey, ...]) -> None:
-    """Write a new key file, mode 0600.
+    """Write a new key file with mode 0600.
 
     Raises:
-        KeyFileError: There is one already, or the folder cannot be written.
+        KeyFileError: The file exists already, or the folder is not writable.
     """
     with written_aside(path, _content(keys)) as temporary:
         try:
-            # link() fails where rename() would overwrite: a key in use is never lost.
+            # link() fails where rename() would overwrite, so a key in use is never lost.
             os.link(temporary, path)
         except FileExistsError:
             raise KeyFileError(
@@ -124,12 +125,12 @@ def create_key_file(path: Path, keys: tuple[StoredKey, ...]) -> None:
 
 
 def replace_key_file(path: Path, keys: tuple[StoredKey, ...]) -> None:
-    """Replace the whole content; readers see the old or the new file, never a part.
+    """Replace the whole file; readers see the old or the new content, never a mixture.
 
     Raises:
-        KeyFileError: The folder cannot be written.
+        KeyFileError: The folder is not writable.
     """
-    # A link (as in a mounted secret) stays a link; what it names is replaced.
+    # A symbolic link (as in a mounted secret) stays; the file that it points to is replaced.
     target = path.resolve()
     with written_aside(target, _content(keys)) as temporary:
         temporary.replace(target)
@@ -137,10 +138,10 @@ def replace_key_file(path: Path, keys: tuple[StoredKey, ...]) -> None:
 
 @contextlib.contextmanager
 def lock_key_file(path: Path) -> Generator[None]:
-    """Let one writer at a time change the file; others wait.
+    """Hold the file's lock, so that one writer at a time changes it; others wait.
 
     Raises:
-        KeyFileError: The lock file cannot be made.
+        KeyFileError: The lock file cannot be created.
     """
     try:
         target = path.resolve(strict=True)
@@ -180,7 +181,7 @@ def _parse(path: Path, text: bytes) -> tuple[StoredKey, ...]:
         raise KeyFileError(f"{path}: holds no keys; name a file made by: compat-auth keys create")
     keys = [_parse_key(f"{path}: keys[{place}]", entry) for place, entry in enumerate(entries)]
     if len({key.kid for key in keys}) < len(keys):
-        raise KeyFileError(f"{path}: holds one key twice; take one out")
+        raise KeyFileError(f"{path}: holds one key twice; remove one of them")
     return tuple(sorted(keys, key=lambda key: (key.signs_from, key.created, key.kid)))
 
 
@@ -194,7 +195,7 @@ def _parse_key(where: str, entry: Any) -> StoredKey:
         raise KeyFileError(f"{where}: {exc}") from None
     kid = thumbprint(private.public_key())
     if jwk.get("kid") != kid:
-        raise KeyFileError(f"{where}: kid: not the thumbprint of the key; the file has been altered")
+        raise KeyFileError(f"{where}: kid: not the thumbprint of the key; the file was altered; restore a backup")
     if jwk.get("alg") != algorithm_of(private):
         raise KeyFileError(f"{where}: alg: a key of this kind is for {algorithm_of(private)}")
     retires = None if jwk.get("retires") is None else _time(where, jwk, "retires")

@@ -1,7 +1,7 @@
-"""Signing keys: which one signs now, which ones are published, and how one follows another.
+"""Signing keys: which one signs now, which ones are published, and how keys rotate.
 
 A key is *next* (published, not yet signing), *current* (the latest that may sign), or *old* (published until it
-retires). Verifiers that fetch a JWKS seldom see a new key only later, so a key is published long before it signs.
+retires). A verifier that seldom fetches a JWKS sees a new key late, so a key is published long before it signs.
 """
 
 from __future__ import annotations
@@ -45,22 +45,22 @@ __all__ = [
     "rotate_keys",
 ]
 
-# Airflow 3.3 fetches a JWKS at most every 3600 s, and an unknown kid does not make it fetch again.
+# Airflow 3.3 fetches a JWKS at most every 3600 s, and an unknown kid does not make it fetch earlier.
 OVERLAP_S = 7200
 _LOOK_EVERY_S = 1.0
 _log = logging.getLogger("compat_auth.keys")
 
 
 class KeyRing:
-    """The keys of one file, kept loaded; follows changes of the file within a second. Any thread may call."""
+    """The keys of one file, in memory; follows changes of the file within a second. Any thread may call."""
 
     def __init__(
         self, path: str | Path, *, now: Callable[[], int] = unix_now, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
-        """Load the file.
+        """Load the key file.
 
         Raises:
-            KeyFileError: It cannot be trusted or read.
+            KeyFileError: The file cannot be trusted or read.
         """
         self._path = Path(path)
         self._now = now
@@ -68,14 +68,14 @@ class KeyRing:
         self._lock = threading.Lock()
         self._looked_at = monotonic()
         self._content = read_key_file(self._path)
-        # Of the last file that was bad, so that one mistake is one line in the log.
+        # Signature of the last bad file, so that one mistake is logged once.
         self._bad: tuple[int, ...] | None = None
 
     def signing_key(self) -> SigningKey:
         """Return the current key.
 
         Raises:
-            NoActiveKey: Every key is still to come or has retired.
+            NoActiveKey: No key may sign yet, or every key has retired.
         """
         key = current_key(self._keys(), self._now())
         if key is None:
@@ -83,16 +83,16 @@ class KeyRing:
         return SigningKey(key.kid, key.algorithm, key.private)
 
     def public_jwks(self) -> list[dict[str, str]]:
-        """Return the public JWK of every published key, the newest first."""
+        """Return the public JWK of every published key, newest first."""
         return public_jwks(self._keys(), self._now())
 
     def verifying_keys(self) -> Mapping[str, VerifyingKey]:
-        """Return every published key by its kid, to verify what we have signed."""
-        moment = self._now()
+        """Return every published key by its kid, to verify our own signatures."""
+        now = self._now()
         return {
             key.kid: VerifyingKey(key.kid, key.algorithm, key.private.public_key())
             for key in self._keys()
-            if key.is_published(moment)
+            if key.is_published(now)
         }
 
     def _keys(self) -> tuple[StoredKey, ...]:
@@ -111,38 +111,38 @@ class KeyRing:
             fresh = read_key_file(self._path)
         except (OSError, KeyFileError) as exc:
             if self._bad != signature:
-                _log.error("key file not reloaded, the keys read before stay in use: %s", exc)
+                _log.error("key file not reloaded; the previous keys stay in use: %s", exc)
             self._bad = signature
             return content
         self._bad = None
         return fresh
 
 
-def current_key(keys: tuple[StoredKey, ...], moment: float) -> StoredKey | None:
-    """Return the latest key that may sign at the moment, or None."""
-    return max((key for key in keys if key.may_sign(moment)), key=lambda key: (key.signs_from, key.kid), default=None)
+def current_key(keys: tuple[StoredKey, ...], now: float) -> StoredKey | None:
+    """Return the latest key that may sign at a time, or None."""
+    return max((key for key in keys if key.may_sign(now)), key=lambda key: (key.signs_from, key.kid), default=None)
 
 
-def key_state(key: StoredKey, keys: tuple[StoredKey, ...], moment: float) -> str:
+def key_state(key: StoredKey, keys: tuple[StoredKey, ...], now: float) -> str:
     """Return `next`, `current`, `old`, or `retired`."""
-    if not key.is_published(moment):
+    if not key.is_published(now):
         return "retired"
-    if key.signs_from > moment:
+    if key.signs_from > now:
         return "next"
-    return "current" if key is current_key(keys, moment) else "old"
+    return "current" if key is current_key(keys, now) else "old"
 
 
-def public_jwks(keys: tuple[StoredKey, ...], moment: float) -> list[dict[str, str]]:
-    """Return the public JWK of every key that is published at the moment, the newest first."""
+def public_jwks(keys: tuple[StoredKey, ...], now: float) -> list[dict[str, str]]:
+    """Return the public JWK of every key that is published at a time, newest first."""
     return [
         {**public_members(key.private.public_key()), "kid": key.kid, "alg": key.algorithm, "use": "sig"}
         for key in sorted(keys, key=lambda key: key.signs_from, reverse=True)
-        if key.is_published(moment)
+        if key.is_published(now)
     ]
 
 
 def create_keys(path: Path, *, algorithm: KeyAlgorithm, now: int) -> StoredKey:
-    """Write a new key file with one key that signs at once, and return the key.
+    """Write a new key file with one key that may sign at once, and return the key.
 
     Raises:
         KeyFileError: The file exists, or cannot be written.
@@ -155,16 +155,16 @@ def create_keys(path: Path, *, algorithm: KeyAlgorithm, now: int) -> StoredKey:
 def rotate_keys(path: Path, *, overlap_s: int = OVERLAP_S, now: int) -> StoredKey:
     """Add the key that will sign next, and return it; the current key gets a time to retire.
 
-    Where nothing signs at present, the next key (the waiting one, or a new one) signs at once.
+    Where no key may sign, the next key (the waiting one, or a new one) may sign at once.
 
     Args:
         path: The key file.
-        overlap_s: Seconds between being published and signing, and between being followed and retiring. Below
-            the verifiers' refresh interval they refuse good tokens for a while.
+        overlap_s: Seconds from publication to the first signature, and from succession to retirement. If this is
+            shorter than the verifiers' refresh interval, they refuse valid tokens for a while.
         now: Seconds since the epoch.
 
     Raises:
-        KeyFileError: The file is bad, or a next key is waiting already.
+        KeyFileError: The file is bad, or a next key is already waiting.
     """
     with lock_key_file(path):
         stored = read_key_file(path).keys
@@ -178,7 +178,7 @@ def rotate_keys(path: Path, *, overlap_s: int = OVERLAP_S, now: int) -> StoredKe
             return key
         if waiting:
             raise KeyFileError(
-                f"{path}: key {waiting[-1].kid} is next already and signs in {waiting[-1].signs_from - now} s; "
+                f"{path}: key {waiting[-1].kid} is already next and signs in {waiting[-1].signs_from - now} s; "
                 "wait for it, or retire it first"
             )
         key = _new_key(current.algorithm, created=now, signs_from=now + overlap_s)
@@ -188,10 +188,10 @@ def rotate_keys(path: Path, *, overlap_s: int = OVERLAP_S, now: int) -> StoredKe
 
 
 def retire_key(path: Path, kid: str, *, force: bool = False, now: int) -> None:
-    """Take the key out of the file at once: what it has signed is refused as soon as verifiers notice.
+    """Remove the key from the file at once: verifiers refuse its signatures as soon as they fetch the keys again.
 
     Raises:
-        KeyFileError: There is no such key, or nothing would sign without it and `force` is false.
+        KeyFileError: There is no such key, or no key could sign without it and `force` is false.
     """
     with lock_key_file(path):
         keys = read_key_file(path).keys
@@ -204,17 +204,17 @@ def retire_key(path: Path, kid: str, *, force: bool = False, now: int) -> None:
             )
         if current_key(rest, now) is None and current_key(keys, now) is not None and not force:
             raise KeyFileError(
-                f"{path}: without {kid} no key may sign, and nobody could log in until the next one does; "
+                f"{path}: without {kid} no key may sign, and nobody could log in until the next key signs; "
                 "wait for the next key, or use --force and then: compat-auth keys rotate"
             )
-        # The newest key never ends by itself: once its successor is gone, its time to retire is, too.
+        # The newest key has no retirement time: with its successor removed, its retirement is cancelled.
         *older, newest = rest
         replace_key_file(path, (*older, replace(newest, retires=None)))
 
 
 def _new_key(algorithm: KeyAlgorithm, *, created: int, signs_from: int) -> StoredKey:
     private = create_private_key(algorithm)
-    # A kid is pasted behind `compat-auth keys retire`: one that begins with a dash would be read as an option.
+    # Operators paste a kid after `compat-auth keys retire`; one with a leading dash would be read as an option.
     while (kid := thumbprint(private.public_key())).startswith("-"):
         private = create_private_key(algorithm)
     return StoredKey(private, created, signs_from, None, kid)

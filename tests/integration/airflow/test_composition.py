@@ -168,7 +168,7 @@ def test_the_log_says_at_the_start_which_backends_are_active_and_what_is_not_use
         "compat_auth: backend 1 of 2 is active: basic_auth (airflow.api.auth.backend.basic_auth)",
         "compat_auth: backend 2 of 2 is active: session",
         "compat_auth: no login pages: [compat_auth] session__secret is not set",
-        "compat_auth: [api] auth_backend: not used, because [api] auth_backends goes before it; remove one of the two",
+        "compat_auth: [api] auth_backend: not used, because [api] auth_backends takes precedence; remove one of the two",
     ]
 
 

@@ -135,7 +135,7 @@ def test_a_downgrade_says_first_what_it_would_delete(config: str) -> None:
     refused = CliRunner().invoke(commands, ["db", "downgrade", "0002", "--config", config], catch_exceptions=False)
 
     assert refused.exit_code == 2
-    assert re.search(r"0003: Tokens that were given(.|\n)*add --yes", refused.output)
+    assert re.search(r"0003: Issued tokens and the denylist(.|\n)*add --yes", refused.output)
     assert "revision 0003, up to date" in invoke("check", "--config", config)
 
 
@@ -220,11 +220,11 @@ def site(tmp_path: Path) -> Iterator[Site]:
     for token_id in ("000000000001", "000000000002"):
         token = PersonalToken(token_id, "alice", "", "", token_id, ("all",), 1, "alice", END, b"d" * 32, "p")
         site.tokens.add(token, limit=9)
-    site.denials.deny([DenylistEntry("jti", "before", END)])
+    site.denials.revoke([DenylistEntry("jti", "before", END)])
     with closing(sqlite3.connect(site.path)) as reads, closing(sqlite3.connect(tmp_path / "copy.db")) as writes:
         reads.backup(writes)
         writes.execute("PRAGMA journal_mode = DELETE")
-    site.denials.deny([DenylistEntry("jti", "since", END), DenylistEntry("sub", "7", END, 5)])
+    site.denials.revoke([DenylistEntry("jti", "since", END), DenylistEntry("sub", "7", END, 5)])
     site.sessions.end("alice", 9)
     site.tokens.revoke("000000000001", now=9, reason="lost")
     yield site

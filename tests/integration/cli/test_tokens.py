@@ -273,5 +273,5 @@ def test_check_says_how_many_tokens_are_alive_and_which_pepper_is_lost(config: s
 
     lost = CliRunner().invoke(commands, ["check", "--config", config])
 
-    assert "ok   backend personal_token: 1 alive" in right.output
+    assert "ok   backend personal_token: 1 active" in right.output
     assert "FAIL backend personal_token: personal_tokens.peppers: 1 tokens need a pepper that is not set" in lost.output

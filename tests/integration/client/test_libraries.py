@@ -57,7 +57,7 @@ class Client:
 
     def age(self) -> None:
         """Let the kept token be older than it is."""
-        keeper: TokenSource = self.auth._keeper
+        keeper: TokenSource = self.auth._token_source
         keeper._now = lambda: time.time() + TOO_YOUNG_TO_RENEW_S
 
 
@@ -378,7 +378,7 @@ def test_a_proxy_of_the_environment_does_not_get_a_login_that_stays_on_this_mach
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
 
-    token = client.auth._keeper.obtain()
+    token = client.auth._token_source.obtain()
 
     assert token == server.issued[0]
     assert seen_by(elsewhere) == "[]"

@@ -170,7 +170,7 @@ def test_a_receiver_that_is_down_is_no_accident(rows: PersonalTokenRows, caplog:
 
     TokenNotices(rows, webhook(down), now=lambda: NOW).sweep()
 
-    assert "are given later" in caplog.text
+    assert "are sent later" in caplog.text
 
 
 def test_a_receiver_without_a_secret_stops_the_start() -> None:

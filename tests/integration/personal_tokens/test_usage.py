@@ -14,7 +14,7 @@ from compat_auth.errors import BackendUnavailable
 from compat_auth.personal_tokens.usage import DAY_S, TokenUsage
 from compat_auth.store.migration import open_store
 from compat_auth.store.tables.personal_tokens import PersonalToken, PersonalTokenRows
-from compat_auth.store.tables.token_uses import LastUse, TokenUseRows
+from compat_auth.store.tables.token_uses import LastUse, TokenUsageRows
 
 NOW = 20_000 * DAY_S + 100
 
@@ -47,11 +47,11 @@ def clock() -> Clock:
 
 @pytest.fixture
 def uses(rows: PersonalTokenRows, clock: Clock) -> TokenUsage:
-    return TokenUsage(TokenUseRows(rows.database), now=clock, flush_s=3600)
+    return TokenUsage(TokenUsageRows(rows.database), now=clock, flush_s=3600)
 
 
 def test_uses_of_several_writers_add_up(rows: PersonalTokenRows, uses: TokenUsage, clock: Clock) -> None:
-    other = TokenUsage(TokenUseRows(rows.database), now=clock, flush_s=3600)
+    other = TokenUsage(TokenUsageRows(rows.database), now=clock, flush_s=3600)
 
     for counted in (uses, other, uses):
         counted.count("A" * 12)
@@ -93,7 +93,7 @@ def test_the_last_use_is_written_once_in_five_minutes(rows: PersonalTokenRows, u
 
 
 def test_another_process_that_wrote_is_heeded(rows: PersonalTokenRows, uses: TokenUsage, clock: Clock) -> None:
-    other = TokenUsage(TokenUseRows(rows.database), now=clock, flush_s=3600)
+    other = TokenUsage(TokenUsageRows(rows.database), now=clock, flush_s=3600)
     other.see("A" * 12, None, address="192.0.2.1", agent="first")
     other.flush()
     clock.now += 10
@@ -126,7 +126,7 @@ def test_uses_wait_while_the_store_cannot_be_asked(
     uses.count("A" * 12)
     uses.see("A" * 12, None, address="192.0.2.1", agent="curl")
     with monkeypatch.context() as down:
-        down.setattr(TokenUseRows, "write", fail)
+        down.setattr(TokenUsageRows, "write", fail)
         uses.flush()
     uses.count("A" * 12)
     uses.flush()
@@ -149,7 +149,7 @@ def test_the_uses_of_a_token_that_was_deleted_hold_up_nothing(rows: PersonalToke
 def test_uses_are_written_without_being_asked(rows: PersonalTokenRows) -> None:
     written = threading.Event()
 
-    class Noted(TokenUseRows):
+    class Noted(TokenUsageRows):
         def write(self, counts: Mapping[tuple[str, int], int], last_uses: Iterable[LastUse]) -> None:
             super().write(counts, last_uses)
             written.set()
@@ -163,7 +163,7 @@ def test_uses_are_written_without_being_asked(rows: PersonalTokenRows) -> None:
 
 @pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")  # forking is what is tested
 def test_a_forked_worker_writes_its_own_uses(rows: PersonalTokenRows) -> None:
-    uses = TokenUsage(TokenUseRows(rows.database), flush_s=0.01)
+    uses = TokenUsage(TokenUsageRows(rows.database), flush_s=0.01)
     uses.count("A" * 12)
     uses.flush()
 

@@ -29,7 +29,7 @@ def path(tmp_path: Path) -> Path:
 def rows(path: Path) -> DenylistRows:
     path.parent.mkdir()
     rows = rows_at(path)
-    rows.deny([DENIAL])
+    rows.revoke([DENIAL])
     return rows
 
 
@@ -54,11 +54,11 @@ def test_a_store_that_was_deleted_in_use_neither_answers_nor_takes_anything(
     remove(path)
 
     for store in (rows, rows_at(path)):
-        with pytest.raises(BackendUnavailable, match="not there any more"):
+        with pytest.raises(BackendUnavailable, match="no longer exists"):
             store.read(-1)
-        with pytest.raises(BackendUnavailable, match="not there any more"):
-            store.deny([DENIAL])
-        with pytest.raises(BackendUnavailable, match="not there any more"):
+        with pytest.raises(BackendUnavailable, match="no longer exists"):
+            store.revoke([DENIAL])
+        with pytest.raises(BackendUnavailable, match="no longer exists"):
             store.require_writable()
         assert store.is_there
     assert not path.exists()
@@ -71,10 +71,10 @@ def test_a_store_that_is_deleted_with_its_witness_is_missed_as_long_as_the_proce
     shutil.rmtree(path.parent)
     path.parent.mkdir()
 
-    with pytest.raises(BackendUnavailable, match="not there any more"):
+    with pytest.raises(BackendUnavailable, match="no longer exists"):
         rows.read(-1)
-    with pytest.raises(BackendUnavailable, match="not there any more"):
-        rows_at(path).deny([DENIAL])
+    with pytest.raises(BackendUnavailable, match="no longer exists"):
+        rows_at(path).revoke([DENIAL])
 
 
 def test_a_write_to_a_file_that_is_deleted_meanwhile_is_no_success(path: Path) -> None:
@@ -83,7 +83,7 @@ def test_a_write_to_a_file_that_is_deleted_meanwhile_is_no_success(path: Path) -
     with database.write():
         pass
 
-    with pytest.raises(BackendUnavailable, match="not there any more"), database.write():
+    with pytest.raises(BackendUnavailable, match="no longer exists"), database.write():
         remove(path)
 
 
@@ -97,12 +97,12 @@ def test_a_store_that_comes_back_is_used_again(
     (tmp_path / "away.db").rename(path)
 
     assert rows.read(-1).found == [DENIAL]
-    assert "there again" in caplog.text
+    assert "available again" in caplog.text
 
 
 def test_another_file_in_its_place_is_no_store(rows: DenylistRows, path: Path, tmp_path: Path) -> None:
     other = rows_at(tmp_path / "other.db")
-    other.deny([])
+    other.revoke([])
     remove(path)
 
     (tmp_path / "other.db").rename(path)
@@ -119,7 +119,7 @@ def test_a_store_that_is_not_there_at_the_start_is_missed(path: Path, monkeypatc
     found = rows_at(path)
 
     assert found.is_there
-    with pytest.raises(BackendUnavailable, match=r"store\.db\.witness says that it was.*db accept"):
+    with pytest.raises(BackendUnavailable, match=r"store\.db\.witness says that it did.*db accept"):
         found.read(-1)
     assert not path.exists()
 
@@ -131,7 +131,7 @@ def test_another_store_at_the_start_is_told_from_the_right_one(
 ) -> None:
     remove(path)
     if content == "another":
-        rows_at(tmp_path / "other.db").deny([DENIAL])
+        rows_at(tmp_path / "other.db").revoke([DENIAL])
         open_store(f"sqlite:///{tmp_path / 'other.db'}").close()
     (tmp_path / "other.db").touch()
     shutil.copy(tmp_path / "other.db", path)
@@ -168,7 +168,7 @@ def test_a_store_that_never_was_is_none_until_it_is_used(tmp_path: Path) -> None
     found = rows_at(tmp_path / "store.db")
 
     before = found.is_there
-    found.deny([DENIAL])
+    found.revoke([DENIAL])
 
     assert (before, found.is_there) == (False, True)
 
@@ -196,10 +196,10 @@ def test_an_empty_folder_that_nobody_may_write_is_a_missing_volume(
 def test_a_url_with_mode_rw_makes_no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "store.db"
 
-    with pytest.raises(BackendUnavailable, match="mode=rw makes none"):
+    with pytest.raises(BackendUnavailable, match="mode=rw forbids creating it"):
         rows_at(path, "?mode=rw").read(-1)
     made = path.exists()
-    rows_at(path).deny([DENIAL])
+    rows_at(path).revoke([DENIAL])
     start_anew(monkeypatch)
 
     assert not made

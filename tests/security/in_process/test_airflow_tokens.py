@@ -294,7 +294,7 @@ async def test_all_tokens_of_a_user_up_to_now_are_refused_where_they_are_no_busi
     token = world.manager.generate_jwt(world.manager.get_users()[0], expiration_time_in_seconds=600)
     rows = DenylistRows(open_store(f"sqlite:///{world.home}/compat_auth.db"))
     now = int(time.time())
-    rows.deny([DenylistEntry("sub", "op", now + 600, now)])
+    rows.revoke([DenylistEntry("sub", "op", now + 600, now)])
     # What another process has written is seen within a second.
     await asyncio.sleep(1)
 

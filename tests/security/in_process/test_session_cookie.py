@@ -296,7 +296,7 @@ def test_the_id_is_new_at_each_login(sessions: LiveSessions) -> None:
 
 
 def test_a_session_that_nobody_started_is_refused(sessions: LiveSessions, cookie: SessionCookie) -> None:
-    with pytest.raises(InvalidSession, match="not known"):
+    with pytest.raises(InvalidSession, match="unknown"):
         sessions.find(seal(cookie), secure=True)
 
 
@@ -350,7 +350,7 @@ def test_a_logout_that_another_process_announces_is_seen_at_once(
         "session": RevocationEvent(credential_id=credential_id_of(started)),
         "user": RevocationEvent("alice"),
     }
-    sessions._revocations._tell(revocations.get(announced))
+    sessions._revocations._notify(revocations.get(announced))
 
     with pytest.raises(InvalidSession, match="logged out"):
         sessions.find(value, secure=True)

@@ -74,8 +74,8 @@ Replica = Callable[[], IntrospectionCache]
 
 
 def test_whoever_reads_redis_learns_neither_tokens_nor_users(attacker: Attacker, replica: Replica) -> None:
-    replica().judge(TOKEN, yes)
-    replica().judge(TOKEN + "2", no)
+    replica().introspect(TOKEN, yes)
+    replica().introspect(TOKEN + "2", no)
 
     found = repr(attacker.all())
 
@@ -84,8 +84,8 @@ def test_whoever_reads_redis_learns_neither_tokens_nor_users(attacker: Attacker,
 
 
 def test_a_digest_cannot_be_computed_without_the_secret(attacker: Attacker, redis_server: RedisServer) -> None:
-    IntrospectionCache("issuer", store_of(redis_server)).judge(TOKEN, yes)
-    IntrospectionCache("issuer", store_of(redis_server, ("t" * 32,))).judge(TOKEN, yes)
+    IntrospectionCache("issuer", store_of(redis_server)).introspect(TOKEN, yes)
+    IntrospectionCache("issuer", store_of(redis_server, ("t" * 32,))).introspect(TOKEN, yes)
 
     assert len(attacker.all()) == 2
 
@@ -109,69 +109,69 @@ def test_a_digest_cannot_be_computed_without_the_secret(attacker: Attacker, redi
 def test_a_forged_verdict_lets_nobody_in(
     attacker: Attacker, replica: Replica, forged: Callable[[bytes], bytes]
 ) -> None:
-    replica().judge(TOKEN, yes)
+    replica().introspect(TOKEN, yes)
     ((key, box),) = attacker.all().items()
 
     attacker.put(key, forged(box))
 
-    assert replica().judge(TOKEN, no).claims is None
+    assert replica().introspect(TOKEN, no).claims is None
 
 
 def test_a_true_verdict_on_another_token_lets_nobody_in(attacker: Attacker, replica: Replica) -> None:
-    replica().judge("bad-token", no)
+    replica().introspect("bad-token", no)
     ((bad_key, _),) = attacker.all().items()
     attacker.clear()
-    replica().judge(TOKEN, yes)
+    replica().introspect(TOKEN, yes)
     ((_, box),) = attacker.all().items()
     attacker.clear()
 
     attacker.put(bad_key.replace(NO, YES), box)
 
-    assert replica().judge("bad-token", no).claims is None
+    assert replica().introspect("bad-token", no).claims is None
 
 
 def test_a_refusal_cannot_be_made_out_of_an_acceptance_nor_the_other_way_round(
     attacker: Attacker, replica: Replica
 ) -> None:
-    replica().judge(TOKEN, yes)
+    replica().introspect(TOKEN, yes)
     ((key, box),) = attacker.all().items()
     attacker.clear()
 
     attacker.put(key.replace(YES, NO), box)
 
-    assert replica().judge(TOKEN, yes).claims == CLAIMS
+    assert replica().introspect(TOKEN, yes).claims == CLAIMS
 
 
 def test_a_verdict_put_back_is_believed_no_longer_than_it_was_made_for(attacker: Attacker, replica: Replica) -> None:
-    replica().judge(TOKEN, lambda: IntrospectionResult(time.time() + 0.3, CLAIMS))
+    replica().introspect(TOKEN, lambda: IntrospectionResult(time.time() + 0.3, CLAIMS))
     ((key, box),) = attacker.all().items()
     time.sleep(0.4)
 
     attacker.put(key, box)
 
-    assert replica().judge(TOKEN, no).claims is None
+    assert replica().introspect(TOKEN, no).claims is None
 
 
 def test_an_older_yes_put_back_does_not_undo_a_logout(attacker: Attacker, replica: Replica) -> None:
-    replica().judge(TOKEN, yes)
+    replica().introspect(TOKEN, yes)
     ((key, box),) = attacker.all().items()
-    replica().refuse(TOKEN, until=time.time() + 60, reason="logged out")
+    replica().revoke(TOKEN, until=time.time() + 60, reason="logged out")
 
     attacker.put(key, box)
 
-    assert replica().judge(TOKEN, yes).claims is None
+    assert replica().introspect(TOKEN, yes).claims is None
 
 
 def test_who_has_logged_out_here_stays_out_here_though_everything_is_deleted(
     attacker: Attacker, replica: Replica
 ) -> None:
     here = replica()
-    here.judge(TOKEN, yes)
-    here.refuse(TOKEN, until=time.time() + 60, reason="logged out")
+    here.introspect(TOKEN, yes)
+    here.revoke(TOKEN, until=time.time() + 60, reason="logged out")
 
     attacker.clear()
 
-    assert here.judge(TOKEN, yes).claims is None
+    assert here.introspect(TOKEN, yes).claims is None
 
 
 class Listener:

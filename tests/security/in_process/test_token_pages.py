@@ -19,7 +19,7 @@ from compat_auth.composition.decider import create_flask_app
 from compat_auth.config import Settings, parse_settings
 from compat_auth.crypto.personal_token_format import parse_text
 from compat_auth.identity import Identity
-from compat_auth.personal_tokens.request import NewToken, TokenWish
+from compat_auth.personal_tokens.request import NewToken, PersonalTokenRequest
 from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 from compat_auth.store.tables.sessions import digest_of
 from compat_auth.web.logout import set_token_revoker
@@ -75,7 +75,7 @@ def service_of(browser: Browser) -> PersonalTokens:
 
 
 def made(browser: Browser, owner: str = "alice", name: str = "etl") -> NewToken:
-    return service_of(browser).create(owner, TokenWish(name), by=owner)
+    return service_of(browser).create(owner, PersonalTokenRequest(name), by=owner)
 
 
 def day(ahead: int) -> str:
@@ -98,7 +98,7 @@ def test_a_token_is_made_and_works_and_is_shown_once(browser: Browser) -> None:
     answer = create(browser, limit="listed", scopes="GET /api/v2/dags/\r\n\r\n trigger ")
 
     text = shown_text(answer)
-    token, _ = service_of(browser).recognition.vouch(text)
+    token, _ = service_of(browser).verification.verify(text)
     assert answer.status_code == 200
     assert (token.username, token.name, token.scopes) == ("alice", "etl", ("GET /api/v2/dags/", "trigger"))
     assert datetime.fromtimestamp(token.expires - 1, timezone.utc).date().isoformat() == day(30)
@@ -125,13 +125,13 @@ def test_a_refresh_shows_a_new_secret_and_the_old_one_is_dead(browser: Browser) 
 
     answer = browser.open(f"{TOKENS}/refresh", form)
 
-    assert service_of(browser).recognition.find(shown_text(answer)).id == before.token.id
-    with pytest.raises(Exception, match="not its secret"):
-        service_of(browser).recognition.vouch(before.text)
+    assert service_of(browser).verification.find(shown_text(answer)).id == before.token.id
+    with pytest.raises(Exception, match="wrong secret"):
+        service_of(browser).verification.verify(before.text)
 
 
 def test_the_refresh_page_proposes_as_many_days_as_the_token_had(browser: Browser) -> None:
-    before = service_of(browser).create("alice", TokenWish("etl", days=5), by="alice")
+    before = service_of(browser).create("alice", PersonalTokenRequest("etl", days=5), by="alice")
 
     shown = browser.open(f"{TOKENS}/refresh?id={before.token.id}").text
 
@@ -153,7 +153,7 @@ def test_an_overlap_lets_the_old_secret_work_on(browser: Browser) -> None:
     answer = browser.open(f"{TOKENS}/refresh", refresh_form(browser, before, overlap="3600"))
 
     assert shown_text(answer) != before.text
-    assert service_of(browser).recognition.vouch(before.text)[0].id == before.token.id
+    assert service_of(browser).verification.verify(before.text)[0].id == before.token.id
 
 
 def test_a_refresh_that_is_sent_twice_happens_once(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,7 @@ def test_a_refresh_that_is_sent_twice_happens_once(browser: Browser, monkeypatch
     answer = browser.open(f"{TOKENS}/refresh", form)
 
     assert answer.status_code == 409
-    assert service_of(browser).recognition.find(text).id == before.token.id
+    assert service_of(browser).verification.find(text).id == before.token.id
 
 
 @pytest.mark.parametrize("more", [{"overlap": "1"}, {"overlap": "x"}, {"until": "never"}, {"until": "1999-01-01"}])
@@ -177,13 +177,13 @@ def test_a_refresh_that_makes_no_sense_changes_nothing(browser: Browser, more: d
 
     assert answer.status_code == 422
     assert 'role="alert"' in answer.text
-    assert service_of(browser).recognition.find(before.text).refreshed is None
+    assert service_of(browser).verification.find(before.text).refreshed is None
 
 
 def test_a_revocation_asks_first_and_then_kills(browser: Browser) -> None:
     token = made(browser)
     asked = browser.open(f"{TOKENS}/revoke?id={token.token.id}")
-    alive = service_of(browser).recognition.vouch(token.text)[0].revoked
+    alive = service_of(browser).verification.verify(token.text)[0].revoked
 
     answer = browser.open(f"{TOKENS}/revoke", {"token": browser.token(TOKENS), "id": token.token.id})
 
@@ -192,7 +192,7 @@ def test_a_revocation_asks_first_and_then_kills(browser: Browser) -> None:
     assert (answer.status_code, answer.headers["Location"]) == (303, f"{TOKENS}?done=revoked")
     assert "is revoked" in browser.open(answer.headers["Location"]).text
     with pytest.raises(Exception, match="revoked"):
-        service_of(browser).recognition.vouch(token.text)
+        service_of(browser).verification.verify(token.text)
 
 
 @pytest.mark.parametrize("path", ["refresh", "revoke"])
@@ -207,7 +207,7 @@ def test_anothers_token_is_as_unknown_as_none(browser: Browser, path: str) -> No
     assert {answer.status_code for answer in answers} == {404}
     assert len({answer.text for answer in answers}) == 1
     assert sent.status_code == 404
-    assert service_of(browser).recognition.find(others.text).revoked is None
+    assert service_of(browser).verification.find(others.text).revoked is None
     assert "his" not in browser.open(TOKENS).text
 
 
@@ -227,7 +227,7 @@ def test_a_form_needs_the_sessions_own_token(
 
     assert answer.status_code == 400
     assert [found.revoked for found in service_of(browser).list("alice")] == [None]
-    assert service_of(browser).recognition.vouch(token.text)[0].refreshed is None
+    assert service_of(browser).verification.verify(token.text)[0].refreshed is None
 
 
 @pytest.mark.parametrize("path", ACTIONS)
@@ -517,7 +517,7 @@ class Recorder:
     def __init__(self, ended: list[str]) -> None:
         self._ended = ended
 
-    def end(self, *, tokens: Iterable[str], credential_id: str) -> None:
+    def revoke_session(self, *, tokens: Iterable[str], credential_id: str) -> None:
         assert list(tokens) == []
         self._ended.append(credential_id)
 

@@ -14,7 +14,7 @@ import pytest
 from compat_auth.app import Gateway
 from compat_auth.config import parse_settings
 from compat_auth.http.asgi import RawHeaders
-from compat_auth.personal_tokens.request import NewToken, TokenWish
+from compat_auth.personal_tokens.request import NewToken, PersonalTokenRequest
 from compat_auth.personal_tokens.service import PersonalTokens
 from support.security.upstream import Recorder
 from support.stand_ins import Sent, basic, call, http_scope
@@ -51,7 +51,7 @@ def tokens(gateway: Gateway) -> PersonalTokens:
 
 @pytest.fixture
 def made(tokens: PersonalTokens) -> NewToken:
-    return tokens.create("alice", TokenWish("script"), by="alice")
+    return tokens.create("alice", PersonalTokenRequest("script"), by="alice")
 
 
 async def post(gateway: Gateway, path: str, text: str, *headers: tuple[bytes, bytes]) -> Sent:
@@ -72,10 +72,10 @@ async def use(gateway: Gateway, text: str) -> int:
 
 def uses_of(tokens: PersonalTokens, made: NewToken) -> tuple[int, str]:
     """Return how often the token was used, and from where last."""
-    tokens.uses.flush()
+    tokens.usage.flush()
     found = tokens.rows.find(made.token.id)
     assert found is not None
-    return sum(tokens.uses.by_day(made.token.id).values()), found.last_address
+    return sum(tokens.usage.by_day(made.token.id).values()), found.last_address
 
 
 async def test_introspection_is_no_use(gateway: Gateway, tokens: PersonalTokens, made: NewToken) -> None:

@@ -19,7 +19,7 @@ from compat_auth.composition.decider import create_flask_app
 from compat_auth.config import Settings, parse_settings
 from compat_auth.crypto.personal_token_format import make_text
 from compat_auth.errors import NotAuthenticated
-from compat_auth.personal_tokens.request import NewToken, TokenWish
+from compat_auth.personal_tokens.request import NewToken, PersonalTokenRequest
 from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 from support.leak_reporter import Reporter, pem, publishing
 from support.stand_ins import call, http_scope
@@ -58,7 +58,7 @@ def app(settings: Settings) -> Iterator[flask.Flask]:
 
 @pytest.fixture
 def leaked(app: flask.Flask) -> NewToken:
-    return service_of(app).create("alice", TokenWish("etl"), by="test")
+    return service_of(app).create("alice", PersonalTokenRequest("etl"), by="test")
 
 
 def service_of(app: flask.Flask) -> PersonalTokens:
@@ -69,7 +69,7 @@ def service_of(app: flask.Flask) -> PersonalTokens:
 
 def is_alive(app: flask.Flask, text: str) -> bool:
     try:
-        service_of(app).recognition.vouch(text)
+        service_of(app).verification.verify(text)
     except NotAuthenticated:
         return False
     return True

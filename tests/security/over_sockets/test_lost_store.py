@@ -96,7 +96,7 @@ async def test_a_revoked_token_stays_out_when_the_file_is_not_there_at_the_start
 
     assert [answer.status for answer in answers] == [503, 503]
     assert is_ready == (503, "the store cannot be used")
-    assert "store.db.witness says that it was" in caplog.text
+    assert "store.db.witness says that it did" in caplog.text
 
 
 async def test_a_store_in_a_folder_whose_volume_is_missing_is_unavailable(

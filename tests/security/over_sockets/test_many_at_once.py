@@ -23,7 +23,7 @@ from compat_auth.gateway.decider import Decider
 from compat_auth.gateway.middleware import Gate
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome, Reject
-from compat_auth.personal_tokens.throttling import TokenGuesses
+from compat_auth.personal_tokens.throttling import TokenThrottle
 from compat_auth.tokens.issued import IssuedTokens
 from compat_auth.web.throttling import TokenAttempts
 from support.stand_ins import Behind, Sent, accepting, basic, call, http_scope, make_decider, make_gate, scripted
@@ -147,12 +147,12 @@ async def test_of_guesses_at_once_by_revocation_no_more_are_looked_at(given: Giv
 
 
 def test_of_personal_tokens_at_once_no_more_are_looked_at() -> None:
-    guesses, looked_at = TokenGuesses(5), list[str]()
+    guesses, looked_at = TokenThrottle(5), list[str]()
 
     def guess(_number: int) -> int:
         text = make_text()
         try:
-            with guesses.look(text, "2001:db8::1") as look:
+            with guesses.check(text, "2001:db8::1") as look:
                 looked_at.append(text.id)
                 time.sleep(0.01)
                 look.is_guess = True

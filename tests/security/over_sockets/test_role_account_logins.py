@@ -27,7 +27,7 @@ from compat_auth.errors import BackendUnavailable, InvalidValue, NoSuchUser
 from compat_auth.extension import CompatAuth
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Reject
-from compat_auth.personal_tokens.request import TokenWish
+from compat_auth.personal_tokens.request import PersonalTokenRequest
 from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.store.migration import open_store
 from compat_auth.store.tables.role_accounts import RoleAccount, RoleAccountRows
@@ -86,7 +86,7 @@ async def status(gateway: Gateway, authorization: str, path: bytes = PATH, metho
 async def test_a_password_of_a_role_accounts_name_opens_nothing(gateway: Gateway, settings: Settings) -> None:
     add_role_account(settings, "alice")
     with tokens_of(settings) as tokens:
-        token = tokens.create("alice", TokenWish("nightly"), by="test", is_role=True).text
+        token = tokens.create("alice", PersonalTokenRequest("nightly"), by="test", is_role=True).text
     password = basic("alice", "wonder")
 
     asked = [await status(gateway, password), await status(gateway, password, b"/auth/token", "POST")]
@@ -100,9 +100,9 @@ async def test_a_persons_token_is_made_no_role_accounts(settings: Settings) -> N
     add_role_account(settings, "alice")
 
     with tokens_of(settings) as tokens, pytest.raises(InvalidValue, match="role account"):
-        tokens.create("alice", TokenWish("script"), by="alice")
+        tokens.create("alice", PersonalTokenRequest("script"), by="alice")
     with tokens_of(settings) as tokens, pytest.raises(InvalidValue, match="role account"):
-        tokens.create("bob", TokenWish("script"), by="test", is_role=True)
+        tokens.create("bob", PersonalTokenRequest("script"), by="test", is_role=True)
 
 
 async def test_another_spelling_of_the_name_is_the_name(gateway: Gateway, settings: Settings) -> None:

@@ -12,7 +12,7 @@ import pytest
 from compat_auth.app import Gateway
 from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.config import Settings
-from compat_auth.personal_tokens.request import TokenWish
+from compat_auth.personal_tokens.request import PersonalTokenRequest
 from compat_auth.personal_tokens.service import PersonalTokens
 from support.security.token_gateway import opened
 from support.stand_ins import Sent, basic, call, http_scope
@@ -53,7 +53,7 @@ async def until(expected: int, gateway: Gateway, token: str) -> int:
 async def test_a_jwt_made_from_a_personal_token_ends_with_it(gateway: Gateway, settings: Settings, end: str) -> None:
     # As the command line does, in another process without a signal between the two.
     elsewhere = PersonalTokens.from_settings(settings, RevocationEvents())
-    made = elsewhere.create("alice", TokenWish("script"), by="alice")
+    made = elsewhere.create("alice", PersonalTokenRequest("script"), by="alice")
     jwt, other = await jwt_from(gateway, f"Bearer {made.text}"), await jwt_from(gateway, basic("alice", "wonder"))
     before = await status(gateway, jwt)
 
@@ -70,7 +70,7 @@ async def test_a_jwt_made_from_a_personal_token_ends_with_it(gateway: Gateway, s
 
 async def test_a_refresh_with_an_overlap_leaves_what_was_made_before(gateway: Gateway, settings: Settings) -> None:
     elsewhere = PersonalTokens.from_settings(settings, RevocationEvents())
-    made = elsewhere.create("alice", TokenWish("script"), by="alice")
+    made = elsewhere.create("alice", PersonalTokenRequest("script"), by="alice")
     jwt = await jwt_from(gateway, f"Bearer {made.text}")
 
     elsewhere.refresh(made.token, overlap_s=60)
@@ -80,7 +80,7 @@ async def test_a_refresh_with_an_overlap_leaves_what_was_made_before(gateway: Ga
 
 async def test_who_has_a_personal_token_may_take_it_back(gateway: Gateway, settings: Settings) -> None:
     elsewhere = PersonalTokens.from_settings(settings, RevocationEvents())
-    made, other = (elsewhere.create("alice", TokenWish(name), by="alice") for name in ("script", "another"))
+    made, other = (elsewhere.create("alice", PersonalTokenRequest(name), by="alice") for name in ("script", "another"))
     jwt = await jwt_from(gateway, f"Bearer {made.text}")
 
     sent = await post(gateway, b"/compat-auth/revoke", {"token": made.text})
@@ -92,7 +92,7 @@ async def test_who_has_a_personal_token_may_take_it_back(gateway: Gateway, setti
 
 async def test_a_personal_token_is_described_to_its_owner_with_its_limits(gateway: Gateway, settings: Settings) -> None:
     elsewhere = PersonalTokens.from_settings(settings, RevocationEvents())
-    made = elsewhere.create("alice", TokenWish("script", scopes=("GET /api/",)), by="alice")
+    made = elsewhere.create("alice", PersonalTokenRequest("script", scopes=("GET /api/",)), by="alice")
 
     sent = await post(gateway, b"/compat-auth/introspect", {"token": made.text}, basic("alice", "wonder"))
 

@@ -110,7 +110,7 @@ async def test_an_upstream_that_is_down_keeps_no_token_alive_here(
             refused = await call(gateway, http_scope(b"/api/v2/dags", [bearer]))
     assert (sent.status, refused.status) == (204, 401)
     # Once, however many there are: each could take as long as the upstream's time limit.
-    assert caplog.text.count("still good at the upstream itself") == 1
+    assert caplog.text.count("still valid at the upstream itself") == 1
     assert token not in caplog.text
 
 

@@ -12,7 +12,7 @@ import bcrypt
 from compat_auth.app import Gateway
 from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.config import Settings, parse_settings
-from compat_auth.personal_tokens.request import NewToken, TokenWish
+from compat_auth.personal_tokens.request import NewToken, PersonalTokenRequest
 from compat_auth.personal_tokens.service import PersonalTokens
 
 
@@ -53,4 +53,4 @@ async def opened(settings: Settings) -> AsyncGenerator[Gateway]:
 def make_token(settings: Settings, *scopes: str, owner: str = "alice", name: str = "script") -> NewToken:
     """Return a new token, made as the command line does: in another process without a signal between the two."""
     tokens = PersonalTokens.from_settings(settings, RevocationEvents())
-    return tokens.create(owner, TokenWish(name, scopes or ("all",)), by=owner)
+    return tokens.create(owner, PersonalTokenRequest(name, scopes or ("all",)), by=owner)

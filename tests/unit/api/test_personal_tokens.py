@@ -314,7 +314,7 @@ def test_members_of_the_owning_group_keep_a_role_accounts_tokens(app: flask.Flas
     token = ask(app, "POST", bearer("ops"), body={"name": "nightly", "username": "robot"})
     listed = ask(app, "GET", bearer("ops"), "?username=robot").json["personal_tokens"]
     outsider = ask(app, "POST", as_user("bob"), body={"name": "mine", "username": "robot"})
-    whoami = service_of(app).recognition.vouch(token.json["token"])[1]
+    whoami = service_of(app).verification.verify(token.json["token"])[1]
 
     assert token.status_code == 201
     assert [one["created_by"] for one in listed] == ["alice"]
@@ -339,8 +339,8 @@ def test_uses_are_told_by_day(app: flask.Flask) -> None:
     found = made(app)
     service = service_of(app)
     for _ in range(3):
-        service.uses.count(found["id"])
-    service.uses.flush()
+        service.usage.count(found["id"])
+    service.usage.flush()
 
     shown = ask(app, "GET", as_user("alice"), f"/{found['id']}").json
 

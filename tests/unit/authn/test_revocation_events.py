@@ -146,7 +146,7 @@ async def test_where_something_may_have_been_missed_everything_is_forgotten(app:
     decider = make_decider(scripted("first", Accept(ALICE, reusable_s=60)), app=app)
     await granted_by(decider)
 
-    await asyncio.to_thread(revocation_events_of(app)._tell, EVERYTHING)
+    await asyncio.to_thread(revocation_events_of(app)._notify, EVERYTHING)
 
     assert recalled(decider) is None
 
@@ -159,7 +159,7 @@ async def test_a_check_that_began_before_the_revocation_is_not_remembered(
     waiting = asyncio.ensure_future(granted_by(decider))
     await asyncio.to_thread(check.started.wait, 5)
 
-    await asyncio.to_thread(revocation_events_of(app)._tell, revocation)
+    await asyncio.to_thread(revocation_events_of(app)._notify, revocation)
     check.go.set()
     await waiting
 
@@ -240,7 +240,7 @@ async def test_where_something_may_have_been_missed_what_nobody_revokes_stays(ap
     decider = make_decider(scripted("first", Accept(Identity("alice", "first"), reusable_s=60)), app=app)
     await granted_by(decider)
 
-    await asyncio.to_thread(revocation_events_of(app)._tell, EVERYTHING)
+    await asyncio.to_thread(revocation_events_of(app)._notify, EVERYTHING)
 
     assert recalled(decider) is not None
 

@@ -23,7 +23,7 @@ from compat_auth.extension import CompatAuth
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.personal_tokens.peppers import Peppers
-from compat_auth.personal_tokens.request import TokenWish
+from compat_auth.personal_tokens.request import PersonalTokenRequest
 from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.testing import BackendContract, Headers
 from compat_auth_backends.personal_token import PersonalTokenBackend
@@ -61,9 +61,10 @@ class TestPersonalToken(BackendContract, has_source=True, counts_work=True):
         service = PersonalTokens.from_settings(settings_in(tmp_path), RevocationEvents())
         self.settings = settings_in(tmp_path)
         self.texts = {
-            name: service.create(name, TokenWish("etl"), by="test").text for name in ("alice", "disabled", "deleted")
+            name: service.create(name, PersonalTokenRequest("etl"), by="test").text
+            for name in ("alice", "disabled", "deleted")
         }
-        revoked = service.create("alice", TokenWish("revoked"), by="test")
+        revoked = service.create("alice", PersonalTokenRequest("revoked"), by="test")
         service.revoke(revoked.token)
         self.texts["revoked"] = revoked.text
         service.rows.database.close()
@@ -184,7 +185,7 @@ def test_where_owners_cannot_be_looked_up_nothing_starts(tmp_path: Path) -> None
         upstream={"url": "http://127.0.0.1:9", "profile": "generic"},
     )
 
-    with pytest.raises(ConfigError, match=r"no directory tells whether an owner is still active"):
+    with pytest.raises(ConfigError, match=r"no directory says whether an owner is still active"):
         CompatAuth(flask.Flask("test"), settings)
 
 

@@ -99,7 +99,7 @@ async def test_no_more_is_held_than_a_process_may_hold_and_no_client_fills_it() 
     with pytest.raises(Overloaded):
         budget.take("192.0.2.9", 1)
 
-    budget.give_back("192.0.2.1", 10)
+    budget.release("192.0.2.1", 10)
     budget.take("192.0.2.9", 10)
 
 
@@ -111,5 +111,5 @@ async def test_one_network_of_ipv6_fills_no_more_than_one_address_does() -> None
         budget.take("2001:db8::2", 1)
     budget.take("2001:db8:0:1::1", 10)
 
-    budget.give_back("2001:db8::1", 10)
+    budget.release("2001:db8::1", 10)
     budget.take("2001:db8::2", 10)

@@ -14,7 +14,7 @@ from compat_auth.errors import (
     NotPermitted,
 )
 from compat_auth.personal_tokens.owners import UnknownOwner
-from compat_auth.personal_tokens.request import TokenWish
+from compat_auth.personal_tokens.request import PersonalTokenRequest
 from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.scopes import parse_scope
 from compat_auth.store.tables.personal_tokens import CREDENTIAL_KIND
@@ -22,15 +22,15 @@ from support.token_world import DAY, World, works
 
 
 def test_a_name_is_unique_among_the_tokens_of_a_user_that_are_alive(tokens: PersonalTokens, world: World) -> None:
-    first = tokens.create("alice", TokenWish("etl", days=1), by="alice")
-    tokens.create("zoë", TokenWish("etl"), by="zoë")
+    first = tokens.create("alice", PersonalTokenRequest("etl", days=1), by="alice")
+    tokens.create("zoë", PersonalTokenRequest("etl"), by="zoë")
     with pytest.raises(NameTaken):
-        tokens.create("alice", TokenWish("etl"), by="alice")
+        tokens.create("alice", PersonalTokenRequest("etl"), by="alice")
 
     tokens.revoke(first.token)
-    second = tokens.create("alice", TokenWish("etl", days=1), by="alice")
+    second = tokens.create("alice", PersonalTokenRequest("etl", days=1), by="alice")
     world.clock.now = second.token.expires
-    third = tokens.create("alice", TokenWish("etl"), by="alice")
+    third = tokens.create("alice", PersonalTokenRequest("etl"), by="alice")
 
     assert works(tokens, third.text)
     assert not works(tokens, second.text)
@@ -39,22 +39,22 @@ def test_a_name_is_unique_among_the_tokens_of_a_user_that_are_alive(tokens: Pers
 def test_a_user_has_so_many_tokens_and_no_more(world: World) -> None:
     service = world.service(per_user_limit=2)
     for name in ("a", "b"):
-        service.create("alice", TokenWish(name), by="alice")
+        service.create("alice", PersonalTokenRequest(name), by="alice")
 
-    with pytest.raises(InvalidValue, match="2 tokens already"):
-        service.create("alice", TokenWish("c"), by="alice")
-    service.create("zoë", TokenWish("c"), by="zoë")
+    with pytest.raises(InvalidValue, match="already has 2 tokens"):
+        service.create("alice", PersonalTokenRequest("c"), by="alice")
+    service.create("zoë", PersonalTokenRequest("c"), by="zoë")
 
 
 def test_a_limited_credential_makes_no_wider_token(tokens: PersonalTokens) -> None:
     within = (parse_scope("GET /api/"), parse_scope("POST /compat-auth/api/personal-tokens"))
-    narrow = tokens.create("alice", TokenWish("narrow", ("GET /api/v2/dags",), within=within), by="alice")
-    wide = tokens.create("alice", TokenWish("wide", ("all",)), by="alice")
+    narrow = tokens.create("alice", PersonalTokenRequest("narrow", ("GET /api/v2/dags",), within=within), by="alice")
+    wide = tokens.create("alice", PersonalTokenRequest("wide", ("all",)), by="alice")
 
     assert works(tokens, narrow.text)
     for scopes in (("all",), ("read",), ("POST /api/v2/dags",)):
         with pytest.raises(NotPermitted):
-            tokens.create("alice", TokenWish("wider", scopes, within=within), by="alice")
+            tokens.create("alice", PersonalTokenRequest("wider", scopes, within=within), by="alice")
     with pytest.raises(NotPermitted):
         tokens.refresh(wide.token, within=within)
 
@@ -64,11 +64,11 @@ def test_an_unknown_or_disabled_owner_gets_no_token(tokens: PersonalTokens, worl
 
     for owner in ("nobody", "zoë"):
         with pytest.raises(NoSuchUser):
-            tokens.create(owner, TokenWish("etl"), by="operator")
+            tokens.create(owner, PersonalTokenRequest("etl"), by="operator")
 
 
 def test_a_refreshed_token_is_its_owners_of_today(tokens: PersonalTokens, world: World) -> None:
-    made = tokens.create("alice", TokenWish("etl"), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl"), by="alice")
     world.users.users["alice"] = DirectoryUser("alice", upstream_id="2")
 
     again = tokens.refresh(made.token)
@@ -80,11 +80,11 @@ def test_an_e_mail_address_is_no_owner(tokens: PersonalTokens, world: World) -> 
     world.users.users["mallory@example.com"] = DirectoryUser("alice", upstream_id="1")
 
     with pytest.raises(UnknownOwner):
-        tokens.create("mallory@example.com", TokenWish("etl"), by="mallory")
+        tokens.create("mallory@example.com", PersonalTokenRequest("etl"), by="mallory")
 
 
 def test_a_refresh_kills_the_old_secret_at_once_and_says_so(tokens: PersonalTokens, world: World) -> None:
-    made = tokens.create("alice", TokenWish("etl", days=1), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl", days=1), by="alice")
 
     again = tokens.refresh(made.token, days=10)
 
@@ -96,7 +96,7 @@ def test_a_refresh_kills_the_old_secret_at_once_and_says_so(tokens: PersonalToke
 
 @pytest.mark.parametrize("days", [1, 5, 90, 300])
 def test_a_refresh_that_names_no_days_gives_as_many_as_before(tokens: PersonalTokens, world: World, days: int) -> None:
-    made = tokens.create("alice", TokenWish("etl", days=days), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl", days=days), by="alice")
     world.clock.now += DAY
     first = tokens.refresh(made.token)
     world.clock.now += DAY
@@ -108,7 +108,7 @@ def test_a_refresh_that_names_no_days_gives_as_many_as_before(tokens: PersonalTo
 
 
 def test_a_refresh_gives_as_many_days_as_the_last_refresh_that_named_some(tokens: PersonalTokens, world: World) -> None:
-    made = tokens.create("alice", TokenWish("etl", days=50), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl", days=50), by="alice")
     shorter = tokens.refresh(made.token, days=3)
     world.clock.now += 10 * DAY
 
@@ -118,7 +118,7 @@ def test_a_refresh_gives_as_many_days_as_the_last_refresh_that_named_some(tokens
 
 
 def test_a_refresh_gives_no_more_days_than_are_allowed_now(tokens: PersonalTokens, world: World) -> None:
-    made = tokens.create("alice", TokenWish("etl", days=50), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl", days=50), by="alice")
 
     again = world.service(max_days=7).refresh(made.token)
 
@@ -126,7 +126,7 @@ def test_a_refresh_gives_no_more_days_than_are_allowed_now(tokens: PersonalToken
 
 
 def test_a_refresh_with_an_overlap_lets_both_work_for_that_long(tokens: PersonalTokens, world: World) -> None:
-    made = tokens.create("alice", TokenWish("etl"), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl"), by="alice")
     again = tokens.refresh(made.token, overlap_s=60)
 
     both = works(tokens, made.text), works(tokens, again.text)
@@ -137,7 +137,7 @@ def test_a_refresh_with_an_overlap_lets_both_work_for_that_long(tokens: Personal
 
 
 def test_a_second_refresh_ends_an_overlap(tokens: PersonalTokens) -> None:
-    first = tokens.create("alice", TokenWish("etl"), by="alice")
+    first = tokens.create("alice", PersonalTokenRequest("etl"), by="alice")
     second = tokens.refresh(first.token, overlap_s=60)
     third = tokens.refresh(second.token)
 
@@ -146,14 +146,14 @@ def test_a_second_refresh_ends_an_overlap(tokens: PersonalTokens) -> None:
 
 @pytest.mark.parametrize("overlap_s", [-1, 7 * DAY + 1])
 def test_an_overlap_that_makes_no_sense_is_refused(tokens: PersonalTokens, overlap_s: int) -> None:
-    made = tokens.create("alice", TokenWish("etl"), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl"), by="alice")
 
     with pytest.raises(InvalidValue, match="overlap"):
         tokens.refresh(made.token, overlap_s=overlap_s)
 
 
 def test_of_two_refreshes_at_once_one_fails(tokens: PersonalTokens) -> None:
-    made = tokens.create("alice", TokenWish("etl"), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl"), by="alice")
     tokens.refresh(made.token)
 
     with pytest.raises(NoSuchToken):
@@ -161,7 +161,7 @@ def test_of_two_refreshes_at_once_one_fails(tokens: PersonalTokens) -> None:
 
 
 def test_a_revoked_token_is_dead_for_good_and_that_is_announced(tokens: PersonalTokens, world: World) -> None:
-    made = tokens.create("alice", TokenWish("etl"), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl"), by="alice")
 
     tokens.revoke(made.token)
 
@@ -176,8 +176,8 @@ def test_a_revoked_token_is_dead_for_good_and_that_is_announced(tokens: Personal
 
 
 def test_a_token_that_is_revoked_is_in_no_list(tokens: PersonalTokens) -> None:
-    kept, gone = (tokens.create("alice", TokenWish(name), by="alice") for name in ("kept", "gone"))
-    tokens.create("zoë", TokenWish("hers"), by="zoë")
+    kept, gone = (tokens.create("alice", PersonalTokenRequest(name), by="alice") for name in ("kept", "gone"))
+    tokens.create("zoë", PersonalTokenRequest("hers"), by="zoë")
 
     tokens.revoke(gone.token)
 
@@ -186,12 +186,12 @@ def test_a_token_that_is_revoked_is_in_no_list(tokens: PersonalTokens) -> None:
 
 
 def test_switched_off_nothing_works_but_listing_and_deleting(tokens: PersonalTokens, world: World) -> None:
-    made = tokens.create("alice", TokenWish("etl"), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl"), by="alice")
     off = world.service(enabled=False)
 
     assert not works(off, made.text)
     with pytest.raises(NotPermitted):
-        off.create("alice", TokenWish("x"), by="alice")
+        off.create("alice", PersonalTokenRequest("x"), by="alice")
     with pytest.raises(NotPermitted):
         off.refresh(made.token)
     assert off.list("alice") == (made.token,)
@@ -200,8 +200,8 @@ def test_switched_off_nothing_works_but_listing_and_deleting(tokens: PersonalTok
 
 
 def test_all_tokens_of_a_user_are_revoked_at_once(tokens: PersonalTokens, world: World) -> None:
-    made = [tokens.create("alice", TokenWish(name), by="alice") for name in ("a", "b")]
-    other = tokens.create("zoë", TokenWish("a"), by="zoë")
+    made = [tokens.create("alice", PersonalTokenRequest(name), by="alice") for name in ("a", "b")]
+    other = tokens.create("zoë", PersonalTokenRequest("a"), by="zoë")
 
     assert tokens.revoke_all("alice") == 2
 

@@ -13,7 +13,7 @@ from compat_auth.directory import DirectoryUser
 from compat_auth.errors import (
     CompatAuthError,
 )
-from compat_auth.personal_tokens.request import TokenWish
+from compat_auth.personal_tokens.request import PersonalTokenRequest
 from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.scopes import parse_scope
 from compat_auth.store.tables.personal_tokens import CREDENTIAL_KIND
@@ -21,9 +21,9 @@ from support.token_world import DAY, NOON, OLDER, PEPPER, World, works
 
 
 def test_a_token_vouches_for_its_owner_within_its_limits(tokens: PersonalTokens) -> None:
-    made = tokens.create("alice", TokenWish("etl", ("GET /api/v2/dags", "read"), 1), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl", ("GET /api/v2/dags", "read"), 1), by="alice")
 
-    token, identity = tokens.recognition.vouch(made.text)
+    token, identity = tokens.verification.verify(made.text)
 
     assert token == made.token
     assert (identity.username, identity.directory, identity.upstream_id) == ("alice", "users", "1")
@@ -33,7 +33,7 @@ def test_a_token_vouches_for_its_owner_within_its_limits(tokens: PersonalTokens)
 
 
 def test_the_database_holds_no_secret(tokens: PersonalTokens, world: World) -> None:
-    made = tokens.create("alice", TokenWish("etl"), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl"), by="alice")
     tokens.rows.database.close()
 
     secret = made.text.removeprefix("cat_pat_")[12:44].encode()
@@ -42,7 +42,7 @@ def test_the_database_holds_no_secret(tokens: PersonalTokens, world: World) -> N
 
 
 def test_the_last_day_counts(tokens: PersonalTokens, world: World) -> None:
-    made = tokens.create("alice", TokenWish("etl", days=1), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl", days=1), by="alice")
     last_moment = datetime(2026, 11, 25, 23, 59, 59, tzinfo=timezone.utc).timestamp()
 
     world.clock.now = last_moment
@@ -54,7 +54,7 @@ def test_the_last_day_counts(tokens: PersonalTokens, world: World) -> None:
 
 
 def test_a_disabled_owner_stays_out_until_enabled(tokens: PersonalTokens, world: World) -> None:
-    made = tokens.create("zoë", TokenWish("etl"), by="zoë")
+    made = tokens.create("zoë", PersonalTokenRequest("etl"), by="zoë")
 
     world.users.users["zoë"] = DirectoryUser("zoë", active=False)
     disabled = works(tokens, made.text)
@@ -65,7 +65,7 @@ def test_a_disabled_owner_stays_out_until_enabled(tokens: PersonalTokens, world:
 
 
 def test_all_tokens_of_a_user_die_with_the_user(tokens: PersonalTokens, world: World) -> None:
-    first, second = (tokens.create("zoë", TokenWish(name), by="zoë") for name in ("a", "b"))
+    first, second = (tokens.create("zoë", PersonalTokenRequest(name), by="zoë") for name in ("a", "b"))
     del world.users.users["zoë"]
     gone = works(tokens, first.text)
 
@@ -77,7 +77,7 @@ def test_all_tokens_of_a_user_die_with_the_user(tokens: PersonalTokens, world: W
 
 
 def test_a_directory_that_is_misconfigured_for_a_while_kills_no_token(tokens: PersonalTokens, world: World) -> None:
-    made = tokens.create("zoë", TokenWish("etl"), by="zoë")
+    made = tokens.create("zoë", PersonalTokenRequest("etl"), by="zoë")
     known = world.users.users.pop("zoë")
     gone = works(tokens, made.text)
 
@@ -90,7 +90,7 @@ def test_a_directory_that_is_misconfigured_for_a_while_kills_no_token(tokens: Pe
 
 
 def test_a_later_user_of_that_name_does_not_inherit(tokens: PersonalTokens, world: World) -> None:
-    made = tokens.create("alice", TokenWish("etl"), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl"), by="alice")
 
     world.users.users["alice"] = DirectoryUser("alice", upstream_id="2")
 
@@ -98,7 +98,7 @@ def test_a_later_user_of_that_name_does_not_inherit(tokens: PersonalTokens, worl
 
 
 def test_a_user_of_that_name_in_another_directory_does_not_inherit(tokens: PersonalTokens, world: World) -> None:
-    made = tokens.create("alice", TokenWish("etl"), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl"), by="alice")
 
     world.users.name = "elsewhere"
 
@@ -106,7 +106,7 @@ def test_a_user_of_that_name_in_another_directory_does_not_inherit(tokens: Perso
 
 
 def test_an_overlap_does_not_outlive_the_old_end(tokens: PersonalTokens, world: World) -> None:
-    made = tokens.create("alice", TokenWish("etl", days=1), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl", days=1), by="alice")
     tokens.refresh(made.token, overlap_s=7 * DAY)
 
     world.clock.now = made.token.expires
@@ -115,7 +115,7 @@ def test_an_overlap_does_not_outlive_the_old_end(tokens: PersonalTokens, world: 
 
 
 def test_a_pepper_is_rotated_without_a_token_being_lost(world: World) -> None:
-    made = world.service(peppers=(OLDER,)).create("alice", TokenWish("etl"), by="alice")
+    made = world.service(peppers=(OLDER,)).create("alice", PersonalTokenRequest("etl"), by="alice")
 
     during = world.service(peppers=(PEPPER, OLDER))
     used = works(during, made.text)
@@ -125,13 +125,13 @@ def test_a_pepper_is_rotated_without_a_token_being_lost(world: World) -> None:
 
 
 def test_a_token_whose_pepper_is_not_known_does_not_work(world: World) -> None:
-    made = world.service(peppers=(OLDER,)).create("alice", TokenWish("etl"), by="alice")
+    made = world.service(peppers=(OLDER,)).create("alice", PersonalTokenRequest("etl"), by="alice")
 
     assert not works(world.service(peppers=(PEPPER,)), made.text)
 
 
 def test_scopes_that_cannot_be_read_are_no_scopes(tokens: PersonalTokens) -> None:
-    made = tokens.create("alice", TokenWish("etl"), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl"), by="alice")
     with tokens.rows.database.write() as connection:
         connection.execute(sql("UPDATE compat_auth_personal_tokens SET scopes = '[\"everything\"]'"))
 
@@ -139,17 +139,17 @@ def test_scopes_that_cannot_be_read_are_no_scopes(tokens: PersonalTokens) -> Non
 
 
 def test_no_error_repeats_a_token(tokens: PersonalTokens) -> None:
-    made = tokens.create("alice", TokenWish("etl"), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl"), by="alice")
     tokens.revoke(made.token)
 
     for text in (made.text, make_text(made.token.id).value, make_text().value, made.text[:-1] + "!"):
         with pytest.raises(CompatAuthError) as caught:
-            tokens.recognition.vouch(text)
+            tokens.verification.verify(text)
         assert text[20:] not in str(caught.value)
 
 
 def test_a_token_that_dies_in_the_middle_of_a_listing_is_no_accident(tokens: PersonalTokens) -> None:
-    made = tokens.create("alice", TokenWish("etl"), by="alice")
+    made = tokens.create("alice", PersonalTokenRequest("etl"), by="alice")
 
     assert not replace(made.token, revoked=1).is_alive(NOON)
     assert not made.token.is_alive(made.token.expires)

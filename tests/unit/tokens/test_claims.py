@@ -39,7 +39,7 @@ def test_the_issuer_is_named_where_one_is_set() -> None:
 
 @pytest.mark.parametrize("audience", ["urn:airflow.apache.org:task", " urn:airflow.apache.org:task\n"])
 def test_the_audience_of_running_tasks_is_refused(audience: str) -> None:
-    with pytest.raises(ConfigError, match="opens every secret"):
+    with pytest.raises(ConfigError, match="gives access to every secret"):
         claims(audience=audience)
 
 
@@ -144,7 +144,7 @@ def test_a_template_that_reaches_further_is_refused_at_the_start(template: str) 
 
 
 def test_a_list_cannot_be_the_subject() -> None:
-    with pytest.raises(ConfigError, match="sub is a string"):
+    with pytest.raises(ConfigError, match="sub must be a string"):
         claims(profile="generic", claims={"sub": "{roles}"})
 
 

@@ -41,29 +41,29 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def denials(url: str, clock: Clock) -> Iterator[Denylist]:
+def denylist(url: str, clock: Clock) -> Iterator[Denylist]:
     database = open_store(url)
     yield Denylist(DenylistRows(database), RevocationEvents(), now=lambda: NOW, monotonic=clock)
     database.close()
 
 
 async def test_nothing_is_refused_and_no_database_made_while_nothing_was_denied(
-    denials: Denylist, tmp_path: Path
+    denylist: Denylist, tmp_path: Path
 ) -> None:
-    await denials.up_to_date()
+    await denylist.up_to_date()
 
-    assert not denials.refuses(token())
+    assert not denylist.is_revoked(token())
     assert not (tmp_path / "store.db").exists()
 
 
-async def test_a_denied_token_is_refused_at_once(denials: Denylist) -> None:
-    await denials.up_to_date()
-    denials.deny(DenylistEntry("jti", "a" * 32, NOW + 600))
+async def test_a_denied_token_is_refused_at_once(denylist: Denylist) -> None:
+    await denylist.up_to_date()
+    denylist.revoke(DenylistEntry("jti", "a" * 32, NOW + 600))
 
-    await denials.up_to_date()
+    await denylist.up_to_date()
 
-    assert denials.refuses(token())
-    assert not denials.refuses(token(jti="b" * 32))
+    assert denylist.is_revoked(token())
+    assert not denylist.is_revoked(token(jti="b" * 32))
 
 
 @pytest.mark.parametrize(
@@ -78,21 +78,21 @@ async def test_a_denied_token_is_refused_at_once(denials: Denylist) -> None:
     ],
 )
 async def test_a_denied_token_is_refused_however_its_header_or_signature_is_spelled(
-    denials: Denylist, spell: Any
+    denylist: Denylist, spell: Any
 ) -> None:
-    denials.deny(DenylistEntry("jti", "a" * 32, NOW + 600))
-    await denials.up_to_date()
+    denylist.revoke(DenylistEntry("jti", "a" * 32, NOW + 600))
+    await denylist.up_to_date()
 
-    assert denials.refuses(spell(token()))
+    assert denylist.is_revoked(spell(token()))
 
 
-async def test_doubled_members_are_read_as_verifiers_behind_us_read_them(denials: Denylist) -> None:
+async def test_doubled_members_are_read_as_verifiers_behind_us_read_them(denylist: Denylist) -> None:
     payload = json.dumps({"jti": "x"})[:-1] + f', "jti": "{"a" * 32}"}}'
     text = "e30." + base64.urlsafe_b64encode(payload.encode()).decode().rstrip("=") + ".sig"
-    denials.deny(DenylistEntry("jti", "a" * 32, NOW + 600))
-    await denials.up_to_date()
+    denylist.revoke(DenylistEntry("jti", "a" * 32, NOW + 600))
+    await denylist.up_to_date()
 
-    assert denials.refuses(text)
+    assert denylist.is_revoked(text)
 
 
 @pytest.mark.parametrize(
@@ -108,108 +108,108 @@ async def test_doubled_members_are_read_as_verifiers_behind_us_read_them(denials
     ],
 )
 async def test_all_of_a_user_up_to_a_moment_is_refused(
-    denials: Denylist, claims: dict[str, Any], refused: bool
+    denylist: Denylist, claims: dict[str, Any], refused: bool
 ) -> None:
-    denials.deny(DenylistEntry("sub", "7", NOW + 600, NOW))
-    await denials.up_to_date()
+    denylist.revoke(DenylistEntry("sub", "7", NOW + 600, NOW))
+    await denylist.up_to_date()
     header, payload, signature = token().split(".")
     content = {**json.loads(base64.urlsafe_b64decode(payload + "==")), **claims}
     changed = base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
 
-    assert denials.refuses(f"{header}.{changed}.{signature}") is refused
+    assert denylist.is_revoked(f"{header}.{changed}.{signature}") is refused
 
 
-async def test_a_token_without_a_name_is_refused_by_its_text(denials: Denylist) -> None:
-    denials.deny(*(DenylistEntry("digest", signed_digest(text), NOW + 600) for text in ("opaque", "e30.e30.first")))
-    await denials.up_to_date()
+async def test_a_token_without_a_name_is_refused_by_its_text(denylist: Denylist) -> None:
+    denylist.revoke(*(DenylistEntry("digest", signed_digest(text), NOW + 600) for text in ("opaque", "e30.e30.first")))
+    await denylist.up_to_date()
 
-    assert denials.refuses("opaque")
-    assert denials.refuses("e30.e30.second-form-of-the-signature")
-    assert not denials.refuses("another")
+    assert denylist.is_revoked("opaque")
+    assert denylist.is_revoked("e30.e30.second-form-of-the-signature")
+    assert not denylist.is_revoked("another")
 
 
-async def test_another_process_is_heard_of_within_a_second(denials: Denylist, url: str, clock: Clock) -> None:
-    await denials.up_to_date()
+async def test_another_process_is_heard_of_within_a_second(denylist: Denylist, url: str, clock: Clock) -> None:
+    await denylist.up_to_date()
     other = open_store(url)
-    DenylistRows(other).deny([DenylistEntry("jti", "a" * 32, NOW + 600)])
+    DenylistRows(other).revoke([DenylistEntry("jti", "a" * 32, NOW + 600)])
     other.close()
     clock.time += 0.99
-    before = denials.is_stale
+    before = denylist.is_stale
 
     clock.time += 0.01
-    await denials.up_to_date()
+    await denylist.up_to_date()
 
     assert not before
-    assert denials.refuses(token())
+    assert denylist.is_revoked(token())
 
 
 async def test_a_store_that_cannot_be_asked_is_no_yes(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_bytes(b"no database at all" * 100)
-    denials = Denylist(DenylistRows(open_store(f"sqlite:///{tmp_path / 'store.db'}")), RevocationEvents())
+    denylist = Denylist(DenylistRows(open_store(f"sqlite:///{tmp_path / 'store.db'}")), RevocationEvents())
 
     with pytest.raises(BackendUnavailable):
-        await denials.up_to_date()
+        await denylist.up_to_date()
 
-    assert denials.is_stale
+    assert denylist.is_stale
 
 
-async def pass_s(denials: Denylist, moment: list[int], clock: Clock, seconds: int) -> None:
+async def pass_s(denylist: Denylist, moment: list[int], clock: Clock, seconds: int) -> None:
     """Let both clocks run, with a look at the store every half hour."""
     for _ in range(0, seconds, 1800):
         moment[0], clock.time = moment[0] + 1800, clock.time + 1800
-        await denials.up_to_date()
+        await denylist.up_to_date()
     moment[0], clock.time = moment[0] + 1801, clock.time + 1801
-    await denials.up_to_date()
+    await denylist.up_to_date()
 
 
 async def test_what_is_over_is_no_longer_kept(url: str, clock: Clock) -> None:
     moment = [NOW]
-    denials = Denylist(DenylistRows(open_store(url)), RevocationEvents(), now=lambda: moment[0], monotonic=clock)
-    denials.deny(DenylistEntry("jti", "a" * 32, NOW + 600))
-    await denials.up_to_date()
-    await pass_s(denials, moment, clock, 600 + DAY_S)
+    denylist = Denylist(DenylistRows(open_store(url)), RevocationEvents(), now=lambda: moment[0], monotonic=clock)
+    denylist.revoke(DenylistEntry("jti", "a" * 32, NOW + 600))
+    await denylist.up_to_date()
+    await pass_s(denylist, moment, clock, 600 + DAY_S)
     DenylistRows(open_store(url)).forget_older(moment[0])
 
-    await pass_s(denials, moment, clock, DAY_S)
+    await pass_s(denylist, moment, clock, DAY_S)
 
-    assert not denials.refuses(token())
+    assert not denylist.is_revoked(token())
 
 
 @pytest.mark.parametrize("jump_s", [2 * DAY_S, 400 * DAY_S, -2 * DAY_S])
 async def test_a_clock_that_jumps_and_comes_back_makes_nothing_good_again(url: str, clock: Clock, jump_s: int) -> None:
     moment = [NOW]
-    denials = Denylist(DenylistRows(open_store(url)), RevocationEvents(), now=lambda: moment[0], monotonic=clock)
-    denials.deny(DenylistEntry("jti", "a" * 32, NOW + 600))
-    await denials.up_to_date()
+    denylist = Denylist(DenylistRows(open_store(url)), RevocationEvents(), now=lambda: moment[0], monotonic=clock)
+    denylist.revoke(DenylistEntry("jti", "a" * 32, NOW + 600))
+    await denylist.up_to_date()
     moment[0] += jump_s
     for _ in range(3):
         clock.time += 2
-        await denials.up_to_date()
-    denials.deny(DenylistEntry("jti", "b" * 32, NOW + 600))
+        await denylist.up_to_date()
+    denylist.revoke(DenylistEntry("jti", "b" * 32, NOW + 600))
     clock.time += 4000
-    await denials.up_to_date()
-    during = denials.refuses(token()), denials.refuses(token(jti="b" * 32))
+    await denylist.up_to_date()
+    during = denylist.is_revoked(token()), denylist.is_revoked(token(jti="b" * 32))
 
     moment[0], clock.time = NOW + 4010, clock.time + 4
-    await denials.up_to_date()
+    await denylist.up_to_date()
     begun_meanwhile = Denylist(
         DenylistRows(open_store(url)), RevocationEvents(), now=lambda: moment[0], monotonic=clock
     )
     await begun_meanwhile.up_to_date()
 
     assert during == (True, True)
-    for found in (denials, begun_meanwhile):
-        assert (found.refuses(token()), found.refuses(token(jti="b" * 32))) == (True, True)
+    for found in (denylist, begun_meanwhile):
+        assert (found.is_revoked(token()), found.is_revoked(token(jti="b" * 32))) == (True, True)
 
 
 async def test_a_process_that_starts_with_a_wrong_clock_knows_what_was_denied(url: str, clock: Clock) -> None:
     rows = DenylistRows(open_store(url))
-    rows.deny([DenylistEntry("jti", "a" * 32, NOW + 600)])
-    denials = Denylist(rows, RevocationEvents(), now=lambda: NOW + 30 * DAY_S, monotonic=clock)
+    rows.revoke([DenylistEntry("jti", "a" * 32, NOW + 600)])
+    denylist = Denylist(rows, RevocationEvents(), now=lambda: NOW + 30 * DAY_S, monotonic=clock)
 
-    await denials.up_to_date()
+    await denylist.up_to_date()
 
-    assert denials.refuses(token())
+    assert denylist.is_revoked(token())
 
 
 def copy_of(source: Path, target: Path) -> None:
@@ -218,99 +218,99 @@ def copy_of(source: Path, target: Path) -> None:
 
 
 async def test_what_is_denied_after_a_backup_was_restored_is_refused(
-    denials: Denylist, tmp_path: Path, url: str, clock: Clock
+    denylist: Denylist, tmp_path: Path, url: str, clock: Clock
 ) -> None:
-    denials.deny(DenylistEntry("jti", "0" * 32, NOW + 600))
+    denylist.revoke(DenylistEntry("jti", "0" * 32, NOW + 600))
     copy_of(tmp_path / "store.db", tmp_path / "copy.db")
     for number in range(1, 6):
-        denials.deny(DenylistEntry("jti", f"{number}" * 32, NOW + 600))
-    await denials.up_to_date()
+        denylist.revoke(DenylistEntry("jti", f"{number}" * 32, NOW + 600))
+    await denylist.up_to_date()
     copy_of(tmp_path / "copy.db", tmp_path / "store.db")
     clock.time += 1
-    await denials.up_to_date()
+    await denylist.up_to_date()
 
-    DenylistRows(open_store(url)).deny([DenylistEntry("jti", "f" * 32, NOW + 600)])
+    DenylistRows(open_store(url)).revoke([DenylistEntry("jti", "f" * 32, NOW + 600)])
     clock.time += 1
-    await denials.up_to_date()
+    await denylist.up_to_date()
 
-    assert denials.refuses(token(jti="f" * 32))
+    assert denylist.is_revoked(token(jti="f" * 32))
 
 
 @pytest.mark.parametrize("later", [0, 1, 20])
 async def test_what_was_known_before_a_backup_was_restored_stays_refused_everywhere(
-    denials: Denylist, tmp_path: Path, url: str, clock: Clock, later: int
+    denylist: Denylist, tmp_path: Path, url: str, clock: Clock, later: int
 ) -> None:
-    denials.deny(DenylistEntry("jti", "0" * 32, NOW + 600))
+    denylist.revoke(DenylistEntry("jti", "0" * 32, NOW + 600))
     copy_of(tmp_path / "store.db", tmp_path / "copy.db")
-    denials.deny(DenylistEntry("jti", "a" * 32, NOW + 600), DenylistEntry("sub", "9", NOW + 600, NOW))
-    await denials.up_to_date()
+    denylist.revoke(DenylistEntry("jti", "a" * 32, NOW + 600), DenylistEntry("sub", "9", NOW + 600, NOW))
+    await denylist.up_to_date()
     copy_of(tmp_path / "copy.db", tmp_path / "store.db")
     other = DenylistRows(open_store(url))
     for number in range(later):
-        other.deny([DenylistEntry("jti", f"later-{number}", NOW + 600)])
+        other.revoke([DenylistEntry("jti", f"later-{number}", NOW + 600)])
 
     clock.time += 1
-    await denials.up_to_date()
+    await denylist.up_to_date()
     begun_later = Denylist(DenylistRows(open_store(url)), RevocationEvents(), now=lambda: NOW, monotonic=clock)
     await begun_later.up_to_date()
 
-    for found in (denials, begun_later):
-        assert found.refuses(token())
-        assert found.refuses(token(jti="c" * 32, sub="9"))
-        assert all(found.refuses(token(jti=f"later-{number}")) for number in range(later))
+    for found in (denylist, begun_later):
+        assert found.is_revoked(token())
+        assert found.is_revoked(token(jti="c" * 32, sub="9"))
+        assert all(found.is_revoked(token(jti=f"later-{number}")) for number in range(later))
 
 
 async def test_an_empty_store_in_the_place_of_the_known_one_gets_what_is_known(
-    denials: Denylist, tmp_path: Path, url: str, clock: Clock, caplog: pytest.LogCaptureFixture
+    denylist: Denylist, tmp_path: Path, url: str, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     with open_store(f"sqlite:///{tmp_path / 'empty.db'}").write():
         pass
-    denials.deny(DenylistEntry("jti", "a" * 32, NOW + 600))
-    await denials.up_to_date()
+    denylist.revoke(DenylistEntry("jti", "a" * 32, NOW + 600))
+    await denylist.up_to_date()
 
     copy_of(tmp_path / "empty.db", tmp_path / "store.db")
     clock.time += 1
-    await denials.up_to_date()
+    await denylist.up_to_date()
 
-    assert denials.refuses(token())
+    assert denylist.is_revoked(token())
     assert [denial.key for denial in DenylistRows(open_store(url)).read(-1).found] == ["a" * 32]
     assert "older state" in caplog.text
     assert "1 revocations that the store lacked are written back" in caplog.text
 
 
 async def test_what_cannot_be_written_back_stays_refused_here_and_is_tried_again(
-    denials: Denylist, tmp_path: Path, url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    denylist: Denylist, tmp_path: Path, url: str, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_store(f"sqlite:///{tmp_path / 'empty.db'}").write():
         pass
-    denials.deny(DenylistEntry("jti", "a" * 32, NOW + 600))
-    await denials.up_to_date()
+    denylist.revoke(DenylistEntry("jti", "a" * 32, NOW + 600))
+    await denylist.up_to_date()
     copy_of(tmp_path / "empty.db", tmp_path / "store.db")
 
     def fail(_rows: object, _what: object) -> None:
         raise BackendUnavailable("a standby takes no writes")
 
     with monkeypatch.context() as standby:
-        standby.setattr(DenylistRows, "deny", fail)
+        standby.setattr(DenylistRows, "revoke", fail)
         clock.time += 1
-        await denials.up_to_date()
-        meanwhile = denials.refuses(token())
+        await denylist.up_to_date()
+        meanwhile = denylist.is_revoked(token())
     clock.time += 1
-    await denials.up_to_date()
+    await denylist.up_to_date()
 
     assert meanwhile
     assert [denial.key for denial in DenylistRows(open_store(url)).read(-1).found] == ["a" * 32]
 
 
-async def test_all_tokens_up_to_a_moment_can_be_denied(denials: Denylist) -> None:
-    denials.deny(all_up_to(NOW, NOW + 600))
+async def test_all_tokens_up_to_a_moment_can_be_denied(denylist: Denylist) -> None:
+    denylist.revoke(all_up_to(NOW, NOW + 600))
 
-    await denials.up_to_date()
+    await denylist.up_to_date()
 
-    assert denials.refuses(token())
-    assert denials.refuses(token(iat=None))
-    assert not denials.refuses(token(iat=NOW + 1))
-    assert not denials.refuses("opaque")
+    assert denylist.is_revoked(token())
+    assert denylist.is_revoked(token(iat=None))
+    assert not denylist.is_revoked(token(iat=NOW + 1))
+    assert not denylist.is_revoked("opaque")
 
 
 def remove(folder: Path) -> None:
@@ -320,28 +320,28 @@ def remove(folder: Path) -> None:
 
 async def test_a_process_knows_the_store_from_its_start(url: str, tmp_path: Path) -> None:
     other = DenylistRows(open_store(url))
-    other.deny([DenylistEntry("jti", "a" * 32, NOW + 600)])
+    other.revoke([DenylistEntry("jti", "a" * 32, NOW + 600)])
     other.close()
-    denials = Denylist(DenylistRows(open_store(url)), RevocationEvents(), now=lambda: NOW)
+    denylist = Denylist(DenylistRows(open_store(url)), RevocationEvents(), now=lambda: NOW)
 
-    denials.open()
-    await denials.up_to_date()
+    denylist.open()
+    await denylist.up_to_date()
     remove(tmp_path)
 
-    assert denials.refuses(token())
-    with pytest.raises(BackendUnavailable, match="not there any more"):
-        denials.deny(DenylistEntry("jti", "b" * 32, NOW + 600))
-    denials.close()
+    assert denylist.is_revoked(token())
+    with pytest.raises(BackendUnavailable, match="no longer exists"):
+        denylist.revoke(DenylistEntry("jti", "b" * 32, NOW + 600))
+    denylist.close()
 
 
 async def test_a_store_that_is_away_at_the_start_is_in_the_log(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    denials = Denylist(DenylistRows(open_store(f"sqlite:///{tmp_path / 'volume' / 'store.db'}")), RevocationEvents())
+    denylist = Denylist(DenylistRows(open_store(f"sqlite:///{tmp_path / 'volume' / 'store.db'}")), RevocationEvents())
 
-    denials.open()
+    denylist.open()
     with pytest.raises(BackendUnavailable):
-        await denials.up_to_date()
+        await denylist.up_to_date()
     await asyncio.sleep(0)
 
-    assert "what was revoked is not known yet" in caplog.text
+    assert "the denylist is not read yet" in caplog.text

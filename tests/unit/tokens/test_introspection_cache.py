@@ -44,9 +44,9 @@ def test_a_verdict_counts_until_it_ends(clock: Clock, says: str | None) -> None:
     verdicts, source = cache(clock), Source(clock, says=says)
 
     for _ in range(3):
-        verdicts.judge("token", source)
+        verdicts.introspect("token", source)
     clock.time += 600
-    verdicts.judge("token", source)
+    verdicts.introspect("token", source)
 
     assert source.asked == 2
 
@@ -56,18 +56,18 @@ def test_a_verdict_from_a_clock_that_was_ahead_is_not_believed_for_long(clock: C
     verdicts = IntrospectionCache("issuer", MemoryIntrospections(10), longest_s=600, now=clock)
     source = Source(clock, says=says)
     clock.time += 2 * 86400
-    verdicts.judge("token", source)
+    verdicts.introspect("token", source)
 
     clock.time -= 2 * 86400
-    verdicts.judge("token", source)
-    verdicts.judge("token", source)
+    verdicts.introspect("token", source)
+    verdicts.introspect("token", source)
 
     assert source.asked == 2
 
 
 def test_a_local_logout_outlasts_a_clock_that_was_ahead(clock: Clock) -> None:
     verdicts = cache(clock)
-    verdicts.refuse("token", until=clock() + 600, reason="logged out")
+    verdicts.revoke("token", until=clock() + 600, reason="logged out")
 
     clock.time += 2 * 86400
     verdicts.why_refused("token")
@@ -83,32 +83,32 @@ def test_a_failure_is_not_kept(clock: Clock) -> None:
         raise BackendUnavailable("down")
 
     with pytest.raises(BackendUnavailable):
-        verdicts.judge("token", fail)
+        verdicts.introspect("token", fail)
 
-    assert verdicts.judge("token", source).claims == {"sub": "alice"}
+    assert verdicts.introspect("token", source).claims == {"sub": "alice"}
 
 
 def test_a_local_logout_wins_even_over_an_answer_that_is_on_its_way(clock: Clock) -> None:
     verdicts = cache(clock)
 
     def answer_after_the_logout() -> IntrospectionResult:
-        verdicts.refuse("token", until=clock() + 900, reason="logged out")
+        verdicts.revoke("token", until=clock() + 900, reason="logged out")
         return IntrospectionResult(clock() + 600, {"sub": "alice"})
 
-    first = verdicts.judge("token", answer_after_the_logout)
+    first = verdicts.introspect("token", answer_after_the_logout)
     clock.time += 800
-    later = verdicts.judge("token", Source(clock))
+    later = verdicts.introspect("token", Source(clock))
 
     assert (first.claims, first.reason, later.claims) == (None, "logged out", None)
 
 
 def test_guessed_tokens_do_not_push_out_good_ones(clock: Clock) -> None:
     verdicts, good = cache(clock, entries=2), Source(clock)
-    verdicts.judge("good", good)
+    verdicts.introspect("good", good)
 
     for number in range(10):
-        verdicts.judge(f"guess-{number}", Source(clock, says=None))
-    verdicts.judge("good", good)
+        verdicts.introspect(f"guess-{number}", Source(clock, says=None))
+    verdicts.introspect("good", good)
 
     assert good.asked == 1
 
@@ -116,10 +116,10 @@ def test_guessed_tokens_do_not_push_out_good_ones(clock: Clock) -> None:
 def test_sources_do_not_share_verdicts(clock: Clock) -> None:
     store = MemoryIntrospections(10)
     one, two = (IntrospectionCache(name, store, now=clock) for name in ("issuer", "other"))
-    one.judge("token", Source(clock))
+    one.introspect("token", Source(clock))
     source = Source(clock, says=None)
 
-    assert two.judge("token", source).claims is None
+    assert two.introspect("token", source).claims is None
     assert source.asked == 1
 
 
@@ -127,7 +127,7 @@ def test_replicas_with_one_store_share_verdicts(clock: Clock) -> None:
     store, source = MemoryIntrospections(10), Source(clock)
 
     for _ in range(2):
-        IntrospectionCache("issuer", store, now=clock).judge("token", source)
+        IntrospectionCache("issuer", store, now=clock).introspect("token", source)
 
     assert source.asked == 1
 
@@ -140,7 +140,7 @@ def test_the_store_never_sees_a_token(clock: Clock) -> None:
             seen.append(digest + repr(verdict).encode())
             super().save(digest, verdict)
 
-    IntrospectionCache("issuer", Store(10), now=clock).judge("token-canary", Source(clock))
+    IntrospectionCache("issuer", Store(10), now=clock).introspect("token-canary", Source(clock))
 
     assert len(seen) == 1
     assert b"canary" not in seen[0]
@@ -156,7 +156,7 @@ def test_threads_with_one_token_ask_once_and_get_the_same(clock: Clock) -> None:
         return source()
 
     with ThreadPoolExecutor(MAX_WAITING) as pool:
-        answers = [pool.submit(verdicts.judge, "token", slowly) for _ in range(MAX_WAITING - 1)]
+        answers = [pool.submit(verdicts.introspect, "token", slowly) for _ in range(MAX_WAITING - 1)]
         asked.wait(5)
         go.set()
 
@@ -174,12 +174,12 @@ def test_a_slow_source_keeps_only_so_many_threads(clock: Clock) -> None:
         return IntrospectionResult(clock() + 1, None)
 
     with ThreadPoolExecutor(MAX_WAITING) as pool:
-        answers = [pool.submit(verdicts.judge, f"token-{number}", slowly) for number in range(MAX_WAITING)]
+        answers = [pool.submit(verdicts.introspect, f"token-{number}", slowly) for number in range(MAX_WAITING)]
         for _ in range(MAX_WAITING):
             inside.acquire(timeout=5)
 
         with pytest.raises(Overloaded):
-            verdicts.judge("one too many", slowly)
+            verdicts.introspect("one too many", slowly)
         go.set()
 
         assert [answer.result().claims for answer in answers] == [None] * MAX_WAITING
@@ -196,14 +196,14 @@ def test_a_caller_with_many_tokens_leaves_room_for_others_at_a_slow_source(clock
 
     with ThreadPoolExecutor(MAX_WAITING) as pool:
         guesses = [
-            pool.submit(verdicts.judge, f"guess-{number}", slowly, caller="192.0.2.66") for number in range(each)
+            pool.submit(verdicts.introspect, f"guess-{number}", slowly, caller="192.0.2.66") for number in range(each)
         ]
         for _ in range(each):
             inside.acquire(timeout=5)
 
         with pytest.raises(Overloaded):
-            verdicts.judge("one more", slowly, caller="192.0.2.66")
-        answer = verdicts.judge("token", Source(clock), caller="198.51.100.1")
+            verdicts.introspect("one more", slowly, caller="192.0.2.66")
+        answer = verdicts.introspect("token", Source(clock), caller="198.51.100.1")
         go.set()
 
         assert answer.claims == {"sub": "alice"}

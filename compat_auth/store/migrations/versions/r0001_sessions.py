@@ -1,4 +1,4 @@
-"""Sessions, revocations and pinned subjects."""
+"""Sessions, revocations and account links."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Personal tokens, how often each is used, and role accounts."""
+"""Personal tokens, their usage, and role accounts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens that were given, and tokens that are no longer good."""
+"""Issued tokens and the denylist."""
 
 from __future__ import annotations
 

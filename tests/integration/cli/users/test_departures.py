@@ -14,7 +14,7 @@ from compat_auth.authn.session_registry import LiveSessions
 from compat_auth.cli import commands
 from compat_auth.config import Settings, load_settings
 from compat_auth.identity import Identity
-from compat_auth.personal_tokens.request import TokenWish
+from compat_auth.personal_tokens.request import PersonalTokenRequest
 from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.store.tables.denylist import DenylistRows, IssuedToken
 
@@ -58,7 +58,7 @@ class Left:
         assert sessions is not None
         self._sessions = sessions
         self._denials = DenylistRows(self._tokens.rows.database)
-        self._made = self._tokens.create("alice", TokenWish("etl"), by="alice")
+        self._made = self._tokens.create("alice", PersonalTokenRequest("etl"), by="alice")
         now = int(time.time())
         self._denials.add(IssuedToken("a" * 32, bytes(32), "alice", "alice", "", now, now + 600))
         sessions.start(Identity("alice", "basic_auth", directory="htpasswd"))

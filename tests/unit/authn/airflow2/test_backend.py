@@ -71,7 +71,7 @@ def test_a_yes_that_is_none_does_not_count(behave: Any) -> None:
 
 
 def test_a_yes_without_a_user_is_403() -> None:
-    assert ask(lambda function: function()) == Reject("let the request in but named no user", 403)
+    assert ask(lambda function: function()) == Reject("accepted the request but named no user", 403)
 
 
 def test_a_disabled_user_is_refused() -> None:
@@ -146,7 +146,7 @@ def test_a_refusal_leaves_no_user_for_the_next_backend() -> None:
         LegacyBackend(Module(claims), "one").authenticate(BASIC)
         outcome = LegacyBackend(Module(lambda function: function()), "two").authenticate(BASIC)
 
-    assert outcome == Reject("let the request in but named no user", 403)
+    assert outcome == Reject("accepted the request but named no user", 403)
 
 
 def test_a_module_is_initialised_once_for_each_app() -> None:

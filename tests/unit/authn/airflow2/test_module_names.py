@@ -160,8 +160,8 @@ def test_a_module_that_runs_is_told_by_check(written: Written) -> None:
     plain = loaded(name).probe()
     declared = loaded(name, airflow2_modules={"thread_safe": [name], "ignore_body": name}).probe()
 
-    assert plain == "module of Airflow 2, one request at a time, may look at bodies"
-    assert declared == "module of Airflow 2, several requests at once, ignores bodies"
+    assert plain == "module for Airflow 2, one request at a time, may read bodies"
+    assert declared == "module for Airflow 2, several requests at once, ignores bodies"
 
 
 @pytest.mark.parametrize("key", ["thread_safe", "ignore_body"])

@@ -42,7 +42,7 @@ def test_the_same_token_is_remembered_once_however_often_it_is_given(rows: Denyl
 def test_two_tokens_never_share_a_name(rows: DenylistRows) -> None:
     rows.add(TOKEN)
 
-    with pytest.raises(BackendUnavailable, match="one name"):
+    with pytest.raises(BackendUnavailable, match="same jti"):
         rows.add(replace(TOKEN, digest=b"e" * 32))
 
     assert rows.find(TOKEN.jti) == TOKEN
@@ -96,9 +96,9 @@ def test_a_token_that_would_not_come_back_is_refused(rows: DenylistRows, token: 
 
 
 def test_what_is_denied_is_read_once(rows: DenylistRows) -> None:
-    rows.deny([DenylistEntry("jti", "a", NOW + 60)])
+    rows.revoke([DenylistEntry("jti", "a", NOW + 60)])
     first = rows.read(-1)
-    rows.deny([DenylistEntry("sub", "7", NOW + 60, NOW)])
+    rows.revoke([DenylistEntry("sub", "7", NOW + 60, NOW)])
 
     second = rows.read(first.version)
 
@@ -109,7 +109,7 @@ def test_what_is_denied_is_read_once(rows: DenylistRows) -> None:
 
 
 def test_a_store_that_does_not_remember_the_known_version_is_read_as_a_whole(rows: DenylistRows) -> None:
-    rows.deny([DenylistEntry("jti", "a", NOW + 60)])
+    rows.revoke([DenylistEntry("jti", "a", NOW + 60)])
     version = rows.read(-1).version
 
     of_the_future, of_the_past = rows.read(version + 1), rows.read(version - 1)
@@ -121,7 +121,7 @@ def test_two_histories_of_one_store_never_have_the_same_versions(tmp_path: Path)
     stores = [DenylistRows(open_store(f"sqlite:///{tmp_path / name}")) for name in ("one.db", "other.db")]
 
     for rows in stores:
-        rows.deny([DenylistEntry("jti", "a", NOW + 60)])
+        rows.revoke([DenylistEntry("jti", "a", NOW + 60)])
 
     assert stores[0].read(-1).version != stores[1].read(-1).version
 
@@ -130,16 +130,16 @@ def test_tables_without_a_version_are_a_store_that_cannot_be_asked(rows: Denylis
     with database.write() as connection:
         connection.execute(text("DELETE FROM compat_auth_denial_version"))
 
-    with pytest.raises(BackendUnavailable, match="restore the tables whole"):
+    with pytest.raises(BackendUnavailable, match="restore all tables from a backup"):
         rows.read(-1)
-    with pytest.raises(BackendUnavailable, match="restore the tables whole"):
-        rows.deny([DenylistEntry("jti", "a", NOW + 60)])
-    with pytest.raises(BackendUnavailable, match="restore the tables whole"):
+    with pytest.raises(BackendUnavailable, match="restore all tables from a backup"):
+        rows.revoke([DenylistEntry("jti", "a", NOW + 60)])
+    with pytest.raises(BackendUnavailable, match="restore all tables from a backup"):
         rows.require_writable()
 
 
 def test_what_is_over_is_read_until_it_is_forgotten(rows: DenylistRows) -> None:
-    rows.deny([DenylistEntry("jti", "a", NOW + 60), DenylistEntry("jti", "b", NOW + 600)])
+    rows.revoke([DenylistEntry("jti", "a", NOW + 60), DenylistEntry("jti", "b", NOW + 600)])
 
     before = sorted(denial.key for denial in rows.read(-1).found)
     forgotten = rows.forget_older(NOW + 61)
@@ -149,9 +149,9 @@ def test_what_is_over_is_read_until_it_is_forgotten(rows: DenylistRows) -> None:
 
 
 def test_a_denial_is_never_taken_back_by_a_shorter_one(rows: DenylistRows) -> None:
-    rows.deny([DenylistEntry("sub", "7", NOW + 600, NOW)])
+    rows.revoke([DenylistEntry("sub", "7", NOW + 600, NOW)])
 
-    rows.deny([DenylistEntry("sub", "7", NOW + 60, NOW - 60)])
+    rows.revoke([DenylistEntry("sub", "7", NOW + 60, NOW - 60)])
 
     assert rows.read(-1).found == [DenylistEntry("sub", "7", NOW + 600, NOW)]
 
@@ -162,7 +162,7 @@ def test_what_was_made_from_a_credential_is_denied_with_it(rows: DenylistRows) -
     for token in (TOKEN, other, over):
         rows.add(token)
 
-    denied = rows.deny_made_from("session:1", NOW)
+    denied = rows.revoke_made_from("session:1", NOW)
 
     assert denied == [TOKEN]
     # The clock that says of the last one that it is over may be wrong.
@@ -173,20 +173,20 @@ def test_all_that_a_user_was_given_is_denied(rows: DenylistRows) -> None:
     for token in (TOKEN, replace(TOKEN, jti="b" * 32), replace(TOKEN, jti="c" * 32, username="bob")):
         rows.add(token)
 
-    denied = rows.deny_given_to("alice", NOW)
+    denied = rows.revoke_issued_to("alice", NOW)
 
     assert sorted(token.jti for token in denied) == [TOKEN.jti, "b" * 32]
 
 
 def test_a_reader_misses_nothing_however_many_deny_at_once(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'store.db'}"
-    DenylistRows(open_store(url)).deny([DenylistEntry("jti", "first", NOW + 60)])
+    DenylistRows(open_store(url)).revoke([DenylistEntry("jti", "first", NOW + 60)])
     seen: set[str] = set()
 
     def deny(number: int) -> None:
         mine = DenylistRows(open_store(url))
         for position in range(20):
-            mine.deny([DenylistEntry("jti", f"{number}-{position}", NOW + 60)])
+            mine.revoke([DenylistEntry("jti", f"{number}-{position}", NOW + 60)])
 
     threads = [threading.Thread(target=deny, args=(number,)) for number in range(4)]
     for thread in threads:

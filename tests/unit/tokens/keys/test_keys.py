@@ -326,7 +326,7 @@ def test_a_second_rotation_must_wait_for_the_first(path: Path) -> None:
     create_keys(path, algorithm="EdDSA", now=NOW)
     waiting = rotate_keys(path, overlap_s=100, now=NOW).kid
 
-    with pytest.raises(KeyFileError, match=f"{waiting} is next already and signs in 60 s"):
+    with pytest.raises(KeyFileError, match=f"{waiting} is already next and signs in 60 s"):
         rotate_keys(path, overlap_s=100, now=NOW + 40)
 
 
@@ -561,7 +561,7 @@ def test_another_key_under_our_kid_is_refused(path: Path, tmp_path: Path) -> Non
     file = tmp_path / "airflow.pem"
     file.write_bytes(pem(Ed25519PrivateKey.generate()))
 
-    with pytest.raises(ConfigError, match="names another key already"):
+    with pytest.raises(ConfigError, match="another key already has kid"):
         merge_jwks(KeyRing(path, now=lambda: NOW).public_jwks(), [f"{file}#kid={kid}"])
 
 
@@ -569,7 +569,7 @@ def test_one_kid_for_several_keys_is_a_configuration_error(path: Path) -> None:
     create_keys(path, algorithm="EdDSA", now=NOW)
     rotate_keys(path, now=NOW)
 
-    with pytest.raises(ConfigError, match="holds several"):
+    with pytest.raises(ConfigError, match="has several"):
         merge_jwks([], [f"{path}#kid=one"])
 
 
