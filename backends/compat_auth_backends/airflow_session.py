@@ -7,7 +7,7 @@ Users carry these cookies across an upgrade. Airflow stores sessions in its data
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, cast
 
 import msgpack
@@ -43,7 +43,7 @@ class AirflowSessions:
         *,
         cookie_name: str = "session",
         lifetime_s: int = 2592000,
-        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.cookie_name = cookie_name
         self._directory = directory
@@ -95,7 +95,7 @@ class AirflowSessions:
             session_id = self._signer.unsign(value.encode("utf-8", "replace")).decode("utf-8")
         except (BadSignature, UnicodeDecodeError):
             return None
-        data = self._directory.find_session(session_id, self._now().astimezone(timezone.utc).replace(tzinfo=None))
+        data = self._directory.find_session(session_id, self._now().astimezone(UTC).replace(tzinfo=None))
         return None if data is None else _decode(bytes(data))
 
     def _in_cookie(self, value: str) -> Mapping[str, Any] | None:

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from compat_auth.audit import log
 from compat_auth.errors import BackendUnavailable
@@ -106,14 +106,7 @@ LOSSES = AuditLosses()
 """Of this process."""
 
 
-if TYPE_CHECKING:
-    _StreamHandler = logging.StreamHandler[TextIO]
-else:
-    # Python 3.10 has no such subscript.
-    _StreamHandler = logging.StreamHandler
-
-
-class LogHandler(_StreamHandler):
+class LogHandler(logging.StreamHandler[TextIO]):
     """Writes each line at once and whole, or counts it as lost where it belongs to the audit log.
 
     Args:

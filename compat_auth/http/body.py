@@ -109,7 +109,7 @@ class HeldBody:
                 raise BackendUnavailable("the body has been read already, and cannot be judged any more")
             try:
                 self._body = await asyncio.wait_for(self._read(), self._timeout_s)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 raise BodyTooSlow(f"body: not here within {self._timeout_s:g} s") from None
             self._replay = True
         return self._body

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth_backends.session import SessionBackend
 
 KEY = "airflow's own secret key"
-NOW = datetime.now(timezone.utc)
+NOW = datetime.now(UTC)
 TABLES = """
 CREATE TABLE ab_role (id INTEGER PRIMARY KEY, name VARCHAR(64));
 CREATE TABLE ab_user (id INTEGER PRIMARY KEY, username VARCHAR(512), password VARCHAR(256), active BOOLEAN, email VARCHAR);
