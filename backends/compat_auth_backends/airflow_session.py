@@ -6,11 +6,12 @@ Users carry these cookies across an upgrade. Airflow stores sessions in its data
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, cast
 
-import msgpack
 from flask.json.tag import TaggedJSONSerializer
 from itsdangerous import BadData, BadSignature, Signer, URLSafeTimedSerializer
 
@@ -60,12 +61,17 @@ class AirflowSessions:
         """Return the sessions of `[airflow_session]`, or None where no key is set.
 
         Raises:
-            ConfigError: Airflow's database is not configured.
+            ConfigError: Airflow's database is not configured, or msgpack is not installed.
         """
         section = settings.airflow_session
         secret_key = section.secret_key.get_secret_value()
         if not secret_key:
             return None
+        if importlib.util.find_spec("msgpack") is None:
+            raise ConfigError(
+                "airflow_session.secret_key: Airflow 3's sessions need msgpack, which is not installed; "
+                "install compat_auth with its extra 'airflow-session' (README: Install)"
+            )
         if not settings.airflow_db.url.get_secret_value():
             raise ConfigError("airflow_session.secret_key: set, but the users are not known: set [airflow_db] url, too")
         return cls(
@@ -121,7 +127,8 @@ def _read_tagged_json(data: bytes) -> object:
 
 
 def _read_message_pack(data: bytes) -> object:
-    return cast("Any", msgpack).unpackb(data)
+    # Loaded only where it is used: an extra brings it.
+    return cast("Any", importlib.import_module("msgpack")).unpackb(data)
 
 
 def _mapping(content: object) -> Mapping[str, Any] | None:

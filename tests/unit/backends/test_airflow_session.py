@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -186,6 +187,14 @@ def test_a_database_that_is_down_is_nobodys_way_in(
 
     with pytest.raises(BackendUnavailable):
         judge(backend, cookie)
+
+
+def test_a_key_without_msgpack_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "msgpack", None)
+    settings = parse_settings({"airflow_session": {"secret_key": KEY}}, origin="test")
+
+    with pytest.raises(ConfigError, match="with its extra 'airflow-session'"):
+        SessionBackend(settings)
 
 
 def test_a_key_without_airflows_database_is_an_error() -> None:
