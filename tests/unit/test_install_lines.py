@@ -14,7 +14,7 @@ SUFFIXES = frozenset({".py", ".md", ".toml", ".yml", ".yaml", ".html", ".txt", "
 _BARE = r"""(?<![\w/.-])compat[-_.]auth"""
 # Each a command in its own words, up to the end of its line.
 _COMMANDS = re.compile(
-    rf"\b(?:pip3?|pipx|uv)\s+(?:(?:pip|tool)\s+)?(?:install|add|inject)\b[^\n`&|]*?{_BARE}(?=[\[\s'\"`<>=~,;)]|$)"
+    rf"\b(?:pip3?|pipx|uv)\s+(?:(?:pip|tool)\s+)?(?:install|add|inject)\b[^\n`&|#]*?{_BARE}(?=[\[\s'\"`<>=~,;)]|$)"
     rf"|\b(?:uvx|pipx run)\s+(?:--from\s+)?['\"]?{_BARE}\b",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -62,7 +62,7 @@ def test_a_line_that_asks_an_index_is_found(line: str) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "pip install .",
+        "pip install .  # the command compat-auth",
         "pip install '.[kerberos]'",
         "pip install /path/to/compat_auth",
         "pip install '/path/to/compat_auth[ldap]'",
