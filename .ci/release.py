@@ -71,7 +71,7 @@ def build(folder: Path, epoch: int) -> list[Path]:
     # What is committed, nothing that lies about in the checkout.
     with tarfile.open(fileobj=io.BytesIO(_archive_of_head())) as archive:
         archive.extractall(source, filter="tar")
-    build_one = (sys.executable, "-m", "build", "--no-isolation", "--outdir", dist)
+    build_one: tuple[str | Path, ...] = (sys.executable, "-m", "build", "--no-isolation", "--outdir", dist)
     run(*build_one, "--sdist", source, SOURCE_DATE_EPOCH=str(epoch))
     [sdist] = dist.glob("*.tar.gz")
     pack_again(sdist, epoch)
@@ -112,7 +112,7 @@ def find_disagreement(version: str, tags: list[str], changelog: str, fragments: 
 def try_wheel(wheel: Path, folder: Path, version: str) -> Path:
     """Install the wheel into an empty environment, run its demo and ask; return the environment's Python."""
     empty, locked = folder / "empty", folder / "locked.txt"
-    export = ["--locked", "--no-dev", "--no-emit-project", "--no-hashes", "--output-file", locked]
+    export: list[str | Path] = ["--locked", "--no-dev", "--no-emit-project", "--no-hashes", "--output-file", locked]
     run("uv", "export", "--quiet", *export)
     run("uv", "venv", "--quiet", "--python", sys.executable, empty)
     python = empty / "bin" / "python"
