@@ -53,8 +53,8 @@ def main() -> int:
     try:
         vulnerable, unknown = judge(json.loads(done.stdout))
     except ValueError:
-        print(done.stderr[-2000:], file=sys.stderr)
-        vulnerable, unknown = [], ["every package (pip-audit could not ask; its last lines are above)"]
+        last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        vulnerable, unknown = [], [f"every package ({last[:300]})"]
     for line in vulnerable:
         print(f"vulnerable: {line}")
     if unknown:
