@@ -1,4 +1,4 @@
-"""What to install when an entry point cannot be imported."""
+"""The next step for an entry point that cannot be imported."""
 
 from __future__ import annotations
 

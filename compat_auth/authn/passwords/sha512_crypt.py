@@ -1,6 +1,6 @@
 """SHA-512-crypt (`$6$`), as https://www.akkadia.org/drepper/SHA-crypt.txt specifies it.
 
-Of our own: Python 3.13 has no `crypt`, and a library for this one function brings thirty other schemes.
+This is our own code: Python 3.13 has no `crypt`, and a library for this one function brings thirty other schemes.
 """
 
 from __future__ import annotations
