@@ -7,16 +7,16 @@ stop() {
   exit 69 # EX_UNAVAILABLE, sysexits.h
 }
 
-is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 10))' >/dev/null 2>&1; }
+is_new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
 
 find_python() {
-  for candidate in "${PYTHON:-python3}" python3.13 python3.12 python3.11 python3.10; do
+  for candidate in "${PYTHON:-python3}" python3.14 python3.13 python3.12 python3.11; do
     if is_new_enough "$candidate"; then
       command -v "$candidate"
       return
     fi
   done
-  say "compat_auth needs Python 3.10 or newer, and none was found (tried: ${PYTHON:-python3}, python3.10 to python3.13)."
+  say "compat_auth needs Python 3.11 or newer, and none was found (tried: ${PYTHON:-python3}, python3.11 to python3.14)."
   stop "Install one, or say where it is: PYTHON=/path/to/python3 $0"
 }
 

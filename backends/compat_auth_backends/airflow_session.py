@@ -6,11 +6,12 @@ Users carry these cookies across an upgrade. Airflow stores sessions in its data
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, cast
 
-import msgpack
 from flask.json.tag import TaggedJSONSerializer
 from itsdangerous import BadData, BadSignature, Signer, URLSafeTimedSerializer
 
@@ -43,7 +44,7 @@ class AirflowSessions:
         *,
         cookie_name: str = "session",
         lifetime_s: int = 2592000,
-        now: Callable[[], datetime] = lambda: datetime.now(timezone.utc),
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.cookie_name = cookie_name
         self._directory = directory
@@ -60,12 +61,17 @@ class AirflowSessions:
         """Return the sessions of `[airflow_session]`, or None where no key is set.
 
         Raises:
-            ConfigError: Airflow's database is not configured.
+            ConfigError: Airflow's database is not configured, or msgpack is not installed.
         """
         section = settings.airflow_session
         secret_key = section.secret_key.get_secret_value()
         if not secret_key:
             return None
+        if importlib.util.find_spec("msgpack") is None:
+            raise ConfigError(
+                "airflow_session.secret_key: Airflow 3's sessions need msgpack, which is not installed; "
+                "install compat_auth with its extra 'airflow-session' (README: Install)"
+            )
         if not settings.airflow_db.url.get_secret_value():
             raise ConfigError("airflow_session.secret_key: set, but the users are not known: set [airflow_db] url, too")
         return cls(
@@ -95,7 +101,7 @@ class AirflowSessions:
             session_id = self._signer.unsign(value.encode("utf-8", "replace")).decode("utf-8")
         except (BadSignature, UnicodeDecodeError):
             return None
-        data = self._directory.find_session(session_id, self._now().astimezone(timezone.utc).replace(tzinfo=None))
+        data = self._directory.find_session(session_id, self._now().astimezone(UTC).replace(tzinfo=None))
         return None if data is None else _decode(bytes(data))
 
     def _in_cookie(self, value: str) -> Mapping[str, Any] | None:
@@ -121,7 +127,8 @@ def _read_tagged_json(data: bytes) -> object:
 
 
 def _read_message_pack(data: bytes) -> object:
-    return cast("Any", msgpack).unpackb(data)
+    # Loaded only where it is used: an extra brings it.
+    return cast("Any", importlib.import_module("msgpack")).unpackb(data)
 
 
 def _mapping(content: object) -> Mapping[str, Any] | None:

@@ -32,7 +32,7 @@ class KerberosBackend(Backend):
 
     name = "kerberos"
     kinds: ClassVar[frozenset[CredentialKind]] = frozenset({Negotiate})
-    needs: ClassVar[tuple[str, ...]] = ("[kerberos] keytab", "compat_auth[kerberos]")
+    needs: ClassVar[tuple[str, ...]] = ("[kerberos] keytab", "the extra kerberos")
     # A second request with the same token is a replay, not the same question: it must be asked on its own.
     depends_on_credential_only: ClassVar[bool] = False
 
@@ -116,7 +116,7 @@ def _client_auth() -> Any:
         kerberos = importlib.import_module("requests_kerberos")
     except ImportError as exc:
         raise ConfigError(
-            "kerberos: a client needs requests-kerberos; run: pip install 'compat_auth[kerberos-client]'"
+            "kerberos: a client needs requests-kerberos; install compat_auth with its extra 'kerberos-client' (README: Install)"
         ) from exc
     return kerberos.HTTPKerberosAuth(mutual_authentication=kerberos.REQUIRED)
 

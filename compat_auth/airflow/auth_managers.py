@@ -14,7 +14,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any, Literal, cast
 
 import flask
@@ -125,7 +125,7 @@ class AuthManager(ABC):
         except ImportError:
             return
         try:
-            revoked.revoke(given.jti, datetime.fromtimestamp(given.expires, tz=timezone.utc))
+            revoked.revoke(given.jti, datetime.fromtimestamp(given.expires, tz=UTC))
         except SQLAlchemyError as exc:
             raise BackendUnavailable(
                 f"auth_manager: Airflow's database cannot be asked ({type(exc).__name__})"

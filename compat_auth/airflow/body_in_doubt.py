@@ -76,7 +76,7 @@ def asking_for_body(scope: Scope, receive: Receive, send: Send, wait_s: float | 
             try:
                 # The server sends `100 Continue` when the application reads the body.
                 await asyncio.wait_for(receive(), BODY_S if wait_s is None else wait_s)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 answering = ending(send)
         await answering(message)
 

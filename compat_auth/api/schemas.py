@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -116,7 +116,7 @@ def days_of(body: NewTokenBody | RefreshBody, now: float) -> int | None:
         return body.days
     if body.days is not None:
         raise InvalidValue("days, until: only one of them")
-    return (body.until - datetime.fromtimestamp(now, timezone.utc).date()).days
+    return (body.until - datetime.fromtimestamp(now, UTC).date()).days
 
 
 def utc(moment: int) -> str:

@@ -13,7 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from compat_auth.audit import log
 from compat_auth.errors import BackendUnavailable
@@ -107,14 +107,7 @@ LOSSES = AuditLosses()
 """The counters of this process."""
 
 
-if TYPE_CHECKING:
-    _StreamHandler = logging.StreamHandler[TextIO]
-else:
-    # Python 3.10 cannot subscript this class at runtime.
-    _StreamHandler = logging.StreamHandler
-
-
-class LogHandler(_StreamHandler):
+class LogHandler(logging.StreamHandler[TextIO]):
     """Writes each line at once and whole; a line of the audit log that fails is counted as lost.
 
     Args:

@@ -18,6 +18,7 @@ from typing import cast
 from compat_auth.audit.log import where_raised
 from compat_auth.authn.airflow2.backend import BrokenModule, LegacyBackend, LegacyModule
 from compat_auth.authn.airflow2.imports import import_watched
+from compat_auth.authn.extras import remedy_for_missing
 from compat_auth.backend import Backend
 from compat_auth.config import Settings
 from compat_auth.errors import BackendNotFound, ConfigError
@@ -141,9 +142,7 @@ def _load_entry_point(point: EntryPoint, where: str) -> object:
     try:
         return point.load()
     except ImportError as exc:
-        raise ConfigError(
-            f"{where}: {point.name}: cannot be imported ({exc}); run: pip install 'compat_auth[{point.name}]'"
-        ) from exc
+        raise ConfigError(f"{where}: {point.name}: cannot be imported ({exc}); {remedy_for_missing(point)}") from exc
 
 
 def _from_dotted(path: str, where: str, settings: Settings) -> Backend:

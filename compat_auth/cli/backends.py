@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 import click
 
 from compat_auth.authn import registry
+from compat_auth.authn.extras import remedy_for_missing
 from compat_auth.authn.users import directories
 
 
@@ -36,6 +37,6 @@ def _summary(point: EntryPoint) -> str:
     try:
         found = point.load()
     except ImportError as error:
-        return f"not usable: needs {error.name}; run: pip install 'compat_auth[{point.name}]'"
+        return f"not usable: needs {error.name}; {remedy_for_missing(point)}"
     needs = ", ".join(getattr(found, "needs", ())) or "nothing"
     return f"{(inspect.getdoc(found) or '').splitlines()[0]} Needs: {needs}."

@@ -15,7 +15,7 @@ try:
     import anyio.to_thread
     import httpx
 except ModuleNotFoundError as exc:
-    raise ConfigError("httpx is not installed; run: pip install 'compat_auth[client]'") from exc
+    raise ConfigError("httpx is not installed; install compat_auth with its extra 'client' (README: Install)") from exc
 
 __all__ = ["HttpxAuth"]
 

@@ -16,7 +16,9 @@ try:
     from requests.auth import AuthBase
     from urllib3.util import parse_url
 except ModuleNotFoundError as exc:
-    raise ConfigError("requests is not installed; run: pip install 'compat_auth[client]'") from exc
+    raise ConfigError(
+        "requests is not installed; install compat_auth with its extra 'client' (README: Install)"
+    ) from exc
 
 __all__ = ["RequestsAuth"]
 

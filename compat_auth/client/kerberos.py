@@ -14,7 +14,9 @@ from compat_auth.errors import ConfigError, LoginRefused, LoginUnavailable
 try:
     import gssapi
 except ImportError as exc:
-    raise ConfigError("gssapi is not installed; run: pip install 'compat_auth[kerberos]'") from exc
+    raise ConfigError(
+        "gssapi is not installed; install compat_auth with its extra 'kerberos' (README: Install)"
+    ) from exc
 
 __all__ = ["Kerberos"]
 

@@ -14,7 +14,7 @@ try:
     import keyring.errors
 except ModuleNotFoundError as exc:
     raise NoKeyring(
-        "the library keyring is not installed; run: pip install 'compat_auth[client]', or log in with --keep-in file"
+        "the library keyring is not installed; install compat_auth with its extra 'client' (README: Install), or log in with --keep-in file"
     ) from exc
 
 SERVICE = "compat_auth"

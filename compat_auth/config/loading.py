@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import configparser
 import os
-import sys
+import tomllib
 from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -19,12 +19,6 @@ from compat_auth.config.mistakes import explain_error, section_of
 from compat_auth.config.settings import Settings
 from compat_auth.crypto.file_modes import read_unwritable
 from compat_auth.errors import ConfigError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 ENV_PREFIX = "COMPAT_AUTH_"
 DEFAULT_FILE = "compat_auth.toml"

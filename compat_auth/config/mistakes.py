@@ -34,8 +34,7 @@ def explain_error(origin: str, error: Any, prefix: str, variables: Container[str
 def section_of(model: type[BaseModel], name: str) -> type[BaseModel] | None:
     """Return the model of a section, or None where the name is not a section."""
     kind = model.model_fields[name].annotation if name in model.model_fields else None
-    # Python 3.10 treats list[str] as a class, which issubclass() then refuses.
-    if isinstance(kind, type) and get_origin(kind) is None and issubclass(kind, BaseModel):
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind
     return None
 

@@ -288,7 +288,7 @@ class Decider:
         try:
             # Shielded: the turn is over when the work is, not when its caller has gone.
             return await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(wait())), self.timeout_s)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise BackendUnavailable(f"no answer within {self.timeout_s:g} s") from None
 
     async def _exchange_token(self, presented: Presented, refused: Granted) -> Granted:
@@ -339,7 +339,7 @@ class Decider:
         # Shielded: the check belongs to everybody who waits, not to the caller who happened to start it.
         try:
             return await asyncio.wait_for(asyncio.shield(flight), self.timeout_s)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             raise BackendUnavailable(f"the chain did not answer within {self.timeout_s:g} s") from None
 
     async def _check_with_body(

@@ -141,7 +141,7 @@ class ReverseProxy:
         try:
             connecting = asyncio.open_connection(url.host, url.port)
             _, writer = await asyncio.wait_for(connecting, self._settings.connect_timeout_s)
-        except (OSError, asyncio.TimeoutError) as exc:
+        except (TimeoutError, OSError) as exc:
             raise UpstreamUnreachable(
                 f"upstream.url: {url.origin()} does not accept connections; is it started?"
             ) from exc
@@ -203,7 +203,7 @@ class ReverseProxy:
                     return await session.request(
                         method, url, headers=headers, data=body or None, allow_redirects=False, middlewares=only_once
                     )
-        except (aiohttp.ConnectionTimeoutError, asyncio.TimeoutError) as exc:
+        except (TimeoutError, aiohttp.ConnectionTimeoutError) as exc:
             raise UpstreamTimeout("upstream: no answer in time") from exc
         except aiohttp.ClientError as exc:
             logger.warning("upstream %s: %s", url.origin(), _reason(exc))
@@ -234,7 +234,7 @@ class ReverseProxy:
                 await send({"type": "http.response.body", "body": held, "more_body": True})
             async for chunk in response.content.iter_any():
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except (aiohttp.ClientError, asyncio.TimeoutError) as exc:
+        except (TimeoutError, aiohttp.ClientError) as exc:
             # The answer has begun: leaving it unfinished makes the server close the connection.
             logger.warning("upstream: answer broke off: %s", type(exc).__name__)
             return
@@ -288,7 +288,7 @@ async def _refuses_token(response: aiohttp.ClientResponse, bearer: bytes) -> tup
         # Without a length, too: behind some of Airflow's middlewares it is compressed while it is sent.
         while len(body) <= MAX_REFUSAL_BYTES and (part := await response.content.read(MAX_REFUSAL_BYTES)):
             body += part
-    except asyncio.TimeoutError as exc:
+    except TimeoutError as exc:
         raise UpstreamTimeout("upstream: its refusal did not end in time") from exc
     except aiohttp.ClientError as exc:
         raise UpstreamUnreachable("upstream: its refusal broke off") from exc

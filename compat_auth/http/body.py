@@ -109,7 +109,7 @@ class HeldBody:
                 raise BackendUnavailable("the body was read already, so no backend can check it")
             try:
                 self._body = await asyncio.wait_for(self._read(), self._timeout_s)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 raise BodyTooSlow(f"body: not received within {self._timeout_s:g} s") from None
             self._replay = True
         return self._body

@@ -49,7 +49,7 @@ def require_driver(where: str) -> None:
         ConfigError: It is not.
     """
     if importlib.util.find_spec("pymysql") is None:
-        raise ConfigError(f"{where}: no MySQL driver; pip install 'compat_auth[mysql]'")
+        raise ConfigError(f"{where}: no MySQL driver; install compat_auth with its extra 'mysql' (README: Install)")
 
 
 def read_mysql_url(url: URL, where: str) -> URL:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from compat_auth.config.personal_tokens import PersonalTokenSettings
 from compat_auth.errors import InvalidValue, NotPermitted
@@ -71,9 +71,9 @@ def require_within(texts: tuple[str, ...], within: tuple[Scope, ...] | None) -> 
 
 def granted_days(rules: PersonalTokenSettings, token: PersonalToken) -> int:
     """Return for how many days a token was last created or refreshed; no more than the rules allow now."""
-    first = datetime.fromtimestamp(token.refreshed or token.created, timezone.utc).date()
+    first = datetime.fromtimestamp(token.refreshed or token.created, UTC).date()
     # It expires at the midnight after its last day.
-    last = datetime.fromtimestamp(token.expires - 1, timezone.utc).date()
+    last = datetime.fromtimestamp(token.expires - 1, UTC).date()
     return min(max(1, (last - first).days), rules.max_days)
 
 
@@ -92,5 +92,5 @@ def end_of(rules: PersonalTokenSettings, now: int, days: int | None) -> int:
     days = min(rules.default_days, most) if days is None else days
     if not 0 < days <= most:
         raise InvalidValue(f"the last day must be 1 to {most} days ahead")
-    today = datetime.fromtimestamp(now, timezone.utc).replace(hour=0, minute=0, second=0)
+    today = datetime.fromtimestamp(now, UTC).replace(hour=0, minute=0, second=0)
     return int((today + timedelta(days=days + 1)).timestamp())

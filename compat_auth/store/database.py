@@ -208,7 +208,9 @@ def _read_url(value: str) -> URL:
             return url
         case "postgresql":
             if importlib.util.find_spec("psycopg") is None:
-                raise ConfigError("database_url: no PostgreSQL driver; pip install 'compat_auth[postgresql]'")
+                raise ConfigError(
+                    "database_url: no PostgreSQL driver; install compat_auth with its extra 'postgresql' (README: Install)"
+                )
             return url.set(drivername="postgresql+psycopg")
         case other:
             raise ConfigError(f"database_url: {other}: only sqlite and postgresql are supported; write one of them")

@@ -48,7 +48,7 @@ class StoreReadiness:
             asking.add_done_callback(_retrieve)
         try:
             await asyncio.wait_for(asyncio.shield(asking), self._answer_s)
-        except asyncio.TimeoutError:
+        except TimeoutError:
             error = BackendUnavailable(f"database_url: no answer within {self._answer_s:g} s")
             self._note(error)
             raise error from None

@@ -135,7 +135,7 @@ class Denylist:
                 self._reading.add_done_callback(self._end_reading)
             try:
                 await asyncio.wait_for(asyncio.shield(self._reading), PATIENCE_S)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 raise BackendUnavailable(f"database_url: no answer within {PATIENCE_S:g} s") from None
 
     def read(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 
 from flask import Response, request
 
@@ -71,7 +71,7 @@ def days_until(until: str, now: float) -> int | None:
 
 def today(now: float) -> date:
     """Return the date of a timestamp (UTC)."""
-    return datetime.fromtimestamp(now, timezone.utc).date()
+    return datetime.fromtimestamp(now, UTC).date()
 
 
 def day_ahead(now: float, days: int) -> str:

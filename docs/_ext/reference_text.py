@@ -102,9 +102,7 @@ def tables_of(field: FieldInfo) -> type[BaseModel] | None:
 
 
 def _as_model(kind: object) -> type[BaseModel] | None:
-    # Python 3.10 takes list[str] for a class.
-    is_class = isinstance(kind, type) and typing.get_origin(kind) is None
-    return kind if is_class and issubclass(kind, BaseModel) else None
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
 def airflow_v1_text() -> str:

@@ -140,7 +140,7 @@ def test_the_sdist_holds_no_leftovers(sdist_names: frozenset[str]) -> None:
 
 def test_the_metadata_names_licence_and_pythons(metadata: email.message.Message) -> None:
     assert metadata["License-Expression"] == "Apache-2.0"
-    assert metadata["Requires-Python"] == ">=3.10"
+    assert metadata["Requires-Python"] == ">=3.11"
     assert metadata.get_all("License-File") == ["LICENSE"]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents
@@ -18,7 +18,7 @@ from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.store.migration import open_store
 from compat_auth.store.tables.personal_tokens import PersonalTokenRows
 
-NOON = int(datetime(2026, 11, 24, 12, tzinfo=timezone.utc).timestamp())
+NOON = int(datetime(2026, 11, 24, 12, tzinfo=UTC).timestamp())
 DAY = 86400
 PEPPER = b"a-pepper-of-more-than-32-bytes-0123456789"
 OLDER = b"an-older-pepper-of-more-than-32-bytes-0123"

@@ -5,6 +5,7 @@ import re
 import runpy
 import shlex
 import sys
+import tomllib
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,11 +24,6 @@ from compat_auth.cli import commands
 from compat_auth.config import Settings, parse_settings
 from compat_auth.credentials import Bearer
 from compat_auth.outcome import Accept, Reject, Skip
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -62,8 +58,7 @@ def settings_of(model: type[BaseModel] = Settings, section: str = "") -> Iterato
     for name, field in model.model_fields.items():
         kind = field.annotation
         kinds = typing.get_args(kind) or (kind,)
-        # Python 3.10 takes list[str] for a class.
-        if isinstance(kinds[0], type) and not typing.get_origin(kinds[0]) and issubclass(kinds[0], BaseModel):
+        if isinstance(kinds[0], type) and issubclass(kinds[0], BaseModel):
             yield from settings_of(kinds[0], f"{section}{name}.")
         else:
             yield f"{section}{name}", field.description or ""

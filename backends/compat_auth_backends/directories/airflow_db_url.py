@@ -80,4 +80,6 @@ def _postgresql_driver(url: URL) -> str:
     for driver in (wanted, "psycopg"):
         if importlib.util.find_spec(driver):
             return driver
-    raise ConfigError("airflow_db.url: no PostgreSQL driver; pip install 'compat_auth[postgresql]'")
+    raise ConfigError(
+        "airflow_db.url: no PostgreSQL driver; install compat_auth with its extra 'postgresql' (README: Install)"
+    )

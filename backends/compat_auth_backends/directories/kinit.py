@@ -52,7 +52,7 @@ class KinitDirectory:
     """Users whose password the realm's KDC takes, under the names of `[kerberos] name_mapping`."""
 
     name = "kinit"
-    needs = ("[kerberos] keytab", "compat_auth[kerberos]")
+    needs = ("[kerberos] keytab", "the extra kerberos")
 
     def __init__(
         self, acceptor: Acceptor, principals: Principals, lookup: UserLookup, *, timeout_s: float = 10

@@ -18,7 +18,7 @@ A file with a mistake is believed in nothing: an edit that was to lock somebody 
 
 from __future__ import annotations
 
-import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,6 @@ from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.files import refuse_writable_at
 from compat_auth_backends.directories.watched_file import WatchedFile
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 class _User(BaseModel):

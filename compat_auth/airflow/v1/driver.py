@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from compat_auth.airflow.v1.messages import Answer, Call, Reply, Steps
 from compat_auth.airflow.v1.operation import OperationRequest
@@ -62,7 +62,7 @@ def plan(
     query = Query(operation.query, request.query, is_strict=bool(operation.query or segments))
     body = operation.form.read(request.body, request.content_type) if operation.form is not None else {}
     operation_request = OperationRequest(
-        operation, segments, query, body, request.accept, upstream_facts, now or datetime.now(timezone.utc)
+        operation, segments, query, body, request.accept, upstream_facts, now or datetime.now(UTC)
     )
     steps = _with_shape_errors(
         _only_with_fab(operation_request) if operation.fab else operation.steps(operation_request)

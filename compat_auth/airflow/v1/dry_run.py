@@ -11,7 +11,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from urllib.parse import quote, urlencode
 
 from compat_auth.airflow.v1.catalog import ROUTER
@@ -129,7 +129,7 @@ _Key = tuple[str, str, tuple[tuple[str, str], ...], str, int]
 
 def preview(request: Request) -> Iterator[str]:
     """Yield lines: the operation, every call that it may make, which calls write, and the answers they depend on."""
-    now = datetime.now(timezone.utc)
+    now = datetime.now(UTC)
     try:
         operation_request, _ = plan(ROUTER, request, UpstreamFacts(), now)
     except V1Problem as problem:

@@ -24,20 +24,19 @@ import re
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any, cast
 
 import bcrypt
-import passlib.hash  # pyright: ignore[reportMissingTypeStubs]  # libpass has no stubs
 from argon2 import PasswordHasher, extract_parameters
 from argon2.exceptions import VerificationError
 
+from compat_auth.authn.passwords import sha512_crypt
+
 logger = logging.getLogger("compat_auth.hashing")
-_sha512_crypt = cast("Any", passlib.hash).sha512_crypt
 
 BCRYPT_MAX_BYTES = 72  # the Blowfish key schedule reads no further
-MAX_PASSWORD_BYTES = 4096  # passlib's own limit; the cost of SHA-512-crypt grows with the length
-# Limits: several times the costliest default, so that no stored hash can block a core for minutes or exhaust the memory
-# of a worker.
+MAX_PASSWORD_BYTES = 4096  # the cost of SHA-512-crypt grows with the length
+# Caps: several times what the costliest default asks for, so that no stored text can hold a core for minutes
+# or take the memory of a worker.
 BCRYPT_MAX_COST = 16  # htpasswd -B: 5; packages: 12; each step doubles
 PBKDF2_MAX_ITERATIONS = 10_000_000  # werkzeug 3.1: 1,000,000
 SHA512_CRYPT_MAX_ROUNDS = 1_000_000  # default 5,000; the format allows 999,999,999
@@ -197,7 +196,7 @@ def _read_sha512_crypt(stored: str) -> _Stored:
 
     def matches(password: bytes) -> bool:
         try:
-            return bool(_sha512_crypt.verify(password, stored))
+            return sha512_crypt.verify(password, stored)
         except ValueError as exc:
             raise _Unusable("sha512-crypt: malformed") from exc
 

@@ -8,6 +8,7 @@ import weakref
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol, TypeVar, cast
 
+from compat_auth.authn.extras import remedy_for_missing
 from compat_auth.config import Settings
 from compat_auth.directory import Directory, DirectoryFactory, HashDirectory, PasswordDirectory, UserDirectory
 from compat_auth.errors import BackendNotFound, ConfigError
@@ -127,5 +128,6 @@ def _import(entry: EntryPoint, where: str) -> DirectoryFactory:
         return cast("DirectoryFactory", entry.load())
     except (ImportError, AttributeError) as exc:
         missing = getattr(exc, "name", None) or entry.value
-        remedy = f"run: pip install 'compat_auth[{entry.extras[0]}]'" if entry.extras else "install what it needs"
-        raise ConfigError(f"{where}: {entry.name!r} cannot be imported: {missing} is missing; {remedy}") from exc
+        raise ConfigError(
+            f"{where}: {entry.name!r} cannot be imported: {missing} is missing; {remedy_for_missing(entry)}"
+        ) from exc

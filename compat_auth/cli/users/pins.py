@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import click
 
@@ -31,7 +31,7 @@ def pins(config_path: str | None, username: str, *, as_json: bool) -> None:
         click.echo(json.dumps([dataclasses.asdict(pin) for pin in found], ensure_ascii=False, indent=2))
         return
     for pin in found:
-        since = datetime.fromtimestamp(pin.pinned, timezone.utc)
+        since = datetime.fromtimestamp(pin.pinned, UTC)
         click.echo(f"{pin.username}\t{pin.issuer}\t{pin.subject}\t{since:%Y-%m-%d %H:%M}Z")
 
 

@@ -82,7 +82,7 @@ class OriginHeaders:
         known = self._known.get(question) or _Known()
         try:
             answered = await asyncio.wait_for(ask(), TIMEOUT_S)
-        except (CompatAuthError, OSError, asyncio.TimeoutError):
+        except (TimeoutError, CompatAuthError, OSError):
             known.until = self._now() + RETRY_S
         else:
             known.headers = [header for header in answered if header[0] in _REPEATED]

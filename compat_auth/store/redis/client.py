@@ -38,7 +38,9 @@ class RedisConnection:
 
     def __init__(self, url: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         if importlib.util.find_spec("redis") is None:
-            raise ConfigError("redis_url: redis-py is not installed; pip install 'compat_auth[redis]'")
+            raise ConfigError(
+                "redis_url: redis-py is not installed; install compat_auth with its extra 'redis' (README: Install)"
+            )
         # Loaded only where it is used: it is large.
         redis: Any = importlib.import_module("redis")
         self.label = _check(url)

@@ -199,7 +199,7 @@ class Certs:
 def certificate() -> str:
     """Return the issuer's key as Google publishes it for its own library: in an X.509 certificate."""
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "issuer")])
-    now = dt.datetime.now(dt.timezone.utc)
+    now = dt.datetime.now(dt.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)

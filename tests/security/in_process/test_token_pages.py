@@ -6,7 +6,7 @@ import logging
 import re
 import time
 from collections.abc import Iterable, Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,7 @@ def made(browser: Browser, owner: str = "alice", name: str = "etl") -> NewToken:
 
 
 def day(ahead: int) -> str:
-    return (datetime.now(timezone.utc).date() + timedelta(days=ahead)).isoformat()
+    return (datetime.now(UTC).date() + timedelta(days=ahead)).isoformat()
 
 
 def create(browser: Browser, **form: str) -> TestResponse:
@@ -101,7 +101,7 @@ def test_a_token_is_made_and_works_and_is_shown_once(browser: Browser) -> None:
     token, _ = service_of(browser).verification.verify(text)
     assert answer.status_code == 200
     assert (token.username, token.name, token.scopes) == ("alice", "etl", ("GET /api/v2/dags/", "trigger"))
-    assert datetime.fromtimestamp(token.expires - 1, timezone.utc).date().isoformat() == day(30)
+    assert datetime.fromtimestamp(token.expires - 1, UTC).date().isoformat() == day(30)
     assert text not in browser.open(TOKENS).text
 
 
@@ -135,7 +135,7 @@ def test_the_refresh_page_proposes_as_many_days_as_the_token_had(browser: Browse
 
     shown = browser.open(f"{TOKENS}/refresh?id={before.token.id}").text
 
-    last_day = datetime.fromtimestamp(before.token.expires - 1, timezone.utc).date()
+    last_day = datetime.fromtimestamp(before.token.expires - 1, UTC).date()
     assert f'value="{last_day}"' in shown
 
 

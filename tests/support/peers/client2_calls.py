@@ -10,7 +10,7 @@ type of the error with its HTTP status.
 # The client is installed in an environment of its own.
 import json
 import sys
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow_client import client
@@ -60,7 +60,7 @@ from airflow_client.client.model.variable import Variable
 
 RUN = "manual__2024-01-02T00:00:00+00:00"
 ORDERS = "s3://bucket/orders/2024?x=1"
-DATE = datetime(2025, 1, 1, tzinfo=timezone.utc)
+DATE = datetime(2025, 1, 1, tzinfo=UTC)
 
 
 def calls(connected):

@@ -3,7 +3,7 @@
 import configparser
 from pathlib import Path
 
-EXTRAS = ("kerberos", "ldap")
+EXTRAS = ("airflow-session", "kerberos", "ldap")
 SETUP = Path(__file__).parents[3] / "setup.cfg"
 
 

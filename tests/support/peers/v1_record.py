@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
 from typing import Any, Final
@@ -40,7 +40,7 @@ Entry = dict[str, Any]
 def converse(airflow: Airflow3, bearer: str, pair: Pair) -> tuple[Reply, Entry]:
     """Return the reply to a request, and what has been said: the request, and each call with its answer."""
     path, _, query = pair.path.partition("?")
-    moment = datetime.now(timezone.utc)
+    moment = datetime.now(UTC)
     body = "" if pair.body is NO_BODY else pair.body.decode() if isinstance(pair.body, bytes) else json.dumps(pair.body)
     accept = pair.headers.get("Accept", "")
     exchange: list[Entry] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping
-from datetime import date, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def test_a_token_is_made_shown_once_and_listed(app: flask.Flask) -> None:
 
 
 def test_the_last_day_may_be_a_date(app: flask.Flask) -> None:
-    until = datetime.now(timezone.utc).date() + timedelta(days=3)
+    until = datetime.now(UTC).date() + timedelta(days=3)
 
     found = made(app, until=until.isoformat())
 
@@ -344,7 +344,7 @@ def test_uses_are_told_by_day(app: flask.Flask) -> None:
 
     shown = ask(app, "GET", as_user("alice"), f"/{found['id']}").json
 
-    assert shown["uses"] == {datetime.now(timezone.utc).date().isoformat(): 3}
+    assert shown["uses"] == {datetime.now(UTC).date().isoformat(): 3}
     assert "token" not in shown
 
 

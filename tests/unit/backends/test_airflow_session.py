@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Iterator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +24,7 @@ from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth_backends.session import SessionBackend
 
 KEY = "airflow's own secret key"
-NOW = datetime.now(timezone.utc)
+NOW = datetime.now(UTC)
 TABLES = """
 CREATE TABLE ab_role (id INTEGER PRIMARY KEY, name VARCHAR(64));
 CREATE TABLE ab_user (id INTEGER PRIMARY KEY, username VARCHAR(512), password VARCHAR(256), active BOOLEAN, email VARCHAR);
@@ -186,6 +187,14 @@ def test_a_database_that_is_down_is_nobodys_way_in(
 
     with pytest.raises(BackendUnavailable):
         judge(backend, cookie)
+
+
+def test_a_key_without_msgpack_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "msgpack", None)
+    settings = parse_settings({"airflow_session": {"secret_key": KEY}}, origin="test")
+
+    with pytest.raises(ConfigError, match="with its extra 'airflow-session'"):
+        SessionBackend(settings)
 
 
 def test_a_key_without_airflows_database_is_an_error() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Generator
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgpack
@@ -35,7 +35,7 @@ class TestAirflowSession(BackendContract, has_source=True):
     @pytest.fixture
     def backend(self, tmp_path: Path) -> Backend:
         self.path = tmp_path / "airflow.db"
-        now = datetime.now(timezone.utc).replace(tzinfo=None)
+        now = datetime.now(UTC).replace(tzinfo=None)
         with contextlib.closing(sqlite3.connect(self.path)) as database:
             database.executescript(TABLES)
             database.executemany(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 
@@ -17,7 +17,7 @@ from support.token_world import DAY, NOON, World
 def test_a_token_lives_ninety_days_unless_told_otherwise(tokens: PersonalTokens) -> None:
     made = tokens.create("alice", PersonalTokenRequest("etl"), by="alice")
 
-    assert datetime.fromtimestamp(made.token.expires - 1, timezone.utc).date().isoformat() == "2027-02-22"
+    assert datetime.fromtimestamp(made.token.expires - 1, UTC).date().isoformat() == "2027-02-22"
 
 
 @pytest.mark.parametrize("days", [0, -1, 367, 10**9])

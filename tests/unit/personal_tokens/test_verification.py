@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import text as sql
@@ -43,7 +43,7 @@ def test_the_database_holds_no_secret(tokens: PersonalTokens, world: World) -> N
 
 def test_the_last_day_counts(tokens: PersonalTokens, world: World) -> None:
     made = tokens.create("alice", PersonalTokenRequest("etl", days=1), by="alice")
-    last_moment = datetime(2026, 11, 25, 23, 59, 59, tzinfo=timezone.utc).timestamp()
+    last_moment = datetime(2026, 11, 25, 23, 59, 59, tzinfo=UTC).timestamp()
 
     world.clock.now = last_moment
     before = works(tokens, made.text)

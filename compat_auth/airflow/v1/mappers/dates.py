@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 # 2.11's `date-time` format: RFC 3339 with a zone.
 _RFC3339 = re.compile(r"(\d{4}-\d{2}-\d{2})[Tt ](\d{2}:\d{2}:\d{2})(?:\.(\d{1,9}))?([Zz]|[+\-]\d{2}:?\d{2})\Z")
@@ -25,7 +25,7 @@ def parse_date(text: str) -> datetime:
 
 def format_date(date: datetime) -> str:
     """Return a date in 2.11's format: in UTC, with microseconds only if they are not 0."""
-    return date.astimezone(timezone.utc).isoformat()
+    return date.astimezone(UTC).isoformat()
 
 
 def old_date(value: str | None) -> str | None:

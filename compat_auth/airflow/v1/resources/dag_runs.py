@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from http import HTTPStatus
 
 from compat_auth.airflow.v1.mappers.datasets import DATASET_EVENT
@@ -138,7 +138,7 @@ def _logical_date(given: Json, now: datetime) -> datetime:
 def _conflict(request: OperationRequest, run_id: str, logical_date: datetime) -> Generator[Call, Answer, V1Problem]:
     """Return 2.11's conflict, which says whether the date or the id exists."""
     dag_id = request.named("dag_id")
-    date = logical_date.astimezone(timezone.utc)
+    date = logical_date.astimezone(UTC)
     there = yield Call("GET", request.path(_RUN, dag_run_id=run_id))
     by_id = there.is_success and execution_date(there.json()) != format_date(logical_date)
     what = f"DAGRun ID: '{run_id}'" if by_id else f"DAGRun logical date: '{date.isoformat(sep=' ')}'"

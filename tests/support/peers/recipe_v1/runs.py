@@ -9,7 +9,7 @@ import inspect
 from airflow.models.dag import DAG
 from airflow.utils import cli
 
-DATE = dt.datetime(2024, 1, 2, tzinfo=dt.timezone.utc)
+DATE = dt.datetime(2024, 1, 2, tzinfo=dt.UTC)
 DAGS = ("plain", "mapped", "failing", "producer")
 
 

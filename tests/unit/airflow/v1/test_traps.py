@@ -1,6 +1,6 @@
 """What goes wrong in silence when a client of `/api/v1` is simply sent to `/api/v2`: each trap by its name."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -72,7 +72,7 @@ def test_nothing_of_the_future_is_cleared_because_3_x_would_clear_it() -> None:
     every = Conversation("POST /dags/d/clearTaskInstances", says({"task_instances": []}), body={})
     of_a_run = Conversation("POST /dags/d/clearTaskInstances", says({"task_instances": []}), body={"dag_run_id": "r"})
 
-    assert datetime.fromisoformat(every.sent()["end_date"]) <= datetime.now(timezone.utc)
+    assert datetime.fromisoformat(every.sent()["end_date"]) <= datetime.now(UTC)
     assert "end_date" not in of_a_run.sent()
 
 

@@ -1,6 +1,6 @@
 """Triggering runs, and changing what 3.x wants whole."""
 
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from support.v1_conversation import Conversation, refuses, says
@@ -23,12 +23,12 @@ def masks(talk: Conversation, number: int = 0) -> list[str]:
 
 
 def test_a_run_without_a_date_gets_one_because_3_x_would_have_none() -> None:
-    before = datetime.now(timezone.utc)
+    before = datetime.now(UTC)
 
     talk = Conversation("POST /dags/d/dagRuns", says(RUN), body={})
 
     moment = datetime.fromisoformat(talk.sent()["logical_date"])
-    assert before <= moment <= datetime.now(timezone.utc)
+    assert before <= moment <= datetime.now(UTC)
     assert talk.sent()["dag_run_id"] == f"manual__{talk.sent()['logical_date']}"
     assert "run_after" not in talk.sent()
 

@@ -10,7 +10,7 @@ try:
 except ImportError:
     from airflow.decorators import dag, task
 
-START = dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc)
+START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 
 
 @task

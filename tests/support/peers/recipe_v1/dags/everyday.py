@@ -15,7 +15,7 @@ except ImportError:
     from airflow.models.param import Param
     from airflow.operators.empty import EmptyOperator
 
-START = dt.datetime(2024, 1, 1, tzinfo=dt.timezone.utc)
+START = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
 PLAIN = {"start_date": START, "catchup": False}
 ORDERS = Asset("s3://bucket/orders/2024?x=1")
 STOCK = Asset("urn:stock")
