@@ -14,6 +14,7 @@ from typing import Protocol
 
 from flask import Flask
 
+from compat_auth.authn.per_app import one_per_app
 from compat_auth.config import Settings
 from compat_auth.config.settings import sharing_secrets
 from compat_auth.crypto.aead import SealedBoxes
@@ -137,9 +138,6 @@ def revocation_events_of(app: Flask, settings: Settings | None = None) -> Revoca
     Raises:
         ConfigError: See `RevocationEvents.from_settings`.
     """
-    if _EXTENSION not in app.extensions:
-        app.extensions[_EXTENSION] = (
-            RevocationEvents() if settings is None else RevocationEvents.from_settings(settings)
-        )
-    found: RevocationEvents = app.extensions[_EXTENSION]
-    return found
+    return one_per_app(
+        app, _EXTENSION, lambda: RevocationEvents() if settings is None else RevocationEvents.from_settings(settings)
+    )

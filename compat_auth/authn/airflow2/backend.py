@@ -25,6 +25,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from compat_auth.audit.log import describe_exception, where_raised
 from compat_auth.authn.airflow2.import_notes import failed_import
+from compat_auth.authn.per_app import one_per_app
 from compat_auth.authn.users.objects import identity_of, is_disabled
 from compat_auth.backend import EVERY_KIND, Backend, CredentialKind
 from compat_auth.concurrency.one_at_a_time import Turn, alone
@@ -94,7 +95,7 @@ class LegacyBackend(Backend):
 
     def init_app(self, app: Flask, *, quiet: bool = False) -> None:
         """Call the module's own `init_app`, once for each app; a module that cannot start never stops the app."""
-        seen: set[str] = app.extensions.setdefault("compat_auth_legacy", set())
+        seen: set[str] = one_per_app(app, "compat_auth_legacy", set)
         if self.name in seen:
             return
         seen.add(self.name)

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import flask
 
+from compat_auth.authn.per_app import one_per_app
 from compat_auth.backend import Backend
 from compat_auth.config import Settings, load_settings, parse_settings
 from compat_auth.errors import ConfigError
@@ -41,7 +42,7 @@ def airflow2_contract(
         Raises:
             ConfigError: A setting is missing or wrong.
         """
-        backends = app.extensions.setdefault(_EXTENSION, {})
+        backends: dict[str, Backend] = one_per_app(app, _EXTENSION, dict)
         if name not in backends:
             backend = backend_class.from_settings(app_settings(app))
             backend.name = name
