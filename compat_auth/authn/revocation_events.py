@@ -14,7 +14,7 @@ from typing import Protocol
 
 from flask import Flask
 
-from compat_auth.authn.per_app import one_per_app
+from compat_auth.authn.shared import one_per_app
 from compat_auth.config import Settings
 from compat_auth.config.settings import sharing_secrets
 from compat_auth.crypto.aead import SealedBoxes

@@ -11,10 +11,10 @@ from typing import Any, cast
 from cachetools import TTLCache
 from flask import Flask
 
-from compat_auth.authn.per_app import one_per_app
 from compat_auth.authn.revocation_events import UNHEARD_S, RevocationEvent, RevocationEvents, revocation_events_of
 from compat_auth.authn.session_cookie import SessionCookie, new_secret
 from compat_auth.authn.session_sealing import Session
+from compat_auth.authn.shared import one_per_app
 from compat_auth.config import Settings
 from compat_auth.errors import InvalidSession
 from compat_auth.identity import Identity

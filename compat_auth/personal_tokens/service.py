@@ -10,8 +10,8 @@ from typing import cast
 
 from flask import Flask
 
-from compat_auth.authn.per_app import one_per_app
 from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents, revocation_events_of
+from compat_auth.authn.shared import one_per_app
 from compat_auth.config import Settings
 from compat_auth.config.personal_tokens import PersonalTokenSettings
 from compat_auth.crypto.personal_token_format import make_text

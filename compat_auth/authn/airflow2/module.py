@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import flask
 
-from compat_auth.authn.per_app import one_per_app
+from compat_auth.authn.shared import one_per_app
 from compat_auth.backend import Backend
 from compat_auth.config import Settings, load_settings, parse_settings
 from compat_auth.errors import ConfigError
@@ -24,6 +24,7 @@ from compat_auth.http.header_values import shield_cookies
 
 CONFIG_KEY = "COMPAT_AUTH"
 _EXTENSION = "compat_auth_modules"
+_SETTINGS = "compat_auth_settings"
 
 
 def airflow2_contract(
@@ -68,9 +69,19 @@ def airflow2_contract(
 def app_settings(app: flask.Flask) -> Settings:
     """Return the settings of a Flask app: `app.config["COMPAT_AUTH"]`, settings or a mapping; else those of the process.
 
+    The same object every time, unless what it is read from has changed: directories are shared by those who have it.
+
     Raises:
         ConfigError: A setting is wrong, or a file cannot be read.
     """
+    read = _read_settings(app)
+    known = one_per_app(app, _SETTINGS, lambda: read)
+    if known != read:
+        known = app.extensions[_SETTINGS] = read
+    return known
+
+
+def _read_settings(app: flask.Flask) -> Settings:
     given = cast("Mapping[str, object]", app.config).get(CONFIG_KEY)
     if given is None:
         return load_settings()
