@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import TypeVar, cast
 
 from flask import Flask
@@ -14,7 +14,7 @@ from compat_auth.config import Settings
 T = TypeVar("T")
 # What is made may need something else that is shared, hence a lock that the same thread may take twice.
 _lock = threading.RLock()
-_of_settings: dict[int, dict[Hashable, object]] = {}
+_of_settings: dict[int, dict[object, object]] = {}
 
 
 def one_per_app(app: Flask, name: str, make: Callable[[], T]) -> T:
@@ -34,12 +34,12 @@ def one_per_app(app: Flask, name: str, make: Callable[[], T]) -> T:
         return cast("T", app.extensions[name])
 
 
-def one_per_settings(settings: Settings, key: Hashable, make: Callable[[], T]) -> T:
+def one_per_settings(settings: Settings, key: object, make: Callable[[], T]) -> T:
     """Return what belongs to the settings under the key, made now where there is nothing; it lives as long as they do.
 
     Args:
         settings: By identity: equal settings that were read twice share nothing.
-        key: What is wanted.
+        key: What is wanted; hashable.
         make: Makes it; where this raises, nothing is kept, and the next call tries again.
 
     Raises:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from compat_auth.errors import CurlLineRefused
+from compat_auth.client.errors import CurlLineRefused
 
 # What would take the header elsewhere, or write it down.
 _REFUSED = {
