@@ -50,6 +50,31 @@ class RevocationEvent:
         return bool(self.username) and self.username.casefold() == identity.username.casefold()
 
 
+def concerns(revocation: RevocationEvent | None, identity: Identity) -> bool:
+    """Return whether what is believed of an identity has to be forgotten.
+
+    Args:
+        revocation: What was heard; None: something may have been missed, which only matters to what is believed because
+            revocations are heard.
+        identity: Who was accepted.
+    """
+    return bool(identity.credential_id) if revocation is None else revocation.concerns(identity)
+
+
+def believable_s(identity: Identity, for_s: float, *, took_s: float, hears_all: bool) -> float:
+    """Return for how many seconds an accepted identity may be believed.
+
+    Args:
+        identity: Who was accepted.
+        for_s: As its backend says.
+        took_s: Seconds since the check began: what it read may have changed right after.
+        hears_all: See `RevocationEvents`.
+    """
+    if not identity.credential_id:
+        return for_s
+    return min(for_s, (HEARD_S if hears_all else UNHEARD_S) - took_s)
+
+
 Heard = Callable[[RevocationEvent | None], None]
 
 

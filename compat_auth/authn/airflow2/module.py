@@ -43,7 +43,7 @@ def airflow2_contract(
         Raises:
             ConfigError: A setting is missing or wrong.
         """
-        backends: dict[str, Backend] = one_per_app(app, _EXTENSION, dict)
+        backends: dict[str, Backend] = one_per_app(app, _EXTENSION, dict[str, Backend])
         if name not in backends:
             backend = backend_class.from_settings(app_settings(app))
             backend.name = name
