@@ -70,7 +70,7 @@ def sign_in(identity: Identity) -> None:
 
 
 FLASK_LOGIN_USER = "_login_user"
-"""Where flask-login keeps the user of a request: in `flask.g`, since 0.6.2; checked with 0.6.3, the newest version."""
+"""The attribute of `flask.g` in which flask-login keeps the user (since 0.6.2; checked with 0.6.3, the newest version)."""
 
 
 def set_flask_login_user(user: object) -> None:

@@ -13,17 +13,22 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 import flask
+from flask import Flask
 
 from compat_auth.authn.chain import Chain
 from compat_auth.authn.grant_cache import GrantCache
 from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents, believable_s, concerns
 from compat_auth.concurrency.single_flight import SingleFlight
 from compat_auth.credentials import Absent, Credential, credential_key, single_authorization
-from compat_auth.errors import CompatAuthError
+from compat_auth.errors import BackendUnavailable, CompatAuthError
 from compat_auth.guard import JUDGED, recorded
+from compat_auth.http.headers import is_header
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
+
+_EXTENSION = "compat_auth_judgement"
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +149,8 @@ class Judgement:
                 outcome = Skip(answer.challenges)
             case Reject():
                 outcome = replace(outcome, challenges=answer.challenges)
-            case Accept(identity, reusable_s=reusable_s):
+            case Accept(identity, headers, reusable_s):
+                outcome = replace(outcome, headers=tuple(_sendable(answer.backend, *header) for header in headers))
                 for_s = reusable_s if answer.reusable else 0
                 if identity.expires_at is not None:
                     for_s = min(for_s, identity.expires_at - time.time())
@@ -162,6 +168,32 @@ class Judgement:
             # Whom a check under way is about is not known yet.
             for check in self._under_way:
                 check.heard.append(revocation)
+
+
+def set_judgement(app: Flask, judgement: Judgement) -> None:
+    """Have the views of an app ask this from now on."""
+    app.extensions[_EXTENSION] = judgement
+
+
+def judgement_of(app: Flask) -> Judgement:
+    """Return what the views of an app ask.
+
+    Raises:
+        KeyError: The app has no `CompatAuth`.
+    """
+    return cast("Judgement", app.extensions[_EXTENSION])
+
+
+def _sendable(backend: str, name: str, value: str) -> tuple[str, str]:
+    """Return a backend's response header with the letters that a header may have (RFC 9110 section 5.5).
+
+    Raises:
+        BackendUnavailable: It would be another header, or none.
+    """
+    raw_value = value.encode("latin-1", "replace")
+    if not name.isascii() or not is_header(name.lower().encode("ascii"), raw_value):
+        raise BackendUnavailable(f"backend {backend}: answered with a response header that cannot be sent")
+    return name, raw_value.decode("latin-1")
 
 
 def _key_of_request() -> bytes:

@@ -14,6 +14,7 @@ from compat_auth.authn.judgement import Judgement
 from compat_auth.authn.revocation_events import UNHEARD_S, RevocationEvent, RevocationEvents
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.credentials import Absent, Basic, Credential
+from compat_auth.errors import BackendUnavailable
 from compat_auth.guard import request_credential
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject
@@ -157,6 +158,23 @@ def test_a_revocation_forgets_what_it_concerns(revocation: RevocationEvent | Non
     place.ask()
 
     assert place.backend.asked == asked
+
+
+@pytest.mark.parametrize("header", [("X-A", "1\r\nX-B: 2"), ("X-A\n", "1"), ("X Ä", "1"), ("X-Ä", "1"), ("", "1")])
+def test_a_response_header_that_would_be_another_is_a_backend_that_cannot_be_asked(header: tuple[str, str]) -> None:
+    place = Place(Accept(ALICE, (header,)))
+
+    with pytest.raises(BackendUnavailable, match="cannot be sent"):
+        place.ask()
+
+
+def test_a_response_header_is_given_with_the_letters_that_one_may_have() -> None:
+    place = Place(Accept(ALICE, (("X-Name", "zoë €"),)))
+
+    outcome = place.ask()
+
+    assert isinstance(outcome, Accept)
+    assert outcome.headers == (("X-Name", "zoë ?"),)
 
 
 def test_many_credentials_do_not_fill_the_memory() -> None:
