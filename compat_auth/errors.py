@@ -50,9 +50,26 @@ The tree, and who must act on each::
         └── UpstreamTimeout            an operator looks at the upstream            504
 
 The HTTP status and the exit code live on the class: nobody maps errors by hand.
+
+`ClientError` and those below it are defined in `compat_auth.client.errors`. They are loaded from here at the first use
+of their names: this module imports nothing, so that every other may import it.
 """
 
 from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from compat_auth.client.errors import (
+        ClientError,
+        CurlLineRefused,
+        LoginRefused,
+        LoginUnavailable,
+        NoKeyring,
+        NotLoggedIn,
+        UnsafeAddress,
+    )
 
 __all__ = [
     "AddressTaken",
@@ -102,6 +119,18 @@ __all__ = [
     "UpstreamTimeout",
     "UpstreamUnreachable",
 ]
+
+_OF_CLIENT = frozenset(
+    {
+        "ClientError",
+        "CurlLineRefused",
+        "LoginRefused",
+        "LoginUnavailable",
+        "NoKeyring",
+        "NotLoggedIn",
+        "UnsafeAddress",
+    }
+)
 
 
 class CompatAuthError(Exception):
@@ -373,48 +402,6 @@ class UnknownUser(NoSuchUser):
     """The identity is vouched for, but no look-up knows the name, not even as a disabled user's."""
 
 
-class ClientError(CompatAuthError):
-    """Whoever runs a client of ours must act."""
-
-
-class UnsafeAddress(ClientError):
-    """A secret would go to an address that is ambiguous, or unprotected on its way."""
-
-    exit_code = 78
-
-
-class LoginRefused(ClientError):
-    """The server does not want the credential, or there is none to show."""
-
-    status = 401
-    exit_code = 77  # EX_NOPERM
-    title = "Unauthorized"
-
-
-class NotLoggedIn(LoginRefused):
-    """No login is kept for this server, or it cannot be told which one is meant."""
-
-
-class CurlLineRefused(ClientError):
-    """A command line of curl would show the token to somebody else, or cannot be read with certainty."""
-
-    exit_code = 2
-
-
-class NoKeyring(ClientError):
-    """The system has no keyring that keeps a secret from others' eyes, or it is locked."""
-
-    exit_code = 69
-
-
-class LoginUnavailable(ClientError):
-    """The server gave no token: not there, not now, or not the server that it should be."""
-
-    status = 502
-    exit_code = 69
-    title = "Bad gateway"
-
-
 class UpstreamError(CompatAuthError):
     """The upstream did not answer as it should."""
 
@@ -432,3 +419,25 @@ class UpstreamTimeout(UpstreamError):
 
     status = 504
     title = "Gateway timeout"
+
+
+# Type checkers have the imports above: to them, a name that is not there stays an error.
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> type[CompatAuthError]:
+        """Return an error of the client; all others are here (PEP 562).
+
+        Raises:
+            AttributeError: There is no error of that name.
+        """
+        if name in _OF_CLIENT:
+            found: type[CompatAuthError] = getattr(importlib.import_module("compat_auth.client.errors"), name)
+            # The next use does not come here.
+            globals()[name] = found
+            return found
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the names that are here, and those that come at their first use."""
+    return sorted({*globals(), *_OF_CLIENT})

@@ -15,7 +15,7 @@ from compat_auth.api.personal_tokens import register_token_api
 from compat_auth.api.whoami import register_whoami
 from compat_auth.authn.airflow2.module import app_settings
 from compat_auth.authn.chain import Chain
-from compat_auth.authn.judgement import judge
+from compat_auth.authn.judgement import Judgement, judgement_of, set_judgement
 from compat_auth.authn.registry import load_chain
 from compat_auth.authn.revocation_events import revocation_events_of
 from compat_auth.authn.users.role_accounts import RoleAccountNames
@@ -79,10 +79,12 @@ class CompatAuth:
             backend.init_app(app)
         sessions.init_app(app, settings)
         register_pages(app, settings, self.chain)
-        register_token_api(app, settings, self.chain, self.style)
+        judgement = Judgement(self.chain, revocation_events_of(app, settings), entries=settings.serve.cache_entries)
+        set_judgement(app, judgement)
+        register_token_api(app, settings, judgement, self.style)
         register_leak_receiver(app, settings)
         if not self._is_behind_gate:
-            register_whoami(app, settings.prefix, self.chain, self.style)
+            register_whoami(app, settings.prefix, judgement, self.style)
             if BLUEPRINT in app.blueprints and self._leads_in(settings):
                 self._login_prefix = settings.prefix
         shield_cookies(app)
@@ -134,7 +136,7 @@ def require(*, all_of: Iterable[str] = (), any_of: Iterable[str] = ()) -> Callab
 def _guarded(view: View, requirements: Requirements) -> View:
 
     def authenticate(credential: Credential) -> Outcome:
-        return judge(_current().chain, credential)
+        return judgement_of(flask.current_app).judge(credential)
 
     def challenges() -> tuple[str, ...]:
         return _current().chain.challenges()

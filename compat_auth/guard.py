@@ -66,8 +66,20 @@ class IdentityUser:
 def sign_in(identity: Identity) -> None:
     """Make the identity current for this request only: no session is touched, no cookie is set."""
     flask.g.compat_auth_identity = identity
-    # flask-login reads the user of the request from here; login_user() would write a session.
-    flask.g._login_user = IdentityUser(identity)  # noqa: SLF001
+    set_flask_login_user(IdentityUser(identity))
+
+
+FLASK_LOGIN_USER = "_login_user"
+"""The attribute of `flask.g` in which flask-login keeps the user (since 0.6.2; checked with 0.6.3, the newest version)."""
+
+
+def set_flask_login_user(user: object) -> None:
+    """Make a user `flask_login.current_user` for this request only.
+
+    flask-login has no public way: `login_user()` writes a session and sets a cookie, and a request loader is one for the
+    whole app, which may have its own. This is the only place that knows where flask-login looks.
+    """
+    setattr(flask.g, FLASK_LOGIN_USER, user)
 
 
 def _find_identity() -> Identity | None:

@@ -8,8 +8,8 @@ import functools
 import flask
 
 from compat_auth.authn.revocation_events import UNHEARD_S, RevocationEvents
-from compat_auth.authn.session_cookie import Session
 from compat_auth.authn.session_registry import credential_id_of, live_sessions_of
+from compat_auth.authn.session_sealing import Session
 from compat_auth.config import Settings
 from compat_auth.credentials import looks_like_personal_token
 from compat_auth.errors import InvalidSession, NoSuchToken, NotAuthenticated

@@ -13,8 +13,8 @@ from typing import Any, cast
 
 import flask
 
-from compat_auth.authn.session_cookie import Session
 from compat_auth.authn.session_registry import LiveSessions, live_sessions_of
+from compat_auth.authn.session_sealing import Session
 from compat_auth.config import Settings
 from compat_auth.credentials import Absent
 from compat_auth.errors import ConfigError, InvalidSession, RequestRefused

@@ -47,7 +47,6 @@ class SessionBackend(Backend):
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings
         self._directories: dict[str, UserDirectory | None] = {}
-        self._lookup = UserLookup(())
         self._airflow = None if settings is None else AirflowSessions.from_settings(settings)
         if settings is not None and (settings.session.secret.get_secret_value() or settings.session.secrets):
             self._lookup = UserLookup.from_settings(settings)
@@ -56,6 +55,8 @@ class SessionBackend(Backend):
                 self._directories = {
                     directory.name: directory if isinstance(directory, UserDirectory) else None for directory in found
                 }
+        else:
+            self._lookup = UserLookup(())
 
     @classmethod
     def from_settings(cls, settings: Settings) -> SessionBackend:

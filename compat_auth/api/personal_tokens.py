@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any, cast
 
 import flask
@@ -12,8 +11,7 @@ from pydantic import BaseModel
 
 from compat_auth import audit
 from compat_auth.api.schemas import CountedTokenView, MadeTokenView, days_of, read_new, read_refresh, view
-from compat_auth.authn.chain import Chain
-from compat_auth.authn.judgement import judge
+from compat_auth.authn.judgement import Judgement
 from compat_auth.config import Settings
 from compat_auth.errors import BadRequest, BodyTooLarge, CompatAuthError, MethodNotAllowed, NotPermitted
 from compat_auth.guard import current_identity, guard_view, send_rendered
@@ -33,7 +31,7 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 Answer = Callable[[Identity, str], Response]
 
 
-def register_token_api(app: Flask, settings: Settings, chain: Chain, style: ErrorStyle) -> None:
+def register_token_api(app: Flask, settings: Settings, judgement: Judgement, style: ErrorStyle) -> None:
     """Serve the endpoints in the app, where it has personal tokens; calling it twice is harmless.
 
     Raises:
@@ -42,7 +40,7 @@ def register_token_api(app: Flask, settings: Settings, chain: Chain, style: Erro
     tokens = personal_tokens_of(app)
     if tokens is not None and BLUEPRINT not in app.blueprints:
         api = _TokenApi(tokens, TokenPermissions.from_settings(tokens, settings), style)
-        app.register_blueprint(api.blueprint(chain), url_prefix=settings.prefix.rstrip("/"))
+        app.register_blueprint(api.blueprint(judgement), url_prefix=settings.prefix.rstrip("/"))
 
 
 class _TokenApi:
@@ -53,11 +51,11 @@ class _TokenApi:
         self._of_all: dict[str, Answer] = {"GET": self._list, "POST": self._create}
         self._of_one: dict[str, Answer] = {"GET": self._show, "PATCH": self._refresh, "DELETE": self._revoke}
 
-    def blueprint(self, chain: Chain) -> Blueprint:
+    def blueprint(self, judgement: Judgement) -> Blueprint:
         """Return the endpoints, behind the chain."""
         made = Blueprint(BLUEPRINT, __name__, static_folder=None)
         for rule, answers in ((f"/{PATH}", self._of_all), (f"/{PATH}/<path:token_id>", self._of_one)):
-            guarded = guard_view(partial(judge, chain), chain.challenges, self._view(answers), lambda: self._style)
+            guarded = guard_view(judgement.judge, judgement.chain.challenges, self._view(answers), lambda: self._style)
             made.add_url_rule(rule, rule, guarded, methods=_METHODS, provide_automatic_options=False)
         made.after_request(_no_store)
         made.register_error_handler(CompatAuthError, cast("Any", self._show_error))

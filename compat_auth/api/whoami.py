@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import flask
 from flask import Blueprint, Flask, Response
 
 from compat_auth.api.openapi import describe
-from compat_auth.authn.chain import Chain
-from compat_auth.authn.judgement import judge
+from compat_auth.authn.judgement import Judgement
 from compat_auth.guard import current_identity, guard_view
 from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.identity import content_of
@@ -17,7 +14,7 @@ from compat_auth.identity import content_of
 BLUEPRINT = "compat_auth_whoami"
 
 
-def register_whoami(app: Flask, prefix: str, chain: Chain, style: ErrorStyle) -> None:
+def register_whoami(app: Flask, prefix: str, judgement: Judgement, style: ErrorStyle) -> None:
     """Serve `whoami` and `openapi.json` below the prefix; calling it twice is harmless."""
     if BLUEPRINT in app.blueprints:
         return
@@ -32,7 +29,7 @@ def register_whoami(app: Flask, prefix: str, chain: Chain, style: ErrorStyle) ->
         return flask.make_response(describe(prefix, answered, root=flask.request.script_root))
 
     # Whatever its scopes are, a credential may ask whose it is.
-    guarded = guard_view(partial(judge, chain), chain.challenges, show_caller, lambda: style, for_every_scope=True)
+    guarded = guard_view(judgement.judge, judgement.chain.challenges, show_caller, lambda: style, for_every_scope=True)
     made.add_url_rule("/whoami", "whoami", guarded, methods=["GET"])
     made.add_url_rule("/openapi.json", "openapi", show_document, methods=["GET"])
     made.after_request(_no_store)

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from flask import Flask
 
+from compat_auth.authn.shared import one_per_app
 from compat_auth.config import Settings
 from compat_auth.config.settings import sharing_secrets
 from compat_auth.crypto.aead import SealedBoxes
@@ -47,6 +48,31 @@ class RevocationEvent:
             return True
         # Sources spell a user's name differently, and forgetting another user's grant costs only a check.
         return bool(self.username) and self.username.casefold() == identity.username.casefold()
+
+
+def concerns(revocation: RevocationEvent | None, identity: Identity) -> bool:
+    """Return whether what is believed of an identity has to be forgotten.
+
+    Args:
+        revocation: What was heard; None: something may have been missed, which only matters to what is believed because
+            revocations are heard.
+        identity: Who was accepted.
+    """
+    return bool(identity.credential_id) if revocation is None else revocation.concerns(identity)
+
+
+def believable_s(identity: Identity, for_s: float, *, took_s: float, hears_all: bool) -> float:
+    """Return for how many seconds an accepted identity may be believed.
+
+    Args:
+        identity: Who was accepted.
+        for_s: As its backend says.
+        took_s: Seconds since the check began: what it read may have changed right after.
+        hears_all: See `RevocationEvents`.
+    """
+    if not identity.credential_id:
+        return for_s
+    return min(for_s, (HEARD_S if hears_all else UNHEARD_S) - took_s)
 
 
 Heard = Callable[[RevocationEvent | None], None]
@@ -137,9 +163,6 @@ def revocation_events_of(app: Flask, settings: Settings | None = None) -> Revoca
     Raises:
         ConfigError: See `RevocationEvents.from_settings`.
     """
-    if _EXTENSION not in app.extensions:
-        app.extensions[_EXTENSION] = (
-            RevocationEvents() if settings is None else RevocationEvents.from_settings(settings)
-        )
-    found: RevocationEvents = app.extensions[_EXTENSION]
-    return found
+    return one_per_app(
+        app, _EXTENSION, lambda: RevocationEvents() if settings is None else RevocationEvents.from_settings(settings)
+    )

@@ -6,13 +6,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 from cachetools import TTLCache
 from flask import Flask
 
 from compat_auth.authn.revocation_events import UNHEARD_S, RevocationEvent, RevocationEvents, revocation_events_of
-from compat_auth.authn.session_cookie import Session, SessionCookie, new_secret
+from compat_auth.authn.session_cookie import SessionCookie, new_secret
+from compat_auth.authn.session_sealing import Session
+from compat_auth.authn.shared import one_per_app
 from compat_auth.config import Settings
 from compat_auth.errors import InvalidSession
 from compat_auth.identity import Identity
@@ -200,7 +202,8 @@ def live_sessions_of(app: Flask, settings: Settings | None = None) -> LiveSessio
     Raises:
         ConfigError: See `LiveSessions.from_settings`.
     """
-    if settings is not None and _EXTENSION not in app.extensions:
-        app.extensions[_EXTENSION] = LiveSessions.from_settings(settings, revocation_events_of(app, settings))
-    found: LiveSessions | None = app.extensions.get(_EXTENSION)
-    return found
+    if settings is None:
+        return cast("LiveSessions | None", app.extensions.get(_EXTENSION))
+    return one_per_app(
+        app, _EXTENSION, lambda: LiveSessions.from_settings(settings, revocation_events_of(app, settings))
+    )

@@ -8,9 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from compat_auth.client.errors import LoginRefused
 from compat_auth.client.origin import Origin
 from compat_auth.crypto.personal_token_format import looks_like_one
-from compat_auth.errors import LoginRefused
 
 __all__ = ["BearerToken", "Credential", "Password", "Presented"]
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from compat_auth.errors import CurlLineRefused
+from compat_auth.client.errors import CurlLineRefused
 
 # Options that would send the header elsewhere, or write it to a file.
 _REFUSED = {

@@ -6,10 +6,11 @@ import functools
 from typing import Any, cast
 
 from compat_auth.client.credential import Credential
+from compat_auth.client.errors import LoginUnavailable
 from compat_auth.client.login import LoginAnswer, LoginRequest
 from compat_auth.client.origin import Origin, make_origin
 from compat_auth.client.token_source import LOGIN_TIMEOUT_S, TokenSource
-from compat_auth.errors import ConfigError, LoginUnavailable
+from compat_auth.errors import ConfigError
 
 try:
     import requests

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from compat_auth.client.credential import Presented
+from compat_auth.client.errors import LoginRefused, LoginUnavailable
 from compat_auth.client.origin import Origin
-from compat_auth.errors import ConfigError, LoginRefused, LoginUnavailable
+from compat_auth.errors import ConfigError
 
 try:
     import gssapi

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from compat_auth.client.credential import Presented
+from compat_auth.client.errors import LoginRefused, LoginUnavailable
 from compat_auth.client.origin import Server
 from compat_auth.crypto.strict_json import parse_object
-from compat_auth.errors import LoginRefused, LoginUnavailable
 
 MAX_TOKEN_CHARS = 16384
 _TOKEN = re.compile(r"[!-~]+")

@@ -6,7 +6,7 @@ import ipaddress
 import re
 from dataclasses import dataclass
 
-from compat_auth.errors import UnsafeAddress
+from compat_auth.client.errors import UnsafeAddress
 
 __all__ = ["Origin"]
 

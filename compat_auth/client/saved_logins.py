@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Protocol, cast
 
+from compat_auth.client.errors import NotLoggedIn
 from compat_auth.crypto.private_file import refuse_exposed, written_aside
 from compat_auth.crypto.strict_json import is_list, is_object
-from compat_auth.errors import KeyFileError, NotLoggedIn
+from compat_auth.errors import KeyFileError
 
 KEYRING = "keyring"
 FILE = "file"

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from compat_auth.client.credential import BearerToken, Credential, Password
+from compat_auth.client.errors import NotLoggedIn
 from compat_auth.client.login import Send, make_question, make_revocation, require_known, require_revoked
 from compat_auth.client.origin import parse_server
 from compat_auth.client.saved_logins import KERBEROS, PASSWORD, TOKEN, SavedLogin, SavedLogins, Secret
 from compat_auth.client.token_source import log_in, renew_after_s
-from compat_auth.errors import NotLoggedIn
 
 
 def log_in_to(login: SavedLogin, credential: str, *, now: Callable[[], float] = time.time) -> Secret:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from compat_auth.errors import NoKeyring
+from compat_auth.client.errors import NoKeyring
 
 try:
     import keyring

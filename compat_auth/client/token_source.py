@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from math import inf
 
 from compat_auth.client.credential import Credential
+from compat_auth.client.errors import LoginRefused, LoginUnavailable
 from compat_auth.client.login import Lease, Send, make_request, read_answer
 from compat_auth.client.origin import Server, parse_server
 from compat_auth.concurrency.single_flight import SingleFlight
-from compat_auth.errors import LoginRefused, LoginUnavailable
 
 LOGIN_TIMEOUT_S = 30.0
 # A token must still be valid when the request arrives, whether its lifetime is a minute or a day.

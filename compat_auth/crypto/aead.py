@@ -1,12 +1,13 @@
-"""What replicas tell each other by way of a server that need not be trusted: sealed, so that it can neither read nor forge.
+"""AES-256-GCM with keys that are derived from secrets: the one way in which this project seals.
 
-A box is the key's id, a nonce, and AES-256-GCM's output. What it is for and what it belongs to are authenticated too,
-so that a box never opens as another.
+What is sealed goes by way of somebody who need not be trusted, such as Redis or a browser, who can neither read nor
+forge it. What it is for and what it belongs to are authenticated too, so that it never opens as something else.
 """
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -15,11 +16,67 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 MIN_SECRET_BYTES = 32
 _KEY_ID_BYTES = 4
+_KEY_BYTES = 32
 _NONCE_BYTES = 12  # NIST SP 800-38D 8.2
 
 
+@dataclass(frozen=True, slots=True)
+class SealingKey:
+    """One key. Keeps no state: any thread and any process may use it.
+
+    Attributes:
+        id: Four bytes that tell the keys of several secrets apart, and nothing about the secret.
+    """
+
+    id: bytes
+    _cipher: AESGCM = field(repr=False)
+
+    def seal(self, content: bytes, context: bytes) -> bytes:
+        """Return a random nonce and AES-256-GCM's output; the context is authenticated, and not in it."""
+        nonce = os.urandom(_NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, content, context)
+
+    def open(self, sealed: bytes, context: bytes) -> bytes | None:
+        """Return the content, or None where this key has not sealed it for this context."""
+        try:
+            return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context)
+        except (InvalidTag, ValueError):
+            return None
+
+
+class SealingKeys:
+    """The keys of one purpose (HKDF, RFC 5869); those of another purpose have nothing in common with them.
+
+    Args:
+        secrets: Newest first, at least one. Each at least 32 bytes.
+        purpose: What the keys are for.
+
+    Attributes:
+        newest: The key that seals.
+    """
+
+    def __init__(self, secrets: tuple[str, ...], purpose: str) -> None:
+        self._purpose = purpose.encode("ascii")
+        made = [self._make(secret) for secret in secrets]
+        self.newest = made[0]
+        self._known = {key.id: key for key in reversed(made)}
+
+    def find(self, key_id: bytes) -> SealingKey | None:
+        """Return the key that has this id, or None."""
+        return self._known.get(key_id)
+
+    def derive(self, use: bytes, secret: str, length: int) -> bytes:
+        """Return so many bytes that follow from a secret, this purpose and a use."""
+        raw = secret.encode("utf-8", "surrogatepass")
+        return HKDF(SHA256(), length, None, b"compat_auth " + self._purpose + b" " + use).derive(raw)
+
+    def _make(self, secret: str) -> SealingKey:
+        cipher = AESGCM(self.derive(b"AES-256-GCM", secret, _KEY_BYTES))
+        return SealingKey(self.derive(b"key id", secret, _KEY_ID_BYTES), cipher)
+
+
 class SealedBoxes:
-    """Seals and opens boxes for one purpose. Keeps no state: any thread and any process may use it.
+    """Seals and opens boxes for one purpose: the key's id, and what the key has sealed. Keeps no state.
 
     Args:
         secrets: Newest first; the first seals, all open. Each at least 32 bytes.
@@ -28,30 +85,15 @@ class SealedBoxes:
 
     def __init__(self, secrets: tuple[str, ...], purpose: str) -> None:
         self._purpose = purpose.encode("ascii")
-        self._keys = {self._derive(b"key id", secret, _KEY_ID_BYTES): self._cipher(secret) for secret in secrets}
-        self._newest = next(iter(self._keys))
-        self.digest_key = self._derive(b"digest", secrets[0], 32)
+        self._keys = SealingKeys(secrets, purpose)
+        self.digest_key = self._keys.derive(b"digest", secrets[0], _KEY_BYTES)
         """For keyed digests of what boxes belong to, the same in every replica."""
 
     def seal(self, content: bytes, *, belongs_to: bytes = b"") -> bytes:
         """Return the content in a box that opens only for what it belongs to."""
-        nonce = os.urandom(_NONCE_BYTES)
-        return self._newest + nonce + self._keys[self._newest].encrypt(nonce, content, self._purpose + belongs_to)
+        return self._keys.newest.id + self._keys.newest.seal(content, self._purpose + belongs_to)
 
     def open(self, box: bytes, *, belongs_to: bytes = b"") -> bytes | None:
         """Return what was sealed, or None where nobody who knows a secret has sealed this for that."""
-        cipher = self._keys.get(box[:_KEY_ID_BYTES])
-        nonce, sealed = box[_KEY_ID_BYTES : _KEY_ID_BYTES + _NONCE_BYTES], box[_KEY_ID_BYTES + _NONCE_BYTES :]
-        if cipher is None:
-            return None
-        try:
-            return cipher.decrypt(nonce, sealed, self._purpose + belongs_to)
-        except (InvalidTag, ValueError):
-            return None
-
-    def _cipher(self, secret: str) -> AESGCM:
-        return AESGCM(self._derive(b"AES-256-GCM", secret, 32))
-
-    def _derive(self, use: bytes, secret: str, length: int) -> bytes:
-        raw = secret.encode("utf-8", "surrogatepass")
-        return HKDF(SHA256(), length, None, b"compat_auth " + self._purpose + b" " + use).derive(raw)
+        key = self._keys.find(box[:_KEY_ID_BYTES])
+        return None if key is None else key.open(box[_KEY_ID_BYTES:], self._purpose + belongs_to)

@@ -20,6 +20,7 @@ from flask import Flask
 
 from compat_auth import audit
 from compat_auth.authn.chain import Answer, BodyWanted, Chain, Course
+from compat_auth.authn.grant_cache import GrantCache
 from compat_auth.authn.revocation_events import HEARD_S, UNHEARD_S, RevocationEvent, revocation_events_of
 from compat_auth.backend import CredentialKind
 from compat_auth.concurrency.fair_queue import FairQueue
@@ -35,7 +36,6 @@ from compat_auth.credentials import (
     parse_authorization,
 )
 from compat_auth.errors import BackendUnavailable, CompatAuthError, NotPermitted, TooManyRequests
-from compat_auth.gateway.grant_cache import GrantCache
 from compat_auth.guard import describe
 from compat_auth.http.headers import is_header
 from compat_auth.http.request import Presented

@@ -1,4 +1,4 @@
-"""One URL of an identity provider, asked as carefully as a password is sent: see `http_question`.
+"""One URL of an identity provider, asked by the one HTTP client that there is: see `http_call`.
 
 No redirect is followed: a redirect chooses whom we believe.
 """
@@ -16,6 +16,7 @@ from urllib.parse import urlencode, urlsplit
 from compat_auth.crypto.file_modes import refuse_writable_at
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.net.http_call import HttpPeer, NoAnswer
+from compat_auth.net.tls import verified_tls
 
 MAX_ANSWER_BYTES = 256 * 1024
 CONNECT_TIMEOUT_S = 3.0
@@ -129,9 +130,4 @@ def is_loopback(host: str) -> bool:
 def _tls(ca_file: str, where: str) -> ssl.SSLContext:
     if ca_file:
         refuse_writable_at(Path(ca_file))
-    try:
-        context = ssl.create_default_context(cafile=ca_file or None)
-    except OSError as exc:
-        raise ConfigError(f"{where}: {ca_file}: no CA file ({exc.strerror}); name a PEM file") from exc
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    return context
+    return verified_tls(ca_file, where)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from compat_auth.authn.users.directories import load_directories, load_user_directories
+from compat_auth.authn.users.directories import load_directories
+from compat_auth.authn.users.last_answers import LastAnswers
 from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.config import Settings
 from compat_auth.directory import UserDirectory
@@ -23,16 +24,13 @@ class TokenOwners:
     """Looks up owners in the directories of `[lookup]`, or else in those of `[basic_auth]`. Any thread may use it.
 
     Args:
-        directories: Directories, asked in this order.
+        lookup: Looks up the owners.
         needs_key: The upstream needs its own id for a user.
-        believed_s: See `UserLookup`.
     """
 
-    def __init__(
-        self, directories: tuple[UserDirectory, ...], *, needs_key: bool = False, believed_s: float = 0
-    ) -> None:
-        self._directories = directories
-        self._lookup = UserLookup(directories, needs_key=needs_key, believed_s=believed_s)
+    def __init__(self, lookup: UserLookup, *, needs_key: bool = False) -> None:
+        self._lookup = lookup
+        self._directories = lookup.directories
         self._needs_key = needs_key
 
     @classmethod
@@ -42,16 +40,13 @@ class TokenOwners:
         Raises:
             ConfigError: A directory is misconfigured.
         """
-        names = settings.lookup.directories
-        if not names:
-            names = ["airflow_db"] if settings.airflow_db.url.get_secret_value() else []
-        if names:
-            directories = load_user_directories(names, settings)
-        else:
+        needs_key = settings.upstream.profile == "airflow-fab"
+        lookup = UserLookup.from_settings(settings)
+        if not lookup.directories:
             found = load_directories(settings.basic_auth.directories, settings)
             directories = tuple(directory for directory in found if isinstance(directory, UserDirectory))
-        needs_key = settings.upstream.profile == "airflow-fab"
-        return cls(directories, needs_key=needs_key, believed_s=settings.basic_auth.cache_ttl_s)
+            lookup = UserLookup(directories, needs_key=needs_key, last_answers=LastAnswers.from_settings(settings))
+        return cls(lookup, needs_key=needs_key)
 
     def require_some(self) -> None:
         """Raise unless users can be looked up.

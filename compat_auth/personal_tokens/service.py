@@ -6,10 +6,12 @@ import functools
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 from flask import Flask
 
 from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents, revocation_events_of
+from compat_auth.authn.shared import one_per_app
 from compat_auth.config import Settings
 from compat_auth.config.personal_tokens import PersonalTokenSettings
 from compat_auth.crypto.personal_token_format import make_text
@@ -266,7 +268,8 @@ def personal_tokens_of(app: Flask, settings: Settings | None = None) -> Personal
     Raises:
         ConfigError: See `PersonalTokens.from_settings`.
     """
-    if settings is not None and _EXTENSION not in app.extensions:
-        app.extensions[_EXTENSION] = PersonalTokens.from_settings(settings, revocation_events_of(app, settings))
-    found: PersonalTokens | None = app.extensions.get(_EXTENSION)
-    return found
+    if settings is None:
+        return cast("PersonalTokens | None", app.extensions.get(_EXTENSION))
+    return one_per_app(
+        app, _EXTENSION, lambda: PersonalTokens.from_settings(settings, revocation_events_of(app, settings))
+    )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Hashable
-from concurrent.futures import Future
 from dataclasses import dataclass
 
 from cachetools import LRUCache
 
+from compat_auth.concurrency.single_flight import SingleFlight
 from compat_auth.identity import Token
 
 # A token must still be good when the request arrives at the upstream.
@@ -29,7 +30,8 @@ class TokenCache:
         self._now = now
         self._lock = threading.Lock()
         self._kept: LRUCache[Hashable, _Kept] = LRUCache(entries)
-        self._being_made: dict[Hashable, Future[Token]] = {}
+        # The gate bounds how many requests wait for a token.
+        self._flight = SingleFlight[Token](max_waiting=sys.maxsize)
 
     def obtain(self, key: Hashable, make: Callable[[], Token], *, fresh: bool) -> Token:
         """Return the cached token, or a new one; concurrent callers for one key get the same new token.
@@ -39,30 +41,28 @@ class TokenCache:
             make: Makes a token. Every waiting caller gets the error that it raises; a failure is not cached.
             fresh: The cached token was refused; make another.
         """
+        kept = None if fresh else self._find(key)
+        return kept or self._flight.run(key, lambda: self._make(key, make, fresh=fresh))
+
+    def _find(self, key: Hashable) -> Token | None:
         with self._lock:
             kept = self._kept.get(key)
-            if kept is not None and not fresh and self._now() < kept.renew_at:
-                return kept.token
-            promised = self._being_made.get(key)
-            is_ours = promised is None
-            if promised is None:
-                promised = self._being_made[key] = Future[Token]()
-        return self._make(key, make, promised) if is_ours else promised.result()
+            return kept.token if kept is not None and self._now() < kept.renew_at else None
 
-    def _make(self, key: Hashable, make: Callable[[], Token], ours: Future[Token]) -> Token:
+    def _make(self, key: Hashable, make: Callable[[], Token], *, fresh: bool) -> Token:
+        # Another caller may have made one between the look and now.
+        kept = None if fresh else self._find(key)
+        if kept is not None:
+            return kept
         started = self._now()
         try:
             token = make()
-        except BaseException as exc:
+        except BaseException:
             with self._lock:
-                del self._being_made[key]
                 # A refused token must not come back because no new one could be made.
                 self._kept.pop(key, None)
-            ours.set_exception(exc)
             raise
         margin_s = min(MARGIN_S, MARGIN_SHARE * (token.expires_at - started))
         with self._lock:
             self._kept[key] = _Kept(token, token.expires_at - margin_s)
-            del self._being_made[key]
-        ours.set_result(token)
         return token

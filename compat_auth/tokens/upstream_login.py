@@ -12,9 +12,10 @@ from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
 from compat_auth.config.upstream_url import read_address
 from compat_auth.crypto.strict_json import parse_object
-from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.errors import BackendUnavailable
 from compat_auth.identity import Token
 from compat_auth.net.http_call import HttpPeer, NoAnswer
+from compat_auth.net.tls import unverified_tls, verified_tls
 from compat_auth.tokens.jose.unverified_claims import nested_ends, read_claimed
 
 MAX_ANSWER_BYTES = 65_536
@@ -66,9 +67,16 @@ class UpstreamLogin:
             url.hostname or "",
             url.port or (443 if url.scheme == "https" else 80),
             url.path.rstrip("/") + _LOGIN_PATH,
-            _tls_context(upstream.verify) if url.scheme == "https" else None,
+            _tls(upstream.verify) if url.scheme == "https" else None,
             upstream.connect_timeout_s,
             upstream.timeout_s,
+        )
+
+    @property
+    def peer(self) -> HttpPeer:
+        """The upstream's server."""
+        return HttpPeer(
+            self.host, self.port, self.tls, self.connect_timeout_s, self.timeout_s, max_body_bytes=MAX_ANSWER_BYTES
         )
 
     def log_in(self, username: str, password: str) -> Token | None:
@@ -129,11 +137,8 @@ class UpstreamLogin:
         return self._ask("POST", self.path, body, {"Content-Type": "application/json"})
 
     def _ask(self, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> tuple[int, bytes]:
-        peer = HttpPeer(
-            self.host, self.port, self.tls, self.connect_timeout_s, self.timeout_s, max_body_bytes=MAX_ANSWER_BYTES
-        )
         try:
-            answer = peer.ask(method, path, body, headers)
+            answer = self.peer.ask(method, path, body, headers)
         except NoAnswer as exc:
             raise self._unavailable(str(exc)) from None
         return answer.status, answer.body
@@ -171,13 +176,5 @@ def _is_word_of_airflow(answer: bytes) -> bool:
         return False
 
 
-def _tls_context(verify: bool | str) -> ssl.SSLContext:
-    if verify is False:
-        context = ssl.create_default_context()
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        return context
-    try:
-        return ssl.create_default_context(cafile=None if verify is True else verify)
-    except OSError as exc:
-        raise ConfigError(f"[upstream] verify: {verify}: no CA file ({exc.strerror}); name a PEM file") from exc
+def _tls(verify: bool | str) -> ssl.SSLContext:
+    return unverified_tls() if verify is False else verified_tls("" if verify is True else verify, "[upstream] verify")

@@ -13,8 +13,8 @@ import flask
 from flask import Flask, Response, request
 
 from compat_auth import sessions
-from compat_auth.authn.session_cookie import Session
 from compat_auth.authn.session_registry import credential_id_of, live_sessions_of
+from compat_auth.authn.session_sealing import Session
 from compat_auth.errors import InvalidSession
 from compat_auth.http.browser.csrf import is_same_token
 from compat_auth.identity import Identity

@@ -10,7 +10,8 @@ import flask
 from flask import Response, render_template, request
 
 from compat_auth import audit, sessions
-from compat_auth.authn.session_cookie import Session, new_secret
+from compat_auth.authn.session_cookie import new_secret
+from compat_auth.authn.session_sealing import Session
 from compat_auth.http.browser.csrf import Source, find_forgery, is_same_token
 from compat_auth.http.browser.navigation import is_navigation
 from compat_auth.http.browser.redirects import safe_next

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from flask import Response, request
 
-from compat_auth.authn.session_cookie import RENEWAL_PART, Session
+from compat_auth.authn.session_cookie import RENEWAL_PART
 from compat_auth.authn.session_registry import LiveSessions, credential_id_of_digest
+from compat_auth.authn.session_sealing import Session
 from compat_auth.store.tables.sessions import digest_of
 from compat_auth.web.logout import revoke_tokens_of_credential
 from compat_auth.web.page import Account, here, record, redirect, render_account, show_message

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from flask import Response, request
 
-from compat_auth.authn.session_cookie import Session
+from compat_auth.authn.session_sealing import Session
 from compat_auth.errors import CompatAuthError, NoSuchToken, NoSuchUser
 from compat_auth.identity import Identity
 from compat_auth.personal_tokens.expiry_notices import notice_stage

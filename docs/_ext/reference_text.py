@@ -82,12 +82,13 @@ def who_acts(tree: str, error: type[errors.CompatAuthError]) -> str:
 
 def error_classes() -> list[type[errors.CompatAuthError]]:
     """Return every error of ours, each below what it derives from."""
+    public = [getattr(errors, name) for name in errors.__all__]
     found = [errors.CompatAuthError]
     for error in found:
         # The list grows while it is walked: children stand right behind their parent.
         place = found.index(error) + 1
         found[place:place] = error.__subclasses__()
-    return [error for error in found if error.__module__ == errors.__name__]
+    return [error for error in found if error in public]
 
 
 def section_of(field: FieldInfo) -> type[BaseModel] | None:

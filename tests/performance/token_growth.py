@@ -14,6 +14,7 @@ from sqlalchemy import create_engine, insert, text
 from sqlalchemy.engine import make_url
 
 from compat_auth.authn.revocation_events import RevocationEvents
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.config import PersonalTokenSettings
 from compat_auth.crypto.personal_token_format import make_text
 from compat_auth.directory import DirectoryUser
@@ -101,7 +102,7 @@ def _fill(url: str, size: int) -> tuple[PersonalTokens, list[str]]:
     database = open_store(url)
     peppers = Peppers((PEPPER,))
     rules = PersonalTokenSettings(per_user_limit=size)
-    owners = TokenOwners((Everybody(),))
+    owners = TokenOwners(UserLookup((Everybody(),)))
     service = PersonalTokens(PersonalTokenRows(database), peppers, owners, revocations=RevocationEvents(), rules=rules)
     kept: list[str] = []
     for start in range(0, size, _BATCH):

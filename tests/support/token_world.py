@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.config import PersonalTokenSettings
 from compat_auth.directory import DirectoryUser
 from compat_auth.errors import (
@@ -59,7 +60,7 @@ class World:
         return PersonalTokens(
             PersonalTokenRows(open_store(f"sqlite:///{self.folder / 'store.db'}")),
             Peppers(peppers),
-            TokenOwners((self.users,)),
+            TokenOwners(UserLookup((self.users,))),
             revocations=self.revocations,
             rules=PersonalTokenSettings.model_validate(rules),
             now=self.clock,

@@ -2,14 +2,61 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from compat_auth import errors
+from compat_auth.client import errors as client_errors
 from compat_auth.errors import CompatAuthError
 
-EVERY_ERROR = [
-    found for found in vars(errors).values() if isinstance(found, type) and issubclass(found, CompatAuthError)
-]
+EVERY_ERROR: list[type[CompatAuthError]] = [getattr(errors, name) for name in errors.__all__]
+# The type checkers read these names; a program that has not imported the client loads it at their first use.
+OF_CLIENT = (
+    "ClientError",
+    "CurlLineRefused",
+    "LoginRefused",
+    "LoginUnavailable",
+    "NoKeyring",
+    "NotLoggedIn",
+    "UnsafeAddress",
+)
+
+
+def test_the_drawn_tree_has_every_error_and_nothing_else() -> None:
+    drawn = set(re.findall(r"^ *[│├└─ ]*(?:[├└]── )?(\w+Error|[A-Z]\w+)(?= {2}|$)", errors.__doc__ or "", re.MULTILINE))
+
+    assert drawn == set(errors.__all__)
+
+
+def test_every_error_of_the_two_modules_is_a_public_name() -> None:
+    defined = {
+        name
+        for module in (errors, client_errors)
+        for name, found in vars(module).items()
+        if isinstance(found, type) and issubclass(found, CompatAuthError)
+    }
+
+    assert defined == set(errors.__all__)
+
+
+@pytest.mark.parametrize("name", OF_CLIENT)
+def test_an_error_of_the_client_is_the_same_class_under_both_names(name: str) -> None:
+    assert getattr(errors, name) is getattr(client_errors, name)
+
+
+def test_the_names_loaded_late_are_the_errors_of_the_client() -> None:
+    defined = {
+        name for name, found in vars(client_errors).items() if isinstance(found, type) and found is not CompatAuthError
+    }
+
+    assert defined == set(OF_CLIENT)
+    assert all(issubclass(getattr(errors, name), errors.ClientError) for name in OF_CLIENT)
+
+
+def test_a_name_that_is_no_error_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="NoSuchError"):
+        errors.NoSuchError  # type: ignore[attr-defined]  # noqa: B018  # that is the question
 
 
 @pytest.mark.parametrize("error", EVERY_ERROR)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ import flask
 import pytest
 from flask_login import LoginManager, UserMixin, current_user, login_user
 
+import compat_auth
+import compat_auth_backends
 from compat_auth.extension import CompatAuth, current_identity, requires_authentication
+from compat_auth.guard import set_flask_login_user
 from compat_auth_backends import basic_auth
 from support.stand_ins import basic
 
@@ -131,6 +135,31 @@ def test_a_module_s_own_guard_leaves_a_line_for_a_wrong_password(
 
     (line,) = (record.getMessage() for record in caplog.records if record.name == "compat_auth.audit")
     assert json.loads(line)["result"] == "reject"
+
+
+def test_flask_login_s_current_user_is_the_one_that_is_set_and_only_for_the_request(app: flask.Flask) -> None:
+    user = User()
+
+    with app.test_request_context():
+        set_flask_login_user(user)
+        inside, session = current_user._get_current_object(), dict(flask.session)
+    with app.test_request_context():
+        outside = current_user.is_authenticated
+
+    assert inside is user
+    assert (session, outside) == ({}, False)
+
+
+def test_one_module_alone_knows_where_flask_login_keeps_the_user() -> None:
+    roots = [Path(package.__file__ or "").parent for package in (compat_auth, compat_auth_backends)]
+
+    knowing = [path.name for root in roots for path in root.rglob("*.py") if "_login_user" in _words(path)]
+
+    assert knowing == ["guard.py"]
+
+
+def _words(path: Path) -> set[str]:
+    return set(re.findall(r"\w+", path.read_text("utf-8")))
 
 
 def test_a_header_is_never_taken_for_the_word_of_a_gate(app: flask.Flask) -> None:

@@ -25,11 +25,13 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from compat_auth.audit.log import describe_exception, where_raised
 from compat_auth.authn.airflow2.import_notes import failed_import
+from compat_auth.authn.shared import one_per_app
 from compat_auth.authn.users.objects import identity_of, is_disabled
 from compat_auth.backend import EVERY_KIND, Backend, CredentialKind
 from compat_auth.concurrency.one_at_a_time import Turn, alone
 from compat_auth.credentials import Absent, Bearer, Credential
 from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.guard import FLASK_LOGIN_USER, set_flask_login_user
 from compat_auth.outcome import MODULE_ENVIRON, Accept, Outcome, Reject, Skip
 
 logger = logging.getLogger("compat_auth.legacy")
@@ -38,7 +40,7 @@ logger = logging.getLogger("compat_auth.legacy")
 _SUCCESS_HEADERS = frozenset(("www-authenticate", "authentication-info"))
 
 # Where a module, or flask-login for it, stores the user.
-_NAMES_A_USER = ("user", "_login_user")
+_NAMES_A_USER = ("user", FLASK_LOGIN_USER)
 # Problems of modules that were logged or reported by `compat-auth check`: once in a process.
 _said: set[str] = set()
 
@@ -94,7 +96,7 @@ class LegacyBackend(Backend):
 
     def init_app(self, app: Flask, *, quiet: bool = False) -> None:
         """Call the module's own `init_app`, once for each app; a module that cannot start never stops the app."""
-        seen: set[str] = app.extensions.setdefault("compat_auth_legacy", set())
+        seen: set[str] = one_per_app(app, "compat_auth_legacy", set[str])
         if self.name in seen:
             return
         seen.add(self.name)
@@ -191,7 +193,7 @@ class LegacyBackend(Backend):
         if not isinstance(credential, Absent) and (manager := _login_manager()) is not None:
             # An explicit credential has precedence: a module that only asks for the logged-in user must not see the
             # cookie's.
-            flask.g._login_user = manager.anonymous_user()  # noqa: SLF001
+            set_flask_login_user(manager.anonymous_user())
         try:
             response: BaseResponse = flask.make_response(self._module.requires_authentication(granted)())
             user = self._named_user()

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import flask
 
+from compat_auth.authn.shared import one_per_app
 from compat_auth.backend import Backend
 from compat_auth.config import Settings, load_settings, parse_settings
 from compat_auth.errors import ConfigError
@@ -23,6 +24,7 @@ from compat_auth.http.header_values import shield_cookies
 
 CONFIG_KEY = "COMPAT_AUTH"
 _EXTENSION = "compat_auth_modules"
+_SETTINGS = "compat_auth_settings"
 
 
 def airflow2_contract(
@@ -41,7 +43,7 @@ def airflow2_contract(
         Raises:
             ConfigError: A setting is missing or wrong.
         """
-        backends = app.extensions.setdefault(_EXTENSION, {})
+        backends: dict[str, Backend] = one_per_app(app, _EXTENSION, dict[str, Backend])
         if name not in backends:
             backend = backend_class.from_settings(app_settings(app))
             backend.name = name
@@ -67,9 +69,19 @@ def airflow2_contract(
 def app_settings(app: flask.Flask) -> Settings:
     """Return a Flask app's settings: `app.config["COMPAT_AUTH"]`, settings or a mapping; else the process's.
 
+    The same object every time, unless what it is read from has changed: directories are shared by those who have it.
+
     Raises:
         ConfigError: A setting is wrong, or a file cannot be read.
     """
+    read = _read_settings(app)
+    known = one_per_app(app, _SETTINGS, lambda: read)
+    if known != read:
+        known = app.extensions[_SETTINGS] = read
+    return known
+
+
+def _read_settings(app: flask.Flask) -> Settings:
     given = cast("Mapping[str, object]", app.config).get(CONFIG_KEY)
     if given is None:
         return load_settings()

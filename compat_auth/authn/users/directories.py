@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import threading
-import weakref
 from importlib.metadata import EntryPoint, entry_points
 from typing import Protocol, TypeVar, cast
 
 from compat_auth.authn.extras import remedy_for_missing
+from compat_auth.authn.shared import one_per_settings
 from compat_auth.config import Settings
 from compat_auth.directory import Directory, DirectoryFactory, HashDirectory, PasswordDirectory, UserDirectory
 from compat_auth.errors import BackendNotFound, ConfigError
@@ -16,8 +15,6 @@ from compat_auth.errors import BackendNotFound, ConfigError
 GROUP = "compat_auth.directories"
 
 Found_co = TypeVar("Found_co", covariant=True)
-_lock = threading.RLock()
-_shared: dict[int, dict[object, object]] = {}
 
 
 class Factory(Protocol[Found_co]):
@@ -36,15 +33,7 @@ def shared_directory(factory: Factory[Found_co], settings: Settings) -> Found_co
     Raises:
         ConfigError: It is misconfigured; nothing is kept then.
     """
-    # A directory may look up names in others, hence a lock that the same thread may take twice.
-    with _lock:
-        made = _shared.get(id(settings))
-        if made is None:
-            made = _shared[id(settings)] = {}
-            weakref.finalize(settings, _shared.pop, id(settings), None)
-        if factory not in made:
-            made[factory] = factory.from_settings(settings)
-        return cast("Found_co", made[factory])
+    return one_per_settings(settings, factory, lambda: factory.from_settings(settings))
 
 
 def load_password_directories(names: list[str], settings: Settings) -> tuple[Directory, ...]:

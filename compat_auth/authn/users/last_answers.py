@@ -11,6 +11,8 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
+from compat_auth.authn.shared import one_per_settings
+from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser, UserDirectory
 from compat_auth.errors import BackendUnavailable
 
@@ -30,6 +32,11 @@ class LastAnswers:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._answers: OrderedDict[tuple[str, str], tuple[float, DirectoryUser | None]] = OrderedDict()
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> LastAnswers:
+        """Return the answers that all look-ups of these settings share: a server is away for all of them at once."""
+        return one_per_settings(settings, cls, lambda: cls(settings.basic_auth.cache_ttl_s))
 
     def find(self, directory: UserDirectory, username: str) -> DirectoryUser | None:
         """Return what the directory says of a name now, or else what it said less than `believed_s` ago.

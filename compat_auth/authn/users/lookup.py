@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from compat_auth.authn.shared import one_per_settings
 from compat_auth.authn.users.directories import load_user_directories
 from compat_auth.authn.users.last_answers import LastAnswers
 from compat_auth.config import Settings
@@ -20,11 +21,14 @@ class UserLookup:
     Where the upstream wants its own key and that directory does not know it (LDAP), the next one is asked for the name
     that the first has given; what the first has said of roles and e-mail address then stays.
 
+    Attributes:
+        directories: As given.
+
     Args:
         directories: None: every identity is kept as it is.
         needs_key: The upstream wants its own key for the user, so one that a directory has vouched for is looked up too.
         reserves: Whether an identity, as completed, has a name that is another's; None: all names are free.
-        believed_s: Seconds for which the last answer of a directory server counts while it is away.
+        last_answers: What directory servers have said, for while they are away; None: nothing is remembered.
     """
 
     def __init__(
@@ -33,16 +37,18 @@ class UserLookup:
         *,
         needs_key: bool = False,
         reserves: Callable[[Identity], bool] | None = None,
-        believed_s: float = 0,
+        last_answers: LastAnswers | None = None,
     ) -> None:
-        self._directories = directories
-        self._last_answers = LastAnswers(believed_s)
+        self.directories = directories
+        self._last_answers = last_answers or LastAnswers(0)
         self._reserves = reserves
         self._needs_key = needs_key
 
     @classmethod
     def from_settings(cls, settings: Settings, *, reserves: Callable[[Identity], bool] | None = None) -> UserLookup:
         """Return the look-up of `[lookup] directories`; without any, Airflow's database where its URL is known.
+
+        All who ask with the same arguments share it, and all look-ups of the same settings what servers have said.
 
         Args:
             settings: With `[lookup]`.
@@ -51,17 +57,23 @@ class UserLookup:
         Raises:
             ConfigError: A directory cannot look up names, or is misconfigured.
         """
+        return one_per_settings(settings, (cls, reserves), lambda: cls._make(settings, reserves))
+
+    @classmethod
+    def _make(cls, settings: Settings, reserves: Callable[[Identity], bool] | None) -> UserLookup:
         names = settings.lookup.directories
         if not names:
             names = ["airflow_db"] if settings.airflow_db.url.get_secret_value() else []
         directories = load_user_directories(names, settings) if names else ()
-        needs_key, believed_s = settings.upstream.profile == "airflow-fab", settings.basic_auth.cache_ttl_s
-        return cls(directories, needs_key=needs_key, reserves=reserves, believed_s=believed_s)
+        needs_key = settings.upstream.profile == "airflow-fab"
+        return cls(
+            directories, needs_key=needs_key, reserves=reserves, last_answers=LastAnswers.from_settings(settings)
+        )
 
     @property
     def finds_keys(self) -> bool:
         """Whether one of the directories may know the upstream's own key for a user."""
-        return any(getattr(directory, "knows_upstream_id", True) for directory in self._directories)
+        return any(getattr(directory, "knows_upstream_id", True) for directory in self.directories)
 
     def find(self, directory: UserDirectory, username: str) -> DirectoryUser | None:
         """Return what a directory says of a name; while it is away, what it said a moment ago.
@@ -89,10 +101,10 @@ class UserLookup:
 
     def _complete(self, identity: Identity) -> Identity:
         known = bool(identity.upstream_id) or (bool(identity.directory) and not self._needs_key)
-        if not self._directories or known:
+        if not self.directories or known:
             return identity
         completed: Identity | None = None
-        for directory in self._directories:
+        for directory in self.directories:
             user = self.find(directory, (completed or identity).username)
             if user is None:
                 continue
@@ -103,7 +115,7 @@ class UserLookup:
                 return completed
         if completed is not None:
             return completed
-        names = ", ".join(directory.name for directory in self._directories)
+        names = ", ".join(directory.name for directory in self.directories)
         raise UnknownUser(f"{identity.username!r} (from {identity.backend}) is unknown to {names}")
 
     def accept(self, accepted: Accept) -> Accept | Reject:

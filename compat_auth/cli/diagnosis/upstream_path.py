@@ -7,6 +7,7 @@ names its own path (`<base href>`, from `[api] base_url`).
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from compat_auth.config import Settings
@@ -80,7 +81,5 @@ def find_way_around(settings: Settings) -> str:
 
 def _peer_of(settings: Settings) -> tuple[HttpPeer, str]:
     login = UpstreamLogin.from_settings(settings)
-    peer = HttpPeer(
-        login.host, login.port, login.tls, login.connect_timeout_s, _PATIENCE_S, max_body_bytes=_MAX_PAGE_BYTES
-    )
+    peer = replace(login.peer, answer_timeout_s=_PATIENCE_S, max_body_bytes=_MAX_PAGE_BYTES)
     return peer, login.path.removesuffix(_LOGIN_PATH)

@@ -13,6 +13,7 @@ from compat_auth.config.upstream_url import api_path_in, read_address
 from compat_auth.crypto.strict_json import parse_object
 from compat_auth.errors import CompatAuthError, ConfigError, UpstreamTimeout, UpstreamUnreachable
 from compat_auth.net.http_call import HttpAnswer, HttpPeer, NoAnswer
+from compat_auth.net.tls import unverified_tls
 from compat_auth.tokens.upstream_login import UpstreamLogin
 
 # An operator waits for the command; a server that needs longer to return its version is useless anyway.
@@ -47,13 +48,10 @@ class UpstreamProbe:
         """
         upstream = settings.upstream
         url = read_address(upstream.url)
-        login = UpstreamLogin.from_settings(settings)
-        peer = HttpPeer(
-            login.host,
-            login.port,
-            login.tls,
-            min(upstream.connect_timeout_s, LONGEST_WAIT_S),
-            min(upstream.timeout_s, LONGEST_WAIT_S),
+        peer = replace(
+            UpstreamLogin.from_settings(settings).peer,
+            connect_timeout_s=min(upstream.connect_timeout_s, LONGEST_WAIT_S),
+            answer_timeout_s=min(upstream.timeout_s, LONGEST_WAIT_S),
             max_body_bytes=_MAX_BODY_BYTES,
         )
         return cls(upstream.url.rstrip("/"), url.path.rstrip("/"), peer)
@@ -164,10 +162,8 @@ class UpstreamProbe:
         return socket.create_connection((peer.host, peer.port), timeout=peer.connect_timeout_s)
 
     def _speaks_tls(self) -> bool:
-        context = ssl.create_default_context()
         # We send nothing over it: this only tests for TLS.
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
+        context = unverified_tls()
         try:
             with self._open() as plain, context.wrap_socket(plain, server_hostname=self.peer.host):
                 return True

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Callable, Generator
+from pathlib import Path
 
 import pytest
 
+import compat_auth
 from compat_auth.errors import BackendUnavailable
 from compat_auth.net.http_call import MAX_HEAD_BYTES, HttpPeer, NoAnswer
 from compat_auth.net.https_client import Endpoint
@@ -137,23 +140,66 @@ def test_who_holds_the_connection_open_after_the_answer_holds_nobody() -> None:
     assert took_s < 0.4
 
 
-def test_the_upstreams_login_and_every_endpoint_give_a_dripping_head_up() -> None:
-    asked: list[Callable[[HttpPeer], object]] = [
-        lambda peer: UpstreamLogin("127.0.0.1", peer.port, "/auth/token", None, 0.5, 0.5).log_in("u", "p"),
-        lambda peer: Endpoint(
-            f"http://127.0.0.1:{peer.port}/x", ("http", "127.0.0.1", peer.port), "/x", None, 0.5, 0.5
-        ).get(),
-    ]
-    took: list[float] = []
+def login_of(peer: HttpPeer) -> UpstreamLogin:
+    return UpstreamLogin("127.0.0.1", peer.port, "/auth/token", None, 0.5, 0.5)
 
-    for ask in asked:
-        with peer_that(DRIPS["head"]) as peer:
-            started = time.monotonic()
-            with pytest.raises(BackendUnavailable):
-                ask(peer)
-            took.append(time.monotonic() - started)
 
-    assert max(took) < 1.2
+def endpoint_of(peer: HttpPeer) -> Endpoint:
+    origin = ("http", "127.0.0.1", peer.port)
+    return Endpoint(f"http://127.0.0.1:{peer.port}/x", origin, "/x", None, 0.5, 0.5)
+
+
+QUESTIONS: dict[str, Callable[[HttpPeer], object]] = {
+    "login": lambda peer: login_of(peer).log_in("u", "p"),
+    "logout": lambda peer: login_of(peer).log_out("a.b.c"),
+    "question whether there is a login": lambda peer: login_of(peer).takes_passwords(),
+    "new user": lambda peer: login_of(peer).add("/users", {"username": "u"}, "a.b.c"),
+    "document": lambda peer: endpoint_of(peer).get(),
+    "form": lambda peer: endpoint_of(peer).post_form({"a": "b"}),
+    "notice": lambda peer: endpoint_of(peer).post(b"{}", {"Content-Type": "application/json"}),
+}
+ASKED = pytest.mark.parametrize("ask", QUESTIONS.values(), ids=QUESTIONS)
+
+
+@ASKED
+@pytest.mark.parametrize("talk", [DRIPS["head"], DRIPS["body"]], ids=["head", "body"])
+def test_whoever_asks_gives_up_at_one_deadline_for_the_whole_answer(
+    ask: Callable[[HttpPeer], object], talk: Talk
+) -> None:
+    with peer_that(talk) as peer:
+        started = time.monotonic()
+        with pytest.raises(BackendUnavailable, match="too slowly"):
+            ask(peer)
+        took_s = time.monotonic() - started
+
+    assert took_s < 1.2
+
+
+@ASKED
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 201 Created\r\nContent-Type: application/json\r\n",
+        b'HTTP/1.1 201 Created\r\nContent-Length: 90\r\n\r\n{"access_token": "a.b.c"}',
+        b'HTTP/1.1 201 Created\r\nTransfer-Encoding: chunked\r\n\r\n19\r\n{"access_token": "a.b.c"}\r\n',
+    ],
+    ids=["head", "body", "last chunk"],
+)
+def test_whoever_asks_takes_no_answer_that_is_cut_off(ask: Callable[[HttpPeer], object], answer: bytes) -> None:
+    with peer_that(saying(answer)) as peer, pytest.raises(BackendUnavailable):
+        ask(peer)
+
+
+def test_there_is_one_http_client() -> None:
+    package = Path(compat_auth.__file__).parent
+    other = re.compile(r"^\s*(?:import|from) (?:http\.client|urllib\.request|urllib3|requests|httpx)\b", re.MULTILINE)
+
+    found = {
+        path.relative_to(package).as_posix() for path in package.rglob("*.py") if other.search(path.read_text("utf-8"))
+    }
+
+    # The client is for programs that have requests or httpx; the upstream of the demo asks for keys on loopback.
+    assert found == {"net/http_call.py", "client/for_requests.py", "client/for_httpx.py", "cli/demo_upstream.py"}
 
 
 def test_a_tls_handshake_that_never_ends_is_given_up() -> None:

@@ -12,8 +12,8 @@ import bcrypt
 import flask
 import pytest
 
-from compat_auth.authn.session_cookie import Session
 from compat_auth.authn.session_registry import LiveSessions, credential_id_of, live_sessions_of
+from compat_auth.authn.session_sealing import Session
 from compat_auth.composition.decider import create_flask_app
 from compat_auth.config import Settings, parse_settings
 from compat_auth.credentials import Absent, Basic

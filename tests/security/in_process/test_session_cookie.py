@@ -12,8 +12,9 @@ import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from compat_auth.authn.revocation_events import RevocationEvent
-from compat_auth.authn.session_cookie import CLOCK_SKEW_S, Session, SessionCookie
+from compat_auth.authn.session_cookie import CLOCK_SKEW_S, SessionCookie
 from compat_auth.authn.session_registry import LiveSessions, credential_id_of
+from compat_auth.authn.session_sealing import Session
 from compat_auth.config import parse_settings
 from compat_auth.errors import ConfigError, InvalidSession, SessionTooLarge
 from compat_auth.identity import Identity

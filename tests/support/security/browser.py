@@ -8,8 +8,8 @@ import flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-from compat_auth.authn.session_cookie import Session
 from compat_auth.authn.session_registry import LiveSessions, live_sessions_of
+from compat_auth.authn.session_sealing import Session
 
 COOKIE = "compat_auth_session"
 HOST = "http://gateway"

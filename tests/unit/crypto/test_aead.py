@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+import compat_auth
 from compat_auth.config import parse_settings
 from compat_auth.config.settings import sharing_secrets
 from compat_auth.crypto.aead import SealedBoxes
@@ -105,3 +108,27 @@ def test_replicas_share_a_secret_of_its_own_or_that_of_sessions(
 def test_without_a_secret_worth_the_name_nothing_is_shared(content: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         sharing_secrets(parse_settings(content, origin="test"))
+
+
+def test_what_an_earlier_version_sealed_opens() -> None:
+    sealed_earlier = bytes.fromhex(
+        "ec3a681c705a0e69b5511c4524ecf1c7d18edef401d261c62de7c913dce4a439701a579567f75590600dcfa12bfe6479ef"
+    )
+
+    opened = boxes(NEW, OLD).open(sealed_earlier, belongs_to=b"key")
+
+    assert opened == CONTENT
+
+
+def test_digests_are_those_of_an_earlier_version() -> None:
+    made = boxes(NEW, OLD).digest_key
+
+    assert made.hex() == "ed66c11fd7029f6e06659f699ddc18ecb63cfa1b903a24aa93fe6790ab3f97a8"
+
+
+def test_nothing_else_in_the_project_seals() -> None:
+    package = Path(compat_auth.__file__).parent
+
+    sealing = {str(path.relative_to(package)) for path in package.rglob("*.py") if "AESGCM" in path.read_text("utf-8")}
+
+    assert sealing == {"crypto/aead.py"}

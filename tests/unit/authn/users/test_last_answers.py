@@ -81,7 +81,7 @@ def test_nothing_is_remembered_of_a_file_or_where_passwords_are_not(directory: S
 
 
 def test_nobody_whom_the_server_was_not_asked_about_comes_in_while_it_is_away() -> None:
-    lookup = UserLookup((server := Server(),), believed_s=60)
+    lookup = UserLookup((server := Server(),), last_answers=LastAnswers(60))
     lookup.complete(Identity("zoë", "kerberos"))
     server.is_away = True
 
@@ -91,7 +91,7 @@ def test_nobody_whom_the_server_was_not_asked_about_comes_in_while_it_is_away() 
 
 
 def test_the_owner_of_a_token_is_remembered_as_the_user_of_a_ticket_is() -> None:
-    owners = TokenOwners((server := Server(),), believed_s=60)
+    owners = TokenOwners(UserLookup((server := Server(),), last_answers=LastAnswers(60)))
     owners.find("zoë")
     with pytest.raises(NoSuchUser):
         owners.find("eva")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compat_auth.gateway.grant_cache import GrantCache
+from compat_auth.authn.grant_cache import GrantCache
 from support.stand_ins import Clock
 
 

@@ -35,7 +35,7 @@ class Remembered(Generic[Grant]):
 
 
 class GrantCache(Generic[Grant]):
-    """A bounded memory of grants by credential; for the event loop's thread only.
+    """A bounded memory of grants by credential; for one thread, such as the event loop's, or behind a lock.
 
     Args:
         entries: How many credentials are remembered. When there is no room, the oldest of the owner who has most goes:

@@ -1,0 +1,55 @@
+"""What there is once: in a Flask app, or for one configuration. Any thread may ask."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from flask import Flask
+
+from compat_auth.config import Settings
+
+T = TypeVar("T")
+# What is made may need something else that is shared, hence a lock that the same thread may take twice.
+_lock = threading.RLock()
+_of_settings: dict[int, dict[object, object]] = {}
+
+
+def one_per_app(app: Flask, name: str, make: Callable[[], T]) -> T:
+    """Return what the app has under the name, made now where it has nothing there.
+
+    Args:
+        app: The app.
+        name: Key in `app.extensions`.
+        make: Makes it; where this raises, nothing is kept, and the next call tries again.
+
+    Raises:
+        Exception: What `make` raises.
+    """
+    with _lock:
+        if name not in app.extensions:
+            app.extensions[name] = make()
+        return cast("T", app.extensions[name])
+
+
+def one_per_settings(settings: Settings, key: object, make: Callable[[], T]) -> T:
+    """Return what belongs to the settings under the key, made now where there is nothing; it lives as long as they do.
+
+    Args:
+        settings: By identity: equal settings that were read twice share nothing.
+        key: What is wanted; hashable.
+        make: Makes it; where this raises, nothing is kept, and the next call tries again.
+
+    Raises:
+        Exception: What `make` raises.
+    """
+    with _lock:
+        made = _of_settings.get(id(settings))
+        if made is None:
+            made = _of_settings[id(settings)] = {}
+            weakref.finalize(settings, _of_settings.pop, id(settings), None)
+        if key not in made:
+            made[key] = make()
+        return cast("T", made[key])
