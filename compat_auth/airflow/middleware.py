@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from compat_auth.airflow.body_in_doubt import DROPPED_S, asking_for_body, ending, require_body
 from compat_auth.credentials import Absent
 from compat_auth.errors import BadRequest, CompatAuthError, InvalidPath
-from compat_auth.gateway.decider import Granted, Unclaimed
+from compat_auth.gateway.decision import Granted, Unclaimed
 from compat_auth.gateway.middleware import AUTHORIZE, Gate
 from compat_auth.http.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.http.paths import Prefixes, canonical_path

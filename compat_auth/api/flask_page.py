@@ -8,8 +8,9 @@ from typing import Any
 from flask import Flask
 from werkzeug.test import run_wsgi_app
 
+from compat_auth.concurrency.lanes import LaneName
 from compat_auth.errors import CompatAuthError
-from compat_auth.gateway.decider import Granted, Lane, Refused, Unclaimed
+from compat_auth.gateway.decision import Granted, Refused, Unclaimed
 from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.guard import JUDGED, METADATA_URL
 from compat_auth.http.asgi import Receive, Send, read_body, respond
@@ -17,13 +18,13 @@ from compat_auth.http.request import GateRequest
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 
 
-def flask_page(app: Flask, *, max_body_bytes: int, lane: Lane = "aside", is_guarded: bool = False) -> Page:
+def flask_page(app: Flask, *, max_body_bytes: int, lane: LaneName = "aside", is_guarded: bool = False) -> Page:
     """Return the page that answers as the app does.
 
     Args:
         app: Routes by the whole path.
         max_body_bytes: More than this is 413.
-        lane: Whose threads; see `Decider.run`.
+        lane: Whose threads; see `Lanes.run`.
         is_guarded: Its views ask who the caller is: the gate tells them.
     """
 
@@ -37,7 +38,7 @@ def flask_page(app: Flask, *, max_body_bytes: int, lane: Lane = "aside", is_guar
         # A cookie is the session's, and what it knows of a session belongs to the request that the view sees.
         if is_guarded and request.intake.authorization is not None:
             environ[JUDGED] = await _judged(gate, request)
-        status, headers, content = await gate.decider.run(request.client, lambda: _run(app, environ), lane=lane)
+        status, headers, content = await gate.decider.lanes.run(request.client, lambda: _run(app, environ), lane=lane)
         kept = [(name, value) for name, value in headers if name not in (b"content-length", b"content-type")]
         content_type = dict(headers).get(b"content-type", b"")
         await respond(send, status, content, content_type=content_type, headers=kept)

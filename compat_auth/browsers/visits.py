@@ -21,7 +21,7 @@ from compat_auth.browsers.request import asked_for, comes_from_own_pages, has_en
 from compat_auth.config import Settings
 from compat_auth.credentials import Absent
 from compat_auth.errors import BackendUnavailable, CompatAuthError, ConfigError
-from compat_auth.gateway.decider import Granted
+from compat_auth.gateway.decision import Granted
 from compat_auth.gateway.middleware import Gate
 from compat_auth.http.asgi import RawHeaders, Send, respond
 from compat_auth.http.headers import cookie_values, without_cookies
@@ -224,7 +224,7 @@ class BrowserVisits:
         hand_off = hand_off_of(self._app)
         if hand_off is None:
             return None
-        token = await gate.decider.run(request.client, lambda: hand_off(identity, Absent(), None))
+        token = await gate.decider.lanes.run(request.client, lambda: hand_off(identity, Absent(), None))
         self._shared[identity.credential_id] = token
         return token
 
@@ -243,7 +243,7 @@ class BrowserVisits:
             with self._app.request_context(bare.environ(with_cookies=True)):
                 return work()
 
-        values = await gate.decider.run(request.client, run)
+        values = await gate.decider.lanes.run(request.client, run)
         return [(b"set-cookie", value.encode("latin-1")) for value in values]
 
     def _to_login(self, request: GateRequest, target: str) -> bytes:

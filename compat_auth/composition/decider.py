@@ -8,7 +8,7 @@ import os
 from flask import Flask
 
 from compat_auth.authn.chain import Chain
-from compat_auth.composition.tokens import build_obtain
+from compat_auth.composition.tokens import build_issuer
 from compat_auth.config import Settings
 from compat_auth.errors import ConfigError
 from compat_auth.extension import CompatAuth
@@ -53,12 +53,12 @@ def build_decider(settings: Settings, strategy: Strategy, app: Flask | None = No
         )
     if settings.token.strategy == "exchange":
         _warn_of_passwordless(chain)
-    obtain = build_obtain(settings, strategy, reserves=chain.reserves)
-    set_hand_off(app, lambda identity, credential, yielded: obtain(identity, credential, yielded, False))
+    issuer = build_issuer(settings, strategy, reserves=chain.reserves)
+    set_hand_off(app, issuer.obtain)
     return Decider(
         chain,
         app,
-        obtain,
+        issuer,
         threads=settings.serve.threads,
         max_waiting=settings.serve.max_waiting,
         timeout_s=settings.serve.backend_timeout_s,

@@ -9,12 +9,11 @@ from typing import Any
 from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
-from compat_auth.credentials import Credential
 from compat_auth.errors import ConfigError, InvalidToken
-from compat_auth.gateway.decider import Obtain
-from compat_auth.identity import Identity, Token
+from compat_auth.identity import Identity
 from compat_auth.tokens.denylist import Denylist
 from compat_auth.tokens.issued import MAX_LIFETIME_S, IssuedTokens, ReadToken, UpstreamLogout
+from compat_auth.tokens.issuer import TokenIssuer
 from compat_auth.tokens.jose.jwk import VerifyingKey, verifying_key
 from compat_auth.tokens.jose.jwt import SHARED_SECRET_KID, shared_secret_verifier, verify
 from compat_auth.tokens.keys.jwks_merge import merge_jwks
@@ -110,9 +109,9 @@ def build_user_lookup(settings: Settings, *, reserves: Callable[[Identity], bool
     return lookup
 
 
-def build_obtain(
+def build_issuer(
     settings: Settings, strategy: Strategy, *, reserves: Callable[[Identity], bool] | None = None
-) -> Obtain:
+) -> TokenIssuer:
     """Return what makes the token for an accepted identity.
 
     Args:
@@ -123,15 +122,7 @@ def build_obtain(
     Raises:
         ConfigError: The profile needs what the settings do not give.
     """
-    mints = settings.token.strategy != "exchange"
-    lookup = build_user_lookup(settings, reserves=reserves)
-
-    def obtain(identity: Identity, credential: Credential, yielded: Token | None, fresh: bool) -> Token:
-        if not mints and yielded is not None and not fresh:
-            return yielded
-        return strategy.obtain(lookup.complete(identity), credential, fresh=fresh)
-
-    return obtain
+    return TokenIssuer(build_user_lookup(settings, reserves=reserves), strategy)
 
 
 def public_keys(settings: Settings) -> Callable[[], bytes]:

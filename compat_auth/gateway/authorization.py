@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from compat_auth.airflow_api.reach import Reach, fixed_objects, reach_of
-from compat_auth.gateway.decider import Granted
+from compat_auth.gateway.decision import Granted
 from compat_auth.http.browser.preflight import is_preflight
 from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.http.paths import Prefixes, Rests

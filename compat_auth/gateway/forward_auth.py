@@ -19,7 +19,7 @@ from typing import Literal
 
 from compat_auth.config import Settings
 from compat_auth.errors import BadRequest, ConfigError, InvalidPath, NoSuchPage, NotImplementedHere, NotPermitted
-from compat_auth.gateway.decider import Granted, Unclaimed
+from compat_auth.gateway.decision import Granted, Unclaimed
 from compat_auth.gateway.middleware import REFUSED_METHODS, Gate, Page, authorization_without_ours, respond_moved
 from compat_auth.http.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.http.headers import is_host, may_have_body, without_cookies

@@ -14,9 +14,8 @@ from dataclasses import dataclass, field, replace
 from cachetools import LRUCache
 
 from compat_auth.concurrency.clock import unix_now
-from compat_auth.credentials import parse_authorization
 from compat_auth.errors import BackendUnavailable, NotAuthenticated
-from compat_auth.gateway.decider import Granted
+from compat_auth.gateway.decision import Granted
 from compat_auth.gateway.middleware import Gate
 from compat_auth.http.request import GateRequest
 from compat_auth.scopes import ALL
@@ -83,7 +82,7 @@ class HandedOut:
 
     async def _write_down(self, gate: Gate, request: GateRequest, granted: Granted, bearer: bytes) -> bytes:
         token = bearer.partition(b" ")[2].decode("ascii")
-        await gate.decider.run(request.client, lambda: self._given.write_down(granted.identity, token))
+        await gate.decider.lanes.run(request.client, lambda: self._given.write_down(granted.identity, token))
         await _require_still_good(gate, request, granted)
         self._written[bearer] = True
         return bearer
@@ -92,8 +91,8 @@ class HandedOut:
         identity, now = granted.identity, int(self._now())
         ends = now + LIMITED_TTL_S if identity.expires_at is None else min(now + LIMITED_TTL_S, identity.expires_at)
         short = replace(identity, expires_at=ends)
-        credential = parse_authorization(request.presented().authorization)
-        token = await gate.decider.run(request.client, lambda: self._given.give(short, credential, "token"))
+        credential = request.shown.credential()
+        token = await gate.decider.lanes.run(request.client, lambda: self._given.give(short, credential, "token"))
         await _require_still_good(gate, request, granted)
         bearer = b"Bearer " + token.value.encode("ascii")
         self._limited[identity] = _Kept(bearer, min(now + LIMITED_REUSE_S, ends))

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from compat_auth.audit.losses import LOSSES
 from compat_auth.errors import CompatAuthError, UpstreamUnreachable
-from compat_auth.gateway.decider import Granted
+from compat_auth.gateway.decision import Granted
 from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.gateway.server.worker_states import REPLICA, WorkerStates
 from compat_auth.http.asgi import RawHeaders, Receive, Send, respond

@@ -30,7 +30,8 @@ from compat_auth.errors import (
     TokenEnded,
 )
 from compat_auth.gateway.authorization import GateRules
-from compat_auth.gateway.decider import Decider, Decision, Granted, Refused, Unclaimed
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.decision import Decision, Granted, Refused, Unclaimed
 from compat_auth.http.asgi import (
     ASGIApp,
     Message,
@@ -212,7 +213,7 @@ class Gate:
 
     def _hold_if_asked(self, request: GateRequest, receive: Receive, bodies: BodyBudget) -> Receive:
         request.body = None
-        request.held = HeldBody(receive, request.client, bodies, self.decider.timeout_s)
+        request.held = HeldBody(receive, request.client, bodies, self.decider.lanes.timeout_s)
         return request.held
 
     async def _answer(self, request: GateRequest, receive: Receive, send: Send) -> None:
@@ -281,9 +282,8 @@ class Gate:
         bearer_ended, cookie_ended = await self._ended(request)
         if bearer_ended:
             raise TokenEnded("the token is no longer good")
-        authorization = request.intake.authorization
-        if authorization is not None:
-            granted = self.decider.recall(authorization, request.presented)
+        if request.intake.authorization is not None:
+            granted = self.recall(request)
             if granted is not None:
                 if request.method not in SAFE_METHODS:
                     await self._require_own_origin(granted, request)
@@ -297,6 +297,15 @@ class Gate:
         if request.method not in SAFE_METHODS:
             await self._require_own_origin(decision, request)
         return _counted(decision, request)
+
+    def recall(self, request: GateRequest) -> Granted | None:
+        """Return the grant for a credential that was checked a moment ago, or None."""
+        try:
+            shown = request.shown
+        except CompatAuthError:
+            # What is wrong with it is said where it is decided.
+            return None
+        return self.decider.recall(shown, request.presented)
 
     async def identify(self, request: GateRequest) -> Decision:
         """Return who the caller is by the Authorization value, for a page of ours that needs no token for the upstream.

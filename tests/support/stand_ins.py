@@ -17,19 +17,21 @@ from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import UpstreamSettings
 from compat_auth.credentials import Absent, Basic, Credential
 from compat_auth.gateway.authorization import GateRules
-from compat_auth.gateway.decider import Decider, Granted, Obtain
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.decision import Granted
 from compat_auth.gateway.forward_auth import Access, forward_auth_pages
 from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.http.asgi import ASGIApp, Message, RawHeaders, Scope
 from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.paths import Prefixes
-from compat_auth.http.request import GateRequest, Presented
+from compat_auth.http.request import GateRequest, Presented, Shown
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome
 
 ALICE = Identity("alice", "first")
 BASIC_ONLY: frozenset[CredentialKind] = frozenset({Basic})
+Obtain = Callable[[Identity, Credential, Token | None, bool], Token]
 Says = Outcome | Exception | Callable[[Credential], Outcome]
 
 
@@ -106,11 +108,23 @@ class Clock:
         return self.time
 
 
+class Issuing:
+    """Makes tokens as a function tells it."""
+
+    def __init__(self, obtain: Obtain) -> None:
+        self._obtain = obtain
+
+    def obtain(
+        self, identity: Identity, credential: Credential, yielded: Token | None = None, *, fresh: bool = False
+    ) -> Token:
+        return self._obtain(identity, credential, yielded, fresh)
+
+
 def make_decider(
     *backends: Backend, mode: Mode = "strict", obtain: Obtain = give_token, app: Flask | None = None, **options: Any
 ) -> Decider:
     """Return a decider over these backends."""
-    return Decider(Chain(backends, mode), app or Flask("test"), obtain, **options)
+    return Decider(Chain(backends, mode), app or Flask("test"), Issuing(obtain), **options)
 
 
 def presented(
@@ -124,7 +138,7 @@ def presented(
             headers["Cookie"] = cookie
         return create_environ(path, headers=headers)
 
-    return Presented(authorization, bool(cookie), "GET", path, client, environ)
+    return Presented(Shown(authorization), bool(cookie), "GET", path, client, environ)
 
 
 def rules(

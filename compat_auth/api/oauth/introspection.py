@@ -18,7 +18,7 @@ from compat_auth.authn.revocation_events import revocation_events_of
 from compat_auth.config import Settings
 from compat_auth.credentials import MAX_TOKEN68_BYTES, Bearer, is_token68
 from compat_auth.errors import BadRequest, CompatAuthError, TokenRequestRefused, TooManyRequests
-from compat_auth.gateway.decider import Decision, Granted
+from compat_auth.gateway.decision import Decision, Granted
 from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.http.asgi import RawHeaders, Receive, Send, read_body, respond
 from compat_auth.http.request import GateRequest
@@ -117,9 +117,9 @@ class OAuthPages:
             await _send_json(send, 400, {"error": error.code, "error_description": str(error)})
             return
         async with self.attempts.one(request.client) as tried:
-            is_known = await gate.decider.run(request.client, lambda: self.given.deny(token), lane="aside")
+            is_known = await gate.decider.lanes.run(request.client, lambda: self.given.deny(token), lane="aside")
             # Last, and apart: a slow upstream must not hold what is denied here.
-            await gate.decider.run(request.client, lambda: self.given.tell(token), lane="outward")
+            await gate.decider.lanes.run(request.client, lambda: self.given.tell(token), lane="outward")
             tried.failed = not is_known and not await self._revoke_credential(gate, request, token)
         await respond(send, 200, headers=_NO_STORE)
 
@@ -157,7 +157,7 @@ class OAuthPages:
     async def _decide(self, gate: Gate, request: GateRequest) -> Decision:
         # As at the token's door: without a header the session is asked, even beside a cookie of the upstream's own.
         authorization = request.intake.authorization
-        if authorization is not None and gate.decider.recall(authorization, request.presented) is not None:
+        if authorization is not None and gate.recall(request) is not None:
             return await gate.decide(request)
         async with self.attempts.one(request.client) as tried:
             try:
@@ -176,7 +176,7 @@ class OAuthPages:
             known = self.given.find(token)
             return known, known is not None and (self._sees_all(caller) or self.given.is_of(known, caller))
 
-        known, is_seen = await gate.decider.run(request.client, find)
+        known, is_seen = await gate.decider.lanes.run(request.client, find)
         if known is not None:
             if not is_seen:
                 return _INACTIVE
@@ -217,7 +217,7 @@ class OAuthPages:
             with decider.app.request_context(shown.environ(False)):
                 refuse_credential(decider.chain, revocation_events_of(decider.app), Bearer(token))
 
-        await decider.run(request.client, refuse, lane="aside")
+        await decider.lanes.run(request.client, refuse, lane="aside")
         path = request.path.decode("ascii")
         audit.record(
             audit.AuditEvent("revoke", identity.backend, identity.username, "", request.method, path, request.client)

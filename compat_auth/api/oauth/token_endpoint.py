@@ -30,7 +30,7 @@ from compat_auth.api.oauth.token_request import (
 from compat_auth.api.oauth.upstream_tokens import as_json, holds_no_text, judged_by_upstream, may_see
 from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
-from compat_auth.credentials import Credential, parse_authorization
+from compat_auth.credentials import Credential
 from compat_auth.errors import (
     AmbiguousCredentials,
     CompatAuthError,
@@ -42,7 +42,7 @@ from compat_auth.errors import (
     TooManyRequests,
     UnsupportedMediaType,
 )
-from compat_auth.gateway.decider import Decision, Granted
+from compat_auth.gateway.decision import Decision, Granted
 from compat_auth.gateway.middleware import Gate
 from compat_auth.http.asgi import RawHeaders, Receive, Send, read_body, respond
 from compat_auth.http.challenges import ask_for_scope
@@ -260,7 +260,7 @@ class TokenEndpoint:
         """
         authorization = shown.intake.authorization
         # Whoever was let in a moment ago is let in again, however many others behind one address guess.
-        if authorization is not None and gate.decider.recall(authorization, shown.presented) is not None:
+        if authorization is not None and gate.recall(shown) is not None:
             return await gate.decide(shown)
         async with self.attempts.one(shown.client) as tried:
             try:
@@ -293,8 +293,7 @@ class TokenEndpoint:
 
     async def _issue(self, gate: Gate, shown: GateRequest, identity: Identity) -> Token:
         self.attempts.count_token(identity.username)
-        authorization = shown.intake.authorization
-        credential = parse_authorization(None if authorization is None else authorization.decode("ascii"))
+        credential = shown.shown.credential()
         kind = PATHS[shown.path.decode("ascii")]
 
         def record(result: str, reason: str) -> None:
@@ -305,7 +304,7 @@ class TokenEndpoint:
             audit.record(found)
 
         try:
-            token = await gate.decider.run(shown.client, lambda: self.issue(identity, credential, kind))
+            token = await gate.decider.lanes.run(shown.client, lambda: self.issue(identity, credential, kind))
         except CompatAuthError as error:
             record("reject" if error.status < 500 else "unavailable", f"no token: {error}")
             raise

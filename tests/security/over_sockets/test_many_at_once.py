@@ -202,7 +202,7 @@ async def test_addresses_of_one_ipv6_customer_are_one_caller_in_line(given: Give
 
     waiting = [ask(f"2001:db8::{number:x}") for number in range(32)]
     await asyncio.sleep(0.1)
-    lines = dict(gate.decider._turns._lines)
+    lines = dict(gate.decider.lanes.chain.turns._lines)
     held.set()
     await asyncio.gather(*waiting)
 

@@ -15,6 +15,7 @@ import pytest
 from compat_auth.authn.airflow2.backend import LegacyBackend
 from compat_auth.gateway.middleware import Gate
 from compat_auth.http.asgi import Message, RawHeaders
+from compat_auth.http.request import Shown
 from compat_auth.outcome import Reject
 from support.stand_ins import GOOD, Sent, accepting, call, http_scope, make_decider, make_gate, scripted
 
@@ -237,7 +238,7 @@ async def test_what_a_module_has_granted_is_not_remembered(upstream: Upstream) -
     right = await post(gate, [b"order"], AUTHORIZATION, digest(b"order"))
 
     assert right.status == 200
-    assert gate.decider.recall(GOOD.encode(), lambda: pytest.fail("asked again")) is None
+    assert gate.decider.recall(Shown(GOOD), lambda: pytest.fail("asked again")) is None
 
 
 @pytest.mark.parametrize("path", ["whoami", "introspect"])
