@@ -21,7 +21,7 @@ from compat_auth.crypto.personal_token_format import looks_like_one
 from compat_auth.errors import NoSuchToken, NotAuthenticated
 from compat_auth.outcome import ONLY_ASKED_ABOUT, Accept, Outcome, Reject, Skip
 from compat_auth.personal_tokens.expiry_notices import expiry_headers
-from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
+from compat_auth.personal_tokens.service import PersonalTokens, no_upstream, personal_tokens_of
 
 CLIENT_AUTH = None
 ANY_USER = "__token__"
@@ -112,7 +112,7 @@ class PersonalTokenBackend(Backend):
             BackendUnavailable: The store could not be asked.
             ConfigError: Owners cannot be looked up, or tokens that are alive need a pepper that is not set.
         """
-        tokens = PersonalTokens.from_settings(self._settings, RevocationEvents())
+        tokens = PersonalTokens.from_settings(self._settings, RevocationEvents(), revoke_upstream=no_upstream)
         tokens.owners.require_some()
         try:
             return tokens.recognition.probe()

@@ -10,6 +10,7 @@ from dataclasses import replace
 from flask import Flask
 
 from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents, revocation_events_of
+from compat_auth.authn.upstream_tokens import upstream_tokens_of
 from compat_auth.config import Settings
 from compat_auth.config.personal_tokens import PersonalTokenSettings
 from compat_auth.crypto.personal_token_format import make_text
@@ -38,6 +39,8 @@ class PersonalTokens:
         peppers: Keys of the digests.
         owners: Who is active.
         revocations: Where a dead token is announced.
+        revoke_upstream: Called with the `Identity.credential_id` of a token that has ended, so that the upstream, too, refuses
+            what was made from it.
         rules: `[personal_tokens]`.
         webhook: Who is told of what happens to tokens, or None.
         workers: Processes that share the bounds on wrong tokens.
@@ -51,8 +54,6 @@ class PersonalTokens:
         uses: Uses of this process, and those that are written down.
         notices: What is told in time.
         now: Seconds since the epoch.
-        revoke_upstream: Called with the `Identity.credential_id` of a token that has ended, so that the upstream, too, refuses
-            what was made from it; whoever can tell the upstream sets it.
         is_useless: No upstream would take what a token brings, so none is made.
     """
 
@@ -63,6 +64,7 @@ class PersonalTokens:
         owners: TokenOwners,
         *,
         revocations: RevocationEvents,
+        revoke_upstream: Callable[[str], None],
         rules: PersonalTokenSettings,
         webhook: Webhook | None = None,
         workers: int = 1,
@@ -84,13 +86,20 @@ class PersonalTokens:
         self.notices = TokenNotices(rows, webhook, now=now)
         self._peppers = peppers
         self._revocations = revocations
+        self._revoke_upstream = revoke_upstream
         self.now = now
-        self.revoke_upstream: Callable[[str], None] = lambda _credential_id: None
         self.is_useless = False
 
     @classmethod
-    def from_settings(cls, settings: Settings, revocations: RevocationEvents) -> PersonalTokens:
+    def from_settings(
+        cls, settings: Settings, revocations: RevocationEvents, *, revoke_upstream: Callable[[str], None]
+    ) -> PersonalTokens:
         """Return the tokens of a configuration; the database is opened at first use.
+
+        Args:
+            settings: The configuration.
+            revocations: Where a dead token is announced.
+            revoke_upstream: As above.
 
         Raises:
             ConfigError: A pepper, a directory or the database's URL cannot work.
@@ -102,6 +111,7 @@ class PersonalTokens:
             load_peppers(settings),
             owners,
             revocations=revocations,
+            revoke_upstream=revoke_upstream,
             rules=settings.personal_tokens,
             webhook=Webhook.from_settings(settings),
             workers=settings.serve.workers,
@@ -215,7 +225,7 @@ class PersonalTokens:
         self.rows.refresh(token, after)
         self._announce(token)
         if not overlap_s:
-            self.revoke_upstream(credential_id_of(token))
+            self._revoke_upstream(credential_id_of(token))
         return NewToken(text.value, after)
 
     def revoke(self, token: PersonalToken, *, reason: str = "revoked") -> None:
@@ -227,7 +237,7 @@ class PersonalTokens:
         if not self.rows.revoke(token.id, now=int(self.now()), reason=reason):
             raise NoSuchToken("no such token")
         self._announce(token)
-        self.revoke_upstream(credential_id_of(token))
+        self._revoke_upstream(credential_id_of(token))
 
     def revoke_all(self, username: str, *, reason: str = "revoked") -> int:
         """Kill all tokens of a user, and return how many were alive."""
@@ -235,7 +245,7 @@ class PersonalTokens:
         killed = self.rows.revoke_all(username, now=int(self.now()), reason=reason)
         self._revocations.announce(RevocationEvent(username))
         for token in tokens:
-            self.revoke_upstream(credential_id_of(token))
+            self._revoke_upstream(credential_id_of(token))
         return killed
 
     def _require_enabled(self) -> None:
@@ -249,6 +259,10 @@ class PersonalTokens:
 
     def _announce(self, token: PersonalToken) -> None:
         self._revocations.announce(RevocationEvent(credential_id=credential_id_of(token)))
+
+
+def no_upstream(_credential_id: str) -> None:
+    """Revoke nothing: `revoke_upstream` where no upstream takes what is made from personal tokens."""
 
 
 def credential_id_of(token: PersonalToken) -> str:
@@ -267,6 +281,12 @@ def personal_tokens_of(app: Flask, settings: Settings | None = None) -> Personal
         ConfigError: See `PersonalTokens.from_settings`.
     """
     if settings is not None and _EXTENSION not in app.extensions:
-        app.extensions[_EXTENSION] = PersonalTokens.from_settings(settings, revocation_events_of(app, settings))
+        upstream = upstream_tokens_of(app)
+        revoke_upstream = (
+            no_upstream if upstream is None else lambda made_from: upstream.end(tokens=(), credential_id=made_from)
+        )
+        app.extensions[_EXTENSION] = PersonalTokens.from_settings(
+            settings, revocation_events_of(app, settings), revoke_upstream=revoke_upstream
+        )
     found: PersonalTokens | None = app.extensions.get(_EXTENSION)
     return found

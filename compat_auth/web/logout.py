@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
-from typing import Protocol
 
 import flask
-from flask import Flask, Response, request
+from flask import Response, request
 
 from compat_auth import sessions
 from compat_auth.authn.session_cookie import Session
 from compat_auth.authn.session_registry import credential_id_of, live_sessions_of
+from compat_auth.authn.upstream_tokens import upstream_tokens_of
 from compat_auth.errors import InvalidSession
 from compat_auth.http.browser.csrf import is_same_token
 from compat_auth.identity import Identity
@@ -97,26 +96,8 @@ def show_session() -> Response:
     return flask.make_response(content)
 
 
-_EXTENSION = "compat_auth_leftovers"
 # One for each path of the host; more is no browser's doing, and each is a question to the upstream.
 _MAX_COOKIES = 4
-
-
-class Leftovers(Protocol):
-    """Takes tokens back; see `compat_auth.tokens.issued`."""
-
-    def end(self, *, tokens: Iterable[str], credential_id: str) -> None:
-        """Take back these tokens, and those that were made from a credential."""
-        ...
-
-    def revoke_all(self, identity: Identity) -> None:
-        """Take back every token of a user."""
-        ...
-
-
-def set_leftovers(app: Flask, leftovers: Leftovers) -> None:
-    """Let a logout take tokens back."""
-    app.extensions[_EXTENSION] = leftovers
 
 
 def end_leftovers(cookie_name: str, session: Session | None, *, everywhere: bool) -> None:
@@ -130,7 +111,7 @@ def end_leftovers(cookie_name: str, session: Session | None, *, everywhere: bool
     Raises:
         BackendUnavailable: The store could not be asked.
     """
-    leftovers: Leftovers | None = flask.current_app.extensions.get(_EXTENSION)
+    leftovers = upstream_tokens_of(flask.current_app)
     if leftovers is None:
         return
     tokens = flask.request.cookies.getlist(cookie_name)[:_MAX_COOKIES] if cookie_name else []
@@ -147,6 +128,6 @@ def revoke_made_from(credential_id: str) -> None:
     Raises:
         BackendUnavailable: The store could not be asked.
     """
-    leftovers: Leftovers | None = flask.current_app.extensions.get(_EXTENSION)
+    leftovers = upstream_tokens_of(flask.current_app)
     if leftovers is not None:
         leftovers.end(tokens=(), credential_id=credential_id)
