@@ -28,6 +28,8 @@ class RevokedTokens:
             BackendUnavailable: The store could not be asked.
         """
         authorization = request.intake.authorization
+        if self._denylist is None or (authorization is None and not request.intake.cookies):
+            return False
         bearer, cookie = await self.among([] if authorization is None else [authorization], request.intake.cookies)
         if bearer:
             raise TokenEnded("the token is no longer good")
