@@ -10,34 +10,25 @@ import contextlib
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from flask import Flask
 
 from compat_auth.authn.chain import BodyWanted, Chain, Course
-from compat_auth.authn.revocation_events import HEARD_S, UNHEARD_S, RevocationEvent, revocation_events_of
+from compat_auth.authn.revocation_events import revocation_events_of
 from compat_auth.backend import CredentialKind
 from compat_auth.concurrency.lanes import Lanes
 from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised
 from compat_auth.errors import BackendUnavailable, CompatAuthError, NotPermitted, TooManyRequests
 from compat_auth.gateway.chain_runner import ChainRunner, Issuer, record_error
 from compat_auth.gateway.decision import Decision, Granted, Unclaimed
-from compat_auth.gateway.grant_cache import GrantCache
+from compat_auth.gateway.grant_cache import RevocableGrants
 from compat_auth.http.request import Presented, Shown
-from compat_auth.identity import Identity
 from compat_auth.tokens.upstream_refusals import RENEWAL_PAUSE_S, UpstreamRefusals
 
 logger = logging.getLogger("compat_auth.decision")
 
 _KINDS: tuple[CredentialKind, ...] = (Absent, Basic, Bearer, Negotiate, Unrecognised)
-
-
-@dataclass(slots=True, eq=False)
-class _Check:
-    """A check under way: when it began (monotonic seconds), and what has been revoked since."""
-
-    began: float
-    heard: list[RevocationEvent | None] = field(default_factory=list["RevocationEvent | None"])
 
 
 class Decider:
@@ -74,7 +65,6 @@ class Decider:
         self.chain = chain
         self.app = app
         self.lanes = Lanes(threads, max_waiting, timeout_s)
-        self._verified: GrantCache[Granted] = GrantCache(cache_entries, monotonic)
         self._monotonic = monotonic
         self._flights: dict[bytes, asyncio.Task[Decision]] = {}
         self._renewed_at: dict[bytes, float] = {}
@@ -86,10 +76,9 @@ class Decider:
         # Threads that wait for their turn at a backend are threads that the others lack.
         self._alone = asyncio.Semaphore(max(1, threads // 2))
         self._alike = {kind: chain.answers_alike(kind) for kind in _KINDS}
-        self._under_way: set[_Check] = set()
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._revocations = revocation_events_of(app)
-        self._revocations.listen(self._hear)
+        # Whom a check under way is about is not known yet: who comes after a revocation does not wait for its answer.
+        self._verified = RevocableGrants(cache_entries, self._revocations, self._flights.clear, monotonic)
 
     def recall(self, shown: Shown, presented: Callable[[], Presented]) -> Granted | None:
         """Return the grant for a credential that was checked a moment ago, or None."""
@@ -242,48 +231,18 @@ class Decider:
         for_upstream: bool = True,
         course: Course | None = None,
     ) -> Decision:
-        self._loop = asyncio.get_running_loop()
         alone = self._alone if self._waits_for_one[type(presented.shown.credential())] else contextlib.nullcontext()
         async with self.lanes.chain.turn(presented.client), alone:
-            check = _Check(self._monotonic())
-            self._under_way.add(check)
-            try:
+            with self._verified.check() as check:
                 decision, for_s = await self.lanes.chain.work(
                     lambda: self._runner.run(presented, fresh=fresh, for_upstream=for_upstream, course=course)
                 )
-            finally:
-                self._under_way.discard(check)
         if isinstance(decision, Granted) and digest:
-            for_s = self._rememberable_s(decision.identity, check, for_s)
+            for_s = self._verified.rememberable_s(decision.identity, check, for_s)
             if for_s > 0:
                 decision = replace(decision, digest=digest)
                 self._verified.remember(digest, decision, for_s, owner=decision.identity.username)
         return decision
-
-    def _rememberable_s(self, identity: Identity, check: _Check, for_s: float) -> float:
-        if any(_concerns(revocation, identity) for revocation in check.heard):
-            return 0
-        if not identity.credential_id:
-            return for_s
-        limit_s = HEARD_S if self._revocations.hears_all else UNHEARD_S
-        # Counted from when the check began: what it read may have changed right after.
-        return min(for_s, limit_s - (self._monotonic() - check.began))
-
-    def _hear(self, revocation: RevocationEvent | None) -> None:
-        """Have a revocation forgotten on the event loop; called from any thread."""
-        loop = self._loop
-        # Before the first check there is nothing to forget, and after the loop has ended nobody to let in.
-        if loop is not None:
-            with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._forget, revocation)
-
-    def _forget(self, revocation: RevocationEvent | None) -> None:
-        self._verified.forget_those(lambda granted: _concerns(revocation, granted.identity))
-        # Whom a check under way is about is not known yet: who comes from now on does not wait for its answer, and the
-        # answer itself is not remembered where the revocation concerns it.
-        self._flights.clear()
-        for check in self._under_way:
-            check.heard.append(revocation)
 
 
 def _parsed(presented: Presented) -> Credential:
@@ -308,11 +267,6 @@ async def _hold_body(presented: Presented, backend: str) -> None:
         )
         raise NotPermitted("an authentication backend has to see the body, which does not come here")
     await presented.hold_body()
-
-
-def _concerns(revocation: RevocationEvent | None, identity: Identity) -> bool:
-    # None: some revocation may have been missed. It can only matter to what is believed because they are heard.
-    return bool(identity.credential_id) if revocation is None else revocation.concerns(identity)
 
 
 def _is_refusal(error: BaseException) -> bool:

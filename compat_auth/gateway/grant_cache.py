@@ -6,12 +6,18 @@ Only grants are remembered; a refusal is not.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from time import monotonic
 from typing import Generic, TypeVar
+
+from compat_auth.authn.revocation_events import HEARD_S, UNHEARD_S, RevocationEvent, RevocationEvents
+from compat_auth.gateway.decision import Granted
+from compat_auth.identity import Identity
 
 Grant = TypeVar("Grant")
 
@@ -110,3 +116,86 @@ class GrantCache(Generic[Grant]):
 
     def __len__(self) -> int:
         return len(self._remembered)
+
+
+@dataclass(slots=True, eq=False)
+class Check:
+    """A check under way: when it began (monotonic seconds), and what has been revoked since."""
+
+    began: float
+    heard: list[RevocationEvent | None] = field(default_factory=list["RevocationEvent | None"])
+
+
+class RevocableGrants(GrantCache[Granted]):
+    """Grants that a revocation ends; for the event loop's thread only, but for what it hears.
+
+    Args:
+        entries: See `GrantCache`.
+        revocations: Where revocations are announced.
+        forgotten: Called on the event loop for each revocation.
+        now: Clock, in seconds.
+
+    Attributes:
+        under_way: Checks whose grants may be remembered soon.
+    """
+
+    def __init__(
+        self,
+        entries: int,
+        revocations: RevocationEvents,
+        forgotten: Callable[[], None],
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        super().__init__(entries, now)
+        self._revocations = revocations
+        self._forgotten = forgotten
+        self.under_way: set[Check] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        revocations.listen(self._hear)
+
+    @contextlib.contextmanager
+    def check(self) -> Generator[Check]:
+        """Give a check that hears of revocations for the block."""
+        self._loop = asyncio.get_running_loop()
+        check = Check(self._now())
+        self.under_way.add(check)
+        try:
+            yield check
+        finally:
+            self.under_way.discard(check)
+
+    def rememberable_s(self, identity: Identity, check: Check, for_s: float) -> float:
+        """Return for how many seconds the grant of a check may be remembered; 0 where a revocation concerns it.
+
+        Args:
+            identity: Whom the check has accepted.
+            check: As it ended.
+            for_s: What its backend allows.
+        """
+        if any(_concerns(revocation, identity) for revocation in check.heard):
+            return 0
+        if not identity.credential_id:
+            return for_s
+        limit_s = HEARD_S if self._revocations.hears_all else UNHEARD_S
+        # Counted from when the check began: what it read may have changed right after.
+        return min(for_s, limit_s - (self._now() - check.began))
+
+    def _hear(self, revocation: RevocationEvent | None) -> None:
+        """Have a revocation forgotten on the event loop; called from any thread."""
+        loop = self._loop
+        # Before the first check there is nothing to forget, and after the loop has ended nobody to let in.
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._forget, revocation)
+
+    def _forget(self, revocation: RevocationEvent | None) -> None:
+        self.forget_those(lambda granted: _concerns(revocation, granted.identity))
+        self._forgotten()
+        # The answer of a check is not remembered where the revocation concerns it.
+        for check in self.under_way:
+            check.heard.append(revocation)
+
+
+def _concerns(revocation: RevocationEvent | None, identity: Identity) -> bool:
+    # None: some revocation may have been missed. It can only matter to what is believed because they are heard.
+    return bool(identity.credential_id) if revocation is None else revocation.concerns(identity)

@@ -277,7 +277,7 @@ def test_an_announcement_before_the_first_check_and_after_the_loop_has_ended_har
 
     revocation_events_of(app).announce(RevocationEvent("alice"))
 
-    assert decider._under_way == set()
+    assert decider._verified.under_way == set()
 
 
 async def test_announcements_of_many_threads_while_checks_land_leave_nothing_remembered(app: Flask) -> None:
@@ -299,4 +299,4 @@ async def test_announcements_of_many_threads_while_checks_land_leave_nothing_rem
     await announced(app, RevocationEvent("alice"))
 
     assert recalled(decider) is None
-    assert decider._under_way == set()
+    assert decider._verified.under_way == set()
