@@ -28,7 +28,7 @@ from compat_auth.web.site import link_docs
 logger = logging.getLogger("compat_auth.app")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Core:
     """What one process decides with.
 

@@ -27,7 +27,7 @@ MAX_JUDGED_BODY_BYTES = 1024 * 1024
 """Of a body that a backend has to see before the request goes on, unless the settings say otherwise."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Place:
     """Where a gate stands.
 
@@ -52,7 +52,7 @@ class Place:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class GateParts:
     """What a gate and its pages are made of.
 

@@ -71,7 +71,7 @@ _BASIC, _MANAGER = "basic_auth", "auth_manager"
 _SUBJECT_AT_FAULT = frozenset((400, 401, 403))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class EndpointParts:
     """What a gate does for the pages.
 

@@ -152,7 +152,7 @@ _HARMLESS = {
     ("NewToken", "token"),  # what is stored of it
     ("TokenRow", "token"),  # the same
     ("LastUse", "token_id"),  # its public part
-    ("Occasion", "is_bearer"),  # whether it was one
+    ("ChallengeContext", "is_bearer"),  # whether it was one
 }
 
 
