@@ -6,33 +6,28 @@ import asyncio
 
 from compat_auth.airflow.v1.translation import V1Translation
 from compat_auth.airflow.v1.translation import public_pages as v1_public_pages
-from compat_auth.api.oauth.introspection import OAuthPages
-from compat_auth.api.routes import own_pages
+from compat_auth.api.oauth.metadata import MetadataPages
+from compat_auth.api.swagger_ui import Site
 from compat_auth.audit.losses import refuse_without_log
-from compat_auth.authn.revocation_events import revocation_events_of
 from compat_auth.browsers.visits import BrowserVisits
-from compat_auth.composition.decider import build_decider
+from compat_auth.composition.decider import build_core, new_flask_app
+from compat_auth.composition.gate import GateParts, Place, forward_auth_of
+from compat_auth.composition.pages import own_pages
 from compat_auth.composition.rules import gate_rules, translates_v1
-from compat_auth.composition.tokens import build_issued_tokens, public_keys
+from compat_auth.composition.tokens import build_logout, build_reader, public_keys
 from compat_auth.config import Settings, load_settings
-from compat_auth.gateway.forward_auth import (
-    FORWARD_AUTH_PAGES,
-    access_of,
-    forward_auth_pages,
-    not_here,
-    nothing_else,
-    port_of,
-)
-from compat_auth.gateway.forward_auth_tokens import HandedOut
+from compat_auth.gateway.authorization import Authorization
+from compat_auth.gateway.forward_auth.access import access_of, port_of
+from compat_auth.gateway.forward_auth.pages import FORWARD_AUTH_PAGES, not_here, nothing_else
+from compat_auth.gateway.forward_auth.tokens import HandedOut
 from compat_auth.gateway.health import JWKS_PATH, jwks_page, live, ready_page
-from compat_auth.gateway.middleware import Gate, Page
-from compat_auth.gateway.reverse_proxy import ReverseProxy
+from compat_auth.gateway.middleware import Page
+from compat_auth.gateway.proxy.reverse_proxy import ReverseProxy
 from compat_auth.http.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.root_path import RootPath
-from compat_auth.personal_tokens.service import personal_tokens_of
 from compat_auth.store.readiness import StoreReadiness
-from compat_auth.tokens.denylist import Denylist
+from compat_auth.tokens.revoked import RevokedTokens
 from compat_auth.tokens.strategies import build_strategy
 
 __all__ = ["create_app"]
@@ -53,58 +48,61 @@ class Gateway:
         trusted = TrustedProxies(settings.trusted_proxies)
         self._proxy = ReverseProxy(settings.upstream, trusted)
         strategy = build_strategy(settings)
-        self._decider = build_decider(settings, strategy)
-        self._tokens = personal_tokens_of(self._decider.app)
-        translates = translates_v1(settings)
-        self._denials = denials = Denylist.from_settings(settings, revocation_events_of(self._decider.app))
-        given = build_issued_tokens(settings, strategy, denials, reserves=self._decider.chain.reserves)
-        oauth = OAuthPages.from_settings(settings, given)
+        self._core = core = build_core(
+            settings,
+            new_flask_app(),
+            strategy,
+            read=build_reader(settings),
+            logout=build_logout(settings, strategy),
+        )
+        metadata = MetadataPages.from_settings(settings)
         access = access_of(settings)
-        browsers = BrowserVisits.from_settings(settings, self._decider.app)
         self._forward_auth_port = port_of(settings)
-        root = RootPath.from_settings(settings)
+        handed_out = HandedOut(core.issued, core.decider, entries=settings.serve.cache_entries)
+        translates, translation = (
+            translates_v1(settings),
+            V1Translation(self._proxy, says_deprecated=settings.upstream.api_v1_deprecation),
+        )
+        authorization = Authorization(gate_rules(settings))
+        revoked = RevokedTokens(core.denylist, authorization.rules.upstream_cookie)
+        browsers = BrowserVisits.from_settings(settings, authorization.rules, core.decider, revoked)
+
+        def parts_before(app: ASGIApp) -> GateParts:
+            place = Place(
+                app,
+                authorization,
+                trusted,
+                upstream=self._proxy,
+                root=RootPath.from_settings(settings),
+                tells_origins=settings.upstream.profile != "generic",
+            )
+            return GateParts.build(place, core.decider, revoked, metadata_url=metadata.metadata_url, browsers=browsers)
+
+        def forward_auth(parts: GateParts) -> dict[str, Page]:
+            return {} if access is None else forward_auth_of(parts, access, handed_out.bearer_for).pages()
+
         health: dict[str, Page] = {
             "live": live,
-            "ready": ready_page(self._proxy.require_reachable, StoreReadiness(denials.rows).require),
+            "ready": ready_page(self._proxy.require_reachable, StoreReadiness(core.denylist.rows).require),
         }
-        asked: dict[str, Page] = {}
-        if access is not None:
-            asked = forward_auth_pages(access, HandedOut(given, entries=settings.serve.cache_entries).bearer_for)
         # Front proxies have a gate of their own, on a listener that no client reaches.
-        self._front_gate = Gate(
-            self._proxy,
-            self._decider,
-            gate_rules(settings),
-            trusted=trusted,
-            pages={**health, **asked, "/": nothing_else},
-            denials=denials,
-            browsers=browsers,
-            metadata_url=oauth.metadata_url,
-            root=root,
-            tells_origins=settings.upstream.profile != "generic",
-        )
-        self._gate = Gate(
-            V1Translation(self._proxy, says_deprecated=settings.upstream.api_v1_deprecation)
-            if translates
-            else self._proxy,
-            self._decider,
-            gate_rules(settings),
-            trusted=trusted,
-            pages={
-                **health,
-                JWKS_PATH: jwks_page(public_keys(settings)),
-                **(asked if access is not None and access.secret else dict.fromkeys(FORWARD_AUTH_PAGES, not_here)),
-                **(v1_public_pages() if translates else {}),
-                **own_pages(settings, oauth, self._decider.app),
-            },
-            denials=denials,
-            metadata_url=oauth.metadata_url,
-            tells_origins=settings.upstream.profile != "generic",
-            upstream=self._proxy,
-            max_judged_body=settings.airflow2_modules.max_body_bytes,
-            browsers=browsers,
-            root=root,
-        )
+        front = parts_before(self._proxy)
+        self._front_gate = front.gate({**health, **forward_auth(front), "/": nothing_else})
+        parts = parts_before(translation if translates else self._proxy)
+        pages: dict[str, Page] = {}
+        site = Site(settings.prefix, pages)
+        pages |= {
+            **health,
+            JWKS_PATH: jwks_page(public_keys(settings)),
+            **(
+                forward_auth(parts)
+                if access is not None and access.secret
+                else dict.fromkeys(FORWARD_AUTH_PAGES, not_here)
+            ),
+            **(v1_public_pages(parts.forwarding, site) if translates else {}),
+            **own_pages(settings, parts, core.issued, metadata, site),
+        }
+        self._gate = parts.gate(pages, max_judged_body=settings.airflow2_modules.max_body_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection."""
@@ -123,16 +121,12 @@ class Gateway:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 await self._proxy.open()
-                self._decider.open()
-                self._denials.open()
-                if self._tokens is not None:
-                    self._tokens.open()
+                self._core.open()
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
-                self._decider.close()
+                self._core.decider.close()
                 await self._proxy.close()
-                if self._tokens is not None:
-                    await asyncio.to_thread(self._tokens.close)
+                await asyncio.to_thread(self._core.flush)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 

@@ -137,7 +137,17 @@ def credential_key(authorization: str) -> bytes:
     Raises:
         MalformedCredentials, AmbiguousCredentials: See `parse_authorization`.
     """
-    match parse_authorization(authorization):
+    return key_of(parse_authorization(authorization), authorization)
+
+
+def key_of(credential: Credential, authorization: str) -> bytes:
+    """Return `credential_key` of an Authorization value that is parsed already.
+
+    Args:
+        credential: What `parse_authorization` returned for it.
+        authorization: The value.
+    """
+    match credential:
         case Basic(username, password):
             return b"basic %s:%s" % (username.encode(), password.encode())
         case Bearer(token):

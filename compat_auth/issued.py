@@ -15,7 +15,7 @@ from compat_auth.credentials import looks_like_personal_token
 from compat_auth.errors import InvalidSession, NoSuchToken, NotAuthenticated
 from compat_auth.outcome import ONLY_ASKED_ABOUT, Accept
 from compat_auth.personal_tokens.expiry_notices import expiry_headers
-from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
+from compat_auth.personal_tokens.service import PersonalTokens, no_upstream, personal_tokens_of
 from compat_auth.sessions import cookie_values
 
 __all__ = [
@@ -100,7 +100,7 @@ class PersonalTokenVerifier:
             BackendUnavailable: The store could not be asked.
             ConfigError: Owners cannot be looked up, or tokens that are alive need a pepper that is not set.
         """
-        tokens = PersonalTokens.from_settings(self._settings, RevocationEvents())
+        tokens = PersonalTokens.from_settings(self._settings, RevocationEvents(), revoke_upstream=no_upstream)
         tokens.owners.require_some()
         try:
             return tokens.verification.probe()

@@ -14,32 +14,37 @@ from compat_auth.airflow.activation import CONFIG, ENABLED, PREFIX, is_truth, ol
 from compat_auth.airflow.auth_managers import AuthManager, FabManager, active_auth_manager
 from compat_auth.airflow.in_process import InProcess
 from compat_auth.airflow.keytab import services_in
-from compat_auth.airflow.middleware import AirflowGate, AirflowMiddleware, Guarded, behind_root
+from compat_auth.airflow.middleware import (
+    AirflowAuthorization,
+    AirflowForwarding,
+    AirflowMiddleware,
+    Guarded,
+    Lasting,
+    behind_root,
+)
 from compat_auth.airflow.start_log import log_start
 from compat_auth.airflow.v1.translation import V1Translation, public_pages
 from compat_auth.airflow2_config.settings import add_missing, adopted, adopted_kerberos, kerberos_services
 from compat_auth.airflow_api.paths import guarded_prefixes
 from compat_auth.api import leak_receiver, personal_tokens
-from compat_auth.api.oauth.introspection import OAuthPages
-from compat_auth.api.routes import own_pages
-from compat_auth.authn.revocation_events import revocation_events_of
+from compat_auth.api.oauth.metadata import MetadataPages
+from compat_auth.api.swagger_ui import Site
 from compat_auth.browsers.visits import LOGINS, BrowserVisits
-from compat_auth.composition.decider import build_decider, create_flask_app
+from compat_auth.composition.decider import build_core, new_flask_app
+from compat_auth.composition.gate import GateParts, Place
+from compat_auth.composition.pages import own_pages
 from compat_auth.composition.rules import gate_rules, protected_paths, translates_v1
-from compat_auth.composition.tokens import build_user_lookup
 from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
 from compat_auth.config.loading import merge, parse_settings, read_toml, read_variables
 from compat_auth.errors import ConfigError
-from compat_auth.extension import CompatAuth
 from compat_auth.gateway.health import live, ready_page
+from compat_auth.gateway.middleware import Page
 from compat_auth.http.asgi import ASGIApp
 from compat_auth.http.forwarded import TrustedProxies
-from compat_auth.personal_tokens.service import personal_tokens_of
 from compat_auth.store.readiness import StoreReadiness
 from compat_auth.tokens.cache import TokenCache
-from compat_auth.tokens.denylist import Denylist
-from compat_auth.tokens.issued import IssuedTokens
+from compat_auth.tokens.revoked import RevokedTokens
 from compat_auth.tokens.strategies import Kind
 from compat_auth.web.site import BLUEPRINT
 
@@ -69,46 +74,48 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
     ttls_s: dict[Kind, int] = {"token": limits.ttl_s, "cli": limits.cli_ttl_s}
     cache = TokenCache(settings.serve.cache_entries, unix_now)
     strategy = InProcess(manager, cache, settings.token.ttl_s, ttls_s=ttls_s)
-    decider = build_decider(settings, strategy, _flask_app(manager, settings))
-    log_start(settings, decider.chain.backends, old_settings(conf, environ))
-    denials = Denylist.from_settings(settings, revocation_events_of(decider.app))
-    given = IssuedTokens(
-        strategy,
-        build_user_lookup(settings, reserves=decider.chain.reserves),
-        denials,
-        manager.read,
-        sub_is_username=manager.profile == "airflow-simple",
-        login=manager,
-    )
-    oauth = OAuthPages.from_settings(settings, given)
+    core = build_core(settings, _flask_app(manager), strategy, read=manager.read, logout=manager)
+    _exempt_own_forms(core.decider.app)
+    log_start(settings, core.decider.chain.backends, old_settings(conf, environ))
+    metadata = MetadataPages.from_settings(settings)
     translates = translates_v1(settings)
     behind = behind_root(app)
-    gate = AirflowGate(
+    authorization = AirflowAuthorization(gate_rules(settings))
+    rules = authorization.rules
+    revoked = RevokedTokens(core.denylist, rules.upstream_cookie)
+    place = Place(
         V1Translation(behind, says_deprecated=settings.upstream.api_v1_deprecation) if translates else behind,
-        decider,
-        gate_rules(settings),
-        trusted=TrustedProxies(settings.trusted_proxies),
-        pages={
-            "live": live,
-            "ready": ready_page(StoreReadiness(denials.rows).require),
-            **own_pages(settings, oauth, decider.app, logins_are_upstreams=True),
-            **(public_pages() if translates else {}),
-        },
-        denials=denials,
-        metadata_url=oauth.metadata_url,
-        max_judged_body=settings.airflow2_modules.max_body_bytes,
-        browsers=BrowserVisits.from_settings(settings, decider.app),
+        authorization,
+        TrustedProxies(settings.trusted_proxies),
+        forwarding=lambda here, decider, refusals: AirflowForwarding(here.app, authorization, decider, refusals),
     )
+    parts = GateParts.build(
+        place,
+        core.decider,
+        revoked,
+        metadata_url=metadata.metadata_url,
+        browsers=BrowserVisits.from_settings(settings, rules, core.decider, revoked),
+    )
+    pages: dict[str, Page] = {}
+    site = Site(settings.prefix, pages)
+    pages |= {
+        "live": live,
+        "ready": ready_page(StoreReadiness(core.denylist.rows).require),
+        **own_pages(settings, parts, core.issued, metadata, site, logins_are_upstreams=True),
+        **(public_pages(parts.forwarding, site) if translates else {}),
+    }
+    gate = parts.gate(pages, max_judged_body=settings.airflow2_modules.max_body_bytes)
     leads = settings.session.login == "ours"
     logins = LOGINS if leads else ()
     guarded = Guarded(
         [*protected_paths(settings), settings.prefix],
-        (*gate.paths, *(path.decode("utf-8", "surrogatepass") for path in (*gate.rules.logouts, *logins))),
+        (*gate.paths, *(path.decode("utf-8", "surrogatepass") for path in (*rules.logouts, *logins))),
         # A browser with a session of ours gets Airflow's cookie with whatever it asks for.
-        gate.rules.own_cookies if leads else (),
+        rules.own_cookies if leads else (),
     )
-    tokens = personal_tokens_of(decider.app)
-    return AirflowMiddleware(app, gate, guarded, (manager, denials, *([tokens] if tokens is not None else [])))
+    tokens = core.personal_tokens
+    lasting: list[Lasting] = [core.decider, manager, core.denylist, *([tokens] if tokens is not None else [])]
+    return AirflowMiddleware(app, gate, guarded, parts.refusals, revoked, lasting)
 
 
 def settings_in(conf: Any, environ: Mapping[str, str], manager: AuthManager) -> Settings:
@@ -180,14 +187,15 @@ def _adopt(content: dict[str, Any], conf: Any, environ: Mapping[str, str]) -> No
     add_missing(content, ours)
 
 
-def _flask_app(manager: AuthManager, settings: Settings) -> Flask:
+def _flask_app(manager: AuthManager) -> Flask:
     """Return the app for the backends: FAB's own, in which modules written for Airflow 2 find what they know."""
     if not isinstance(manager, FabManager):
-        return create_flask_app(settings)
+        return new_flask_app()
     manager.end_old_sessions()
-    app = manager.flask_app
-    CompatAuth(app, settings, is_behind_gate=True)
+    return manager.flask_app
+
+
+def _exempt_own_forms(app: Flask) -> None:
     if "csrf" in app.extensions:
         for name in app.blueprints.keys() & _BLUEPRINTS:
             app.extensions["csrf"].exempt(app.blueprints[name])
-    return app

@@ -13,11 +13,16 @@ from typing import Any, Protocol
 from compat_auth.airflow.body_in_doubt import DROPPED_S, asking_for_body, ending, require_body
 from compat_auth.credentials import Absent
 from compat_auth.errors import BadRequest, CompatAuthError, InvalidPath
-from compat_auth.gateway.decider import Granted, Unclaimed
-from compat_auth.gateway.middleware import AUTHORIZE, Gate
+from compat_auth.gateway.authorization import Authorization
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.decision import Granted, Unclaimed
+from compat_auth.gateway.forwarding import AUTHORIZE, Forwarding
+from compat_auth.gateway.middleware import Gate
+from compat_auth.gateway.refusals import Refusals
 from compat_auth.http.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.http.paths import Prefixes, canonical_path
 from compat_auth.http.request import GateRequest
+from compat_auth.tokens.revoked import RevokedTokens
 
 _ROOT = "compat_auth.airflow.root"
 _TASK_API = "/execution/"
@@ -25,48 +30,59 @@ _TASK_API = "/execution/"
 _USER_STATE = frozenset(("user", "user_authenticated_via"))
 
 
-class AirflowGate(Gate):
-    """The gate, with Airflow itself behind it."""
+class AirflowAuthorization(Authorization):
+    """The authorization of a gate that has Airflow itself behind it."""
 
     def is_for_upstream(self, unclaimed: Unclaimed, request: GateRequest) -> bool:
         """Return whether Airflow judges the request: its JWT, its cookie, or none where nothing more is required."""
-        if super().is_for_upstream(unclaimed, request):
+        if self.has_upstream_credential(unclaimed, request):
             return True
         return isinstance(unclaimed.credential, Absent) and next(self.rules.required_of(request), None) is None
 
-    async def pass_on(self, unclaimed: Unclaimed, request: GateRequest, receive: Receive, send: Send) -> None:
+    def has_upstream_credential(self, unclaimed: Unclaimed, request: GateRequest) -> bool:
+        """Return whether a request brings Airflow's JWT or its cookie."""
+        return super().is_for_upstream(unclaimed, request)
+
+
+class AirflowForwarding(Forwarding):
+    """Forwards requests to Airflow itself.
+
+    Args:
+        app: What stands behind the gate.
+        authorization: For what stands behind, to ask what else the caller may do.
+        decider: Renews tokens that Airflow refuses.
+        refusals: Knows the challenges of a 401.
+    """
+
+    def __init__(self, app: ASGIApp, authorization: AirflowAuthorization, decider: Decider, refusals: Refusals) -> None:
+        super().__init__(app, authorization, decider)
+        self._refusals = refusals
+        self._has_upstream_credential = authorization.has_upstream_credential
+
+    async def with_own_credential(
+        self, unclaimed: Unclaimed, request: GateRequest, receive: Receive, send: Send
+    ) -> None:
         """Let Airflow answer what it was sent; a refusal for want of a credential says which ones we take."""
-        alone = isinstance(unclaimed.credential, Absent) and not super().is_for_upstream(unclaimed, request)
-        occasion = self.occasion(request)
+        alone = isinstance(unclaimed.credential, Absent) and not self._has_upstream_credential(unclaimed, request)
         # What a page loads is Airflow's own business: its page leads to the login.
-        if alone and occasion.caller != "script":
-            send = _inviting(self.rules.style.www_authenticate(unclaimed.challenges, occasion), send)
+        if alone and self._refusals.context(request).caller != "script":
+            send = _inviting(self._refusals.www_authenticate(unclaimed.challenges, request), send)
         scope: Scope = request.scope
         if not alone:
-            extensions: dict[str, Any] = {**(scope.get("extensions") or {}), AUTHORIZE: self.demand(unclaimed, request)}
-            scope = {**scope, "extensions": extensions}
-        await self.behind(scope, receive, send)
+            authorize = self.authorization.authorize(unclaimed, request)
+            scope = {**scope, "extensions": {**(scope.get("extensions") or {}), AUTHORIZE: authorize}}
+        await self.app(scope, receive, send)
 
-    async def hand_on_as(self, granted: Granted, request: GateRequest, receive: Receive, send: Send) -> None:
-        """Hand the request on as the caller and nobody else: 3.1 and 3.2 prefer whom a cookie names to a token."""
+    async def as_caller(self, granted: Granted, request: GateRequest, receive: Receive, send: Send) -> None:
+        """Forward the request as the caller and nobody else: 3.1 and 3.2 prefer whom a cookie names to a token."""
         state = {name: value for name, value in request.scope.get("state", {}).items() if name not in _USER_STATE}
         request.scope = {**request.scope, "state": state}
-        await super().hand_on_as(granted, request, receive, send)
+        await super().as_caller(granted, request, receive, send)
 
-    def answers_preflights(self, request: GateRequest) -> ASGIApp:
+    def cors_of(self, request: GateRequest) -> ASGIApp:
         """Return the whole of Airflow's application: its CORS middleware stands before the gate."""
         app: ASGIApp | None = request.scope.get("app")
-        return self.behind if app is None else behind_root(app)
-
-    async def refuses_token_in(self, scope: Scope) -> bool:
-        """Return whether a request that is none of ours brings a token that is no longer good.
-
-        Raises:
-            BackendUnavailable: Whether it is could not be asked.
-        """
-        authorizations = [value for name, value in scope["headers"] if name == b"authorization"]
-        cookies = [value for name, value in scope["headers"] if name == b"cookie"]
-        return bool(authorizations or cookies) and any(await self.ended(authorizations, cookies))
+        return self.app if app is None else behind_root(app)
 
 
 class Guarded:
@@ -115,14 +131,26 @@ class AirflowMiddleware:
         app: Airflow's application.
         gate: With `behind_root(app)` behind it.
         guarded: What it has to see.
-        lasting: What begins and ends with the process, besides the gate's decider.
+        refusals: Refuses what the gate cannot see.
+        revoked: Tokens of Airflow's that are no longer good.
+        lasting: What begins and ends with the process.
     """
 
-    def __init__(self, app: ASGIApp, gate: AirflowGate, guarded: Guarded, lasting: Iterable[Lasting] = ()) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        gate: Gate,
+        guarded: Guarded,
+        refusals: Refusals,
+        revoked: RevokedTokens,
+        lasting: Iterable[Lasting],
+    ) -> None:
         self._app = app
         self._gate = gate
         self._guarded = guarded
-        self._lasting = (gate.decider, *lasting)
+        self._refusals = refusals
+        self._revoked = revoked
+        self._lasting = tuple(lasting)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or hand on one ASGI connection."""
@@ -132,7 +160,7 @@ class AirflowMiddleware:
         try:
             below = _below_root(scope) if await self._concerns(scope) else None
         except CompatAuthError as error:
-            await self._gate.refuse(send, error, None)
+            await self._refusals.send(send, error, None)
             return
         if below is None:
             await self._app(scope, receive, send)
@@ -146,7 +174,7 @@ class AirflowMiddleware:
             require_body(scope)
         except BadRequest as error:
             _, send = asking_for_body(scope, receive, ending(send), DROPPED_S)
-            await self._gate.refuse(send, error, None)
+            await self._refusals.send(send, error, None)
             return
         receive, send = asking_for_body(scope, receive, send)
         await self._gate(scope, receive, send)
@@ -155,7 +183,17 @@ class AirflowMiddleware:
         if self._guarded.cover(scope):
             return True
         # A task's token is Airflow's alone. Everything else takes a user's, which may have been taken back here.
-        return not route_path(scope).startswith(_TASK_API) and await self._gate.refuses_token_in(scope)
+        return not route_path(scope).startswith(_TASK_API) and await self._shows_revoked(scope)
+
+    async def _shows_revoked(self, scope: Scope) -> bool:
+        """Return whether a request that is none of ours brings a token that is no longer good.
+
+        Raises:
+            BackendUnavailable: Whether it is could not be asked.
+        """
+        authorizations = [value for name, value in scope["headers"] if name == b"authorization"]
+        cookies = [value for name, value in scope["headers"] if name == b"cookie"]
+        return bool(authorizations or cookies) and any(await self._revoked.among(authorizations, cookies))
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         for part in self._lasting:

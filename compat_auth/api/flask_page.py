@@ -8,36 +8,49 @@ from typing import Any
 from flask import Flask
 from werkzeug.test import run_wsgi_app
 
+from compat_auth.concurrency.lanes import LaneName, Lanes
 from compat_auth.errors import CompatAuthError
-from compat_auth.gateway.decider import Granted, Lane, Refused, Unclaimed
-from compat_auth.gateway.middleware import Gate, Page
+from compat_auth.gateway.decision import Granted, Refused, Unclaimed
+from compat_auth.gateway.identification import Identification
+from compat_auth.gateway.middleware import Page
+from compat_auth.gateway.refusals import Refusals
 from compat_auth.guard import JUDGED, METADATA_URL
 from compat_auth.http.asgi import Receive, Send, read_body, respond
 from compat_auth.http.request import GateRequest
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 
 
-def flask_page(app: Flask, *, max_body_bytes: int, lane: Lane = "aside", is_guarded: bool = False) -> Page:
+def flask_page(
+    app: Flask,
+    lanes: Lanes,
+    refusals: Refusals,
+    *,
+    max_body_bytes: int,
+    lane: LaneName = "aside",
+    identification: Identification | None = None,
+) -> Page:
     """Return the page that answers as the app does.
 
     Args:
         app: Routes by the whole path.
+        lanes: Threads.
+        refusals: Knows where the API describes itself.
         max_body_bytes: More than this is 413.
-        lane: Whose threads; see `Decider.run`.
-        is_guarded: Its views ask who the caller is: the gate tells them.
+        lane: Whose threads; see `Lanes.run`.
+        identification: Where its views ask who the caller is, this tells them; None: they do not ask.
     """
 
-    async def answer(gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
+    async def answer(request: GateRequest, receive: Receive, send: Send) -> None:
         body = request.body = await read_body(receive, max_body_bytes)
         environ = request.environ(with_cookies=True)
         environ.setdefault("CONTENT_TYPE", "")
         environ["CONTENT_LENGTH"] = str(len(body))
         environ["wsgi.input"] = BytesIO(body)
-        environ[METADATA_URL] = gate.occasion(request).metadata_url
+        environ[METADATA_URL] = refusals.context(request).metadata_url
         # A cookie is the session's, and what it knows of a session belongs to the request that the view sees.
-        if is_guarded and request.intake.authorization is not None:
-            environ[JUDGED] = await _judged(gate, request)
-        status, headers, content = await gate.decider.run(request.client, lambda: _run(app, environ), lane=lane)
+        if identification is not None and request.intake.authorization is not None:
+            environ[JUDGED] = await _judged(identification, request)
+        status, headers, content = await lanes.run(request.client, lambda: _run(app, environ), lane=lane)
         kept = [(name, value) for name, value in headers if name not in (b"content-length", b"content-type")]
         content_type = dict(headers).get(b"content-type", b"")
         await respond(send, status, content, content_type=content_type, headers=kept)
@@ -45,9 +58,9 @@ def flask_page(app: Flask, *, max_body_bytes: int, lane: Lane = "aside", is_guar
     return answer
 
 
-async def _judged(gate: Gate, request: GateRequest) -> Outcome | CompatAuthError:
+async def _judged(identification: Identification, request: GateRequest) -> Outcome | CompatAuthError:
     try:
-        decision = await gate.identify(request)
+        decision = await identification.identify(request)
     except CompatAuthError as error:
         return error
     match decision:

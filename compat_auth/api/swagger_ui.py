@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from html import escape
 from importlib.resources import files
 from posixpath import dirname, relpath
 
-from compat_auth.gateway.middleware import Gate, Page
+from compat_auth.gateway.middleware import Page, whole_paths
 from compat_auth.http.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.http.request import GateRequest
 
@@ -33,18 +35,37 @@ NOT_KEPT: RawHeaders = [(b"cache-control", b"no-store"), _NOSNIFF]
 _KEPT: RawHeaders = [(b"cache-control", b"private, max-age=3600"), _NOSNIFF]
 
 
-def swagger_ui(title: str, document: str) -> Page:
+@dataclass(frozen=True, slots=True)
+class Site:
+    """All our pages at a gate.
+
+    Attributes:
+        prefix: Where they live, with both slashes.
+        pages: By path below the prefix; a key that begins with "/" is a whole path.
+    """
+
+    prefix: str
+    pages: Mapping[str, Page]
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """Their whole paths."""
+        return frozenset(whole_paths(self.prefix, self.pages))
+
+
+def swagger_ui(title: str, document: str, site: Site) -> Page:
     """Return the page that shows a document; the files of `swagger_files` stand beside it.
 
     Args:
         title: Of the page.
         document: Where the document is, seen from the page.
+        site: What the page leads to, where it is there.
     """
     template = _read("compat_auth.web", "templates/compat_auth/docs.html").decode("utf-8")
     for name, value in (("title", title), ("document", document)):
         template = template.replace(f"{{{{ {name} }}}}", escape(value))
 
-    async def show(gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
+    async def show(request: GateRequest, _receive: Receive, send: Send) -> None:
         nonce = secrets.token_urlsafe(16)
         # Not 'self': that would be every script of the upstream, which has the same origin.
         policy = (
@@ -58,19 +79,19 @@ def swagger_ui(title: str, document: str) -> Page:
             (b"referrer-policy", b"no-referrer"),
             (b"cross-origin-opener-policy", b"same-origin"),
         ]
-        body = template.replace("{{ nonce }}", nonce).replace("{{ links }}", _links(gate, request)).encode()
+        body = template.replace("{{ nonce }}", nonce).replace("{{ links }}", _links(site, request)).encode()
         await respond(send, 200, body, content_type=b"text/html; charset=utf-8", headers=headers)
 
     return show
 
 
-def _links(gate: Gate, request: GateRequest) -> str:
+def _links(site: Site, request: GateRequest) -> str:
     """Return the way to our other pages, seen from the page: it holds below any path in front of us."""
-    here, prefix = request.path.decode("ascii"), gate.rules.prefix.decode("ascii")
-    links = ""
+    here, prefix = request.path.decode("ascii"), site.prefix
+    links, paths = "", site.paths
     for name, text in _BESIDE:
         path = name if name.startswith("/") else prefix + name
-        if path in gate.paths:
+        if path in paths:
             way = relpath(path, dirname(here)) + ("/" if path.endswith("/") else "")
             current = ' aria-current="page"' if path == here else ""
             links += f'<li><a href="{escape(way)}"{current}>{escape(text)}</a></li>\n'
@@ -88,7 +109,7 @@ def _read(package: str, path: str) -> bytes:
 
 
 def _file(content: bytes, content_type: bytes) -> Page:
-    async def show(_gate: Gate, _request: GateRequest, _receive: Receive, send: Send) -> None:
+    async def show(_request: GateRequest, _receive: Receive, send: Send) -> None:
         await respond(send, 200, content, content_type=content_type, headers=_KEPT)
 
     return show

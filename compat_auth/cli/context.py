@@ -99,8 +99,13 @@ def opened_tokens(config_path: str | None) -> Generator[PersonalTokens]:
     """Open the personal-token service of a configuration."""
     start_logging("WARNING")
     settings = load_settings(config_path)
-    tokens = PersonalTokens.from_settings(settings, RevocationEvents.from_settings(settings))
-    tokens.revoke_upstream = lambda credential_id: _tell_upstream(settings, tokens, credential_id)
+
+    def revoke_upstream(credential_id: str) -> None:
+        _tell_upstream(settings, tokens, credential_id)
+
+    tokens = PersonalTokens.from_settings(
+        settings, RevocationEvents.from_settings(settings), revoke_upstream=revoke_upstream
+    )
     try:
         yield tokens
     finally:
@@ -113,9 +118,9 @@ def _tell_upstream(settings: Settings, tokens: PersonalTokens, credential_id: st
         return
     try:
         denials = Denylist.from_settings(settings, RevocationEvents())
-        # Import it only where it is used: it loads the whole server.
-        app = importlib.import_module("compat_auth.app")
-        app.build_issued_tokens(settings, build_strategy(settings), denials).revoke_session(
+        # Only where it is used: it is half of the server.
+        composition = importlib.import_module("compat_auth.composition.tokens")
+        composition.build_issued_tokens(settings, build_strategy(settings), denials).revoke_session(
             tokens=(), credential_id=credential_id
         )
     except CompatAuthError as error:

@@ -31,7 +31,7 @@ from compat_auth.gateway.server.server import uvicorn_config
 from compat_auth.http.asgi import Receive, Scope, Send, respond, respond_rendered
 from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.personal_tokens.request import PersonalTokenRequest
-from compat_auth.personal_tokens.service import PersonalTokens
+from compat_auth.personal_tokens.service import PersonalTokens, no_upstream
 from compat_auth.tokens.jose.jwk import VerifyingKey, verifying_key
 from compat_auth.tokens.jose.jwt import verify
 from compat_auth.tokens.keys.keys import create_keys
@@ -163,8 +163,8 @@ class BackgroundServer:
 
 
 def make_token(settings: Settings, user: DemoUser) -> str:
-    """Return a personal token of a user that works for a day."""
-    tokens = PersonalTokens.from_settings(settings, RevocationEvents())
+    """Return a personal token of a user, for a day."""
+    tokens = PersonalTokens.from_settings(settings, RevocationEvents(), revoke_upstream=no_upstream)
     try:
         return tokens.create(user.name, PersonalTokenRequest("demo", days=1), by="demo").text
     finally:

@@ -19,7 +19,7 @@ from compat_auth.cli.context import config_option, start_logging
 from compat_auth.config import DEFAULT_FILE, ENV_PREFIX, Settings, load_settings
 from compat_auth.config.upstream_url import read_address
 from compat_auth.errors import BackendUnavailable
-from compat_auth.gateway.forward_auth import access_of
+from compat_auth.gateway.forward_auth.access import access_of
 from compat_auth.gateway.server.server import bind_socket, serve_workers, uvicorn_config
 from compat_auth.gateway.server.worker import UNUSED_SIGNALS
 from compat_auth.http.forwarded import TrustedProxies

@@ -4,47 +4,114 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import dataclass
 
 from flask import Flask
 
 from compat_auth.authn.chain import Chain
-from compat_auth.composition.tokens import build_obtain
+from compat_auth.authn.revocation_events import revocation_events_of
+from compat_auth.authn.upstream_tokens import set_upstream_tokens
+from compat_auth.authn.users.role_accounts import RoleAccountNames
+from compat_auth.composition.tokens import build_user_lookup, issued_tokens
 from compat_auth.config import Settings
 from compat_auth.errors import ConfigError
 from compat_auth.extension import CompatAuth
 from compat_auth.gateway.decider import Decider
+from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
+from compat_auth.tokens.denylist import Denylist
+from compat_auth.tokens.issued import IssuedTokens, Logout, ReadToken
+from compat_auth.tokens.issuer import TokenIssuer
 from compat_auth.tokens.strategies import Strategy, brings_no_password
 from compat_auth.web.login_completion import set_cookie_token_issuer
-
-
-def create_flask_app(settings: Settings) -> Flask:
-    """Return a Flask app in which the backends live.
-
-    Raises:
-        ConfigError: A backend is missing or misconfigured.
-    """
-    app = Flask("compat_auth")
-    # Backends of Airflow 2 may sign with it; nothing of ours does, and it need not outlive the process.
-    app.secret_key = os.urandom(32)
-    CompatAuth(app, settings, is_behind_gate=True)
-    return app
-
+from compat_auth.web.site import link_docs
 
 logger = logging.getLogger("compat_auth.app")
 
 
-def build_decider(settings: Settings, strategy: Strategy, app: Flask | None = None) -> Decider:
-    """Return what decides for one process.
+@dataclass(frozen=True, slots=True, repr=False)
+class Core:
+    """What one process decides with.
+
+    Attributes:
+        decider: Decides about credentials.
+        denylist: Tokens that have been revoked.
+        issued: The upstream's tokens for callers to keep.
+        personal_tokens: The personal tokens; None: there are none.
+    """
+
+    decider: Decider
+    denylist: Denylist
+    issued: IssuedTokens
+    personal_tokens: PersonalTokens | None
+
+    def open(self) -> None:
+        """Begin to hear of revocations and to look at the store; called on the event loop."""
+        self.decider.open()
+        self.denylist.open()
+        if self.personal_tokens is not None:
+            self.personal_tokens.open()
+
+    def flush(self) -> None:
+        """Write down the uses of tokens that are still in memory; may take its time."""
+        if self.personal_tokens is not None:
+            self.personal_tokens.close()
+
+
+def build_core(settings: Settings, app: Flask, strategy: Strategy, *, read: ReadToken, logout: Logout | None) -> Core:
+    """Return what decides for one process; the app gets the backends, and pages that revoke the upstream's tokens.
 
     Args:
         settings: What to build.
-        strategy: Makes the tokens.
-        app: Where the backends live already; None: an app of their own.
+        app: Without backends yet.
+        strategy: Makes the upstream's tokens.
+        read: Reads them.
+        logout: The upstream's own list of revoked tokens; None: it has none.
+
+    Raises:
+        ConfigError: A backend is missing or misconfigured, or the settings do not fit together.
+    """
+    denylist = Denylist.from_settings(settings, revocation_events_of(app, settings))
+    lookup = build_user_lookup(settings, reserves=RoleAccountNames.from_settings(settings).reserves)
+    issued = issued_tokens(settings, strategy, lookup, denylist, read=read, logout=logout)
+    # First: a backend that makes personal tokens takes what revokes the upstream's from the app.
+    set_upstream_tokens(app, issued)
+    # One token of its own for each browser: what one of them logs out is nobody else's.
+    set_cookie_token_issuer(app, lambda identity, credential, _yielded: issued.issue(identity, credential, "session"))
+    link_docs(app)
+    CompatAuth(app, settings, is_behind_gate=True)
+    return Core(build_decider(settings, app, TokenIssuer(lookup, strategy)), denylist, issued, personal_tokens_of(app))
+
+
+def new_flask_app() -> Flask:
+    """Return a Flask app for the backends to live in."""
+    app = Flask("compat_auth")
+    # Backends of Airflow 2 may sign with it; nothing of ours does, and it need not outlive the process.
+    app.secret_key = os.urandom(32)
+    return app
+
+
+def create_flask_app(settings: Settings) -> Flask:
+    """Return a Flask app in which the backends live, without an upstream.
 
     Raises:
         ConfigError: A backend is missing or misconfigured.
     """
-    app = app or create_flask_app(settings)
+    app = new_flask_app()
+    CompatAuth(app, settings, is_behind_gate=True)
+    return app
+
+
+def build_decider(settings: Settings, app: Flask, issuer: TokenIssuer) -> Decider:
+    """Return what decides about credentials.
+
+    Args:
+        settings: What to build.
+        app: Where the backends live.
+        issuer: Makes the tokens.
+
+    Raises:
+        ConfigError: The chain and the strategy do not fit together.
+    """
     chain: Chain = app.extensions["compat_auth"].chain
     if settings.token.strategy == "exchange" and chain.sign_ins():
         raise ConfigError(
@@ -53,12 +120,10 @@ def build_decider(settings: Settings, strategy: Strategy, app: Flask | None = No
         )
     if settings.token.strategy == "exchange":
         _warn_of_passwordless(chain)
-    obtain = build_obtain(settings, strategy, reserves=chain.reserves)
-    set_cookie_token_issuer(app, lambda identity, credential, yielded: obtain(identity, credential, yielded, False))
     return Decider(
         chain,
         app,
-        obtain,
+        issuer,
         threads=settings.serve.threads,
         max_waiting=settings.serve.max_waiting,
         timeout_s=settings.serve.backend_timeout_s,

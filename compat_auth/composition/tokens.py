@@ -9,12 +9,11 @@ from typing import Any
 from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
-from compat_auth.credentials import Credential
 from compat_auth.errors import ConfigError, InvalidToken
-from compat_auth.gateway.decider import Obtain
-from compat_auth.identity import Identity, Token
+from compat_auth.identity import Identity
 from compat_auth.tokens.denylist import Denylist
-from compat_auth.tokens.issued import MAX_LIFETIME_S, IssuedTokens, ReadToken, UpstreamLogout
+from compat_auth.tokens.issued import MAX_LIFETIME_S, IssuedTokens, Logout, ReadToken, UpstreamLogout
+from compat_auth.tokens.issuer import TokenIssuer
 from compat_auth.tokens.jose.jwk import VerifyingKey, verifying_key
 from compat_auth.tokens.jose.jwt import SHARED_SECRET_KID, shared_secret_verifier, verify
 from compat_auth.tokens.keys.jwks_merge import merge_jwks
@@ -22,33 +21,60 @@ from compat_auth.tokens.strategies import Strategy, open_key_ring
 from compat_auth.tokens.upstream_login import UpstreamLogin
 
 
-def build_issued_tokens(
-    settings: Settings,
-    strategy: Strategy,
-    denials: Denylist,
-    *,
-    reserves: Callable[[Identity], bool] | None = None,
-) -> IssuedTokens:
-    """Return what gives tokens to callers and takes them back.
+def build_issued_tokens(settings: Settings, strategy: Strategy, denylist: Denylist) -> IssuedTokens:
+    """Return what gives tokens to callers and revokes them, for a gateway.
 
     Args:
         settings: What to build.
         strategy: Makes them.
-        denials: What was taken back.
-        reserves: See `UserLookup`.
+        denylist: What was revoked.
 
     Raises:
         ConfigError: A key, a secret, the upstream's URL or a directory cannot work.
     """
-    profile = settings.upstream.profile
-    return IssuedTokens(
+    return issued_tokens(
+        settings,
         strategy,
-        build_user_lookup(settings, reserves=reserves),
-        denials,
-        build_reader(settings),
-        sub_is_username=profile == "airflow-simple" or (profile == "generic" and "sub" not in settings.token.claims),
-        login=None if profile == "generic" else UpstreamLogout(UpstreamLogin.from_settings(settings), strategy),
+        build_user_lookup(settings),
+        denylist,
+        read=build_reader(settings),
+        logout=build_logout(settings, strategy),
     )
+
+
+def issued_tokens(
+    settings: Settings,
+    strategy: Strategy,
+    lookup: UserLookup,
+    denylist: Denylist,
+    *,
+    read: ReadToken,
+    logout: Logout | None,
+) -> IssuedTokens:
+    """Return what gives tokens to callers and revokes them.
+
+    Args:
+        settings: What to build.
+        strategy: Makes them.
+        lookup: Completes identities for the strategy.
+        denylist: What was revoked.
+        read: Reads the upstream's tokens.
+        logout: The upstream's own list of revoked tokens; None: it has none.
+    """
+    profile = settings.upstream.profile
+    sub_is_username = profile == "airflow-simple" or (profile == "generic" and "sub" not in settings.token.claims)
+    return IssuedTokens(strategy, lookup, denylist, read, sub_is_username, logout)
+
+
+def build_logout(settings: Settings, strategy: Strategy) -> Logout | None:
+    """Return the upstream's own list of revoked tokens; None: it has none.
+
+    Raises:
+        ConfigError: The upstream's URL cannot work.
+    """
+    if settings.upstream.profile == "generic":
+        return None
+    return UpstreamLogout(UpstreamLogin.from_settings(settings), strategy)
 
 
 def build_reader(settings: Settings) -> ReadToken:
@@ -110,9 +136,9 @@ def build_user_lookup(settings: Settings, *, reserves: Callable[[Identity], bool
     return lookup
 
 
-def build_obtain(
+def build_issuer(
     settings: Settings, strategy: Strategy, *, reserves: Callable[[Identity], bool] | None = None
-) -> Obtain:
+) -> TokenIssuer:
     """Return what makes the token for an accepted identity.
 
     Args:
@@ -123,15 +149,7 @@ def build_obtain(
     Raises:
         ConfigError: The profile needs what the settings do not give.
     """
-    mints = settings.token.strategy != "exchange"
-    lookup = build_user_lookup(settings, reserves=reserves)
-
-    def obtain(identity: Identity, credential: Credential, yielded: Token | None, fresh: bool) -> Token:
-        if not mints and yielded is not None and not fresh:
-            return yielded
-        return strategy.obtain(lookup.complete(identity), credential, fresh=fresh)
-
-    return obtain
+    return TokenIssuer(build_user_lookup(settings, reserves=reserves), strategy)
 
 
 def public_keys(settings: Settings) -> Callable[[], bytes]:

@@ -1,14 +1,20 @@
-"""What a gate does with which path and cookie, and what paths ask of an identity. No I/O."""
+"""What a gate does with which path and cookie, and whether scopes and requirements allow a request."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
-from compat_auth.airflow_api.reach import Reach, fixed_objects, reach_of
-from compat_auth.gateway.decider import Granted
+from compat_auth.airflow_api.permission import uncovered
+from compat_auth.airflow_api.reach import MAX_BODY_BYTES, Reach, fixed_objects, names_in_body, reach_of
+from compat_auth.credentials import Absent, Bearer
+from compat_auth.crypto.personal_token_format import looks_like_one
+from compat_auth.errors import BodyTooLarge, InsufficientScope, NotPermitted
+from compat_auth.gateway.decision import Decision, Granted, Unclaimed
+from compat_auth.http.asgi import Receive, read_body, replayed
 from compat_auth.http.browser.preflight import is_preflight
 from compat_auth.http.error_responses import ErrorStyle
+from compat_auth.http.headers import has_cookie
 from compat_auth.http.paths import Prefixes, Rests
 from compat_auth.http.request import GateRequest
 from compat_auth.requirements import Requirements
@@ -105,6 +111,21 @@ class GateRules:
             return False
         return next(self.required_of(request), None) is None
 
+    @property
+    def upstream_cookie(self) -> bytes:
+        """The cookie that the upstream takes for an identity by itself; b"" where there is none."""
+        return self.identity_cookies[0] if self.identity_cookies else b""
+
+    @property
+    def dropped_cookies(self) -> frozenset[bytes]:
+        """The cookies that do not go on with a request that has another identity, or none."""
+        return self.own_cookies | frozenset(self.identity_cookies)
+
+    def dropped_unprotected(self, is_cookie_revoked: bool) -> frozenset[bytes]:
+        """Return the cookies that do not go on with a request for an unprotected path."""
+        # A browser that has logged out may go to the login page.
+        return self.own_cookies | set(self.identity_cookies[:1] if is_cookie_revoked else ())
+
     def bearer_for(self, path: bytes, granted: Granted) -> bytes | None:
         """Return the Authorization value with which an accepted request goes on, if any."""
         return None if self.task_api.cover(path) else granted.bearer
@@ -120,3 +141,97 @@ class GateRules:
                     reach = reach_of(request.method, request.path.decode("ascii"), request.inspected)
                 if rule.concerns(reach):
                     yield rule.requirements
+
+
+Authorize = Callable[[str, bytes, bytes], None]
+"""Return when the caller may also ask this of the upstream: a method, a canonical path and a body; raises NotPermitted."""
+
+
+class Authorization:
+    """Whether a decided request may go on: scopes, requirements, and what the upstream judges itself.
+
+    Args:
+        rules: See `GateRules`.
+    """
+
+    def __init__(self, rules: GateRules) -> None:
+        self.rules = rules
+
+    async def require_with_body(self, decision: Decision, request: GateRequest, receive: Receive) -> Receive:
+        """Raise unless scopes and requirements allow the request; its body is read where that decides.
+
+        Returns:
+            The `receive` of the request from now on.
+
+        Raises:
+            InsufficientScope, NotPermitted: See `require`.
+        """
+        try:
+            self.require(decision, request)
+        except NotPermitted as refusal:
+            if not names_in_body(request.method, request.path.decode("ascii")):
+                raise
+            try:
+                if request.held is None:
+                    request.inspected = await read_body(receive, MAX_BODY_BYTES)
+                    receive = replayed(request.inspected, receive)
+                else:
+                    request.inspected = await request.held.hold()
+            except BodyTooLarge:
+                raise refusal from None
+            if len(request.inspected) > MAX_BODY_BYTES:
+                raise
+            self.require(decision, request)
+        return receive
+
+    def require(self, decision: Decision, request: GateRequest, *readings: GateRequest) -> None:
+        """Raise unless scopes and requirements allow the request.
+
+        Args:
+            decision: About it.
+            request: As it came.
+            readings: What else it can be taken for: with another method.
+
+        Raises:
+            InsufficientScope: The credential is limited, and not for this method and path, nor for all it can reach.
+            NotPermitted: The identity does not meet what the path requires; nor does one that only the upstream knows.
+        """
+        if isinstance(decision, Granted) and decision.identity.scopes is not None:
+            methods = [reading.method for reading in (request, *readings)]
+            needed = uncovered(decision.identity.scopes, methods, request.path.decode("ascii"), request.inspected)
+            if needed is not None:
+                raise InsufficientScope("the credential's scopes do not cover this request", needed)
+        for reading in (request, *readings):
+            self.require_met(decision, reading)
+
+    def require_met(self, decision: Decision, request: GateRequest) -> None:
+        """Raise unless the identity meets what the path requires.
+
+        Raises:
+            NotPermitted: The identity does not meet it; nor does one that only the upstream knows.
+        """
+        if isinstance(decision, Granted):
+            if not all(required.met_by(decision.identity) for required in self.rules.required_of(request)):
+                raise NotPermitted
+        elif (
+            isinstance(decision, Unclaimed)
+            and self.is_for_upstream(decision, request)
+            and next(self.rules.required_of(request), None) is not None
+        ):
+            # Only the upstream can tell who this is, so nobody can tell that it meets what the path requires.
+            raise NotPermitted
+
+    def authorize(self, decision: Decision, request: GateRequest) -> Authorize:
+        """Return what raises unless the same caller may also ask something else of what stands behind."""
+        return lambda method, path, body: self.require_met(
+            decision, replace(request, method=method, path=path, inspected=body)
+        )
+
+    def is_for_upstream(self, unclaimed: Unclaimed, request: GateRequest) -> bool:
+        """Return whether the upstream judges what no backend takes: its JWT, or its cookie."""
+        if isinstance(unclaimed.credential, Bearer):
+            # A personal token is nobody's but ours, also where no backend takes one.
+            return not looks_like_one(unclaimed.credential.token)
+        return isinstance(unclaimed.credential, Absent) and any(
+            has_cookie(request.intake.cookies, name) for name in self.rules.identity_cookies
+        )

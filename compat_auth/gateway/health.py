@@ -9,8 +9,10 @@ from collections.abc import Awaitable, Callable
 
 from compat_auth.audit.losses import LOSSES
 from compat_auth.errors import CompatAuthError, UpstreamUnreachable
-from compat_auth.gateway.decider import Granted
-from compat_auth.gateway.middleware import Gate, Page
+from compat_auth.gateway.decision import Granted
+from compat_auth.gateway.identification import Identification
+from compat_auth.gateway.middleware import Page
+from compat_auth.gateway.refusals import Refusals
 from compat_auth.gateway.server.worker_states import REPLICA, WorkerStates
 from compat_auth.http.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.http.request import GateRequest
@@ -24,7 +26,7 @@ _JWKS_CACHE: RawHeaders = [(b"cache-control", b"public, max-age=300")]
 _NO_STORE: RawHeaders = [(b"cache-control", b"no-store")]
 
 
-async def live(_gate: Gate, _request: GateRequest, _receive: Receive, send: Send) -> None:
+async def live(_request: GateRequest, _receive: Receive, send: Send) -> None:
     """Answer 200 while the process answers at all."""
     await respond(send, 200, b'{"status":"live"}', content_type=_JSON, headers=_NO_STORE)
 
@@ -36,7 +38,7 @@ def ready_page(*requirements: Callable[[], Awaitable[None]]) -> Page:
         requirements: Each raises CompatAuthError where one cannot be served.
     """
 
-    async def ready(_gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
+    async def ready(request: GateRequest, _receive: Receive, send: Send) -> None:
         replica: WorkerStates | None = request.scope.get("state", {}).get(REPLICA)
         if replica is not None and (reason := replica.why_not_ready()):
             body = json.dumps({"status": "not ready", "reason": reason}).encode()
@@ -70,21 +72,30 @@ async def _respond_about_log(send: Send) -> None:
     await respond(send, 503 if refuses else 200, body, content_type=_JSON, headers=_NO_STORE)
 
 
-async def whoami(gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
-    """Answer with the caller's identity, whatever the path rules say about the caller's rights."""
-    decision = await gate.decide(request)
-    if not isinstance(decision, Granted):
-        await gate.refuse(send, decision, request)
-        return
-    content = content_of(decision.identity)
-    headers = [*_NO_STORE, *decision.headers]
-    await respond(send, 200, json.dumps(content).encode(), content_type=_JSON, headers=headers)
+def whoami_page(identification: Identification, refusals: Refusals) -> Page:
+    """Return the page that answers with the caller's identity, whatever the path rules say about the caller's rights.
+
+    Args:
+        identification: Decides.
+        refusals: Refuses.
+    """
+
+    async def whoami(request: GateRequest, _receive: Receive, send: Send) -> None:
+        decision = await identification.decide(request)
+        if not isinstance(decision, Granted):
+            await refusals.send(send, decision, request)
+            return
+        content = content_of(decision.identity)
+        headers = [*_NO_STORE, *decision.headers]
+        await respond(send, 200, json.dumps(content).encode(), content_type=_JSON, headers=headers)
+
+    return whoami
 
 
 def jwks_page(public_keys: Callable[[], bytes]) -> Page:
     """Return the page that publishes the JSON Web Key Set (RFC 7517 section 5)."""
 
-    async def jwks(_gate: Gate, _request: GateRequest, _receive: Receive, send: Send) -> None:
+    async def jwks(_request: GateRequest, _receive: Receive, send: Send) -> None:
         await respond(send, 200, public_keys(), content_type=b"application/jwk-set+json", headers=_JWKS_CACHE)
 
     return jwks

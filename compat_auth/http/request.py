@@ -9,7 +9,8 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from compat_auth.errors import MalformedCredentials
+from compat_auth.credentials import Credential, key_of, parse_authorization
+from compat_auth.errors import CompatAuthError, MalformedCredentials
 from compat_auth.http.asgi import RawHeaders, Scope
 from compat_auth.http.body import HeldBody
 from compat_auth.http.header_values import cookie_header, one_blank
@@ -53,6 +54,26 @@ class GateRequest:
     identity_headers: RawHeaders = field(default_factory=list["tuple[bytes, bytes]"], repr=False)
     inspected: bytes | None = field(default=None, repr=False)
     original: GateRequest | None = field(default=None, repr=False)
+    _shown: Shown | None = field(default=None, init=False, repr=False, compare=False)
+    _shown_in: Intake | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def shown(self) -> Shown:
+        """The Authorization value, parsed once for all who ask.
+
+        Raises:
+            MalformedCredentials: It is not ASCII.
+        """
+        shown = self._shown
+        # Whoever gives the request other headers gives it another intake.
+        if shown is None or self._shown_in is not self.intake:
+            authorization = self.intake.authorization
+            try:
+                shown = Shown(None if authorization is None else authorization.decode("ascii"))
+            except UnicodeDecodeError:
+                raise MalformedCredentials("Authorization: a byte outside ASCII; encode the credential") from None
+            self._shown, self._shown_in = shown, self.intake
+        return shown
 
     @property
     def root(self) -> str:
@@ -61,16 +82,13 @@ class GateRequest:
         return root
 
     def presented(self) -> Presented:
-        """Return what a decision may depend on.
+        """Return the parts of the request that authentication uses.
 
         Raises:
             MalformedCredentials: The Authorization value is not ASCII.
         """
-        authorization = self.intake.authorization
-        if authorization is not None and not authorization.isascii():
-            raise MalformedCredentials("Authorization: a byte outside ASCII; encode the credential")
         return Presented(
-            authorization=None if authorization is None else authorization.decode("ascii"),
+            shown=self.shown,
             cookies=bool(self.intake.cookies),
             method=self.method,
             path=self.path.decode("ascii"),
@@ -151,12 +169,51 @@ def _by_name(headers: RawHeaders) -> dict[str, list[str]]:
     return found
 
 
+class Shown:
+    """The one Authorization value of a request, parsed at most once.
+
+    Args:
+        authorization: The value; None where there is no such header.
+    """
+
+    __slots__ = ("_parsed", "authorization")
+
+    def __init__(self, authorization: str | None) -> None:
+        self.authorization = authorization
+        self._parsed: Credential | CompatAuthError | None = None
+
+    def credential(self) -> Credential:
+        """Return the credential.
+
+        Raises:
+            MalformedCredentials, AmbiguousCredentials: See `parse_authorization`.
+        """
+        parsed = self._parsed
+        if parsed is None:
+            try:
+                parsed = parse_authorization(self.authorization)
+            except CompatAuthError as error:
+                parsed = error
+            self._parsed = parsed
+        if isinstance(parsed, CompatAuthError):
+            raise parsed
+        return parsed
+
+    def key(self) -> bytes:
+        """Return what is the same for every spelling of the credential; see `credential_key`.
+
+        Raises:
+            MalformedCredentials, AmbiguousCredentials: See `parse_authorization`.
+        """
+        return key_of(self.credential(), self.authorization or "")
+
+
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """What of a request a decision may depend on.
+    """The parts of a request that authentication uses.
 
     Attributes:
-        authorization: The one Authorization value, or None.
+        shown: The Authorization value.
         cookies: Whether the request carries cookies that a backend could read.
         method: Request method.
         path: Canonical path, ASCII.
@@ -166,7 +223,7 @@ class Presented:
         hold_body: Reads the body, so that the environment has it from then on; None: it does not come here.
     """
 
-    authorization: str | None = field(repr=False)
+    shown: Shown = field(repr=False)
     cookies: bool
     method: str
     path: str

@@ -12,6 +12,7 @@ from flask import Flask
 
 from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents, revocation_events_of
 from compat_auth.authn.shared import one_per_app
+from compat_auth.authn.upstream_tokens import upstream_tokens_of
 from compat_auth.config import Settings
 from compat_auth.config.personal_tokens import PersonalTokenSettings
 from compat_auth.crypto.personal_token_format import make_text
@@ -37,9 +38,11 @@ class PersonalTokens:
 
     Args:
         rows: The store.
-        peppers: Keys of the HMACs.
-        owners: Owners of tokens.
-        revocations: Announces revoked tokens.
+        peppers: Keys of the digests.
+        owners: Who is active.
+        revocations: Where a dead token is announced.
+        revoke_upstream: Called with the `Identity.credential_id` of a token that has ended, so that the upstream, too, refuses
+            what was made from it.
         rules: `[personal_tokens]`.
         webhook: Receives events about tokens, or None.
         workers: Processes that share the limits on wrong tokens.
@@ -53,9 +56,7 @@ class PersonalTokens:
         usage: Usage in this process, and what is stored.
         notices: Expiry notices.
         now: Seconds since the epoch.
-        revoke_upstream: Called with the `Identity.credential_id` of a revoked or expired token, so that the upstream,
-            too, refuses what was made from it; set by the code that knows the upstream.
-        is_useless: No upstream could use such a token, so none is created.
+        is_useless: No upstream would take what a token brings, so none is made.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class PersonalTokens:
         owners: TokenOwners,
         *,
         revocations: RevocationEvents,
+        revoke_upstream: Callable[[str], None],
         rules: PersonalTokenSettings,
         webhook: Webhook | None = None,
         workers: int = 1,
@@ -86,13 +88,20 @@ class PersonalTokens:
         self.notices = TokenNotices(rows, webhook, now=now)
         self._peppers = peppers
         self._revocations = revocations
+        self._revoke_upstream = revoke_upstream
         self.now = now
-        self.revoke_upstream: Callable[[str], None] = lambda _credential_id: None
         self.is_useless = False
 
     @classmethod
-    def from_settings(cls, settings: Settings, revocations: RevocationEvents) -> PersonalTokens:
-        """Return the tokens for a configuration; the database is opened at first use.
+    def from_settings(
+        cls, settings: Settings, revocations: RevocationEvents, *, revoke_upstream: Callable[[str], None]
+    ) -> PersonalTokens:
+        """Return the tokens of a configuration; the database is opened at first use.
+
+        Args:
+            settings: The configuration.
+            revocations: Where a dead token is announced.
+            revoke_upstream: As above.
 
         Raises:
             ConfigError: A pepper, a directory or the URL of the database is unusable.
@@ -104,6 +113,7 @@ class PersonalTokens:
             load_peppers(settings),
             owners,
             revocations=revocations,
+            revoke_upstream=revoke_upstream,
             rules=settings.personal_tokens,
             webhook=Webhook.from_settings(settings),
             workers=settings.serve.workers,
@@ -217,7 +227,7 @@ class PersonalTokens:
         self.rows.refresh(token, after)
         self._announce(token)
         if not overlap_s:
-            self.revoke_upstream(credential_id_of(token))
+            self._revoke_upstream(credential_id_of(token))
         return NewToken(text.value, after)
 
     def revoke(self, token: PersonalToken, *, reason: str = "revoked") -> None:
@@ -229,7 +239,7 @@ class PersonalTokens:
         if not self.rows.revoke(token.id, now=int(self.now()), reason=reason):
             raise NoSuchToken("no such token")
         self._announce(token)
-        self.revoke_upstream(credential_id_of(token))
+        self._revoke_upstream(credential_id_of(token))
 
     def revoke_all(self, username: str, *, reason: str = "revoked") -> int:
         """Revoke all tokens of a user, and return how many were active."""
@@ -237,7 +247,7 @@ class PersonalTokens:
         revoked = self.rows.revoke_all(username, now=int(self.now()), reason=reason)
         self._revocations.announce(RevocationEvent(username))
         for token in tokens:
-            self.revoke_upstream(credential_id_of(token))
+            self._revoke_upstream(credential_id_of(token))
         return revoked
 
     def _require_enabled(self) -> None:
@@ -251,6 +261,10 @@ class PersonalTokens:
 
     def _announce(self, token: PersonalToken) -> None:
         self._revocations.announce(RevocationEvent(credential_id=credential_id_of(token)))
+
+
+def no_upstream(_credential_id: str) -> None:
+    """Revoke nothing: `revoke_upstream` where no upstream takes what is made from personal tokens."""
 
 
 def credential_id_of(token: PersonalToken) -> str:
@@ -270,6 +284,16 @@ def personal_tokens_of(app: Flask, settings: Settings | None = None) -> Personal
     """
     if settings is None:
         return cast("PersonalTokens | None", app.extensions.get(_EXTENSION))
-    return one_per_app(
-        app, _EXTENSION, lambda: PersonalTokens.from_settings(settings, revocation_events_of(app, settings))
-    )
+
+    def make() -> PersonalTokens:
+        upstream = upstream_tokens_of(app)
+        revoke_upstream = (
+            no_upstream
+            if upstream is None
+            else lambda made_from: upstream.revoke_session(tokens=(), credential_id=made_from)
+        )
+        return PersonalTokens.from_settings(
+            settings, revocation_events_of(app, settings), revoke_upstream=revoke_upstream
+        )
+
+    return one_per_app(app, _EXTENSION, make)

@@ -6,15 +6,14 @@ The session endpoint tells a page's own script who is logged in.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
-from typing import Protocol
 
 import flask
-from flask import Flask, Response, request
+from flask import Response, request
 
 from compat_auth import sessions
 from compat_auth.authn.session_registry import credential_id_of, live_sessions_of
 from compat_auth.authn.session_sealing import Session
+from compat_auth.authn.upstream_tokens import upstream_tokens_of
 from compat_auth.errors import InvalidSession
 from compat_auth.http.browser.csrf import is_same_token
 from compat_auth.identity import Identity
@@ -100,26 +99,8 @@ def show_session() -> Response:
     return flask.make_response(content)
 
 
-_EXTENSION = "compat_auth_token_revoker"
 # One for each path of the host; no browser sends more, and each costs a request to the upstream.
 _MAX_COOKIES = 4
-
-
-class TokenRevoker(Protocol):
-    """Revokes tokens; see `compat_auth.tokens.issued`."""
-
-    def revoke_session(self, *, tokens: Iterable[str], credential_id: str) -> None:
-        """Revoke these tokens, and those that were issued for a credential."""
-        ...
-
-    def revoke_all(self, identity: Identity) -> None:
-        """Revoke every token of a user."""
-        ...
-
-
-def set_token_revoker(app: Flask, revoker: TokenRevoker) -> None:
-    """Register the object that revokes tokens at a logout."""
-    app.extensions[_EXTENSION] = revoker
 
 
 def revoke_session_tokens(cookie_name: str, session: Session | None, *, everywhere: bool) -> None:
@@ -133,7 +114,7 @@ def revoke_session_tokens(cookie_name: str, session: Session | None, *, everywhe
     Raises:
         BackendUnavailable: The store is not available.
     """
-    revoker: TokenRevoker | None = flask.current_app.extensions.get(_EXTENSION)
+    revoker = upstream_tokens_of(flask.current_app)
     if revoker is None:
         return
     tokens = flask.request.cookies.getlist(cookie_name)[:_MAX_COOKIES] if cookie_name else []
@@ -150,6 +131,6 @@ def revoke_tokens_of_credential(credential_id: str) -> None:
     Raises:
         BackendUnavailable: The store is not available.
     """
-    revoker: TokenRevoker | None = flask.current_app.extensions.get(_EXTENSION)
+    revoker = upstream_tokens_of(flask.current_app)
     if revoker is not None:
         revoker.revoke_session(tokens=(), credential_id=credential_id)

@@ -16,8 +16,9 @@ from compat_auth.composition.decider import create_flask_app
 from compat_auth.config import Settings, parse_settings
 from compat_auth.errors import BackendUnavailable
 from compat_auth.extension import CompatAuth, current_identity, requires_authentication
-from compat_auth.gateway.decider import Decider, Granted, Refused, Unclaimed
-from support.stand_ins import basic, give_token, presented
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.decision import Granted, Refused, Unclaimed
+from support.stand_ins import Issuing, basic, give_token, presented
 
 GOOD = basic("alice", "wonderland")
 WRONG = basic("alice", "wrong")
@@ -38,7 +39,7 @@ def settings(*modules: str) -> Settings:
 
 def decider(*modules: str) -> Decider:
     app = create_flask_app(settings(*modules))
-    return Decider(app.extensions["compat_auth"].chain, app, give_token)
+    return Decider(app.extensions["compat_auth"].chain, app, Issuing(give_token))
 
 
 def third_party(*modules: str) -> FlaskClient:

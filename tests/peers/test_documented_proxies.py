@@ -22,7 +22,7 @@ from compat_auth.config import parse_settings
 from compat_auth.gateway.server.server import bind_socket
 from compat_auth.http.asgi import Receive, Scope, Send, respond
 from compat_auth.personal_tokens.request import PersonalTokenRequest
-from compat_auth.personal_tokens.service import PersonalTokens
+from compat_auth.personal_tokens.service import PersonalTokens, no_upstream
 from support.peers.process import free_port
 from support.peers.proxies import StartProxy, start_caddy, start_nginx
 
@@ -91,7 +91,9 @@ def limited(tmp_path: Path, ports: tuple[int, int, int]) -> str:
         "basic_auth": {"directories": ["htpasswd"]},
         "htpasswd": {"file": str(tmp_path / "users")},
     }
-    tokens = PersonalTokens.from_settings(parse_settings(settings, origin="test"), RevocationEvents())
+    tokens = PersonalTokens.from_settings(
+        parse_settings(settings, origin="test"), RevocationEvents(), revoke_upstream=no_upstream
+    )
     return f"Bearer {tokens.create('alice', PersonalTokenRequest('x', ('GET /api/x',)), by='alice').text}"
 
 

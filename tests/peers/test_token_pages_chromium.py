@@ -18,7 +18,7 @@ from playwright.sync_api import BrowserContext, Dialog, Page, expect
 from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.config import Settings, parse_settings
 from compat_auth.personal_tokens.request import PersonalTokenRequest
-from compat_auth.personal_tokens.service import PersonalTokens
+from compat_auth.personal_tokens.service import PersonalTokens, no_upstream
 from support.peers.airflows import JWT_SECRET
 from support.peers.chromium import barriers, new_window
 from support.peers.echo import EchoUpstream
@@ -55,7 +55,7 @@ def door(gateway: StartGateway, settings: dict[str, Any]) -> Iterator[Gateway]:
 def tokens(settings: dict[str, Any]) -> Iterator[PersonalTokens]:
     """The same store, for what a page could only make in months."""
     parsed: Settings = parse_settings(settings, origin="test")
-    service = PersonalTokens.from_settings(parsed, RevocationEvents())
+    service = PersonalTokens.from_settings(parsed, RevocationEvents(), revoke_upstream=no_upstream)
     yield service
     service.rows.database.close()
 

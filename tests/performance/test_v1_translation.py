@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from compat_auth.airflow.v1.translation import V1Translation
-from compat_auth.gateway.middleware import AUTHORIZE
+from compat_auth.gateway.forwarding import AUTHORIZE
 from compat_auth.http.asgi import Message, Receive, Scope, Send
 
 ROUNDS = 300

@@ -103,7 +103,14 @@ def _fill(url: str, size: int) -> tuple[PersonalTokens, list[str]]:
     peppers = Peppers((PEPPER,))
     rules = PersonalTokenSettings(per_user_limit=size)
     owners = TokenOwners(UserLookup((Everybody(),)))
-    service = PersonalTokens(PersonalTokenRows(database), peppers, owners, revocations=RevocationEvents(), rules=rules)
+    service = PersonalTokens(
+        PersonalTokenRows(database),
+        peppers,
+        owners,
+        revocations=RevocationEvents(),
+        revoke_upstream=lambda _credential_id: None,
+        rules=rules,
+    )
     kept: list[str] = []
     for start in range(0, size, _BATCH):
         rows: list[dict[str, object]] = []

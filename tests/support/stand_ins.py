@@ -12,24 +12,36 @@ from typing import Any, cast
 from flask import Flask
 from werkzeug.test import create_environ
 
+from compat_auth.airflow.middleware import (
+    AirflowAuthorization,
+    AirflowForwarding,
+    AirflowMiddleware,
+    Guarded,
+    behind_root,
+)
 from compat_auth.authn.chain import Chain, Mode
 from compat_auth.backend import Backend, CredentialKind
+from compat_auth.composition.gate import GateParts, Place, forward_auth_of
 from compat_auth.config import UpstreamSettings
 from compat_auth.credentials import Absent, Basic, Credential
-from compat_auth.gateway.authorization import GateRules
-from compat_auth.gateway.decider import Decider, Granted, Obtain
-from compat_auth.gateway.forward_auth import Access, forward_auth_pages
+from compat_auth.gateway.authorization import Authorization, GateRules
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.decision import Granted
+from compat_auth.gateway.forward_auth.access import Access
 from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.http.asgi import ASGIApp, Message, RawHeaders, Scope
 from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.paths import Prefixes
-from compat_auth.http.request import GateRequest, Presented
+from compat_auth.http.request import GateRequest, Presented, Shown
+from compat_auth.http.root_path import RootPath
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome
+from compat_auth.tokens.revoked import RevokedTokens
 
 ALICE = Identity("alice", "first")
 BASIC_ONLY: frozenset[CredentialKind] = frozenset({Basic})
+Obtain = Callable[[Identity, Credential, Token | None, bool], Token]
 Says = Outcome | Exception | Callable[[Credential], Outcome]
 
 
@@ -106,11 +118,23 @@ class Clock:
         return self.time
 
 
+class Issuing:
+    """Makes tokens as a function tells it."""
+
+    def __init__(self, obtain: Obtain) -> None:
+        self._obtain = obtain
+
+    def obtain(
+        self, identity: Identity, credential: Credential, yielded: Token | None = None, *, fresh: bool = False
+    ) -> Token:
+        return self._obtain(identity, credential, yielded, fresh)
+
+
 def make_decider(
     *backends: Backend, mode: Mode = "strict", obtain: Obtain = give_token, app: Flask | None = None, **options: Any
 ) -> Decider:
     """Return a decider over these backends."""
-    return Decider(Chain(backends, mode), app or Flask("test"), obtain, **options)
+    return Decider(Chain(backends, mode), app or Flask("test"), Issuing(obtain), **options)
 
 
 def presented(
@@ -124,7 +148,7 @@ def presented(
             headers["Cookie"] = cookie
         return create_environ(path, headers=headers)
 
-    return Presented(authorization, bool(cookie), "GET", path, client, environ)
+    return Presented(Shown(authorization), bool(cookie), "GET", path, client, environ)
 
 
 def rules(
@@ -137,27 +161,66 @@ def rules(
     return GateRules(Prefixes(["/api/"]), b"/compat-auth/", identity_cookies, own_cookies, style or ErrorStyle())
 
 
-async def hand_out(_gate: Gate, _request: GateRequest, granted: Granted) -> bytes:
+async def hand_out(_request: GateRequest, granted: Granted) -> bytes:
     """Give a front proxy the token that goes upstream."""
     return granted.bearer
 
 
-def make_gate(
+Pages = Callable[[GateParts], dict[str, Page]]
+
+
+def forward_auth(parts: GateParts) -> dict[str, Page]:
+    """Return the pages that a front proxy asks."""
+    return forward_auth_of(parts, Access(), hand_out).pages()
+
+
+def no_pages(_parts: GateParts) -> dict[str, Page]:
+    """Return no pages."""
+    return {}
+
+
+def make_parts(
     app: ASGIApp,
     decider: Decider,
     *,
     gate_rules: GateRules | None = None,
     trusted: Sequence[str] = (),
-    pages: dict[str, Page] | None = None,
-) -> Gate:
-    """Return a gate before the app."""
-    return Gate(
+    upstream: ASGIApp | None = None,
+    root: str = "",
+    tells_origins: bool = False,
+) -> GateParts:
+    """Return what a gate before the app is made of."""
+    place = Place(
         app,
-        decider,
-        gate_rules or rules(),
-        trusted=TrustedProxies(trusted),
-        pages=forward_auth_pages(Access(), hand_out) if pages is None else pages,
+        Authorization(gate_rules or rules()),
+        TrustedProxies(trusted),
+        upstream=upstream,
+        root=RootPath(root),
+        tells_origins=tells_origins,
     )
+    return GateParts.build(place, decider, RevokedTokens(None, b""))
+
+
+def make_gate(app: ASGIApp, decider: Decider, *, pages: Pages = forward_auth, **place: Any) -> Gate:
+    """Return a gate before the app; see `make_parts`."""
+    parts = make_parts(app, decider, **place)
+    return parts.gate(pages(parts))
+
+
+def make_airflow(
+    app: ASGIApp, decider: Decider, gate_rules: GateRules, guarded: Sequence[str], pages: Pages = no_pages
+) -> AirflowMiddleware:
+    """Return the plugin's middleware before an application."""
+    authorization, revoked = AirflowAuthorization(gate_rules), RevokedTokens(None, b"")
+    place = Place(
+        behind_root(app),
+        authorization,
+        TrustedProxies([]),
+        forwarding=lambda here, decider, refusals: AirflowForwarding(here.app, authorization, decider, refusals),
+    )
+    parts = GateParts.build(place, decider, revoked)
+    gate = parts.gate(pages(parts))
+    return AirflowMiddleware(app, gate, Guarded(guarded, gate.paths), parts.refusals, revoked, [decider])
 
 
 def http_scope(

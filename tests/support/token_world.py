@@ -55,6 +55,7 @@ class World:
     clock: Clock = field(default_factory=Clock)
     heard: list[RevocationEvent | None] = field(default_factory=list["RevocationEvent | None"])
     revocations: RevocationEvents = field(default_factory=RevocationEvents)
+    revoked_upstream: list[str] = field(default_factory=list[str])
 
     def service(self, *, peppers: tuple[bytes, ...] = (PEPPER,), **rules: object) -> PersonalTokens:
         return PersonalTokens(
@@ -62,6 +63,7 @@ class World:
             Peppers(peppers),
             TokenOwners(UserLookup((self.users,))),
             revocations=self.revocations,
+            revoke_upstream=self.revoked_upstream.append,
             rules=PersonalTokenSettings.model_validate(rules),
             now=self.clock,
         )

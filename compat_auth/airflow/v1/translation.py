@@ -21,10 +21,12 @@ from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.airflow.v1.upstream_calls import Room, Share, UpstreamCalls
 from compat_auth.airflow.v1.upstream_facts import UpstreamFacts
 from compat_auth.airflow_api.paths import V1
-from compat_auth.api.swagger_ui import swagger_files, swagger_ui
+from compat_auth.api.swagger_ui import Site, swagger_files, swagger_ui
 from compat_auth.crypto.strict_json import count_containers
 from compat_auth.errors import NoSuchPage
-from compat_auth.gateway.middleware import AUTHORIZE, INTAKE, Authorize, Gate, Page
+from compat_auth.gateway.authorization import Authorize
+from compat_auth.gateway.forwarding import AUTHORIZE, INTAKE, Forwarding
+from compat_auth.gateway.middleware import Page
 from compat_auth.http.asgi import ASGIApp, ClientGone, RawHeaders, Receive, Scope, Send, body_parts
 from compat_auth.http.request import GateRequest
 
@@ -104,25 +106,26 @@ class V1Translation:
         return [(b"deprecation", _DEPRECATION), (b"link", link.encode("ascii"))]
 
 
-def public_pages() -> Mapping[str, Page]:
-    """Return the public pages of 2.11, which need no credential."""
+def public_pages(forwarding: Forwarding, site: Site) -> Mapping[str, Page]:
+    """Return the pages of the gate that 2.11 answers without asking who it is.
 
-    async def page(gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
-        await gate.hand_on_as_nobody(request, receive, send)
-
+    Args:
+        forwarding: To the upstream.
+        site: All pages of the gate.
+    """
     return {
-        **dict.fromkeys((_HEALTH, f"{V1}/health", f"{V1}/version"), page),
+        **dict.fromkeys((_HEALTH, f"{V1}/health", f"{V1}/version"), forwarding.without_credentials),
         f"{V1}/openapi.json": _read_only(_document_as(JSON)),
         f"{V1}/openapi.yaml": _read_only(_document_as("text/yaml")),
         f"{V1}/ui": _read_only(_to_ui),
-        _UI: _read_only(_only_at(_UI, swagger_ui("Airflow API (v1)", "../openapi.yaml"))),
+        _UI: _read_only(_only_at(_UI, swagger_ui("Airflow API (v1)", "../openapi.yaml", site))),
         **{f"{_UI}{name}": _read_only(page) for name, page in swagger_files().items()},
     }
 
 
 def _document_as(content_type: str) -> Page:
-    async def page(_gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
-        # As in 2.11: below the path of `[api] base_url`, if it has one.
+    async def page(request: GateRequest, _receive: Receive, send: Send) -> None:
+        # As 2.11 said it: below the path of `[api] base_url`, where there is one.
         await _send(send, Reply(200, _described(request.root), content_type), [], request.method)
 
     return page
@@ -133,26 +136,26 @@ def _described(root: str) -> bytes:
     return as_bytes(document(OPERATIONS, __version__, root))
 
 
-async def _to_ui(_gate: Gate, request: GateRequest, _receive: Receive, send: Send) -> None:
-    # Relative to the client's path, so that it works below any prefix.
+async def _to_ui(request: GateRequest, _receive: Receive, send: Send) -> None:
+    # Seen from the client, so that it holds below any path.
     await _send(send, Reply(308), [(b"location", b"ui/")], request.method)
 
 
 def _only_at(path: str, page: Page) -> Page:
     """Return the page for its exact path: the middleware routes everything below a path that ends with a slash to its page."""
 
-    async def answer(gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
+    async def answer(request: GateRequest, receive: Receive, send: Send) -> None:
         if request.path != path.encode("ascii"):
             raise NoSuchPage(f"{request.path.decode('ascii')}: no such page")
-        await page(gate, request, receive, send)
+        await page(request, receive, send)
 
     return answer
 
 
 def _read_only(page: Page) -> Page:
-    async def answer(gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
+    async def answer(request: GateRequest, receive: Receive, send: Send) -> None:
         if request.method in ("GET", "HEAD"):
-            await page(gate, request, receive, send)
+            await page(request, receive, send)
         else:
             await _send(send, V1Problem(405, routed=False).reply(), [(b"allow", b"GET, HEAD")], request.method)
 

@@ -16,7 +16,8 @@ from compat_auth.airflow.v1.messages import Answer, Call
 from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.concurrency.rate_limit import network_of
 from compat_auth.errors import UpstreamError
-from compat_auth.gateway.middleware import INTAKE, Authorize
+from compat_auth.gateway.authorization import Authorize
+from compat_auth.gateway.forwarding import INTAKE
 from compat_auth.http.asgi import ASGIApp, ClientGone, Message, RawHeaders, Receive, Scope, Send
 
 MAX_ANSWER_BYTES = 32 * 1024 * 1024

@@ -30,7 +30,7 @@ from compat_auth.api.oauth.token_request import (
 from compat_auth.api.oauth.upstream_tokens import as_json, holds_no_text, judged_by_upstream, may_see
 from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
-from compat_auth.credentials import Credential, parse_authorization
+from compat_auth.credentials import Credential
 from compat_auth.errors import (
     AmbiguousCredentials,
     CompatAuthError,
@@ -42,8 +42,13 @@ from compat_auth.errors import (
     TooManyRequests,
     UnsupportedMediaType,
 )
-from compat_auth.gateway.decider import Decision, Granted
-from compat_auth.gateway.middleware import Gate
+from compat_auth.gateway.admission import Admission
+from compat_auth.gateway.authorization import Authorization
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.decision import Decision, Granted
+from compat_auth.gateway.identification import Identification
+from compat_auth.gateway.origins import UpstreamOrigins
+from compat_auth.gateway.refusals import Refusals
 from compat_auth.http.asgi import RawHeaders, Receive, Send, read_body, respond
 from compat_auth.http.challenges import ask_for_scope
 from compat_auth.http.problem import PROBLEM_JSON, problem_body
@@ -66,11 +71,33 @@ _BASIC, _MANAGER = "basic_auth", "auth_manager"
 _SUBJECT_AT_FAULT = frozenset((400, 401, 403))
 
 
+@dataclass(frozen=True, slots=True, repr=False)
+class EndpointParts:
+    """What a gate does for the pages.
+
+    Attributes:
+        decider: Its chain and threads.
+        identification: Decides.
+        authorization: Allows.
+        admission: For requests that the upstream answers.
+        origins: Which origins the upstream lets in.
+        refusals: Refuses.
+    """
+
+    decider: Decider
+    identification: Identification
+    authorization: Authorization
+    admission: Admission
+    origins: UpstreamOrigins
+    refusals: Refusals
+
+
 @dataclass(frozen=True, slots=True)
 class TokenEndpoint:
     """The two pages.
 
     Attributes:
+        at: What the gate does for them.
         issue: Makes the token for (identity, credential, kind), on any thread.
         attempts: Counts.
         audience: Whom our tokens are for.
@@ -80,6 +107,7 @@ class TokenEndpoint:
         asks_manager: `basic_auth` asks that same login: whom it refuses need not be asked about twice.
     """
 
+    at: EndpointParts
     issue: Issue
     attempts: TokenAttempts
     audience: str
@@ -89,10 +117,13 @@ class TokenEndpoint:
     asks_manager: bool = False
 
     @classmethod
-    def from_settings(cls, settings: Settings, issue: Issue, *, logins_are_upstreams: bool = False) -> TokenEndpoint:
+    def from_settings(
+        cls, settings: Settings, at: EndpointParts, issue: Issue, *, logins_are_upstreams: bool = False
+    ) -> TokenEndpoint:
         """Return the doors as the configuration wants them."""
         limits = settings.token_endpoint
         return cls(
+            at,
             issue,
             TokenAttempts(limits.failures_per_minute, limits.tokens_per_minute, settings.serve.workers),
             settings.token.audience,
@@ -102,7 +133,7 @@ class TokenEndpoint:
             _MANAGER in settings.basic_auth.directories,
         )
 
-    async def __call__(self, gate: Gate, request: GateRequest, receive: Receive, send: Send) -> None:
+    async def __call__(self, request: GateRequest, receive: Receive, send: Send) -> None:
         """Answer at one of the doors; what is no request for a token is the upstream's."""
         if request.method == "POST":
             body = await read_body(receive, MAX_BODY_BYTES)
@@ -110,20 +141,20 @@ class TokenEndpoint:
             # Safe: a cookie alone makes nobody a caller here.
             body = b""
         else:
-            await gate.let_through(request, receive, send)
+            await self.at.admission.admit(request, receive, send)
             return
         try:
             wanted = self._parse(request, body)
             if wanted is None:
                 async with self.attempts.one(request.client) as tried:
-                    tried.failed = await judged_by_upstream(gate, request, body, receive, send)
+                    tried.failed = await judged_by_upstream(self.at.admission, request, body, receive, send)
                 return
-            await self._require_site(gate, request, wanted)
+            await self._require_site(request, wanted)
             try:
                 if self.logins_are_upstreams and isinstance(wanted, Login):
-                    await self._log_in(gate, request, wanted, receive, send)
+                    await self._log_in(request, wanted, receive, send)
                 else:
-                    await self._answer(gate, request, wanted, send)
+                    await self._answer(request, wanted, send)
             except CompatAuthError as error:
                 refused = isinstance(error, TokenRequestRefused)
                 if isinstance(wanted, Exchange) and not refused and error.status in _SUBJECT_AT_FAULT:
@@ -132,7 +163,7 @@ class TokenEndpoint:
         except TokenRequestRefused as error:
             await _refuse_oauth(send, error.code, str(error))
         except CompatAuthError as error:
-            await self._refuse(gate, request, send, error)
+            await self._refuse(request, send, error)
 
     def _parse(self, request: GateRequest, body: bytes) -> TokenRequest | None:
         """Return what is wanted of us; None: the upstream is to answer.
@@ -162,7 +193,7 @@ class TokenEndpoint:
             return None
         return wanted
 
-    async def _require_site(self, gate: Gate, request: GateRequest, wanted: TokenRequest) -> None:
+    async def _require_site(self, request: GateRequest, wanted: TokenRequest) -> None:
         """Return unless a page of another site asks that the upstream's CORS settings would not give a token, too.
 
         Raises:
@@ -175,17 +206,17 @@ class TokenEndpoint:
             return
         if is_of_own_site(request):
             return
-        if not await gate.allows_origin(request):
+        if not await self.at.origins.allow(request):
             raise NotPermitted("asked for by another site")
         if isinstance(wanted, Ask) and request.intake.authorization is None:
             raise NotPermitted("asked for by another site, with a cookie")
 
-    async def _log_in(self, gate: Gate, request: GateRequest, login: Login, receive: Receive, send: Send) -> None:
+    async def _log_in(self, request: GateRequest, login: Login, receive: Receive, send: Send) -> None:
         """Answer a login inside Airflow: ours where a backend of ours takes it, else Airflow's own."""
 
         async def ask_airflow() -> bool:
             shown, body = as_json(request, login)
-            return await judged_by_upstream(gate, shown, body, receive, send, username=login.username)
+            return await judged_by_upstream(self.at.admission, shown, body, receive, send, username=login.username)
 
         try:
             shown = with_credential_of(login, request)
@@ -196,21 +227,20 @@ class TokenEndpoint:
             async with self.attempts.one(request.client) as tried:
                 tried.failed = await ask_airflow()
             return
-        has_asked = self.asks_manager and any(backend.name == _BASIC for backend in gate.decider.chain.backends)
+        has_asked = self.asks_manager and any(backend.name == _BASIC for backend in self.at.decider.chain.backends)
         otherwise = None if has_asked or not may_see(login) else ask_airflow
-        decision = await self._decide(gate, shown, otherwise)
+        decision = await self._decide(shown, otherwise)
         if decision is not None:
-            await self._conclude(gate, request, shown, login, decision, send)
+            await self._conclude(request, shown, login, decision, send)
 
-    async def _answer(self, gate: Gate, request: GateRequest, wanted: TokenRequest, send: Send) -> None:
+    async def _answer(self, request: GateRequest, wanted: TokenRequest, send: Send) -> None:
         shown = with_credential_of(wanted, request)
-        decision = await self._decide(gate, shown, None)
+        decision = await self._decide(shown, None)
         if decision is not None:
-            await self._conclude(gate, request, shown, wanted, decision, send)
+            await self._conclude(request, shown, wanted, decision, send)
 
     async def _conclude(
         self,
-        gate: Gate,
         request: GateRequest,
         shown: GateRequest,
         wanted: TokenRequest,
@@ -218,7 +248,7 @@ class TokenEndpoint:
         send: Send,
     ) -> None:
         if isinstance(decision, Granted) and shown is not request:
-            await _require_shown(gate, request, decision.identity)
+            await _require_shown(self.at.decider, request, decision.identity)
         if not isinstance(decision, Granted):
             if isinstance(wanted, Exchange):
                 raise TokenRequestRefused("invalid_request", "subject_token: no backend accepts it")
@@ -226,14 +256,14 @@ class TokenEndpoint:
                 raise IncompleteLogin("Username and password must be provided")
             detail = "Not authenticated" if shown.intake.authorization is None else "Invalid credentials"
             status = getattr(decision, "status", 401)
-            await self._send_refusal(send, status, detail, _challenges(gate, shown, status, decision.challenges))
+            await self._send_refusal(send, status, detail, self._challenges(shown, status, decision.challenges))
             return
         if isinstance(wanted, Exchange):
             self._require_exchangeable(wanted, decision.identity)
         # A scope for this very path would not do.
         _require_whole(decision.identity)
-        gate.require_permission(decision, shown)
-        token = await self._issue(gate, shown, decision.identity)
+        self.at.authorization.require(decision, shown)
+        token = await self._issue(shown, decision.identity)
         headers = [*_NO_STORE, *decision.headers]
         if isinstance(wanted, Exchange):
             content: dict[str, object] = {
@@ -248,26 +278,19 @@ class TokenEndpoint:
             content = {"access_token": token.value}
             await respond(send, 201, json.dumps(content).encode(), content_type=_JSON, headers=headers)
 
-    async def _decide(
-        self, gate: Gate, shown: GateRequest, otherwise: Callable[[], Awaitable[bool]] | None
-    ) -> Decision | None:
+    async def _decide(self, shown: GateRequest, otherwise: Callable[[], Awaitable[bool]] | None) -> Decision | None:
         """Return the decision; None where what is to be done otherwise has answered, for who is not let in here.
 
         Args:
-            gate: Decides.
             shown: With the credential.
             otherwise: Answers, and returns whether the credential is wrong there, too; None: the decision is the last word.
         """
-        authorization = shown.intake.authorization
         # Whoever was let in a moment ago is let in again, however many others behind one address guess.
-        if authorization is not None and gate.decider.recall(authorization, shown.presented) is not None:
-            return await gate.decide(shown)
+        if self.at.identification.recall(shown) is not None:
+            return await self.at.identification.decide(shown)
         async with self.attempts.one(shown.client) as tried:
             try:
-                # Without a header the session is asked, even beside a cookie of the upstream's own.
-                decision = await (
-                    gate.decide(shown) if authorization is not None else gate.decider.decide(shown.presented())
-                )
+                decision = await self.at.identification.decide_here(shown)
             except CompatAuthError as error:
                 # Who has to wait was not looked at.
                 tried.failed = error.status < 500 and not isinstance(error, TooManyRequests)
@@ -275,7 +298,7 @@ class TokenEndpoint:
             if otherwise is not None and not isinstance(decision, Granted):
                 tried.failed = await otherwise()
                 return None
-            tried.failed = not isinstance(decision, Granted) and authorization is not None
+            tried.failed = not isinstance(decision, Granted) and shown.intake.authorization is not None
             return decision
 
     def _require_exchangeable(self, wanted: Exchange, identity: Identity) -> None:
@@ -291,10 +314,9 @@ class TokenEndpoint:
         if not _is_whole(identity):
             raise TokenRequestRefused("invalid_scope", "subject_token: it is limited, and the new token would not be")
 
-    async def _issue(self, gate: Gate, shown: GateRequest, identity: Identity) -> Token:
+    async def _issue(self, shown: GateRequest, identity: Identity) -> Token:
         self.attempts.count_token(identity.username)
-        authorization = shown.intake.authorization
-        credential = parse_authorization(None if authorization is None else authorization.decode("ascii"))
+        credential = shown.shown.credential()
         kind = PATHS[shown.path.decode("ascii")]
 
         def record(result: str, reason: str) -> None:
@@ -305,24 +327,29 @@ class TokenEndpoint:
             audit.record(found)
 
         try:
-            token = await gate.decider.run(shown.client, lambda: self.issue(identity, credential, kind))
+            token = await self.at.decider.lanes.run(shown.client, lambda: self.issue(identity, credential, kind))
         except CompatAuthError as error:
             record("reject" if error.status < 500 else "unavailable", f"no token: {error}")
             raise
         record("issue", "")
         return token
 
-    async def _refuse(self, gate: Gate, request: GateRequest, send: Send, error: CompatAuthError) -> None:
+    async def _refuse(self, request: GateRequest, send: Send, error: CompatAuthError) -> None:
         if isinstance(error, IncompleteLogin):
             await self._send_refusal(send, self.incomplete_status, str(error), [])
         elif error.status in (401, 403):
             detail = str(error) if isinstance(error, (InsufficientScope, MalformedCredentials)) else ""
-            headers = _challenges(gate, request, error.status, gate.decider.chain.challenges())
+            headers = self._challenges(request, error.status, self.at.decider.chain.challenges())
             if isinstance(error, InsufficientScope):
-                headers = [(b"www-authenticate", ask_for_scope(error.needed, gate.occasion(request)).encode("ascii"))]
+                headers = [
+                    (
+                        b"www-authenticate",
+                        ask_for_scope(error.needed, self.at.refusals.context(request)).encode("ascii"),
+                    )
+                ]
             await self._send_refusal(send, error.status, detail or _DETAILS[error.status], headers)
         else:
-            await gate.refuse(send, error, request)
+            await self.at.refusals.send(send, error, request)
 
     async def _send_refusal(self, send: Send, status: int, detail: str, headers: RawHeaders) -> None:
         if self.words_of_airflow:
@@ -331,11 +358,17 @@ class TokenEndpoint:
             body, content_type = problem_body(status, detail=detail), PROBLEM_JSON.encode()
         await respond(send, status, body, content_type=content_type, headers=[*_NO_STORE, *headers])
 
+    def _challenges(self, request: GateRequest, status: int, challenges: tuple[str, ...]) -> RawHeaders:
+        if status != 401:
+            return []
+        sent = self.at.refusals.www_authenticate(challenges, request)
+        return [(b"www-authenticate", challenge.encode("latin-1")) for challenge in sent]
+
 
 _DETAILS = {401: "Invalid credentials", 403: "Forbidden"}
 
 
-async def _require_shown(gate: Gate, request: GateRequest, identity: Identity) -> None:
+async def _require_shown(decider: Decider, request: GateRequest, identity: Identity) -> None:
     """Return when it is the credential in the body that was accepted, and not the asker's own.
 
     A service asks for a token with what somebody has shown to it. A module of Airflow 2 that knows the service by a header,
@@ -344,11 +377,11 @@ async def _require_shown(gate: Gate, request: GateRequest, identity: Identity) -
     Raises:
         MalformedCredentials: The same caller is accepted without it.
     """
-    accepting = (backend for backend in gate.decider.chain.backends if backend.name == identity.backend)
+    accepting = (backend for backend in decider.chain.backends if backend.name == identity.backend)
     if all(backend.depends_on_credential_only for backend in accepting):
         return
     bare = replace(request, intake=replace(request.intake, authorization=None, cookies=[]))
-    if isinstance(await gate.decider.decide(bare.presented()), Granted):
+    if isinstance(await decider.decide(bare.presented()), Granted):
         raise MalformedCredentials("a credential in the body and one elsewhere in the request; send one")
 
 
@@ -359,13 +392,6 @@ def _require_whole(identity: Identity) -> None:
 
 def _is_whole(identity: Identity) -> bool:
     return identity.scopes is None or any(str(scope) == ALL for scope in identity.scopes)
-
-
-def _challenges(gate: Gate, request: GateRequest, status: int, challenges: tuple[str, ...]) -> RawHeaders:
-    if status != 401:
-        return []
-    sent = gate.rules.style.www_authenticate(challenges, gate.occasion(request))
-    return [(b"www-authenticate", challenge.encode("latin-1")) for challenge in sent]
 
 
 async def _refuse_oauth(send: Send, code: str, description: str) -> None:

@@ -14,7 +14,7 @@ from compat_auth import audit
 from compat_auth.api.oauth.token_request import Login
 from compat_auth.crypto.personal_token_format import looks_like_one
 from compat_auth.crypto.strict_json import parse_object
-from compat_auth.gateway.middleware import Gate
+from compat_auth.gateway.admission import Admission
 from compat_auth.http.asgi import RawHeaders, Receive, Send, replayed
 from compat_auth.http.request import GateRequest
 
@@ -25,12 +25,12 @@ _OF_BODY = frozenset((b"content-type", b"content-length", b"transfer-encoding"))
 
 
 async def judged_by_upstream(
-    gate: Gate, request: GateRequest, body: bytes, receive: Receive, send: Send, *, username: str = ""
+    admission: Admission, request: GateRequest, body: bytes, receive: Receive, send: Send, *, username: str = ""
 ) -> bool:
     """Let the upstream answer, and return whether it has called the credential wrong.
 
     Args:
-        gate: With the upstream behind it.
+        admission: To the upstream.
         request: As the upstream is to see it.
         body: The whole of it.
         receive: For what comes after the body.
@@ -48,7 +48,7 @@ async def judged_by_upstream(
             audit.record(_verdict(request, message["status"], username))
         await send(message)
 
-    await gate.let_through(request, replayed(body, receive), send_audited)
+    await admission.admit(request, replayed(body, receive), send_audited)
     return not WRONG.isdisjoint(statuses)
 
 

@@ -23,7 +23,6 @@ from compat_auth.cli.diagnosis.useless_settings import (
     store_folder,
     wide_networks,
 )
-from compat_auth.composition.decider import build_decider
 from compat_auth.composition.tokens import public_keys
 from compat_auth.config import Settings
 from compat_auth.config.loading import old_settings_of
@@ -177,7 +176,6 @@ def _token(settings: Settings) -> str:
 
 def _gateway(settings: Settings) -> str:
     create_app(settings)
-    build_decider(settings, build_strategy(settings)).close()
     return f"{settings.serve.bind}, {settings.serve.workers} worker(s)"
 
 

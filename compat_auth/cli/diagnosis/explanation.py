@@ -15,7 +15,7 @@ from compat_auth.authn.chain import Answer, Chain
 from compat_auth.backend import Backend
 from compat_auth.composition.decider import create_flask_app
 from compat_auth.composition.rules import gate_rules, protected_paths, translates_v1
-from compat_auth.composition.tokens import build_obtain
+from compat_auth.composition.tokens import build_issuer
 from compat_auth.config import Settings
 from compat_auth.credentials import Absent, Basic, Credential, parse_authorization, single_authorization
 from compat_auth.errors import BadRequest, CompatAuthError
@@ -143,7 +143,7 @@ def _decision(settings: Settings, answer: Answer, credential: Credential, chain:
     match answer.outcome:
         case Accept(identity, token=yielded):
             try:
-                token = build_obtain(settings, build_strategy(settings))(identity, credential, yielded, False)
+                token = build_issuer(settings, build_strategy(settings)).obtain(identity, credential, yielded)
             except CompatAuthError as error:
                 yield f"decision: {error.status}: {error}"
                 return

@@ -14,7 +14,7 @@ import pytest
 from compat_auth.config import Settings, load_settings, parse_settings
 from compat_auth.crypto.file_modes import read_unwritable, refuse_writable_at
 from compat_auth.errors import BackendUnavailable, ConfigError
-from compat_auth.gateway.reverse_proxy import ReverseProxy
+from compat_auth.gateway.proxy.reverse_proxy import ReverseProxy
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.net.https_client import Endpoint
 from compat_auth.tokens.keys.jwks_merge import merge_jwks

@@ -16,7 +16,7 @@ import pytest
 import uvicorn
 
 from compat_auth.errors import ConfigError, UpstreamUnreachable
-from compat_auth.gateway.reverse_proxy import ReverseProxy
+from compat_auth.gateway.proxy.reverse_proxy import ReverseProxy
 from compat_auth.gateway.server.server import uvicorn_config
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.identity import Identity, Token

@@ -11,7 +11,12 @@ from collections.abc import AsyncIterator, Iterator
 import aiohttp
 import pytest
 
-from compat_auth.gateway.upstream_connection import StaleConnection, UpstreamRequest, UpstreamResponse, header_text
+from compat_auth.gateway.proxy.upstream_connection import (
+    StaleConnection,
+    UpstreamRequest,
+    UpstreamResponse,
+    header_text,
+)
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 

@@ -23,23 +23,22 @@ from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from compat_auth.airflow import body_in_doubt
-from compat_auth.airflow.middleware import AirflowGate, AirflowMiddleware, Guarded, behind_root
+from compat_auth.airflow.middleware import AirflowMiddleware, Guarded
 from compat_auth.airflow_api.paths import whole_paths
 from compat_auth.credentials import Absent, Basic, Bearer
 from compat_auth.errors import BackendUnavailable
 from compat_auth.gateway.authorization import GateRules, PathRequirement
 from compat_auth.gateway.decider import Decider
-from compat_auth.gateway.health import whoami
+from compat_auth.gateway.health import whoami_page
 from compat_auth.http.asgi import ASGIApp, Message, RawHeaders, Receive, Scope, Send
 from compat_auth.http.error_responses import ErrorStyle
-from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.paths import AIRFLOW_RESTS, Prefixes
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Reject
 from compat_auth.requirements import Requirements
 from compat_auth.scopes import parse_scope
 from support.security.path_corpus import CORPUS_FILE
-from support.stand_ins import ALICE, GOOD, Sent, accepting, call, http_scope, make_decider, scripted
+from support.stand_ins import ALICE, GOOD, Sent, accepting, call, http_scope, make_airflow, make_decider, scripted
 
 ROOTS: Final = ("", "/af", "/api", "/team.a/af")
 CORPUS: Final = [case["path"] for case in json.loads(CORPUS_FILE.read_text(encoding="utf-8"))]
@@ -99,8 +98,13 @@ def make_door(decider: Decider, *, app: ASGIApp | None = None, required: str = "
     )
     rules = replace(rules, public=whole_paths("public", below="/api/"), preflights=True)
     behind = app or airflow()
-    gate = AirflowGate(behind_root(behind), decider, rules, trusted=TrustedProxies([]), pages={"whoami": whoami})
-    return AirflowMiddleware(behind, gate, Guarded([*PROTECT, "/compat-auth/"]))
+    return make_airflow(
+        behind,
+        decider,
+        rules,
+        [*PROTECT, "/compat-auth/"],
+        lambda parts: {"whoami": whoami_page(parts.identification, parts.refusals)},
+    )
 
 
 def scope_of(path: str, headers: RawHeaders | None = None, *, root: str = "", **changed: Any) -> Scope:

@@ -10,8 +10,9 @@ from urllib.parse import urlencode
 import pytest
 
 from compat_auth.api.oauth.token_endpoint import PATHS, TokenEndpoint
+from compat_auth.composition.gate import GateParts
 from compat_auth.credentials import Basic, Bearer, Credential
-from compat_auth.gateway.middleware import Gate
+from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.http.asgi import RawHeaders, read_body
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Reject
@@ -63,16 +64,21 @@ class World:
         takes = frozenset({Bearer}) if backend == "oidc" else frozenset({Basic})
         decider = make_decider(scripted(backend, self._judge, takes=takes, invites=('Basic realm="Airflow"',)))
         attempts = TokenAttempts(failures, 100)
-        door = TokenEndpoint(
-            lambda *_: Token("ours", 4_000_000_000),
-            attempts,
-            "apache-airflow",
-            400,
-            words_of_airflow=False,
-            logins_are_upstreams=inside,
-            asks_manager=asks_manager,
-        )
-        self.gate: Gate = make_gate(self.airflow, decider, pages=dict.fromkeys(PATHS, door))
+
+        def pages(parts: GateParts) -> dict[str, Page]:
+            door = TokenEndpoint(
+                parts.endpoint(),
+                lambda *_: Token("ours", 4_000_000_000),
+                attempts,
+                "apache-airflow",
+                400,
+                words_of_airflow=False,
+                logins_are_upstreams=inside,
+                asks_manager=asks_manager,
+            )
+            return dict.fromkeys(PATHS, door)
+
+        self.gate: Gate = make_gate(self.airflow, decider, pages=pages)
 
     def _judge(self, credential: Credential) -> Accept | Reject:
         self.asked.append(credential)

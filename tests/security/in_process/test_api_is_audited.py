@@ -13,6 +13,7 @@ import pytest
 from compat_auth.app import Gateway
 from compat_auth.config import parse_settings
 from compat_auth.errors import BackendUnavailable
+from compat_auth.http.request import Shown
 from compat_auth_backends.basic_auth import BasicAuthBackend
 from support.stand_ins import Sent, basic, call, http_scope
 
@@ -103,6 +104,6 @@ async def test_a_right_password_is_checked_once_for_all_pages(
 async def test_a_caller_of_the_api_gets_no_token_for_the_upstream_remembered(gateway: Gateway) -> None:
     await ask(gateway, API, basic("alice", "wonder"))
 
-    recalled = gateway._decider.recall(basic("alice", "wonder").encode(), lambda: pytest.fail("asked"))
+    recalled = gateway._core.decider.recall(Shown(basic("alice", "wonder")), lambda: pytest.fail("asked"))
 
     assert recalled is None

@@ -11,14 +11,24 @@ import flask
 import pytest
 from starlette.middleware.cors import CORSMiddleware
 
-from compat_auth.airflow.middleware import AirflowGate, AirflowMiddleware, Guarded, behind_root
 from compat_auth.credentials import Absent, Basic, Bearer, Negotiate, Unrecognised
 from compat_auth.extension import CompatAuth, requires_authentication
 from compat_auth.gateway.decider import Decider
 from compat_auth.http.asgi import ASGIApp, RawHeaders, Receive, Scope, Send
-from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.outcome import Accept
-from support.stand_ins import ALICE, GOOD, Behind, basic, call, http_scope, make_decider, make_gate, rules, scripted
+from support.stand_ins import (
+    ALICE,
+    GOOD,
+    Behind,
+    basic,
+    call,
+    http_scope,
+    make_airflow,
+    make_decider,
+    make_gate,
+    rules,
+    scripted,
+)
 
 EVIL: Final = b"https://evil.example"
 FRIEND: Final = b"https://friend.example"
@@ -63,8 +73,7 @@ def in_gateway(app: ASGIApp) -> ASGIApp:
 def in_airflow(app: ASGIApp) -> ASGIApp:
     """Return the gate as it stands inside Airflow, where the CORS middleware of the application is in front of it."""
     inner = app.app if isinstance(app, CORSMiddleware) else app
-    gate = AirflowGate(behind_root(inner), believing(), rules(), trusted=TrustedProxies([]), pages={})
-    door = AirflowMiddleware(inner, gate, Guarded(["/api/"], gate.paths))
+    door = make_airflow(inner, believing(), rules(), ["/api/"])
     stack = CORSMiddleware(door, **with_cors_of(app)) if isinstance(app, CORSMiddleware) else door
 
     async def airflow(scope: Scope, receive: Receive, send: Send) -> None:

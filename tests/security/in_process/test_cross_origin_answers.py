@@ -10,19 +10,32 @@ from typing import Any
 import pytest
 from starlette.middleware.cors import CORSMiddleware
 
-from compat_auth.airflow.middleware import AirflowGate, AirflowMiddleware, Guarded, behind_root
 from compat_auth.airflow.v1.translation import V1Translation, public_pages
+from compat_auth.api.swagger_ui import Site
+from compat_auth.composition.gate import GateParts
 from compat_auth.composition.rules import gate_rules
 from compat_auth.config import parse_settings
 from compat_auth.errors import BackendUnavailable, UpstreamUnreachable
-from compat_auth.gateway.forward_auth import Access, forward_auth_pages
-from compat_auth.gateway.health import live, whoami
-from compat_auth.gateway.middleware import FROM_UPSTREAM, Gate
+from compat_auth.gateway.forwarding import FROM_UPSTREAM
+from compat_auth.gateway.health import live, whoami_page
+from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.http.asgi import ASGIApp, RawHeaders, Receive, Scope, Send, respond
 from compat_auth.http.browser.cors import MAX_ORIGINS, RETRY_S, TTL_S, OriginHeaders
-from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.outcome import Reject
-from support.stand_ins import GOOD, Clock, Sent, accepting, basic, call, hand_out, http_scope, make_decider, scripted
+from support.stand_ins import (
+    GOOD,
+    Clock,
+    Sent,
+    accepting,
+    basic,
+    call,
+    forward_auth,
+    http_scope,
+    make_airflow,
+    make_decider,
+    make_gate,
+    scripted,
+)
 
 FRIEND, EVIL = b"https://friend.example", b"https://evil.example"
 ALLOW, VARY = b"access-control-allow-origin", b"vary"
@@ -73,12 +86,20 @@ class Upstream:
 
 def gateway(upstream: Upstream, *backends: Any) -> Gate:
     decider = make_decider(*(backends or (scripted("basic_auth", Reject("wrong")),)))
-    pages = {"whoami": whoami, "live": live, **forward_auth_pages(Access(), hand_out), **public_pages()}
-    return Gate(
+
+    def pages(parts: GateParts) -> dict[str, Page]:
+        found: dict[str, Page] = {
+            "whoami": whoami_page(parts.identification, parts.refusals),
+            "live": live,
+            **forward_auth(parts),
+        }
+        return found | dict(public_pages(parts.forwarding, Site(SETTINGS.prefix, found)))
+
+    return make_gate(
         V1Translation(upstream),
         decider,
-        gate_rules(SETTINGS),
-        trusted=TrustedProxies(["192.0.2.0/24"]),
+        gate_rules=gate_rules(SETTINGS),
+        trusted=["192.0.2.0/24"],
         pages=pages,
         upstream=upstream,
         tells_origins=True,
@@ -89,9 +110,8 @@ def in_airflow(upstream: Upstream) -> ASGIApp:
     """Return the plugin's gate, with Airflow's CORS middleware before it."""
     inner = upstream._answer
     decider = make_decider(scripted("basic_auth", Reject("wrong")))
-    gate = AirflowGate(behind_root(inner), decider, gate_rules(SETTINGS), trusted=TrustedProxies([]), pages={})
     stack = CORSMiddleware(
-        AirflowMiddleware(inner, gate, Guarded(["/api/"], gate.paths)),
+        make_airflow(inner, decider, gate_rules(SETTINGS), ["/api/"]),
         allow_origins=[FRIEND.decode()],
         allow_methods=["GET", "PATCH"],
         allow_headers=["authorization"],

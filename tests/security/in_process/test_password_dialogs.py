@@ -10,16 +10,15 @@ import bcrypt
 import flask
 import pytest
 
-from compat_auth.airflow.middleware import AirflowGate, AirflowMiddleware, Guarded, behind_root
+from compat_auth.composition.gate import GateParts
 from compat_auth.credentials import Absent
 from compat_auth.extension import CompatAuth, requires_authentication
 from compat_auth.gateway.decider import Decider
-from compat_auth.gateway.forward_auth import Access, forward_auth_pages
-from compat_auth.gateway.health import whoami
+from compat_auth.gateway.health import whoami_page
+from compat_auth.gateway.middleware import Page
 from compat_auth.http.asgi import RawHeaders, Receive, Scope, Send, respond
-from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.outcome import Reject
-from support.stand_ins import GOOD, Behind, call, hand_out, http_scope, make_decider, make_gate, rules, scripted
+from support.stand_ins import GOOD, Behind, call, http_scope, make_airflow, make_decider, make_gate, rules, scripted
 
 BASIC = 'Basic realm="Airflow"'
 SCRIPT: RawHeaders = [(b"sec-fetch-mode", b"cors"), (b"sec-fetch-site", b"same-origin"), (b"sec-fetch-dest", b"empty")]
@@ -46,20 +45,23 @@ async def in_gateway(headers: RawHeaders) -> list[str]:
     return await _challenges(make_gate(Behind(), refusing()), b"/api/v2/dags", headers)
 
 
+def own_page(parts: GateParts) -> dict[str, Page]:
+    return {"whoami": whoami_page(parts.identification, parts.refusals)}
+
+
 async def at_our_own_page(headers: RawHeaders) -> list[str]:
-    return await _challenges(make_gate(Behind(), refusing(), pages={"whoami": whoami}), b"/compat-auth/whoami", headers)
+    return await _challenges(make_gate(Behind(), refusing(), pages=own_page), b"/compat-auth/whoami", headers)
 
 
 async def in_airflow(headers: RawHeaders) -> list[str]:
     async def behind(_scope: Scope, _receive: Receive, send: Send) -> None:
         await respond(send, 401)
 
-    gate = AirflowGate(behind_root(behind), refusing(), rules(), trusted=TrustedProxies([]), pages={})
-    return await _challenges(AirflowMiddleware(behind, gate, Guarded(["/api/"], gate.paths)), b"/api/v2/dags", headers)
+    return await _challenges(make_airflow(behind, refusing(), rules(), ["/api/"]), b"/api/v2/dags", headers)
 
 
 async def by_forward_auth(headers: RawHeaders) -> list[str]:
-    gate = make_gate(Behind(), refusing(), trusted=["192.0.2.0/24"], pages=dict(forward_auth_pages(Access(), hand_out)))
+    gate = make_gate(Behind(), refusing(), trusted=["192.0.2.0/24"])
     asked = [(b"x-original-uri", b"/api/v2/dags"), (b"x-original-method", b"GET"), *headers]
     return await _challenges(gate, b"/compat-auth/forward-auth/nginx", asked)
 

@@ -10,17 +10,18 @@ from urllib.parse import urlencode
 import jwt
 import pytest
 
-from compat_auth.api.oauth.token_endpoint import PATHS, TokenEndpoint
+from compat_auth.api.oauth.token_endpoint import PATHS, Issue, TokenEndpoint
 from compat_auth.api.oauth.token_request import ACCESS_TOKEN, EXCHANGE_GRANT, ID_TOKEN, JWT, PERSONAL_TOKEN, SPNEGO
+from compat_auth.composition.gate import GateParts
 from compat_auth.credentials import Absent, Bearer, Credential, Negotiate
 from compat_auth.errors import BackendUnavailable, NotPermitted
-from compat_auth.gateway.middleware import Gate
+from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.http.asgi import RawHeaders
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Reject, Skip
 from compat_auth.scopes import parse_scope
 from compat_auth.web.throttling import TokenAttempts
-from support.stand_ins import Behind, Sent, basic, call, http_scope, make_decider, make_gate, scripted
+from support.stand_ins import Behind, Pages, Sent, basic, call, http_scope, make_decider, make_gate, scripted
 
 FORM: RawHeaders = [(b"content-type", b"application/x-www-form-urlencoded")]
 JSON: RawHeaders = [(b"content-type", b"application/json")]
@@ -32,6 +33,20 @@ BEARERS = {
     "nothing": Identity("alice", "personal_token", scopes=()),
     "whole": Identity("robot", "personal_token", scopes=(parse_scope("all"),), role_account=True),
 }
+
+
+def doors(
+    issue: Issue, attempts: TokenAttempts, *, incomplete_status: int = 400, words_of_airflow: bool = False
+) -> Pages:
+    """Return the two pages, for a gate."""
+
+    def pages(parts: GateParts) -> dict[str, Page]:
+        door = TokenEndpoint(
+            parts.endpoint(), issue, attempts, "apache-airflow", incomplete_status, words_of_airflow=words_of_airflow
+        )
+        return dict.fromkeys(PATHS, door)
+
+    return pages
 
 
 class World:
@@ -46,8 +61,8 @@ class World:
         session = scripted("session", Accept(Identity("alice", "session")), takes=frozenset({Absent}), alike=False)
         decider = make_decider(passwords, bearers, tickets, session)
         attempts = TokenAttempts(limits.get("failures", 20), limits.get("tokens", 100))
-        door = TokenEndpoint(self._issue, attempts, "apache-airflow", 400, words_of_airflow=False)
-        self.gate: Gate = make_gate(self.behind, decider, pages=dict.fromkeys(PATHS, door))
+        self.decider = decider
+        self.gate: Gate = make_gate(self.behind, decider, pages=doors(self._issue, attempts))
 
     def _judge_password(self, credential: Credential) -> Accept | Reject:
         if getattr(credential, "password", "") == "wonder":
@@ -332,8 +347,7 @@ async def test_why_an_accepted_caller_got_no_token_is_in_the_audit_log(
         raise error
 
     caplog.set_level(logging.INFO, logger="compat_auth.audit")
-    door = TokenEndpoint(fail, TokenAttempts(20, 20), "apache-airflow", 400, words_of_airflow=False)
-    gate = make_gate(world.behind, world.gate.decider, pages=dict.fromkeys(PATHS, door))
+    gate = make_gate(world.behind, world.decider, pages=doors(fail, TokenAttempts(20, 20)))
 
     await call(gate, http_scope(b"/auth/token", JSON, method="POST"), b'{"username":"alice","password":"wonder"}')
 
@@ -352,8 +366,8 @@ async def test_the_upstreams_own_jwt_is_no_credential_here(world: World) -> None
 
 async def test_in_airflows_mode_a_refusal_is_airflows_to_the_letter() -> None:
     world = World()
-    door = TokenEndpoint(world._issue, TokenAttempts(20, 20), "apache-airflow", 422, words_of_airflow=True)
-    gate = make_gate(world.behind, world.gate.decider, pages=dict.fromkeys(PATHS, door))
+    to_the_letter = doors(world._issue, TokenAttempts(20, 20), incomplete_status=422, words_of_airflow=True)
+    gate = make_gate(world.behind, world.decider, pages=to_the_letter)
 
     wrong = await call(gate, http_scope(b"/auth/token", JSON, method="POST"), b'{"username":"a","password":"b"}')
     half = await call(gate, http_scope(b"/auth/token", JSON, method="POST"), b'{"username":"a"}')

@@ -15,6 +15,7 @@ import pytest
 from werkzeug.test import TestResponse
 
 from compat_auth.app import Gateway
+from compat_auth.authn.upstream_tokens import set_upstream_tokens
 from compat_auth.composition.decider import create_flask_app
 from compat_auth.config import Settings, parse_settings
 from compat_auth.crypto.personal_token_format import parse_text
@@ -22,7 +23,6 @@ from compat_auth.identity import Identity
 from compat_auth.personal_tokens.request import NewToken, PersonalTokenRequest
 from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 from compat_auth.store.tables.sessions import digest_of
-from compat_auth.web.logout import set_token_revoker
 from compat_auth_backends.directories.htpasswd import CHECK_INTERVAL_S
 from support.security.browser import HOST, Browser
 from support.stand_ins import call, http_scope
@@ -503,7 +503,7 @@ def test_the_session_at_hand_is_ended_by_a_logout(browser: Browser) -> None:
 
 def test_what_was_made_from_an_ended_session_is_taken_back(browser: Browser) -> None:
     ended: list[str] = []
-    set_token_revoker(browser.app, Recorder(ended))
+    set_upstream_tokens(browser.app, Recorder(ended))
     other, his = other_session(browser), other_session(browser, "bob")
     expected = f"session:{digest(other)}"
 

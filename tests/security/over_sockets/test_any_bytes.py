@@ -14,18 +14,18 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from compat_auth.composition.decider import build_decider
+from compat_auth.composition.decider import build_decider, create_flask_app
+from compat_auth.composition.tokens import build_issuer
 from compat_auth.config import load_settings
 from compat_auth.credentials import Basic, parse_authorization
 from compat_auth.errors import AmbiguousCredentials, MalformedCredentials
 from compat_auth.gateway.authorization import GateRules
-from compat_auth.gateway.middleware import Gate
 from compat_auth.http.asgi import Message, Receive, Scope, Send
 from compat_auth.http.error_responses import ErrorStyle
-from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.paths import Prefixes, canonical_path, canonical_query
 from compat_auth.tokens.strategies import build_strategy
 from support.security.gateway import Gateway, basic, parse_answers, write_config
+from support.stand_ins import make_gate, no_pages
 
 settings.register_profile("ci", derandomize=True, deadline=None)
 settings.register_profile("here", deadline=None)
@@ -113,11 +113,12 @@ class Driver:
         rules = GateRules(
             Prefixes(["/api/"]), b"/compat-auth/", (b"_token", b"session"), frozenset((b"ours",)), ErrorStyle()
         )
-        decider = build_decider(configured, build_strategy(configured))
-        self.gate = Gate(self.inside, decider, rules, trusted=TrustedProxies([]), pages={})
+        issuer = build_issuer(configured, build_strategy(configured))
+        self.decider = build_decider(configured, create_flask_app(configured), issuer)
+        self.gate = make_gate(self.inside, self.decider, gate_rules=rules, pages=no_pages)
 
     def close(self) -> None:
-        self.gate.decider.close()
+        self.decider.close()
         self.loop.close()
 
     def ask(self, path: bytes, query: bytes, headers: list[tuple[bytes, bytes]], method: str = "GET") -> int:

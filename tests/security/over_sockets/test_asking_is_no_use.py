@@ -39,14 +39,14 @@ async def gateway(tmp_path: Path, upstream: Recorder) -> AsyncIterator[Gateway]:
     gateway = Gateway(parse_settings(content, origin="test"))
     await gateway._proxy.open()
     yield gateway
-    gateway._decider.close()
+    gateway._core.decider.close()
     await gateway._proxy.close()
 
 
 @pytest.fixture
 def tokens(gateway: Gateway) -> PersonalTokens:
-    assert gateway._tokens is not None
-    return gateway._tokens
+    assert gateway._core.personal_tokens is not None
+    return gateway._core.personal_tokens
 
 
 @pytest.fixture

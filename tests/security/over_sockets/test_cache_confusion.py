@@ -22,11 +22,13 @@ from compat_auth.authn.chain import Chain
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.credentials import Basic, Credential
 from compat_auth.errors import CompatAuthError
-from compat_auth.gateway.decider import Decider, Granted, Refused
-from compat_auth.http.request import Presented
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.decision import Granted, Refused
+from compat_auth.http.request import Presented, Shown
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome, Reject
 from support.security.gateway import USERS, Gateway, basic
+from support.stand_ins import Issuing
 
 PASSWORDS = {"alice": "secret", "bob": "secret", "Alice": "Secret", "alice2": "secret "}
 
@@ -57,7 +59,7 @@ class Bench:
         self.backend = Recording()
         self.ttl_s = 600.0
         app = Flask("bench")
-        self.decider = Decider(Chain((self.backend,)), app, self._obtain, threads=2)
+        self.decider = Decider(Chain((self.backend,)), app, Issuing(self._obtain), threads=2)
         self.loop = asyncio.new_event_loop()
 
     def _obtain(self, identity: Identity, _credential: Credential, _yielded: Token | None, _fresh: bool) -> Token:
@@ -65,12 +67,12 @@ class Bench:
 
     def ask(self, authorization: bytes) -> str:
         """Return whom a value is, "refused", or the name of an error."""
-        presented = Presented(authorization.decode(), False, "GET", "/api/", "127.0.0.1", lambda _: {
+        presented = Presented(Shown(authorization.decode()), False, "GET", "/api/", "127.0.0.1", lambda _: {
             "REQUEST_METHOD": "GET", "SERVER_NAME": "x", "SERVER_PORT": "80", "wsgi.url_scheme": "http", "PATH_INFO": "/",
         })  # fmt: skip
 
         async def decide() -> str:
-            granted = self.decider.recall(authorization, lambda: presented)
+            granted = self.decider.recall(presented.shown, lambda: presented)
             try:
                 decision = granted or await self.decider.decide(presented)
             except CompatAuthError as error:

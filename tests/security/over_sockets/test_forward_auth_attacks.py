@@ -13,7 +13,8 @@ import pytest
 
 from compat_auth.config import parse_settings
 from compat_auth.errors import ConfigError
-from compat_auth.gateway.forward_auth import DIALECTS, access_of
+from compat_auth.gateway.forward_auth.access import access_of
+from compat_auth.gateway.forward_auth.dialects import DIALECTS
 from support.security.gateway import Answer, Gateway, basic, free_port, running_gateway, write_config
 from support.security.upstream import recording_upstream
 

@@ -42,7 +42,7 @@ async def started_anew(door: Entry, monkeypatch: pytest.MonkeyPatch) -> AsyncGen
     gateway = Gateway(parse_settings(door.content, origin="test"))
     await gateway._proxy.open()
     yield gateway
-    gateway._decider.close()
+    gateway._core.decider.close()
     await gateway._proxy.close()
 
 

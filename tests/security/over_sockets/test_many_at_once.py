@@ -14,13 +14,14 @@ from urllib.parse import urlencode
 
 import pytest
 
-from compat_auth.api.oauth.introspection import OAuthPages
+from compat_auth.api.oauth.introspection import TokenPages
 from compat_auth.api.oauth.token_endpoint import PATHS, TokenEndpoint
+from compat_auth.composition.gate import GateParts
 from compat_auth.credentials import Bearer, Credential
 from compat_auth.crypto.personal_token_format import make_text
 from compat_auth.errors import TooManyRequests
 from compat_auth.gateway.decider import Decider
-from compat_auth.gateway.middleware import Gate
+from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome, Reject
 from compat_auth.personal_tokens.throttling import TokenThrottle
@@ -75,13 +76,26 @@ def given() -> Iterator[Given]:
 
 
 def gate_of(decider: Decider, given: Given) -> Gate:
-    oauth = OAuthPages(cast("IssuedTokens", given), TokenAttempts(ENOUGH, 100), None, "", "/compat-auth/", False)
 
     def issue(*_: Any) -> Token:
         return Token("jwt", 4_000_000_000)
 
-    door = TokenEndpoint(issue, TokenAttempts(ENOUGH, 1000), "apache-airflow", 400, words_of_airflow=False)
-    return make_gate(Behind(), decider, pages={**oauth.pages(), **dict.fromkeys(PATHS, door)})
+    def pages(parts: GateParts) -> dict[str, Page]:
+        oauth = TokenPages(
+            cast("IssuedTokens", given),
+            TokenAttempts(ENOUGH, 100),
+            None,
+            decider=decider,
+            identification=parts.identification,
+            authorization=parts.authorization,
+            refusals=parts.refusals,
+        )
+        door = TokenEndpoint(
+            parts.endpoint(), issue, TokenAttempts(ENOUGH, 1000), "apache-airflow", 400, words_of_airflow=False
+        )
+        return {**oauth.pages(), **dict.fromkeys(PATHS, door)}
+
+    return make_gate(Behind(), decider, pages=pages)
 
 
 async def statuses(count: int, ask: Callable[[int], Any]) -> Counter[int]:
@@ -194,7 +208,8 @@ async def test_addresses_of_one_ipv6_customer_are_one_caller_in_line(given: Give
         assert held.wait(10)
         return Accept(Identity("alice", "first"))
 
-    gate = gate_of(make_decider(scripted("first", says, alike=False), threads=4), given)
+    decider = make_decider(scripted("first", says, alike=False), threads=4)
+    gate = gate_of(decider, given)
 
     def ask(client: str) -> Any:
         headers = [(b"authorization", basic("alice", client).encode())]
@@ -202,7 +217,7 @@ async def test_addresses_of_one_ipv6_customer_are_one_caller_in_line(given: Give
 
     waiting = [ask(f"2001:db8::{number:x}") for number in range(32)]
     await asyncio.sleep(0.1)
-    lines = dict(gate.decider._turns._lines)
+    lines = dict(decider.lanes.chain.turns._lines)
     held.set()
     await asyncio.gather(*waiting)
 

@@ -22,7 +22,7 @@ from compat_auth.http.asgi import RawHeaders
 from compat_auth.outcome import Outcome
 from compat_auth.personal_tokens.peppers import Peppers
 from compat_auth.personal_tokens.request import NewToken
-from compat_auth.personal_tokens.service import PersonalTokens
+from compat_auth.personal_tokens.service import PersonalTokens, no_upstream
 from compat_auth.store.tables.personal_tokens import PersonalTokenRows
 from compat_auth_backends.basic_auth import BasicAuthBackend
 from support.security.token_gateway import make_token, opened, settings_with_tokens
@@ -341,12 +341,12 @@ async def test_what_may_read_everything_below_one_path_gets_no_token_that_may_mo
 
     assert made.status == 403
     assert [sent.status for sent in exchanged] == [403, 403]
-    assert len(PersonalTokens.from_settings(settings, RevocationEvents()).list()) == 1
+    assert len(PersonalTokens.from_settings(settings, RevocationEvents(), revoke_upstream=no_upstream).list()) == 1
 
 
 async def test_a_row_that_was_written_past_us_does_not_work(gateway: Gateway, settings: Settings) -> None:
     forged, made = make_text(), make_token(settings)
-    rows = PersonalTokens.from_settings(settings, RevocationEvents()).rows
+    rows = PersonalTokens.from_settings(settings, RevocationEvents(), revoke_upstream=no_upstream).rows
     with rows.database.write() as connection:
         connection.execute(sql("UPDATE compat_auth_personal_tokens SET id = :id"), {"id": forged.id})
 
@@ -359,7 +359,7 @@ async def test_whether_there_is_such_an_id_changes_neither_the_answer_nor_the_wo
     gateway: Gateway, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = make_token(settings)
-    tokens = PersonalTokens.from_settings(settings, RevocationEvents())
+    tokens = PersonalTokens.from_settings(settings, RevocationEvents(), revoke_upstream=no_upstream)
     refreshed = tokens.refresh(make_token(settings, name="refreshed").token, overlap_s=60)
     tokens.revoke((dead := make_token(settings, name="dead")).token)
     work: list[str] = []
@@ -377,7 +377,11 @@ async def test_whether_there_is_such_an_id_changes_neither_the_answer_nor_the_wo
     monkeypatch.setattr(Peppers, "digest", digest)
     monkeypatch.setattr(hmac, "compare_digest", compare)
     await ask(gateway, bearer(make_text().value))
-    engine = gateway._tokens.rows.database._engine_of_process() if gateway._tokens is not None else None
+    engine = (
+        gateway._core.personal_tokens.rows.database._engine_of_process()
+        if gateway._core.personal_tokens is not None
+        else None
+    )
     event.listen(engine, "before_cursor_execute", lambda *arguments: work.append(str(arguments[2])))
     found: list[tuple[int, bytes, list[str]]] = []
 
@@ -439,4 +443,4 @@ async def test_the_store_holds_a_digest_that_needs_the_pepper(
         sent = await ask(elsewhere, bearer(text))
 
     assert sent.status == 401
-    assert PersonalTokens.from_settings(settings, RevocationEvents()).get(text[8:20])
+    assert PersonalTokens.from_settings(settings, RevocationEvents(), revoke_upstream=no_upstream).get(text[8:20])

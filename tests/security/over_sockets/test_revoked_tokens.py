@@ -88,7 +88,7 @@ async def test_another_process_refuses_it_within_a_second(door: Entry) -> None:
     while (await call(other, http_scope(b"/api/v2/dags", [bearer(token)]))).status != 401:
         assert time.monotonic() - revoked_at < 1.5
 
-    other._decider.close()
+    other._core.decider.close()
     await other._proxy.close()
     assert before.status == 200
 

@@ -28,7 +28,7 @@ from compat_auth.extension import CompatAuth
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Reject
 from compat_auth.personal_tokens.request import PersonalTokenRequest
-from compat_auth.personal_tokens.service import PersonalTokens
+from compat_auth.personal_tokens.service import PersonalTokens, no_upstream
 from compat_auth.store.migration import open_store
 from compat_auth.store.tables.role_accounts import RoleAccount, RoleAccountRows
 from support.security.token_gateway import opened
@@ -66,7 +66,7 @@ async def gateway(settings: Settings) -> AsyncIterator[Gateway]:
 @contextmanager
 def tokens_of(settings: Settings) -> Generator[PersonalTokens]:
     """Give the tokens as another process has them."""
-    tokens = PersonalTokens.from_settings(settings, RevocationEvents())
+    tokens = PersonalTokens.from_settings(settings, RevocationEvents(), revoke_upstream=no_upstream)
     try:
         yield tokens
     finally:

@@ -15,7 +15,7 @@ from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.config import Settings
 from compat_auth.crypto.personal_token_format import make_text
 from compat_auth.extension import CompatAuth, requires_authentication
-from compat_auth.personal_tokens.service import PersonalTokens
+from compat_auth.personal_tokens.service import PersonalTokens, no_upstream
 from compat_auth.store.tables.personal_tokens import PersonalToken, PersonalTokenRows
 from support.security.token_gateway import make_token, opened, settings_with_tokens
 from support.security.upstream import Recorder
@@ -107,7 +107,7 @@ async def test_a_token_that_has_worked_is_not_shut_out_by_a_neighbour_who_guesse
     await flood(gateway, made.token.id)
 
     warm = (await call(gateway, scope)).status
-    gateway._decider._verified.forget_those(lambda _grant: True)
+    gateway._core.decider._verified.forget_those(lambda _grant: True)
     cold = (await call(gateway, scope)).status
 
     assert (before, warm, cold) == (200, 200, 200)
@@ -146,7 +146,7 @@ async def test_a_text_that_cannot_be_a_token_is_no_guess(gateway: Gateway, setti
 
 async def test_a_dead_token_waits_alone(gateway: Gateway, settings: Settings, asked: list[str]) -> None:
     dead, alive = make_token(settings, name="dead"), make_token(settings, name="alive")
-    PersonalTokens.from_settings(settings, RevocationEvents()).revoke(dead.token)
+    PersonalTokens.from_settings(settings, RevocationEvents(), revoke_upstream=no_upstream).revoke(dead.token)
 
     statuses = [(await show(gateway, dead.text)).status for _ in range(2 * ENOUGH)]
     sent = await show(gateway, alive.text)
@@ -161,8 +161,8 @@ async def test_a_token_that_has_worked_and_is_dead_now_is_no_longer_waved_throug
 ) -> None:
     made = make_token(settings)
     await show(gateway, made.text)
-    PersonalTokens.from_settings(settings, RevocationEvents()).revoke(made.token)
-    gateway._decider._verified.forget_those(lambda _grant: True)
+    PersonalTokens.from_settings(settings, RevocationEvents(), revoke_upstream=no_upstream).revoke(made.token)
+    gateway._core.decider._verified.forget_those(lambda _grant: True)
     asked.clear()
 
     statuses = [(await show(gateway, made.text)).status for _ in range(2 * ENOUGH)]

@@ -13,7 +13,7 @@ from compat_auth.app import Gateway
 from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.config import Settings
 from compat_auth.personal_tokens.request import PersonalTokenRequest
-from compat_auth.personal_tokens.service import PersonalTokens
+from compat_auth.personal_tokens.service import PersonalTokens, no_upstream
 from support.security.token_gateway import opened
 from support.stand_ins import Sent, basic, call, http_scope
 
@@ -52,7 +52,7 @@ async def until(expected: int, gateway: Gateway, token: str) -> int:
 @pytest.mark.parametrize("end", ["revoke", "revoke_all", "refresh"])
 async def test_a_jwt_made_from_a_personal_token_ends_with_it(gateway: Gateway, settings: Settings, end: str) -> None:
     # As the command line does, in another process without a signal between the two.
-    elsewhere = PersonalTokens.from_settings(settings, RevocationEvents())
+    elsewhere = PersonalTokens.from_settings(settings, RevocationEvents(), revoke_upstream=no_upstream)
     made = elsewhere.create("alice", PersonalTokenRequest("script"), by="alice")
     jwt, other = await jwt_from(gateway, f"Bearer {made.text}"), await jwt_from(gateway, basic("alice", "wonder"))
     before = await status(gateway, jwt)
@@ -69,7 +69,7 @@ async def test_a_jwt_made_from_a_personal_token_ends_with_it(gateway: Gateway, s
 
 
 async def test_a_refresh_with_an_overlap_leaves_what_was_made_before(gateway: Gateway, settings: Settings) -> None:
-    elsewhere = PersonalTokens.from_settings(settings, RevocationEvents())
+    elsewhere = PersonalTokens.from_settings(settings, RevocationEvents(), revoke_upstream=no_upstream)
     made = elsewhere.create("alice", PersonalTokenRequest("script"), by="alice")
     jwt = await jwt_from(gateway, f"Bearer {made.text}")
 
@@ -79,7 +79,7 @@ async def test_a_refresh_with_an_overlap_leaves_what_was_made_before(gateway: Ga
 
 
 async def test_who_has_a_personal_token_may_take_it_back(gateway: Gateway, settings: Settings) -> None:
-    elsewhere = PersonalTokens.from_settings(settings, RevocationEvents())
+    elsewhere = PersonalTokens.from_settings(settings, RevocationEvents(), revoke_upstream=no_upstream)
     made, other = (elsewhere.create("alice", PersonalTokenRequest(name), by="alice") for name in ("script", "another"))
     jwt = await jwt_from(gateway, f"Bearer {made.text}")
 
@@ -91,7 +91,7 @@ async def test_who_has_a_personal_token_may_take_it_back(gateway: Gateway, setti
 
 
 async def test_a_personal_token_is_described_to_its_owner_with_its_limits(gateway: Gateway, settings: Settings) -> None:
-    elsewhere = PersonalTokens.from_settings(settings, RevocationEvents())
+    elsewhere = PersonalTokens.from_settings(settings, RevocationEvents(), revoke_upstream=no_upstream)
     made = elsewhere.create("alice", PersonalTokenRequest("script", scopes=("GET /api/",)), by="alice")
 
     sent = await post(gateway, b"/compat-auth/introspect", {"token": made.text}, basic("alice", "wonder"))

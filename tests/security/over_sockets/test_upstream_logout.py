@@ -151,7 +151,7 @@ async def test_a_logout_that_cannot_be_written_down_is_no_logout(
     gateway: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     browser = await logged_in(gateway)
-    live = live_sessions_of(gateway._decider.app)
+    live = live_sessions_of(gateway._core.decider.app)
     assert live is not None
 
     def fail(*_: object) -> None:

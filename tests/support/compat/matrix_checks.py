@@ -15,7 +15,7 @@ from compat_auth.config import Settings, parse_settings
 from compat_auth.extension import CompatAuth, current_identity, requires_authentication, style_of
 from compat_auth.gateway.decider import Decider
 from support.compat.matrix import COLUMNS, NAMES, OK, UPSTREAM, USERS, Case, expected_refusal
-from support.stand_ins import Behind, call, give_token, http_scope, make_gate, rules
+from support.stand_ins import Behind, Issuing, call, give_token, http_scope, make_gate, rules
 
 MODES = [("strict", False), ("airflow2", False), ("airflow2", True)]
 
@@ -58,7 +58,7 @@ async def check_gate(settings: Settings, column: str, case: Case, headers: list[
     """Send a row through the gate and compare the answer with the matrix."""
     mode, public_role = settings.mode, bool(settings.airflow2.auth_role_public)
     app = create_flask_app(settings)
-    decider = Decider(app.extensions["compat_auth"].chain, app, give_token)
+    decider = Decider(app.extensions["compat_auth"].chain, app, Issuing(give_token))
     behind = Behind()
     gate = make_gate(behind, decider, gate_rules=rules(style=style_of(settings)))
     raw = [(name.lower().encode(), value.encode()) for name, value in headers]

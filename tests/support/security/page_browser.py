@@ -51,7 +51,7 @@ async def opened_pages(settings: Settings) -> AsyncGenerator[Gateway]:
     try:
         yield gateway
     finally:
-        gateway._decider.close()
+        gateway._core.decider.close()
         await gateway._proxy.close()
 
 

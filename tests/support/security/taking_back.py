@@ -86,5 +86,5 @@ async def open_door(tmp_path: Path, upstream: Recorder) -> AsyncGenerator[Entry]
     await gateway._proxy.open()
     upstream.take()
     yield Entry(gateway, upstream, tmp_path, content)
-    gateway._decider.close()
+    gateway._core.decider.close()
     await gateway._proxy.close()

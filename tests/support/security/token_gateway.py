@@ -13,7 +13,7 @@ from compat_auth.app import Gateway
 from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.config import Settings, parse_settings
 from compat_auth.personal_tokens.request import NewToken, PersonalTokenRequest
-from compat_auth.personal_tokens.service import PersonalTokens
+from compat_auth.personal_tokens.service import PersonalTokens, no_upstream
 
 
 def settings_with_tokens(folder: Path, upstream_port: int, **more: Any) -> Settings:
@@ -46,11 +46,11 @@ async def opened(settings: Settings) -> AsyncGenerator[Gateway]:
     try:
         yield gateway
     finally:
-        gateway._decider.close()
+        gateway._core.decider.close()
         await gateway._proxy.close()
 
 
 def make_token(settings: Settings, *scopes: str, owner: str = "alice", name: str = "script") -> NewToken:
     """Return a new token, made as the command line does: in another process without a signal between the two."""
-    tokens = PersonalTokens.from_settings(settings, RevocationEvents())
+    tokens = PersonalTokens.from_settings(settings, RevocationEvents(), revoke_upstream=no_upstream)
     return tokens.create(owner, PersonalTokenRequest(name, scopes or ("all",)), by=owner)

@@ -11,7 +11,6 @@ from compat_auth.composition.rules import gate_rules, protected_paths
 from compat_auth.config import parse_settings
 from compat_auth.errors import BackendUnavailable
 from compat_auth.gateway.authorization import PathRequirement
-from compat_auth.gateway.forward_auth import Access, forward_auth_pages
 from compat_auth.gateway.middleware import Gate
 from compat_auth.http.asgi import RawHeaders
 from compat_auth.http.paths import Prefixes
@@ -23,7 +22,6 @@ from support.stand_ins import (
     accepting,
     basic,
     call,
-    hand_out,
     http_scope,
     make_decider,
     make_gate,
@@ -161,8 +159,7 @@ async def test_a_requirement_closes_a_public_path(behind: Behind) -> None:
 
 @PUBLIC
 async def test_a_front_proxy_may_send_a_public_request_on_as_nobody(behind: Behind, path: bytes) -> None:
-    pages = dict(forward_auth_pages(Access(), hand_out))
-    gate = make_gate(behind, make_decider(accepting()), gate_rules=OF_AIRFLOW, trusted=["192.0.2.0/24"], pages=pages)
+    gate = make_gate(behind, make_decider(accepting()), gate_rules=OF_AIRFLOW, trusted=["192.0.2.0/24"])
     asked: RawHeaders = [(b"x-original-uri", path), (b"x-original-method", b"GET"), (b"cookie", b"_token=theirs")]
 
     sent = await call(gate, http_scope(b"/compat-auth/forward-auth/nginx", asked))

@@ -17,7 +17,9 @@ from compat_auth.authn.revocation_events import (
     revocation_events_of,
 )
 from compat_auth.credentials import Credential, credential_key
-from compat_auth.gateway.decider import Decider, Granted
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.decision import Granted
+from compat_auth.http.request import Shown
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject
 from support.stand_ins import GOOD, Clock, make_decider, presented, scripted
@@ -72,7 +74,7 @@ async def granted_by(decider: Decider, authorization: str = GOOD) -> Granted:
 
 
 def recalled(decider: Decider) -> Granted | None:
-    return decider.recall(GOOD.encode(), presented)
+    return decider.recall(Shown(GOOD), presented)
 
 
 async def announced(app: Flask, revocation: RevocationEvent) -> None:
@@ -275,7 +277,7 @@ def test_an_announcement_before_the_first_check_and_after_the_loop_has_ended_har
 
     revocation_events_of(app).announce(RevocationEvent("alice"))
 
-    assert decider._under_way == set()
+    assert decider._verified.under_way == set()
 
 
 async def test_announcements_of_many_threads_while_checks_land_leave_nothing_remembered(app: Flask) -> None:
@@ -297,4 +299,4 @@ async def test_announcements_of_many_threads_while_checks_land_leave_nothing_rem
     await announced(app, RevocationEvent("alice"))
 
     assert recalled(decider) is None
-    assert decider._under_way == set()
+    assert decider._verified.under_way == set()

@@ -9,7 +9,7 @@ from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.backend import Backend
 from compat_auth.credentials import Absent, Basic, Bearer, Credential
 from compat_auth.directory import DirectoryUser
-from compat_auth.gateway.decider import Granted, Refused
+from compat_auth.gateway.decision import Granted, Refused
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Skip
 from compat_auth_backends import default

@@ -24,7 +24,7 @@ from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.personal_tokens.peppers import Peppers
 from compat_auth.personal_tokens.request import PersonalTokenRequest
-from compat_auth.personal_tokens.service import PersonalTokens
+from compat_auth.personal_tokens.service import PersonalTokens, no_upstream
 from compat_auth.testing import BackendContract, Headers
 from compat_auth_backends.personal_token import PersonalTokenBackend
 
@@ -58,7 +58,7 @@ class TestPersonalToken(BackendContract, has_source=True, counts_work=True):
         for name in ("alice", "disabled", "deleted"):
             add_user(tmp_path / "users", name, HASH)
         # Of another process: what it has read of the users half a second ago, ours has not.
-        service = PersonalTokens.from_settings(settings_in(tmp_path), RevocationEvents())
+        service = PersonalTokens.from_settings(settings_in(tmp_path), RevocationEvents(), revoke_upstream=no_upstream)
         self.settings = settings_in(tmp_path)
         self.texts = {
             name: service.create(name, PersonalTokenRequest("etl"), by="test").text

@@ -18,7 +18,9 @@ from compat_auth.authn.airflow2.backend import LegacyBackend, LegacyModule
 from compat_auth.backend import EVERY_KIND
 from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate
 from compat_auth.errors import BackendUnavailable, MalformedCredentials, NoActiveKey, NoSuchUser, Overloaded
-from compat_auth.gateway.decider import Decider, Decision, Granted, Refused, Unclaimed
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.decision import Decision, Granted, Refused, Unclaimed
+from compat_auth.http.request import Shown
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from support.stand_ins import (
@@ -91,7 +93,7 @@ async def granted_by(decider: Decider, authorization: str = GOOD) -> Granted:
 
 
 def recalled(decider: Decider, authorization: str = GOOD) -> Granted | None:
-    return decider.recall(authorization.encode(), lambda: presented(authorization))
+    return decider.recall(Shown(authorization), lambda: presented(authorization))
 
 
 async def test_a_right_credential_is_granted_with_a_token_and_headers_as_raw_bytes() -> None:
@@ -135,7 +137,7 @@ async def test_a_kind_that_no_backend_takes_never_starts_a_thread() -> None:
     decision = await decider.decide(presented("Bearer abc"))
 
     assert decision == Unclaimed(Bearer("abc"), ())
-    assert decider._pool._threads == set()
+    assert decider.lanes.chain.pool._threads == set()
 
 
 @pytest.mark.parametrize("takes", [COOKIES, frozenset({Basic})])
@@ -145,7 +147,7 @@ async def test_no_credential_and_no_cookie_never_start_a_thread(takes: frozenset
     decision = await decider.decide(presented(None))
 
     assert isinstance(decision, Unclaimed)
-    assert decider._pool._threads == set()
+    assert decider.lanes.chain.pool._threads == set()
 
 
 async def test_a_cookie_alone_is_shown_to_the_backends() -> None:
@@ -339,7 +341,7 @@ async def test_a_check_that_is_cancelled_itself_leaves_nothing_behind(held: Held
     await asyncio.wait([waiting])
 
     assert decider._flights == {}
-    assert decider._turns.present == 0
+    assert decider.lanes.chain.turns.present == 0
 
 
 async def test_beyond_the_bound_a_request_is_overloaded_at_once(held: Held) -> None:
@@ -655,7 +657,7 @@ async def test_every_spelling_of_a_credential_is_the_same_warm_credential() -> N
     for number in range(1, 50):
         for scheme in ("bearer", "BEARER", "bEaReR"):
             value = f"{scheme}{' ' * number}token"
-            assert decider.recall(value.encode(), presented) is not None
+            assert decider.recall(Shown(value), presented) is not None
             await decider.decide(presented(value))
 
     assert len(decider._verified) == 1
@@ -665,10 +667,7 @@ async def test_what_cannot_be_parsed_is_recalled_as_nothing() -> None:
     decider = make_decider(accepting())
     await decider.decide(presented(GOOD))
 
-    recalled = [
-        decider.recall(value, presented)
-        for value in (b"Basic", GOOD.encode() + b", Basic YTpi", b"B\xc3\xa4sic YTpi", b"")
-    ]
+    recalled = [decider.recall(Shown(value), presented) for value in ("Basic", GOOD + ", Basic YTpi", "Bäsic YTpi", "")]
 
     assert recalled == [None] * 4
 
@@ -685,4 +684,4 @@ async def test_one_user_with_many_credentials_pushes_nobody_out() -> None:
     for number in range(50):
         await decider.decide(presented(basic("mallory", f"password {number}")))
 
-    assert decider.recall(anna.encode(), presented) is not None
+    assert decider.recall(Shown(anna), presented) is not None

@@ -6,9 +6,10 @@ import json
 
 import pytest
 
+from compat_auth.composition.gate import GateParts
 from compat_auth.errors import BackendUnavailable, UpstreamUnreachable
-from compat_auth.gateway.health import JWKS_PATH, jwks_page, live, ready_page, whoami
-from compat_auth.gateway.middleware import Gate
+from compat_auth.gateway.health import JWKS_PATH, jwks_page, live, ready_page, whoami_page
+from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept
 from support.stand_ins import GOOD, Behind, call, http_scope, make_decider, make_gate, scripted
@@ -28,7 +29,15 @@ async def why_not() -> None:
 @pytest.fixture
 def gate() -> Gate:
     REASON.clear()
-    pages = {"live": live, "ready": ready_page(why_not), "whoami": whoami, JWKS_PATH: jwks_page(lambda: b'{"keys":[]}')}
+
+    def pages(parts: GateParts) -> dict[str, Page]:
+        return {
+            "live": live,
+            "ready": ready_page(why_not),
+            "whoami": whoami_page(parts.identification, parts.refusals),
+            JWKS_PATH: jwks_page(lambda: b'{"keys":[]}'),
+        }
+
     return make_gate(Behind(), make_decider(scripted("kerberos", ACCEPT)), pages=pages)
 
 
@@ -58,7 +67,9 @@ async def test_readiness_is_503_without_the_store_and_says_nothing_about_it() ->
     async def away() -> None:
         raise BackendUnavailable("database_url postgresql://db/secret: cannot be asked")
 
-    gate = make_gate(Behind(), make_decider(scripted("kerberos", ACCEPT)), pages={"ready": ready_page(why_not, away)})
+    gate = make_gate(
+        Behind(), make_decider(scripted("kerberos", ACCEPT)), pages=lambda _parts: {"ready": ready_page(why_not, away)}
+    )
     REASON.clear()
 
     sent = await call(gate, http_scope(b"/compat-auth/ready"))

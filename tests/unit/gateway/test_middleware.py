@@ -15,7 +15,8 @@ from compat_auth.credentials import Absent, Basic
 from compat_auth.errors import BackendUnavailable
 from compat_auth.gateway.authorization import PathRequirement
 from compat_auth.gateway.decider import Decider
-from compat_auth.gateway.middleware import INTAKE, RENEW, Gate
+from compat_auth.gateway.forwarding import INTAKE, RENEW
+from compat_auth.gateway.middleware import Gate
 from compat_auth.http.asgi import Message, RawHeaders
 from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.http.paths import AIRFLOW_RESTS, Prefixes

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from compat_auth.gateway.decider import Granted
+from compat_auth.gateway.decision import Granted
 from compat_auth.http.paths import Prefixes, canonical_path
 from compat_auth.identity import Identity
 from support.stand_ins import rules

@@ -85,13 +85,13 @@ def test_over_https_the_port_is_443() -> None:
 def test_what_a_decision_depends_on_is_text() -> None:
     presented = gate_request([(b"authorization", b"Basic YTpi"), (b"cookie", b"a=1")]).presented()
 
-    assert (presented.authorization, presented.cookies, presented.path) == ("Basic YTpi", True, "/api/x")
+    assert (presented.shown.authorization, presented.cookies, presented.path) == ("Basic YTpi", True, "/api/x")
 
 
 def test_nothing_presented_is_nothing() -> None:
     presented = gate_request([]).presented()
 
-    assert (presented.authorization, presented.cookies) == (None, False)
+    assert (presented.shown.authorization, presented.cookies) == (None, False)
 
 
 def test_a_credential_outside_ascii_is_malformed() -> None:

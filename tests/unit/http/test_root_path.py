@@ -8,11 +8,9 @@ import pytest
 
 from compat_auth.config import Settings, parse_settings
 from compat_auth.errors import ConfigError, InvalidPath
-from compat_auth.gateway.forward_auth import Access, forward_auth_pages
 from compat_auth.gateway.middleware import Gate
-from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.root_path import RootPath
-from support.stand_ins import Behind, accepting, basic, call, hand_out, http_scope, make_decider, rules
+from support.stand_ins import Behind, accepting, basic, call, http_scope, make_decider, make_gate
 
 ALICE = (b"authorization", basic("alice", "secret").encode())
 
@@ -23,14 +21,7 @@ def settings_with(url: str, root_path: str = "", profile: str = "airflow-fab") -
 
 
 def gate_below(root: str, behind: Behind, trusted: str = "192.0.2.1/32") -> Gate:
-    return Gate(
-        behind,
-        make_decider(accepting()),
-        rules(),
-        trusted=TrustedProxies([trusted]),
-        pages=forward_auth_pages(Access(), hand_out),
-        root=RootPath(root),
-    )
+    return make_gate(behind, make_decider(accepting()), trusted=[trusted], root=root)
 
 
 @pytest.mark.parametrize(

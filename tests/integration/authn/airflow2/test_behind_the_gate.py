@@ -15,8 +15,9 @@ import pytest
 from compat_auth.authn.airflow2.backend import LegacyBackend
 from compat_auth.gateway.middleware import Gate
 from compat_auth.http.asgi import Message, RawHeaders
+from compat_auth.http.request import Shown
 from compat_auth.outcome import Reject
-from support.stand_ins import GOOD, Sent, accepting, call, http_scope, make_decider, make_gate, scripted
+from support.stand_ins import GOOD, Sent, accepting, call, http_scope, make_decider, make_gate, make_parts, scripted
 
 KEY = b"key-of-alice"
 AUTHORIZATION = (b"authorization", GOOD.encode())
@@ -232,12 +233,13 @@ async def test_what_a_module_leaves_to_the_upstream_goes_on_with_its_body(
 
 
 async def test_what_a_module_has_granted_is_not_remembered(upstream: Upstream) -> None:
-    gate = gate_of(upstream, LegacyBackend(signed(get_data), "signed"), accepting())
+    decider = make_decider(LegacyBackend(signed(get_data), "signed"), accepting())
+    gate = make_gate(upstream, decider)
 
     right = await post(gate, [b"order"], AUTHORIZATION, digest(b"order"))
 
     assert right.status == 200
-    assert gate.decider.recall(GOOD.encode(), lambda: pytest.fail("asked again")) is None
+    assert decider.recall(Shown(GOOD), lambda: pytest.fail("asked again")) is None
 
 
 @pytest.mark.parametrize("path", ["whoami", "introspect"])
@@ -381,14 +383,15 @@ class Holder:
 async def test_nobody_goes_on_as_somebody_else(upstream: Upstream) -> None:
     holder = Holder()
     one, two = (LegacyBackend(Module(holder.behave), name) for name in ("one", "two"))
-    gates = [gate_of(upstream, one), gate_of(upstream, two)]
+    parts = [make_parts(upstream, make_decider(backend)) for backend in (one, two)]
+    gates = [part.gate({}) for part in parts]
     users = [f"user{number}" for number in range(40)]
 
     async def as_user(number: int, user: str) -> str:
         request = gates[number % 2]._take_in(
             http_scope(headers=[(b"x-ticket", user.encode())], client=f"192.0.2.{number}")
         )
-        decision: Any = await gates[number % 2].decide(request)
+        decision: Any = await parts[number % 2].identification.decide(request)
         return str(decision.identity.username)
 
     seen = await asyncio.gather(*(as_user(number, user) for number, user in enumerate(users)))

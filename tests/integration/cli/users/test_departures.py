@@ -15,7 +15,7 @@ from compat_auth.cli import commands
 from compat_auth.config import Settings, load_settings
 from compat_auth.identity import Identity
 from compat_auth.personal_tokens.request import PersonalTokenRequest
-from compat_auth.personal_tokens.service import PersonalTokens
+from compat_auth.personal_tokens.service import PersonalTokens, no_upstream
 from compat_auth.store.tables.denylist import DenylistRows, IssuedToken
 
 HASH = "$2b$04$" + "a" * 53
@@ -53,7 +53,7 @@ class Left:
     """What alice has in the store: a personal token, a JWT and a session."""
 
     def __init__(self, settings: Settings) -> None:
-        self._tokens = PersonalTokens.from_settings(settings, RevocationEvents())
+        self._tokens = PersonalTokens.from_settings(settings, RevocationEvents(), revoke_upstream=no_upstream)
         sessions = LiveSessions.from_settings(settings)
         assert sessions is not None
         self._sessions = sessions

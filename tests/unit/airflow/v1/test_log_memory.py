@@ -8,7 +8,7 @@ import pytest
 
 from compat_auth.airflow.v1.resources.logs import MAX_LINE_BYTES
 from compat_auth.airflow.v1.translation import V1Translation
-from compat_auth.gateway.middleware import AUTHORIZE
+from compat_auth.gateway.forwarding import AUTHORIZE
 from compat_auth.http.asgi import Message, Receive, Scope, Send
 
 MEBIBYTE = 1024 * 1024

@@ -11,7 +11,7 @@ from compat_auth.airflow.v1.problems import V1Problem
 from compat_auth.airflow.v1.translation import MAX_BODY_BYTES, MAX_CONTAINERS, V1Translation
 from compat_auth.airflow.v1.upstream_calls import MAX_ANSWER_BYTES, Room
 from compat_auth.errors import NotPermitted, UpstreamUnreachable
-from compat_auth.gateway.middleware import AUTHORIZE, INTAKE
+from compat_auth.gateway.forwarding import AUTHORIZE, INTAKE
 from compat_auth.http.asgi import Message, RawHeaders, Receive, Scope, Send
 from compat_auth.http.headers import Intake
 from compat_auth.http.request import GateRequest

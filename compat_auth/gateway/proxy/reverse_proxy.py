@@ -24,8 +24,13 @@ from compat_auth.config import UpstreamSettings
 from compat_auth.config.upstream_url import read_address
 from compat_auth.crypto.file_modes import refuse_writable_at
 from compat_auth.errors import BadRequest, ConfigError, NotImplementedHere, UpstreamTimeout, UpstreamUnreachable
-from compat_auth.gateway.middleware import FROM_UPSTREAM, INTAKE, RENEW
-from compat_auth.gateway.upstream_connection import StaleConnection, UpstreamRequest, UpstreamResponse, header_text
+from compat_auth.gateway.forwarding import FROM_UPSTREAM, INTAKE, RENEW
+from compat_auth.gateway.proxy.upstream_connection import (
+    StaleConnection,
+    UpstreamRequest,
+    UpstreamResponse,
+    header_text,
+)
 from compat_auth.http.asgi import ClientGone, ClientWatch, RawHeaders, Receive, Scope, Send, body_parts
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.request import GateRequest

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field, replace
 from cachetools import LRUCache
 
 from compat_auth.concurrency.clock import unix_now
-from compat_auth.credentials import parse_authorization
 from compat_auth.errors import BackendUnavailable, NotAuthenticated
-from compat_auth.gateway.decider import Granted
-from compat_auth.gateway.middleware import Gate
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.decision import Granted
 from compat_auth.http.request import GateRequest
 from compat_auth.scopes import ALL
 from compat_auth.tokens.issued import IssuedTokens
@@ -39,23 +38,26 @@ class HandedOut:
 
     Args:
         given: Writes tokens down.
+        decider: Renews and checks grants.
         entries: Tokens to remember.
         now: Seconds since the epoch.
     """
 
-    def __init__(self, given: IssuedTokens, *, entries: int = 10_000, now: Callable[[], float] = unix_now) -> None:
+    def __init__(
+        self, given: IssuedTokens, decider: Decider, *, entries: int = 10_000, now: Callable[[], float] = unix_now
+    ) -> None:
         self._given = given
+        self._decider = decider
         self._now = now
         self._written: LRUCache[bytes, bool] = LRUCache(entries)
         self._limited: LRUCache[Hashable, _Kept] = LRUCache(entries)
         self._flights: dict[Hashable, asyncio.Task[bytes]] = {}
         self._reading: asyncio.Task[None] | None = None
 
-    async def bearer_for(self, gate: Gate, request: GateRequest, granted: Granted) -> bytes:
+    async def bearer_for(self, request: GateRequest, granted: Granted) -> bytes:
         """Return the Authorization value to hand out.
 
         Args:
-            gate: Has decided.
             request: The original request.
             granted: The decision.
 
@@ -66,35 +68,35 @@ class HandedOut:
         """
         scopes = granted.identity.scopes
         if scopes is not None and not any(str(scope) == ALL for scope in scopes):
-            return await self._limited_for(gate, request, granted)
+            return await self._limited_for(request, granted)
         bearer = granted.bearer
         if self._is_ended(bearer):
-            renewed = await gate.decider.renew(request.presented(), granted)
+            renewed = await self._decider.renew(request.presented(), granted)
             bearer = granted.bearer if renewed is None else renewed.bearer
         if bearer not in self._written:
-            await self._fly(bearer, lambda: self._write_down(gate, request, granted, bearer))
+            await self._fly(bearer, lambda: self._write_down(request, granted, bearer))
         return bearer
 
-    async def _limited_for(self, gate: Gate, request: GateRequest, granted: Granted) -> bytes:
+    async def _limited_for(self, request: GateRequest, granted: Granted) -> bytes:
         kept = self._limited.get(granted.identity)
         if kept is not None and self._now() < kept.until and not self._is_ended(kept.bearer):
             return kept.bearer
-        return await self._fly(granted.identity, lambda: self._give(gate, request, granted))
+        return await self._fly(granted.identity, lambda: self._give(request, granted))
 
-    async def _write_down(self, gate: Gate, request: GateRequest, granted: Granted, bearer: bytes) -> bytes:
+    async def _write_down(self, request: GateRequest, granted: Granted, bearer: bytes) -> bytes:
         token = bearer.partition(b" ")[2].decode("ascii")
-        await gate.decider.run(request.client, lambda: self._given.record(granted.identity, token))
-        await _require_still_good(gate, request, granted)
+        await self._decider.lanes.run(request.client, lambda: self._given.record(granted.identity, token))
+        await _require_still_good(self._decider, request, granted)
         self._written[bearer] = True
         return bearer
 
-    async def _give(self, gate: Gate, request: GateRequest, granted: Granted) -> bytes:
+    async def _give(self, request: GateRequest, granted: Granted) -> bytes:
         identity, now = granted.identity, int(self._now())
         ends = now + LIMITED_TTL_S if identity.expires_at is None else min(now + LIMITED_TTL_S, identity.expires_at)
         short = replace(identity, expires_at=ends)
-        credential = parse_authorization(request.presented().authorization)
-        token = await gate.decider.run(request.client, lambda: self._given.issue(short, credential, "token"))
-        await _require_still_good(gate, request, granted)
+        credential = request.shown.credential()
+        token = await self._decider.lanes.run(request.client, lambda: self._given.issue(short, credential, "token"))
+        await _require_still_good(self._decider, request, granted)
         bearer = b"Bearer " + token.value.encode("ascii")
         self._limited[identity] = _Kept(bearer, min(now + LIMITED_REUSE_S, ends))
         return bearer
@@ -129,8 +131,8 @@ class HandedOut:
             await self._given.denylist.up_to_date()
 
 
-async def _require_still_good(gate: Gate, request: GateRequest, granted: Granted) -> None:
-    """Return when a credential that can be revoked has not been revoked before its token was written down.
+async def _require_still_good(decider: Decider, request: GateRequest, granted: Granted) -> None:
+    """Raise if a credential that can be revoked was revoked before its token was written down.
 
     A revocation ends the tokens that it finds written down. One that came between the check and the writing found none.
 
@@ -139,6 +141,6 @@ async def _require_still_good(gate: Gate, request: GateRequest, granted: Granted
     """
     if not granted.identity.credential_id:
         return
-    decision = await gate.decider.decide(request.presented())
+    decision = await decider.decide(request.presented())
     if not isinstance(decision, Granted) or decision.identity.credential_id != granted.identity.credential_id:
         raise NotAuthenticated("the credential has ended")

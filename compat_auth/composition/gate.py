@@ -1,0 +1,164 @@
+"""A gate with all that it needs, for the gateway and for Airflow; pages take what they use from its parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from compat_auth.api.oauth.token_endpoint import EndpointParts
+from compat_auth.gateway.admission import Admission, Browsers
+from compat_auth.gateway.authorization import Authorization, GateRules
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.forward_auth.access import Access
+from compat_auth.gateway.forward_auth.pages import ForwardAuth, HandOut
+from compat_auth.gateway.forwarding import Forwarding
+from compat_auth.gateway.identification import Identification
+from compat_auth.gateway.middleware import Gate, Page
+from compat_auth.gateway.origins import UpstreamOrigins
+from compat_auth.gateway.refusals import Refusals
+from compat_auth.http.asgi import ASGIApp
+from compat_auth.http.body import BodyBudget
+from compat_auth.http.forwarded import TrustedProxies
+from compat_auth.http.request import GateRequest
+from compat_auth.http.root_path import RootPath
+from compat_auth.tokens.revoked import RevokedTokens
+
+MAX_JUDGED_BODY_BYTES = 1024 * 1024
+"""Of a body that a backend has to see before the request goes on, unless the settings say otherwise."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Place:
+    """Where a gate stands.
+
+    Attributes:
+        app: What stands behind the gate.
+        upstream: What stands there without a translation in between: it knows the CORS settings; None: `app`.
+        trusted: Proxies whose word about the caller is believed.
+        root: The path in front of all paths, which decisions and what stands behind do not see.
+        tells_origins: See `UpstreamOrigins`.
+        authorization: Allows requests at this place.
+        forwarding: Forwards requests at this place; made of the app, the decider, what refuses, and the upstream.
+    """
+
+    app: ASGIApp
+    authorization: Authorization
+    trusted: TrustedProxies
+    upstream: ASGIApp | None = None
+    root: RootPath = RootPath()  # noqa: RUF009  # nothing changes in it
+    tells_origins: bool = False
+    forwarding: Callable[[Place, Decider, Refusals], Forwarding] = lambda place, decider, _refusals: Forwarding(
+        place.app, place.authorization, decider, place.upstream
+    )
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class GateParts:
+    """What a gate and its pages are made of.
+
+    Attributes:
+        place: Where the gate stands.
+        decider: Decides about credentials.
+        revoked: Tokens of the upstream's that are no longer good.
+        refusals: Refuses.
+        forwarding: Forwards.
+        origins: What the upstream says about origins.
+        identification: Decides about callers.
+        admission: The way to what stands behind.
+        browsers: What is done for browsers; None: nothing.
+    """
+
+    place: Place
+    decider: Decider
+    revoked: RevokedTokens
+    refusals: Refusals
+    forwarding: Forwarding
+    origins: UpstreamOrigins
+    identification: Identification
+    admission: Admission
+    browsers: Browsers | None
+
+    @classmethod
+    def build(
+        cls,
+        place: Place,
+        decider: Decider,
+        revoked: RevokedTokens,
+        *,
+        metadata_url: Callable[[GateRequest], str] | None = None,
+        browsers: Browsers | None = None,
+    ) -> GateParts:
+        """Return the parts of a gate.
+
+        Args:
+            place: Where it stands.
+            decider: Decides about credentials.
+            revoked: Tokens of the upstream's that are no longer good.
+            metadata_url: See `Refusals`.
+            browsers: What is done for browsers; None: nothing.
+        """
+        authorization, rules = place.authorization, place.authorization.rules
+        refusals = Refusals(rules.style, decider.chain.challenges(), metadata_url)
+        forwarding = place.forwarding(place, decider, refusals)
+        origins = UpstreamOrigins(forwarding, rules.prefix, tells=place.tells_origins)
+        identification = Identification(decider, revoked, origins, rules.upstream_cookie)
+        admission = Admission(identification, authorization, forwarding, refusals, revoked, browsers)
+        return cls(place, decider, revoked, refusals, forwarding, origins, identification, admission, browsers)
+
+    @property
+    def authorization(self) -> Authorization:
+        """Allows requests."""
+        return self.place.authorization
+
+    @property
+    def rules(self) -> GateRules:
+        """What the gate does with which path and cookie."""
+        return self.place.authorization.rules
+
+    def endpoint(self) -> EndpointParts:
+        """Return what the token endpoint uses."""
+        return EndpointParts(
+            self.decider, self.identification, self.authorization, self.admission, self.origins, self.refusals
+        )
+
+    def gate(self, pages: Mapping[str, Page], *, max_judged_body: int = MAX_JUDGED_BODY_BYTES) -> Gate:
+        """Return the gate.
+
+        Args:
+            pages: Our own; see `Gate`.
+            max_judged_body: Bytes of a body that a backend has to see before the request goes on; beyond: 413.
+        """
+        return Gate(
+            self.place.app,
+            self.rules,
+            self.admission,
+            self.refusals,
+            self.origins,
+            trusted=self.place.trusted,
+            pages=pages,
+            bodies=BodyBudget(max_judged_body) if self.decider.chain.reads_bodies() else None,
+            body_timeout_s=self.decider.lanes.timeout_s,
+            browsers=self.browsers,
+            root=self.place.root,
+        )
+
+
+def forward_auth_of(parts: GateParts, access: Access, hand_out: HandOut) -> ForwardAuth:
+    """Return forward-auth at a gate.
+
+    Args:
+        parts: Of the gate.
+        access: Who may ask.
+        hand_out: Makes what an accepted request goes on with.
+    """
+    return ForwardAuth(
+        access,
+        hand_out,
+        parts.identification,
+        parts.authorization,
+        parts.revoked,
+        parts.refusals,
+        trusted=parts.place.trusted,
+        browsers=parts.browsers,
+        root=parts.place.root,
+    )

@@ -1,0 +1,100 @@
+"""Threads for blocking work, with fair turns for the networks that the callers come from."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager
+from typing import Literal, TypeVar
+
+from compat_auth.concurrency.fair_queue import FairQueue
+from compat_auth.concurrency.rate_limit import network_of
+from compat_auth.errors import BackendUnavailable
+
+T = TypeVar("T")
+LaneName = Literal["chain", "aside", "outward"]
+
+
+class Lane:
+    """A pool of threads, and a queue for them that is fair to each network.
+
+    Args:
+        name: Of the threads.
+        threads: Pieces of work done at once.
+        max_waiting: Callers that may wait; beyond: Overloaded.
+    """
+
+    def __init__(self, name: str, threads: int, max_waiting: int) -> None:
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=f"compat-auth-{name}")
+        self.turns = FairQueue(threads, max_waiting)
+
+    def turn(self, client: str) -> AbstractAsyncContextManager[None]:
+        """Return the context in which work of a caller may run in `work`.
+
+        Raises:
+            Overloaded: When it is entered and too much is waiting.
+        """
+        return self.turns.take(network_of(client))
+
+    async def work(self, work: Callable[[], T]) -> T:
+        """Return what the work returns; it runs on a thread, in a context of its own.
+
+        What it leaves in context variables does not reach another request.
+        """
+        context = contextvars.Context()
+        return await asyncio.get_running_loop().run_in_executor(self.pool, lambda: context.run(work))
+
+
+class Lanes:
+    """The threads of one process, in lanes that cannot hold up each other.
+
+    Args:
+        threads: Backends at work at once.
+        max_waiting: Callers that may wait for each lane; beyond: Overloaded.
+        timeout_s: Seconds after which a caller no longer waits.
+
+    Attributes:
+        chain: Where the chain runs.
+        timeout_s: As given.
+    """
+
+    def __init__(self, threads: int = 16, max_waiting: int = 256, timeout_s: float = 30) -> None:
+        self.timeout_s = timeout_s
+        self.chain = Lane("chain", threads, max_waiting)
+        self._lanes: dict[LaneName, Lane] = {
+            "chain": self.chain,
+            "aside": Lane("aside", max(2, threads // 2), max_waiting),
+            "outward": Lane("outward", max(2, threads // 4), max_waiting),
+        }
+
+    async def run(self, client: str, work: Callable[[], T], *, lane: LaneName = "chain") -> T:
+        """Do blocking work of a caller and return what it returns.
+
+        Args:
+            client: Address of the caller.
+            work: On a thread.
+            lane: "chain" shares the threads of the chain; "aside" is for work that anybody can ask for; "outward" for
+                such work that waits for another server.
+
+        Raises:
+            Overloaded: Too much is waiting.
+            BackendUnavailable: It takes too long.
+        """
+        place = self._lanes[lane]
+
+        async def wait() -> T:
+            async with place.turn(client):
+                return await place.work(work)
+
+        try:
+            # Shielded: the turn is over when the work is, not when its caller has gone.
+            return await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(wait())), self.timeout_s)
+        except TimeoutError:
+            raise BackendUnavailable(f"no answer within {self.timeout_s:g} s") from None
+
+    def close(self) -> None:
+        """Start no new work."""
+        for lane in self._lanes.values():
+            lane.pool.shutdown(wait=False, cancel_futures=True)

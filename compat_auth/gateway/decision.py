@@ -1,0 +1,57 @@
+"""What the gate can decide about a request."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from compat_auth.credentials import Credential
+from compat_auth.identity import Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """The caller is known, and the request goes on with this token.
+
+    Attributes:
+        identity: The caller.
+        bearer: The Authorization value for the upstream; b"" where none was asked for.
+        headers: Response headers that belong to the success.
+        digest: Key of the remembered grant; b"" where it is not remembered.
+        used: Called for each request that goes on by it, or None.
+    """
+
+    identity: Identity
+    bearer: bytes = field(repr=False)
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    digest: bytes = b""
+    used: Callable[[], None] | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Unclaimed:
+    """No backend takes this kind of credential.
+
+    Attributes:
+        credential: What was presented; a Bearer is the upstream's to judge.
+        challenges: For a 401.
+    """
+
+    credential: Credential
+    challenges: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A backend refuses the credential.
+
+    Attributes:
+        status: 401 or 403.
+        challenges: For a 401.
+    """
+
+    status: int
+    challenges: tuple[str, ...]
+
+
+Decision = Granted | Unclaimed | Refused

@@ -1,0 +1,117 @@
+"""Who may ask for a decision: a front proxy, and no client that comes through one.
+
+A client can reach every listener that a trusted proxy serves, with headers of its own. So the address of the peer is
+not enough: the endpoint answers on a listener of its own, or to a request with a secret that only the proxy knows.
+"""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import logging
+import time
+from dataclasses import dataclass, field
+
+from compat_auth.config import Settings
+from compat_auth.errors import ConfigError, NotPermitted
+from compat_auth.http.forwarded import TrustedProxies
+from compat_auth.http.request import GateRequest
+
+logger = logging.getLogger("compat_auth.forward_auth")
+
+SECRET_HEADER = b"x-compat-auth-proxy-secret"
+"""What only the front proxy sends. The intake drops it with all of `X-Compat-Auth-*`, so nothing passes it on."""
+MIN_SECRET = 32
+"""Of the secret, in characters."""
+_HINT_PAUSE_S = 60.0
+_HINTED: dict[str, float] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may ask.
+
+    Attributes:
+        secret: What the front proxy sends in SECRET_HEADER; b"": the listener serves front proxies alone.
+    """
+
+    secret: bytes = field(default=b"", repr=False)
+
+    def require(self, trusted: TrustedProxies, request: GateRequest) -> None:
+        """Raise unless the request is a front proxy's own.
+
+        Raises:
+            NotPermitted: It may be a client's that came through a proxy; the log says why.
+        """
+        reason = self._find_fault(trusted, request)
+        if reason:
+            hint(f"forward-auth: refused: {reason}")
+            raise NotPermitted("forward-auth: only for the front proxy; the log says what to do")
+
+    def _find_fault(self, trusted: TrustedProxies, request: GateRequest) -> str:
+        if not trusted.covers(trusted.peer(request.scope)):
+            return "the asking address is not in trusted_proxies; name the front proxy there"
+        if self.secret:
+            found = [value for name, value in request.scope["headers"] if name == SECRET_HEADER]
+            # Two values: a client has sent one of them.
+            if len(found) != 1 or not hmac.compare_digest(found[0], self.secret):
+                return "X-Compat-Auth-Proxy-Secret is not [forward_auth] secret; let the front proxy set it"
+        if trusted.names_hop_beyond_client(request.intake.forward):
+            return (
+                "X-Forwarded-For names a hop beyond the proxy; let the front proxy set it to the client's address alone, "
+                "or name the proxies in between in trusted_proxies"
+            )
+        return ""
+
+
+def access_of(settings: Settings) -> Access | None:
+    """Return who may ask; None where forward-auth is off.
+
+    Raises:
+        ConfigError: The settings would let clients ask, or nobody.
+    """
+    section, secret = settings.forward_auth, settings.forward_auth.secret.get_secret_value()
+    if not section.bind and not secret:
+        return None
+    if secret and (len(secret) < MIN_SECRET or not secret.isascii() or not secret.isprintable() or " " in secret):
+        raise ConfigError(
+            f"forward_auth.secret: at least {MIN_SECRET} printable ASCII characters without blanks; "
+            "make one with: openssl rand -hex 32"
+        )
+    if not settings.trusted_proxies:
+        raise ConfigError(
+            "forward_auth: on, but trusted_proxies is empty, so nobody would get an answer; "
+            'name the front proxy, such as trusted_proxies = ["127.0.0.1/32"]'
+        )
+    host, _, port = section.bind.rpartition(":")
+    if section.bind and not secret and not _is_loopback(host):
+        raise ConfigError(
+            f"forward_auth.bind: {section.bind}: others than this machine reach it; "
+            "set forward_auth.secret, too, or bind to 127.0.0.1"
+        )
+    if section.bind and int(port) and port == settings.serve.bind.rpartition(":")[2]:
+        raise ConfigError(f"forward_auth.bind: {section.bind}: the port of serve.bind; choose another")
+    return Access(secret.encode("ascii"))
+
+
+def port_of(settings: Settings) -> int | None:
+    """Return the port of the listener that serves front proxies alone; None where there is none."""
+    bind = settings.forward_auth.bind
+    return int(bind.rpartition(":")[2]) if bind else None
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def hint(text: str) -> None:
+    """Log a line that an operator needs; the same one once a minute, since anybody can cause it."""
+    now = time.monotonic()
+    if now >= _HINTED.get(text, 0.0):
+        _HINTED[text] = now + _HINT_PAUSE_S
+        logger.warning("%s", text)

@@ -1,0 +1,155 @@
+"""Forwards a request with one identity: a Bearer of ours, the upstream's own Bearer, its own cookie, or none."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from compat_auth.crypto.personal_token_format import holds_one
+from compat_auth.gateway.authorization import Authorization, Authorize
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.decision import Granted, Unclaimed
+from compat_auth.http.asgi import ASGIApp, RawHeaders, Receive, Send
+from compat_auth.http.browser.preflight import NoBody, PreflightAnswer
+from compat_auth.http.headers import without_cookies
+from compat_auth.http.request import GateRequest
+from compat_auth.tokens.upstream_refusals import watch_for_refusal
+
+RENEW = "compat_auth.renew"
+"""Key in the ASGI scope's `extensions`: `async () -> bytes | None`, another Authorization value for a refused one."""
+INTAKE = "compat_auth.intake"
+"""Key in the ASGI scope's `extensions`: the `GateRequest`, for what stands behind the gate."""
+AUTHORIZE = "compat_auth.demand"
+"""Key in the ASGI scope's `extensions`: a `Authorize`; missing when nobody has asked who the caller is."""
+FROM_UPSTREAM = "compat_auth.from_upstream"
+"""Key in the message that starts an answer: true where its headers are those of the upstream."""
+
+# At the start, or behind the comma with which servers join two headers.
+_OUR_SCHEME = re.compile(rb"(?:^|[ \t,])(?:basic|negotiate)(?![^ \t,])", re.IGNORECASE)
+
+
+class Forwarding:
+    """Forwards requests to what stands behind the gate.
+
+    Args:
+        app: What stands behind.
+        authorization: For what stands behind, to ask what else the caller may do.
+        decider: Renews tokens that the upstream refuses.
+        upstream: What stands behind without a translation in between: it knows the CORS settings; None: `app`.
+    """
+
+    def __init__(
+        self, app: ASGIApp, authorization: Authorization, decider: Decider, upstream: ASGIApp | None = None
+    ) -> None:
+        self.app = app
+        self.authorization = authorization
+        self._rules = authorization.rules
+        self._dropped = authorization.rules.dropped_cookies
+        self._decider = decider
+        self._upstream = upstream or app
+
+    async def as_caller(self, granted: Granted, request: GateRequest, receive: Receive, send: Send) -> None:
+        """Forward a request as the caller."""
+
+        async def renew() -> bytes | None:
+            renewed = await self._decider.renew(request.presented(), granted)
+            return renewed.bearer if renewed is not None else None
+
+        if granted.headers:
+            send = adding(granted.headers, send)
+        bearer = self._rules.bearer_for(request.path, granted)
+        authorize = self.authorization.authorize(granted, request)
+        if bearer is None:
+            await self._forward(request, receive, send, None, self._dropped, authorize=authorize)
+        else:
+            send = watch_for_refusal(send, bearer, lambda: self._decider.forget_token(granted))
+            await self._forward(request, receive, send, bearer, self._dropped, renew, authorize)
+
+    async def with_own_credential(
+        self, unclaimed: Unclaimed, request: GateRequest, receive: Receive, send: Send
+    ) -> None:
+        """Forward a request with the credential that it came with, which the upstream judges."""
+        authorize = self.authorization.authorize(unclaimed, request)
+        own = request.intake.authorization
+        await self._forward(request, receive, send, own, self._rules.own_cookies, authorize=authorize)
+
+    async def without_credentials(self, request: GateRequest, receive: Receive, send: Send) -> None:
+        """Forward a request without credentials (public endpoints)."""
+        await self._forward(request, receive, send, None, self._dropped)
+
+    async def preflight(self, request: GateRequest, receive: Receive, send: Send) -> None:
+        """Forward a CORS preflight to the upstream itself, also about a path that is translated here."""
+        # A preflight has no cookies.
+        request = replace(request, intake=replace(request.intake, cookies=[]))
+        await self._forward(request, receive, send, None, frozenset(), to=self._upstream)
+
+    async def unprotected(self, request: GateRequest, receive: Receive, send: Send, *, is_cookie_revoked: bool) -> None:
+        """Forward a request for a path that needs no decision, with what in it is not for us alone."""
+        own, dropped = authorization_without_ours(request), self._rules.dropped_unprotected(is_cookie_revoked)
+        await self._forward(request, receive, send, own, dropped)
+
+    async def ask(self, request: GateRequest, method: str, headers: RawHeaders) -> PreflightAnswer:
+        """Return what the upstream answers to a request about the same path that has these headers alone."""
+        intake = replace(request.intake, kept=headers, authorization=None, cookies=[])
+        asked = replace(request, scope={**request.scope, "method": method}, intake=intake, method=method)
+        answer = PreflightAnswer()
+        await self._forward(asked, NoBody(), answer.send, None, frozenset(), to=self.cors_of(request))
+        return answer
+
+    def cors_of(self, request: GateRequest) -> ASGIApp:
+        """Return the application that knows the upstream's CORS settings."""
+        del request
+        return self._upstream
+
+    async def _forward(
+        self,
+        request: GateRequest,
+        receive: Receive,
+        send: Send,
+        authorization: bytes | None,
+        dropped: frozenset[bytes],
+        renew: Callable[[], Awaitable[bytes | None]] | None = None,
+        authorize: Authorize | None = None,
+        to: ASGIApp | None = None,
+    ) -> None:
+        headers: RawHeaders = [*request.intake.kept]
+        if request.intake.host:
+            headers.insert(0, (b"host", request.intake.host))
+        if authorization is not None:
+            headers.append((b"authorization", authorization))
+        if request.intake.cookies:
+            headers.extend((b"cookie", value) for value in without_cookies(request.intake.cookies, dropped))
+        scope = dict(request.scope)
+        scope["headers"] = headers
+        if request.path != scope["raw_path"]:
+            scope["raw_path"] = request.path
+            scope["path"] = unquote_to_bytes(request.path).decode("utf-8")
+        scope["query_string"] = request.query
+        scope["extensions"] = {**(scope.get("extensions") or {}), RENEW: renew, INTAKE: request, AUTHORIZE: authorize}
+        await (to or self.app)(scope, receive, send)
+
+
+def authorization_without_ours(request: GateRequest) -> bytes | None:
+    """Return the Authorization value with which a request goes on for which nobody has to be known.
+
+    Passwords and tickets are for us alone, and a personal token says nothing to the upstream, which might take it for a
+    password. However malformed: what reads it next may be less strict than we are.
+    """
+    authorization = request.intake.authorization
+    if authorization is None:
+        return None
+    return None if _OUR_SCHEME.search(authorization) or holds_one(authorization) else authorization
+
+
+def adding(extra: tuple[tuple[bytes, bytes], ...], send: Send) -> Send:
+    """Return a `send` that adds headers to the answer."""
+
+    async def send_with_headers(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message["headers"], *extra]}
+        await send(message)
+
+    return send_with_headers

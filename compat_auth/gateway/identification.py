@@ -1,0 +1,92 @@
+"""Who sends a request: the decider's answer, behind the denylist and the check of the origin."""
+
+from __future__ import annotations
+
+from compat_auth.credentials import Absent
+from compat_auth.errors import CompatAuthError, NotAuthenticated
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.decision import Decision, Granted, Unclaimed
+from compat_auth.gateway.origins import UpstreamOrigins
+from compat_auth.http.browser.csrf import SAFE_METHODS
+from compat_auth.http.headers import has_cookie
+from compat_auth.http.request import GateRequest
+from compat_auth.tokens.revoked import RevokedTokens
+
+
+class Identification:
+    """Decides about the callers of a gate.
+
+    Args:
+        decider: Decides about credentials.
+        revoked: Tokens of the upstream's that are no longer good, and yet look so to it.
+        origins: Which origins the upstream lets in.
+        upstream_cookie: The cookie that the upstream takes for an identity by itself; b"" where there is none.
+    """
+
+    def __init__(
+        self, decider: Decider, revoked: RevokedTokens, origins: UpstreamOrigins, upstream_cookie: bytes
+    ) -> None:
+        self._decider = decider
+        self._revoked = revoked
+        self._origins = origins
+        self._upstream_cookie = upstream_cookie
+        self._challenges = decider.chain.challenges()
+
+    async def decide(self, request: GateRequest) -> Decision:
+        """Return the decision about a request; a credential that was checked a moment ago costs no await.
+
+        Raises:
+            CompatAuthError: See `Decider.decide`.
+            TokenEnded: The Bearer is revoked.
+            NotPermitted: Another origin's page could have made a browser send it; see
+                `compat_auth.http.browser.cross_origin`.
+        """
+        is_cookie_revoked = await self._revoked.require_bearer(request)
+        decision: Decision | None = None
+        if request.intake.authorization is not None:
+            decision = self.recall(request)
+        elif not is_cookie_revoked and self._has_upstream_cookie(request):
+            return Unclaimed(Absent(), self._challenges)
+        if decision is None:
+            decision = await self._decider.decide(request.presented())
+            if is_cookie_revoked and isinstance(decision, Unclaimed):
+                # The upstream would judge it, and some upstreams believe the cookie and not the Bearer beside it.
+                raise NotAuthenticated("the token in the cookie is no longer good")
+        if request.method not in SAFE_METHODS:
+            await self._origins.require_own(decision, request)
+        if isinstance(decision, Granted) and decision.used is not None and not request.only_asked_about:
+            decision.used()
+        return decision
+
+    async def decide_here(self, request: GateRequest) -> Decision:
+        """Return the decision at a page of ours: without a header the session is asked, even beside the upstream's cookie.
+
+        Raises:
+            CompatAuthError: See `decide`.
+        """
+        if request.intake.authorization is not None:
+            return await self.decide(request)
+        return await self._decider.decide(request.presented())
+
+    async def identify(self, request: GateRequest) -> Decision:
+        """Return who the caller is by the Authorization value, for a page of ours that needs no token for the upstream.
+
+        Raises:
+            CompatAuthError: See `Decider.decide`.
+            TokenEnded: The Bearer is revoked.
+        """
+        await self._revoked.require_bearer(request)
+        return await self._decider.identify(request.presented())
+
+    def recall(self, request: GateRequest) -> Granted | None:
+        """Return the grant for a credential that was checked a moment ago; None for any other, and for none at all."""
+        try:
+            shown = request.shown
+        except CompatAuthError:
+            # What is wrong with it is said where it is decided.
+            return None
+        return self._decider.recall(shown, request.presented)
+
+    def _has_upstream_cookie(self, request: GateRequest) -> bool:
+        cookies = request.intake.cookies
+        return bool(cookies and self._upstream_cookie and has_cookie(cookies, self._upstream_cookie))

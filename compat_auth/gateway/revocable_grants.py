@@ -1,0 +1,93 @@
+"""Grants of the gateway that a revocation ends before their time.
+
+The memory itself is `compat_auth.authn.grant_cache`; this is the one of an event loop, which hears revocations from
+other threads and processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from time import monotonic
+
+from compat_auth.authn.grant_cache import GrantCache
+from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents, believable_s, concerns
+from compat_auth.gateway.decision import Granted
+from compat_auth.identity import Identity
+
+
+@dataclass(slots=True, eq=False)
+class Check:
+    """A check under way: when it began (monotonic seconds), and what has been revoked since."""
+
+    began: float
+    heard: list[RevocationEvent | None] = field(default_factory=list["RevocationEvent | None"])
+
+
+class RevocableGrants(GrantCache[Granted]):
+    """Grants that a revocation ends; for the event loop's thread only, but for what it hears.
+
+    Args:
+        entries: See `GrantCache`.
+        revocations: Where revocations are announced.
+        forgotten: Called on the event loop for each revocation.
+        now: Clock, in seconds.
+
+    Attributes:
+        under_way: Checks whose grants may be remembered soon.
+    """
+
+    def __init__(
+        self,
+        entries: int,
+        revocations: RevocationEvents,
+        forgotten: Callable[[], None],
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        super().__init__(entries, now)
+        self._revocations = revocations
+        self._forgotten = forgotten
+        self.under_way: set[Check] = set()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        revocations.listen(self._hear)
+
+    @contextlib.contextmanager
+    def check(self) -> Generator[Check]:
+        """Give a check that hears of revocations for the block."""
+        self._loop = asyncio.get_running_loop()
+        check = Check(self._now())
+        self.under_way.add(check)
+        try:
+            yield check
+        finally:
+            self.under_way.discard(check)
+
+    def rememberable_s(self, identity: Identity, check: Check, for_s: float) -> float:
+        """Return for how many seconds the grant of a check may be remembered; 0 where a revocation concerns it.
+
+        Args:
+            identity: Whom the check has accepted.
+            check: As it ended.
+            for_s: What its backend allows.
+        """
+        if any(concerns(revocation, identity) for revocation in check.heard):
+            return 0
+        took_s = self._now() - check.began
+        return believable_s(identity, for_s, took_s=took_s, hears_all=self._revocations.hears_all)
+
+    def _hear(self, revocation: RevocationEvent | None) -> None:
+        """Have a revocation forgotten on the event loop; called from any thread."""
+        loop = self._loop
+        # Before the first check there is nothing to forget, and after the loop has ended nobody to let in.
+        if loop is not None:
+            with contextlib.suppress(RuntimeError):
+                loop.call_soon_threadsafe(self._forget, revocation)
+
+    def _forget(self, revocation: RevocationEvent | None) -> None:
+        self.forget_those(lambda granted: concerns(revocation, granted.identity))
+        self._forgotten()
+        # The answer of a check is not remembered where the revocation concerns it.
+        for check in self.under_way:
+            check.heard.append(revocation)

@@ -1,0 +1,59 @@
+"""Whether a request shows a token of the upstream's that has been revoked."""
+
+from __future__ import annotations
+
+from compat_auth.errors import TokenEnded
+from compat_auth.http.headers import cookie_values
+from compat_auth.http.request import GateRequest
+from compat_auth.tokens.denylist import Denylist
+
+
+class RevokedTokens:
+    """Asks the denylist about requests; used on the event loop.
+
+    Args:
+        denylist: Revoked tokens; None: there are none.
+        cookie: The cookie that the upstream takes for an identity; b"" where there is none.
+    """
+
+    def __init__(self, denylist: Denylist | None, cookie: bytes) -> None:
+        self._denylist = denylist
+        self._cookie = cookie
+
+    async def require_bearer(self, request: GateRequest) -> bool:
+        """Raise if the Bearer of a request is revoked; return whether the upstream's cookie is.
+
+        Raises:
+            TokenEnded: The Bearer is revoked.
+            BackendUnavailable: The store could not be asked.
+        """
+        authorization = request.intake.authorization
+        if self._denylist is None or (authorization is None and not request.intake.cookies):
+            return False
+        bearer, cookie = await self.among([] if authorization is None else [authorization], request.intake.cookies)
+        if bearer:
+            raise TokenEnded("the token is no longer good")
+        return cookie
+
+    async def among(self, authorizations: list[bytes], cookies: list[bytes]) -> tuple[bool, bool]:
+        """Return whether a Bearer among these values is revoked, and whether the upstream's cookie is.
+
+        Raises:
+            BackendUnavailable: The store could not be asked.
+        """
+        denylist = self._denylist
+        if denylist is None:
+            return False, False
+        bearers = [bearer for value in authorizations if (bearer := _bearer_in(value)) is not None]
+        values = cookie_values(cookies, self._cookie) if self._cookie and cookies else []
+        if not bearers and not values:
+            return False, False
+        if denylist.is_stale:
+            await denylist.up_to_date()
+        return any(map(denylist.is_revoked, bearers)), any(map(denylist.is_revoked_value, values))
+
+
+def _bearer_in(authorization: bytes) -> str | None:
+    if authorization[:7].lower() != b"bearer ":
+        return None
+    return authorization[7:].strip(b" \t").decode("latin-1")
