@@ -24,10 +24,10 @@ class Denying:
     async def up_to_date(self) -> None:
         self.read += 1
 
-    def refuses(self, token: str) -> bool:
+    def is_revoked(self, token: str) -> bool:
         return token == "gone"
 
-    def refuses_value(self, value: bytes) -> bool:
+    def is_revoked_value(self, value: bytes) -> bool:
         return value == b"gone"
 
 
