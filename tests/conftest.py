@@ -1,9 +1,14 @@
 """What every test may use: the real peers, each started by the first test that asks for it."""
 
 import os
+from collections.abc import Generator
 from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
 
 import pytest
+
+# First of ours: it replaces `time.sleep` before anything imports it by name.
+from support.outside_world import touched  # isort: split
 
 from support.peers.chromium import chromium, chromium_process
 from support.peers.fixtures import (
@@ -61,6 +66,18 @@ __all__ = [
     "second_slapd",
     "slapd",
 ]
+TESTS = Path(__file__).parent
+# A folder says what its tests may touch, and so which marker they carry.
+MARKERS = {
+    "unit": "unit",
+    "integration": "integration",
+    "security": "security",
+    "compat": "compat",
+    "peers": "peer",
+    "performance": "performance",
+}
+# What `./test --fast` runs: no sockets, no processes, no sleeps.
+FAST = (TESTS / "unit", TESTS / "compat", TESTS / "security" / "in_process")
 
 
 def pytest_configure() -> None:
@@ -77,7 +94,28 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test that asks for a peer, so that `-m "not peer"` never starts one."""
+    """Mark every test by its folder, and as a peer test when it asks for a peer: `-m "not peer"` never starts one."""
     for item in items:
+        folder = item.path.relative_to(TESTS).parts[0]
+        if folder in MARKERS:
+            item.add_marker(MARKERS[folder])
         if isinstance(item, pytest.Function) and PEERS.intersection(item.fixturenames):
-            item.add_marker(pytest.mark.peer)
+            item.add_marker("peer")
+
+
+def _untouched(item: pytest.Item) -> Generator[None, object, object]:
+    """Fail what a test of a fast folder does when it touches the world outside, even when it ends well."""
+    if not any(item.path.is_relative_to(folder) for folder in FAST):
+        return (yield)
+    touched.begin()
+    try:
+        return (yield)
+    finally:
+        seen = touched.end()
+        if seen:
+            pytest.fail(f"A fast test touched {', '.join(seen)}. Move it to tests/integration or over_sockets.")
+
+
+# What a fixture touches is touched for the test.
+pytest_runtest_setup = pytest.hookimpl(wrapper=True)(_untouched)
+pytest_runtest_call = pytest.hookimpl(wrapper=True)(_untouched)

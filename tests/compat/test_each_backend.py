@@ -25,8 +25,9 @@ from itsdangerous import Signer
 from compat_auth.authn.chain import Mode
 from compat_auth.config import Settings, parse_settings
 from compat_auth.extension import CompatAuth, current_identity, requires_authentication
+from compat_auth.net.https_client import Endpoint, EndpointAnswer
 from support.stand_ins import basic
-from support.stub_issuer import OTHER_RSA_KEY, StubIssuer, running_issuer, sign
+from support.stub_issuer import OTHER_RSA_KEY, StubIssuer, sign
 
 KEY = "airflow's own secret key"
 TABLES = """
@@ -142,7 +143,10 @@ TABLE = (
 
 @pytest.fixture(scope="module")
 def issuer() -> Iterator[StubIssuer]:
-    with running_issuer() as stub:
+    stub = StubIssuer("http://127.0.0.1:9")
+    published = EndpointAnswer(200, {}, json.dumps({"keys": stub.keys}).encode())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Endpoint, "get", lambda _endpoint, _headers=None: published)
         yield stub
 
 

@@ -59,18 +59,22 @@ def test_a_name_that_is_no_error_is_an_attribute_error() -> None:
         errors.NoSuchError  # type: ignore[attr-defined]  # noqa: B018  # that is the question
 
 
-@pytest.mark.parametrize("error", EVERY_ERROR)
-def test_every_error_stands_in_the_drawn_tree(error: type[CompatAuthError]) -> None:
-    drawing = errors.__doc__ or ""
+def test_every_error_stands_in_the_drawn_tree() -> None:
+    words = (errors.__doc__ or "").split()
 
-    words = drawing.split()
+    missing = [error.__name__ for error in EVERY_ERROR if error.__name__ not in words]
 
-    assert error.__name__ in words
+    assert len(EVERY_ERROR) > 10
+    assert missing == []
 
 
-@pytest.mark.parametrize("error", [found for found in EVERY_ERROR if found.status == 503])
-def test_every_503_says_when_to_try_again(error: type[CompatAuthError]) -> None:
-    assert error.retry_after_s
+def test_every_503_says_when_to_try_again() -> None:
+    unavailable = [error for error in EVERY_ERROR if error.status == 503]
+
+    silent = [error.__name__ for error in unavailable if not error.retry_after_s]
+
+    assert unavailable != []
+    assert silent == []
 
 
 @pytest.mark.parametrize(

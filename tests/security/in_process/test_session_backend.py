@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +20,7 @@ from compat_auth.errors import BackendUnavailable
 from compat_auth.extension import CompatAuth, current_identity, requires_authentication
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
-from compat_auth_backends.directories.htpasswd import CHECK_INTERVAL_S
+from compat_auth_backends.directories import htpasswd
 from compat_auth_backends.session import SessionBackend
 from support.stand_ins import Behind, call, http_scope, make_decider, make_gate, rules
 
@@ -120,12 +119,14 @@ def test_an_explicit_credential_is_not_the_sessions_business(settings: Settings,
         assert SessionBackend(settings).authenticate(Basic("bob", "x")) == Skip()
 
 
-def test_a_user_who_has_left_the_directory_is_refused(app: flask.Flask, folder: Path) -> None:
+def test_a_user_who_has_left_the_directory_is_refused(
+    app: flask.Flask, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(htpasswd, "CHECK_INTERVAL_S", 0)
     cookie = pair(app, sessions_of(app).start(ALICE))
     assert isinstance(judge(app, cookie), Accept)
 
     (folder / "htpasswd").write_text(f"bob:{HASH}\n")
-    time.sleep(CHECK_INTERVAL_S)
 
     outcome = judge(app, cookie)
     assert isinstance(outcome, Reject)

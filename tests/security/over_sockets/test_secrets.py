@@ -11,7 +11,6 @@ import time
 from collections.abc import Generator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -156,15 +155,20 @@ _HARMLESS = {
 }
 
 
-@pytest.mark.parametrize("cls", DATACLASSES, ids=lambda cls: cls.__qualname__)
-def test_a_field_that_may_hold_a_secret_is_not_in_the_repr(cls: type[Any]) -> None:
+def _shows_fields(cls: object) -> bool:
+    return bool(vars(cls)["__dataclass_params__"].repr)
+
+
+def test_a_field_that_may_hold_a_secret_is_not_in_the_repr() -> None:
     shown = [
-        field.name
+        (cls.__name__, field.name)
+        for cls in DATACLASSES
         for field in dataclasses.fields(cls)
-        if field.repr and cls.__dataclass_params__.repr and any(word in field.name for word in _SECRET_WORDS)
+        if field.repr and _shows_fields(cls) and any(word in field.name for word in _SECRET_WORDS)
     ]
 
-    assert [name for name in shown if (cls.__name__, name) not in _HARMLESS] == []
+    assert len(DATACLASSES) > 100
+    assert [field for field in shown if field not in _HARMLESS] == []
 
 
 def test_the_settings_hide_their_secrets(tmp_path: Path) -> None:

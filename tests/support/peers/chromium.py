@@ -8,13 +8,15 @@ import shutil
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from support.peers.place import axe_folder
 from support.peers.process import Process, answers_http, free_port
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 START_S = 60
 TIMEOUT_MS = 20_000
@@ -83,6 +85,9 @@ class Chromium:
     @contextmanager
     def steered(self) -> Generator[Browser]:
         """Yield Playwright's view of the browser; its first context is the profile itself."""
+        # Every run reads this module; Playwright takes a second to import.
+        from playwright.sync_api import sync_playwright  # noqa: PLC0415
+
         # Only for the length of a test: Playwright's event loop would be in the way of asynchronous tests.
         with sync_playwright() as playwright:
             yield playwright.chromium.connect_over_cdp(self._url, timeout=TIMEOUT_MS)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -68,18 +67,19 @@ def test_an_upstream_that_is_down_is_no_refusal(directory: PasswordDirectory) ->
 
 
 def test_while_the_upstreams_login_is_silent_later_callers_do_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("compat_auth_backends.directories.upstream._PATIENCE_S", 0.1)
-    answered = threading.Event()
+    monkeypatch.setattr("compat_auth_backends.directories.upstream._PATIENCE_S", 0)
+    asked, answered = threading.Event(), threading.Event()
 
     class Silent:
         def log_in(self, _username: str, _password: str) -> Token | None:
+            asked.set()
             answered.wait(10)
             return TOKEN
 
     directory = UpstreamDirectory(cast("UpstreamLogin", Silent()))
     with ThreadPoolExecutor(1) as caller:
         first = caller.submit(directory.check, "alice", "pw")
-        time.sleep(0.3)
+        asked.wait(10)
         with pytest.raises(Overloaded, match="silent"):
             directory.check("eva", "pw")
         answered.set()

@@ -1,0 +1,5 @@
+"""What these tests prepare once."""
+
+from support.prepared import prepared
+
+__all__ = ["prepared"]
