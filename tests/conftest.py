@@ -4,6 +4,7 @@ import os
 from collections.abc import Generator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -101,6 +102,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(MARKERS[folder])
         if isinstance(item, pytest.Function) and PEERS.intersection(item.fixturenames):
             item.add_marker("peer")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Return the scheduler of `-n … --dist loadfile`; for the others, xdist's own.
+
+    xdist's `loadgroup` finds no group with pytest 9.2, which has no `_nodeid` any more.
+    """
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from support.peers.scheduling import GroupScheduling  # noqa: PLC0415  # only where xdist is in use
+
+    return GroupScheduling(config, log)
 
 
 def _untouched(item: pytest.Item) -> Generator[None, object, object]:

@@ -1,5 +1,6 @@
 """What the peers answer on their own: the reason why the gateway exists."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -185,6 +186,22 @@ def test_a_program_that_dies_fails_the_test_with_the_end_of_its_log(tmp_path: Pa
 
     with pytest.raises(pytest.fail.Exception, match=r"(?s)ended with 3 before it was ready.*the reason"):
         process.start(["/bin/sh", "-c", "echo the reason; exit 3"], env={}, is_ready=lambda: False, timeout_s=TIMEOUT_S)
+
+
+def test_what_a_program_has_started_may_finish_what_it_writes_before_it_is_killed(tmp_path: Path) -> None:
+    ready, written = tmp_path / "ready", tmp_path / "written"
+    child = f"trap 'sleep 0.5; touch {written}; exit' TERM; touch {ready}; while :; do sleep 0.05; done"
+    process = Process("sh", tmp_path / "log")
+    process.start(
+        ["/bin/sh", "-c", '/bin/sh -c "$0" & exec sleep 60', child],
+        env={"PATH": os.defpath},
+        is_ready=ready.exists,
+        timeout_s=TIMEOUT_S,
+    )
+
+    process.stop()
+
+    assert written.exists()
 
 
 def test_a_missing_peer_fails_the_test_and_names_the_command(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

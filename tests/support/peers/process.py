@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -18,6 +18,7 @@ import pytest
 PORTS = range(20000, 32768)
 LOG_TAIL_LINES = 40
 POLL_S = 0.1
+END_POLL_S = 0.02
 
 
 def free_port() -> int:
@@ -102,10 +103,11 @@ class Process:
         # The group's leader is our own child and not yet waited for, so its id cannot belong to anybody else.
         with suppress(ProcessLookupError):
             os.killpg(popen.pid, self._stop_signal)
+        deadline = time.monotonic() + timeout_s
         try:
-            popen.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            pass
+            # A child outlives its parent for a moment, and may just be writing its coverage: a kill leaves half a file.
+            while _lives(popen.pid) and time.monotonic() < deadline:
+                time.sleep(END_POLL_S)
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(popen.pid, signal.SIGKILL)
@@ -136,13 +138,21 @@ class Process:
 
 
 def _descendants(pid: int) -> list[int]:
-    children: list[int] = []
+    children = [child for child, fields in _processes() if int(fields[1]) == pid]
+    return [one for child in children for one in (child, *_descendants(child))]
+
+
+def _lives(group: int) -> bool:
+    """Tell whether a process of the group runs still; one that has ended and is not waited for does not."""
+    return any(int(fields[2]) == group and fields[0] not in ("Z", "X") for _, fields in _processes())
+
+
+def _processes() -> Iterator[tuple[int, list[str]]]:
+    """Yield the id of each process, and state, parent, group and what follows in its `stat` (proc(5))."""
     for status in Path("/proc").glob("[0-9]*/stat"):
         # A process may end while its folder is looked at. The name, in parentheses, may hold anything.
         with suppress(OSError):
-            if int(status.read_text(errors="replace").rpartition(")")[2].split()[1]) == pid:
-                children.append(int(status.parent.name))
-    return [one for child in children for one in (child, *_descendants(child))]
+            yield int(status.parent.name), status.read_text(errors="replace").rpartition(")")[2].split()
 
 
 def run(command: Sequence[str], *, env: Mapping[str, str], folder: Path, log: Path) -> None:

@@ -158,13 +158,17 @@ def running_gateway(
     """Serve until the end of the block, in a process of its own, which can make no file longer than the bound."""
     port, log = free_port(), config.parent / "log"
     command = [str(Path(sys.executable).with_name("compat-auth")), "serve", "--config", str(config)]
+    env = {**os.environ, **(environ or {})}
+    if max_file_bytes:
+        # Half a file of coverage cannot be read; what this one runs, others run.
+        env = {name: value for name, value in env.items() if not name.startswith("COVERAGE_")}
     # To the end of the file, whatever its length has become: as a service's log is written.
     with log.open("ab") as output:
         process = subprocess.Popen(
             [*command, "--bind", f"127.0.0.1:{port}"],
             stdout=output,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **(environ or {})},
+            env=env,
             cwd=config.parent,
         )
     if max_file_bytes:
