@@ -87,3 +87,32 @@ def test_only_a_trusted_proxy_says_that_the_caller_came_by_https(peer: str, valu
 
 def test_tls_that_ends_here_is_https() -> None:
     assert PROXY.scheme({"client": ("198.51.100.1", 1), "scheme": "https"}, {}) == "https"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param([], False, id="none"),
+        pytest.param([b"203.0.113.9"], False, id="the-caller-alone"),
+        pytest.param([b"203.0.113.9, 192.0.2.2"], False, id="the-caller-and-a-trusted-proxy"),
+        pytest.param([b"1.1.1.1, 203.0.113.9"], True, id="a-hop-before-the-caller"),
+        pytest.param([b"1.1.1.1", b"203.0.113.9"], True, id="in-a-header-of-its-own"),
+        pytest.param([b"1.1.1.1, 203.0.113.9, 192.0.2.2"], True, id="behind-a-trusted-proxy"),
+        pytest.param([b"192.0.2.3, 203.0.113.9"], True, id="a-trusted-address-that-the-caller-names"),
+        pytest.param([b"192.0.2.3, 192.0.2.2"], False, id="only-trusted-proxies"),
+    ],
+)
+def test_a_hop_beyond_the_caller_is_one_that_no_trusted_proxy_vouches_for(values: list[bytes], expected: bool) -> None:
+    assert PROXY.names_hop_beyond_client({b"x-forwarded-for": values}) is expected
+
+
+def test_without_a_trusted_proxy_any_two_hops_are_one_too_many() -> None:
+    nobody = TrustedProxies([])
+
+    assert nobody.names_hop_beyond_client({b"x-forwarded-for": [b"1.1.1.1, 203.0.113.9"]}) is True
+    assert nobody.covers("192.0.2.1") is False
+    assert bool(nobody) is False
+
+
+def test_bits_beyond_the_prefix_of_a_network_do_not_count() -> None:
+    assert TrustedProxies(["10.1.2.3/8"]).covers("10.9.9.9") is True

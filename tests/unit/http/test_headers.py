@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compat_auth.errors import AmbiguousCredentials, BadRequest, HeadersTooLarge
-from compat_auth.http.headers import MAX_HEADER_BYTES, RawHeaders, has_cookie, take_in, without_cookies
+from compat_auth.http.headers import MAX_HEADER_BYTES, RawHeaders, has_cookie, is_header, take_in, without_cookies
 
 HOST = (b"host", b"gateway.example:8088")
 
@@ -104,6 +104,40 @@ def test_two_lengths_are_refused() -> None:
 def test_a_length_beside_chunks_is_refused() -> None:
     with pytest.raises(BadRequest):
         take_in([HOST, (b"content-length", b"1"), (b"transfer-encoding", b"chunked")])
+
+
+@pytest.mark.parametrize("value", [b"gzip", b"gzip, chunked", b"chunked, chunked", b"identity", b"", b"chunked;a=1"])
+def test_another_transfer_coding_than_chunked_is_refused(value: bytes) -> None:
+    with pytest.raises(BadRequest, match="only 'chunked'"):
+        take_in([HOST, (b"transfer-encoding", value)])
+
+
+@pytest.mark.parametrize("value", [b"chunked", b"Chunked"])
+def test_chunks_are_kept_in_either_case(value: bytes) -> None:
+    assert take_in([HOST, (b"transfer-encoding", value)]).kept == [(b"transfer-encoding", value)]
+
+
+def test_two_transfer_codings_are_refused() -> None:
+    with pytest.raises(BadRequest, match="send one of them, once"):
+        take_in([HOST, (b"transfer-encoding", b"chunked"), (b"transfer-encoding", b"chunked")])
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        pytest.param(b"x-a", b"1", True, id="plain"),
+        pytest.param(b"x-a", b"", True, id="empty-value"),
+        pytest.param(b"x-a", "ü".encode("latin-1"), True, id="latin-1"),
+        pytest.param(b"", b"1", False, id="no-name"),
+        pytest.param(b"x a", b"1", False, id="blank-in-the-name"),
+        pytest.param(b"x-a:", b"1", False, id="colon-in-the-name"),
+        pytest.param(b"x-a\n", b"1", False, id="name-with-a-line-break"),
+        pytest.param(b"x-a", b"1\r\nx-b: 2", False, id="two-headers"),
+        pytest.param(b"x-a", b"a\x00b", False, id="nul"),
+    ],
+)
+def test_only_one_header_on_the_wire_is_a_header(name: bytes, value: bytes, expected: bool) -> None:
+    assert is_header(name, value) is expected
 
 
 def test_chunks_beside_a_length_are_refused() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compat_auth.errors import InvalidPath
+from compat_auth.http import paths
 from compat_auth.http.paths import Prefixes, canonical_path, canonical_query
 
 
@@ -107,3 +108,11 @@ def test_a_prefix_covers_every_reading_of_a_path(path: bytes) -> None:
 @pytest.mark.parametrize("path", [b"/", b"/apix", b"/ui%2Fapi/"])
 def test_a_prefix_covers_nothing_else(path: bytes) -> None:
     assert not Prefixes(["/api/"]).cover(path)
+
+
+def test_a_path_may_have_as_many_bytes_as_the_bound_and_no_more() -> None:
+    longest = b"/" + b"a" * (paths._MAX_PATH - 1)
+
+    assert paths.canonical_path(longest) == longest
+    with pytest.raises(InvalidPath, match="longer than"):
+        paths.canonical_path(longest + b"a")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import secrets
 
 import jwt
@@ -9,7 +10,14 @@ from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
 
 from compat_auth.errors import ConfigError, InvalidToken
 from compat_auth.tokens.jose.jwk import SigningKey, VerifyingKey
-from compat_auth.tokens.jose.jwt import read_unverified, shared_secret, shared_secret_verifier, sign, verify
+from compat_auth.tokens.jose.jwt import (
+    kid_of_plausible,
+    read_unverified,
+    shared_secret,
+    shared_secret_verifier,
+    sign,
+    verify,
+)
 
 NOW = 1_800_000_000
 CLAIMS = {"sub": "jürgen", "aud": "api", "iat": NOW, "nbf": NOW, "exp": NOW + 600}
@@ -114,3 +122,26 @@ def test_unverified_claims_are_read_without_a_key() -> None:
 def test_unverified_reading_refuses_what_is_no_jwt() -> None:
     with pytest.raises(InvalidToken):
         read_unverified("no.jwt.here")
+
+
+@pytest.mark.parametrize(
+    ("header", "kid"),
+    [
+        pytest.param({"kid": "a"}, "a", id="named"),
+        pytest.param({}, "", id="not-named"),
+        pytest.param({"typ": "jwt", "kid": "b"}, "b", id="a-media-type-in-small-letters"),
+    ],
+)
+def test_the_key_of_a_plausible_token_is_the_one_that_it_names(header: dict[str, str], kid: str) -> None:
+    token = jwt.encode({**CLAIMS, "iss": "us"}, SECRET, algorithm="HS512", headers=header)
+
+    assert kid_of_plausible(token, algorithms=("HS512",), audience="api", issuer="us", now=NOW) == kid
+
+
+@pytest.mark.parametrize("changed", [{"typ": "at+jwt"}, {"kid": ""}])
+def test_a_token_whose_header_says_something_else_is_not_plausible(changed: dict[str, object]) -> None:
+    payload = json.dumps({**CLAIMS, "iss": "us"}).encode()
+    token = jwt.PyJWS().encode(payload, SECRET, "HS512", {"typ": "JWT", **changed})
+
+    with pytest.raises(InvalidToken, match=r"typ|kid"):
+        kid_of_plausible(token, algorithms=("HS512",), audience="api", issuer="us", now=NOW)
