@@ -43,9 +43,14 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "compat_auth.tokens.jose.text": ("tests/unit/tokens/jose", "tests/security/in_process/test_jwt_attacks.py"),
     "compat_auth.tokens.jose.unverified_claims": ("tests/unit/tokens/jose", "tests/unit/gateway"),
-    "compat_auth.gateway.forward_auth": ("tests/unit/gateway/test_forward_auth.py",),
-    "compat_auth.gateway.decider": ("tests/unit/gateway", "tests/compat/test_matrix.py"),
-    "compat_auth.gateway.middleware": ("tests/unit/gateway", "tests/compat/test_matrix.py"),
+    **{
+        f"compat_auth.gateway.forward_auth.{name}": ("tests/unit/gateway/test_forward_auth.py",)
+        for name in ("access", "dialects", "pages", "tokens")
+    },
+    **{
+        f"compat_auth.gateway.{name}": ("tests/unit/gateway", "tests/compat/test_matrix.py")
+        for name in ("decider", "chain_runner", "identification", "revocable_grants", "admission", "middleware")
+    },
 }
 LONGEST_S: Final = 300
 # What the tests import and what no mutant changes: imported once, before the first fork.

@@ -95,6 +95,7 @@ def test_tls_that_ends_here_is_https() -> None:
         pytest.param([], False, id="none"),
         pytest.param([b"203.0.113.9"], False, id="the-caller-alone"),
         pytest.param([b"203.0.113.9, 192.0.2.2"], False, id="the-caller-and-a-trusted-proxy"),
+        pytest.param([b"203.0.113.9", b"192.0.2.2"], False, id="a-trusted-proxy-in-a-header-of-its-own"),
         pytest.param([b"1.1.1.1, 203.0.113.9"], True, id="a-hop-before-the-caller"),
         pytest.param([b"1.1.1.1", b"203.0.113.9"], True, id="in-a-header-of-its-own"),
         pytest.param([b"1.1.1.1, 203.0.113.9, 192.0.2.2"], True, id="behind-a-trusted-proxy"),
