@@ -57,13 +57,13 @@ class Given:
         self.go = threading.Event()
         self.told = 0
 
-    def deny(self, _token: str) -> bool:
+    def revoke(self, _token: str) -> bool:
         return False
 
     def find(self, _token: str) -> None:
         return None
 
-    def tell(self, _token: str) -> None:
+    def revoke_upstream(self, _token: str) -> None:
         self.told += 1
         assert self.go.wait(10)
 
