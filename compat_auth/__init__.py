@@ -10,6 +10,9 @@ The journey of a request, and the room of each step:
 
 `store` keeps what outlives a process. `web`, `api` and `browsers` are pages of our own, `cli` and `client` are programs.
 `composition` builds all of it from `config`. A flat module is public; a package is private, but for `config` and `client`.
+
+The layers, top to bottom, are in setup.cfg. "The vocabulary" is the layer of `config`, `identity`, `scopes`, `credentials`,
+`outcome` and the like; "the tools" are `net`, `crypto` and `concurrency`; "and below" means every lower layer.
 """
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
 """HTML pages: login, logout, sessions, tokens. A Flask blueprint.
 
-Imports: `personal_tokens`, `authn`, `sessions`, `http` and below; never `gateway`.
+Imports: `personal_tokens`, `tokens`, `authn`, `sessions`, `guard`, `http` and every layer below; never `gateway` or `api`.
 """

@@ -1,9 +1,9 @@
 """Changes a module in one place at a time and counts the changes that the tests without peers notice.
 
-    .venv/bin/python tests/support/mutation.py [--sample 40] [--quick] [MODULE …]
+    .venv/bin/python tests/support/mutation.py [--sample 40] [MODULE …]
 
 A mutant is one change: a comparison turned round, `and` for `or`, a condition negated, a constant altered, a `raise` left
-out, None returned. Each runs in a forked process, whose import of that one module yields the changed code; nothing is
+out, None returned. The tests are collected once; each mutant's functions are put in place in a forked process, and nothing is
 written. A mutant that no test notices is printed with its place; tests/mutation-survivors.md says why it may live.
 """
 
@@ -13,21 +13,21 @@ import argparse
 import ast
 import copy
 import importlib
-import importlib.machinery
+import inspect
 import os
 import random
 import signal
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
 from typing import Any, Final
 
 import pytest
 
 ROOT: Final = Path(__file__).parents[2]
-IN_PROCESS: Final = "tests/security/in_process"
-# Where each module's tests are; unless --quick is given, a mutant that they let live meets the attacks, too.
+# The tests of each module.
 TESTS: Final[dict[str, tuple[str, ...]]] = {
     "compat_auth.authn.chain": ("tests/unit/authn/test_chain.py", "tests/compat/test_matrix.py"),
     "compat_auth.scopes": ("tests/unit/test_scopes.py", "tests/unit/test_scope_bundles.py"),
@@ -52,9 +52,9 @@ TESTS: Final[dict[str, tuple[str, ...]]] = {
         for name in ("decider", "chain_runner", "identification", "revocable_grants", "admission", "middleware")
     },
 }
-LONGEST_S: Final = 300
-# What the tests import and what no mutant changes: imported once, before the first fork.
-FIRST: Final = ("flask", "pydantic", "sqlalchemy", "alembic", "jwt", "requests", "bcrypt", "cryptography")
+LONGEST_S: Final = 60
+_UNCHANGED: Final = 77
+_OUT: Final = os.dup(1)
 TURNED: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Eq: ast.NotEq, ast.NotEq: ast.Eq, ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt,
     ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.In: ast.NotIn, ast.NotIn: ast.In,
@@ -141,74 +141,128 @@ def _replace(tree: ast.AST, place: ast.AST, by: ast.AST) -> None:
                 setattr(node, name, [by if one is place else one for one in value])
 
 
-def is_noticed(path: Path, mutant: ast.Module, tests: Sequence[str]) -> bool:
-    """Return whether a test fails, or does not come to its end, with the mutant in the place of a module."""
-    child = os.fork()
-    if child == 0:
-        os._exit(_run(path, mutant, tests))
-    deadline = time.monotonic() + LONGEST_S
-    while time.monotonic() < deadline:
-        ended, status = os.waitpid(child, os.WNOHANG)
-        if ended:
-            return status != 0
-        time.sleep(0.05)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    return True
+def _functions_of(holder: Any, module: str, seen: set[int]) -> Iterator[Any]:
+    """Yield every function that a module or a class of it defines, behind decorators, too."""
+    for value in list(vars(holder).values()):
+        if isinstance(value, type) and value.__module__ == module and id(value) not in seen:
+            seen.add(id(value))
+            yield from _functions_of(value, module, seen)
+            continue
+        for part in (value, *(getattr(value, name, None) for name in ("fget", "func", "__func__", "__wrapped__"))):
+            found = inspect.unwrap(part) if callable(part) else None
+            if isinstance(found, FunctionType) and found.__module__ == module:
+                yield found
 
 
-def _run(path: Path, mutant: ast.Module, tests: Sequence[str]) -> int:
-    quiet = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(quiet, 1)
-    os.dup2(quiet, 2)
-    code = compile(mutant, str(path), "exec")
-    loader_class: Any = importlib.machinery.SourceFileLoader
-    get_code = loader_class.get_code
-
-    def changed(loader: Any, name: str) -> Any:
-        return code if loader.path == str(path) else get_code(loader, name)
-
-    loader_class.get_code = changed
-    return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:schemathesis", *tests]))
+def _codes_in(code: CodeType) -> Iterator[CodeType]:
+    for constant in code.co_consts:
+        if isinstance(constant, CodeType):
+            yield constant
+            yield from _codes_in(constant)
 
 
-def check(name: str, *, sample: int, quick: bool) -> tuple[int, int]:
+def put_in_place(module: ModuleType, mutant: ast.Module) -> bool:
+    """Give the functions and constants of an imported module the mutant's code; return whether anything has changed."""
+    changed = compile(mutant, str(module.__file__), "exec")
+    codes = {code.co_qualname: code for code in _codes_in(changed)}
+    has_changed = False
+    for function in _functions_of(module, module.__name__, set()):
+        code = codes.get(function.__code__.co_qualname)
+        if code is not None and code.co_freevars == function.__code__.co_freevars and code != function.__code__:
+            function.__code__ = code
+            has_changed = True
+    for node in mutant.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            value = eval(compile(ast.Expression(node.value), "constant", "eval"), vars(module))  # noqa: S307  # our own code
+            if type(value) in (int, str, bytes, bool, tuple, frozenset) and value != vars(module).get(name):
+                vars(module)[name] = value
+                has_changed = True
+    return has_changed
+
+
+class Mutation:
+    """A plugin of pytest that runs the collected tests once for every mutant, each time in a forked process."""
+
+    def __init__(self, module: str, sample: int) -> None:
+        self.module = module
+        self.sample = sample
+        self.tried = self.noticed = 0
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> bool:
+        """Run them without a change, and then with each of the mutants."""
+        module = importlib.import_module(self.module)
+        mutants = mutants_of(Path(str(module.__file__)).read_text(encoding="utf-8"))
+        if self.sample and self.sample < len(mutants):
+            mutants = random.Random(self.module).sample(mutants, self.sample)  # noqa: S311
+        if self._fails(session, lambda: True):
+            raise SystemExit(f"{self.module}: its tests fail without a change")
+        for line, kind, mutant in mutants:
+            noticed = self._fails(session, lambda mutant=mutant: put_in_place(module, mutant))  # type: ignore[misc]
+            if noticed is None:
+                continue  # not in a function: what is read at import alone cannot be changed here
+            self.tried += 1
+            self.noticed += noticed
+            if not noticed:
+                _say(f"{self.module}:{line}: {kind}")
+        _say(f"{self.module}: {self.noticed} of {self.tried} noticed ({len(mutants)} chosen)")
+        return True
+
+    def _fails(self, session: pytest.Session, change: Callable[[], bool]) -> bool | None:
+        """Return whether a test fails, or does not come to its end; None where the change cannot be made."""
+        child = os.fork()
+        if child == 0:
+            os._exit(self._run(session, change))
+        deadline = time.monotonic() + LONGEST_S
+        while time.monotonic() < deadline:
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if ended:
+                return None if os.waitstatus_to_exitcode(status) == _UNCHANGED else status != 0
+            time.sleep(0.01)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        return True
+
+    @staticmethod
+    def _run(session: pytest.Session, change: Callable[[], bool]) -> int:
+        quiet = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(quiet, 1)
+        os.dup2(quiet, 2)
+        try:
+            if not change():
+                return _UNCHANGED
+            for index, item in enumerate(session.items):
+                following = session.items[index + 1] if index + 1 < len(session.items) else None
+                item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+                if session.testsfailed:
+                    return 1
+        except BaseException:  # noqa: BLE001  # whatever it is, it was noticed
+            return 1
+        return 0
+
+
+def _say(line: str) -> None:
+    os.write(_OUT, f"{line}\n".encode())
+
+
+def check(name: str, *, sample: int) -> tuple[int, int]:
     """Print the survivors of a module; return how many mutants there were, and how many were noticed."""
-    path = ROOT / (name.replace(".", "/") + ".py")
-    mutants = mutants_of(path.read_text(encoding="utf-8"))
     tests = [test for test in TESTS[name] if (ROOT / test).exists()]
-    more = [] if quick else [IN_PROCESS]
-    if not pass_without_change(path, [*tests, *more]):
-        raise SystemExit(f"{name}: its tests fail without a change")
-    tried = mutants if not sample or sample >= len(mutants) else random.Random(name).sample(mutants, sample)  # noqa: S311
-    noticed = 0
-    for line, kind, mutant in tried:
-        if is_noticed(path, mutant, tests) or (more and is_noticed(path, mutant, more)):
-            noticed += 1
-        else:
-            sys.stdout.write(f"{name}:{line}: {kind}\n")
-            sys.stdout.flush()
-    sys.stdout.write(f"{name}: {noticed} of {len(tried)} noticed ({len(mutants)} in all)\n")
-    sys.stdout.flush()
-    return len(tried), noticed
-
-
-def pass_without_change(path: Path, tests: Sequence[str]) -> bool:
-    """Return whether the tests pass with the module as it is: else every mutant would be noticed."""
-    return not is_noticed(path, ast.parse(path.read_text(encoding="utf-8")), tests)
+    plugin = Mutation(name, sample)
+    options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:schemathesis", "--capture=no"]
+    pytest.main([*options, *tests], plugins=[plugin])
+    return plugin.tried, plugin.noticed
 
 
 def main() -> int:
     """Check the modules that are named, or all, and return 0 when 95 of 100 mutants were noticed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", type=int, default=0, help="how many mutants of each module at most; 0 for all")
-    parser.add_argument("--quick", action="store_true", help="only the tests of the module's own room")
     parser.add_argument("modules", nargs="*", default=list(TESTS))
     given = parser.parse_args()
     os.chdir(ROOT)
-    for name in FIRST:
-        importlib.import_module(name)
-    counts = [check(name, sample=given.sample, quick=given.quick) for name in given.modules]
+    counts = [check(name, sample=given.sample) for name in given.modules]
     tried, noticed = (sum(column) for column in zip(*counts, strict=True))
     sys.stdout.write(f"{noticed} of {tried}: {noticed / max(tried, 1):.1%}\n")
     return 0 if noticed >= 0.95 * tried else 1
