@@ -1,5 +1,7 @@
 """The command `compat-auth`: arguments, output and exit codes; lower rooms do the work.
 
+A new command is a module here and a line in `_COMMANDS`.
+
 Imports: everything; nothing imports it.
 """
 

@@ -1,5 +1,7 @@
 """HTTP as bytes: headers, paths, challenges, problem details, forwarded addresses. No Flask, no I/O.
 
+`problem` makes the JSON body of an error (RFC 9457), `error_responses` the whole answer with its challenges.
+
 The grammar of `Authorization` (Basic, Bearer, Negotiate) is in `compat_auth.credentials`.
 
 Imports: the vocabulary, `config` and the tools.
