@@ -1,7 +1,7 @@
-"""The contract of a backend: two methods of Airflow 2, one of ours.
+"""The contract of a backend: two methods of Airflow 2, and one that we add.
 
 A backend checks one kind of credential. It answers in exactly one of four ways (`compat_auth.outcome`), and
-raises nothing but `BackendUnavailable` and `TooManyRequests`. Inside `authenticate` Flask's `request` is the caller's request.
+raises only `BackendUnavailable` and `TooManyRequests`. Inside `authenticate` Flask's `request` is the caller's request.
 
 One import is enough for a backend: the answers, the credentials, the identity, the settings and the errors are here, too.
 """

@@ -1,6 +1,6 @@
-"""What a caller presents: parsed, not yet believed. No I/O, no Flask.
+"""The credential of a request: parsed, not yet verified. No I/O, no Flask.
 
-One parser for every place we stand in, so that a front and a back never read a header differently.
+All parts of the project use one parser, so that a front and a back never read a header differently.
 """
 
 from __future__ import annotations
@@ -79,13 +79,13 @@ class Negotiate:
 
 @dataclass(frozen=True, slots=True)
 class Unrecognised:
-    """A scheme that no backend of ours speaks."""
+    """A scheme that none of our backends supports."""
 
     scheme: str
 
 
 Credential = Absent | Basic | Bearer | Negotiate | Unrecognised
-"""What one request presents."""
+"""The credential of one request."""
 
 
 def single_authorization(values: list[bytes]) -> str | None:
@@ -130,7 +130,7 @@ def parse_authorization(value: str | None) -> Credential:
 
 
 def credential_key(authorization: str) -> bytes:
-    """Return what is the same for every spelling of the credential in one Authorization value, and for nothing else.
+    """Return a key that is the same for every spelling of the credential in one Authorization value, and for no other.
 
     The case of the scheme, the blanks around the credential and the padding bits of base64 are spelling.
 

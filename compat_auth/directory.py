@@ -80,7 +80,7 @@ class UserDirectory(Protocol):
     """Users who can be looked up by name. Every method may be called from any thread.
 
     One that never knows the upstream's own key says so by a class attribute `knows_upstream_id = False`; one that asks a
-    server, which may be away, by `is_server = True`.
+    server, which may be unavailable, by `is_server = True`.
     """
 
     name: str
@@ -132,16 +132,16 @@ class DecidingDirectory(PasswordDirectory, Protocol):
 
 
 def accepted_or_none(decision: PasswordAccepted | UserRefused | None) -> PasswordAccepted | None:
-    """Return what `PasswordDirectory.check` has to return for a decision."""
+    """Return the value that `PasswordDirectory.check` must return for a decision."""
     return decision if isinstance(decision, PasswordAccepted) else None
 
 
 Directory = HashDirectory | PasswordDirectory
-"""What `[basic_auth] directories` may name."""
+"""A directory that `[basic_auth] directories` may name."""
 
 
 class DirectoryFactory(Protocol):
-    """What the entry-point group `compat_auth.directories` holds.
+    """The type of the objects in the entry-point group `compat_auth.directories`.
 
     Attributes:
         needs: Settings without which it cannot work, for `compat-auth backends`.

@@ -38,7 +38,7 @@ The tree, and who must act on each::
     ├── NoActiveKey                    an operator creates a signing key            503, exit 69
     ├── NoSuchUser                     an operator links the identity to a user     403
     │   └── UnknownUser                ... or adds one: no directory has the name   403
-    ├── ClientError                    whoever runs a client of ours acts
+    ├── ClientError                    the user of our client must act
     │   ├── UnsafeAddress              ... names an address that protects a secret  exit 78
     │   ├── LoginRefused               ... brings another credential                401, exit 77
     │   │   └── NotLoggedIn            ... runs compat-auth login                   401, exit 77
@@ -229,7 +229,7 @@ class BodyTooLarge(BadRequest):
 
 
 class BodyTooSlow(BadRequest):
-    """The body has to be judged before the request goes on, and is not here in time (RFC 9110 section 15.5.9)."""
+    """The body must be checked before the request is forwarded, and did not arrive in time (RFC 9110 section 15.5.9)."""
 
     status = 408
     title = "Request timeout"
@@ -342,7 +342,7 @@ class NoSuchToken(RequestRefused):
 
 
 class NameTaken(RequestRefused):
-    """What is to be made has a name that another has (RFC 9110 section 15.5.10)."""
+    """The new object's name is taken (RFC 9110 section 15.5.10)."""
 
     status = 409
     exit_code = 2
@@ -358,7 +358,7 @@ class InvalidValue(RequestRefused):
 
 
 class NotImplementedHere(RequestRefused):
-    """The caller asked for a protocol that is not spoken here."""
+    """The caller asked for a protocol that is not implemented here."""
 
     status = 501
     title = "Not implemented"

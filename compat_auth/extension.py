@@ -41,7 +41,7 @@ class CompatAuth:
     Args:
         app: The app, or None to call `init_app` later.
         settings: What to build; None means `app.config["COMPAT_AUTH"]`, else the file and the environment.
-        is_behind_gate: A gate of ours stands in front and answers for itself who the caller is.
+        is_behind_gate: Our gate runs in front of the app and says itself who the caller is.
 
     Attributes:
         chain: The backends, once `init_app` has run.
@@ -91,7 +91,7 @@ class CompatAuth:
         app.extensions["compat_auth"] = self
 
     def lead_in(self) -> flask.Response | None:
-        """Return what a browser is answered that shows a page and has no login; None: the 401 that a program gets."""
+        """Return the answer to a browser that opens a page without a login; None: the 401 that a program gets."""
         return None if self._login_prefix is None else lead_to_login(self._login_prefix)
 
     def _leads_in(self, settings: Settings) -> bool:

@@ -39,7 +39,7 @@ View = Callable[..., Any]
 """A view of a Flask app, sync or async."""
 _FAULT = 500
 METADATA_URL = "compat_auth.metadata_url"
-"""Key in the WSGI environment under which a gate tells pages of ours that stand behind it `ChallengeContext.metadata_url`."""
+"""Key in the WSGI environment by which a gate passes `ChallengeContext.metadata_url` to our pages behind it."""
 
 JUDGED = "compat_auth.judged"
 """Key in the WSGI environment under which a gate says who the caller is, as an `Outcome` or the error to answer with."""
@@ -59,7 +59,7 @@ class IdentityUser:
         self.roles = identity.roles
 
     def get_id(self) -> str:
-        """Return what identifies the user: the upstream's key where it is known, else the name."""
+        """Return the user's id: the upstream's key where it is known, else the name."""
         return self.identity.upstream_id or self.identity.username
 
 
@@ -163,7 +163,7 @@ def send_rendered(wording: RenderedError) -> flask.Response:
 
 
 def require_permission(identity: Identity, requirements: Requirements) -> None:
-    """Return when the identity may go on with Flask's current request.
+    """Check that the identity may continue with Flask's current request.
 
     Raises:
         InsufficientScope: Its credential is limited, and not for this method and path.
@@ -254,7 +254,7 @@ def guard_view(
     """Return the view so wrapped that it runs only for an accepted credential, with the identity signed in.
 
     Args:
-        authenticate: Judges a credential.
+        authenticate: Verifies a credential.
         challenges: For a 401.
         view: What is guarded.
         style: How refusals look.

@@ -1,4 +1,4 @@
-"""Who the caller is, and the token that says so to the upstream. No I/O, no Flask."""
+"""The caller's identity, and the token that proves it to the upstream. No I/O, no Flask."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Token:
 
 
 def content_of(identity: Identity) -> dict[str, Any]:
-    """Return what `/compat-auth/whoami` says of a caller."""
+    """Return the content of `/compat-auth/whoami` for a caller."""
     return {
         "username": identity.username,
         "backend": identity.backend,

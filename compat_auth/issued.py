@@ -1,4 +1,4 @@
-"""Credentials that compat_auth issues itself: personal tokens and login sessions. What a backend needs to accept them."""
+"""Lets a backend accept the credentials that compat_auth issues itself: personal tokens and login sessions."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class PersonalTokenVerifier:
         tokens, request = _required(personal_tokens_of(flask.current_app)), flask.request
         token, owner = tokens.verification.verify(text, client=request.remote_addr or "")
         if username not in (ANY_USER, owner.username):
-            raise NotAuthenticated(f"{token.id}: belongs to another user than the one who is named")
+            raise NotAuthenticated(f"{token.id}: belongs to a user who is not the one in the request")
         tokens.notices.ensure()
         # Introspection is no use: the owner could not tell the program that asks from a thief.
         if ONLY_ASKED_ABOUT not in request.environ:
@@ -121,7 +121,7 @@ def presented_session() -> Session | None:
     """Return the login session in the cookie of Flask's current request; None where there is no such cookie.
 
     Raises:
-        InvalidSession: The cookie is not one of ours, its session has ended, or there are two; for logs only.
+        InvalidSession: The cookie is not ours, its session has ended, or there are two; for logs only.
         BackendUnavailable: The store could not be asked.
     """
     sessions = live_sessions_of(flask.current_app)
@@ -137,7 +137,7 @@ def presented_session() -> Session | None:
 def bound_to_session(accept: Accept, session: Session) -> Accept:
     """Return the Accept with the end and the id of the session, and with the renewed cookie when one is due.
 
-    What is made from a session ends with it: at its end, and when it is logged out.
+    A token that is made from a session ends with it: at its end, and at logout.
 
     Raises:
         BackendUnavailable: The store could not be asked.

@@ -1,4 +1,4 @@
-"""What a backend for tokens of an identity provider needs: HTTPS, JWKS, introspection results, account links.
+"""Tools for a backend that accepts an identity provider's tokens: HTTPS, JWKS, introspection results, account links.
 
 Signatures are verified by `JwksCache.verify` alone: what `read_unverified` and `algorithm_of` return is the caller's
 claim, good for choosing whom to ask.

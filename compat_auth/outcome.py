@@ -10,7 +10,7 @@ from compat_auth.identity import Identity, Token
 __all__ = ["MODULE_ENVIRON", "ONLY_ASKED_ABOUT", "Accept", "Challenge", "Outcome", "Reject", "Skip"]
 
 ONLY_ASKED_ABOUT = "compat_auth.only_asked_about"
-"""Set in the WSGI environment where a credential is only asked about, or taken back, which is no use of it."""
+"""Set in the WSGI environment if a credential is only introspected or revoked, which is no use of it."""
 
 MODULE_ENVIRON = "compat_auth.module_environ"
 """Key in the WSGI environment of what makes the environment that an Airflow 2 module sees, with the request's body."""
@@ -75,4 +75,4 @@ class Skip:
 
 
 Outcome = Accept | Reject | Challenge | Skip
-"""What a backend answers."""
+"""The answer of a backend."""

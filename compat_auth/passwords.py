@@ -1,4 +1,4 @@
-"""What a directory of passwords needs: hashes that are checked in constant time, and a pool that bounds the work."""
+"""Tools for a directory of passwords: hashes that are checked in constant time, and a pool that bounds the work."""
 
 from __future__ import annotations
 

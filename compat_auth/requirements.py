@@ -1,4 +1,4 @@
-"""What a view or path asks of an identity beyond being one: `role:Admin`, `group:ops`, `mfa`. No I/O, no Flask."""
+"""The requirements of a view or path on an identity: `role:Admin`, `group:ops`, `mfa`. No I/O, no Flask."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _FLAGS: dict[str, Callable[[Identity], bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """What must hold of an identity.
+    """The conditions that an identity must meet.
 
     Attributes:
         all_of: Every one of these.

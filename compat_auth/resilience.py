@@ -1,4 +1,4 @@
-"""What keeps a slow source or a noisy client from blocking everybody: circuit breaker and rate limit."""
+"""Keeps a slow source or a noisy client from blocking everybody: circuit breaker and rate limit."""
 
 from __future__ import annotations
 

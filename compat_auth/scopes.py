@@ -1,13 +1,14 @@
-"""What a limited credential may be used for: `METHOD /path`, `METHOD /path/`, `all`. No I/O, no Flask.
+"""The requests that a limited credential may send: `METHOD /path`, `METHOD /path/`, `all`. No I/O, no Flask.
 
 A scope limits and never grants: the upstream's own permissions still apply. The grammar is that of Arvados' API tokens:
 
 - `GET /a` is that one path; `GET /a/` is everything below it, and not the path itself.
 - A trailing slash of the request does not count, so `GET /a/` is asked as `GET /a`. Where it belongs to a key, the callers
   of `allow` spell it `%2F`.
-- What allows GET allows HEAD. The query does not count. Methods and paths compare with case.
+- A scope for GET also allows HEAD. The query does not count. Methods and paths compare with case.
 - `{name}` in the place of a segment is any one segment: `GET /dags/{dag_id}/tasks`.
-- A path with an encoded slash has two readings, and a scope must cover both: servers differ in whether it parts segments.
+- A path with an encoded slash has two readings, and a scope must cover both: servers differ in whether it separates
+  segments.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ __all__ = [
 ALL = "all"
 """The scope that limits nothing."""
 MAX_LENGTH = 512
-"""Of a scope, in characters."""
+"""Longest scope, in characters."""
 # What some frameworks take for the method instead: a scope must cover both.
 METHOD_OVERRIDES = (b"x-http-method-override", b"x-http-method", b"x-method-override")
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -148,7 +149,7 @@ def allow(scopes: Iterable[Scope], method: str, path: str) -> bool:
 
 
 MAX_SCOPES = 50
-"""Of one credential."""
+"""Most scopes of one credential."""
 _APIS = ("/api/v2", "/api/v1")
 _BUNDLE_METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 # "~" is Airflow's word for every DAG, dots are no names of one.

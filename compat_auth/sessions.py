@@ -1,6 +1,6 @@
 """The session of Flask's current request: `read`, `write`, `clear`, as asfquart has them.
 
-A session is what was last written, nothing lost and nothing added. It lives in a sealed cookie; the answer to the
+A session holds exactly what was last written. It lives in an encrypted cookie; the answer to the
 request carries it. Each function has an async twin for async views.
 """
 
@@ -34,7 +34,7 @@ _ALIASES = {"committees": "pmcs", "isRole": "roleaccount"}
 
 
 class ClientSession(dict[str, Any]):
-    """What was written, key by key; each key also as an attribute.
+    """The written values, by key; each key is also an attribute.
 
     Attributes:
         created: When the session began, in seconds since the epoch.
@@ -78,7 +78,7 @@ def read(expiry_time: float = WEEK_S) -> ClientSession | None:
     site could have forged (see `request_forgery`).
 
     Args:
-        expiry_time: Seconds without a request after which it has ended; `[session] idle_s` holds as well.
+        expiry_time: Seconds without a request after which it has ended; `[session] idle_s` also applies.
 
     Raises:
         BackendUnavailable: The store could not be asked.
@@ -155,7 +155,7 @@ def clear() -> None:
 
 
 async def read_async(expiry_time: float = WEEK_S) -> ClientSession | None:
-    """Return what `read` returns, without holding up the event loop."""
+    """Return the result of `read`, without blocking the event loop."""
     return await asyncio.to_thread(read, expiry_time)
 
 

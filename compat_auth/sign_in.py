@@ -19,12 +19,12 @@ from compat_auth.outcome import Outcome
 __all__ = ["NAME_PATTERN", "Attempt", "CredentialSignIn", "RedirectSignIn", "SignIn"]
 
 NAME_PATTERN = r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?"
-"""What a name must match, because it is part of an address."""
+"""The pattern of a name, because it is part of a URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One attempt of one browser. The page keeps it, sealed, in a cookie until the browser is back.
+    """One attempt of one browser. The page keeps it, encrypted, in a cookie until the browser is back.
 
     Attributes:
         redirect_uri: Where the provider has to send the browser, letter for letter.
@@ -82,7 +82,7 @@ class RedirectSignIn(Protocol):
 class CredentialSignIn:
     """A credential that browsers show by themselves when they are asked, such as a Kerberos ticket.
 
-    The page asks for it at an address of its own, and the backend that offers this way judges what comes.
+    The page asks for it at its own URL, and the backend that offers this way verifies the answer.
 
     Attributes:
         name: Part of its address; see `NAME_PATTERN`.

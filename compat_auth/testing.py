@@ -1,4 +1,4 @@
-"""What every backend must do, as tests: subclass `BackendContract`, say how to present a credential, run pytest.
+"""The requirements of every backend, as tests: subclass `BackendContract`, say how to present a credential, run pytest.
 
 ::
 
@@ -13,8 +13,9 @@
         def bad(self) -> dict[str, Headers]:
             return {"wrong": {"Authorization": "Bearer wrong"}}
 
-An Airflow 2 module takes the test as `compat_auth.airflow2.LegacyBackend(module, name)`. What does not apply to a backend is said in the line
-of the class, as in `class TestNobody(BackendContract, accepts=False)`: such a test is not collected at all. Needs pytest.
+An Airflow 2 module takes the test as `compat_auth.airflow2.LegacyBackend(module, name)`. A test that does not apply to
+a backend is switched off in the line of the class, as in `class TestNobody(BackendContract, accepts=False)`: such a
+test is not collected at all. Needs pytest.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class BackendContract:
         """Leave out what does not apply.
 
         Args:
-            accepts: False for a backend that lets nobody in.
+            accepts: False for a backend that accepts nobody.
             has_source: The backend asks something that can be down, and `break_source` is overridden.
             counts_work: `count_work` is overridden.
         """
@@ -229,7 +230,7 @@ class BackendContract:
         assert {answer.status_code for answer in refused} <= {401, 403}
 
     def test_threads_do_not_meet(self, app: flask.Flask) -> None:
-        """Good and bad credentials at once: each gets its own verdict."""
+        """Good and bad credentials at once: each gets its own decision."""
         bad = list(self.bad().values())
         presented = [self.good() for _ in range(_THREADS * _ROUNDS)]
         mixed = [one for number, good in enumerate(presented) for one in (good, bad[number % len(bad)])]
@@ -244,7 +245,7 @@ class BackendContract:
         assert names == [self.username, ""] * len(presented)
 
     def test_a_source_that_is_down_is_503_and_comes_back(self, backend: Backend, app: flask.Flask) -> None:
-        """Nobody is let in meanwhile, nobody is told that the credential is wrong, and no restart is needed."""
+        """Meanwhile nobody is accepted, no answer calls the credential wrong, and no restart is needed."""
         with self.break_source():
             with pytest.raises(BackendUnavailable):
                 self.ask(backend, app, self.good())

@@ -5,12 +5,12 @@ A password directory cannot tell an unknown user from a wrong password, so after
 asked where the directory says that it knows the user and that this user may not log in: disabled, locked, or with an
 expired password.
 
-Whoever is refused costs one hash: for an unknown or disabled user, or one without a usable hash, a decoy is checked
-that is as costly as the costliest of all directories. What a password directory takes by itself comes on top, for the
+Each refusal costs one hash: for an unknown or disabled user, or one without a usable hash, a decoy is checked
+that is as costly as the costliest of all directories. A password directory takes its own time in addition, for the
 names that no hash directory before it knows: list password directories first where that difference matters.
 
-To move users from one directory to another, list the new one first: whom it knows, it decides on; the others log in as
-before, until the old one can go.
+To move users from one directory to another, list the new one first: it decides about the users that it knows; the
+others log in as before, until the old one can go.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Whoever presents nothing is let in as nobody in particular: Airflow 2's `default`.
+"""Accepts a request without a credential as an anonymous user: Airflow 2's `default`.
 
 The user is called `anonymous`. Airflow 2 gave such a caller what its public role may do, which is nothing unless somebody
 has changed it; here the upstream decides what its user `anonymous` may do, and where it has none the answer is 403. A
@@ -22,7 +22,7 @@ ANONYMOUS = "anonymous"
 
 
 class DefaultBackend(Backend):
-    """Lets everybody in as the user `anonymous`, unless a credential is presented."""
+    """Accepts every request without a credential, as the user `anonymous`."""
 
     name = "default"
     kinds: ClassVar[frozenset[CredentialKind]] = frozenset({Absent})

@@ -1,8 +1,8 @@
 """ID tokens of Google accounts, people's and services', as Airflow 2's Google provider took them.
 
 A Bearer is ours only if it is a JWT that says it is Google's; any other, such as Airflow's own, is for the next. Google
-signs ID tokens for anybody and, for a service account, with any audience: the audience says whom a token is meant for,
-and only the look-up or `hosted_domains` says who may come in.
+signs ID tokens for anybody and, for a service account, with any audience: the audience says which service a token is
+meant for, and only the look-up or `hosted_domains` says who may log in.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class GoogleOpenIdBackend(Backend):
         """Return the backend of `[google_openid]`; nothing is fetched yet.
 
         Raises:
-            ConfigError: No audience, nothing that says who may come in, or users to be created where that cannot be.
+            ConfigError: No audience, nothing that says who may log in, or users to be created where that cannot be.
         """
         google = settings.google_openid
         if not google.audience or "" in google.audience:

@@ -1,8 +1,8 @@
 """Kerberos tickets by SPNEGO (RFC 4559): browsers and programs that have a ticket of the realm need no password.
 
-A token is good once: the workers of a host share MIT Kerberos' replay cache, and no verdict about a token is reused. One
-leg is all: a client that wants another (NTLM first, say) is refused and may begin anew. Channel bindings are not asked for,
-because TLS ends in front of us; a token that carries some is taken all the same.
+A token is accepted once: the workers of a host share MIT Kerberos' replay cache, and no decision about a token is
+reused. The exchange has one leg: a client that wants another (NTLM first, for example) is refused and may start again.
+Channel bindings are not required, because TLS ends in front of us; a token that has some is accepted anyway.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Kerberos tickets, checked against a keytab by GSSAPI (RFC 4120, RFC 4178). Nothing in the environment is changed.
 
-MIT Kerberos reads the keytab anew for every ticket, so keys that are added to the file count at once. It says "no key" for
-a file that is gone or garbled too: whoever is refused is refused only after the file has proved to be in order.
+MIT Kerberos reads the keytab again for every ticket, so keys that are added to the file count at once. It says "no key"
+for a missing or corrupt file too: a client is refused only after the file has been read without an error.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class TokenRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What a good token says.
+    """The content of a valid token.
 
     Attributes:
         principal: Who presents it, such as `alice@EXAMPLE.ORG`, with MIT's backslash escapes.
@@ -126,7 +126,7 @@ class Acceptor:
         return cls(Path(kerberos.keytab), services, if_keyed=if_keyed, replay_cache=replay_cache)
 
     def accept(self, token: bytes) -> Ticket:
-        """Return what a SPNEGO or Kerberos token says; each token is good once.
+        """Return the content of a SPNEGO or Kerberos token; each token is accepted once.
 
         Raises:
             TokenRefused: It is none, is for another service, has expired, was here before, or wants several legs.
@@ -138,7 +138,7 @@ class Acceptor:
         return ticket
 
     def verify(self, token: bytes) -> Ticket:
-        """Return what a token for any key in the keytab says, whatever the service; otherwise as `accept`."""
+        """Return the content of a token for any key in the keytab, whatever the service; otherwise as `accept`."""
         creds = self._current()
         try:
             # The raw call: SecurityContext.step() would return an error token as if it were an answer.
@@ -215,7 +215,7 @@ class Acceptor:
         return creds
 
     def _require_keys(self) -> None:
-        """Return when there is a key for each service, and for one at least of all that count."""
+        """Check that the keytab has a key for each service, or for at least one if any service will do."""
         faults = {service: fault for service in self._answers_for if (fault := self._find_fault(service))}
         if not faults.keys().isdisjoint(self._services) or len(faults) == len(self._answers_for):
             raise _BadKeytab(next(iter(faults.values())))

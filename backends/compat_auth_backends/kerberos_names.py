@@ -19,7 +19,7 @@ _LOCAL_NAME_BYTES = 256
 
 @dataclass(frozen=True, slots=True)
 class Principals:
-    """Which principals may come in, and under which name.
+    """Which principals may log in, and under which name.
 
     Attributes:
         realms: Allowed realms; empty: the one of our own key.

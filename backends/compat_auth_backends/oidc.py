@@ -1,7 +1,7 @@
 """Access tokens of OpenID Connect and OAuth issuers: a signed JWT (RFC 9068), or an opaque one that its issuer knows.
 
 A token is ours only if it names one of our issuers (`iss`, not yet believed) or begins like an opaque token of one;
-any other Bearer is for the next backend, and in the end for the upstream. What is ours is then verified in full.
+any other Bearer is for the next backend, and in the end for the upstream. Our token is then verified in full.
 """
 
 from __future__ import annotations

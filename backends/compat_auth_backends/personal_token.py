@@ -1,7 +1,7 @@
 """Personal tokens: what a user has made for a script, as a Bearer or as the password of HTTP Basic.
 
-A token is told by its prefix, so it is decided here, before any other backend is asked and with no way on to one. With
-Basic, the user name is the token's owner, or `__token__` where a script does not know whose token it has.
+The prefix identifies a token, so this backend decides about it before any other backend is asked; none is asked later.
+With Basic, the user name is the token's owner, or `__token__` where a script does not know whose token it has.
 """
 
 from __future__ import annotations

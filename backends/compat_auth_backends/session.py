@@ -1,6 +1,6 @@
-"""A login session: our own sealed cookie, or the signed-in user of the Flask app around us (Airflow 2's `session`).
+"""A login session: our own encrypted cookie, or the signed-in user of the Flask app around us (Airflow 2's `session`).
 
-Our cookie says who logged in; whether that user may still come in is asked of the directory at each use. A browser
+Our cookie says who logged in; at each use the directory is asked whether that user may still log in. A browser
 sends cookies along with what another site makes it send, so a request that changes something must show where it comes
 from (`compat_auth.http.browser.csrf`).
 """
@@ -30,7 +30,7 @@ CLIENT_AUTH = None
 
 
 class SessionBackend(Backend):
-    """Vouches for whom a sealed cookie of ours, or the app's login manager, knows.
+    """Authenticates the user whom our encrypted cookie, or the app's login manager, names.
 
     An explicit credential beats a cookie: only a request without one is this backend's business.
 
@@ -60,7 +60,7 @@ class SessionBackend(Backend):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> SessionBackend:
-        """Return the backend; sealed cookies are understood where `[session]` has a secret.
+        """Return the backend; it understands encrypted cookies if `[session]` has a secret.
 
         Raises:
             ConfigError: A directory that users are looked up in is misconfigured.
@@ -83,9 +83,9 @@ class SessionBackend(Backend):
         """
         if not isinstance(credential, Absent):
             return Skip()
-        if (outcome := self._judge_ours()) is not None:
+        if (outcome := self._check_ours()) is not None:
             return outcome
-        if self._airflow is not None and (outcome := self._judge_airflow(self._airflow)) is not None:
+        if self._airflow is not None and (outcome := self._check_airflow(self._airflow)) is not None:
             return outcome
         if not hasattr(flask.current_app, "login_manager"):
             return Skip()
@@ -94,8 +94,8 @@ class SessionBackend(Backend):
         identity = identity_of(current_user, backend=self.name)
         return Skip() if identity is None else Accept(identity)
 
-    def _judge_airflow(self, airflow: AirflowSessions) -> Accept | Reject | None:
-        """Return what follows from a cookie of Airflow's own; None where it names nobody, which Airflow may judge."""
+    def _check_airflow(self, airflow: AirflowSessions) -> Accept | Reject | None:
+        """Return the decision about Airflow's own cookie; None if it names nobody, then Airflow may decide."""
         user = airflow.find_user(flask.request.cookies.getlist(airflow.cookie_name))
         if user is None:
             return None
@@ -115,8 +115,8 @@ class SessionBackend(Backend):
         )
         return Accept(identity)
 
-    def _judge_ours(self) -> Accept | Reject | None:
-        """Return what follows from our own cookie; None where there is none."""
+    def _check_ours(self) -> Accept | Reject | None:
+        """Return the decision about our own cookie; None if there is none."""
         try:
             session = presented_session()
         except InvalidSession as error:

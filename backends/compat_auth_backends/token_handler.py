@@ -1,7 +1,7 @@
 """A site's own bearer tokens: a function turns a token into a session, as asfquart's `token_handler` does.
 
 The function gets the token and returns a mapping, or None (or anything empty) for a token that it does not know. It may
-be sync or async, a function or an object that can be called. Of the mapping:
+be sync or async, a function or an object that can be called. The mapping's keys:
 
 - `uid` is the user name, and must be there;
 - `fullname`, `email` and `mfa` are what they say;

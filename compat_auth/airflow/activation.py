@@ -1,7 +1,7 @@
-"""What Airflow's own configuration says about us. Light: every process of Airflow reads it.
+"""Reads what Airflow's own configuration says about us. Light: every process of Airflow imports it.
 
 A setting is `AIRFLOW__COMPAT_AUTH__SECTION__KEY` in the environment, or `section__key` in `[compat_auth]` of airflow.cfg.
-Where there is none, the list that Airflow 2 had, `[api] auth_backends` or `[fab] auth_backends`, switches us on. Airflow's
+Without any, Airflow 2's list, `[api] auth_backends` or `[fab] auth_backends`, switches us on. Airflow's
 own default for it does not, nor does the line that Airflow 3 writes into an airflow.cfg that it generates.
 """
 
@@ -27,7 +27,7 @@ def own_variables(conf: Any, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def old_settings(conf: Any, environ: Mapping[str, str]) -> OldSettings:
-    """Return what somebody has set for Airflow 2's backends, in airflow.cfg or the environment."""
+    """Return the settings that somebody wrote for Airflow 2's backends, in airflow.cfg or the environment."""
 
     def in_file(section: str, key: str) -> str | None:
         if key not in _options(conf, section):
@@ -39,7 +39,7 @@ def old_settings(conf: Any, environ: Mapping[str, str]) -> OldSettings:
 
 
 def old_list(conf: Any, environ: Mapping[str, str]) -> str | None:
-    """Return what somebody has chosen for Airflow 2's list of backends, or None; `[api]` before `[fab]`."""
+    """Return the value that somebody chose for Airflow 2's list of backends, or None; `[api]` before `[fab]`."""
     written = old_settings(conf, environ).find_chosen_list()
     return None if written is None else written.text
 

@@ -172,7 +172,7 @@ def _workers(conf: Any) -> int:
 
 
 def _adopt(content: dict[str, Any], conf: Any, environ: Mapping[str, str]) -> None:
-    """Add what the backends of the list read in Airflow's own configuration, where we have no setting of ours for it.
+    """Add the settings that the backends of the list read in Airflow's own configuration, unless our own are set.
 
     Raises:
         ConfigError: The keytab cannot be read.

@@ -1,4 +1,4 @@
-"""The gate inside Airflow: what needs nothing from us passes by untouched, and Airflow goes on judging what is its own.
+"""The gate inside Airflow: requests that need nothing from us pass unchanged, and Airflow still checks its own tokens.
 
 Airflow serves some pages to everybody, its health among them, so a request without a credential goes on to it, and a
 refusal that comes back gets our challenges.
@@ -34,7 +34,7 @@ class AirflowAuthorization(Authorization):
     """The authorization of a gate that has Airflow itself behind it."""
 
     def is_for_upstream(self, unclaimed: Unclaimed, request: GateRequest) -> bool:
-        """Return whether Airflow judges the request: its JWT, its cookie, or none where nothing more is required."""
+        """Return whether Airflow checks the request: its JWT, its cookie, or none where nothing more is required."""
         if self.has_upstream_credential(unclaimed, request):
             return True
         return isinstance(unclaimed.credential, Absent) and next(self.rules.required_of(request), None) is None
@@ -90,7 +90,7 @@ class Guarded:
 
     Args:
         prefixes: What is protected, and where our own pages are.
-        pages: Whole paths elsewhere: pages of ours, and Airflow's own login and logout.
+        pages: Whole paths elsewhere: our pages, and Airflow's own login and logout.
         cookies: Names of our session's cookie: a request that brings one is seen wherever it goes, but to the API of
             tasks.
     """
@@ -113,7 +113,7 @@ class Guarded:
 
 
 class Lasting(Protocol):
-    """What begins and ends with the process."""
+    """A resource that begins and ends with the process."""
 
     def open(self) -> None:
         """Begin; called on the event loop."""
@@ -153,7 +153,7 @@ class AirflowMiddleware:
         self._lasting = tuple(lasting)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer or hand on one ASGI connection."""
+        """Answer or forward one ASGI connection."""
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
             return
@@ -186,7 +186,7 @@ class AirflowMiddleware:
         return not route_path(scope).startswith(_TASK_API) and await self._shows_revoked(scope)
 
     async def _shows_revoked(self, scope: Scope) -> bool:
-        """Return whether a request that is none of ours brings a token that is no longer good.
+        """Return whether a request that we do not check has a revoked token.
 
         Raises:
             BackendUnavailable: Whether it is could not be asked.

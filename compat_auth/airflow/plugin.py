@@ -1,6 +1,6 @@
 """The plugin (entry-point group `airflow.plugins`). Every process of Airflow imports it, and only the API server uses it.
 
-So nothing of ours is imported here that is not needed to say whether there is anything to do.
+So this module imports only the modules that find out whether there is anything to do.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def stand_before(app: Any) -> Any:
-    """Return what answers in front of Airflow's application; called by the API server alone, when it starts."""
+    """Return the application that answers in front of Airflow's; only the API server calls it, when it starts."""
     try:
         return importlib.import_module("compat_auth.airflow.composition").compose(app, conf, os.environ)
     except Exception as error:  # noqa: BLE001  # whatever it is, an API server that opens without us is open too far

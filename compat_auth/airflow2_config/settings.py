@@ -21,7 +21,7 @@ LISTS: tuple[tuple[Option, ...], ...] = (
 )
 """Where the list of backends can be: `[api]` before `[fab]`; the singular is the name in 1.10 to 2.2."""
 GENERATED = "airflow.providers.fab.auth_manager.api.auth.backend.session"
-"""What Airflow 3 itself writes as `[fab] auth_backends` into the airflow.cfg that it generates."""
+"""The value of `[fab] auth_backends` in the airflow.cfg that Airflow 3 itself generates."""
 # Values that `getboolean` of Airflow's parser reads as false; an empty option counts as none.
 _OFF = frozenset(("", "none", "false", "f", "0"))
 # A variable that names itself would never end.

@@ -11,7 +11,7 @@ Each line has a kind, methods and a path, of Airflow 3.0 to 3.4 and of Airflow 2
 - `clear`: the DAG in the path, and a DAG that depends on it where the body requests that (Airflow 2).
 - `any`: every object of its family: by a pattern, an asset, a backfill or another reference, or in a list.
 
-What a DAG's own file defines counts as the DAG's own, such as the events that started its run. Airflow 3.0 and 2 also
+Everything that a DAG's file defines belongs to the DAG, such as the events that started its run. Airflow 3.0 and 2 also
 clear the tasks that an `ExternalTaskMarker` of the DAG names.
 """
 

@@ -1,4 +1,4 @@
-"""Where leaked personal tokens are reported; whoever signs as the configured reporter, nobody else."""
+"""The endpoint where leaked personal tokens are reported; only the configured reporter's signature is accepted."""
 
 from __future__ import annotations
 

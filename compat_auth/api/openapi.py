@@ -1,7 +1,7 @@
 """Our own endpoints as an OpenAPI 3.1 document. No I/O, no Flask.
 
-What is here is what is answered: a test compares the paths with the gateway's, and a fuzzer asks every operation whether
-it answers as it says.
+The document matches the answers: a test compares the paths with the gateway's, and a fuzzer checks the answers of every
+operation.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from compat_auth.personal_tokens.leak_reports import KEY_HEADER, SIGNATURE_HEADE
 
 _METHODS = frozenset(("get", "post", "patch", "delete"))
 _METADATA = {
-    "/.well-known/oauth-authorization-server": "Where tokens are given, taken back and asked about (RFC 8414)",
-    "/.well-known/oauth-protected-resource": "Who gives tokens for the API behind (RFC 9728)",
+    "/.well-known/oauth-authorization-server": "Where clients get, revoke and introspect tokens (RFC 8414)",
+    "/.well-known/oauth-protected-resource": "Which server issues tokens for the protected API (RFC 9728)",
 }
 _FORWARD_AUTH = {"nginx": "X-Original", "caddy": "X-Forwarded", "traefik": "X-Forwarded"}
 
@@ -94,7 +94,7 @@ def _personal_tokens(path: str) -> Part:
             "name": "username",
             "in": "query",
             "schema": TEXT,
-            "description": "A role account of yours; admins: anybody.",
+            "description": "Your role account; admins: any user.",
         },
         {"name": "all", "in": "query", "schema": {"enum": ["true"]}, "description": "Everybody's, for admins."},
     ]
@@ -149,7 +149,7 @@ def _introspection() -> Part:
 
 
 def _revocation() -> Part:
-    return _of_oauth(operation("Take a token back (RFC 7009)", {200: None}, (413, 429, 503)))
+    return _of_oauth(operation("Revoke a token (RFC 7009)", {200: None}, (413, 429, 503)))
 
 
 def _of_oauth(described: Part) -> Part:

@@ -22,14 +22,14 @@ _REFUSALS = {
     400: "The request can be read in two ways, or its body is no JSON.",
     401: "No credential, or a wrong one.",
     403: "Known, but not allowed.",
-    404: "There is no such token of yours.",
+    404: "You have no such token.",
     409: "The name is taken.",
     413: "The body is too large.",
     415: "The body is neither JSON nor a form.",
     422: "A value makes no sense.",
     429: "Too many wrong credentials, or too many tokens.",
     431: "Too many headers.",
-    501: "A method that is not spoken here.",
+    501: "A method that is not supported.",
     503: "A source could not be asked; try again later.",
 }
 SCHEMES: Part = {

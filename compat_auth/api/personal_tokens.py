@@ -1,4 +1,4 @@
-"""Personal tokens over HTTP: list, make, refresh, revoke; for whoever logs in, never for a token."""
+"""Personal tokens over HTTP: list, make, refresh, revoke; for a user who logs in, never for a token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the endpoints of personal tokens take and give, as models: the OpenAPI document is made from them."""
+"""Models of the requests and answers of the personal tokens' endpoints: the OpenAPI document is made from them."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class CountedTokenView(TokenView):
 
 
 class MadeTokenView(TokenView):
-    """A token that was just made, or made anew."""
+    """A token that was just made or refreshed."""
 
     token: str = Field(description="The token itself: shown this once.")
 

@@ -99,7 +99,7 @@ def _links(site: Site, request: GateRequest) -> str:
 
 
 def swagger_files() -> dict[str, Page]:
-    """Return what the pages load, by name."""
+    """Return the files that the pages load, by name."""
     return {name: _file(_read(package, path), content_type) for name, (package, path, content_type) in _FILES.items()}
 
 

@@ -1,4 +1,4 @@
-"""Who the caller is, as JSON, and the description of our endpoints: in a Flask app that has no gate in front of it."""
+"""Says as JSON who the caller is, and describes our endpoints: in a Flask app that has no gate in front of it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Credentials that were checked a moment ago, so that a password hash is not computed for every request.
 
-What is remembered is a keyed digest of the credential and the grant that followed, never the credential itself.
+The cache holds a keyed digest of the credential and the grant that followed, never the credential itself.
 Only grants are remembered; a refusal is not.
 """
 
@@ -60,7 +60,7 @@ class GrantCache(Generic[Grant]):
         return blake2b(framed, key=self._key, digest_size=32, person=b"several").digest()
 
     def find(self, digest: bytes) -> Remembered[Grant] | None:
-        """Return what is remembered and has not ended."""
+        """Return the remembered grant if it has not ended."""
         remembered = self._remembered.get(digest)
         if remembered is None:
             return None

@@ -1,9 +1,9 @@
-"""Who Flask's current request comes from: the one way to ask the chain from a view.
+"""Authenticates Flask's current request: the one way to ask the chain from a view.
 
 Behind a gate the gate has decided already, with its bounds and its memory, and has left its line in the audit log: its
-decision counts, and the chain is not asked again. In any other app the chain is asked here, by the rules of the gate:
-what was accepted a moment ago is believed for as long as its backend says, a revocation ends that at once, and requests
-that come together with one credential wait for one check.
+decision counts, and the chain is not asked again. In any other app this module asks the chain, by the rules of the
+gate. An accepted credential is remembered for as long as its backend says, and a revocation ends that at once.
+Simultaneous requests with one credential wait for one check.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def set_judgement(app: Flask, judgement: Judgement) -> None:
 
 
 def judgement_of(app: Flask) -> Judgement:
-    """Return what the views of an app ask.
+    """Return the object that the views of an app ask.
 
     Raises:
         KeyError: The app has no `CompatAuth`.

@@ -1,7 +1,7 @@
 """Load backends by their configured names.
 
-A name is a short name or any entry point of the group `compat_auth.backends`, a dotted class, a module with Airflow 2's
-contract (dotted, or at the top of Python's path), or one of Airflow's own dotted names, which are aliases of ours. An
+A name is a short name or any entry point of the group `compat_auth.backends`, a dotted class, or a module with Airflow
+2's contract (dotted, or at the top of Python's path). Airflow's own dotted names are aliases of our backends. An
 unknown name stops the start: a chain with a hole is never served. A module for Airflow 2 that exists but cannot run
 does not stop it: it stays in the chain, and requests that reach it get 503.
 """

@@ -32,7 +32,7 @@ _PURPOSE = "revocations"
 
 @dataclass(frozen=True, slots=True)
 class RevocationEvent:
-    """What was revoked: everything of a user, one credential, or both.
+    """A revocation: everything of a user, one credential, or both.
 
     Attributes:
         username: The user, or "".

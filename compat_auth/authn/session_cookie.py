@@ -24,10 +24,10 @@ def new_secret() -> str:
 
 
 class SessionCookie:
-    """Seals and opens sessions. Keeps no state: any thread and any process may use it.
+    """Encrypts and decrypts sessions. Keeps no state: any thread and any process may use it.
 
     Args:
-        secrets: Newest first; the first seals, all open. Each at least 32 bytes.
+        secrets: Newest first; the first encrypts, all decrypt. Each at least 32 bytes.
         name: Name on plain HTTP; on HTTPS `__Host-` stands before it.
         idle_s: Seconds without a request after which a session ends.
         max_age_s: Seconds after login at which it ends however busy it is.
@@ -110,11 +110,11 @@ class SessionCookie:
         return _attributes(f"{self.name(secure=secure)}=", 0, secure)
 
     def open(self, value: str, *, secure: bool) -> Session:
-        """Return what a cookie says that we have sealed and that has not expired.
+        """Return the session in a cookie that we have encrypted and that has not expired.
 
         Raises:
-            InvalidSession: It is not ours, changed, sealed with a secret that is no longer known, expired, or from the
-                future.
+            InvalidSession: It is not ours, changed, encrypted with a secret that is no longer known, expired, or from
+                the future.
         """
         if len(value) > MAX_COOKIE_BYTES:
             raise InvalidSession("session: too long")
@@ -129,7 +129,7 @@ class SessionCookie:
         return session
 
     def ends(self, session: Session) -> int:
-        """Return when the session ends however busy it is, in seconds since the epoch."""
+        """Return the time at which the session ends however busy it is, in seconds since the epoch."""
         ends = session.created + self.max_age_s
         return ends if session.expires_at is None else min(ends, session.expires_at)
 

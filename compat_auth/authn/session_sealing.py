@@ -1,7 +1,8 @@
-"""What a session cookie's value is: a session, sealed, so that its bearer can neither read nor change it. No Flask.
+"""The value of a session cookie: an encrypted session that its bearer can neither read nor change. No Flask.
 
-A value is `1.KEY.BOX`: the version, the key's id, and base64url of what `crypto.aead` seals. Name, version and key id are
-authenticated too, so that a value sealed for one cookie never opens as another's. The format is the same in every
+A value is `1.KEY.BOX`: the version, the key's id, and base64url of what `crypto.aead` encrypts. Name, version and key
+id are authenticated too, so that a value encrypted for one cookie never opens as another's. The format is the same in
+every
 release: who is logged in stays so across an update, and across replicas of two releases.
 """
 
@@ -23,7 +24,7 @@ _PURPOSE = "session cookie"
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What a session cookie says.
+    """The content of a session cookie.
 
     Attributes:
         id: Names the session in the store; never shown.
@@ -55,10 +56,10 @@ class Session:
 
 
 class SessionSealing:
-    """Seals and opens sessions. Keeps no state: any thread and any process may use it.
+    """Encrypts and decrypts sessions. Keeps no state: any thread and any process may use it.
 
     Args:
-        secrets: Newest first; the first seals, all open. Each at least 32 bytes.
+        secrets: Newest first; the first encrypts, all decrypt. Each at least 32 bytes.
 
     Raises:
         ConfigError: A secret is empty or too short.
@@ -82,18 +83,18 @@ class SessionSealing:
         return f"{VERSION}.{key.id.hex()}.{_encode(box)}"
 
     def open(self, value: str, *, name: str) -> Session:
-        """Return the session that was sealed for the cookie of that name, whenever it ends.
+        """Return the session that was encrypted for the cookie of that name, whenever it ends.
 
         Raises:
-            InvalidSession: It is not ours, changed, or sealed with a secret that is no longer known.
+            InvalidSession: It is not ours, changed, or encrypted with a secret that is no longer known.
         """
         version, _, rest = value.partition(".")
         key_id, _, text = rest.partition(".")
         if version != VERSION:
-            raise InvalidSession("session: not a cookie of ours")
+            raise InvalidSession("session: not our cookie")
         key = self._keys.find(_key_id(key_id))
         if key is None:
-            raise InvalidSession("session: sealed with a secret that is not known here")
+            raise InvalidSession("session: encrypted with a secret that is not known here")
         content = key.open(_decode(text), _context(name, key))
         if content is None:
             raise InvalidSession("session: forged or damaged")

@@ -1,4 +1,4 @@
-"""What there is once: in a Flask app, or for one configuration. Any thread may ask."""
+"""Objects that exist once: in a Flask app, or for one configuration. Any thread may ask."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _of_settings: dict[int, dict[object, object]] = {}
 
 
 def one_per_app(app: Flask, name: str, make: Callable[[], T]) -> T:
-    """Return what the app has under the name, made now where it has nothing there.
+    """Return the app's object of that name; make it now if there is none.
 
     Args:
         app: The app.
@@ -35,7 +35,7 @@ def one_per_app(app: Flask, name: str, make: Callable[[], T]) -> T:
 
 
 def one_per_settings(settings: Settings, key: object, make: Callable[[], T]) -> T:
-    """Return what belongs to the settings under the key, made now where there is nothing; it lives as long as they do.
+    """Return the settings' object for the key; make it now if there is none. It lives as long as they do.
 
     Args:
         settings: By identity: equal settings that were read twice share nothing.

@@ -1,4 +1,4 @@
-"""What revokes the upstream's tokens that were made from a session or a credential of ours."""
+"""Revokes the upstream's tokens that were made from one of our sessions or credentials."""
 
 from __future__ import annotations
 
@@ -38,6 +38,6 @@ def set_upstream_tokens(app: Flask, tokens: UpstreamTokens) -> None:
 
 
 def upstream_tokens_of(app: Flask) -> UpstreamTokens | None:
-    """Return what revokes the upstream's tokens; None in an app that has no upstream."""
+    """Return the object that revokes the upstream's tokens; None in an app that has no upstream."""
     found: UpstreamTokens | None = app.extensions.get(_EXTENSION)
     return found

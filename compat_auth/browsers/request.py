@@ -1,4 +1,4 @@
-"""What a request at the gate says of the browser that has sent it, and of where it wants to go."""
+"""Reads from a request at the gate which browser has sent it, and which page it wants."""
 
 from __future__ import annotations
 

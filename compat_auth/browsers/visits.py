@@ -47,14 +47,14 @@ _NO_STORE = (b"cache-control", b"no-store")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What is done for browsers.
+    """The settings for browsers.
 
     Attributes:
         login: `[session] login`.
         prefix: Where our own pages live.
         logouts: The upstream's own logout, as whole paths.
         is_airflow: The upstream is an Airflow, whose login pages are known.
-        leads_in: A browser that is refused for want of a login is led to our login page.
+        leads_in: The gate redirects a browser without a login to our login page.
     """
 
     login: str
@@ -102,7 +102,7 @@ class BrowserVisits:
     def from_settings(
         cls, settings: Settings, gate_rules: GateRules, decider: Decider, revoked: RevokedTokens
     ) -> BrowserVisits | None:
-        """Return what is done for browsers; None where we have no sessions.
+        """Return the visits of browsers; None if we have no sessions.
 
         Raises:
             ConfigError: `[session] login` wants a login page that is not there.

@@ -89,7 +89,7 @@ def backup(config_path: str | None, target: Path) -> None:
 def restore(config_path: str | None, source: Path) -> None:
     """Replace the SQLite database by a backup, even while it is in use or if it is lost.
 
-    What was revoked since the backup stays revoked if the old database can be read. If it cannot, every earlier session
+    Revocations since the backup stay in force if the old database can be read. If it cannot, every earlier session
     and JWT is revoked, and users log in again. If the file was lost, restart the gateway afterwards. For PostgreSQL use
     pg_restore, then `compat-auth db accept`.
     """

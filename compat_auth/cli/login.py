@@ -78,7 +78,7 @@ def logout(url: str, *, also_credential: bool) -> None:
     """Log out at URL, or at the only server with a saved login.
 
     Revokes the JWT at the server, and removes the saved login from this machine. If the server cannot be reached, it
-    removes the login all the same, and the exit status is 69: the JWT then stays valid until it expires.
+    removes the login anyway, and the exit status is 69: the JWT then stays valid until it expires.
     """
     saved = SavedLogins()
     login = saved.find(parse_server(url, allow_http=True).base if url else "")

@@ -4,7 +4,7 @@
 to import this package. Public are these two, `credential`, `kerberos` and `origin`; the other modules serve `compat-auth login` and
 `curl`.
 
-Imports: `compat_auth.errors`, `crypto` and `concurrency`; nothing else of ours, and only `cli` imports it.
+Imports: `compat_auth.errors`, `crypto` and `concurrency`; none of our other modules, and only `cli` imports it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a client raises: the branch `ClientError` of the tree that `compat_auth.errors` draws.
+"""The errors of a client: the branch `ClientError` of the tree that `compat_auth.errors` draws.
 
 `from compat_auth.errors import LoginRefused` gives the same classes.
 """
@@ -9,7 +9,7 @@ from compat_auth.errors import CompatAuthError
 
 
 class ClientError(CompatAuthError):
-    """Whoever runs a client of ours must act."""
+    """An error that the user of our client must solve."""
 
 
 class UnsafeAddress(ClientError):
@@ -27,7 +27,7 @@ class LoginRefused(ClientError):
 
 
 class NotLoggedIn(LoginRefused):
-    """No login is kept for this server, or it cannot be told which one is meant."""
+    """No login is saved for this server, or several are and none was named."""
 
 
 class CurlLineRefused(ClientError):

@@ -1,4 +1,4 @@
-"""What decides about a request: the chain of backends in its Flask app, with what makes a token for an identity."""
+"""Builds the decider of requests: the chain of backends in its Flask app, and the issuer of tokens for identities."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ logger = logging.getLogger("compat_auth.app")
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Core:
-    """What one process decides with.
+    """The objects with which one process decides.
 
     Attributes:
         decider: Decides about credentials.
@@ -58,7 +58,7 @@ class Core:
 
 
 def build_core(settings: Settings, app: Flask, strategy: Strategy, *, read: ReadToken, logout: Logout | None) -> Core:
-    """Return what decides for one process; the app gets the backends, and pages that revoke the upstream's tokens.
+    """Return the core of one process; the app gets the backends, and pages that revoke the upstream's tokens.
 
     Args:
         settings: What to build.
@@ -102,7 +102,7 @@ def create_flask_app(settings: Settings) -> Flask:
 
 
 def build_decider(settings: Settings, app: Flask, issuer: TokenIssuer) -> Decider:
-    """Return what decides about credentials.
+    """Return the object that decides about credentials.
 
     Args:
         settings: What to build.

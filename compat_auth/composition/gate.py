@@ -24,7 +24,7 @@ from compat_auth.http.root_path import RootPath
 from compat_auth.tokens.revoked import RevokedTokens
 
 MAX_JUDGED_BODY_BYTES = 1024 * 1024
-"""Of a body that a backend has to see before the request goes on, unless the settings say otherwise."""
+"""Limit of a body that a backend has to see before the request is forwarded, unless the settings say otherwise."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -33,9 +33,9 @@ class Place:
 
     Attributes:
         app: What stands behind the gate.
-        upstream: What stands there without a translation in between: it knows the CORS settings; None: `app`.
-        trusted: Proxies whose word about the caller is believed.
-        root: The path in front of all paths, which decisions and what stands behind do not see.
+        upstream: The application without a translation in between: it knows the CORS settings; None: `app`.
+        trusted: Proxies whose headers about the caller are believed.
+        root: The path in front of all paths, which neither the decisions nor the upstream see.
         tells_origins: See `UpstreamOrigins`.
         authorization: Allows requests at this place.
         forwarding: Forwards requests at this place; made of the app, the decider, what refuses, and the upstream.
@@ -54,7 +54,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class GateParts:
-    """What a gate and its pages are made of.
+    """The parts of a gate and its pages.
 
     Attributes:
         place: Where the gate stands.
@@ -112,11 +112,11 @@ class GateParts:
 
     @property
     def rules(self) -> GateRules:
-        """What the gate does with which path and cookie."""
+        """The gate's rules for paths and cookies."""
         return self.place.authorization.rules
 
     def endpoint(self) -> EndpointParts:
-        """Return what the token endpoint uses."""
+        """Return the parts that the token endpoint uses."""
         return EndpointParts(
             self.decider, self.identification, self.authorization, self.admission, self.origins, self.refusals
         )

@@ -1,4 +1,4 @@
-"""What the gate does with which path and cookie, as the settings say."""
+"""Reads the gate's rules for paths and cookies from the settings."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def protected_paths(settings: Settings) -> list[str]:
 
 
 def gate_rules(settings: Settings) -> GateRules:
-    """Return what the gate does with which path and cookie."""
+    """Return the gate's rules for paths and cookies."""
     cookie = SessionCookie.from_settings(settings)
     is_airflow = settings.upstream.profile != "generic"
     return GateRules(

@@ -22,7 +22,7 @@ from compat_auth.tokens.upstream_login import UpstreamLogin
 
 
 def build_issued_tokens(settings: Settings, strategy: Strategy, denylist: Denylist) -> IssuedTokens:
-    """Return what gives tokens to callers and revokes them, for a gateway.
+    """Return the object that issues tokens to callers and revokes them, for a gateway.
 
     Args:
         settings: What to build.
@@ -51,7 +51,7 @@ def issued_tokens(
     read: ReadToken,
     logout: Logout | None,
 ) -> IssuedTokens:
-    """Return what gives tokens to callers and revokes them.
+    """Return the object that issues tokens to callers and revokes them.
 
     Args:
         settings: What to build.
@@ -78,7 +78,7 @@ def build_logout(settings: Settings, strategy: Strategy) -> Logout | None:
 
 
 def build_reader(settings: Settings) -> ReadToken:
-    """Return what reads the upstream's tokens, whoever of us two has signed them.
+    """Return the reader of the upstream's tokens, whether we or the upstream have signed them.
 
     Raises:
         ConfigError: A secret or a key file is missing or cannot be trusted.
@@ -98,7 +98,7 @@ def build_reader(settings: Settings) -> ReadToken:
 
 
 def _upstream_keys(settings: Settings) -> Callable[[], Mapping[str, VerifyingKey]]:
-    """Return what verifies the upstream's tokens; nothing where only the upstream could.
+    """Return a function that returns the keys for the upstream's tokens; none if only the upstream can verify them.
 
     Raises:
         ConfigError: A secret or a key file is missing or cannot be trusted.
@@ -139,7 +139,7 @@ def build_user_lookup(settings: Settings, *, reserves: Callable[[Identity], bool
 def build_issuer(
     settings: Settings, strategy: Strategy, *, reserves: Callable[[Identity], bool] | None = None
 ) -> TokenIssuer:
-    """Return what makes the token for an accepted identity.
+    """Return the issuer of the token for an accepted identity.
 
     Args:
         settings: What to build.
@@ -153,7 +153,7 @@ def build_issuer(
 
 
 def public_keys(settings: Settings) -> Callable[[], bytes]:
-    """Return what publishes the keys that the upstream may trust: ours, and what `token.trusted_jwks` names.
+    """Return a function that publishes the keys that the upstream may trust: ours, and those of `token.trusted_jwks`.
 
     Raises:
         ConfigError: A key file is missing or cannot be trusted.

@@ -1,4 +1,4 @@
-"""A circuit breaker for a server that cannot be reached or is silent: one caller waits for it, the others do not."""
+"""A circuit breaker for a server that is unavailable or does not answer: one caller waits for it, the others do not."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_CALLERS = 8
 
 
 class CircuitBreaker:
-    """Remembers that a server is away. Any thread may use it.
+    """Remembers that a server is unavailable. Any thread may use it.
 
     Args:
         monotonic: Clock, in seconds.
@@ -56,11 +56,11 @@ class CircuitBreaker:
 
     @contextmanager
     def trying(self) -> Generator[None]:
-        """Give the block a try at asking the server; it is away when the block raises OSError.
+        """Let the block ask the server; it counts as unavailable when the block raises OSError.
 
         Raises:
-            ConnectionError: It was away a moment ago and another caller finds out whether it still is, or it is silent
-                and others wait for it.
+            ConnectionError: It did not answer a moment ago and another caller finds out whether it does now, or others
+                wait for its answer.
         """
         if self._pid != os.getpid():
             self._start_afresh()

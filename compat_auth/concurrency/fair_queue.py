@@ -1,4 +1,4 @@
-"""Who may go next: a bound on waiting work, and no caller that fills all places with its own.
+"""Orders waiting work: its amount is bounded, and no caller can fill all places.
 
 For the event loop's thread only. No I/O.
 """

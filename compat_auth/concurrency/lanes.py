@@ -39,9 +39,9 @@ class Lane:
         return self.turns.take(network_of(client))
 
     async def work(self, work: Callable[[], T]) -> T:
-        """Return what the work returns; it runs on a thread, in a context of its own.
+        """Return the result of the work; it runs on a thread, in its own context.
 
-        What it leaves in context variables does not reach another request.
+        Its changes to context variables do not reach another request.
         """
         context = contextvars.Context()
         return await asyncio.get_running_loop().run_in_executor(self.pool, lambda: context.run(work))

@@ -180,7 +180,7 @@ class Tries:
 
 
 def share_of(enough: int, workers: int) -> int:
-    """Return what each of several processes may count, so that all together allow what one would."""
+    """Return the limit of each of several processes, so that all together allow as much as one would."""
     return max(1, math.ceil(enough / workers))
 
 

@@ -30,12 +30,13 @@ class SingleFlight(Generic[Result]):
         self._waiting: Counter[str] = Counter()
 
     def run(self, key: Hashable, work: Callable[[], Result], *, caller: str = "") -> Result:
-        """Return what the work for the key returns, done by this thread or by one that came before.
+        """Return the result of the work for the key, done by this thread or by an earlier one.
 
         Args:
             key: What is wanted.
             work: Gets it.
-            caller: Who wants it, such as an address, so that one of many wishes leaves room for others; "": nobody.
+            caller: Who wants it, such as an address, so that a caller with many requests leaves room for others; "":
+                nobody.
 
         Raises:
             Overloaded: Too many threads are here already, in all or for this caller.

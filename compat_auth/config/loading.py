@@ -189,10 +189,10 @@ def _adopt_airflow(content: dict[str, Any], environ: Mapping[str, str]) -> None:
 
 
 def old_settings_of(airflow_cfg: object, environ: Mapping[str, str]) -> OldSettings:
-    """Return what Airflow's configuration says about logins to its API.
+    """Return the settings of Airflow's configuration about logins to its API.
 
     Args:
-        airflow_cfg: The file; anything but a non-empty text means the environment alone.
+        airflow_cfg: The file; a value that is no text, or an empty one, means the environment alone.
         environ: The environment.
 
     Raises:

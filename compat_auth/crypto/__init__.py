@@ -1,4 +1,4 @@
-"""Sealing, private files, files that are believed, strict JSON, the format of a personal token: no domain knowledge.
+"""Encryption, private files, trusted files, strict JSON, the format of a personal token: no domain knowledge.
 
 Imports: `compat_auth.errors` only.
 """

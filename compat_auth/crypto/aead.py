@@ -1,7 +1,7 @@
-"""AES-256-GCM with keys that are derived from secrets: the one way in which this project seals.
+"""AES-256-GCM with keys that are derived from secrets: the one way in which this project encrypts.
 
-What is sealed goes by way of somebody who need not be trusted, such as Redis or a browser, who can neither read nor
-forge it. What it is for and what it belongs to are authenticated too, so that it never opens as something else.
+Encrypted data passes through a party that need not be trusted, such as Redis or a browser, which can neither read nor
+forge it. Its purpose and the thing that it belongs to are authenticated too, so that it never opens as something else.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class SealingKey:
         return nonce + self._cipher.encrypt(nonce, content, context)
 
     def open(self, sealed: bytes, context: bytes) -> bytes | None:
-        """Return the content, or None where this key has not sealed it for this context."""
+        """Return the content, or None if this key has not encrypted it for this context."""
         try:
             return self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], context)
         except (InvalidTag, ValueError):
@@ -52,7 +52,7 @@ class SealingKeys:
         purpose: What the keys are for.
 
     Attributes:
-        newest: The key that seals.
+        newest: The key that encrypts.
     """
 
     def __init__(self, secrets: tuple[str, ...], purpose: str) -> None:
@@ -76,10 +76,10 @@ class SealingKeys:
 
 
 class SealedBoxes:
-    """Seals and opens boxes for one purpose: the key's id, and what the key has sealed. Keeps no state.
+    """Encrypts and decrypts boxes for one purpose: the key's id, and the ciphertext. Keeps no state.
 
     Args:
-        secrets: Newest first; the first seals, all open. Each at least 32 bytes.
+        secrets: Newest first; the first encrypts, all decrypt. Each at least 32 bytes.
         purpose: What the boxes are for; those for another do not open.
     """
 
@@ -94,6 +94,6 @@ class SealedBoxes:
         return self._keys.newest.id + self._keys.newest.seal(content, self._purpose + belongs_to)
 
     def open(self, box: bytes, *, belongs_to: bytes = b"") -> bytes | None:
-        """Return what was sealed, or None where nobody who knows a secret has sealed this for that."""
+        """Return the content, or None if nobody who knows a secret has encrypted this box for that thing."""
         key = self._keys.find(box[:_KEY_ID_BYTES])
         return None if key is None else key.open(box[_KEY_ID_BYTES:], self._purpose + belongs_to)

@@ -1,4 +1,4 @@
-"""Files that we believe: nobody but their owner may change them."""
+"""Checks the modes of files that we trust: only their owner may change them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _WRITABLE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def refuse_writable(path: Path, status: os.stat_result) -> None:
-    """Return when only its owner may write to the file.
+    """Check that only its owner may write to the file.
 
-    Who can write to a file that says whom to let in can let themselves in. Who can read it is not judged here: a mounted
-    secret of Kubernetes is readable for everybody in its container.
+    An attacker who can write to a file of users can log in as any of them. Read permission is not checked here: a
+    mounted secret of Kubernetes is readable for everybody in its container.
 
     Args:
         path: For messages.
@@ -27,7 +27,7 @@ def refuse_writable(path: Path, status: os.stat_result) -> None:
     # A pipe, as of `--config <(…)`, has a mode that says nothing.
     if stat.S_ISREG(status.st_mode) and status.st_mode & _WRITABLE:
         mode = stat.S_IMODE(status.st_mode)
-        raise ConfigError(f"{path}: mode {mode:04o} lets others change it, and so let themselves in; chmod go-w {path}")
+        raise ConfigError(f"{path}: mode {mode:04o} lets others change it and log in as any user; chmod go-w {path}")
 
 
 def read_unwritable(path: Path) -> str:
@@ -43,7 +43,7 @@ def read_unwritable(path: Path) -> str:
 
 
 def refuse_writable_at(path: Path) -> None:
-    """Return when only its owner may write to what is at the path, or nothing is there.
+    """Check that only its owner may write to the file at the path, or that there is none.
 
     Raises:
         ConfigError: Others may write to it.

@@ -1,7 +1,7 @@
 """How a personal token is spelled: `cat_pat_`, a public id, a secret, a checksum. No I/O, no Flask.
 
-Whoever finds one in a repository or a log can tell that it is one, without asking us: the prefix leads to it, and the
-checksum rules out what merely looks like one.
+A scanner that finds one in a repository or a log can recognise it without asking us: the prefix leads to it, and the
+checksum rules out text that merely looks like one.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def looks_like_one(text: str) -> bool:
 
 
 def without_secrets(text: str) -> str:
-    """Return a text with every personal token in it cut to its public id, whoever has put it there."""
+    """Return a text with every personal token in it cut to its public id, wherever the text comes from."""
     return _IN_TEXT.sub(r"\1…", text) if PREFIX in text else text
 
 

@@ -15,7 +15,7 @@ _OTHERS = 0o077
 
 
 def refuse_exposed(path: Path, status: os.stat_result, *, holds: str, made_by: str) -> None:
-    """Return when the file is a regular one of ours that nobody else may read or write.
+    """Check that the file is a regular file that we own and that nobody else may read or write.
 
     Args:
         path: For messages.

@@ -16,7 +16,7 @@ from compat_auth.tokens.revoked import RevokedTokens
 
 
 class Browsers(Protocol):
-    """What is done for browsers; see `compat_auth.browsers.visits`."""
+    """The treatment of browsers; see `compat_auth.browsers.visits`."""
 
     def leading_in(self, request: GateRequest, send: Send) -> Send:
         """Return the `send` by which a browser learns where to log in."""
@@ -27,7 +27,7 @@ class Browsers(Protocol):
         ...
 
     async def log_out(self, request: GateRequest) -> RawHeaders:
-        """Return what a request for the upstream's own logout takes from its browser, once our session has ended."""
+        """Return the headers that delete a browser's cookies at the upstream's own logout, once our session has ended."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What a gate does with which path and cookie, and whether scopes and requirements allow a request."""
+"""The gate's rules for paths and cookies, and whether scopes and requirements allow a request."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _NO_PATHS = Prefixes([])
 
 @dataclass(frozen=True, slots=True)
 class PathRequirement:
-    """What some paths ask of an identity.
+    """The requirements of some paths.
 
     Attributes:
         paths: The paths.
@@ -61,7 +61,7 @@ class PathRequirement:
 
 @dataclass(frozen=True, slots=True)
 class GateRules:
-    """What a gate does with which path and cookie.
+    """The gate's rules for paths and cookies.
 
     Attributes:
         protect: Paths that need a decision.
@@ -69,9 +69,9 @@ class GateRules:
         identity_cookies: The upstream's own; the first is the one that the upstream takes for an identity by itself.
         own_cookies: Ours; the upstream never sees them.
         style: How refusals look.
-        requirements: What paths ask of an identity.
-        task_api: Paths that get no identity of ours even where they are protected.
-        to_login: Whole paths at which the upstream sends a browser on to its login; they need no decision.
+        requirements: The requirements of paths.
+        task_api: Paths that never get our identity, even if they are protected.
+        to_login: Whole paths at which the upstream redirects a browser to its login; they need no decision.
         logouts: Whole paths of the upstream's own logout, the same way.
         public: Whole paths that the upstream shows to everybody; they need no decision without `Authorization`.
         preflights: CORS preflights go on to the upstream without a decision.
@@ -100,8 +100,8 @@ class GateRules:
     def is_for_nobody(self, request: GateRequest) -> bool:
         """Return whether a request needs no decision because it goes on without any credential.
 
-        Whoever brings a credential is judged: a wrong one is refused on every path. So is everybody where a requirement
-        covers a public path.
+        A request with a credential is always checked: a wrong one is refused on every path. So is every request if a
+        requirement covers a public path.
         """
         if request.intake.authorization is not None:
             return False
@@ -144,11 +144,11 @@ class GateRules:
 
 
 Authorize = Callable[[str, bytes, bytes], None]
-"""Return when the caller may also ask this of the upstream: a method, a canonical path and a body; raises NotPermitted."""
+"""Checks that the caller may also send this to the upstream: a method, a canonical path, a body; or NotPermitted."""
 
 
 class Authorization:
-    """Whether a decided request may go on: scopes, requirements, and what the upstream judges itself.
+    """Whether a decided request may go on: scopes, requirements, and credentials that the upstream checks itself.
 
     Args:
         rules: See `GateRules`.
@@ -222,13 +222,13 @@ class Authorization:
             raise NotPermitted
 
     def authorize(self, decision: Decision, request: GateRequest) -> Authorize:
-        """Return what raises unless the same caller may also ask something else of what stands behind."""
+        """Return a function that raises unless the same caller may also send another request to the upstream."""
         return lambda method, path, body: self.require_met(
             decision, replace(request, method=method, path=path, inspected=body)
         )
 
     def is_for_upstream(self, unclaimed: Unclaimed, request: GateRequest) -> bool:
-        """Return whether the upstream judges what no backend takes: its JWT, or its cookie."""
+        """Return whether the upstream checks a credential that no backend accepts: its JWT, or its cookie."""
         if isinstance(unclaimed.credential, Bearer):
             # A personal token is nobody's but ours, also where no backend takes one.
             return not looks_like_one(unclaimed.credential.token)

@@ -56,7 +56,7 @@ class ChainRunner:
 
         Args:
             presented: With a credential that follows its grammar.
-            fresh: The upstream has refused the token given before.
+            fresh: The upstream has refused the earlier token.
             for_upstream: Whether a token for the upstream is wanted.
             course: Where the chain goes on, once the body is there; None: from the start.
 

@@ -133,7 +133,7 @@ class Decider:
         return await self._check_with_body(presented, credential, digest, for_upstream=False)
 
     async def renew(self, presented: Presented, refused: Granted) -> Granted | None:
-        """Return a grant with another token than the one that the upstream has refused, or None."""
+        """Return a grant with a token that differs from the one that the upstream has refused, or None."""
         if not refused.digest:
             # Checked for this very request, and some credentials, such as tickets, cannot be shown twice.
             return await self._exchange_token(presented, refused)

@@ -1,4 +1,4 @@
-"""What the gate can decide about a request."""
+"""The decisions that the gate can make about a request."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Unclaimed:
     """No backend takes this kind of credential.
 
     Attributes:
-        credential: What was presented; a Bearer is the upstream's to judge.
+        credential: The request's credential; the upstream checks a Bearer.
         challenges: For a 401.
     """
 

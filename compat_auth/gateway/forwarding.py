@@ -1,4 +1,4 @@
-"""Forwards a request with one identity: a Bearer of ours, the upstream's own Bearer, its own cookie, or none."""
+"""Forwards a request with one identity: our Bearer, the upstream's own Bearer, its own cookie, or none."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class Forwarding:
     async def with_own_credential(
         self, unclaimed: Unclaimed, request: GateRequest, receive: Receive, send: Send
     ) -> None:
-        """Forward a request with the credential that it came with, which the upstream judges."""
+        """Forward a request with its own credential, which the upstream checks."""
         authorize = self.authorization.authorize(unclaimed, request)
         own = request.intake.authorization
         await self._forward(request, receive, send, own, self._rules.own_cookies, authorize=authorize)
@@ -92,7 +92,7 @@ class Forwarding:
         await self._forward(request, receive, send, own, dropped)
 
     async def ask(self, request: GateRequest, method: str, headers: RawHeaders) -> PreflightAnswer:
-        """Return what the upstream answers to a request about the same path that has these headers alone."""
+        """Return the upstream's answer to a request for the same path that has only these headers."""
         intake = replace(request.intake, kept=headers, authorization=None, cookies=[])
         asked = replace(request, scope={**request.scope, "method": method}, intake=intake, method=method)
         answer = PreflightAnswer()

@@ -1,4 +1,4 @@
-"""Who sends a request: the decider's answer, behind the denylist and the check of the origin."""
+"""Identifies the sender of a request: asks the decider, after the denylist and the check of the origin."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Identification:
         return decision
 
     async def decide_here(self, request: GateRequest) -> Decision:
-        """Return the decision at a page of ours: without a header the session is asked, even beside the upstream's cookie.
+        """Return the decision at one of our pages: without a header the session counts, even beside the upstream's cookie.
 
         Raises:
             CompatAuthError: See `decide`.
@@ -69,7 +69,7 @@ class Identification:
         return await self._decider.decide(request.presented())
 
     async def identify(self, request: GateRequest) -> Decision:
-        """Return who the caller is by the Authorization value, for a page of ours that needs no token for the upstream.
+        """Return who sent the Authorization value, for one of our pages that needs no token for the upstream.
 
         Raises:
             CompatAuthError: See `Decider.decide`.

@@ -1,6 +1,6 @@
 """The gate: a pure ASGI middleware that takes a request in, answers at our own pages, and has all others admitted.
 
-What stands behind it differs: a reverse proxy, a forward-auth responder, or Airflow's own application.
+The application behind it differs: a reverse proxy, a forward-auth responder, or Airflow's own application.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class Gate:
         rules: See `GateRules`.
         admission: Answers what is for what stands behind.
         refusals: Refuses.
-        origins: What the upstream says about origins.
-        trusted: Proxies whose word about the caller is believed.
+        origins: The upstream's CORS rules.
+        trusted: Proxies whose headers about the caller are believed.
         pages: Our own pages, by path below the prefix; a key that begins with "/" is a whole path, and one
             that ends with "/" stands for all below it.
         bodies: Memory for bodies that a backend has to see before the request goes on; None: no backend does.
@@ -113,7 +113,7 @@ class Gate:
         may_lack_host = scope.get("http_version") == "1.0" or path in self._about_itself or path in self.rules.health
         intake = take_in(scope["headers"], may_lack_host=may_lack_host)
         if scope["method"] in REFUSED_METHODS:
-            raise NotImplementedHere(f"method {scope['method']}: not spoken here")
+            raise NotImplementedHere(f"method {scope['method']}: not implemented")
         if self._root.path:
             scope = {**scope, "root_path": self._root.path}
         query = canonical_query(scope["query_string"]) if scope["query_string"] else b""

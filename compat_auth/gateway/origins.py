@@ -77,7 +77,7 @@ class UpstreamOrigins:
             raise NotPermitted(reason)
 
     def telling(self, request: GateRequest, send: Send) -> Send:
-        """Return a `send` that adds what the upstream says about the request's origin to an answer of ours."""
+        """Return a `send` that adds the upstream's headers for the request's origin to our answer."""
         origins = self._headers
         if origins is None:
             return send

@@ -20,8 +20,8 @@ class Refusals:
     Args:
         style: How refusals look.
         challenges: Those of the chain.
-        metadata_url: Where a caller finds who gives tokens for what stands behind, "" where it cannot be told; None:
-            nowhere.
+        metadata_url: The URL that says which server issues tokens for the upstream, "" if it is unknown; None:
+            there is none.
 
     Attributes:
         style: As given.

@@ -1,7 +1,7 @@
 """Challenges (`WWW-Authenticate`): those for Bearer, and which of them a caller may see. No I/O, no Flask.
 
-For Bearer: RFC 6750 section 3 and RFC 9728 section 5.1. What a browser's page loads gets no challenge that opens a
-password dialog or starts a login by itself.
+For Bearer: RFC 6750 section 3 and RFC 9728 section 5.1. A subresource of a browser's page gets no challenge that opens
+a password dialog or starts a login by itself.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ _WITHOUT_DIALOG = "Bearer"
 
 
 def caller_of(headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-    """Return what kind of client sent these headers.
+    """Return the kind of client that sent these headers.
 
     Args:
         headers: Names in lower case. `Accept` alone proves nothing, because programs also accept `text/html`.
@@ -120,7 +120,7 @@ def challenges_for(caller: Caller, challenges: tuple[str, ...]) -> tuple[str, ..
     """Return the challenges of a 401 that this client may see; a 401 with challenges keeps at least one.
 
     A page that a user opens may get `Negotiate`, to which a browser answers with a ticket if its administrator allows
-    that. What a page loads gets no challenge that a browser answers.
+    that. A subresource of a page gets no challenge that a browser answers.
     """
     if caller == "program" or not challenges:
         return challenges

@@ -3,11 +3,14 @@
 Proxies add headers with each version, so this module knows families of names, not only names. A name is compared in
 lower case, with `_` and `.` equal to `-`.
 
-Sources: the documentation of oauth2-proxy, Authelia, authentik, Pomerium, Vouch, Kong, APISIX, Traefik, Caddy, Envoy,
-Istio, HAProxy, nginx, Apache httpd (mod_ssl, mod_auth_openidc, mod_auth_mellon, mod_auth_cas, mod_auth_gssapi), Knox,
-Shibboleth, SiteMinder, WebSEAL, Oracle Access Manager, F5 APM, Citrix, Akamai EAA, Google IAP and App Engine, AWS ALB,
-Azure App Service, Cloudflare Access, Tailscale, Teleport, Ory Oathkeeper and Kratos, heimdall, Grafana, Kubernetes; and
-RFC 9440.
+Sources: RFC 9440, and the documentation of these programs and services:
+
+- Proxies and servers: Traefik, Caddy, Envoy, Istio, HAProxy, nginx, Kong, APISIX, and Apache httpd (mod_ssl,
+  mod_auth_openidc, mod_auth_mellon, mod_auth_cas, mod_auth_gssapi).
+- Login proxies: oauth2-proxy, Authelia, authentik, Pomerium, Vouch, Ory Oathkeeper and Kratos, heimdall, Tailscale,
+  Teleport, Knox, Shibboleth.
+- Products: SiteMinder, WebSEAL, Oracle Access Manager, F5 APM, Citrix, Akamai EAA, Grafana, Kubernetes.
+- Clouds: Google IAP and App Engine, AWS ALB, Azure App Service, Cloudflare Access.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class GateRequest:
         query: Canonical query, without "?".
         client: Address of the caller, as far as trusted proxies vouch for it.
         scheme: "https" or "http", the same way.
-        only_asked_about: Nobody uses the credential: it is asked about, or taken back.
+        only_asked_about: Nobody uses the credential: it is introspected or revoked.
         body: The whole body, b"" where there is none; None: there is one, or may be one, and it has not been read.
         held: Reads the body, and replays it to what stands behind; None: it does not come here.
         identity_headers: What a trusted proxy says about the caller; for modules of Airflow 2 alone.
@@ -77,7 +77,7 @@ class GateRequest:
 
     @property
     def root(self) -> str:
-        """The path in front of ours in what the browser asks for, as of Airflow's `[api] base_url`; no slash at the end."""
+        """The path in front of our paths in the browser's URL, as of Airflow's `[api] base_url`; no slash at the end."""
         root: str = self.scope.get("root_path", "")
         return root
 
@@ -200,7 +200,7 @@ class Shown:
         return parsed
 
     def key(self) -> bytes:
-        """Return what is the same for every spelling of the credential; see `credential_key`.
+        """Return a key that is the same for every spelling of the credential; see `credential_key`.
 
         Raises:
             MalformedCredentials, AmbiguousCredentials: See `parse_authorization`.

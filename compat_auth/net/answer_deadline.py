@@ -1,8 +1,8 @@
 """Cut the connection to a server that does not answer in time, whatever library waits for it.
 
 A server that is frozen, or whose packets are dropped, enforces no time limit of its own, and the kernel on its side may
-go on acknowledging what is sent. So the time is kept here: when it is over, the socket is shut down, and whoever waits
-for an answer wakes up with a broken connection.
+go on acknowledging what is sent. So the time is kept here: when it is over, the socket is shut down, and the thread
+that waits for an answer wakes up with a broken connection.
 """
 
 from __future__ import annotations

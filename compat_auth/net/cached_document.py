@@ -1,7 +1,7 @@
 """A document of a remote source, kept for as long as it may be: fresh, then stale if the source is down, then not at all.
 
 One thread fetches, outside of any lock, while the others go on with what is held. After a fetch, good or bad, there is
-a pause: whoever sends us tokens cannot make us flood the source.
+a pause: a client that sends us tokens cannot make us flood the source.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ class NoAnswer(Exception):
 
 @dataclass(frozen=True, slots=True)
 class HttpAnswer:
-    """What came back.
+    """The answer of a server.
 
     Attributes:
         status: HTTP status; a redirect is an answer like any other.
@@ -124,7 +124,7 @@ class HttpPeer:
 
 
 class _TimedStream(io.RawIOBase):
-    """What comes from a socket until the deadline (monotonic seconds), up to a number of bytes."""
+    """The bytes from a socket until the deadline (monotonic seconds), up to a limit."""
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ class _TimedStream(io.RawIOBase):
 
 
 class _TimedSocket:
-    """What http.client needs of a socket."""
+    """The methods of a socket that http.client uses."""
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock = sock

@@ -27,7 +27,7 @@ _NOT_ASCII_URL = re.compile(r"[\x00-\x20\x7f-\U0010ffff]")
 
 @dataclass(frozen=True, slots=True)
 class EndpointAnswer:
-    """What came back.
+    """The answer of an endpoint.
 
     Attributes:
         status: HTTP status; a redirect is an answer like any other.

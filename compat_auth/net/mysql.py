@@ -1,4 +1,4 @@
-"""Connections to a MySQL or MariaDB that may be away or silent: no caller waits for it longer than its time.
+"""Connections to a MySQL or MariaDB that may be unavailable or hang: no caller waits for it longer than its time limit.
 
 One driver, PyMySQL, whichever the URL names: Airflow's own, mysqlclient, is compiled against a library that keeps no time.
 The limits are those of `postgresql`; where the server does not answer at all, the connection is cut.
@@ -43,7 +43,7 @@ _MODES = ("DISABLED", "PREFERRED", "REQUIRED", "VERIFY_CA", "VERIFY_IDENTITY")
 
 
 def require_driver(where: str) -> None:
-    """Return when the driver is installed.
+    """Check that the driver is installed.
 
     Raises:
         ConfigError: It is not.

@@ -1,4 +1,4 @@
-"""Connections to a PostgreSQL that may be away or silent: no caller waits for it longer than its time.
+"""Connections to a PostgreSQL that may be unavailable or hang: no caller waits for it longer than its time limit.
 
 `connect_timeout` bounds the connection and `statement_timeout` what the server does. Neither helps against a server that
 is frozen: its kernel acknowledges every packet. So each question has a deadline here, after which the connection is cut.

@@ -78,7 +78,7 @@ def granted_days(rules: PersonalTokenSettings, token: PersonalToken) -> int:
 
 
 def end_of(rules: PersonalTokenSettings, now: int, days: int | None) -> int:
-    """Return when a token expires: at the end (UTC) of the day that is so many days ahead.
+    """Return the time at which a token expires: the end (UTC) of the day after that number of days.
 
     Args:
         rules: The default, and the maximum.

@@ -60,7 +60,7 @@ class TokenVerification:
         self._throttle = TokenThrottle(share_of(rules.failures_per_minute, workers))
 
     def find(self, text: str) -> PersonalToken:
-        """Return the stored token for a text, active or not, whoever its owner is.
+        """Return the stored token for a text, active or not, of any owner.
 
         Raises:
             NotAuthenticated: There is none; the message says why, for logs only.

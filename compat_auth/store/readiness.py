@@ -22,7 +22,7 @@ class StoreReadiness:
     Args:
         rows: A table of the store.
         monotonic: Clock, in seconds.
-        answer_s: Seconds after which a silent store counts as unavailable.
+        answer_s: Seconds after which a store that does not answer counts as unavailable.
     """
 
     def __init__(

@@ -25,7 +25,7 @@ _TIMEOUT_S = 30
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What a store records as revoked or deleted."""
+    """The entries that a store records as revoked or deleted."""
 
     entries: list[DenylistEntry]
     sessions: dict[bytes, int]
@@ -41,8 +41,8 @@ class Ended:
 def restore_sqlite(url: str, source: Path, *, now: int, lifetime_s: int) -> Ended | None:
     """Restore a backup over the store, which may be in use or missing.
 
-    What the previous store has revoked stays revoked. Where that store cannot be read, every session and every JWT that
-    was issued up to now is revoked.
+    Everything that the previous store has revoked stays revoked. If that store cannot be read, every session and every
+    JWT that was issued up to now is revoked.
 
     Args:
         url: `database_url`, of an SQLite file.

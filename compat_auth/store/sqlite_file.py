@@ -31,7 +31,7 @@ _log = logging.getLogger("compat_auth.store")
 
 @dataclass(slots=True)
 class _Known:
-    """What this process knows of a file: device and inode once it was opened, and whether it has been missing since."""
+    """The known state of a file: device and inode once it was opened, and whether it has been missing since."""
 
     lock: threading.Lock
     identity: tuple[int, int] | None = None
@@ -86,7 +86,7 @@ class SqliteFile:
         except OSError as exc:
             raise self._lost(f"no longer exists ({exc.strerror})") from None
         if found != expected:
-            raise self._lost("is another file than the one that was opened; after a restore, restart this program")
+            raise self._lost("is not the file that was opened; after a restore, restart this program")
         if self._known.is_lost:
             self._known.is_lost = False
             _log.warning("database_url %s: available again", self.path)
@@ -149,7 +149,7 @@ class SqliteFile:
         if expected is None:
             self._witness(number)
         elif expected != number:
-            raise self._lost(f"is another store than the one of {self.witness.name}")
+            raise self._lost(f"is not the store of {self.witness.name}")
 
     def _expected(self) -> int | None:
         try:

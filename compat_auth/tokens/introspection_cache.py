@@ -32,7 +32,7 @@ _MAX_SKEW_S = 30  # between replicas that share results
 
 @dataclass(frozen=True, slots=True)
 class IntrospectionResult:
-    """What a source says about a token (RFC 7662 section 2.2).
+    """A source's answer about a token (RFC 7662 section 2.2).
 
     Attributes:
         ends_at: Seconds since the epoch at which the source must be asked again.
@@ -94,7 +94,8 @@ class IntrospectionCache:
     """Results of one source; one thread at a time asks about each token. Any thread may call.
 
     Args:
-        source: Everything but the token that the result depends on, such as issuer and audience; part of each digest.
+        source: Everything except the token that the result depends on, such as issuer and audience; part of each
+            digest.
         store: Where results are stored.
         longest_s: Longest time in seconds for which a result is used. A result that seems to last longer was stored
             while a clock was ahead, and the source is asked again.

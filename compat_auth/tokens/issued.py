@@ -138,7 +138,7 @@ class IssuedTokens:
         )
 
     def find(self, token: str) -> KnownToken | None:
-        """Return what is known of a JWT that is valid now; None for an invalid one and for anything that is no JWT."""
+        """Return the content of a JWT that is valid now; None for an invalid one and for anything that is no JWT."""
         try:
             claims = self.read(token)
         except InvalidToken:

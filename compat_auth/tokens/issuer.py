@@ -31,7 +31,7 @@ class TokenIssuer:
             identity: As vouched for by the chain.
             credential: What the caller presented for it.
             yielded: The token that the check of the credential returned, if any; strategy `exchange` uses it.
-            fresh: The upstream has refused the token given before; a kept one will not do.
+            fresh: The upstream has refused the earlier token; a cached one must not be used.
 
         Raises:
             CompatAuthError: See `UserLookup.complete` and `Strategy.obtain`.

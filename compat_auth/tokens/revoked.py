@@ -32,7 +32,7 @@ class RevokedTokens:
             return False
         bearer, cookie = await self.among([] if authorization is None else [authorization], request.intake.cookies)
         if bearer:
-            raise TokenEnded("the token is no longer good")
+            raise TokenEnded("the token is no longer valid")
         return cookie
 
     async def among(self, authorizations: list[bytes], cookies: list[bytes]) -> tuple[bool, bool]:

@@ -1,4 +1,4 @@
-"""Where the upstream's JWT comes from: its own login, a shared secret, or a key of ours."""
+"""The sources of the upstream's JWT: its own login, a shared secret, or our own key."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from compat_auth.tokens.keys.keys import KeyRing
 from compat_auth.tokens.upstream_login import UpstreamLogin
 
 Kind = Literal["token", "cli", "session"]
-"""What a caller keeps a token for: `/auth/token`, `/auth/token/cli`, or the login cookie of the upstream's own pages."""
+"""The use of a token: `/auth/token`, `/auth/token/cli`, or the login cookie of the upstream's own pages."""
 
 
 class Strategy(Protocol):
@@ -36,7 +36,7 @@ class Strategy(Protocol):
         Args:
             identity: As vouched for by the chain.
             credential: What the caller presented for it.
-            fresh: The token given before was refused; a kept one will not do.
+            fresh: The earlier token was refused; a cached one must not be used.
 
         Raises:
             NoSuchUser, NotPermitted, NotAuthenticated: The upstream would have none for this caller.

@@ -124,7 +124,7 @@ class UpstreamLogin:
         Args:
             path: Where, at the upstream.
             content: The object.
-            token: A JWT of ours.
+            token: Our JWT.
 
         Raises:
             BackendUnavailable: There was no answer, or one that is too long or too slow.

@@ -212,7 +212,7 @@ def test_a_process_with_another_secret_is_not_believed_but_makes_others_forget(
     ours.wait_until(lambda: len(ours.heard) == 3)
 
     assert ours.heard == [None] * 3
-    assert caplog.text.count("not sealed with our secret") == 1
+    assert caplog.text.count("not encrypted with our secret") == 1
 
 
 def test_during_a_rotation_old_and_new_secret_understand_each_other(start: Start) -> None:

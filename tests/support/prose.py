@@ -2,7 +2,7 @@
 
 `python tests/support/prose.py` reads docs/ (not the decisions, which are history), README.md, CONTRIBUTING.md,
 SECURITY.md and the packages. It prints `file:line: turn -> better` for each finding and exits 1 if there is one. With
-paths it reads only those, and ignores prose_pending.txt, the list of files that are not clean yet.
+paths it reads only those.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
-PENDING = Path(__file__).with_name("prose_pending.txt")
 MAX_WORDS = 40  # of a sentence
 
 _TURNS = (
@@ -77,6 +76,8 @@ _PROSE_FENCES = {"{glossary}", "{note}", "{warning}", "{tip}", "{important}", "{
 _NEW_BLOCK = re.compile(r"^\s*(?:[-*+] |\d+\. |#|>|:\w+|\w[\w ,]*:$|\w+(?: \([^)]*\))?: )")
 _SENTENCE_END = re.compile(r"(?<=[.!?])[\"')*]*\s+(?=[\"'(*`A-Z0-9X])|(?<=:)\s*$")
 _PLACEHOLDER = "X"
+# A list of names in code is one thing to read, however long it is.
+_NAMES = re.compile(rf"{_PLACEHOLDER}(?:,\s+(?:and\s+|or\s+)?{_PLACEHOLDER}\b)+")
 _NO_ENGLISH = re.compile(r"\b(SELECT|INSERT|UPDATE|DELETE|CREATE|ALTER)\b|</?\w+|[{};]\s*$", re.MULTILINE)
 
 
@@ -142,13 +143,6 @@ def all_files() -> list[Path]:
     return sorted([*pages, *modules])
 
 
-def pending() -> set[Path]:
-    """Return the files that nobody has rewritten yet."""
-    if not PENDING.exists():
-        return set()
-    return {ROOT / line for line in PENDING.read_text(encoding="utf-8").split() if line}
-
-
 def _docstrings(tree: ast.Module) -> Iterator[tuple[ast.Constant, str]]:
     for parent in ast.walk(tree):
         body = getattr(parent, "body", None)
@@ -199,6 +193,8 @@ def _blocks_of_docstring(text: str, first: int) -> Iterator[Block]:
             yield from _block(lines)
         literal = line.rstrip().endswith("::")
         lines.append((number, _plain(line)))
+        if literal:
+            yield from _block(lines)
     yield from _block(lines)
 
 
@@ -235,16 +231,15 @@ def _check(block: Block, path: str) -> Iterator[Finding]:
         offset = begin + len(text[begin:end]) - len(text[begin:end].lstrip())
         if not block.is_title and _INVERTED.match(sentence) and sentence.endswith((".", ":")):
             yield Finding(path, line_at(offset), f'"{" ".join(sentence.split()[:5])} ..."', _INVERTED_BETTER)
-        words = len(re.findall(r"[\w'-]+", sentence))
-        # A list of names has no end of a sentence.
-        if words > MAX_WORDS and (not block.is_title or re.search(r"[.;:,?!]", sentence)):
+        words = len(re.findall(r"[\w'-]+", _NAMES.sub(_PLACEHOLDER, sentence)))
+        # A list of patterns has no punctuation between words.
+        if words > MAX_WORDS and (not block.is_title or re.search(r"[.;:,!](\s|$)", sentence)):
             yield Finding(path, line_at(offset), f'"{" ".join(sentence.split()[:5])} ..."', f"split {words} words")
         begin = end
 
 
 def main(arguments: list[str]) -> int:
     """Print every finding; return 1 if there is one, or 2 if a path is not there."""
-    waiting = pending()
     if arguments:
         named = [Path(argument).resolve() for argument in arguments]
         if absent := [str(path) for path in named if not path.exists()]:
@@ -253,12 +248,10 @@ def main(arguments: list[str]) -> int:
         files = [file for file in all_files() if any(file.is_relative_to(path) for path in named)]
         files += [path for path in named if path.is_file() and path not in files]
     else:
-        files = [file for file in all_files() if file not in waiting]
+        files = all_files()
     findings = [finding for file in files for finding in find_in_file(file)]
     print(*findings, sep="\n", end="\n" if findings else "")
     print(f"{len(files)} files, {len(findings)} findings", file=sys.stderr)
-    if waiting and not arguments:
-        print(f"{len(waiting)} files are not clean yet: {PENDING.relative_to(ROOT)}", file=sys.stderr)
     return 1 if findings else 0
 
 

@@ -155,18 +155,41 @@ def test_an_example_in_a_docstring_is_no_prose() -> None:
     assert [finding.line for finding in findings] == [7]
 
 
-def test_a_file_that_waits_is_read_when_it_is_named(
+def test_a_sentence_before_an_example_is_counted_without_the_example() -> None:
+    source = '"""First line.\n\nAn example::\n\n    ' + "word " * 40 + '\n\nThe end.\n"""\n'
+
+    findings = prose.find_in_python(source)
+
+    assert findings == []
+
+
+def test_a_list_of_names_in_code_counts_as_one_word() -> None:
+    page = "The module has " + ", ".join(f"`Error{number}`" for number in range(50)) + ", and `Last`.\n"
+
+    findings = prose.find_in_text(page)
+
+    assert findings == []
+
+
+def test_a_list_of_patterns_is_no_sentence() -> None:
+    source = f'FAMILIES = "{" ".join(f"x-name{number}?" for number in range(50))}"\n'
+
+    findings = prose.find_in_python(source)
+
+    assert findings == []
+
+
+def test_without_paths_every_file_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = tmp_path / "page.md"
     page.write_text("For whoever reads.\n", encoding="utf-8")
     monkeypatch.setattr(prose, "all_files", lambda: [page])
-    monkeypatch.setattr(prose, "pending", lambda: {page})
 
     codes = [prose.main([]), prose.main([str(tmp_path)])]
 
-    assert codes == [0, 1]
-    assert "1 files are not clean yet" in capsys.readouterr().err
+    assert codes == [1, 1]
+    assert "1 files, 1 findings" in capsys.readouterr().err
 
 
 def test_the_command_prints_each_finding_and_fails(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 A user is found by name, compared without case as Airflow 2 did, or by e-mail address, compared with case. A name wins
 over another user's e-mail address. Where two names differ only in case, neither can log in. A user's roles are their
-own: Airflow 3.3 does not count those of FAB's groups (`ab_group_role`) either when it judges a request.
+own: Airflow 3.3 does not count those of FAB's groups (`ab_group_role`) either when it authorizes a request.
 
 Names and addresses compare the same in every database: what a collation of MySQL adds (accents, spaces at the end) does
 not count, so nobody is found by a name that only looks alike.
@@ -167,7 +167,7 @@ class AirflowDatabaseDirectory:
         return self._ask(ask)
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the file of an SQLite database: where, why, and the remedy."""
+        """Return the problems of an SQLite database's file: where, why, and the remedy."""
         if self._url.get_backend_name() != "sqlite":
             return []
         file = Path(self._url.database or "")
@@ -177,7 +177,7 @@ class AirflowDatabaseDirectory:
         return [f"airflow_db.url: {file} {why}; copy sql_alchemy_conn of Airflow's [database]"] if why else []
 
     def find_session(self, session_id: str, now: datetime) -> bytes | None:
-        """Return what Airflow's UI has stored for a session; None for one that is unknown or has expired.
+        """Return the content that Airflow's UI has stored for a session; None if it is unknown or has expired.
 
         Args:
             session_id: As it stands in the table.

@@ -1,7 +1,7 @@
 """An Apache password file: `name:hash`, one user a line, read again when it changes.
 
-What can never log in: a hash of a refused scheme, a hash that begins with `!` (disabled, as `passwd -l` does), and a
-name that is there twice, because nobody can tell which of the two passwords was meant to go.
+A user can never log in with a hash of a refused scheme or a hash that begins with `!` (disabled, as `passwd -l` does).
+Nor can a name that is there twice, because nobody can tell which of the two passwords is the old one.
 
 The file is UTF-8. A line whose name or hash is not keeps out its own user only. Comments and further fields may be
 anything, and a byte order mark at the beginning does not count.
@@ -37,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class HtpasswdContent:
-    """What one version of the file says.
+    """The content of one version of the file.
 
     Attributes:
         users: By name; compared with case.
@@ -97,7 +97,7 @@ class HtpasswdDirectory:
         return self._current().decoy
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the file: where, why, and the remedy."""
+        """Return the problems of the file: where, why, and the remedy."""
         try:
             status = self._path.stat()
             refuse_writable(self._path, status)

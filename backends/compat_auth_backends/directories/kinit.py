@@ -1,7 +1,7 @@
 """Kerberos passwords, for clients without tickets: what `kinit` does, with the answer checked.
 
-A KDC that says yes proves nothing by itself: whoever can answer in its place can make a ticket for any password. Only a
-ticket to ourselves, which our own keytab opens, shows that it is the realm's KDC that has said yes.
+A KDC that says yes proves nothing by itself: an attacker who answers in its place can make a ticket for any password.
+Only a ticket to ourselves, which our own keytab opens, shows that it is the realm's KDC that has said yes.
 
 The tickets live in memory, each check in a cache of its own. GSSAPI knows no time limit, so checks run in a few
 threads of their own, and a caller does not wait for one longer than `[kerberos] timeout_s`.

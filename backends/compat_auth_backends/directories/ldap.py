@@ -4,8 +4,8 @@ Searches and binds never share a connection, because a bind changes who asks. A 
 entry spells it. Where the search yields two entries, neither can log in. An entry with several names is one user, called
 as its DN says: people may be able to add a name to their entry, but not to change the DN.
 
-What costs an unknown user as much as a wrong password: a bind to an entry that does not exist. The server's own hash
-is not spent then; list a hash directory as well where that difference matters.
+An unknown user costs a bind to an entry that does not exist, about as much as a wrong password. The server then
+computes no hash; also list a hash directory if that difference matters.
 """
 
 from __future__ import annotations
@@ -185,7 +185,7 @@ class LdapDirectory:
         return PasswordAccepted(user) if user.active else UserRefused("user is disabled")
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the servers: where, why, and the remedy."""
+        """Return the problems of the servers: where, why, and the remedy."""
         found: list[str] = []
         if self._settings.allow_plaintext and not self._settings.start_tls:
             found += [

@@ -94,7 +94,7 @@ class MappingDirectory:
         return next((user for user in users if user.active and user.upstream_id), None)
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the file: where, why, and the remedy."""
+        """Return the problems of the file: where, why, and the remedy."""
         try:
             self.path.stat()
             users = self.file.current()

@@ -4,8 +4,8 @@ PAM is asked in a few processes: see `pam_worker`. Each is held while its questi
 some two seconds; questions beyond their number wait, in turns for each client. A process that does not answer in time is
 killed.
 
-What PAM says of a client's address holds for that password until `[basic_auth] cache_ttl_s` is over: set it to 0 where
-the service file tells addresses apart (pam_access).
+PAM's answer for a client's address is reused for that password during `[basic_auth] cache_ttl_s`: set it to 0 if
+the service file distinguishes addresses (pam_access).
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _PATIENCE_S = 6.0
 
 
 class PamDirectory:
-    """Users of this machine, as a PAM service file lets them in."""
+    """Users of this machine, authenticated by a PAM service."""
 
     name = "pam"
     needs = ("[pam] service",)
@@ -83,7 +83,7 @@ class PamDirectory:
         """Return the directory of `[pam] service`; its processes start at first use.
 
         Raises:
-            ConfigError: No service is named, it is not one of ours to use, or this machine has no Linux-PAM.
+            ConfigError: No service is named, it must not be used by this program, or this machine has no Linux-PAM.
         """
         service = settings.pam.service
         if not service:
@@ -131,19 +131,19 @@ class PamDirectory:
         return PasswordAccepted(DirectoryUser(user))
 
     def problems(self) -> list[str]:
-        """Return what is wrong with the service file: where, why, and the remedy."""
+        """Return the problems of the service file: where, why, and the remedy."""
         folders = (Path(self._settings.confdir),) if self._settings.confdir else SYSTEM_FOLDERS
         files = [folder / self._settings.service for folder in folders if (folder / self._settings.service).is_file()]
         if not files:
             return [f"{folders[0] / self._settings.service}: no such file, so PAM would take 'other'; create it"]
         return [
-            f"{path}: others may write to it, and so let themselves in; chmod go-w {path}"
+            f"{path}: others may write to it, and so could log in as any user; chmod go-w {path}"
             for path in (files[0], files[0].parent)
             if path.stat().st_mode & (stat.S_IWGRP | stat.S_IWOTH)
         ]
 
     def close(self) -> None:
-        """End the processes that are idle; the next question starts one anew."""
+        """End the processes that are idle; the next question starts a new one."""
         if self._pid != os.getpid():
             return
         with self._lock:

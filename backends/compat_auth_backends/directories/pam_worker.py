@@ -1,14 +1,14 @@
-"""A process of its own that asks Linux-PAM, one question at a time. Standard library only, nothing of ours.
+"""A process of its own that asks Linux-PAM, one question at a time. Imports the standard library only.
 
 Modules of PAM block, sleep two seconds after a wrong password, keep process-wide state, and may crash: so they run
-here, where all that is cheap. One JSON object a line comes in by standard input and one goes out by standard output::
+here, where all that is cheap. Standard input carries one JSON object a line, and so does standard output::
 
     {"user": "alice", "password": "…", "host": "192.0.2.1"}
     {"code": 0, "user": "alice"}
 
-By ctypes rather than python-pam or pamela, because neither takes service files from a folder of choice nor sets
-PAM_RHOST when it authenticates, which pam_access and pam_faillock want; python-pam needs Python 3.11, and pamela answers
-a module's mere information through a null pointer.
+It uses ctypes rather than python-pam or pamela. Neither of them can read service files from a chosen folder, or set
+PAM_RHOST when it authenticates, which pam_access and pam_faillock need. python-pam needs Python 3.11, and pamela
+answers a module's information message through a null pointer.
 """
 
 from __future__ import annotations

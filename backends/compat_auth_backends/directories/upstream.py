@@ -32,7 +32,7 @@ class UpstreamDirectory:
         return cls(UpstreamLogin.from_settings(settings))
 
     def problems(self) -> list[str]:
-        """Return what keeps every password out, for `compat-auth check`."""
+        """Return the problems that make every password fail, for `compat-auth check`."""
         try:
             takes_passwords = self._login.takes_passwords()
         except BackendUnavailable:
@@ -44,7 +44,7 @@ class UpstreamDirectory:
         """Return the user when the upstream issues a token; None when it refuses.
 
         Raises:
-            BackendUnavailable: The upstream could not be asked, or is silent and others wait for it.
+            BackendUnavailable: The upstream could not be asked, or does not answer and others wait for it.
         """
         try:
             with self._outage.trying():

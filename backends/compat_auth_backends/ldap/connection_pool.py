@@ -24,7 +24,7 @@ REPLACED_PAUSE_S = 15.0  # the same, when another one answers
 
 
 class Lost(Exception):
-    """The server could not be reached, or the connection to it broke or fell silent."""
+    """The server could not be reached, the connection to it broke, or it does not answer."""
 
 
 class Silent(Lost):
@@ -57,7 +57,7 @@ class Servers:
 
     @classmethod
     def of(cls, names: tuple[str, ...]) -> Servers:
-        """Return what this process knows of the servers of these names."""
+        """Return the state that this process keeps of the servers of these names."""
         with _SHARING:
             found = _SHARED.get(names)
             if found is None:
@@ -139,7 +139,7 @@ class ConnectionPool(Generic[C]):
         self._start_afresh()
 
     def run(self, ask: Callable[[C], T]) -> T:
-        """Return what `ask` returns for a connection that works.
+        """Return the result of `ask` for a connection that works.
 
         A kept connection that turns out to be broken is replaced; a server that fails on a new one is left for the
         next. So `ask` may run several times, and must bear that.
@@ -150,7 +150,7 @@ class ConnectionPool(Generic[C]):
 
         Raises:
             BackendUnavailable: No server answered.
-            Overloaded: All connections were in use all the time, or others wait for a server that is silent.
+            Overloaded: All connections were in use all the time, or others wait for a server that does not answer.
         """
         try:
             with self._servers.outage.trying():
@@ -220,7 +220,7 @@ class ConnectionPool(Generic[C]):
             self._disconnect(one.connection)
 
     def close(self) -> None:
-        """Close what is idle; the next caller opens anew."""
+        """Close what is idle; the next caller opens a new connection."""
         with self._lock:
             idle, self._idle = self._idle, []
         for kept in idle:

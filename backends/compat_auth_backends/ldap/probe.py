@@ -2,7 +2,7 @@
 
 libldap waits without end for a server that takes the connection and then says nothing in the TLS handshake: its network
 timeout covers the connection only. So each new connection is tried out here first, and only then made there, where
-the certificate is checked again. What is wrong with a certificate is said here, too, and not by libldap.
+the certificate is checked again. This module also reports a certificate's problems; libldap does not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ProbeFailed(Exception):
 
 
 def probe(url: str, *, start_tls: bool, ca_file: str, timeout_s: float) -> None:
-    """Return when the server answers and its certificate is right.
+    """Check that the server answers and its certificate is valid.
 
     Args:
         url: ldap, ldaps or ldapi; the last is a socket on this machine and not probed.

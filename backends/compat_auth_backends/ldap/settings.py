@@ -1,4 +1,4 @@
-"""What is right in `[ldap]`, and how names, filters and DNs are spelled there."""
+"""Checks the settings in `[ldap]`, and knows how names, filters and DNs are spelled there."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def ca_file_of(settings: LdapSettings) -> str:
 
 
 def require_usable(settings: LdapSettings) -> None:
-    """Return when the directory can work with these settings.
+    """Check that the directory can work with these settings.
 
     Raises:
         ConfigError: A setting is missing or wrong, or passwords would travel unencrypted.
@@ -77,7 +77,7 @@ def group_key(dn: str) -> DnKey:
 
 
 def dn_key(dn: str) -> DnKey:
-    """Return what is equal for two spellings of one DN: case, spaces and the kind of escapes do not count.
+    """Return a key that is equal for two spellings of one DN: case, spaces and the kind of escapes do not count.
 
     Raises:
         ConfigError: It is not a DN.

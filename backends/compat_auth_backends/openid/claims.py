@@ -1,4 +1,4 @@
-"""What the claims of a verified token say, read so that there is one reading only."""
+"""Reads the claims of a verified token, in one way only."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _EMAIL = re.compile(
 
 
 def identifying_part(token: str) -> str:
-    """Return what of a token stays when its bearer changes what can be changed.
+    """Return the part of a token that its bearer cannot change.
 
-    Of a JWT that is what was signed: an ECDSA signature has a second form that is as good as the first.
+    For a JWT that is the signed part: an ECDSA signature has a second form that is equally valid.
     """
     return token.rpartition(".")[0] if token.count(".") == 2 else token
 
 
 def credential_id_of(backend: str, token: str) -> str:
-    """Return what a token is revoked by; nobody comes in by it."""
+    """Return the id by which a token is revoked; it authenticates nobody."""
     return f"{backend}:{hashlib.sha256(identifying_part(token).encode()).hexdigest()}"
 
 

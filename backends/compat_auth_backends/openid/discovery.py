@@ -22,7 +22,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True, slots=True)
 class _Description:
-    """What is used of a discovery document: endpoints on the issuer's own host, and what it says of itself."""
+    """The used members of a discovery document: endpoints on the issuer's own host, and announced features."""
 
     endpoints: Mapping[str, Endpoint] = field(default_factory=dict[str, Endpoint])
     promises: frozenset[str] = frozenset()
@@ -111,7 +111,7 @@ class Discovery:
             raise BackendUnavailable(f"{self._well_known.url}: not JSON that has one reading: {exc}") from None
         # Discovery 4.3: exactly, or somebody else's keys would vouch for this issuer's tokens.
         if document.get("issuer") != self._issuer:
-            raise BackendUnavailable(f"{self._well_known.url}: describes another issuer than {self._issuer!r}")
+            raise BackendUnavailable(f"{self._well_known.url}: describes an issuer that is not {self._issuer!r}")
         found = {member: self._own(document.get(member), member) for member in _SETTINGS}
         ways = document.get("token_endpoint_auth_methods_supported")
         description = _Description(

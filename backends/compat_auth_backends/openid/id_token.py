@@ -1,4 +1,4 @@
-"""What an ID token must say beyond what every JWT must, before it logs anybody in (OpenID Connect Core 3.1.3.7)."""
+"""The checks of an ID token beyond those of every JWT, before it logs a user in (OpenID Connect Core 3.1.3.7)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TYPES = ("JWT", "")  # OpenID Connect gives ID tokens no type of their own
 
 
 def check(claims: Mapping[str, Any], *, algorithm: str, client_id: str, nonce: str, access_token: str) -> None:
-    """Return when the claims of a verified JWT are those of an ID token for this very login.
+    """Check that the claims of a verified JWT are those of an ID token for this login.
 
     Args:
         claims: Signature, `iss`, `aud`, `exp`, `sub` are right.

@@ -35,7 +35,7 @@ class RemoteChecks:
         self._paused_until = float("-inf")
 
     def introspect(self, token: str) -> Mapping[str, Any] | str:
-        """Return what the issuer says about a token, or why it refuses it.
+        """Return the issuer's answer about a token, or why it refuses it.
 
         Raises:
             BackendUnavailable: No definite answer.
@@ -52,7 +52,7 @@ class RemoteChecks:
         return told
 
     def ask_userinfo(self, token: str) -> Mapping[str, Any] | str:
-        """Return what UserInfo says about the bearer of a token, or why it refuses it.
+        """Return the answer of UserInfo about the bearer of a token, or why it refuses it.
 
         Raises:
             BackendUnavailable: No definite answer.

@@ -51,7 +51,7 @@ WRONG_PER_MINUTE = 100
 
 @dataclass(frozen=True, slots=True)
 class Vouched:
-    """What an issuer says about the bearer of a good token.
+    """The issuer's statement about the bearer of a valid token.
 
     Attributes:
         subject: `sub`.
@@ -159,7 +159,7 @@ class Issuer:
         return self._jwks.probe()
 
     def check_jwt(self, token: str) -> Vouched:
-        """Return what a JWT of this issuer says.
+        """Return the content of a JWT of this issuer.
 
         Raises:
             InvalidToken: It is not right.
@@ -237,7 +237,7 @@ class Issuer:
         return {}, {"client_id": client_id, "client_secret": self._secret}
 
     def check_opaque(self, token: str) -> Vouched:
-        """Return what the issuer says about a token that only it can read.
+        """Return the issuer's statement about a token that only it can read.
 
         Raises:
             NotKnown: It does not know the token, and nothing else says that the token is its own.
@@ -295,7 +295,7 @@ class Issuer:
         return self._verdicts.introspect(token, judge, caller=_network())
 
     def _ask_about_stranger(self, token: str, ask: Callable[[str], Mapping[str, Any] | str]) -> Mapping[str, Any] | str:
-        """Return what the issuer says, unless the address has shown too many wrong tokens; one that was right is no guess.
+        """Return the issuer's answer, unless the address has sent too many wrong tokens; a valid one is no guess.
 
         Raises:
             TooManyRequests: It has.

@@ -1,6 +1,6 @@
 """Accounts that nobody in Airflow belongs to yet, and the users that are created for them where an operator wants it.
 
-Whoever was here before is not new: a disabled user, one under the same address in other letters, and an account or a
+A user who was here before is not new: a disabled user, one with the same address in other letters, and an account or a
 user that was linked once, even if the user has been deleted since.
 """
 
@@ -31,7 +31,7 @@ class UserCreator(Protocol):
 
         Raises:
             NoSuchUser: It is not a new one.
-            BackendUnavailable: It could not be created, or not be told whether it is new.
+            BackendUnavailable: It could not be created, or nobody could say whether it is new.
         """
         ...
 
@@ -70,7 +70,7 @@ class NewcomersInAirflow:
         """Return the creator that `[google_openid] create_role` asks for; None: nobody is created.
 
         Raises:
-            ConfigError: It cannot work, or would let strangers in.
+            ConfigError: It cannot work, or would accept strangers.
         """
         google, where = settings.google_openid, "[google_openid] create_role"
         if not google.create_role:

@@ -1,7 +1,8 @@
-"""What OAuth clients ask beside a token: is it good (RFC 7662), and take it back (RFC 7009).
+"""Token introspection (RFC 7662) and token revocation (RFC 7009) for OAuth clients.
 
-Who asks about a token learns only of his own, unless `[token_endpoint] introspect_any_of` says otherwise: to everybody else
-a token of another's is what a guessed one is. Whoever has a token may take it back; nothing is told about what it was.
+A caller can introspect only its own tokens, unless `[token_endpoint] introspect_any_of` names the caller: for all
+others, another user's token looks like a guessed one. A caller that has a token may revoke it; the answer says nothing
+about it.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class TokenPages:
         return {"introspect": self.introspect, "revoke": self.revoke}
 
     async def introspect(self, request: GateRequest, receive: Receive, send: Send) -> None:
-        """Answer whether a token is good and what it says (RFC 7662), to an authenticated caller."""
+        """Answer whether a token is active and what it says (RFC 7662), to an authenticated caller."""
         if not await _is_post(request, send):
             return
         caller = await self._decide(request)
@@ -89,7 +90,7 @@ class TokenPages:
         await send_json(send, 200, found, caller.headers)
 
     async def revoke(self, request: GateRequest, receive: Receive, send: Send) -> None:
-        """Take a token back (RFC 7009); the answer is the same whether there was one."""
+        """Revoke a token (RFC 7009); the answer is the same whether there was one or not."""
         if not await _is_post(request, send):
             return
         try:
@@ -151,7 +152,7 @@ class TokenPages:
         return self._seers is not None and self._seers.met_by(caller)
 
     async def _revoke_credential(self, request: GateRequest, token: str) -> bool:
-        """Take back a credential of a backend's; return whether there was one."""
+        """Revoke a backend's credential; return whether there was one."""
         shown = _showing(request, token)
         identity = None if shown is None else await _vouched_for(self._identification, shown)
         if shown is None or identity is None:

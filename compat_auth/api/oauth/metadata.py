@@ -29,7 +29,7 @@ class MetadataPages:
     Attributes:
         base_url: Where callers find us, without a slash at the end; "" is what they called us by.
         prefix: Of our own pages, with both slashes.
-        publishes_keys: Whether there are keys of ours to verify tokens with.
+        publishes_keys: Whether we publish keys to verify our tokens with.
     """
 
     base_url: str

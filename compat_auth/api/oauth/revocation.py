@@ -1,4 +1,4 @@
-"""Take back a credential that its bearer, or whoever found it, does not want to be good any longer."""
+"""Revokes a credential for its bearer, or for anyone who found it."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""`/auth/token` and `/auth/token/cli`: a JWT of the upstream's for whoever has a credential that a backend accepts.
+"""`/auth/token` and `/auth/token/cli`: a JWT of the upstream for a caller whose credential a backend accepts.
 
-The door is Airflow 3's own, and so are its answers: 201 `{"access_token": …}`, and a refusal that says why in `detail`.
+The endpoint has Airflow 3's path and its answers: 201 `{"access_token": …}`, and a refusal that says why in `detail`.
 A form with `grant_type` is a token exchange (RFC 8693) and gets OAuth's answers; another grant in JSON is the upstream's
-to answer. Inside Airflow its own login is still there: for a user and password that no backend of ours takes, and for a
-body that we do not understand. A JWT is good for the whole user: a credential that is limited gets none.
+to answer. Inside Airflow its own login still works: for a user and password that none of our backends accepts, and for
+a body that we do not understand. A JWT is good for the whole user: a credential that is limited gets none.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ _SUBJECT_AT_FAULT = frozenset((400, 401, 403))
 
 @dataclass(frozen=True, slots=True, repr=False)
 class EndpointParts:
-    """What a gate does for the pages.
+    """The parts of a gate that the pages use.
 
     Attributes:
         decider: Its chain and threads.
@@ -103,8 +103,8 @@ class TokenEndpoint:
         audience: Whom our tokens are for.
         incomplete_status: What Airflow's auth manager answers to a body without user name or password.
         words_of_airflow: Refusals are Airflow's to the letter.
-        logins_are_upstreams: What stands behind has a login of its own for what no backend of ours takes.
-        asks_manager: `basic_auth` asks that same login: whom it refuses need not be asked about twice.
+        logins_are_upstreams: The upstream has its own login for a password that none of our backends accepts.
+        asks_manager: `basic_auth` asks that same login: a user whom it refuses need not be checked twice.
     """
 
     at: EndpointParts
@@ -120,7 +120,7 @@ class TokenEndpoint:
     def from_settings(
         cls, settings: Settings, at: EndpointParts, issue: Issue, *, logins_are_upstreams: bool = False
     ) -> TokenEndpoint:
-        """Return the doors as the configuration wants them."""
+        """Return the endpoint as the configuration describes it."""
         limits = settings.token_endpoint
         return cls(
             at,
@@ -134,7 +134,7 @@ class TokenEndpoint:
         )
 
     async def __call__(self, request: GateRequest, receive: Receive, send: Send) -> None:
-        """Answer at one of the doors; what is no request for a token is the upstream's."""
+        """Answer at one of the paths; a request that does not ask for a token goes to the upstream."""
         if request.method == "POST":
             body = await read_body(receive, MAX_BODY_BYTES)
         elif request.method == "GET" and request.intake.authorization is not None:
@@ -166,7 +166,7 @@ class TokenEndpoint:
             await self._refuse(request, send, error)
 
     def _parse(self, request: GateRequest, body: bytes) -> TokenRequest | None:
-        """Return what is wanted of us; None: the upstream is to answer.
+        """Return the request for a token; None: the upstream must answer.
 
         Raises:
             CompatAuthError: See `parse_token_request`.
@@ -197,7 +197,7 @@ class TokenEndpoint:
         """Return unless a page of another site asks that the upstream's CORS settings would not give a token, too.
 
         Raises:
-            NotPermitted: One asks, or it brings nothing but a cookie.
+            NotPermitted: The token endpoint refuses the request, or its only credential is a cookie.
             CompatAuthError: The upstream could not be asked.
         """
         # A script of another site sends JSON only where Airflow's CORS settings let it.
@@ -212,7 +212,7 @@ class TokenEndpoint:
             raise NotPermitted("asked for by another site, with a cookie")
 
     async def _log_in(self, request: GateRequest, login: Login, receive: Receive, send: Send) -> None:
-        """Answer a login inside Airflow: ours where a backend of ours takes it, else Airflow's own."""
+        """Answer a login inside Airflow: ours if one of our backends accepts it, else Airflow's own."""
 
         async def ask_airflow() -> bool:
             shown, body = as_json(request, login)
@@ -369,7 +369,7 @@ _DETAILS = {401: "Invalid credentials", 403: "Forbidden"}
 
 
 async def _require_shown(decider: Decider, request: GateRequest, identity: Identity) -> None:
-    """Return when it is the credential in the body that was accepted, and not the asker's own.
+    """Check that the accepted credential is the one in the body, and not the caller's own.
 
     A service asks for a token with what somebody has shown to it. A module of Airflow 2 that knows the service by a header,
     or by a proxy's word, would give it a token of its own for whatever was shown.

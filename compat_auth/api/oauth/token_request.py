@@ -1,4 +1,4 @@
-"""What is asked for at `/auth/token`: Airflow's own login, or a token exchange (RFC 8693). No I/O, no Flask."""
+"""The request at `/auth/token`: Airflow's own login, or a token exchange (RFC 8693). No I/O, no Flask."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Exchange:
     Attributes:
         subject_token: What is to be exchanged.
         subject_type: One of SUBJECT_TYPES.
-        audiences: Whom the new token is to be for; empty: whoever we make tokens for.
+        audiences: The audiences of the new token; empty: all that we make tokens for.
         scope: What it is to be limited to; "" is not limited.
         issued_type: ACCESS_TOKEN or JWT, as asked for.
     """
@@ -69,7 +69,7 @@ TokenRequest = Ask | Login | Exchange | ForeignGrant
 
 
 def parse_token_request(content_type: str, body: bytes) -> TokenRequest:
-    """Return what the body asks for.
+    """Return the request that the body contains.
 
     Raises:
         IncompleteLogin, UnsupportedMediaType: See there.

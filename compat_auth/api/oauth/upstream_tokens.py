@@ -53,7 +53,7 @@ async def judged_by_upstream(
 
 
 def may_see(login: Login) -> bool:
-    """Return whether the upstream may see a login: a personal token is a secret of ours, wherever somebody typed it."""
+    """Return whether the upstream may see a login: a personal token is our secret, wherever somebody typed it."""
     return not (looks_like_one(login.username) or looks_like_one(login.password))
 
 
@@ -66,7 +66,7 @@ def as_json(request: GateRequest, login: Login) -> tuple[GateRequest, bytes]:
 
 
 def holds_no_text(body: bytes) -> bool:
-    """Return whether a user name or a password in JSON is no text: FabAuthManager fails at such a one with 500."""
+    """Return whether a user name or a password in JSON is no text: FabAuthManager then answers 500."""
     try:
         found = parse_object(body)
     except ValueError:

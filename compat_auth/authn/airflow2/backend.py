@@ -46,7 +46,7 @@ _said: set[str] = set()
 
 
 class LegacyModule(Protocol):
-    """What Airflow 2 required of an auth backend module."""
+    """The functions that Airflow 2 required of an auth backend module."""
 
     def init_app(self, app: Flask) -> Any:
         """Prepare the module for the app."""

@@ -1,7 +1,7 @@
 """Airflow 2's contract for an auth module, made from a backend class.
 
-Airflow 2 named a *module* in `[api] auth_backends`, with `init_app(app)` and `requires_authentication(function)`. A
-module of ours supports that with two lines::
+Airflow 2 named a *module* in `[api] auth_backends`, with `init_app(app)` and `requires_authentication(function)`. Our
+modules support that with two lines::
 
     CLIENT_AUTH = None
     init_app, requires_authentication = airflow2_contract("basic_auth", BasicAuthBackend)

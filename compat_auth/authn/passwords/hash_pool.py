@@ -57,7 +57,7 @@ class HashPool:
         return self._waiting
 
     def run(self, check: Callable[[], T], *, client: str) -> T:
-        """Return what the check returns, or raise what it raises; any thread may call, and is blocked meanwhile.
+        """Return the result of the check, or raise its error; any thread may call, and is blocked meanwhile.
 
         Args:
             check: Runs in a thread of the pool.

@@ -33,7 +33,7 @@ class AccountLinks(Protocol):
         ...
 
     def require_new(self, subject: str, username: str) -> None:
-        """Return when neither the account nor the user has ever been linked.
+        """Check that neither the account nor the user has ever been linked.
 
         Raises:
             NoSuchUser: One of them has.
@@ -77,7 +77,7 @@ class ConfiguredLinks:
         return name
 
     def require_new(self, subject: str, username: str) -> None:
-        """Return when neither the account nor the name is written down.
+        """Check that neither the account nor the name is written down.
 
         Raises:
             NoSuchUser: One of them is.
@@ -96,13 +96,13 @@ class ConfiguredLinks:
         return subject in self._names
 
     def require_free(self, subject: str, name: str) -> None:
-        """Return when no account is written down for a name.
+        """Check that no account is written down for a name.
 
         Raises:
             NoSuchUser: One is, and it is not this one.
         """
         if name.casefold() in self._linked:
-            raise NoSuchUser(f"{name!r} is linked to another account than {subject!r}; see the setting `subjects`")
+            raise NoSuchUser(f"{name!r} is linked to an account that is not {subject!r}; see the setting `subjects`")
 
 
 class FirstUseLinks:
@@ -152,7 +152,7 @@ class FirstUseLinks:
         return pinned
 
     def require_new(self, subject: str, username: str) -> None:
-        """Return when neither the account nor the user has ever been linked.
+        """Check that neither the account nor the user has ever been linked.
 
         Raises:
             NoSuchUser: One of them has.
@@ -163,7 +163,9 @@ class FirstUseLinks:
         if pinned is not None:
             raise NoSuchUser(f"{subject!r} is linked to {pinned!r}, who is gone; see: compat-auth users pins")
         if any(pin.issuer == self._issuer for pin in self._pins.of_user(username)):
-            raise NoSuchUser(f"{username!r} was another account than {subject!r}; see: compat-auth users pins")
+            raise NoSuchUser(
+                f"{username!r} was linked to an account that is not {subject!r}; see: compat-auth users pins"
+            )
 
     def settle(self, subject: str, username: str) -> None:
         """Hold the account to the user from now on, now that the user is known to be active.

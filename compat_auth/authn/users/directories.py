@@ -18,7 +18,7 @@ Found_co = TypeVar("Found_co", covariant=True)
 
 
 class Factory(Protocol[Found_co]):
-    """What makes a directory from the settings."""
+    """Makes a directory from the settings."""
 
     def from_settings(self, settings: Settings) -> Found_co:
         """Return the directory."""

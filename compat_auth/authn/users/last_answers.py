@@ -1,7 +1,7 @@
-"""What directory servers have said of users a moment ago: it stands for a bounded time while a server is away.
+"""Recent answers of directory servers about users: they are reused for a bounded time while a server is unavailable.
 
-A password that was right stays good for `[basic_auth] cache_ttl_s`, whatever happens to the server meanwhile. So does
-what the server has said of the user of a token, session or ticket: one rule for all credentials.
+A password that was right stays valid for `[basic_auth] cache_ttl_s`, whatever happens to the server meanwhile. So does
+the server's answer about the user of a token, session or ticket: one rule for all credentials.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class LastAnswers:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> LastAnswers:
-        """Return the answers that all look-ups of these settings share: a server is away for all of them at once."""
+        """Return the answers that all look-ups of these settings share, because a server fails for all of them at once."""
         return one_per_settings(settings, cls, lambda: cls(settings.basic_auth.cache_ttl_s))
 
     def find(self, directory: UserDirectory, username: str) -> DirectoryUser | None:
-        """Return what the directory says of a name now, or else what it said less than `believed_s` ago.
+        """Return the directory's answer about a name now, or else its answer of less than `believed_s` ago.
 
         Raises:
             BackendUnavailable: It cannot be asked, and has not been a moment ago.

@@ -28,7 +28,7 @@ class UserLookup:
         directories: None: every identity is kept as it is.
         needs_key: The upstream wants its own key for the user, so one that a directory has vouched for is looked up too.
         reserves: Whether an identity, as completed, has a name that is another's; None: all names are free.
-        last_answers: What directory servers have said, for while they are away; None: nothing is remembered.
+        last_answers: Recent answers of directory servers, for when they are unavailable; None: nothing is remembered.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class UserLookup:
         return any(getattr(directory, "knows_upstream_id", True) for directory in self.directories)
 
     def find(self, directory: UserDirectory, username: str) -> DirectoryUser | None:
-        """Return what a directory says of a name; while it is away, what it said a moment ago.
+        """Return a directory's answer about a name; while it is unavailable, its most recent answer.
 
         Raises:
             BackendUnavailable: It could not be asked, neither now nor a moment ago.

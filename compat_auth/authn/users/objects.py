@@ -1,4 +1,4 @@
-"""What a user object says about who the caller is: flask-login's, FAB's, a mapping or a mere name. No I/O, no Flask.
+"""Reads the caller's identity from a user object: flask-login's, FAB's, a mapping or a mere name. No I/O, no Flask.
 
 Apps and Airflow 2 modules leave very different things in `current_user` and `g.user`; this is the only place
 that reads them.

@@ -1,4 +1,4 @@
-"""Names that only a personal token may speak for: those of role accounts, whoever else a directory knows by them."""
+"""Names that only a personal token may use: those of role accounts, even if a directory has a user of that name."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def judge(
     anybody: Callable[[], DirectoryUser | None],
     is_serving: Callable[[], bool],
 ) -> str:
-    """Return what the upstream, an Airflow, answers to a token that we have minted.
+    """Return the answer of the upstream, an Airflow, to a token that we have minted.
 
     Args:
         settings: With `[token]` and `[upstream]`.
@@ -88,7 +88,7 @@ def _refused_signature(settings: Settings, answer: HttpAnswer) -> Exception:
     if settings.token.strategy == "shared_secret":
         return ConfigError(
             "token.secret: Airflow rejects the signature, so it has another secret; copy [api_auth] jwt_secret of "
-            "airflow.cfg, or AIRFLOW__API_AUTH__JWT_SECRET of the API server, and restart Airflow if you change it; if "
+            "airflow.cfg, or AIRFLOW__API_AUTH__JWT_SECRET of the API server, and restart Airflow if you change it. If "
             "neither is set, as in an airflow.cfg of Airflow 2, each process of Airflow generates its own: set one"
         )
     return ConfigError(

@@ -24,7 +24,7 @@ _MAX_PAGE_BYTES = 256 * 1024
 
 
 def find_path_fault(settings: Settings) -> str:
-    """Return what is wrong with the path of `[upstream] url`, and what to set; "" if no error is known.
+    """Return the problem of the path of `[upstream] url`, and the setting that solves it; "" if no problem is known.
 
     Args:
         settings: With Airflow as the upstream.

@@ -1,4 +1,4 @@
-"""Who may ask for a decision: a front proxy, and no client that comes through one.
+"""Checks who may ask for a decision: a front proxy, and no client behind one.
 
 A client can reach every listener that a trusted proxy serves, with headers of its own. So the address of the peer is
 not enough: the endpoint answers on a listener of its own, or to a request with a secret that only the proxy knows.
@@ -20,16 +20,16 @@ from compat_auth.http.request import GateRequest
 logger = logging.getLogger("compat_auth.forward_auth")
 
 SECRET_HEADER = b"x-compat-auth-proxy-secret"
-"""What only the front proxy sends. The intake drops it with all of `X-Compat-Auth-*`, so nothing passes it on."""
+"""The header that only the front proxy sends. The intake drops it with all of `X-Compat-Auth-*`: it goes no further."""
 MIN_SECRET = 32
-"""Of the secret, in characters."""
+"""Shortest secret, in characters."""
 _HINT_PAUSE_S = 60.0
 _HINTED: dict[str, float] = {}
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who may ask.
+    """Checks who may ask.
 
     Attributes:
         secret: What the front proxy sends in SECRET_HEADER; b"": the listener serves front proxies alone.

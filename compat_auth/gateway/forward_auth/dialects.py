@@ -1,4 +1,4 @@
-"""What a front proxy says about the original request, in the headers of its dialect.
+"""Reads the original request from the headers of a front proxy's dialect.
 
 One endpoint for each dialect, because what each proxy says about the original request stands in other headers, and
 "whichever is there" is how forged ones are believed (CVE-2026-40575).
@@ -30,8 +30,8 @@ class Dialect:
         uri: Header with the original request target, path and query.
         method: Header with the original method.
         host: Header with the original Host; where it is missing, and where the dialect has none, `Host` is the original.
-        moved: What of a redirect the proxy sends to the client: its path; the whole URL, since the proxy resolves it
-            against our own; nothing, since it makes any answer but 2xx, 401 and 403 its own 500.
+        moved: The part of a redirect that the proxy sends to the client: its path; the whole URL, since the proxy
+            resolves it against our own; nothing, since it replaces every answer except 2xx, 401 and 403 with 500.
     """
 
     uri: bytes
@@ -91,7 +91,7 @@ def original_of(dialect: Dialect, request: GateRequest, rests: Rests | None, roo
     path, _, query = targets[0].partition(b"?")
     method = methods[0].decode("ascii").upper()
     if method in REFUSED_METHODS:
-        raise NotImplementedHere(f"method {method}: not spoken here")
+        raise NotImplementedHere(f"method {method}: not implemented")
     original = GateRequest(
         request.scope,
         replace(request.intake, host=host),

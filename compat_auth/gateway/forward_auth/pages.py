@@ -40,8 +40,8 @@ class ForwardAuth:
         authorization: Allows.
         revoked: Tokens of the upstream's that are no longer good.
         refusals: Refuses.
-        trusted: Proxies whose word about the caller is believed.
-        browsers: What is done for browsers; None: nothing.
+        trusted: Proxies whose headers about the caller are believed.
+        browsers: The treatment of browsers; None: they are treated as programs.
         root: The path in front of all paths.
     """
 
@@ -88,7 +88,7 @@ class ForwardAuth:
         return answer
 
     async def _headers_of(self, request: GateRequest, original: GateRequest, send: Send) -> RawHeaders | None:
-        """Return what the front proxy sends on instead of the caller's credentials; None: the request was refused."""
+        """Return the headers that replace the caller's credentials at the front proxy; None: the request was refused."""
         authorization, cookies = original.intake.authorization, original.intake.cookies
         extra: tuple[tuple[bytes, bytes], ...] = ()
         if self._browsers is not None:

@@ -137,7 +137,7 @@ class ReverseProxy:
         )
 
     async def require_reachable(self) -> None:
-        """Return when the upstream accepts a connection.
+        """Check that the upstream accepts a connection.
 
         Raises:
             UpstreamUnreachable: It does not.

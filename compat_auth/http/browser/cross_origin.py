@@ -42,7 +42,7 @@ class Call:
 
 
 def is_added_by_browsers(authorization: str | None) -> bool:
-    """Return whether a browser may have added the credential by itself: true for all but a Bearer.
+    """Return whether a browser may have added the credential by itself: true for every scheme except Bearer.
 
     Args:
         authorization: The Authorization value; None for a cookie or a client certificate.

@@ -51,7 +51,7 @@ class RedisConnection:
         self._is_away, self._away_until = False, -PAUSE_S
 
     def ask(self, work: Callable[[Any], T]) -> T:
-        """Return what the work does with the client.
+        """Return the result of the work with the client.
 
         Raises:
             BackendUnavailable: Redis could not be asked, now or a moment ago.
@@ -74,7 +74,7 @@ class RedisConnection:
         return answer
 
     def insist(self, work: Callable[[Any], T]) -> T:
-        """Return what the work does with the client, asked even where it was away a moment ago.
+        """Return the result of the work with the client, even if the server did not answer a moment ago.
 
         Raises:
             BackendUnavailable: Redis could not be asked.

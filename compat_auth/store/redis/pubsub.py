@@ -30,7 +30,7 @@ class RedisChannel:
 
     Args:
         connection: To Redis.
-        boxes: Seal the messages.
+        boxes: Encrypt the messages.
     """
 
     def __init__(self, connection: RedisConnection, boxes: SealedBoxes) -> None:
@@ -136,7 +136,7 @@ class RedisChannel:
             if content is None and not self._has_complained:
                 self._has_complained = True
                 logger.warning(
-                    "redis_url %s: a message that was not sealed with our secret: is redis_secret the same in every "
+                    "redis_url %s: a message that was not encrypted with our secret: is redis_secret the same in every "
                     "replica? Everything that was remembered is checked again at each such message",
                     self._connection.label,
                 )

@@ -100,6 +100,6 @@ class PinnedSubjects:
                     found = username
         if found != username:
             raise NoSuchUser(
-                f"{username!r}: {issuer} sent another account than the one linked at first use; "
+                f"{username!r}: {issuer} sent an account that is not the one linked at first use; "
                 "see: compat-auth users pins"
             )

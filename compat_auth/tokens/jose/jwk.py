@@ -26,7 +26,7 @@ Algorithm = PublicAlgorithm | Literal["HS512"]
 PrivateKey = Ed25519PrivateKey | RSAPrivateKey
 PublicKey = Ed25519PublicKey | RSAPublicKey | EllipticCurvePublicKey
 OUR_ALGORITHMS: tuple[PublicAlgorithm, ...] = ("EdDSA", "RS256")
-"""What our own keys sign with."""
+"""The algorithms of our own keys."""
 MIN_RSA_BITS = 2048  # RFC 7518 3.3
 # A larger key makes verification too expensive, and nobody publishes one.
 MAX_RSA_BITS = 8192

@@ -1,9 +1,9 @@
 """Cache of an issuer's published keys (RFC 7517).
 
-A token causes a fetch only when everything but its signature is valid, and only once every few seconds: random key ids
-do not reach the issuer. A symmetric key, a short key, or a key for an algorithm that the issuer may not use is dropped
-from a JWKS; the other keys stay. One `kid` may name several keys (RFC 7517 section 4.5). A token without a `kid` is
-accepted only where the issuer publishes a single key (OpenID Connect Core section 10.1).
+A token causes a fetch only when everything except its signature is valid, and only once every few seconds: random key
+ids do not reach the issuer. A symmetric key, a short key, or a key for an algorithm that the issuer may not use is
+dropped from a JWKS; the other keys stay. One `kid` may name several keys (RFC 7517 section 4.5). A token without a
+`kid` is accepted only where the issuer publishes a single key (OpenID Connect Core section 10.1).
 """
 
 from __future__ import annotations
