@@ -1,4 +1,4 @@
-"""The composition root: where the parts are joined to an ASGI application."""
+"""The composition root: joins the parts to an ASGI application."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class Gateway:
             await (self._front_gate if self._is_for_front_proxies(scope) else self._gate)(scope, receive, send)
 
     def _is_for_front_proxies(self, scope: Scope) -> bool:
-        """Return whether the request came to the listener of forward-auth: by the socket's own address, no header."""
+        """Return whether the request came to the listener of forward-auth: the socket's own address decides, not a header."""
         server = scope.get("server")
         return self._forward_auth_port is not None and server is not None and server[1] == self._forward_auth_port
 

@@ -1,4 +1,4 @@
-"""The chain in anybody's Flask app: `CompatAuth(app)`."""
+"""The chain in any Flask app: `CompatAuth(app)`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ __all__ = ["CompatAuth", "current_identity", "require", "requires_authentication
 class CompatAuth:
     """Guards views of a Flask app with the configured chain.
 
-    The app keeps its own sessions and error handlers: only a view that asks for it is guarded, and nothing is
+    The app keeps its own sessions and error handlers: only a decorated view is guarded, and nothing is
     stored in the session.
 
     Args:
@@ -117,7 +117,7 @@ def requires_authentication(view: View) -> View:
 
 
 def require(*, all_of: Iterable[str] = (), any_of: Iterable[str] = ()) -> Callable[[View], View]:
-    """Return a decorator for a view that asks more of the caller than being known; sync and async views alike.
+    """Return a decorator for a view, sync or async, that has more requirements than a known caller.
 
     Nobody, or a wrong credential, is 401; somebody who does not meet the requirements is 403.
 

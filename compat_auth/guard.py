@@ -1,4 +1,4 @@
-"""A view behind one authenticator, in any Flask app: what `requires_authentication` does."""
+"""Guards a view of any Flask app with one authenticator, as `requires_authentication` does."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ FLASK_LOGIN_USER = "_login_user"
 def set_flask_login_user(user: object) -> None:
     """Make a user `flask_login.current_user` for this request only.
 
-    flask-login has no public way: `login_user()` writes a session and sets a cookie, and a request loader is one for the
-    whole app, which may have its own. This is the only place that knows where flask-login looks.
+    flask-login has no public function for it: `login_user()` writes a session and sets a cookie, and an app has only
+    one request loader, which may be its own. No other place knows where flask-login looks.
     """
     setattr(flask.g, FLASK_LOGIN_USER, user)
 
@@ -87,7 +87,7 @@ def _find_identity() -> Identity | None:
 
 
 current_identity = cast("Identity", LocalProxy(_find_identity))
-"""The identity of the request at hand; false where nobody has been vouched for."""
+"""The identity of the current request; false if nobody is authenticated."""
 
 
 def request_credential() -> Credential:
@@ -119,14 +119,14 @@ def record_verdict(result: str, backend: str, username: str, reason: str, *, nam
 
 
 def recorded(ask: Callable[[], tuple[Outcome, str]], credential: Credential) -> Outcome:
-    """Return the outcome of asking about the credential of Flask's current request; one line of the audit log says it.
+    """Return the outcome for the credential of Flask's current request, and write it to the audit log.
 
     Args:
         ask: Returns the outcome, and the name of the backend that decided.
-        credential: What is asked about.
+        credential: The credential.
 
     Raises:
-        CompatAuthError: What asking raises.
+        CompatAuthError: The error of `ask`.
     """
     claimed = credential.username if isinstance(credential, Basic) else ""
     try:
@@ -155,7 +155,7 @@ def describe(outcome: Outcome) -> tuple[str, str]:
 
 
 def send_rendered(wording: RenderedError) -> flask.Response:
-    """Return a refusal as Flask sends it."""
+    """Return a refusal as a Flask response."""
     response = flask.Response(wording.body, wording.status, content_type=PROBLEM_JSON)
     for name, value in wording.headers:
         response.headers.add(name, value)
@@ -189,7 +189,7 @@ def _require_covered(scopes: tuple[Scope, ...]) -> None:
 
 
 def _require_own_origin() -> None:
-    """Return unless a browser may have added the accepted credential at the will of another origin's page.
+    """Check that no page of another origin can have made a browser add the accepted credential.
 
     Raises:
         NotPermitted: It may have, and the app's own CORS settings do not let that origin send the credential.
@@ -251,16 +251,16 @@ def guard_view(
     for_every_scope: bool = False,
     lead_in: Callable[[], flask.Response | None] = lambda: None,
 ) -> View:
-    """Return the view so wrapped that it runs only for an accepted credential, with the identity signed in.
+    """Return the view, wrapped so that it runs only for an accepted credential, with the identity signed in.
 
     Args:
         authenticate: Verifies a credential.
         challenges: For a 401.
-        view: What is guarded.
+        view: The view to guard.
         style: How refusals look.
-        requirements: What must hold besides.
-        for_every_scope: A limited credential may ask for it, too, whatever its limits are.
-        lead_in: Returns what a browser is answered in place of a 401; None: the 401.
+        requirements: Further requirements on the identity.
+        for_every_scope: A limited credential may also use the view, whatever its limits are.
+        lead_in: Returns the answer to a browser in place of a 401; None: the 401.
     """
     refuse = partial(_refuse, lead_in=lead_in)
 

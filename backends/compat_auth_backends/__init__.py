@@ -1,4 +1,4 @@
-"""The bundled backends, built on the public modules of `compat_auth` alone, as a third party's are.
+"""The bundled backends, which use only the public modules of `compat_auth`, like those of a third party.
 
 A new backend is a module here, and an entry point `compat_auth.backends` in setup.cfg; a new directory goes to `directories`.
 

@@ -1,4 +1,4 @@
-"""The cookie `session` of Airflow 2's UI, or of Airflow 3's with FabAuthManager: who is logged in there. Reads only.
+"""Reads who is logged in from the cookie `session` of Airflow 2's UI, or of Airflow 3's with FabAuthManager.
 
 Users carry these cookies across an upgrade. Airflow stores sessions in its database (rows in Flask's tagged JSON until
 2.x, in MessagePack since 3), or signs them into the cookie (`session_backend = securecookie`).
@@ -33,7 +33,7 @@ class AirflowSessions:
         secret_key: Airflow's.
         directory: Airflow's users and sessions.
         cookie_name: Name of Airflow's cookie.
-        lifetime_s: How long a signed cookie is good for; a row says so itself.
+        lifetime_s: How long a signed cookie is valid; a row has its own end.
         now: Clock, in UTC.
     """
 
@@ -58,7 +58,7 @@ class AirflowSessions:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> AirflowSessions | None:
-        """Return the sessions of `[airflow_session]`, or None where no key is set.
+        """Return the sessions of `[airflow_session]`, or None if no key is set.
 
         Raises:
             ConfigError: Airflow's database is not configured, or msgpack is not installed.
@@ -82,7 +82,7 @@ class AirflowSessions:
         )
 
     def find_user(self, values: list[str]) -> DirectoryUser | None:
-        """Return who is logged in by these cookies of one request, active or not; None for nobody.
+        """Return the user, active or not, whom these cookies of one request log in; None for nobody.
 
         Raises:
             BackendUnavailable: Airflow's database could not be asked.

@@ -1,9 +1,9 @@
 """User name and password (RFC 7617), checked in directories, in the configured order.
 
-A hash directory that knows the user decides: the next is not asked, so that a user disabled here cannot come in there.
-A password directory cannot tell an unknown user from a wrong password, so after its no the next one is asked. It is not
-asked where the directory says that it knows the user and that this user may not log in: disabled, locked, or with an
-expired password.
+A hash directory that knows the user decides: the next is not asked, so that a user disabled here cannot log in there.
+A password directory cannot tell an unknown user from a wrong password, so after its refusal the next one is asked. It
+is not asked if the directory says that it knows the user and that this user may not log in: disabled, locked, or with
+an expired password.
 
 Each refusal costs one hash: for an unknown or disabled user, or one without a usable hash, a decoy is checked
 that is as costly as the costliest of all directories. A password directory takes its own time in addition, for the
@@ -106,7 +106,7 @@ class BasicAuthBackend(Backend):
         return Reject("no directory knows this user and password", names_nobody=are_all_hashes)
 
     def challenges(self) -> tuple[str, ...]:
-        """Return the invitation to a user name and password, in UTF-8 (RFC 7617 section 2.1)."""
+        """Return the Basic challenge, in UTF-8 (RFC 7617 section 2.1)."""
         return (f'Basic realm="{self._realm}", charset="UTF-8"',)
 
     def _ask(self, directory: PasswordDirectory, credential: Basic) -> PasswordAccepted | UserRefused | None:
@@ -153,7 +153,7 @@ class BasicAuthBackend(Backend):
 
 
 def _client() -> str:
-    """Return whom the request counts against: the address, or the network that one IPv6 customer has (RFC 6177)."""
+    """Return the client that the request counts for: the address, or the network of one IPv6 customer (RFC 6177)."""
     return network_of((flask.request.remote_addr or "") if flask.has_request_context() else "")
 
 

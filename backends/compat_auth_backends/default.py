@@ -1,8 +1,8 @@
 """Accepts a request without a credential as an anonymous user: Airflow 2's `default`.
 
-The user is called `anonymous`. Airflow 2 gave such a caller what its public role may do, which is nothing unless somebody
-has changed it; here the upstream decides what its user `anonymous` may do, and where it has none the answer is 403. A
-credential that is presented and wrong stays wrong.
+The user is called `anonymous`. Airflow 2 gave such a caller the rights of its public role, which has none unless an
+administrator has changed it. Here the upstream decides which rights its user `anonymous` has, and without such a user
+the answer is 403. A wrong credential is still refused.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class DefaultBackend(Backend):
 
     @classmethod
     def from_settings(cls, settings: Settings) -> DefaultBackend:
-        """Return the backend; who `anonymous` is, the look-up says.
+        """Return the backend; the look-up completes `anonymous`.
 
         Raises:
             ConfigError: The look-up is misconfigured.
@@ -40,7 +40,7 @@ class DefaultBackend(Backend):
         return cls(UserLookup.from_settings(settings))
 
     def authenticate(self, credential: Credential) -> Outcome:
-        """Accept a caller who presents nothing.
+        """Accept a caller without a credential.
 
         Raises:
             BackendUnavailable: The look-up could not be asked.

@@ -1,4 +1,4 @@
-"""Nobody gets in, whatever is presented: Airflow 2's `deny_all`."""
+"""Refuses every request, with any credential: Airflow 2's `deny_all`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class DenyAllBackend(Backend):
     kinds: ClassVar[frozenset[CredentialKind]] = EVERY_KIND
 
     def authenticate(self, credential: Credential) -> Outcome:
-        """Reject, without looking."""
+        """Reject every credential."""
         del credential
         return Reject("deny_all", 403)
 

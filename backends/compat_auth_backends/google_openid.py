@@ -1,8 +1,8 @@
-"""ID tokens of Google accounts, people's and services', as Airflow 2's Google provider took them.
+"""ID tokens of Google accounts, of people and of services, as Airflow 2's Google provider accepted them.
 
-A Bearer is ours only if it is a JWT that says it is Google's; any other, such as Airflow's own, is for the next. Google
-signs ID tokens for anybody and, for a service account, with any audience: the audience says which service a token is
-meant for, and only the look-up or `hosted_domains` says who may log in.
+A Bearer is ours only if it is a JWT that names Google as its issuer; the next backend gets any other, such as
+Airflow's. Google signs ID tokens for anybody and, for a service account, with any audience: the audience says which
+service a token is meant for, and only the look-up or `hosted_domains` says who may log in.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ class GoogleOpenIdBackend(Backend):
     Args:
         settings: `[google_openid]`.
         jwks: Google's keys.
-        lookup: Completes whom Google vouches for, by e-mail address.
+        lookup: Completes the user of a Google account, by e-mail address.
         creator: Creates the user of an account in `hosted_domains` that the look-up does not know; None: nobody does.
         links: Which names Google's accounts are linked to; None: the setting `subjects`.
-        realm: Of the challenge.
+        realm: The challenge's realm.
         now: Seconds since the epoch.
     """
 
@@ -105,7 +105,7 @@ class GoogleOpenIdBackend(Backend):
         )
 
     def authenticate(self, credential: Credential) -> Outcome:
-        """Accept the bearer of a good ID token; skip a token that does not say it is Google's.
+        """Accept the bearer of a valid ID token; skip a token that does not name Google as its issuer.
 
         Raises:
             BackendUnavailable: Google, the directory or the store could not be asked.
@@ -139,7 +139,7 @@ class GoogleOpenIdBackend(Backend):
         return f"Google publishes {self._jwks.probe()} keys"
 
     def challenges(self) -> tuple[str, ...]:
-        """Return the invitation to a bearer token (RFC 6750 section 3)."""
+        """Return the Bearer challenge (RFC 6750 section 3)."""
         return (f'Bearer realm="{self._realm}"',)
 
     def _refusal(self) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ _NTLM = b"NTLMSSP\x00"  # MS-NLMP section 2.2.1
 
 
 class KerberosBackend(Backend):
-    """Accepts whom a ticket of the realm names, once the user is known and active."""
+    """Accepts the user that a ticket of the realm names, if that user is known and active."""
 
     name = "kerberos"
     kinds: ClassVar[frozenset[CredentialKind]] = frozenset({Negotiate})
@@ -79,11 +79,11 @@ class KerberosBackend(Backend):
         return self._lookup.accept(Accept(identity, headers))
 
     def challenges(self) -> tuple[str, ...]:
-        """Return the invitation to a SPNEGO token (RFC 4559 section 4.1)."""
+        """Return the Negotiate challenge (RFC 4559 section 4.1)."""
         return ("Negotiate",)
 
     def sign_ins(self) -> tuple[SignIn, ...]:
-        """Return the way to begin a session with a ticket, where `sign_in` is set."""
+        """Return the way to begin a session with a ticket, if `sign_in` is set."""
         return (CredentialSignIn(self.name, "Log in with Kerberos", "Negotiate"),) if self._sign_in else ()
 
 
@@ -100,7 +100,7 @@ init_app, requires_authentication = airflow2_contract("kerberos", KerberosBacken
 
 
 def create_client_session() -> Any:
-    """Return a `requests.Session` that shows a ticket of the caller and checks who answers (mutual authentication).
+    """Return a `requests.Session` that sends the caller's ticket and authenticates the server (mutual authentication).
 
     Raises:
         ConfigError: requests-kerberos is not installed.

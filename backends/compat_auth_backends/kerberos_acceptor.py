@@ -36,7 +36,7 @@ _NO_REPLAY_CACHE = re.compile(r"replay cache|\(filename: [^)]*\)$", re.IGNORECAS
 
 
 class TokenRefused(Exception):
-    """A token is not a good one for us; the message says why, for the audit log."""
+    """We do not accept a token; the message says why, for the audit log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +44,9 @@ class Ticket:
     """The content of a valid token.
 
     Attributes:
-        principal: Who presents it, such as `alice@EXAMPLE.ORG`, with MIT's backslash escapes.
-        service: Whom it is for, without the realm, such as `HTTP/www.example.org`.
-        service_realm: Realm of the key that opened it.
+        principal: The client, such as `alice@EXAMPLE.ORG`, with MIT's backslash escapes.
+        service: The service, without the realm, such as `HTTP/www.example.org`.
+        service_realm: Realm of the key that decrypted it.
         reply: The token that proves to the client who we are; b"" when it did not ask.
         ends_at: End of the ticket and of the clock difference that Kerberos allows, seconds since the epoch; or None.
     """
@@ -59,16 +59,16 @@ class Ticket:
 
 
 class Acceptor:
-    """Accepts tickets for the services of one keytab. Any thread may call; one for a process will do, forked or not.
+    """Accepts tickets for the services of one keytab. Any thread may call; a process needs only one, forked or not.
 
     Args:
         keytab: The file.
         services: First components of the principals that we answer for, such as `HTTP`; each has a key.
-        if_keyed: Further ones, each once there is a key for it.
+        if_keyed: Further ones, each as soon as the keytab has a key for it.
         replay_cache: File that the workers of a host share; None: MIT's default for this user.
 
     Raises:
-        ConfigError: The keytab cannot be read, or has no key for a service or for any; says what to run.
+        ConfigError: The keytab cannot be read, or lacks a key for a service or for all; says which command to run.
         KeyFileError: Others may read or change the keytab.
     """
 
@@ -129,7 +129,7 @@ class Acceptor:
         """Return the content of a SPNEGO or Kerberos token; each token is accepted once.
 
         Raises:
-            TokenRefused: It is none, is for another service, has expired, was here before, or wants several legs.
+            TokenRefused: It is no token, is for another service, has expired, was used before, or wants several legs.
             BackendUnavailable: The keytab or the replay cache cannot be used.
         """
         ticket = self.verify(token)
@@ -191,7 +191,7 @@ class Acceptor:
         return self._creds
 
     def _require_usable(self) -> None:
-        """Open the keytab again; what is held changes only for a file in order."""
+        """Open the keytab again; the acceptor changes only if the file is valid."""
         with self._lock:
             try:
                 version = _version_of(self._path)
@@ -233,11 +233,11 @@ class Acceptor:
 
 
 class _BadKeytab(Exception):
-    """The file is no keytab, or lacks a key."""
+    """The file is no keytab or lacks a key."""
 
 
 def explain(error: GSSError) -> str:
-    """Return GSSAPI's own words, on one line; for logs, because they can name principals."""
+    """Return GSSAPI's own message, on one line; for logs, because it can name principals."""
     asked: Any = error
     texts: list[str] = asked.get_all_statuses(asked.min_code, False) if asked.min_code else []
     return " ".join("; ".join(texts or asked.get_all_statuses(asked.maj_code, True)).split())

@@ -1,4 +1,4 @@
-"""From a Kerberos principal to the name of a user: `[kerberos] realms` and `name_mapping`."""
+"""Maps a Kerberos principal to the name of a user: `[kerberos] realms` and `name_mapping`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Principals:
         """Return the rules of `[kerberos]`.
 
         Raises:
-            ConfigError: The mapping is none, or would make one user of two.
+            ConfigError: The mapping is malformed, or would make one user of two.
         """
         realms = frozenset(realm for realm in settings.kerberos.realms if realm)
         wanted = settings.kerberos.name_mapping.strip()
@@ -46,7 +46,7 @@ class Principals:
         return cls(realms, parse_mapping(wanted))
 
     def admit(self, principal: str, *, own_realm: str) -> bool:
-        """Tell whether a principal is of an allowed realm.
+        """Return whether a principal is of an allowed realm.
 
         Args:
             principal: As GSSAPI displays it.
@@ -59,7 +59,7 @@ class Principals:
         return realm in (self.realms or {own_realm})
 
     def username(self, principal: str) -> str | None:
-        """Return the name of the user behind an admitted principal, or None where it has none.
+        """Return the name of the user of an allowed principal, or None if it has none.
 
         Raises:
             BackendUnavailable: MIT Kerberos could not be asked (`auth_to_local`).
@@ -126,7 +126,7 @@ def _apply(rules: tuple[tuple[re.Pattern[str], str], ...], principal: str) -> st
 
 
 class AuthToLocal:
-    """MIT Kerberos' own `auth_to_local` of krb5.conf(5); gssapi does not hand it out, so libkrb5 is asked itself.
+    """MIT Kerberos' own `auth_to_local` of krb5.conf(5); gssapi does not expose it, so we call libkrb5.
 
     Raises:
         ConfigError: There is no MIT Kerberos library.
@@ -148,7 +148,7 @@ class AuthToLocal:
             ) from exc
 
     def __call__(self, principal: str) -> str | None:
-        """Return the local name, or None where no rule makes one.
+        """Return the local name, or None if no rule makes one.
 
         Raises:
             BackendUnavailable: krb5.conf cannot be read.

@@ -1,7 +1,7 @@
 """Access tokens of OpenID Connect and OAuth issuers: a signed JWT (RFC 9068), or an opaque one that its issuer knows.
 
 A token is ours only if it names one of our issuers (`iss`, not yet believed) or begins like an opaque token of one;
-any other Bearer is for the next backend, and in the end for the upstream. Our token is then verified in full.
+the next backend, or finally the upstream, gets any other Bearer. Our token is then verified in full.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class OidcBackend(Backend):
     """Checks Bearer tokens of the configured issuers.
 
     Args:
-        issuers: Each with a name of its own.
-        lookup: Completes whom an issuer vouches for.
-        realm: Of the challenge.
+        issuers: Each has a unique name.
+        lookup: Completes the user that an issuer names.
+        realm: The challenge's realm.
         now: Seconds since the epoch.
         logins: Tables of the issuers at which one can log in, by the issuer's name.
     """
@@ -109,7 +109,7 @@ class OidcBackend(Backend):
         )
 
     def authenticate(self, credential: Credential) -> Outcome:
-        """Accept the bearer of a good token; skip a token of nobody we know.
+        """Accept the bearer of a valid token; skip a token of an unknown issuer.
 
         Raises:
             TooManyRequests: Too many wrong tokens that only the issuer can read came from the address.
@@ -128,10 +128,10 @@ class OidcBackend(Backend):
         return Skip() if checked is None else self._admit(*checked, credential_id_of(self.name, credential.token))
 
     def refuse(self, credential: Credential, until: float) -> bool:
-        """Refuse a good token from now on, in every process where `redis_url` is set.
+        """Refuse a valid token from now on, in every process if `redis_url` is set.
 
         Raises:
-            BackendUnavailable: The issuer could not be asked whether it is its own.
+            BackendUnavailable: The issuer could not be asked whether the token is its own.
         """
         try:
             checked = self._check(credential.token) if isinstance(credential, Bearer) else None
@@ -155,7 +155,7 @@ class OidcBackend(Backend):
         return self._sign_ins
 
     def challenges(self) -> tuple[str, ...]:
-        """Return the invitation to a bearer token (RFC 6750 section 3)."""
+        """Return the Bearer challenge (RFC 6750 section 3)."""
         return (f'Bearer realm="{self._realm}"',)
 
     def _refusal(self) -> tuple[str, ...]:

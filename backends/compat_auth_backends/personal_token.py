@@ -1,7 +1,7 @@
-"""Personal tokens: what a user has made for a script, as a Bearer or as the password of HTTP Basic.
+"""Personal tokens, which users make for scripts, as a Bearer or as the password of HTTP Basic.
 
 The prefix identifies a token, so this backend decides about it before any other backend is asked; none is asked later.
-With Basic, the user name is the token's owner, or `__token__` where a script does not know whose token it has.
+With Basic, the user name is the token's owner, or `__token__` if a script does not know its owner.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ CLIENT_AUTH = None
 
 
 class PersonalTokenBackend(Backend):
-    """Vouches for the owner of a personal token, limited as the token is.
+    """Authenticates the owner of a personal token, with the token's limits.
 
     Args:
-        settings: With `[personal_tokens]`, and where owners are looked up.
+        settings: With `[personal_tokens]`, and the look-up of owners.
 
     Raises:
         ConfigError: No directory can tell whether an owner is active.
@@ -62,7 +62,7 @@ class PersonalTokenBackend(Backend):
         self._verifier.init_app(app)
 
     def authenticate(self, credential: Credential) -> Outcome:
-        """Accept the owner of a token that works, reject any other token, skip what is none.
+        """Accept the owner of a valid token, reject any other token, skip other credentials.
 
         Raises:
             BackendUnavailable: The store or a directory could not be asked.
@@ -88,7 +88,7 @@ class PersonalTokenBackend(Backend):
             return Reject(f"personal token {error}", challenges=(refusal,))
 
     def refuse(self, credential: Credential, until: float) -> bool:
-        """Revoke a token that works: who has it may say that it is to end.
+        """Revoke a valid token: its bearer may end it.
 
         Raises:
             BackendUnavailable: The store could not be asked.
@@ -97,16 +97,16 @@ class PersonalTokenBackend(Backend):
         return isinstance(credential, Bearer) and self._verifier.revoke(credential.token)
 
     def probe(self) -> str:
-        """Return how many tokens are alive.
+        """Return how many tokens are active.
 
         Raises:
             BackendUnavailable: The store could not be asked.
-            ConfigError: Owners cannot be looked up, or tokens that are alive need a pepper that is not set.
+            ConfigError: Owners cannot be looked up, or active tokens need a pepper that is not set.
         """
         return self._verifier.probe()
 
     def challenges(self) -> tuple[str, ...]:
-        """Return the invitation to a bearer token (RFC 6750 section 3)."""
+        """Return the Bearer challenge (RFC 6750 section 3)."""
         return (f'Bearer realm="{self._realm}"',)
 
 

@@ -1,7 +1,7 @@
 """A login session: our own encrypted cookie, or the signed-in user of the Flask app around us (Airflow 2's `session`).
 
 Our cookie says who logged in; at each use the directory is asked whether that user may still log in. A browser
-sends cookies along with what another site makes it send, so a request that changes something must show where it comes
+adds cookies to requests that another site makes it send, so a request that changes something must show where it comes
 from (`compat_auth.http.browser.csrf`).
 """
 
@@ -32,7 +32,7 @@ CLIENT_AUTH = None
 class SessionBackend(Backend):
     """Authenticates the user whom our encrypted cookie, or the app's login manager, names.
 
-    An explicit credential beats a cookie: only a request without one is this backend's business.
+    An explicit credential takes precedence over a cookie: this backend decides only about a request without one.
 
     Args:
         settings: None: only the app's login manager is asked.
@@ -76,7 +76,7 @@ class SessionBackend(Backend):
         open_sessions(app, self._settings)
 
     def authenticate(self, credential: Credential) -> Outcome:
-        """Accept the signed-in user, reject a disabled one or a bad cookie, skip where nobody is signed in.
+        """Accept the signed-in user, reject a disabled one or a bad cookie, skip if nobody is signed in.
 
         Raises:
             BackendUnavailable: The store or a directory could not be asked.
@@ -129,7 +129,7 @@ class SessionBackend(Backend):
         return outcome if isinstance(outcome, Reject) else bound_to_session(outcome, session)
 
     def _still_known(self, session: Session) -> Accept | Reject:
-        """Return the user as the directory knows it now; a Reject for one who must stay out."""
+        """Return the user with the directory's current data; a Reject for one who may not log in."""
         identity = Identity(
             session.username,
             self.name,

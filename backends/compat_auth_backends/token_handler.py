@@ -1,14 +1,14 @@
-"""A site's own bearer tokens: a function turns a token into a session, as asfquart's `token_handler` does.
+"""A site's own bearer tokens: the site's function turns a token into a session, like asfquart's `token_handler`.
 
 The function gets the token and returns a mapping, or None (or anything empty) for a token that it does not know. It may
 be sync or async, a function or an object that can be called. The mapping's keys:
 
-- `uid` is the user name, and must be there;
+- `uid` is the user name, and is required;
 - `fullname`, `email` and `mfa` are what they say;
-- `roleaccount` is true for an account of nobody in person;
+- `roleaccount` is true for an account that belongs to no single person;
 - `isMember`, `isChair` and `isRoot` become the roles `member`, `chair` and `root`;
 - `pmcs` (or `committees`) and `projects` become groups;
-- `metadata.scope` lists the scopes that the token is limited to, and they are enforced; without it there is no limit.
+- `metadata.scope` lists the token's scopes, which are enforced; without it there is no limit.
   Metadata that is not a mapping, or a scope that is not a list of texts, refuses the token.
 """
 
@@ -38,11 +38,11 @@ _ROLES = {"isMember": "member", "isChair": "chair", "isRoot": "root"}
 
 
 class TokenHandlerBackend(Backend):
-    """Asks a function of the site's own about bearer tokens.
+    """Asks the site's own function about bearer tokens.
 
     Args:
         handler: See the module. Any thread may call it.
-        lookup: Completes whom it names.
+        lookup: Completes the user that it names.
     """
 
     name = "token_handler"
@@ -58,15 +58,15 @@ class TokenHandlerBackend(Backend):
         """Return the backend with the function that `[token_handler] handler` names.
 
         Raises:
-            ConfigError: It names none.
+            ConfigError: It names no function.
         """
         return cls(_load(settings.token_handler.handler), UserLookup.from_settings(settings))
 
     def authenticate(self, credential: Credential) -> Outcome:
-        """Accept whom the handler names; a token that it does not know may be another backend's.
+        """Accept the user that the handler names; a token that it does not know may be another backend's.
 
         Raises:
-            BackendUnavailable: The handler raised, or returned what is no session.
+            BackendUnavailable: The handler raised, or its result is no session.
         """
         if not isinstance(credential, Bearer):
             return Skip()
@@ -76,7 +76,7 @@ class TokenHandlerBackend(Backend):
         return self._accept(session)
 
     def challenges(self) -> tuple[str, ...]:
-        """Return the invitation to a bearer token (RFC 6750 section 3)."""
+        """Return the Bearer challenge (RFC 6750 section 3)."""
         return ("Bearer",)
 
     def _ask(self, token: str) -> Session | None:

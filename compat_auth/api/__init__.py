@@ -1,4 +1,4 @@
-"""JSON endpoints of our own: personal tokens, who am I, the OpenAPI document and its page.
+"""Our own JSON endpoints: personal tokens, whoami, the OpenAPI document and its page.
 
 Imports: `gateway`, `web`, `tokens`, `personal_tokens` and below.
 """

@@ -1,4 +1,4 @@
-"""A page of the Flask app, served at the gate: a small bridge from ASGI to WSGI, with a bound on the body."""
+"""Serves a page of the Flask app at the gate: a small bridge from ASGI to WSGI, with a limit on the body."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ def flask_page(
     Args:
         app: Routes by the whole path.
         lanes: Threads.
-        refusals: Knows where the API describes itself.
+        refusals: Knows the URL of the API's metadata.
         max_body_bytes: More than this is 413.
-        lane: Whose threads; see `Lanes.run`.
-        identification: Where its views ask who the caller is, this tells them; None: they do not ask.
+        lane: The lane of threads; see `Lanes.run`.
+        identification: Identifies the caller for its views; None: they do not ask.
     """
 
     async def answer(request: GateRequest, receive: Receive, send: Send) -> None:

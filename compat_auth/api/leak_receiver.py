@@ -22,7 +22,7 @@ MAX_BODY_BYTES = 256 * 1024
 
 
 def register_leak_receiver(app: Flask, settings: Settings) -> None:
-    """Take reports in the app, where `[personal_tokens] leak_keys_url` is set; calling it twice is harmless.
+    """Accept reports in the app if `[personal_tokens] leak_keys_url` is set; calling it twice is harmless.
 
     Raises:
         ConfigError: The URL cannot work.

@@ -39,8 +39,8 @@ def describe(prefix: str, answered: Collection[str], *, root: str = "") -> Part:
     """Return the document.
 
     Args:
-        prefix: Where our own pages are, with both slashes.
-        answered: The paths that a configuration answers; of a path's parameter only what stands before it.
+        prefix: The prefix of our own pages, with both slashes.
+        answered: The paths that a configuration answers; a path with a parameter is given up to the parameter.
         root: The path in front of all of them, without a slash at the end.
     """
     paths: dict[str, Part] = {

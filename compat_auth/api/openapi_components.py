@@ -46,10 +46,10 @@ def operation(
     """Return an operation.
 
     Args:
-        summary: What it is for.
+        summary: Its purpose.
         answers: Schema of each success, None for no body.
-        refusals: Statuses, beside the 400 and 431 that any request may get.
-        security: Which credentials it takes.
+        refusals: Statuses, in addition to the 400 and 431 that any request may get.
+        security: The credentials that it accepts.
     """
     responses: Part = {
         str(status): {"description": "Done."} | ({} if schema is None else {"content": {JSON: {"schema": schema}}})
@@ -84,7 +84,7 @@ def object_of(**properties: Part) -> Part:
 
 
 def schemas() -> Part:
-    """Return every schema that is referred to, by name: of bodies as Pydantic checks and makes them."""
+    """Return every schema that the document refers to, by name: Pydantic makes those of bodies."""
     _, schema = models_json_schema(
         [(model, "validation") for model in _MODELS], ref_template="#/components/schemas/{model}"
     )

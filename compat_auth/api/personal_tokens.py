@@ -32,7 +32,7 @@ Answer = Callable[[Identity, str], Response]
 
 
 def register_token_api(app: Flask, settings: Settings, judgement: Judgement, style: ErrorStyle) -> None:
-    """Serve the endpoints in the app, where it has personal tokens; calling it twice is harmless.
+    """Serve the endpoints in the app if it has personal tokens; calling it twice is harmless.
 
     Raises:
         ConfigError: `[personal_tokens] admins` has an unknown requirement.
@@ -140,7 +140,7 @@ def _body() -> bytes:
     """Return the request's body.
 
     Raises:
-        BadRequest: It is not said to be JSON: what a form of another site sends never is.
+        BadRequest: Its Content-Type is not JSON: a form of another site cannot send JSON.
         BodyTooLarge: It is larger than 16 KiB.
     """
     raw = request.stream.read(MAX_BODY_BYTES + 1)

@@ -24,7 +24,7 @@ _B = TypeVar("_B", bound=_Body)
 
 
 class NewTokenBody(_Body):
-    """A token to be made."""
+    """A request for a new token."""
 
     name: str = Field(description="What to call it: 1 to 64 characters, unique among your tokens that are alive.")
     scopes: list[str] = Field(
@@ -36,7 +36,7 @@ class NewTokenBody(_Body):
 
 
 class RefreshBody(_Body):
-    """A token to be given a new secret."""
+    """A request for a new secret of a token."""
 
     days: int | None = Field(
         default=None, description="Its new last day, counted from today (UTC); without it, as many days as it had."
@@ -65,7 +65,7 @@ class TokenView(_Body):
 
 
 class CountedTokenView(TokenView):
-    """A token, and how much it is used."""
+    """A token and its use."""
 
     uses: dict[str, int] = Field(description="How often, by day (UTC).")
 
@@ -77,7 +77,7 @@ class MadeTokenView(TokenView):
 
 
 def view(token: PersonalToken, now: float) -> TokenView:
-    """Return a token as it is shown."""
+    """Return the view of a token."""
     return TokenView(
         id=token.id,
         username=token.username,
@@ -107,7 +107,7 @@ def read_refresh(raw: bytes) -> RefreshBody:
 
 
 def days_of(body: NewTokenBody | RefreshBody, now: float) -> int | None:
-    """Return the last day, counted from today; None where the body does not say.
+    """Return the last day, counted from today; None if the body does not say.
 
     Raises:
         InvalidValue: It says so twice.
@@ -120,7 +120,7 @@ def days_of(body: NewTokenBody | RefreshBody, now: float) -> int | None:
 
 
 def utc(moment: int) -> str:
-    """Return a moment as RFC 3339 has it."""
+    """Return a time in the format of RFC 3339."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
 
 

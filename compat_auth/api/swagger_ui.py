@@ -31,7 +31,7 @@ _BESIDE = (
 )
 _NOSNIFF = (b"x-content-type-options", b"nosniff")
 NOT_KEPT: RawHeaders = [(b"cache-control", b"no-store"), _NOSNIFF]
-"""Headers of what is made for each request."""
+"""Headers of pages that are made for each request."""
 _KEPT: RawHeaders = [(b"cache-control", b"private, max-age=3600"), _NOSNIFF]
 
 
@@ -40,7 +40,7 @@ class Site:
     """All our pages at a gate.
 
     Attributes:
-        prefix: Where they live, with both slashes.
+        prefix: Their prefix, with both slashes.
         pages: By path below the prefix; a key that begins with "/" is a whole path.
     """
 
@@ -54,12 +54,12 @@ class Site:
 
 
 def swagger_ui(title: str, document: str, site: Site) -> Page:
-    """Return the page that shows a document; the files of `swagger_files` stand beside it.
+    """Return the page that shows a document; the files of `swagger_files` are in the same folder.
 
     Args:
-        title: Of the page.
-        document: Where the document is, seen from the page.
-        site: What the page leads to, where it is there.
+        title: The page's title.
+        document: The document's URL, relative to the page.
+        site: The pages that this page links to, if they exist.
     """
     template = _read("compat_auth.web", "templates/compat_auth/docs.html").decode("utf-8")
     for name, value in (("title", title), ("document", document)):
@@ -86,7 +86,7 @@ def swagger_ui(title: str, document: str, site: Site) -> Page:
 
 
 def _links(site: Site, request: GateRequest) -> str:
-    """Return the way to our other pages, seen from the page: it holds below any path in front of us."""
+    """Return the relative path to our other pages: it works below any path in front of us."""
     here, prefix = request.path.decode("ascii"), site.prefix
     links, paths = "", site.paths
     for name, text in _BESIDE:

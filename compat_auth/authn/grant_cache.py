@@ -25,7 +25,7 @@ _REFRESH_NOT_BEFORE = 0.4
 
 @dataclass(slots=True)
 class Remembered(Generic[Grant]):
-    """A grant, whose it is, and the moments (monotonic seconds) at which it goes stale and ends."""
+    """A grant, its owner, and the times (monotonic seconds) at which it becomes stale and ends."""
 
     grant: Grant
     owner: str
@@ -38,8 +38,8 @@ class GrantCache(Generic[Grant]):
     """A bounded memory of grants by credential; for one thread, such as the event loop's, or behind a lock.
 
     Args:
-        entries: How many credentials are remembered. When there is no room, the oldest of the owner who has most goes:
-            one owner of many credentials pushes out nobody who has fewer.
+        entries: How many credentials are remembered. When the cache is full, the owner with the most grants loses the
+            oldest: an owner of many credentials displaces nobody who has fewer.
         now: Clock, in seconds.
     """
 
@@ -53,7 +53,7 @@ class GrantCache(Generic[Grant]):
         self._owned: dict[str, dict[bytes, None]] = {}
 
     def digest(self, *decides: bytes) -> bytes:
-        """Return the keyed digest of everything that decides, each part bound to its length."""
+        """Return the keyed digest of everything that the decision depends on, each part with its length."""
         if len(decides) == 1:
             return blake2b(decides[0], key=self._key, digest_size=32).digest()
         framed = b"".join(len(part).to_bytes(4, "big") + part for part in decides)
@@ -78,9 +78,9 @@ class GrantCache(Generic[Grant]):
 
         Args:
             digest: Of the credential.
-            grant: What followed.
+            grant: The grant.
             for_s: From now on.
-            owner: Whose the credential is.
+            owner: The owner of the credential.
         """
         self.forget(digest)
         if for_s <= 0:
@@ -94,7 +94,7 @@ class GrantCache(Generic[Grant]):
         self._owned.setdefault(owner, {})[digest] = None
 
     def forget(self, digest: bytes) -> None:
-        """Drop what is remembered for a credential."""
+        """Drop the grant of a credential."""
         remembered = self._remembered.pop(digest, None)
         if remembered is not None:
             owned = self._owned[remembered.owner]
@@ -103,7 +103,7 @@ class GrantCache(Generic[Grant]):
                 del self._owned[remembered.owner]
 
     def forget_those(self, concerned: Callable[[Grant], bool]) -> None:
-        """Drop every grant that is concerned, whatever its credential."""
+        """Drop every grant that the revocation concerns, of any credential."""
         gone = [digest for digest, remembered in self._remembered.items() if concerned(remembered.grant)]
         for digest in gone:
             self.forget(digest)

@@ -1,7 +1,7 @@
 """Authenticates Flask's current request: the one way to ask the chain from a view.
 
-Behind a gate the gate has decided already, with its bounds and its memory, and has left its line in the audit log: its
-decision counts, and the chain is not asked again. In any other app this module asks the chain, by the rules of the
+Behind a gate, the gate has already decided, with its limits and its cache, and has written its line in the audit log:
+its decision counts, and the chain is not asked again. In any other app this module asks the chain, by the rules of the
 gate. An accepted credential is remembered for as long as its backend says, and a revocation ends that at once.
 Simultaneous requests with one credential wait for one check.
 """
@@ -48,10 +48,10 @@ class _Check:
 
 
 class Judgement:
-    """Says who the current request of an app comes from. One for each app; any thread may use it.
+    """Says who sent the current request of an app. One for each app; any thread may use it.
 
     Args:
-        chain: Asked where no gate has decided.
+        chain: Asked if no gate has decided.
         revocations: Those of the app.
         entries: Credentials to remember.
         monotonic: Clock, in seconds.
@@ -82,7 +82,7 @@ class Judgement:
     def judge(self, credential: Credential) -> Outcome:
         """Return the deciding answer about the current request, with the challenges for a 401.
 
-        Without a gate, the audit log gets one line for each request, also where the answer is remembered.
+        Without a gate, the audit log gets one line for each request, even if the answer is remembered.
 
         Args:
             credential: That of the request.
@@ -141,7 +141,7 @@ class Judgement:
         return asked
 
     def _ask(self, credential: Credential) -> tuple[_Asked, float]:
-        """Return the chain's answer, and for how many seconds it may be believed."""
+        """Return the chain's answer, and for how many seconds it may be reused."""
         answer = self.chain.ask(credential)
         outcome, for_s = answer.outcome, 0.0
         match outcome:
@@ -159,7 +159,7 @@ class Judgement:
         return _Asked(outcome, answer.backend), for_s
 
     def _hear(self, revocation: RevocationEvent | None) -> None:
-        """Forget what a revocation concerns; called from any thread."""
+        """Forget the answers that a revocation concerns; called from any thread."""
         with self._lock:
             self._revoked += 1
             self._remembered.forget_those(
@@ -171,7 +171,7 @@ class Judgement:
 
 
 def set_judgement(app: Flask, judgement: Judgement) -> None:
-    """Have the views of an app ask this from now on."""
+    """Make the views of an app ask this object from now on."""
     app.extensions[_EXTENSION] = judgement
 
 
@@ -185,7 +185,7 @@ def judgement_of(app: Flask) -> Judgement:
 
 
 def _sendable(backend: str, name: str, value: str) -> tuple[str, str]:
-    """Return a backend's response header with the letters that a header may have (RFC 9110 section 5.5).
+    """Return a backend's response header with the characters that a header may have (RFC 9110 section 5.5).
 
     Raises:
         BackendUnavailable: It would be another header, or none.

@@ -51,23 +51,23 @@ class RevocationEvent:
 
 
 def concerns(revocation: RevocationEvent | None, identity: Identity) -> bool:
-    """Return whether what is believed of an identity has to be forgotten.
+    """Return whether the cached answer about an identity must be forgotten.
 
     Args:
-        revocation: What was heard; None: something may have been missed, which only matters to what is believed because
-            revocations are heard.
-        identity: Who was accepted.
+        revocation: The announced revocation; None: one may have been missed, which matters only to answers that are
+            cached because revocations are heard.
+        identity: The accepted identity.
     """
     return bool(identity.credential_id) if revocation is None else revocation.concerns(identity)
 
 
 def believable_s(identity: Identity, for_s: float, *, took_s: float, hears_all: bool) -> float:
-    """Return for how many seconds an accepted identity may be believed.
+    """Return for how many seconds an accepted identity may be cached.
 
     Args:
-        identity: Who was accepted.
-        for_s: As its backend says.
-        took_s: Seconds since the check began: what it read may have changed right after.
+        identity: The accepted identity.
+        for_s: Seconds that its backend allows.
+        took_s: Seconds since the check began: the data that it read may have changed right after.
         hears_all: See `RevocationEvents`.
     """
     if not identity.credential_id:
@@ -87,7 +87,7 @@ class Channel(Protocol):
         ...
 
     def listen(self, heard: Callable[[bytes | None], None]) -> None:
-        """Call back with each message, and with None where messages may have been missed."""
+        """Call back with each message, and with None if messages may have been missed."""
         ...
 
     def send(self, message: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Our session cookie: its name, its attributes, and how long what it says counts. No Flask, no store."""
+"""Our session cookie: its name, its attributes, and how long its session lasts. No Flask, no store."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class SessionCookie:
 
     Args:
         secrets: Newest first; the first encrypts, all decrypt. Each at least 32 bytes.
-        name: Name on plain HTTP; on HTTPS `__Host-` stands before it.
+        name: Name on plain HTTP; on HTTPS it has the prefix `__Host-`.
         idle_s: Seconds without a request after which a session ends.
         max_age_s: Seconds after login at which it ends however busy it is.
         now: Clock, in seconds since the epoch.
@@ -60,7 +60,7 @@ class SessionCookie:
 
     @classmethod
     def from_settings(cls, settings: Settings, *, now: Callable[[], int] = unix_now) -> SessionCookie | None:
-        """Return the cookie of `[session]`, or None where no secret is set.
+        """Return the cookie of `[session]`, or None if no secret is set.
 
         Raises:
             ConfigError: A secret is too short, or both `secret` and `secrets` are set.
@@ -106,7 +106,7 @@ class SessionCookie:
         return value
 
     def clearing(self, *, secure: bool) -> str:
-        """Return the Set-Cookie value that takes the session from the browser."""
+        """Return the Set-Cookie value that deletes the session cookie in the browser."""
         return _attributes(f"{self.name(secure=secure)}=", 0, secure)
 
     def open(self, value: str, *, secure: bool) -> Session:
@@ -137,8 +137,8 @@ class SessionCookie:
         """Return the session as seen now, or None while that is not yet worth a new cookie.
 
         Args:
-            session: As it was opened.
-            idle_s: A shorter idle time that somebody holds it to, in seconds; None: the cookie's own.
+            session: The session from the cookie.
+            idle_s: A shorter idle time for this session, in seconds; None: the cookie's own.
         """
         now = self.now()
         limit_s = self.idle_s if idle_s is None else min(idle_s, self.idle_s)

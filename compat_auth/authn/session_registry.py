@@ -65,7 +65,7 @@ class LiveSessions:
 
     @classmethod
     def from_settings(cls, settings: Settings, revocations: RevocationEvents | None = None) -> LiveSessions | None:
-        """Return the sessions of `[session]`, or None where no secret is set; opens no connection yet.
+        """Return the sessions of `[session]`, or None if no secret is set; opens no connection yet.
 
         Raises:
             ConfigError: A secret is too short, or the URL of the database is unusable.
@@ -188,7 +188,7 @@ def credential_id_of(session: Session) -> str:
 
 
 def credential_id_of_digest(digest: bytes) -> str:
-    """Return the id by which a session is revoked of which only the digest is known."""
+    """Return the id by which a session is revoked if only its digest is known."""
     return f"session:{digest.hex()}"
 
 

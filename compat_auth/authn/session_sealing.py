@@ -3,7 +3,7 @@
 A value is `1.KEY.BOX`: the version, the key's id, and base64url of what `crypto.aead` encrypts. Name, version and key
 id are authenticated too, so that a value encrypted for one cookie never opens as another's. The format is the same in
 every
-release: who is logged in stays so across an update, and across replicas of two releases.
+release: a user stays logged in across an update, and across replicas of two releases.
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ class Session:
         backend: Who vouched at login.
         created: When the user logged in, in seconds since the epoch.
         last_seen: When the cookie was last renewed, in seconds since the epoch.
-        csrf_token: What an unsafe request must bring that does not tell where it comes from.
-        subject: What the source itself calls the user.
+        csrf_token: The token that an unsafe request must have if it does not say where it comes from.
+        subject: The source's own id of the user.
         email: E-mail address, or "".
         mfa: The login had a second factor.
         data: The application's own; JSON.
-        expires_at: End of the credential that began it, which it does not outlive; None where that had none.
+        expires_at: End of the credential that began the session, and so of the session; None if the credential had
+            none.
     """
 
     id: str = field(repr=False)

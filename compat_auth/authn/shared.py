@@ -23,7 +23,7 @@ def one_per_app(app: Flask, name: str, make: Callable[[], T]) -> T:
     Args:
         app: The app.
         name: Key in `app.extensions`.
-        make: Makes it; where this raises, nothing is kept, and the next call tries again.
+        make: Makes it; if this raises, nothing is kept, and the next call tries again.
 
     Raises:
         Exception: What `make` raises.
@@ -39,8 +39,8 @@ def one_per_settings(settings: Settings, key: object, make: Callable[[], T]) -> 
 
     Args:
         settings: By identity: equal settings that were read twice share nothing.
-        key: What is wanted; hashable.
-        make: Makes it; where this raises, nothing is kept, and the next call tries again.
+        key: The object's key; hashable.
+        make: Makes it; if this raises, nothing is kept, and the next call tries again.
 
     Raises:
         Exception: What `make` raises.

@@ -33,7 +33,7 @@ class UpstreamTokens(Protocol):
 
 
 def set_upstream_tokens(app: Flask, tokens: UpstreamTokens) -> None:
-    """Let what ends in the app revoke the upstream's tokens; before the backends are initialised."""
+    """Let logouts and revocations in the app revoke the upstream's tokens; call it before the backends are initialised."""
     app.extensions[_EXTENSION] = tokens
 
 

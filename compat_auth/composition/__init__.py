@@ -1,4 +1,4 @@
-"""Joins the parts: from settings to what gateway and plugin are made of. The one place that builds them.
+"""Builds the parts of gateway and plugin from the settings. No other place builds them.
 
 Imports: everything below; never `app`, `airflow` or `cli`.
 """

@@ -35,7 +35,7 @@ class Core:
     Attributes:
         decider: Decides about credentials.
         denylist: Tokens that have been revoked.
-        issued: The upstream's tokens for callers to keep.
+        issued: The upstream's tokens that callers get.
         personal_tokens: The personal tokens; None: there are none.
     """
 
@@ -45,14 +45,14 @@ class Core:
     personal_tokens: PersonalTokens | None
 
     def open(self) -> None:
-        """Begin to hear of revocations and to look at the store; called on the event loop."""
+        """Start to listen to revocations and to check the store; called on the event loop."""
         self.decider.open()
         self.denylist.open()
         if self.personal_tokens is not None:
             self.personal_tokens.open()
 
     def flush(self) -> None:
-        """Write down the uses of tokens that are still in memory; may take its time."""
+        """Store the uses of tokens that are still in memory; may be slow."""
         if self.personal_tokens is not None:
             self.personal_tokens.close()
 
@@ -64,7 +64,7 @@ def build_core(settings: Settings, app: Flask, strategy: Strategy, *, read: Read
         settings: What to build.
         app: Without backends yet.
         strategy: Makes the upstream's tokens.
-        read: Reads them.
+        read: Reads the upstream's tokens.
         logout: The upstream's own list of revoked tokens; None: it has none.
 
     Raises:
@@ -83,7 +83,7 @@ def build_core(settings: Settings, app: Flask, strategy: Strategy, *, read: Read
 
 
 def new_flask_app() -> Flask:
-    """Return a Flask app for the backends to live in."""
+    """Return a Flask app for the backends."""
     app = Flask("compat_auth")
     # Backends of Airflow 2 may sign with it; nothing of ours does, and it need not outlive the process.
     app.secret_key = os.urandom(32)
@@ -91,7 +91,7 @@ def new_flask_app() -> Flask:
 
 
 def create_flask_app(settings: Settings) -> Flask:
-    """Return a Flask app in which the backends live, without an upstream.
+    """Return a Flask app with the backends, without an upstream.
 
     Raises:
         ConfigError: A backend is missing or misconfigured.
@@ -106,7 +106,7 @@ def build_decider(settings: Settings, app: Flask, issuer: TokenIssuer) -> Decide
 
     Args:
         settings: What to build.
-        app: Where the backends live.
+        app: The app of the backends.
         issuer: Makes the tokens.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A gate with all that it needs, for the gateway and for Airflow; pages take what they use from its parts."""
+"""Builds a gate and its parts, for the gateway and for Airflow; the pages use these parts."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ MAX_JUDGED_BODY_BYTES = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Place:
-    """Where a gate stands.
+    """The place of a gate.
 
     Attributes:
-        app: What stands behind the gate.
+        app: The application behind the gate.
         upstream: The application without a translation in between: it knows the CORS settings; None: `app`.
         trusted: Proxies whose headers about the caller are believed.
         root: The path in front of all paths, which neither the decisions nor the upstream see.
         tells_origins: See `UpstreamOrigins`.
         authorization: Allows requests at this place.
-        forwarding: Forwards requests at this place; made of the app, the decider, what refuses, and the upstream.
+        forwarding: Makes the forwarding at this place from the app, the decider, the refusals and the upstream.
     """
 
     app: ASGIApp
@@ -57,15 +57,15 @@ class GateParts:
     """The parts of a gate and its pages.
 
     Attributes:
-        place: Where the gate stands.
+        place: The place of the gate.
         decider: Decides about credentials.
-        revoked: Tokens of the upstream's that are no longer good.
+        revoked: The upstream's revoked tokens.
         refusals: Refuses.
         forwarding: Forwards.
-        origins: What the upstream says about origins.
+        origins: The upstream's CORS rules.
         identification: Decides about callers.
-        admission: The way to what stands behind.
-        browsers: What is done for browsers; None: nothing.
+        admission: Admits requests to the application behind the gate.
+        browsers: The treatment of browsers; None: they are treated as programs.
     """
 
     place: Place
@@ -91,11 +91,11 @@ class GateParts:
         """Return the parts of a gate.
 
         Args:
-            place: Where it stands.
+            place: The place of the gate.
             decider: Decides about credentials.
-            revoked: Tokens of the upstream's that are no longer good.
+            revoked: The upstream's revoked tokens.
             metadata_url: See `Refusals`.
-            browsers: What is done for browsers; None: nothing.
+            browsers: The treatment of browsers; None: they are treated as programs.
         """
         authorization, rules = place.authorization, place.authorization.rules
         refusals = Refusals(rules.style, decider.chain.challenges(), metadata_url)
@@ -126,7 +126,7 @@ class GateParts:
 
         Args:
             pages: Our own; see `Gate`.
-            max_judged_body: Bytes of a body that a backend has to see before the request goes on; beyond: 413.
+            max_judged_body: Bytes of a body that a backend must see before the request is forwarded; beyond: 413.
         """
         return Gate(
             self.place.app,
@@ -149,7 +149,7 @@ def forward_auth_of(parts: GateParts, access: Access, hand_out: HandOut) -> Forw
     Args:
         parts: Of the gate.
         access: Who may ask.
-        hand_out: Makes what an accepted request goes on with.
+        hand_out: Makes the Authorization value of an accepted request.
     """
     return ForwardAuth(
         access,

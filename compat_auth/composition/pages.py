@@ -32,10 +32,10 @@ def own_pages(
     """Return the pages, by path below the prefix or from the root.
 
     Args:
-        settings: What is wanted.
+        settings: The settings.
         parts: Of the gate.
         issued: The upstream's tokens.
-        metadata: Where clients find everything.
+        metadata: The OAuth metadata.
         site: All pages of the gate.
         logins_are_upstreams: See `TokenEndpoint`.
 

@@ -17,7 +17,7 @@ HEALTH = frozenset((b"/health", b"/api/v1/health", b"/api/v2/monitor/health"))
 
 
 def translates_v1(settings: Settings) -> bool:
-    """Return whether `/api/v1` is answered here."""
+    """Return whether compat_auth answers `/api/v1`."""
     return settings.upstream.api_v1 and settings.upstream.profile != "generic"
 
 

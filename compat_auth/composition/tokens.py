@@ -1,4 +1,4 @@
-"""Tokens: what makes them for an identity, what reads them, and what publishes the keys."""
+"""Builds the objects that make tokens for an identity, read them, and publish the keys."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def build_issued_tokens(settings: Settings, strategy: Strategy, denylist: Denyli
     Args:
         settings: What to build.
         strategy: Makes them.
-        denylist: What was revoked.
+        denylist: The revoked tokens.
 
     Raises:
         ConfigError: A key, a secret, the upstream's URL or a directory cannot work.
@@ -57,7 +57,7 @@ def issued_tokens(
         settings: What to build.
         strategy: Makes them.
         lookup: Completes identities for the strategy.
-        denylist: What was revoked.
+        denylist: The revoked tokens.
         read: Reads the upstream's tokens.
         logout: The upstream's own list of revoked tokens; None: it has none.
     """
@@ -123,7 +123,7 @@ def build_user_lookup(settings: Settings, *, reserves: Callable[[Identity], bool
         reserves: See `UserLookup`.
 
     Raises:
-        ConfigError: The profile needs what the settings do not give.
+        ConfigError: The profile needs a setting that is missing.
     """
     if settings.token.strategy == "exchange":
         return UserLookup(())
@@ -147,7 +147,7 @@ def build_issuer(
         reserves: See `UserLookup`.
 
     Raises:
-        ConfigError: The profile needs what the settings do not give.
+        ConfigError: The profile needs a setting that is missing.
     """
     return TokenIssuer(build_user_lookup(settings, reserves=reserves), strategy)
 

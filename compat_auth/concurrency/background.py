@@ -1,4 +1,4 @@
-"""Work that a process does now and then in a thread of its own, beginning when it is first needed."""
+"""Periodic work of a process in its own thread, which starts when it is first needed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class PeriodicTask:
     Args:
         work: A bound method that raises nothing.
         pause_s: Seconds between two calls.
-        name: Of the thread.
+        name: Name of the thread.
     """
 
     def __init__(self, work: Callable[[], None], *, pause_s: float, name: str) -> None:
@@ -26,7 +26,7 @@ class PeriodicTask:
         self._pid = 0
 
     def ensure(self) -> None:
-        """Have the thread run in this process: none survives a fork."""
+        """Start the thread in this process unless it runs: no thread survives a fork."""
         if self._pid == os.getpid():
             return
         with self._lock:
@@ -36,7 +36,7 @@ class PeriodicTask:
                 threading.Thread(target=_run, args=arguments, name=self._name, daemon=True).start()
 
     def hurry(self) -> None:
-        """Have the work done now."""
+        """Do the work now."""
         self.ensure()
         self._soon.set()
 

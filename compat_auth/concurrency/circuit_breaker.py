@@ -25,9 +25,9 @@ class CircuitBreaker:
 
     Args:
         monotonic: Clock, in seconds.
-        patience_s: When a caller has waited for so long and nobody has got an answer since, no other caller joins it.
-            Where eight wait already, half of it is enough. A server that has taken longer over an answer lately,
-            such as one that delays the refusal of a wrong password, has half as long again as that answer took.
+        patience_s: When a caller has waited for this long and nobody has got an answer since, no other caller joins it.
+            If eight wait already, half of it is enough. A server that has recently taken longer for an answer,
+            such as one that delays the refusal of a wrong password, gets one and a half times that answer's time.
     """
 
     _again_at: float | None
@@ -46,7 +46,7 @@ class CircuitBreaker:
         """Return the one circuit breaker that this process has for a server.
 
         Args:
-            server: What tells it from all others, such as host, port and database.
+            server: Identifies the server, such as host, port and database.
         """
         with _SHARING:
             found = _SHARED.get(server)
@@ -113,7 +113,7 @@ class CircuitBreaker:
             self._slowest = max(took_s, slowest_s), now
 
     def _slowest_s(self, now: float) -> float:
-        """Return how long the slowest answer of late has taken; 0 where nothing is known."""
+        """Return how long the slowest recent answer has taken; 0 if none is known."""
         took_s, at = self._slowest
         return took_s if now - at < _REMEMBERED_S else 0.0
 

@@ -15,17 +15,17 @@ from compat_auth.errors import Overloaded
 
 @dataclass(slots=True)
 class _Line:
-    """One client's work: what runs holds the semaphore, what waits stands in line for it."""
+    """One client's work: running work holds the semaphore, and the rest waits for it."""
 
     places: asyncio.Semaphore
     present: int = 0
 
 
 class FairQueue:
-    """Gives out turns by client.
+    """Grants turns by client.
 
     Args:
-        places: Turns at once, for all clients; one client gets at most three quarters of them.
+        places: Simultaneous turns, for all clients; one client gets at most three quarters of them.
         max_waiting: How many may wait, for all clients; one client gets at most half of them.
 
     Attributes:
@@ -44,7 +44,7 @@ class FairQueue:
         """Wait for a turn and hold it for the block.
 
         Raises:
-            Overloaded: Too much is waiting, in all or from this client.
+            Overloaded: Too much work waits, in total or of this client.
         """
         line = self._lines.get(client)
         if self.present >= self._limit or (line is not None and line.present >= self._limit_each):

@@ -21,8 +21,8 @@ class Lane:
     """A pool of threads, and a queue for them that is fair to each network.
 
     Args:
-        name: Of the threads.
-        threads: Pieces of work done at once.
+        name: Name of the threads.
+        threads: Most pieces of work at once.
         max_waiting: Callers that may wait; beyond: Overloaded.
     """
 
@@ -31,10 +31,10 @@ class Lane:
         self.turns = FairQueue(threads, max_waiting)
 
     def turn(self, client: str) -> AbstractAsyncContextManager[None]:
-        """Return the context in which work of a caller may run in `work`.
+        """Return the context in which a caller may call `work`.
 
         Raises:
-            Overloaded: When it is entered and too much is waiting.
+            Overloaded: When it is entered and too much work waits.
         """
         return self.turns.take(network_of(client))
 
@@ -48,15 +48,15 @@ class Lane:
 
 
 class Lanes:
-    """The threads of one process, in lanes that cannot hold up each other.
+    """The threads of one process, in lanes that cannot block each other.
 
     Args:
-        threads: Backends at work at once.
+        threads: Backends that work at once.
         max_waiting: Callers that may wait for each lane; beyond: Overloaded.
         timeout_s: Seconds after which a caller no longer waits.
 
     Attributes:
-        chain: Where the chain runs.
+        chain: The lane of the chain.
         timeout_s: As given.
     """
 
@@ -74,12 +74,12 @@ class Lanes:
 
         Args:
             client: Address of the caller.
-            work: On a thread.
+            work: Runs on a thread.
             lane: "chain" shares the threads of the chain; "aside" is for work that anybody can ask for; "outward" for
                 such work that waits for another server.
 
         Raises:
-            Overloaded: Too much is waiting.
+            Overloaded: Too much work waits.
             BackendUnavailable: It takes too long.
         """
         place = self._lanes[lane]

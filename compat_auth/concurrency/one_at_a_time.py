@@ -16,7 +16,7 @@ from compat_auth.errors import BackendUnavailable
 
 
 class FairLock:
-    """A lock that goes to those who wait in the order in which they came."""
+    """A lock that serves waiting callers in the order in which they came."""
 
     def __init__(self) -> None:
         self._guard = threading.Lock()
@@ -24,7 +24,7 @@ class FairLock:
         self._waiting: deque[threading.Event] = deque()
 
     def acquire(self, timeout_s: float) -> bool:
-        """Return whether the lock is the caller's now, after so many seconds at most."""
+        """Return whether the caller has the lock now, after at most that many seconds."""
         with self._guard:
             if not self._is_held:
                 self._is_held = True
@@ -50,13 +50,13 @@ class FairLock:
 
 
 class Turn:
-    """The time in which nobody else's request is in the code."""
+    """The time in which no other request is in the code."""
 
     def __init__(self) -> None:
         self.outlasts_check = False
 
     def keep(self) -> None:
-        """Keep it until the view has run, where a view runs behind the check in the same block of `until_answered`."""
+        """Keep it until the view has run, if a view runs after the check in the same block of `until_answered`."""
         self.outlasts_check = True
 
 
@@ -67,7 +67,7 @@ _answer: ContextVar[ExitStack | None] = ContextVar("compat_auth_answer", default
 
 @contextmanager
 def until_answered() -> Generator[None]:
-    """Let a turn that is kept last until the end of the block: a view may use what the module left in its variables."""
+    """Let a kept turn last until the end of the block: a view may use the values that the module left in its variables."""
     with ExitStack() as stack:
         token = _answer.set(stack)
         try:
@@ -81,7 +81,7 @@ def alone(what: str, timeout_s: float) -> Generator[Turn]:
     """Run the block while no other request is in such a block; a block inside a block of the same request runs at once.
 
     Args:
-        what: Who wants to run, for the message.
+        what: The code that waits to run, for the message.
         timeout_s: Seconds to wait.
 
     Raises:

@@ -1,4 +1,4 @@
-"""How often something has happened within a minute, and what is being tried now, in this process. No Flask."""
+"""Counts events within a minute, and the tries under way, in this process. No Flask."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ Key = tuple[str, ...]
 
 
 class RateLimit:
-    """Counts by key, up to a number that is enough. Any thread may use it.
+    """Counts by key, up to a limit. Any thread may use it.
 
     Args:
-        enough: In a minute.
-        now: Clock, in seconds, which no one may set back.
+        enough: The limit for a minute.
+        now: Monotonic clock, in seconds.
     """
 
     def __init__(self, enough: int, now: Callable[[], float] = time.monotonic) -> None:
@@ -40,7 +40,7 @@ class RateLimit:
         self._counted: OrderedDict[Key, deque[float]] = OrderedDict()
 
     def count(self, *key: str) -> bool:
-        """Count once more and return true; false where there has been enough."""
+        """Count once more and return true; false if the limit is reached."""
         with self._lock:
             moments = self._moments(key)
             if len(moments) >= self.enough:
@@ -53,14 +53,14 @@ class RateLimit:
             return True
 
     def give_back(self, *key: str) -> None:
-        """Take the latest count away: what was counted beforehand did not happen."""
+        """Undo the latest count: the event that was counted in advance did not happen."""
         with self._lock:
             moments = self._moments(key)
             if moments:
                 moments.pop()
 
     def wait_s(self, *key: str) -> int:
-        """Return after how many seconds there may be more; 0 where there has not been enough."""
+        """Return after how many seconds there may be more; 0 if the limit is not reached."""
         with self._lock:
             moments = self._moments(key)
             if len(moments) < self.enough:
@@ -94,15 +94,15 @@ class Try:
 
 
 class Tries:
-    """Lets no more tries of a key be looked at than may still fail. Any thread may use it.
+    """Checks no more tries of a key at once than may still fail. Any thread may use it.
 
-    A try holds a place from before it is looked at: however many come at once, no more are looked at than one after the
-    other would be. Those for which there is no place wait, because the tries before them may succeed.
+    A try takes a place before it is checked: however many come at once, no more are checked than one after the
+    other would be. Tries without a place wait, because the tries before them may succeed.
 
     Args:
         enough: Failures in a minute.
-        why: What too many of them are, for the caller.
-        now: Clock, in seconds, which no one may set back.
+        why: The message to a caller with too many failures.
+        now: Monotonic clock, in seconds.
     """
 
     def __init__(self, enough: int, why: str, now: Callable[[], float] = time.monotonic) -> None:
@@ -142,7 +142,7 @@ class Tries:
             yield tried
 
     def fail(self, *key: str) -> None:
-        """Count a failure that held no place."""
+        """Count a failure that had no place."""
         self._failures.count(*key)
 
     @contextmanager

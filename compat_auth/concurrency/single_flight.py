@@ -1,4 +1,4 @@
-"""Work that several threads want at once is done by one of them, and the others get what it got."""
+"""One of several threads that want the same work at once does it, and the others get its result."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ class SingleFlight(Generic[Result]):
         """Return the result of the work for the key, done by this thread or by an earlier one.
 
         Args:
-            key: What is wanted.
-            work: Gets it.
-            caller: Who wants it, such as an address, so that a caller with many requests leaves room for others; "":
+            key: Identifies the work.
+            work: Computes the result.
+            caller: The caller, such as an address, so that a caller with many requests leaves room for others; "":
                 nobody.
 
         Raises:
-            Overloaded: Too many threads are here already, in all or for this caller.
-            Exception: What the work raises, in every thread that waits for it.
+            Overloaded: Too many threads work or wait already, in total or for this caller.
+            Exception: The work's error, in every thread that waits for it.
         """
         with self._lock:
             if self._waiting.total() >= self._max_waiting or (caller and self._waiting[caller] >= self._max_each):

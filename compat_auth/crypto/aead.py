@@ -25,14 +25,14 @@ class SealingKey:
     """One key. Keeps no state: any thread and any process may use it.
 
     Attributes:
-        id: Four bytes that tell the keys of several secrets apart, and nothing about the secret.
+        id: Four bytes that identify the key of one of several secrets, and reveal nothing about the secret.
     """
 
     id: bytes
     _cipher: AESGCM = field(repr=False)
 
     def seal(self, content: bytes, context: bytes) -> bytes:
-        """Return a random nonce and AES-256-GCM's output; the context is authenticated, and not in it."""
+        """Return a random nonce and AES-256-GCM's output; the context is authenticated, but not in it."""
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, content, context)
 
@@ -49,7 +49,7 @@ class SealingKeys:
 
     Args:
         secrets: Newest first, at least one. Each at least 32 bytes.
-        purpose: What the keys are for.
+        purpose: The purpose of the keys.
 
     Attributes:
         newest: The key that encrypts.
@@ -66,7 +66,7 @@ class SealingKeys:
         return self._known.get(key_id)
 
     def derive(self, use: bytes, secret: str, length: int) -> bytes:
-        """Return so many bytes that follow from a secret, this purpose and a use."""
+        """Return that many bytes, derived from a secret, this purpose and a use."""
         raw = secret.encode("utf-8", "surrogatepass")
         return HKDF(SHA256(), length, None, b"compat_auth " + self._purpose + b" " + use).derive(raw)
 
@@ -80,17 +80,17 @@ class SealedBoxes:
 
     Args:
         secrets: Newest first; the first encrypts, all decrypt. Each at least 32 bytes.
-        purpose: What the boxes are for; those for another do not open.
+        purpose: The purpose of the boxes; those for another do not open.
     """
 
     def __init__(self, secrets: tuple[str, ...], purpose: str) -> None:
         self._purpose = purpose.encode("ascii")
         self._keys = SealingKeys(secrets, purpose)
         self.digest_key = self._keys.derive(b"digest", secrets[0], _KEY_BYTES)
-        """For keyed digests of what boxes belong to, the same in every replica."""
+        """Key for digests of the things that boxes belong to, the same in every replica."""
 
     def seal(self, content: bytes, *, belongs_to: bytes = b"") -> bytes:
-        """Return the content in a box that opens only for what it belongs to."""
+        """Return the content in a box that opens only for the thing that it belongs to."""
         return self._keys.newest.id + self._keys.newest.seal(content, self._purpose + belongs_to)
 
     def open(self, box: bytes, *, belongs_to: bytes = b"") -> bytes | None:

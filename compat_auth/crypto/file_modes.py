@@ -31,7 +31,7 @@ def refuse_writable(path: Path, status: os.stat_result) -> None:
 
 
 def read_unwritable(path: Path) -> str:
-    """Return the text of a file in UTF-8, without its byte order mark, to which only its owner may write.
+    """Return the text of a UTF-8 file that only its owner may write to, without its byte order mark.
 
     Raises:
         ConfigError: Others may write to it.

@@ -32,7 +32,7 @@ class TokenText:
     """A personal token in full.
 
     Attributes:
-        id: Its public id: names it in lists and logs, and opens nothing.
+        id: Its public id: names it in lists and logs, and authenticates nobody.
         value: The whole text.
     """
 
@@ -58,7 +58,7 @@ def without_secrets(text: str) -> str:
 
 
 def holds_one(authorization: bytes) -> bool:
-    """Return whether an Authorization value holds a personal token: as it stands, or in base64 as HTTP Basic has it."""
+    """Return whether an Authorization value holds a personal token: as plain text, or in the base64 of HTTP Basic."""
     if _PREFIX in authorization:
         return True
     # However malformed: who reads it next may be less strict than we are.
@@ -68,7 +68,7 @@ def holds_one(authorization: bytes) -> bool:
 
 
 def parse_text(text: str) -> TokenText | None:
-    """Return the token that a text spells; None where form or checksum are wrong, so that nobody need be asked."""
+    """Return the token in a text; None if form or checksum are wrong, so that no store need be asked."""
     match = _FORM.match(text)
     if match is None or checksum(text[:-_CHECK_LENGTH]) != text[-_CHECK_LENGTH:]:
         return None
@@ -76,7 +76,7 @@ def parse_text(text: str) -> TokenText | None:
 
 
 def checksum(body: str) -> str:
-    """Return the CRC-32 (as in zlib) of what stands before it, base62, zero padded to six characters."""
+    """Return the CRC-32 (as in zlib) of the text before it, base62, zero padded to six characters."""
     number, digits = zlib.crc32(body.encode("ascii")), ""
     while number:
         number, digit = divmod(number, len(_LETTERS))

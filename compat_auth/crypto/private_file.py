@@ -1,4 +1,4 @@
-"""A file that holds secrets: for its owner alone, written whole or not at all."""
+"""A file that holds secrets: only its owner can read it, and it is written as a whole or not at all."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def refuse_exposed(path: Path, status: os.stat_result, *, holds: str, made_by: s
     Args:
         path: For messages.
         status: Of the opened file: a name can be pointed elsewhere between two looks.
-        holds: What others must not get at.
+        holds: The secrets that others must not read.
         made_by: The command or setting that makes such a file.
 
     Raises:
@@ -39,7 +39,7 @@ def refuse_exposed(path: Path, status: os.stat_result, *, holds: str, made_by: s
 
 @contextlib.contextmanager
 def written_aside(path: Path, content: bytes) -> Generator[Path]:
-    """Give the name of a file with that content, to be linked or moved to its place; what happens to it is on disk.
+    """Yield the name of a file with that content, to link or move to its place; both are then synced to disk.
 
     Raises:
         KeyFileError: The folder cannot be written.

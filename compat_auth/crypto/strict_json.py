@@ -1,4 +1,4 @@
-"""JSON that has one reading only: what two parsers could read differently is refused. No I/O, no Flask."""
+"""Parses JSON that has one reading only, and refuses a text that two parsers could read differently. No I/O, no Flask."""
 
 from __future__ import annotations
 
@@ -50,18 +50,18 @@ def parse_object(text: bytes) -> dict[str, Any]:
 
 
 def count_containers(text: bytes | bytearray) -> int:
-    """Return how many objects and arrays a JSON text has at most, without parsing it.
+    """Return an upper bound of the objects and arrays in a JSON text, without parsing it.
 
-    A parser takes microseconds for one, and for a million of them a second, in which nothing else runs.
+    A parser takes microseconds for one of them, but a second for a million, in which nothing else runs.
     """
     return text.count(b"{") + text.count(b"[")
 
 
 def finite(text: str) -> float:
-    """Return the number that a JSON text spells; for `parse_float` of a reader that keeps what it reads.
+    """Return the number in a JSON text; for `parse_float` of a reader that stores the value.
 
     Raises:
-        ValueError: It is beyond what a double holds: written again it would be `Infinity`, which is not JSON.
+        ValueError: It is too large for a double: written again it would be `Infinity`, which is not JSON.
     """
     number = float(text)
     if not math.isfinite(number):

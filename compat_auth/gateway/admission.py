@@ -1,4 +1,4 @@
-"""The way of a request to what stands behind: browsers, decision, authorization, forwarding."""
+"""The way of a request to the application behind the gate: browsers, decision, authorization, forwarding."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Browsers(Protocol):
         ...
 
     async def visit(self, request: GateRequest, send: Send) -> Send | None:
-        """Return the `send` of a request for what stands behind; None where it is answered already."""
+        """Return the `send` of a request for the application behind the gate; None if it is already answered."""
         ...
 
     async def log_out(self, request: GateRequest) -> RawHeaders:
@@ -32,15 +32,15 @@ class Browsers(Protocol):
 
 
 class Admission:
-    """Answers requests that are for what stands behind.
+    """Answers requests for the application behind the gate.
 
     Args:
         identification: Decides.
         authorization: Allows.
         forwarding: Forwards.
         refusals: Refuses.
-        revoked: Tokens of the upstream's that are no longer good.
-        browsers: What is done for browsers; None: nothing.
+        revoked: The upstream's revoked tokens.
+        browsers: The treatment of browsers; None: they are treated as programs.
     """
 
     def __init__(
@@ -61,10 +61,10 @@ class Admission:
         self._browsers = browsers
 
     async def admit(self, request: GateRequest, receive: Receive, send: Send) -> None:
-        """Forward a request, or refuse it; a decision is needed where its path is protected.
+        """Forward a request, or refuse it; a protected path needs a decision.
 
         Raises:
-            CompatAuthError: It is not let in.
+            CompatAuthError: The request is refused.
         """
         if self._rules.is_for_nobody(request):
             if is_preflight(request):

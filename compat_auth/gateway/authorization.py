@@ -29,7 +29,7 @@ class PathRequirement:
     Attributes:
         paths: The paths.
         methods: Upper case; empty for every method.
-        requirements: What must hold.
+        requirements: The requirements.
         objects: Family and own paths of the single DAGs, connections, variables and pools that the paths are about.
     """
 
@@ -44,12 +44,12 @@ class PathRequirement:
         object.__setattr__(self, "objects", objects)
 
     def covers(self, method: str, path: bytes) -> bool:
-        """Return whether the rule is about a request for this path; what is said of GET is said of HEAD."""
+        """Return whether the rule is about a request for this path; a rule for GET also applies to HEAD."""
         named = not self.methods or method in self.methods or (method == "HEAD" and "GET" in self.methods)
         return named and self.paths.cover(path)
 
     def concerns(self, reach: Reach) -> bool:
-        """Return whether a request reaches an object that the rule is about, by whichever path."""
+        """Return whether a request reaches an object that the rule is about, by any path."""
         if self.methods and self.methods.isdisjoint(reach.methods):
             return False
         return any(
@@ -66,7 +66,7 @@ class GateRules:
     Attributes:
         protect: Paths that need a decision.
         prefix: Where our own pages live, with both slashes.
-        identity_cookies: The upstream's own; the first is the one that the upstream takes for an identity by itself.
+        identity_cookies: The upstream's own; the first one alone authenticates a user to the upstream.
         own_cookies: Ours; the upstream never sees them.
         style: How refusals look.
         requirements: The requirements of paths.
@@ -74,8 +74,8 @@ class GateRules:
         to_login: Whole paths at which the upstream redirects a browser to its login; they need no decision.
         logouts: Whole paths of the upstream's own logout, the same way.
         public: Whole paths that the upstream shows to everybody; they need no decision without `Authorization`.
-        preflights: CORS preflights go on to the upstream without a decision.
-        rests: Where the upstream takes the rest of a path as data; None: nowhere.
+        preflights: CORS preflights are forwarded to the upstream without a decision.
+        rests: The paths whose rest the upstream reads as data; None: there are none.
         health: Whole paths that a load balancer may ask for without a Host.
     """
 
@@ -98,7 +98,7 @@ class GateRules:
         return self.protect.cover(path) and path not in self.to_login and path not in self.logouts
 
     def is_for_nobody(self, request: GateRequest) -> bool:
-        """Return whether a request needs no decision because it goes on without any credential.
+        """Return whether a request needs no decision because it is forwarded without any credential.
 
         A request with a credential is always checked: a wrong one is refused on every path. So is every request if a
         requirement covers a public path.
@@ -113,25 +113,25 @@ class GateRules:
 
     @property
     def upstream_cookie(self) -> bytes:
-        """The cookie that the upstream takes for an identity by itself; b"" where there is none."""
+        """The cookie that alone authenticates a user to the upstream; b"" if there is none."""
         return self.identity_cookies[0] if self.identity_cookies else b""
 
     @property
     def dropped_cookies(self) -> frozenset[bytes]:
-        """The cookies that do not go on with a request that has another identity, or none."""
+        """The cookies that are removed from a request that has another identity, or none."""
         return self.own_cookies | frozenset(self.identity_cookies)
 
     def dropped_unprotected(self, is_cookie_revoked: bool) -> frozenset[bytes]:
-        """Return the cookies that do not go on with a request for an unprotected path."""
+        """Return the cookies that are removed from a request for an unprotected path."""
         # A browser that has logged out may go to the login page.
         return self.own_cookies | set(self.identity_cookies[:1] if is_cookie_revoked else ())
 
     def bearer_for(self, path: bytes, granted: Granted) -> bytes | None:
-        """Return the Authorization value with which an accepted request goes on, if any."""
+        """Return the Authorization value with which an accepted request is forwarded, if any."""
         return None if self.task_api.cover(path) else granted.bearer
 
     def required_of(self, request: GateRequest) -> Iterator[Requirements]:
-        """Yield what the request's path and method ask of an identity, and what the objects do that it can reach."""
+        """Yield the requirements of the request's path and method, and those of the objects that it can reach."""
         reach: Reach | None = None
         for rule in self.requirements:
             if rule.covers(request.method, request.path):
@@ -158,7 +158,7 @@ class Authorization:
         self.rules = rules
 
     async def require_with_body(self, decision: Decision, request: GateRequest, receive: Receive) -> Receive:
-        """Raise unless scopes and requirements allow the request; its body is read where that decides.
+        """Raise unless scopes and requirements allow the request; its body is read if the decision depends on it.
 
         Returns:
             The `receive` of the request from now on.
@@ -190,7 +190,7 @@ class Authorization:
         Args:
             decision: About it.
             request: As it came.
-            readings: What else it can be taken for: with another method.
+            readings: The other ways to read it: with another method.
 
         Raises:
             InsufficientScope: The credential is limited, and not for this method and path, nor for all it can reach.

@@ -1,4 +1,4 @@
-"""One run of the chain on a thread: from what was presented to a decision, with its line in the audit log."""
+"""One run of the chain on a thread: from the request's credential to a decision, with its line in the audit log."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Issuer(Protocol):
 
 
 class ChainRunner:
-    """Runs the chain in a Flask request context of its own. Any thread may use it.
+    """Runs the chain in its own Flask request context. Any thread may use it.
 
     Args:
         chain: The backends.
@@ -58,7 +58,7 @@ class ChainRunner:
             presented: With a credential that follows its grammar.
             fresh: The upstream has refused the earlier token.
             for_upstream: Whether a token for the upstream is wanted.
-            course: Where the chain goes on, once the body is there; None: from the start.
+            course: The point at which the chain continues, once the body has arrived; None: from the start.
 
         Raises:
             CompatAuthError: A source is unavailable, or the upstream has no token for the caller.
@@ -109,11 +109,11 @@ class ChainRunner:
 
 
 def record_error(presented: Presented, credential: Credential, error: CompatAuthError) -> None:
-    """Write the audit line of a request about which there is no decision.
+    """Write the audit line of a request without a decision.
 
     Args:
         presented: The request.
-        credential: As far as it could be parsed.
+        credential: The part that could be parsed.
         error: Why.
     """
     _record(presented, credential, "reject" if error.status < 500 else "unavailable", "", str(error))

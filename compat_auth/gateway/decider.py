@@ -1,4 +1,4 @@
-"""Decisions: a warm credential is answered from memory, on the event loop.
+"""Decisions: a remembered credential is answered from memory, on the event loop.
 
 On a miss the chain runs on one of a bounded number of threads, once for each credential however many requests wait.
 """
@@ -36,9 +36,9 @@ class Decider:
 
     Args:
         chain: The backends.
-        app: The Flask app in which they were initialised; what its revocations announce is forgotten.
+        app: The Flask app in which they were initialised; grants that its revocations end are forgotten.
         issuer: Makes the token for an accepted identity, on any thread.
-        threads: Backends at work at once.
+        threads: Backends that work at once.
         max_waiting: Requests that may wait for a thread; beyond: Overloaded.
         timeout_s: Seconds after which a caller no longer waits for the chain.
         cache_entries: Verified credentials to remember.
@@ -47,7 +47,7 @@ class Decider:
     Attributes:
         chain: The backends.
         app: The Flask app in which they were initialised.
-        lanes: The threads of this process, for other blocking work of its callers, too.
+        lanes: The threads of this process, also for other blocking work of its callers.
     """
 
     def __init__(
@@ -99,7 +99,7 @@ class Decider:
         """Return the decision for a request.
 
         Raises:
-            CompatAuthError: The credential is malformed, a source is unavailable, or too much is waiting.
+            CompatAuthError: The credential is malformed, a source is unavailable, or too many requests wait.
         """
         credential = _parsed(presented)
         kind = type(credential)
@@ -154,9 +154,9 @@ class Decider:
         return decision if isinstance(decision, Granted) and decision.bearer != refused.bearer else None
 
     def forget_token(self, refused: Granted) -> None:
-        """Have the token of a grant never used again: the upstream has refused it.
+        """Never use the token of a grant again: the upstream has refused it.
 
-        For a request that cannot be sent again; `renew` is for all others. Every two seconds at most for one caller.
+        For a request that cannot be sent again; `renew` is for all others. At most every two seconds for one caller.
         """
         self._refused.note(refused.digest or refused.identity.username.encode("utf-8", "surrogatepass"), refused.bearer)
 
@@ -166,11 +166,11 @@ class Decider:
         return replace(refused, bearer=bearer)
 
     def open(self) -> None:
-        """Hear of revocations in this process from now on, not only from its first check."""
+        """Listen to revocations in this process from now on, not only from its first check."""
         _ = self._revocations.hears_all
 
     def close(self) -> None:
-        """Let nothing new start."""
+        """Start no more checks."""
         self.lanes.close()
 
     def _fly(
@@ -207,7 +207,7 @@ class Decider:
     async def _check_with_body(
         self, presented: Presented, credential: Credential, digest: bytes, *, for_upstream: bool = True
     ) -> Decision:
-        """Return the decision; the body is read only when a backend is to be asked that may look at it."""
+        """Return the decision; the body is read only if a backend that may look at it has to be asked."""
         check = self._check(presented, digest, fresh=False, for_upstream=for_upstream)
         try:
             return await self._wait(asyncio.ensure_future(check))

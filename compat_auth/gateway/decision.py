@@ -11,14 +11,14 @@ from compat_auth.identity import Identity
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """The caller is known, and the request goes on with this token.
+    """The caller is known, and the request is forwarded with this token.
 
     Attributes:
         identity: The caller.
-        bearer: The Authorization value for the upstream; b"" where none was asked for.
-        headers: Response headers that belong to the success.
-        digest: Key of the remembered grant; b"" where it is not remembered.
-        used: Called for each request that goes on by it, or None.
+        bearer: The Authorization value for the upstream; b"" if the caller asked for none.
+        headers: Response headers for the success.
+        digest: Key of the remembered grant; b"" if it is not remembered.
+        used: Called for each request that is forwarded by this grant, or None.
     """
 
     identity: Identity

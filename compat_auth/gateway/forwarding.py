@@ -19,26 +19,26 @@ from compat_auth.http.request import GateRequest
 from compat_auth.tokens.upstream_refusals import watch_for_refusal
 
 RENEW = "compat_auth.renew"
-"""Key in the ASGI scope's `extensions`: `async () -> bytes | None`, another Authorization value for a refused one."""
+"""Key in the ASGI scope's `extensions`: `async () -> bytes | None`, a new Authorization value for a refused one."""
 INTAKE = "compat_auth.intake"
-"""Key in the ASGI scope's `extensions`: the `GateRequest`, for what stands behind the gate."""
+"""Key in the ASGI scope's `extensions`: the `GateRequest`, for the application behind the gate."""
 AUTHORIZE = "compat_auth.demand"
-"""Key in the ASGI scope's `extensions`: a `Authorize`; missing when nobody has asked who the caller is."""
+"""Key in the ASGI scope's `extensions`: an `Authorize`; missing when the caller was not identified."""
 FROM_UPSTREAM = "compat_auth.from_upstream"
-"""Key in the message that starts an answer: true where its headers are those of the upstream."""
+"""Key in the message that starts an answer: true if its headers are those of the upstream."""
 
 # At the start, or behind the comma with which servers join two headers.
 _OUR_SCHEME = re.compile(rb"(?:^|[ \t,])(?:basic|negotiate)(?![^ \t,])", re.IGNORECASE)
 
 
 class Forwarding:
-    """Forwards requests to what stands behind the gate.
+    """Forwards requests to the application behind the gate.
 
     Args:
-        app: What stands behind.
-        authorization: For what stands behind, to ask what else the caller may do.
+        app: The application behind the gate.
+        authorization: For the application, to ask what else the caller may do.
         decider: Renews tokens that the upstream refuses.
-        upstream: What stands behind without a translation in between: it knows the CORS settings; None: `app`.
+        upstream: The application without a translation in between: it knows the CORS settings; None: `app`.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class Forwarding:
         await self._forward(request, receive, send, None, frozenset(), to=self._upstream)
 
     async def unprotected(self, request: GateRequest, receive: Receive, send: Send, *, is_cookie_revoked: bool) -> None:
-        """Forward a request for a path that needs no decision, with what in it is not for us alone."""
+        """Forward a request for a path that needs no decision, without the credentials that are for us alone."""
         own, dropped = authorization_without_ours(request), self._rules.dropped_unprotected(is_cookie_revoked)
         await self._forward(request, receive, send, own, dropped)
 
@@ -133,10 +133,10 @@ class Forwarding:
 
 
 def authorization_without_ours(request: GateRequest) -> bytes | None:
-    """Return the Authorization value with which a request goes on for which nobody has to be known.
+    """Return the Authorization value with which a request is forwarded that needs no known caller.
 
-    Passwords and tickets are for us alone, and a personal token says nothing to the upstream, which might take it for a
-    password. However malformed: what reads it next may be less strict than we are.
+    Passwords and tickets are for us alone, and a personal token means nothing to the upstream, which might mistake it
+    for a password. Malformed ones are removed too: the next reader may be less strict than we are.
     """
     authorization = request.intake.authorization
     if authorization is None:

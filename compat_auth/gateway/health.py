@@ -1,4 +1,4 @@
-"""Our own small pages in front of everything: life, readiness, who am I, the public keys."""
+"""Our own small pages: liveness, readiness, whoami, the public keys."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NO_STORE: RawHeaders = [(b"cache-control", b"no-store")]
 
 
 async def live(_request: GateRequest, _receive: Receive, send: Send) -> None:
-    """Answer 200 while the process answers at all."""
+    """Answer 200 as long as the process runs."""
     await respond(send, 200, b'{"status":"live"}', content_type=_JSON, headers=_NO_STORE)
 
 
@@ -35,7 +35,7 @@ def ready_page(*requirements: Callable[[], Awaitable[None]]) -> Page:
     """Return the page that answers 200 while requests can be served, else 503 with the reason.
 
     Args:
-        requirements: Each raises CompatAuthError where one cannot be served.
+        requirements: Each raises CompatAuthError if requests cannot be served.
     """
 
     async def ready(request: GateRequest, _receive: Receive, send: Send) -> None:
@@ -59,7 +59,7 @@ def ready_page(*requirements: Callable[[], Awaitable[None]]) -> Page:
 
 
 async def _respond_about_log(send: Send) -> None:
-    """Answer 200, with the number of audit lines that are lost where there are some; 503 where that refuses requests."""
+    """Answer 200, with the number of lost audit lines if there are any; 503 if requests are refused because of that."""
     LOSSES.try_again()
     refuses = LOSSES.is_failing and LOSSES.may_refuse
     content: dict[str, object] = {"status": "ready"}
@@ -73,7 +73,7 @@ async def _respond_about_log(send: Send) -> None:
 
 
 def whoami_page(identification: Identification, refusals: Refusals) -> Page:
-    """Return the page that answers with the caller's identity, whatever the path rules say about the caller's rights.
+    """Return the page that answers with the caller's identity, whatever the path rules allow the caller.
 
     Args:
         identification: Decides.

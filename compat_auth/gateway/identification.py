@@ -18,9 +18,9 @@ class Identification:
 
     Args:
         decider: Decides about credentials.
-        revoked: Tokens of the upstream's that are no longer good, and yet look so to it.
-        origins: Which origins the upstream lets in.
-        upstream_cookie: The cookie that the upstream takes for an identity by itself; b"" where there is none.
+        revoked: The upstream's tokens that we have revoked and that the upstream would accept.
+        origins: The origins that the upstream allows.
+        upstream_cookie: The cookie that alone authenticates a user to the upstream; b"" if there is none.
     """
 
     def __init__(

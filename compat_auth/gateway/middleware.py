@@ -1,4 +1,4 @@
-"""The gate: a pure ASGI middleware that takes a request in, answers at our own pages, and has all others admitted.
+"""The gate: a pure ASGI middleware that reads each request, answers at our own pages, and admits or refuses all others.
 
 The application behind it differs: a reverse proxy, a forward-auth responder, or Airflow's own application.
 """
@@ -32,18 +32,18 @@ class Gate:
     """The ASGI middleware.
 
     Args:
-        app: What stands behind, for what is neither a request nor a WebSocket.
+        app: The application behind the gate, for events that are neither a request nor a WebSocket.
         rules: See `GateRules`.
-        admission: Answers what is for what stands behind.
+        admission: Answers requests for the application behind the gate.
         refusals: Refuses.
         origins: The upstream's CORS rules.
         trusted: Proxies whose headers about the caller are believed.
         pages: Our own pages, by path below the prefix; a key that begins with "/" is a whole path, and one
             that ends with "/" stands for all below it.
-        bodies: Memory for bodies that a backend has to see before the request goes on; None: no backend does.
-        body_timeout_s: Seconds after which such a body has to be there.
-        browsers: What is done for browsers; None: nothing.
-        root: The path in front of all paths, which decisions and what stands behind do not see.
+        bodies: Memory for bodies that a backend must see before the request is forwarded; None: no backend must.
+        body_timeout_s: Seconds within which such a body must arrive.
+        browsers: The treatment of browsers; None: they are treated as programs.
+        root: The path in front of all paths, which neither the decisions nor the application see.
     """
 
     def __init__(
@@ -157,5 +157,5 @@ async def _respond_moved(send: Send, scope: Scope, merged: MergedPath) -> None:
 
 
 def _is_plain_check(request: GateRequest) -> bool:
-    """Return whether this is what HAProxy's `option httpchk` sends without arguments: `OPTIONS / HTTP/1.0`."""
+    """Return whether this is the request of HAProxy's `option httpchk` without arguments: `OPTIONS / HTTP/1.0`."""
     return request.method == "OPTIONS" and request.path == b"/" and not request.intake.host

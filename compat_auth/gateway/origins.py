@@ -1,4 +1,4 @@
-"""Cross-origin requests: which origins the upstream's CORS settings let in, and how our own answers repeat them."""
+"""Cross-origin requests: which origins the upstream's CORS settings allow, and how our own answers repeat them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class UpstreamOrigins:
     Args:
         forwarding: To the upstream.
         prefix: Where our own pages live.
-        tells: Our own answers repeat what the upstream says about origins, which needs an Airflow there; inside Airflow
+        tells: Our own answers repeat the upstream's CORS headers, which needs an Airflow there; inside Airflow
             its own middleware does so.
     """
 

@@ -1,4 +1,4 @@
-"""Answers to requests that are not let in: problem documents, challenges, and redirects to the one spelling of a path."""
+"""Answers to refused requests: problem documents, challenges, and redirects to the canonical path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from compat_auth.http.request import GateRequest
 
 
 class Refusals:
-    """Answers requests that are not let in: every challenge on a 401, nothing that a cache may keep.
+    """Answers refused requests: every challenge on a 401, nothing that a cache may keep.
 
     Args:
         style: How refusals look.
@@ -42,12 +42,12 @@ class Refusals:
     async def send(
         self, send: Send, refusal: CompatAuthError | Refused | Unclaimed, request: GateRequest | None
     ) -> None:
-        """Answer a request that is not let in.
+        """Answer a refused request.
 
         Args:
             send: To the caller.
             refusal: Why.
-            request: As it came; None where it could not be taken in.
+            request: As it came; None if it could not be read.
         """
         context = self.context(request)
         if isinstance(refusal, CompatAuthError):
@@ -60,7 +60,7 @@ class Refusals:
         await respond_rendered(send, rendered)
 
     def www_authenticate(self, challenges: tuple[str, ...], request: GateRequest) -> tuple[str, ...]:
-        """Return the challenges as a 401 to the request has them."""
+        """Return the challenges of a 401 to the request."""
         return self.style.www_authenticate(challenges, self.context(request))
 
     def context(self, request: GateRequest | None) -> ChallengeContext:
@@ -80,7 +80,7 @@ async def respond_moved(send: Send, path: bytes, raw_query: bytes) -> None:
 
     Args:
         send: To the caller.
-        path: Where to ask; canonical, or a URL with such a path.
+        path: The canonical path, or a URL with such a path.
         raw_query: Of the request.
     """
     try:

@@ -1,4 +1,4 @@
-"""Grants of the gateway that a revocation ends before their time.
+"""The gateway's grants, which a revocation ends early.
 
 The memory itself is `compat_auth.authn.grant_cache`; this is the one of an event loop, which hears revocations from
 other threads and processes.
@@ -27,7 +27,7 @@ class Check:
 
 
 class RevocableGrants(GrantCache[Granted]):
-    """Grants that a revocation ends; for the event loop's thread only, but for what it hears.
+    """Grants that a revocation ends; for the event loop's thread only, except for the revocations that it hears.
 
     Args:
         entries: See `GrantCache`.
@@ -55,7 +55,7 @@ class RevocableGrants(GrantCache[Granted]):
 
     @contextlib.contextmanager
     def check(self) -> Generator[Check]:
-        """Give a check that hears of revocations for the block."""
+        """Yield a check that hears of revocations during the block."""
         self._loop = asyncio.get_running_loop()
         check = Check(self._now())
         self.under_way.add(check)
@@ -65,12 +65,12 @@ class RevocableGrants(GrantCache[Granted]):
             self.under_way.discard(check)
 
     def rememberable_s(self, identity: Identity, check: Check, for_s: float) -> float:
-        """Return for how many seconds the grant of a check may be remembered; 0 where a revocation concerns it.
+        """Return for how many seconds the grant of a check may be remembered; 0 if a revocation concerns it.
 
         Args:
-            identity: Whom the check has accepted.
+            identity: The identity that the check has accepted.
             check: As it ended.
-            for_s: What its backend allows.
+            for_s: Seconds that its backend allows.
         """
         if any(concerns(revocation, identity) for revocation in check.heard):
             return 0
@@ -78,7 +78,7 @@ class RevocableGrants(GrantCache[Granted]):
         return believable_s(identity, for_s, took_s=took_s, hears_all=self._revocations.hears_all)
 
     def _hear(self, revocation: RevocationEvent | None) -> None:
-        """Have a revocation forgotten on the event loop; called from any thread."""
+        """Forget the grants of a revocation on the event loop; called from any thread."""
         loop = self._loop
         # Before the first check there is nothing to forget, and after the loop has ended nobody to let in.
         if loop is not None:

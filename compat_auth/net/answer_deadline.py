@@ -1,7 +1,7 @@
 """Cut the connection to a server that does not answer in time, whatever library waits for it.
 
 A server that is frozen, or whose packets are dropped, enforces no time limit of its own, and the kernel on its side may
-go on acknowledging what is sent. So the time is kept here: when it is over, the socket is shut down, and the thread
+continue to acknowledge packets. So the time is kept here: when it is over, the socket is shut down, and the thread
 that waits for an answer wakes up with a broken connection.
 """
 
@@ -30,11 +30,11 @@ class AnswerDeadline:
         self.is_over = False
 
     def restart(self) -> None:
-        """Give the server the whole time again: it has answered, and the next question begins."""
+        """Give the server the full time again: it has answered, and the next request begins."""
         self.at = time.monotonic() + self._seconds
 
     def lift(self) -> None:
-        """Let the server take as long as it likes, from now on."""
+        """Remove the time limit from now on."""
         self._seconds = self.at = float("inf")
 
     def cut(self) -> None:
@@ -50,7 +50,7 @@ def answer_deadline(fileno: int, seconds: float) -> Generator[AnswerDeadline]:
     """Cut a connection unless the block ends in time.
 
     Args:
-        fileno: Descriptor of the connection's socket; it stays its owner's to close.
+        fileno: Descriptor of the connection's socket; its owner closes it.
         seconds: From now, or from the last `restart`.
     """
     # A descriptor of our own: the number of one that its owner closes may be another connection's a moment later.
@@ -98,7 +98,7 @@ class _Watch:
 
 
 class _Watches:
-    """The watch of this process: a thread does not cross a fork."""
+    """The watch of this process: a thread does not survive a fork."""
 
     _watch: _Watch | None
 

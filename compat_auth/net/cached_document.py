@@ -1,6 +1,6 @@
 """A document of a remote source, kept for as long as it may be: fresh, then stale if the source is down, then not at all.
 
-One thread fetches, outside of any lock, while the others go on with what is held. After a fetch, good or bad, there is
+One thread fetches, outside of any lock, while the others use the cached content. After a fetch, good or bad, there is
 a pause: a client that sends us tokens cannot make us flood the source.
 """
 
@@ -71,10 +71,10 @@ class FetchedDocument(Generic[Content]):
         self._refreshing = False
 
     def current(self) -> Content:
-        """Return the content, fresh; stale (for at most four hours) where the source cannot be asked.
+        """Return the fresh content, or stale content (for at most four hours) if the source cannot be asked.
 
         Raises:
-            BackendUnavailable: Nothing is held that may be used, and the source cannot be asked.
+            BackendUnavailable: No usable content is cached, and the source cannot be asked.
         """
         held = self._held
         if held is not None and self._now() < held.fresh_until:

@@ -1,8 +1,8 @@
-"""One HTTP question and its whole answer, within one deadline. No Flask.
+"""One HTTP request and its whole answer, within one deadline. No Flask.
 
-http.client, because it follows no redirect, reads no proxy from the environment, keeps no cookie and has no opinion on
-status codes. It reads from a socket whose every read ends at the deadline, so that a peer that sends one byte at a time
-gains nothing, whether in the head or in the body.
+It uses http.client, which follows no redirect, reads no proxy from the environment, keeps no cookie and treats all
+status codes alike. It reads from a socket whose every read ends at the deadline, so that a peer that sends one byte at
+a time gains nothing, whether in the head or in the body.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _BUFFER_BYTES = 16 * 1024
 
 
 class NoAnswer(Exception):
-    """No whole answer came in time; the message quotes nothing that was sent or received."""
+    """No complete answer came in time; the message quotes nothing that was sent or received."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,14 +44,14 @@ class HttpAnswer:
 
 @dataclass(frozen=True, slots=True)
 class HttpPeer:
-    """A server, and how long it may take. Any thread may ask; each question has a connection of its own.
+    """A server, and how long it may take. Any thread may ask; each request has its own connection.
 
     Attributes:
         host: Name or address.
         port: TCP port.
         tls: For https; None for http.
         connect_timeout_s: For the connection and the TLS handshake.
-        answer_timeout_s: For the question and its whole answer, head and body.
+        answer_timeout_s: For the request and its whole answer, head and body.
         max_body_bytes: Of the answer.
     """
 
@@ -135,7 +135,7 @@ class _TimedStream(io.RawIOBase):
         self.has_ended = False
 
     def allow(self, size: int) -> None:
-        """Let so many bytes come from now on."""
+        """Allow that many bytes from now on."""
         self._left = size
 
     def readable(self) -> bool:
@@ -168,7 +168,7 @@ class _TimedSocket:
         return io.BufferedReader(self.stream, _BUFFER_BYTES)
 
     def close(self) -> None:
-        """Do nothing: who made the connection closes it."""
+        """Do nothing: the function that made the connection closes it."""
 
 
 def _left_s(deadline: float) -> float:

@@ -1,6 +1,6 @@
-"""One URL of an identity provider, asked by the one HTTP client that there is: see `http_call`.
+"""Requests to one URL of an identity provider, by the HTTP client of `http_call`.
 
-No redirect is followed: a redirect chooses whom we believe.
+No redirect is followed: a redirect chooses which server we trust.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class EndpointAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A URL that is safe to ask. Any thread may ask; a question has a connection of its own.
+    """A URL that is safe to ask. Any thread may ask; each request has its own connection.
 
     Attributes:
         url: As configured or discovered.
@@ -120,7 +120,7 @@ class Endpoint:
 
 
 def is_loopback(host: str) -> bool:
-    """Tell whether a host name or address is this machine's loopback."""
+    """Return whether a host name or address is this machine's loopback."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

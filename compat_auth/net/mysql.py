@@ -1,7 +1,7 @@
 """Connections to a MySQL or MariaDB that may be unavailable or hang: no caller waits for it longer than its time limit.
 
-One driver, PyMySQL, whichever the URL names: Airflow's own, mysqlclient, is compiled against a library that keeps no time.
-The limits are those of `postgresql`; where the server does not answer at all, the connection is cut.
+The driver is always PyMySQL: Airflow's own, mysqlclient, is compiled against a library without time limits.
+The limits are those of `postgresql`; if the server does not answer at all, the connection is cut.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def read_mysql_url(url: URL, where: str) -> URL:
         where: The setting, for messages.
 
     Raises:
-        ConfigError: No driver, no database, or a parameter that is not understood here.
+        ConfigError: No driver, no database, or an unknown parameter.
     """
     require_driver(where)
     if not url.database:
@@ -138,7 +138,7 @@ def _connector(url: URL) -> Callable[[], Any]:
 def _connection_type(*, requires_tls: bool) -> Callable[..., Any]:
     """Return PyMySQL's connection; one that requires TLS sends nothing to a server that says it has none.
 
-    PyMySQL before 1.2 goes on in the clear then, whatever it was asked for.
+    PyMySQL before 1.2 then continues unencrypted, whatever the options require.
     """
     import pymysql  # noqa: PLC0415  # an extra
     from pymysql.constants import CLIENT, CR  # noqa: PLC0415
@@ -164,7 +164,7 @@ def _parameters(url: URL) -> Mapping[str, str]:
 
 
 def _mode_of(parameters: Mapping[str, str]) -> str:
-    """Return MySQL's mode of encryption; files for TLS ask for a server with a certificate of that authority."""
+    """Return MySQL's mode of encryption; files for TLS require a server with a certificate of that authority."""
     if "ssl_mode" in parameters:
         return parameters["ssl_mode"].upper()
     return "VERIFY_CA" if _FILES.intersection(parameters) else "PREFERRED"

@@ -1,7 +1,7 @@
 """Connections to a PostgreSQL that may be unavailable or hang: no caller waits for it longer than its time limit.
 
-`connect_timeout` bounds the connection and `statement_timeout` what the server does. Neither helps against a server that
-is frozen: its kernel acknowledges every packet. So each question has a deadline here, after which the connection is cut.
+`connect_timeout` limits the connection and `statement_timeout` the work of the server. Neither helps against a frozen
+server: its kernel acknowledges every packet. So each query has a deadline here, after which the connection is cut.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def open_postgresql(url: URL, *, max_overflow: int) -> Engine:
 
 
 def keep_tested(engine: Engine) -> None:
-    """Test a kept connection, within `PING_TIMEOUT_S`, before it is used again; all are given up where one is broken."""
+    """Test a kept connection, within `PING_TIMEOUT_S`, before it is used again; all are closed if one is broken."""
 
     def test(raw: Any, record: Any, _proxy: Any) -> None:
         if _TESTED not in record.info:
@@ -81,15 +81,15 @@ def keep_tested(engine: Engine) -> None:
 
 @contextmanager
 def answering(engine: Engine, outage: CircuitBreaker, **options: Any) -> Generator[Connection]:
-    """Give a connection to a server that answers each question in time.
+    """Yield a connection to a server that answers each query in time.
 
     Args:
         engine: From `open_postgresql` or `open_mysql`.
-        outage: Of the server.
+        outage: The server's circuit breaker.
         options: Execution options.
 
     Raises:
-        ConnectionError: The server cannot be reached, or has not answered in time; or neither could it a moment ago.
+        ConnectionError: The server cannot be reached, or has not answered in time, now or a moment ago.
     """
     with outage.trying():
         try:
@@ -111,7 +111,7 @@ def answering(engine: Engine, outage: CircuitBreaker, **options: Any) -> Generat
 
 
 def lift_time_limits(connection: Connection) -> None:
-    """Let a transaction take as long as it needs: the limits are for questions, not for migrations."""
+    """Let a transaction take as long as it needs: the limits are for queries, not for migrations."""
     if connection.dialect.name == "postgresql":
         connection.execute(text("SET LOCAL statement_timeout = 0"))
         deadline: AnswerDeadline | None = connection.info.get(_DEADLINE)

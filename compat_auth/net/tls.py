@@ -1,4 +1,4 @@
-"""TLS for calls to other servers: which authorities are believed."""
+"""TLS for calls to other servers: the trusted authorities."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def verified_tls(ca_file: str, where: str) -> ssl.SSLContext:
     """Return a context that checks certificate and host name, TLS 1.2 at least.
 
     Args:
-        ca_file: PEM file of the authorities that are believed; "" means the system's.
+        ca_file: PEM file of the trusted authorities; "" means the system's.
         where: The setting that names the file, for messages.
 
     Raises:
@@ -26,7 +26,7 @@ def verified_tls(ca_file: str, where: str) -> ssl.SSLContext:
 
 
 def unverified_tls() -> ssl.SSLContext:
-    """Return a context that believes every certificate: for an operator who says so, or to see whether there is TLS."""
+    """Return a context that accepts every certificate: for an operator who chooses so, or to see whether there is TLS."""
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -1,11 +1,12 @@
 """The users of an existing Airflow 2 or 3 database, as FAB's tables hold them. Reads only, never writes.
 
-A user is found by name, compared without case as Airflow 2 did, or by e-mail address, compared with case. A name wins
-over another user's e-mail address. Where two names differ only in case, neither can log in. A user's roles are their
+A user is found by name, compared without case as Airflow 2 did, or by e-mail address, compared with case. A name takes
+precedence over another user's e-mail address. If two names differ only in case, neither can log in. A user's roles are
+their
 own: Airflow 3.3 does not count those of FAB's groups (`ab_group_role`) either when it authorizes a request.
 
-Names and addresses compare the same in every database: what a collation of MySQL adds (accents, spaces at the end) does
-not count, so nobody is found by a name that only looks alike.
+Names and addresses compare the same in every database: the additional matches of a MySQL collation (accents, spaces
+at the end) do not count, so nobody is found by a name that only looks alike.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ _MAX_ID_DIGITS = 9
 
 
 class AirflowDatabaseDirectory:
-    """Users with the hashes that Airflow's FAB stored."""
+    """The users and hashes that Airflow's FAB stored."""
 
     name = "airflow_db"
     is_server = True
@@ -125,7 +126,7 @@ class AirflowDatabaseDirectory:
         return self._find(username, ("username",))
 
     def knows(self, address: str) -> bool:
-        """Tell whether anybody, active or not, has this as name or e-mail address, both compared without case.
+        """Return whether anybody, active or not, has this as name or e-mail address, both compared without case.
 
         Raises:
             BackendUnavailable: The database could not be asked.
@@ -180,8 +181,8 @@ class AirflowDatabaseDirectory:
         """Return the content that Airflow's UI has stored for a session; None if it is unknown or has expired.
 
         Args:
-            session_id: As it stands in the table.
-            now: UTC, without a time zone, as the table has it.
+            session_id: As in the table.
+            now: UTC, without a time zone, as in the table.
 
         Raises:
             BackendUnavailable: The database could not be asked.
@@ -207,7 +208,7 @@ class AirflowDatabaseDirectory:
         return self._decoy
 
     def close(self) -> None:
-        """Give the connections back; the next question opens new ones."""
+        """Close the connections; the next query opens new ones."""
         with self._lock:
             if self._engine is not None:
                 _dispose(self._engine, self._pid)

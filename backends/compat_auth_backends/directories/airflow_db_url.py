@@ -1,4 +1,4 @@
-"""Where Airflow's own database is, and connections to it that read only: SQLite, PostgreSQL, MySQL and MariaDB."""
+"""The URL of Airflow's own database, and read-only connections to it: SQLite, PostgreSQL, MySQL and MariaDB."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _POOL = {
 
 
 def read_url(text: str) -> URL:
-    """Return the URL with the driver that is used here.
+    """Return the URL with our driver.
 
     Args:
-        text: As Airflow has it in `sql_alchemy_conn`.
+        text: The URL as in Airflow's `sql_alchemy_conn`.
 
     Raises:
-        ConfigError: It is none, names another kind of database, or the driver is not installed.
+        ConfigError: It is no URL, names another kind of database, or the driver is not installed.
     """
     if not text:
         raise ConfigError("airflow_db.url: empty; copy sql_alchemy_conn from the [database] section of airflow.cfg")

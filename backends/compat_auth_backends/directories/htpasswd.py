@@ -3,7 +3,7 @@
 A user can never log in with a hash of a refused scheme or a hash that begins with `!` (disabled, as `passwd -l` does).
 Nor can a name that is there twice, because nobody can tell which of the two passwords is the old one.
 
-The file is UTF-8. A line whose name or hash is not keeps out its own user only. Comments and further fields may be
+The file is UTF-8. A line whose name or hash is not UTF-8 disables only its own user. Comments and further fields may be
 anything, and a byte order mark at the beginning does not count.
 """
 
@@ -41,7 +41,7 @@ class HtpasswdContent:
 
     Attributes:
         users: By name; compared with case.
-        problems: For people: line, what, and the remedy.
+        problems: For people: the line, the problem and the remedy.
         decoy: A hash of no password, as costly as the costliest.
     """
 
@@ -158,14 +158,14 @@ class HtpasswdDirectory:
 
 
 def parse_htpasswd(raw: bytes, *, origin: str) -> HtpasswdContent:
-    """Return the users of an htpasswd file; a line that makes no sense makes a problem, never a user.
+    """Return the users of an htpasswd file; a malformed line is a problem, never a user.
 
     Args:
         raw: The file.
-        origin: What problems call it.
+        origin: The file's name in messages.
 
     Raises:
-        ValueError: Of all its users' lines, none is UTF-8; says the next step.
+        ValueError: No user's line is UTF-8; says the next step.
     """
     if raw.startswith(_UTF16):
         problem = f"{origin}:1: the file is UTF-16, so nobody can log in; save it as UTF-8"

@@ -1,10 +1,10 @@
-"""Kerberos passwords, for clients without tickets: what `kinit` does, with the answer checked.
+"""Kerberos passwords, for clients without tickets: like `kinit`, but the KDC's answer is verified.
 
-A KDC that says yes proves nothing by itself: an attacker who answers in its place can make a ticket for any password.
-Only a ticket to ourselves, which our own keytab opens, shows that it is the realm's KDC that has said yes.
+A KDC's success alone proves nothing: an attacker who answers in its place can make a ticket for any password.
+Only a ticket to ourselves, which our own keytab decrypts, proves that the realm's KDC has answered.
 
-The tickets live in memory, each check in a cache of its own. GSSAPI knows no time limit, so checks run in a few
-threads of their own, and a caller does not wait for one longer than `[kerberos] timeout_s`.
+The tickets stay in memory, and each check has its own cache. GSSAPI has no time limit, so checks run in a few
+separate threads, and a caller does not wait for one longer than `[kerberos] timeout_s`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _NoAnswer(OSError):
 
 
 class KinitDirectory:
-    """Users whose password the realm's KDC takes, under the names of `[kerberos] name_mapping`."""
+    """Users whose password the realm's KDC accepts, under the names of `[kerberos] name_mapping`."""
 
     name = "kinit"
     needs = ("[kerberos] keytab", "the extra kerberos")
@@ -80,7 +80,7 @@ class KinitDirectory:
         )
 
     def check(self, username: str, password: str) -> PasswordAccepted | None:
-        """Return the user when the KDC takes the password and our keytab its ticket; None when it is wrong.
+        """Return the user if the KDC accepts the password and our keytab decrypts the ticket; None if the password is wrong.
 
         Args:
             username: A name in the realm, or `name@REALM` with an allowed realm.
@@ -93,7 +93,7 @@ class KinitDirectory:
         return accepted_or_none(self.decide(username, password))
 
     def decide(self, username: str, password: str) -> PasswordAccepted | UserRefused | None:
-        """Return the user when the KDC takes the password; `UserRefused` where it, or the look-up, has disabled the user.
+        """Return the user if the KDC accepts the password; `UserRefused` if it, or the look-up, has disabled the user.
 
         Raises:
             BackendUnavailable, Overloaded: See `check`.

@@ -1,8 +1,8 @@
 """The users of an LDAP server, by python-ldap: found by a search, passwords checked by a bind (RFC 4513 section 5.1.3).
 
-Searches and binds never share a connection, because a bind changes who asks. A user's name is always spelled as the
-entry spells it. Where the search yields two entries, neither can log in. An entry with several names is one user, called
-as its DN says: people may be able to add a name to their entry, but not to change the DN.
+Searches and binds never share a connection, because a bind changes the connection's user. A user's name is always
+spelled as in the entry. If the search yields two entries, neither can log in. An entry with several names is one user,
+with the name in its DN: people may be able to add a name to their entry, but not to change the DN.
 
 An unknown user costs a bind to an entry that does not exist, about as much as a wrong password. The server then
 computes no hash; also list a hash directory if that difference matters.
@@ -205,7 +205,7 @@ class LdapDirectory:
         return ""
 
     def close(self) -> None:
-        """Give the connections back; the next question opens new ones."""
+        """Close the connections; the next query opens new ones."""
         self._searches.close()
         self._binds.close()
 
@@ -344,7 +344,7 @@ def _try_bind(connection: Any, dn: str, password: str, timeout_s: float) -> bool
 
 
 def _reason_in(exc: Exception) -> str:
-    """Return why the user of a refused bind may not log in; "" where the password may be all that is wrong."""
+    """Return why the user of a refused bind may not log in; "" if perhaps only the password is wrong."""
     details = cast("dict[str, Any]", exc.args[0]) if exc.args and isinstance(exc.args[0], dict) else {}
     for oid, _, value in details.get("ctrls") or ():
         if oid == _Policy.controlType and value:
@@ -390,5 +390,5 @@ def _texts(attributes: dict[str, list[bytes]]) -> dict[str, list[str]]:
 
 
 def _is_name(text: str) -> bool:
-    """Tell whether a text can be a user's name: printable, so encodable, and no longer than any name."""
+    """Return whether a text can be a user's name: printable, and so encodable, and not too long."""
     return bool(text.strip()) and text.isprintable() and len(text) <= _LONGEST_NAME and "\ufffd" not in text

@@ -1,4 +1,4 @@
-"""A file that says which user of the upstream a vouched-for name belongs to.
+"""A file that maps authenticated names to users of the upstream.
 
 For example::
 
@@ -9,11 +9,11 @@ For example::
     roles = ["Admin"]
     email = "alice@example.org"
 
-TOML, because the configuration is, because a list of names and a comment have a place in it, and because a key that is
-there twice is an error and not the last one's win. Only `username` is needed; it is itself one of the names. Names
-compare with case. A user with `active = false` is refused, and so is a name that is not there.
+The format is TOML, like the configuration: it allows lists and comments, and a repeated key is an error. Only
+`username` is required; it is itself one of the names. Names
+compare with case. A user with `active = false` is refused, and so is an unknown name.
 
-A file with a mistake is believed in nothing: an edit that was to lock somebody out must not leave the old file in force.
+A file with a mistake is not used at all: an edit that disables a user must not leave the old file in force.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Content(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class MappingDirectory:
-    """Names of a file, and the upstream's users whom they belong to; for look-ups."""
+    """The names in a file, and their users of the upstream; for look-ups."""
 
     path: Path
     file: WatchedFile[dict[str, DirectoryUser]]
@@ -77,7 +77,7 @@ class MappingDirectory:
         return cls(path, WatchedFile(path, parse_mapping, label="mapping"))
 
     def find(self, username: str) -> DirectoryUser | None:
-        """Return the user to whom exactly that name belongs, active or not; None if nobody.
+        """Return the user with exactly that name, active or not; None if there is none.
 
         Raises:
             BackendUnavailable: The file cannot be read or has a mistake.
@@ -85,7 +85,7 @@ class MappingDirectory:
         return self.file.current().get(username)
 
     def anybody(self) -> DirectoryUser | None:
-        """Return an active user whose number in the upstream's database the file tells, or None.
+        """Return an active user whose number in the upstream's database is in the file, or None.
 
         Raises:
             BackendUnavailable: The file cannot be read or has a mistake.

@@ -1,7 +1,7 @@
-"""Users whom Linux-PAM lets in on this machine, by a service file of their own.
+"""Users whom Linux-PAM accepts on this machine, by a separate service file.
 
-PAM is asked in a few processes: see `pam_worker`. Each is held while its question lasts, which after a wrong password is
-some two seconds; questions beyond their number wait, in turns for each client. A process that does not answer in time is
+A few processes ask PAM: see `pam_worker`. Each is busy during its check, which after a wrong password takes
+about two seconds; further checks wait, and clients take turns. A process that does not answer in time is
 killed.
 
 PAM's answer for a client's address is reused for that password during `[basic_auth] cache_ttl_s`: set it to 0 if
@@ -98,16 +98,16 @@ class PamDirectory:
 
         Raises:
             BackendUnavailable: PAM could not ask, or did not answer in time.
-            Overloaded: Too many questions are waiting.
+            Overloaded: Too many checks wait.
         """
         return accepted_or_none(self.decide(username, password))
 
     def decide(self, username: str, password: str) -> PasswordAccepted | UserRefused | None:
-        """Return the user when PAM accepts password and account; `UserRefused` where only the account is refused.
+        """Return the user when PAM accepts password and account; `UserRefused` when it refuses only the account.
 
         Raises:
             BackendUnavailable: PAM could not ask, or did not answer in time.
-            Overloaded: Too many questions are waiting.
+            Overloaded: Too many checks wait.
         """
         # PAM takes C strings: what follows a NUL would not count.
         if not password or "\0" in password or not username or not username.isprintable():
@@ -176,7 +176,7 @@ class PamDirectory:
 
 
 class _Worker:
-    """One process, in a group of its own, so that what its modules have started ends with it."""
+    """One process in its own group, so that the children of its modules end with it."""
 
     def __init__(self, settings: PamSettings) -> None:
         self._label = f"pam {settings.service}"

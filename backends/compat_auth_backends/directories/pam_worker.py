@@ -1,7 +1,7 @@
-"""A process of its own that asks Linux-PAM, one question at a time. Imports the standard library only.
+"""A separate process that asks Linux-PAM, one check at a time. Imports the standard library only.
 
 Modules of PAM block, sleep two seconds after a wrong password, keep process-wide state, and may crash: so they run
-here, where all that is cheap. Standard input carries one JSON object a line, and so does standard output::
+here, where that harms nobody else. Standard input carries one JSON object a line, and so does standard output::
 
     {"user": "alice", "password": "…", "host": "192.0.2.1"}
     {"code": 0, "user": "alice"}
@@ -68,14 +68,14 @@ def load_library() -> ctypes.CDLL:
 
 
 def has_folders(pam: ctypes.CDLL) -> bool:
-    """Tell whether this Linux-PAM takes service files from any folder (1.4 and newer)."""
+    """Return whether this Linux-PAM reads service files from any folder (1.4 and newer)."""
     return hasattr(pam, "pam_start_confdir")
 
 
 def ask(pam: ctypes.CDLL, service: str, confdir: str, user: str, password: str, host: str) -> tuple[int, str]:
     """Authenticate a user and ask whether the account may be used; return PAM's code and the user that PAM names.
 
-    The user is "" where the password was not accepted.
+    The user is "" if the password was not accepted.
 
     Args:
         pam: From `load_library`.
@@ -83,7 +83,7 @@ def ask(pam: ctypes.CDLL, service: str, confdir: str, user: str, password: str, 
         confdir: Its folder, or "" for the system's.
         user: Without NUL.
         password: Without NUL.
-        host: PAM_RHOST, or "" where it is not known.
+        host: PAM_RHOST, or "" if it is unknown.
     """
     handle = c_void_p()
     # Held until the end: PAM calls back through it.
@@ -150,7 +150,7 @@ def serve(questions: IO[str], answers: IO[str], service: str, confdir: str) -> N
 
 
 def main() -> None:
-    """Serve on the standard streams, which modules of PAM and what they start then no longer have."""
+    """Serve on the standard streams, which PAM's modules and their children then no longer have."""
     questions = os.fdopen(os.dup(0), encoding="utf-8")
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     nothing = os.open(os.devnull, os.O_RDWR)

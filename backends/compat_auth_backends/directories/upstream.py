@@ -1,4 +1,4 @@
-"""The upstream itself checks the password, at its own `/auth/token`; the token it answers with is kept."""
+"""The upstream itself checks the password, at its own `/auth/token`; the token in its answer is cached."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _PATIENCE_S = 5.0
 
 
 class UpstreamDirectory:
-    """Users whom the upstream lets in. It tells neither their e-mail addresses nor their roles."""
+    """Users whom the upstream accepts. It reveals neither their e-mail addresses nor their roles."""
 
     name = "upstream"
     needs = ("[upstream] url",)

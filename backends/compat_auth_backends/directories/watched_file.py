@@ -1,4 +1,4 @@
-"""A file that is read again when it changes, and believed only as it is now."""
+"""A file that is read again when it changes; an old version is never used."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class WatchedFile(Generic[T]):
 
     Args:
         path: The file.
-        parse: Makes the content of the text; raises ValueError, whose message says where and why, for one to refuse.
-        label: What messages call it.
+        parse: Makes the content of the text; raises ValueError for a bad text, and its message says where and why.
+        label: The file's name in messages.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class WatchedFile(Generic[T]):
         """Return the content, at most half a second old.
 
         Raises:
-            BackendUnavailable: The file cannot be read, or makes no sense.
+            BackendUnavailable: The file cannot be read or parsed.
         """
         with self._lock:
             now = self._monotonic()

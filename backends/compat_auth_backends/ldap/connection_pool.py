@@ -1,4 +1,4 @@
-"""A few kept connections to one of several servers, the first that can be reached; no more than so many at once."""
+"""A limited number of open connections to one of several servers, the first that can be reached."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Lost(Exception):
 
 
 class Silent(Lost):
-    """The server took the question, and has not answered in time; nor will it answer on another connection."""
+    """The server received the request and has not answered in time; nor will it answer on another connection."""
 
 
 @dataclass(slots=True)
 class Kept(Generic[C]):
-    """A connection, and what is to be known to use it again."""
+    """A connection, and the facts that decide whether it can be used again."""
 
     server: str
     connection: C = field(repr=False)
@@ -43,9 +43,9 @@ class Kept(Generic[C]):
 
 
 class Servers:
-    """Which of several servers to ask: in the configured order, those that failed lately last or not at all.
+    """Chooses one of several servers: in the configured order, recently failed ones last or not at all.
 
-    Shared by all pools and directories of a process, so that one failure teaches all.
+    All pools and directories of a process share it, so that all learn from one failure.
     """
 
     def __init__(self, names: tuple[str, ...], *, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -70,9 +70,9 @@ class Servers:
         return len(self._names)
 
     def choose(self, tried: Collection[str]) -> str | None:
-        """Return the server to try now, other than those just tried; None where all have failed a moment ago.
+        """Return the server to try now, except those just tried; None if all have failed a moment ago.
 
-        A server whose pause is over is handed to one caller only: if it still hangs, one thread waits for it, not all.
+        Only one caller gets a server whose pause is over: if it still hangs, one thread waits for it, not all.
         """
         with self._lock:
             now = self._monotonic()
@@ -89,12 +89,12 @@ class Servers:
             return None
 
     def failed(self, name: str) -> None:
-        """Remember that the server could not be used."""
+        """Remember that the server failed."""
         with self._lock:
             self._failed_at[name] = self._monotonic()
 
     def has_failed(self, name: str) -> bool:
-        """Return whether the server could not be used when it was asked last, by anybody."""
+        """Return whether the server failed when it was last asked, by any caller."""
         with self._lock:
             return name in self._failed_at
 
@@ -111,9 +111,9 @@ class ConnectionPool(Generic[C]):
         servers: Which server to ask.
         connect: Returns a connection to the server of that name, or raises Lost.
         disconnect: Closes one; must not raise.
-        size: Connections at once.
-        wait_s: How long a caller waits for one that is in use.
-        label: What messages call it.
+        size: Most connections at once.
+        wait_s: How long a caller waits for a connection.
+        label: The pool's name in messages.
     """
 
     def __init__(
@@ -141,16 +141,16 @@ class ConnectionPool(Generic[C]):
     def run(self, ask: Callable[[C], T]) -> T:
         """Return the result of `ask` for a connection that works.
 
-        A kept connection that turns out to be broken is replaced; a server that fails on a new one is left for the
-        next. So `ask` may run several times, and must bear that.
+        A broken open connection is replaced; if the server fails on a new one, the next server is tried. So `ask` may
+        run several times.
 
         Args:
-            ask: Raises Lost for what another connection or server may mend; after anything else that it raises, the
+            ask: Raises Lost if another connection or server may help; after any other error the
                 connection is not used again.
 
         Raises:
             BackendUnavailable: No server answered.
-            Overloaded: All connections were in use all the time, or others wait for a server that does not answer.
+            Overloaded: No connection became free, or others wait for a server that does not answer.
         """
         try:
             with self._servers.outage.trying():
@@ -220,7 +220,7 @@ class ConnectionPool(Generic[C]):
             self._disconnect(one.connection)
 
     def close(self) -> None:
-        """Close what is idle; the next caller opens a new connection."""
+        """Close the idle connections; the next caller opens a new connection."""
         with self._lock:
             idle, self._idle = self._idle, []
         for kept in idle:

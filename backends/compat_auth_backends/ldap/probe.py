@@ -1,8 +1,8 @@
-"""Does an LDAP server speak, and TLS with the right certificate? Asked by Python's own TLS, because it keeps the time.
+"""Checks with Python's own TLS, which has time limits, that an LDAP server answers and that its certificate is valid.
 
-libldap waits without end for a server that takes the connection and then says nothing in the TLS handshake: its network
-timeout covers the connection only. So each new connection is tried out here first, and only then made there, where
-the certificate is checked again. This module also reports a certificate's problems; libldap does not.
+libldap waits forever for a server that accepts the connection and is then idle in the TLS handshake: its network
+timeout covers the connection only. So this module probes each new connection first, and only then libldap makes it and
+checks the certificate again. This module also reports a certificate's problems; libldap does not.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ def probe(url: str, *, start_tls: bool, ca_file: str, timeout_s: float) -> None:
     """Check that the server answers and its certificate is valid.
 
     Args:
-        url: ldap, ldaps or ldapi; the last is a socket on this machine and not probed.
+        url: ldap, ldaps or ldapi; ldapi is a socket on this machine and is not probed.
         start_tls: Whether ldap:// is to be encrypted.
-        ca_file: PEM file of the authority, or "" for those that Python knows.
+        ca_file: PEM file of the authority, or "" for Python's own.
         timeout_s: For each step.
 
     Raises:

@@ -25,7 +25,7 @@ DnKey = tuple[tuple[tuple[str, str], ...], ...]
 
 
 def ca_file_of(settings: LdapSettings) -> str:
-    """Return the PEM file of the authorities that are believed: the configured one, else the system's."""
+    """Return the PEM file of the trusted authorities: the configured one, else the system's."""
     default = ssl.get_default_verify_paths()
     return settings.ca_file or default.cafile or ""
 
@@ -69,7 +69,7 @@ def fill_filter(template: str, **values: str) -> str:
 
 
 def group_key(dn: str) -> DnKey:
-    """Return the key of a DN that a server has sent; one that is none has the empty key, which no role has."""
+    """Return the key of a DN that a server has sent; a malformed one has the empty key, which no role has."""
     try:
         return dn_key(dn)
     except ConfigError:
@@ -94,10 +94,10 @@ def dn_key(dn: str) -> DnKey:
 
 
 def name_in_dn(dn: str, attribute: str, names: list[str]) -> list[str]:
-    """Return those of an entry's names that its own DN has (RFC 4512 section 2.3.1), as the entry spells them.
+    """Return an entry's names that are in its own DN (RFC 4512 section 2.3.1), as the entry spells them.
 
     Args:
-        dn: Of the entry, as the server sent it.
+        dn: The entry's DN, as the server sent it.
         attribute: Holds the names; compared without case.
         names: The values of the attribute.
     """

@@ -35,7 +35,7 @@ def credential_id_of(backend: str, token: str) -> str:
 
 
 def verified_email(claims: Mapping[str, Any]) -> str:
-    """Return the e-mail address, whose owner the issuer has verified.
+    """Return the e-mail address, which the issuer has verified.
 
     Raises:
         InvalidToken: There is none, it is not a plain one, or it is not verified.
@@ -49,14 +49,14 @@ def verified_email(claims: Mapping[str, Any]) -> str:
 
 
 def is_email_verified(claims: Mapping[str, Any]) -> bool:
-    """Tell whether the issuer has verified the e-mail address: true, or the text "true" of Cognito and others."""
+    """Return whether the issuer has verified the e-mail address: true, or the text "true" of Cognito and others."""
     verified = claims.get("email_verified")
     # Nothing else: the text "false" and the number 2 are true to many a parser.
     return verified is True or verified == "true"
 
 
 def client_of(claims: Mapping[str, Any]) -> object:
-    """Return the client that the token was given to, as its issuer calls it; None where it does not tell.
+    """Return the client that the token was issued to, as its issuer calls it; None if the token does not say.
 
     `client_id` (RFC 9068 section 2.2), `azp` (OpenID Connect), `appid` (Entra v1, ADFS) or `cid` (Okta): the first counts.
     """
@@ -64,7 +64,7 @@ def client_of(claims: Mapping[str, Any]) -> object:
 
 
 def moment_of(claims: Mapping[str, Any], name: str) -> int | None:
-    """Return a moment in whole seconds since the epoch, rounded down; None where there is none, or what is no moment.
+    """Return a time in whole seconds since the epoch, rounded down; None if there is none, or if it is no time.
 
     A NumericDate may have a fraction (RFC 7519 section 2).
     """
@@ -76,7 +76,7 @@ def moment_of(claims: Mapping[str, Any], name: str) -> int | None:
 
 
 def name_in(claims: Mapping[str, Any], claim: str) -> str:
-    """Return the user name in a claim; an e-mail address only where it is verified.
+    """Return the user name in a claim; an e-mail address only if it is verified.
 
     Raises:
         InvalidToken: There is none, or it is not a plain name.
@@ -93,7 +93,7 @@ def name_in(claims: Mapping[str, Any], claim: str) -> str:
 
 
 def scopes_in(claims: Mapping[str, Any]) -> frozenset[str]:
-    """Return the scopes: `scope` (RFC 9068 section 2.2.3), or `scp` where an issuer has only that."""
+    """Return the scopes: `scope` (RFC 9068 section 2.2.3), or `scp` if an issuer has only that."""
     value = claims.get("scope", claims.get("scp"))
     if isinstance(value, str):
         return frozenset(value.split(" ")) - {""}

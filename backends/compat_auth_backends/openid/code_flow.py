@@ -1,7 +1,7 @@
-"""A login at an OpenID provider: the authorization code flow (OpenID Connect Core 3.1) as RFC 9700 wants it.
+"""A login at an OpenID provider: the authorization code flow (OpenID Connect Core 3.1) as RFC 9700 requires.
 
-PKCE and the nonce follow from the attempt's own secret, so that a code or an ID token of another attempt, or of another
-browser, is worth nothing here.
+PKCE and the nonce are derived from the attempt's own secret, so that a code or an ID token of another attempt, or of
+another browser, is refused.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class CodeFlow:
     Args:
         settings: The issuer's table, with `sign_in`.
         issuer: Checks its ID tokens.
-        admit: Turns whom it vouches for into an outcome, as for its access tokens.
+        admit: Returns the outcome for the user that the issuer names, as for its access tokens.
     """
 
     def __init__(self, settings: OidcIssuerSettings, issuer: Issuer, admit: Callable[[Vouched], Outcome]) -> None:

@@ -1,4 +1,4 @@
-"""An issuer's own description of where to ask it (OpenID Connect Discovery 1.0)."""
+"""The endpoints that an issuer publishes (OpenID Connect Discovery 1.0)."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Discovery:
 
     Args:
         settings: The issuer's.
-        where: What to call it in an error, such as `oidc.issuers[0]`.
+        where: The issuer's name in errors, such as `oidc.issuers[0]`.
 
     Raises:
-        ConfigError: A URL is not one that may be asked.
+        ConfigError: A URL is not allowed.
     """
 
     def __init__(self, settings: OidcIssuerSettings, where: str) -> None:
@@ -69,7 +69,7 @@ class Discovery:
         """Return the endpoint that a member of the discovery document names.
 
         Raises:
-            BackendUnavailable: The document could not be had, is another issuer's, or does not name it.
+            BackendUnavailable: The document could not be fetched, is another issuer's, or does not name it.
         """
         configured = self._configured.get(member)
         if configured is not None:
@@ -83,18 +83,18 @@ class Discovery:
         return found
 
     def promises(self, member: str) -> bool:
-        """Return whether the issuer says of itself that something is so; not where all its endpoints are configured.
+        """Return whether the issuer announces a feature; false if all its endpoints are configured.
 
         Raises:
-            BackendUnavailable: The document could not be had, or is another issuer's.
+            BackendUnavailable: The document could not be fetched, or is another issuer's.
         """
         return member in self._document.current().promises
 
     def takes_basic(self) -> bool:
-        """Return whether our client may show its secret by HTTP Basic, as by default (Discovery 1.0 section 3).
+        """Return whether our client may send its secret by HTTP Basic, which is the default (Discovery 1.0 section 3).
 
         Raises:
-            BackendUnavailable: The document could not be had, or is another issuer's.
+            BackendUnavailable: The document could not be fetched, or is another issuer's.
         """
         ways = self._document.current().client_authentication
         return not ways or "client_secret_basic" in ways or "client_secret_post" not in ways

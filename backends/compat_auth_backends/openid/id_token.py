@@ -18,11 +18,11 @@ def check(claims: Mapping[str, Any], *, algorithm: str, client_id: str, nonce: s
     """Check that the claims of a verified JWT are those of an ID token for this login.
 
     Args:
-        claims: Signature, `iss`, `aud`, `exp`, `sub` are right.
-        algorithm: What it is signed with.
+        claims: With verified signature, `iss`, `aud`, `exp` and `sub`.
+        algorithm: Algorithm of its signature.
         client_id: Ours.
         nonce: The attempt's.
-        access_token: What came with it.
+        access_token: The access token that came with it.
 
     Raises:
         InvalidToken: They are not.
@@ -39,7 +39,7 @@ def check(claims: Mapping[str, Any], *, algorithm: str, client_id: str, nonce: s
 
 
 def _half_hash(algorithm: str, token: str) -> str:
-    """Return the left half of a token's hash, as `at_hash` has it (OpenID Connect Core 3.1.3.6)."""
+    """Return the left half of a token's hash, as in `at_hash` (OpenID Connect Core 3.1.3.6)."""
     # Ed25519 hashes with SHA-512 (RFC 8032 section 5.1); of the others the last digits tell.
     name = "sha512" if algorithm == "EdDSA" else f"sha{algorithm[-3:]}"
     digest = hashlib.new(name, token.encode("ascii", "replace")).digest()

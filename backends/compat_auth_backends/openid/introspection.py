@@ -1,6 +1,6 @@
 """Questions to an issuer about one token: introspection (RFC 7662) and UserInfo (OpenID Connect Core 5.3).
 
-An answer is definite, yes or no, or it is none: a provider that is down, busy or misconfigured never becomes a no.
+Only a definite yes or no is an answer: a provider that is down, busy or misconfigured never counts as a no.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One issuer of access tokens: what it has signed, and what it says about the tokens that only it can read."""
+"""One issuer of access tokens: verifies its JWTs, and asks it about its opaque tokens."""
 
 from __future__ import annotations
 
@@ -56,10 +56,10 @@ class Vouched:
     Attributes:
         subject: `sub`.
         name: The name to look up.
-        is_username: The name counts as a user name only, not as an e-mail address: at many issuers people choose it.
+        is_username: The name is only a user name, never an e-mail address: at many issuers people choose it.
         email: Verified e-mail address, or "".
-        expires_at: End of the token, in seconds since the epoch; None where the issuer does not tell.
-        believed_until: Seconds since the epoch from when on the issuer must be asked again.
+        expires_at: End of the token, in seconds since the epoch; None if the issuer does not say.
+        believed_until: Seconds since the epoch at which the issuer must be asked again.
         mfa: The issuer says that more than one factor was used (`amr`, RFC 8176).
     """
 
@@ -73,7 +73,7 @@ class Vouched:
 
 
 class NotKnown(Exception):  # an answer, not an error
-    """The issuer does not know this opaque token, which may be somebody else's."""
+    """The issuer does not know this opaque token, which may be another issuer's."""
 
 
 class Issuer:
@@ -81,14 +81,14 @@ class Issuer:
 
     Args:
         settings: Its table in `[oidc] issuers`.
-        where: What to call it in an error, such as `oidc.issuers[0]`.
-        cache_ttl_s: Seconds for which its answer about a token is believed.
+        where: The issuer's name in errors, such as `oidc.issuers[0]`.
+        cache_ttl_s: Seconds for which its answer about a token is reused.
         store: Where its answers are kept.
-        refusals: Where it is kept what is refused here whatever it says; not among its answers, for guessed tokens could
-            push it out there.
-        links: Which names its accounts are linked to; None: the setting `subjects`.
+        refusals: The tokens that we refuse whatever the issuer says; they are not among its answers, because guessed
+            tokens could displace them there.
+        links: The names that its accounts are linked to; None: the setting `subjects`.
         now: Seconds since the epoch.
-        wrong_per_minute: Tokens that it may call wrong, from one address in a minute, before it is asked about no more.
+        wrong_per_minute: Wrong tokens from one address in a minute, after which the issuer is not asked about more.
 
     Raises:
         ConfigError: The settings do not fit together.
@@ -135,18 +135,18 @@ class Issuer:
 
     @property
     def opaque_prefix(self) -> str:
-        """How its opaque tokens begin; "" where nothing tells them from others'."""
+        """The prefix of its opaque tokens; "" if they have none."""
         return self._settings.opaque_prefix
 
     def may_have_issued(self, token: str) -> bool:
-        """Return whether the issuer is to be asked about a token that is no JWT."""
+        """Return whether the issuer must be asked about a token that is no JWT."""
         return self.takes_opaque and len(token) <= _MAX_OPAQUE_BYTES and token.startswith(self.opaque_prefix)
 
     def probe(self) -> int:
         """Return how many usable keys the issuer publishes.
 
         Raises:
-            BackendUnavailable: It could not be asked, or does not name an endpoint that the settings want asked.
+            BackendUnavailable: It could not be asked, or does not name an endpoint that the settings require.
         """
         for wanted, member in (
             (self._settings.introspection, "introspection_endpoint"),
@@ -162,7 +162,7 @@ class Issuer:
         """Return the content of a JWT of this issuer.
 
         Raises:
-            InvalidToken: It is not right.
+            InvalidToken: It is invalid.
             NoSuchUser: The name in it is linked to another account.
             BackendUnavailable: The issuer could not be asked.
         """
@@ -192,15 +192,15 @@ class Issuer:
         return self._vouch(claims, believed_until)
 
     def check_id_token(self, token: str, *, nonce: str, access_token: str) -> Vouched:
-        """Return whom an ID token of a login logs in; what it does not tell, UserInfo may, where that is set.
+        """Return the user of a login's ID token; UserInfo adds missing claims, if it is configured.
 
         Args:
             token: The ID token.
             nonce: The attempt's.
-            access_token: What came with it.
+            access_token: The access token that came with it.
 
         Raises:
-            InvalidToken: It is not right.
+            InvalidToken: It is invalid.
             NoSuchUser: The name in it is linked to another account.
             BackendUnavailable: The issuer could not be asked.
         """
@@ -227,7 +227,7 @@ class Issuer:
         """Return the headers and the parameters by which our own client names itself (RFC 6749 section 2.3.1).
 
         Raises:
-            BackendUnavailable: The discovery document could not be had.
+            BackendUnavailable: The discovery document could not be fetched.
         """
         client_id = self._settings.client_id
         if not self._secret:
@@ -241,8 +241,8 @@ class Issuer:
 
         Raises:
             NotKnown: It does not know the token, and nothing else says that the token is its own.
-            InvalidToken: The token is not right.
-            NoSuchUser: The name that it tells is linked to another account.
+            InvalidToken: The token is invalid.
+            NoSuchUser: The name in the answer is linked to another account.
             TooManyRequests: The address has shown too many wrong ones.
             BackendUnavailable: The issuer could not be asked.
         """
@@ -259,11 +259,11 @@ class Issuer:
         return self._vouch(verdict.claims, verdict.ends_at)
 
     def refuse(self, token: str, until: float) -> None:
-        """Refuse a token that was good, whatever the issuer goes on to say of it: a local logout wins.
+        """Refuse a valid token from now on, whatever the issuer says about it later: a local logout takes precedence.
 
         Args:
             token: As presented.
-            until: Seconds since the epoch.
+            until: End of the refusal, in seconds since the epoch.
         """
         self._refusals.revoke(identifying_part(token), until=until, reason="logged out here")
 
@@ -272,7 +272,7 @@ class Issuer:
             raise InvalidToken(reason)
 
     def settle(self, vouched: Vouched, username: str) -> None:
-        """Hold the account to the user from now on, now that the user is known to be active.
+        """Link the account to the user from now on, now that the user is known to be active.
 
         Raises:
             NoSuchUser: The account is another user's, or the user another account's.
@@ -299,7 +299,7 @@ class Issuer:
 
         Raises:
             TooManyRequests: It has.
-            Overloaded: Those before it are still being looked at.
+            Overloaded: The tokens before it are still being checked.
             BackendUnavailable: The issuer could not be asked.
         """
         network = _network()
@@ -362,7 +362,7 @@ class Issuer:
 
 
 def _network() -> str:
-    """Return the network of the caller; "" where nobody calls."""
+    """Return the network of the caller; "" if there is no caller."""
     client = flask.request.remote_addr if flask.has_request_context() else None
     return network_of(client) if client else ""
 
@@ -383,7 +383,7 @@ def _check(settings: OidcIssuerSettings, where: str) -> None:
 
 
 def _secret(settings: OidcIssuerSettings, where: str) -> str:
-    """Return the secret of our own client, or "" where it has none."""
+    """Return the secret of our own client, or "" if it has none."""
     secret = settings.client_secret.get_secret_value()
     if settings.client_secret_file:
         if secret:

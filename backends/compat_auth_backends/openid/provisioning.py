@@ -1,4 +1,4 @@
-"""Accounts that nobody in Airflow belongs to yet, and the users that are created for them where an operator wants it.
+"""Creates Airflow users for accounts that have none yet, if an operator wants it.
 
 A user who was here before is not new: a disabled user, one with the same address in other letters, and an account or a
 user that was linked once, even if the user has been deleted since.
@@ -20,32 +20,32 @@ MAX_NAME_CHARS = 64  # FAB's columns first_name and last_name
 
 
 class UserCreator(Protocol):
-    """Lets an account in that no user belongs to. Any thread may call."""
+    """Creates the user of an account that has none. Any thread may call."""
 
     def create(self, identity: Identity, claims: Mapping[str, Any]) -> None:
         """Create the user of an account whose token has passed every check.
 
         Args:
             identity: With the e-mail address as name.
-            claims: Of the token.
+            claims: The token's claims.
 
         Raises:
-            NoSuchUser: It is not a new one.
+            NoSuchUser: The account is not new.
             BackendUnavailable: It could not be created, or nobody could say whether it is new.
         """
         ...
 
 
 class NewcomersInAirflow:
-    """Creates them by Airflow's own API.
+    """Creates users by Airflow's own API.
 
     Args:
         users: Airflow's API.
-        directory: Airflow's database, where a created user is found.
-        links: Which accounts have been linked.
-        role: What they get.
+        directory: Airflow's database, which then has the created user.
+        links: The linked accounts.
+        role: The role of created users.
         administrator: Name of the user in whose name they are created.
-        backend: Who vouches for them.
+        backend: The backend that authenticates them.
     """
 
     def __init__(

@@ -41,8 +41,8 @@ class TokenPages:
 
     Args:
         given: The upstream's JWTs.
-        attempts: Counts what is shown and not known.
-        seers: Who may ask about everybody's tokens; None: nobody.
+        attempts: Counts unknown tokens.
+        seers: The callers that may introspect everybody's tokens; None: nobody.
         decider: Its chain, app and threads.
         identification: Decides.
         authorization: Allows.
@@ -174,7 +174,7 @@ class TokenPages:
 
 
 def _showing(request: GateRequest, token: str) -> GateRequest | None:
-    """Return the request as if it had come with the token and nothing else; None for what cannot be one."""
+    """Return the request as if the token were its only credential; None for a text that cannot be a token."""
     if len(token) > MAX_TOKEN68_BYTES or not is_token68(token):
         return None
     value = f"Bearer {token}".encode("ascii")
@@ -185,11 +185,11 @@ def _showing(request: GateRequest, token: str) -> GateRequest | None:
 
 
 async def _vouched_for(identification: Identification, shown: GateRequest) -> Identity | None:
-    """Return whom a backend takes the bearer of a token for; None where it takes it for nobody's.
+    """Return the identity of a token's bearer, as a backend sees it; None if no backend accepts the token.
 
     Raises:
-        BackendUnavailable: A source could not be asked: "not good" would be a guess.
-        TooManyRequests: So it would where too many guesses were made.
+        BackendUnavailable: A source could not be asked: "inactive" would be a guess.
+        TooManyRequests: Too many guesses were made: "inactive" would be a guess then too.
     """
     try:
         decision = await identification.decide(shown)

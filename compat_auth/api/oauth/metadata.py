@@ -1,4 +1,4 @@
-"""Where OAuth clients find everything: metadata of the authorization server (RFC 8414) and of the API (RFC 9728)."""
+"""OAuth metadata: of the authorization server (RFC 8414) and of the API (RFC 9728)."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class MetadataPages:
     """The pages.
 
     Attributes:
-        base_url: Where callers find us, without a slash at the end; "" is what they called us by.
-        prefix: Of our own pages, with both slashes.
+        base_url: Our URL for callers, without a slash at the end; "" means the host of the request.
+        prefix: The prefix of our own pages, with both slashes.
         publishes_keys: Whether we publish keys to verify our tokens with.
     """
 
@@ -38,7 +38,7 @@ class MetadataPages:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> MetadataPages:
-        """Return the pages as the configuration wants them."""
+        """Return the pages for the configuration."""
         return cls(
             settings.token_endpoint.public_url.rstrip("/"), settings.prefix, settings.token.strategy == "key_pair"
         )
@@ -48,7 +48,7 @@ class MetadataPages:
         return {SERVER_METADATA: self.server_metadata, RESOURCE_METADATA: self.resource_metadata}
 
     def metadata_url(self, request: GateRequest) -> str:
-        """Return where `resource_metadata` answers; "" for a front proxy that only asks: its callers are not ours."""
+        """Return the URL of `resource_metadata`; "" for a front proxy that only asks: its callers are not ours."""
         if not self.base_url and request.path.startswith(f"{self.prefix}forward-auth/".encode("ascii")):
             return ""
         if not self.base_url and not request.intake.host:
@@ -56,7 +56,7 @@ class MetadataPages:
         return f"{self._base(request)}{RESOURCE_METADATA}"
 
     async def server_metadata(self, request: GateRequest, _receive: Receive, send: Send) -> None:
-        """Describe the authorization server that we are (RFC 8414)."""
+        """Describe us as an authorization server (RFC 8414)."""
         base = self._base(request)
         content: dict[str, Any] = {
             "issuer": base,
@@ -76,7 +76,7 @@ class MetadataPages:
         await send_json(send, 200, content)
 
     async def resource_metadata(self, request: GateRequest, _receive: Receive, send: Send) -> None:
-        """Describe the API behind us to clients that look for who gives tokens for it (RFC 9728)."""
+        """Describe the API behind us to clients that look for its authorization server (RFC 9728)."""
         base = self._base(request)
         content = {
             "resource": base,

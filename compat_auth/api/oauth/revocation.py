@@ -18,12 +18,12 @@ UNTIL_FORGOTTEN_S = 30 * 86400
 def refuse_credential(
     chain: Chain, revocations: RevocationEvents, credential: Credential, *, now: Callable[[], float] = time.time
 ) -> Identity | None:
-    """Have the backend that accepts a credential refuse it from now on, and announce that.
+    """Make the backend that accepts a credential refuse it from now on, and announce that.
 
-    To be called inside a Flask request context, on a thread of the chain.
+    Call it inside a Flask request context, on a thread of the chain.
 
     Returns:
-        Whose it was; None where it is not good, or its backend cannot refuse what it has accepted (a password).
+        The owner; None if the credential is invalid, or its backend cannot revoke it (a password).
 
     Raises:
         BackendUnavailable: A source could not be asked.

@@ -21,10 +21,10 @@ _OWN_SITES = frozenset((b"same-origin", b"none"))
 
 
 def with_credential_of(wanted: TokenRequest, request: GateRequest) -> GateRequest:
-    """Return the request as if it had come with the credential that its body brings.
+    """Return the request as if the credential in its body were in its headers.
 
     Raises:
-        AmbiguousCredentials: It has brought another, too.
+        AmbiguousCredentials: It also has another credential.
         MalformedCredentials: HTTP Basic could not carry the pair (RFC 7617 section 2).
     """
     if isinstance(wanted, (Ask, ForeignGrant)):
@@ -57,12 +57,12 @@ def _subject(wanted: Exchange) -> bytes:
 
 
 def is_of_own_site(request: GateRequest) -> bool:
-    """Return whether no browser says that another site's page asks."""
+    """Return whether no browser says that another site's page sent the request."""
     found = [value for name, value in request.intake.kept if name == b"sec-fetch-site"]
     return all(value in _OWN_SITES for value in found)
 
 
 def content_type(request: GateRequest) -> str:
-    """Return the one Content-Type; "" where there is none, or more than one."""
+    """Return the one Content-Type; "" if there is none, or more than one."""
     found = [value.decode("latin-1") for name, value in request.intake.kept if name == b"content-type"]
     return found[0] if len(found) == 1 else ""

@@ -1,9 +1,9 @@
 """`/auth/token` and `/auth/token/cli`: a JWT of the upstream for a caller whose credential a backend accepts.
 
 The endpoint has Airflow 3's path and its answers: 201 `{"access_token": …}`, and a refusal that says why in `detail`.
-A form with `grant_type` is a token exchange (RFC 8693) and gets OAuth's answers; another grant in JSON is the upstream's
-to answer. Inside Airflow its own login still works: for a user and password that none of our backends accepts, and for
-a body that we do not understand. A JWT is good for the whole user: a credential that is limited gets none.
+A form with `grant_type` is a token exchange (RFC 8693) and gets OAuth's answers; the upstream answers another grant in
+JSON. Inside Airflow its own login still works: for a user and password that none of our backends accepts, and for
+a body that we do not understand. A JWT allows everything that its user may do: a limited credential gets none.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class EndpointParts:
         identification: Decides.
         authorization: Allows.
         admission: For requests that the upstream answers.
-        origins: Which origins the upstream lets in.
+        origins: The origins that the upstream allows.
         refusals: Refuses.
     """
 
@@ -97,12 +97,12 @@ class TokenEndpoint:
     """The two pages.
 
     Attributes:
-        at: What the gate does for them.
+        at: The parts of the gate that they use.
         issue: Makes the token for (identity, credential, kind), on any thread.
         attempts: Counts.
-        audience: Whom our tokens are for.
-        incomplete_status: What Airflow's auth manager answers to a body without user name or password.
-        words_of_airflow: Refusals are Airflow's to the letter.
+        audience: The audience of our tokens.
+        incomplete_status: The status of Airflow's auth manager for a body without user name or password.
+        words_of_airflow: Refusals have exactly Airflow's text.
         logins_are_upstreams: The upstream has its own login for a password that none of our backends accepts.
         asks_manager: `basic_auth` asks that same login: a user whom it refuses need not be checked twice.
     """
@@ -194,10 +194,10 @@ class TokenEndpoint:
         return wanted
 
     async def _require_site(self, request: GateRequest, wanted: TokenRequest) -> None:
-        """Return unless a page of another site asks that the upstream's CORS settings would not give a token, too.
+        """Check that no page of another site sent the request, except one that the upstream's CORS settings allow.
 
         Raises:
-            NotPermitted: The token endpoint refuses the request, or its only credential is a cookie.
+            NotPermitted: Another page did, or the request's only credential is a cookie.
             CompatAuthError: The upstream could not be asked.
         """
         # A script of another site sends JSON only where Airflow's CORS settings let it.
@@ -279,11 +279,11 @@ class TokenEndpoint:
             await respond(send, 201, json.dumps(content).encode(), content_type=_JSON, headers=headers)
 
     async def _decide(self, shown: GateRequest, otherwise: Callable[[], Awaitable[bool]] | None) -> Decision | None:
-        """Return the decision; None where what is to be done otherwise has answered, for who is not let in here.
+        """Return the decision; None if no backend accepts the caller and `otherwise` has answered.
 
         Args:
-            shown: With the credential.
-            otherwise: Answers, and returns whether the credential is wrong there, too; None: the decision is the last word.
+            shown: The request with the credential.
+            otherwise: Answers, and returns whether the credential is also wrong there; None: the decision is final.
         """
         # Whoever was let in a moment ago is let in again, however many others behind one address guess.
         if self.at.identification.recall(shown) is not None:
@@ -371,8 +371,8 @@ _DETAILS = {401: "Invalid credentials", 403: "Forbidden"}
 async def _require_shown(decider: Decider, request: GateRequest, identity: Identity) -> None:
     """Check that the accepted credential is the one in the body, and not the caller's own.
 
-    A service asks for a token with what somebody has shown to it. A module of Airflow 2 that knows the service by a header,
-    or by a proxy's word, would give it a token of its own for whatever was shown.
+    A service asks for a token with its client's credential. A module of Airflow 2 that identifies the service by a
+    header of its own or of a proxy would then issue the service's own token for any credential in the body.
 
     Raises:
         MalformedCredentials: The same caller is accepted without it.

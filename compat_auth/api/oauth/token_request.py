@@ -24,10 +24,10 @@ _REPEATABLE = frozenset({"audience", "resource"})
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A token for whom the request's own credential speaks for: nothing of note in the body.
+    """A request for a token for the owner of the request's own credential: the body says nothing else.
 
     Attributes:
-        is_empty: There was no body at all.
+        is_empty: The request had no body.
     """
 
     is_empty: bool
@@ -46,10 +46,10 @@ class Exchange:
     """A token exchange.
 
     Attributes:
-        subject_token: What is to be exchanged.
+        subject_token: The token to exchange.
         subject_type: One of SUBJECT_TYPES.
         audiences: The audiences of the new token; empty: all that we make tokens for.
-        scope: What it is to be limited to; "" is not limited.
+        scope: The limit of the new token; "" is no limit.
         issued_type: ACCESS_TOKEN or JWT, as asked for.
     """
 
@@ -72,8 +72,8 @@ def parse_token_request(content_type: str, body: bytes) -> TokenRequest:
     """Return the request that the body contains.
 
     Raises:
-        IncompleteLogin, UnsupportedMediaType: See there.
-        TokenRequestRefused: What only OAuth has is wrong.
+        IncompleteLogin, UnsupportedMediaType: See these classes.
+        TokenRequestRefused: A parameter of OAuth is wrong.
         BadRequest: The body can be read in two ways, or in none.
     """
     if not body:
@@ -88,7 +88,7 @@ def parse_token_request(content_type: str, body: bytes) -> TokenRequest:
 
 
 def parse_form(content_type: str, body: bytes) -> dict[str, str]:
-    """Return the fields of a form of which none may be there twice (RFC 6749 section 3.2).
+    """Return the fields of a form, in which none may be there twice (RFC 6749 section 3.2).
 
     Raises:
         TokenRequestRefused: It is not such a form.

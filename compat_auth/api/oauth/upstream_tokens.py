@@ -1,7 +1,7 @@
-"""Requests for a token that the upstream itself answers: a login of its own, or a grant that only it speaks.
+"""Requests for a token that the upstream itself answers: its own login, or a grant that only it supports.
 
-Nobody can guess more often here than where we answer: the caller holds a place among the tries of its address, and each
-answer is a line in the audit log.
+The same limit on guesses applies as to our own answers: the caller counts as one of the tries of its address, and each
+answer gets a line in the audit log.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _OF_BODY = frozenset((b"content-type", b"content-length", b"transfer-encoding"))
 async def judged_by_upstream(
     admission: Admission, request: GateRequest, body: bytes, receive: Receive, send: Send, *, username: str = ""
 ) -> bool:
-    """Let the upstream answer, and return whether it has called the credential wrong.
+    """Let the upstream answer, and return whether it has refused the credential.
 
     Args:
         admission: To the upstream.
-        request: As the upstream is to see it.
-        body: The whole of it.
-        receive: For what comes after the body.
+        request: The request for the upstream.
+        body: The whole body.
+        receive: Receives the events after the body.
         send: To the caller.
         username: As claimed, for the audit log.
 

@@ -123,7 +123,7 @@ class LegacyBackend(Backend):
         return f"module for Airflow 2, {threads}, {'may read' if self.reads_body else 'ignores'} bodies"
 
     def _problem(self) -> str:
-        """Return why the module accepts nobody, and the next step; "" where it runs."""
+        """Return why the module accepts nobody, and the next step; "" if it runs."""
         if failed := self._imported_as and failed_import(self._imported_as):
             return (
                 f"auth_backends: {self.name}: {failed}; install a package with that name, or remove the import: "

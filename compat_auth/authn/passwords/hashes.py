@@ -96,7 +96,7 @@ def check_hash(stored: str, password: str) -> bool:
 
 
 def find_fault(stored: str) -> str:
-    """Return why a stored hash can never match, "" where it can; costs no hashing and reveals nothing of the hash."""
+    """Return why a stored hash can never match, "" if it can; costs no hashing and reveals nothing of the hash."""
     try:
         _read(stored)
     except _Unusable as fault:

@@ -17,7 +17,7 @@ _FORM = re.compile(r"\$6\$(?:rounds=([1-9]\d{0,8})\$)?([^$\0]{0,16})\$([./A-Za-z
 
 
 def verify(password: bytes, stored: str) -> bool:
-    """Tell whether the password has this hash; the time grows with rounds times the length of the password.
+    """Return whether the password has this hash; the time grows with rounds times the length of the password.
 
     Raises:
         ValueError: Not a hash that crypt() could have written.

@@ -1,4 +1,4 @@
-"""Users: which directories are installed, who a name is in them, which subject is linked to which user.
+"""Users: the installed directories, the look-up of names in them, and the links between subjects and users.
 
 The directories themselves are in `compat_auth_backends.directories`; their protocols are in `compat_auth.directory`.
 

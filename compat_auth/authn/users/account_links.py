@@ -1,4 +1,4 @@
-"""Which name an account of an identity provider stands for, once the two have been linked.
+"""The links from accounts of an identity provider to user names.
 
 An e-mail address can change hands; the provider's own name for an account (`sub`) cannot.
 """
@@ -23,7 +23,7 @@ class AccountLinks(Protocol):
 
         Args:
             subject: `sub`.
-            claimed: Reads the name that the token gives the account now; not called where there is a link.
+            claimed: Reads the name that the token gives the account now; not called if there is a link.
 
         Raises:
             NoSuchUser: The claimed name belongs to another account.
@@ -42,7 +42,7 @@ class AccountLinks(Protocol):
         ...
 
     def settle(self, subject: str, username: str) -> None:
-        """Take note of which user the account has turned out to be, once the user is known to be active.
+        """Record the user of the account, once the user is known to be active.
 
         Raises:
             NoSuchUser: The account is another user's, or the user another account's.
@@ -52,7 +52,7 @@ class AccountLinks(Protocol):
 
 
 class ConfiguredLinks:
-    """Links that an operator has written down; an account without one goes by the name that it claims.
+    """Links that an operator has configured; an account without one has the name that it claims.
 
     Args:
         names: Subject to name.
@@ -77,7 +77,7 @@ class ConfiguredLinks:
         return name
 
     def require_new(self, subject: str, username: str) -> None:
-        """Check that neither the account nor the name is written down.
+        """Check that neither the account nor the name is configured.
 
         Raises:
             NoSuchUser: One of them is.
@@ -89,14 +89,14 @@ class ConfiguredLinks:
         self.require_free(subject, username)
 
     def settle(self, subject: str, username: str) -> None:
-        """Take note of nothing: what an operator has written down holds."""
+        """Record nothing: the operator's links decide."""
 
     def has(self, subject: str) -> bool:
-        """Return whether the account is written down."""
+        """Return whether the account is configured."""
         return subject in self._names
 
     def require_free(self, subject: str, name: str) -> None:
-        """Check that no account is written down for a name.
+        """Check that no account is configured for a name.
 
         Raises:
             NoSuchUser: One is, and it is not this one.
@@ -106,11 +106,11 @@ class ConfiguredLinks:
 
 
 class FirstUseLinks:
-    """The links of one issuer: what an operator has written down, and else what the first use has shown.
+    """The links of one issuer: the operator's, else those that were pinned at first use.
 
     Args:
-        issuer: Whose accounts they are.
-        names: Subject to name, as written down; stronger than what was pinned.
+        issuer: The issuer of the accounts.
+        names: Subject to name, as configured; they take precedence over pinned links.
         pins: The store.
         now: Seconds since the epoch.
     """
@@ -168,7 +168,7 @@ class FirstUseLinks:
             )
 
     def settle(self, subject: str, username: str) -> None:
-        """Hold the account to the user from now on, now that the user is known to be active.
+        """Link the account to the user from now on, now that the user is known to be active.
 
         Raises:
             NoSuchUser: The account is another user's, or the user another account's.

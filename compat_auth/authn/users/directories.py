@@ -26,7 +26,7 @@ class Factory(Protocol[Found_co]):
 
 
 def shared_directory(factory: Factory[Found_co], settings: Settings) -> Found_co:
-    """Return the one directory that everybody has who was built from the same settings.
+    """Return the one directory that all users of the same settings share.
 
     A directory has a pool of connections: one for each of its users would be many times what the operator allows.
 

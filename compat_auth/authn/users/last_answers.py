@@ -42,7 +42,7 @@ class LastAnswers:
         """Return the directory's answer about a name now, or else its answer of less than `believed_s` ago.
 
         Raises:
-            BackendUnavailable: It cannot be asked, and has not been a moment ago.
+            BackendUnavailable: It cannot be asked, and there is no recent answer.
         """
         # A file is here: where it cannot be read, somebody has to mend it.
         if not self._believed_s or not getattr(directory, "is_server", False):

@@ -18,8 +18,8 @@ from compat_auth.outcome import Accept, Reject
 class UserLookup:
     """Completes identities in the configured directories; the first that knows the name decides.
 
-    Where the upstream wants its own key and that directory does not know it (LDAP), the next one is asked for the name
-    that the first has given; what the first has said of roles and e-mail address then stays.
+    If the upstream wants its own key and that directory does not know it (LDAP), the next one is asked for the name
+    from the first; the roles and the e-mail address from the first are kept.
 
     Attributes:
         directories: As given.
@@ -27,7 +27,8 @@ class UserLookup:
     Args:
         directories: None: every identity is kept as it is.
         needs_key: The upstream wants its own key for the user, so one that a directory has vouched for is looked up too.
-        reserves: Whether an identity, as completed, has a name that is another's; None: all names are free.
+        reserves: Returns whether a completed identity has a name that belongs to another user; None: all names are
+            free.
         last_answers: Recent answers of directory servers, for when they are unavailable; None: nothing is remembered.
     """
 
@@ -48,7 +49,7 @@ class UserLookup:
     def from_settings(cls, settings: Settings, *, reserves: Callable[[Identity], bool] | None = None) -> UserLookup:
         """Return the look-up of `[lookup] directories`; without any, Airflow's database where its URL is known.
 
-        All who ask with the same arguments share it, and all look-ups of the same settings what servers have said.
+        All callers with the same arguments share it, and all look-ups of the same settings share the servers' answers.
 
         Args:
             settings: With `[lookup]`.
@@ -88,7 +89,8 @@ class UserLookup:
 
         Raises:
             NoSuchUser: No directory knows the name (`UnknownUser`), or the one that does has disabled the user (rule 4
-                of the contract: such a user is refused whatever backend vouches), or the name it gives is reserved.
+                of the contract: such a user is refused whatever backend vouches), or the name from the directory is
+                reserved.
             BackendUnavailable: A directory could not be asked.
         """
         completed = self._complete(identity)

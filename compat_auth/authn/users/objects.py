@@ -46,7 +46,7 @@ def identity_of(user: object, *, backend: str) -> Identity | None:
 
 
 def is_disabled(user: object) -> bool:
-    """Tell whether this is a known user whose account is switched off."""
+    """Return whether this is a known user whose account is switched off."""
     user = _behind_proxy(user)
     if user is None or isinstance(user, str) or _is_anonymous(user):
         return False

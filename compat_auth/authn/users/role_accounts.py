@@ -23,7 +23,7 @@ _log = logging.getLogger("compat_auth.role_account_names")
 
 
 class RoleAccountNames:
-    """The names, as they were at most a second ago. Any thread may use it.
+    """The names, at most a second old. Any thread may use it.
 
     Args:
         rows: The store.

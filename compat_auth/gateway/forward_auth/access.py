@@ -1,7 +1,7 @@
 """Checks who may ask for a decision: a front proxy, and no client behind one.
 
-A client can reach every listener that a trusted proxy serves, with headers of its own. So the address of the peer is
-not enough: the endpoint answers on a listener of its own, or to a request with a secret that only the proxy knows.
+A client can reach every listener that a trusted proxy serves, with any headers. So the address of the peer is
+not enough: the endpoint answers on a separate listener, or to a request with a secret that only the proxy knows.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ class Access:
     secret: bytes = field(default=b"", repr=False)
 
     def require(self, trusted: TrustedProxies, request: GateRequest) -> None:
-        """Raise unless the request is a front proxy's own.
+        """Raise unless the front proxy itself sent the request.
 
         Raises:
-            NotPermitted: It may be a client's that came through a proxy; the log says why.
+            NotPermitted: A client may have sent it through a proxy; the log says why.
         """
         reason = self._find_fault(trusted, request)
         if reason:
@@ -65,10 +65,10 @@ class Access:
 
 
 def access_of(settings: Settings) -> Access | None:
-    """Return who may ask; None where forward-auth is off.
+    """Return the check of who may ask; None if forward-auth is off.
 
     Raises:
-        ConfigError: The settings would let clients ask, or nobody.
+        ConfigError: The settings would let clients ask, or let nobody ask.
     """
     section, secret = settings.forward_auth, settings.forward_auth.secret.get_secret_value()
     if not section.bind and not secret:
@@ -95,7 +95,7 @@ def access_of(settings: Settings) -> Access | None:
 
 
 def port_of(settings: Settings) -> int | None:
-    """Return the port of the listener that serves front proxies alone; None where there is none."""
+    """Return the port of the listener that serves front proxies alone; None if there is none."""
     bind = settings.forward_auth.bind
     return int(bind.rpartition(":")[2]) if bind else None
 

@@ -1,7 +1,7 @@
 """Reads the original request from the headers of a front proxy's dialect.
 
-One endpoint for each dialect, because what each proxy says about the original request stands in other headers, and
-"whichever is there" is how forged ones are believed (CVE-2026-40575).
+There is one endpoint for each dialect, because each proxy describes the original request in different headers, and
+an endpoint that reads any of them believes forged ones (CVE-2026-40575).
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ _BODILESS = frozenset(("GET", "HEAD", "OPTIONS"))
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """Where a front proxy says what the original request was.
+    """The headers in which a front proxy describes the original request.
 
     Attributes:
         uri: Header with the original request target, path and query.
         method: Header with the original method.
-        host: Header with the original Host; where it is missing, and where the dialect has none, `Host` is the original.
+        host: Header with the original Host; if it is missing or the dialect has none, `Host` is the original.
         moved: The part of a redirect that the proxy sends to the client: its path; the whole URL, since the proxy
             resolves it against our own; nothing, since it replaces every answer except 2xx, 401 and 403 with 500.
     """
@@ -48,7 +48,7 @@ DIALECTS: Mapping[str, Dialect] = {
 
 
 def overridden(original: GateRequest) -> Iterator[GateRequest]:
-    """Yield the request as an upstream reads it that obeys a method override: the front proxy sends that on."""
+    """Yield the request as an upstream that obeys a method override reads it: the front proxy forwards the override."""
     for name in METHOD_OVERRIDES:
         for value in original.intake.forward.get(name, ()):
             yield replace(original, method=value.decode("latin-1").strip().upper())
@@ -76,7 +76,7 @@ def origin_of(dialect: Dialect, request: GateRequest) -> bytes:
 
 
 def original_of(dialect: Dialect, request: GateRequest, rests: Rests | None, root: RootPath) -> GateRequest:
-    """Return the original request, as the front proxy tells it.
+    """Return the original request, as the front proxy describes it.
 
     Raises:
         BadRequest: The front proxy does not say exactly one method and one request target.

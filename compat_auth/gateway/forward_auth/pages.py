@@ -23,9 +23,9 @@ from compat_auth.http.root_path import RootPath
 from compat_auth.tokens.revoked import RevokedTokens
 
 COOKIE_HEADER = b"x-compat-auth-cookie"
-"""The Cookie header that the front proxy should send on: without ours and, once somebody is known, the upstream's."""
+"""The Cookie header for the front proxy to forward: without our cookies and, once the caller is known, the upstream's."""
 FORWARD_AUTH_PAGES = tuple(f"forward-auth/{name}" for name in DIALECTS)
-"""Where they are, below the prefix."""
+"""Path of the pages, below the prefix."""
 HandOut = Callable[[GateRequest, Granted], Awaitable[bytes]]
 """Return the Authorization value that the front proxy gets for an accepted original request."""
 
@@ -35,10 +35,10 @@ class ForwardAuth:
 
     Args:
         access: Who may ask.
-        hand_out: Makes what an accepted request goes on with.
+        hand_out: Makes the Authorization value of an accepted request.
         identification: Decides.
         authorization: Allows.
-        revoked: Tokens of the upstream's that are no longer good.
+        revoked: The upstream's revoked tokens.
         refusals: Refuses.
         trusted: Proxies whose headers about the caller are believed.
         browsers: The treatment of browsers; None: they are treated as programs.
@@ -119,12 +119,12 @@ class ForwardAuth:
         return headers
 
     def _is_for_nobody(self, original: GateRequest) -> bool:
-        """Return whether the front proxy may send the request on without any credential; see `GateRules`."""
+        """Return whether the front proxy may forward the request without any credential; see `GateRules`."""
         return self._rules.is_for_nobody(original) and next(overridden(original), None) is None
 
 
 async def not_here(request: GateRequest, _receive: Receive, _send: Send) -> None:
-    """Answer 404 where forward-auth is off, and say in the log how to turn it on.
+    """Answer 404 because forward-auth is off, and say in the log how to turn it on.
 
     Raises:
         NoSuchPage: Always.
@@ -137,7 +137,7 @@ async def not_here(request: GateRequest, _receive: Receive, _send: Send) -> None
 
 
 async def nothing_else(request: GateRequest, _receive: Receive, _send: Send) -> None:
-    """Answer 404 to everything on the listener of forward-auth that is not its own.
+    """Answer 404 to every other path on the listener of forward-auth.
 
     Raises:
         NoSuchPage: Always.
@@ -146,10 +146,10 @@ async def nothing_else(request: GateRequest, _receive: Receive, _send: Send) -> 
 
 
 async def _send_elsewhere(dialect: Dialect, request: GateRequest, merged: MergedPath, send: Send) -> None:
-    """Have the client ask for the merged path: the front proxy would send the path on as it came.
+    """Have the client ask for the merged path: the front proxy would forward the path unchanged.
 
     Raises:
-        InvalidPath: The front proxy sends no redirect on.
+        InvalidPath: The front proxy forwards no redirect.
     """
     if dialect.moved == "nothing":
         raise InvalidPath(str(merged))

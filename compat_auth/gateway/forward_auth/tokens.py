@@ -1,7 +1,7 @@
 """JWTs that a front proxy gets with a forward-auth answer.
 
-They leave our hands, so each is written down as issued, once: it ends when its credential ends. A JWT is good for all
-that its owner may do. A credential that is limited therefore gets one that lives for seconds.
+A front proxy may keep them, so each is recorded as issued, once: it ends when its credential ends. A JWT allows
+everything that its owner may do. A limited credential therefore gets one that lives for seconds.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class HandedOut:
     """Used on one event loop.
 
     Args:
-        given: Writes tokens down.
+        given: Records tokens.
         decider: Renews and checks grants.
         entries: Tokens to remember.
         now: Seconds since the epoch.
@@ -55,7 +55,7 @@ class HandedOut:
         self._reading: asyncio.Task[None] | None = None
 
     async def bearer_for(self, request: GateRequest, granted: Granted) -> bytes:
-        """Return the Authorization value to hand out.
+        """Return the Authorization value for the front proxy.
 
         Args:
             request: The original request.
@@ -63,7 +63,7 @@ class HandedOut:
 
         Raises:
             NotAuthenticated: The credential has ended meanwhile.
-            BackendUnavailable: The token could not be written down.
+            BackendUnavailable: The token could not be recorded.
             CompatAuthError: See `Strategy.issue`.
         """
         scopes = granted.identity.scopes
@@ -102,7 +102,7 @@ class HandedOut:
         return bearer
 
     async def _fly(self, key: Hashable, work: Callable[[], Awaitable[bytes]]) -> bytes:
-        """Do the work once for all who ask for the same key meanwhile."""
+        """Do the work once for all callers that ask for the same key meanwhile."""
         flight = self._flights.get(key)
         if flight is None:
             flight = self._flights[key] = asyncio.ensure_future(work())
@@ -117,9 +117,9 @@ class HandedOut:
             flight.exception()
 
     def _is_ended(self, bearer: bytes) -> bool:
-        """Return whether the token was revoked by itself, as far as is known.
+        """Return whether the token itself is known to be revoked.
 
-        Nobody waits for the store here: who asks was just authenticated by another credential.
+        Nobody waits for the store here: the caller was just authenticated by another credential.
         """
         denials = self._given.denylist
         if denials.is_stale and (self._reading is None or self._reading.done()):
@@ -132,9 +132,9 @@ class HandedOut:
 
 
 async def _require_still_good(decider: Decider, request: GateRequest, granted: Granted) -> None:
-    """Raise if a credential that can be revoked was revoked before its token was written down.
+    """Raise if a credential that can be revoked was revoked before its token was recorded.
 
-    A revocation ends the tokens that it finds written down. One that came between the check and the writing found none.
+    A revocation ends the recorded tokens. One that came between the check and the record found none.
 
     Raises:
         NotAuthenticated: It has been.

@@ -1,4 +1,4 @@
-"""The reverse proxy to the upstream, and the connection that it sends a request on.
+"""The reverse proxy to the upstream, and its connections.
 
-Imports: what `gateway` may import, and its modules but `middleware`.
+Imports: everything that `gateway` may import, and its modules except `middleware`.
 """

@@ -1,8 +1,8 @@
 """A streaming reverse proxy to the upstream, as an ASGI application.
 
-Bodies pass in both directions without being held; what is hop-by-hop stays on its hop (RFC 9110 section 7.6.1);
-redirects, compressed bodies and cookies pass as they are. When the client goes, the call to the upstream ends, and
-when the upstream goes in the middle of a body, so does the connection to the client: nobody takes half for whole.
+Bodies pass in both directions without being buffered; hop-by-hop headers are not forwarded (RFC 9110 section 7.6.1);
+redirects, compressed bodies and cookies pass unchanged. When the client disconnects, the call to the upstream ends.
+When the upstream disconnects within a body, so does the connection to the client: it cannot mistake half for the whole.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ class ReverseProxy:
     """The ASGI application that calls the upstream.
 
     Args:
-        settings: Where the upstream is and how long it may take.
+        settings: The upstream's URL and its time limits.
         trusted: Proxies whose forward headers are passed on.
 
     Raises:
-        ConfigError: The address is none, or others may write to the CA file.
+        ConfigError: The URL is malformed, or others may write to the CA file.
     """
 
     def __init__(self, settings: UpstreamSettings, trusted: TrustedProxies) -> None:
@@ -76,7 +76,7 @@ class ReverseProxy:
         self._session: aiohttp.ClientSession | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass one request on and its answer back.
+        """Forward one request, and its answer.
 
         Raises:
             UpstreamUnreachable, UpstreamTimeout: Before any part of the answer was sent.
@@ -249,8 +249,8 @@ class ReverseProxy:
 def _opens_websocket(scope: Scope) -> bool:
     """Return whether a request is a WebSocket handshake (RFC 6455 section 4.1).
 
-    Its client cannot go on without an answer to that. Any other wish for an upgrade is one that we do not speak, and
-    the request is a request like all others (RFC 9110 section 7.8).
+    Its client cannot continue without an answer to that. We support no other upgrade, and
+    then treat the request like all others (RFC 9110 section 7.8).
     """
     if scope["method"] != "GET" or scope.get("http_version") == "1.0":
         return False
@@ -262,7 +262,7 @@ def _opens_websocket(scope: Scope) -> bool:
 
 
 def _reason(error: aiohttp.ClientError) -> str:
-    """Return why a call failed, without what was sent or received: the query and cookies may hold secrets."""
+    """Return why a call failed, without the data that was sent or received: the query and cookies may hold secrets."""
     if isinstance(error, aiohttp.ClientConnectorError):
         return f"cannot connect: {error.os_error.strerror or type(error.os_error).__name__}"
     return type(error).__name__
@@ -283,7 +283,7 @@ def _nominated(value: bytes) -> frozenset[bytes]:
 
 
 async def _refuses_token(response: aiohttp.ClientResponse, bearer: bytes) -> tuple[bool, bytes]:
-    """Return whether the upstream has refused the token (not the caller's permission), and what was read to know."""
+    """Return whether the upstream has refused the token (not the caller's permission), and the bytes read to find out."""
     if response.status == 401:
         return True, b""
     if response.status != 403 or (response.content_length or 0) > MAX_REFUSAL_BYTES:

@@ -1,7 +1,7 @@
-"""How a request goes out on a connection of aiohttp's: never on one that the upstream has closed, and byte for byte.
+"""Sends a request on a connection of aiohttp: never on one that the upstream has closed, and byte for byte.
 
-aiohttp finds out that an idle connection was closed when it has sent a request on it, and then nobody knows whether a
-POST was processed. So a connection is kept for less time than the upstream keeps it, and looked at before use.
+aiohttp notices only after it has sent a request that an idle connection was closed, and then nobody knows whether a
+POST was processed. So we keep a connection for less time than the upstream does, and check it before use.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from multidict import CIMultiDict
 
 _TIMEOUT = re.compile(r"(?:^|[,\s])timeout\s*=\s*([0-9]{1,9})(?![0-9])", re.IGNORECASE)
 KEEP_ALIVE_MARGIN_S = 1.0
-"""How much sooner we give a connection up than the upstream says that it does: the answer and our request both travel."""
+"""How much sooner than the upstream we close a connection, because the answer and our request both take time."""
 # Until when, by the monotonic clock, a connection may be used again: as its last answer said.
 _ENDS: WeakKeyDictionary[object, float] = WeakKeyDictionary()
 # What readable means on a connection that nothing was asked on: its end, or bytes that belong to no answer.
@@ -52,7 +52,7 @@ class UpstreamRequest(aiohttp.ClientRequest):
         return await super().send(conn)
 
     def _with_placeholders(self) -> dict[bytes, bytes]:
-        """Put ASCII in the place of what UTF-8 cannot spell; return what has to be sent in its place."""
+        """Replace bytes that are not UTF-8 by ASCII; return the bytes to send in its place."""
         if all(value.isascii() for value in self.headers.values()):
             return {}
         raw: dict[bytes, bytes] = {}
@@ -82,7 +82,7 @@ class UpstreamResponse(aiohttp.ClientResponse):
 
 
 def header_text(value: bytes) -> str:
-    """Return a header value as text from which `UpstreamRequest` makes the same bytes again."""
+    """Return a header value as text that `UpstreamRequest` converts to the same bytes."""
     return value.decode("utf-8", "surrogateescape")
 
 
