@@ -19,7 +19,7 @@ from compat_auth.config import Settings, load_settings
 from compat_auth.gateway.authorization import Authorization
 from compat_auth.gateway.forward_auth.access import access_of, port_of
 from compat_auth.gateway.forward_auth.pages import FORWARD_AUTH_PAGES, not_here, nothing_else
-from compat_auth.gateway.forward_auth.tokens import HandedOut
+from compat_auth.gateway.forward_auth.tokens import ForwardAuthTokens
 from compat_auth.gateway.health import JWKS_PATH, jwks_page, live, ready_page
 from compat_auth.gateway.middleware import Page
 from compat_auth.gateway.proxy.reverse_proxy import ReverseProxy
@@ -58,7 +58,7 @@ class Gateway:
         metadata = MetadataPages.from_settings(settings)
         access = access_of(settings)
         self._forward_auth_port = port_of(settings)
-        handed_out = HandedOut(core.issued, core.decider, entries=settings.serve.cache_entries)
+        forward_auth_tokens = ForwardAuthTokens(core.issued, core.decider, entries=settings.serve.cache_entries)
         translates, translation = (
             translates_v1(settings),
             V1Translation(self._proxy, says_deprecated=settings.upstream.api_v1_deprecation),
@@ -79,7 +79,7 @@ class Gateway:
             return GateParts.build(place, core.decider, revoked, metadata_url=metadata.metadata_url, browsers=browsers)
 
         def forward_auth(parts: GateParts) -> dict[str, Page]:
-            return {} if access is None else forward_auth_of(parts, access, handed_out.bearer_for).pages()
+            return {} if access is None else forward_auth_of(parts, access, forward_auth_tokens.bearer_for).pages()
 
         health: dict[str, Page] = {
             "live": live,

@@ -105,11 +105,11 @@ def _credential_of_request() -> Credential:
         return request_credential()
     except CompatAuthError as error:
         if JUDGED not in flask.request.environ:
-            record_verdict("reject", "", "", str(error))
+            _record_decision("reject", "", "", str(error))
         raise
 
 
-def record_verdict(result: str, backend: str, username: str, reason: str, *, names_nobody: bool = False) -> None:
+def _record_decision(result: str, backend: str, username: str, reason: str, *, names_nobody: bool = False) -> None:
     """Leave one entry in the audit log about Flask's current request; see `audit.AuditEvent`."""
     request = flask.request
     client = request.remote_addr or ""
@@ -132,12 +132,12 @@ def recorded(ask: Callable[[], tuple[Outcome, str]], credential: Credential) -> 
     try:
         outcome, backend = ask()
     except CompatAuthError as error:
-        record_verdict("reject" if error.status < _FAULT else "unavailable", "", claimed, str(error))
+        _record_decision("reject" if error.status < _FAULT else "unavailable", "", claimed, str(error))
         raise
     result, reason = describe(outcome)
     username = outcome.identity.username if isinstance(outcome, Accept) else claimed
     names_nobody = isinstance(outcome, Reject) and outcome.names_nobody
-    record_verdict(result, backend, username, reason, names_nobody=names_nobody)
+    _record_decision(result, backend, username, reason, names_nobody=names_nobody)
     return outcome
 
 
@@ -226,7 +226,7 @@ def _answer_to_preflight(headers: list[tuple[bytes, bytes]]) -> tuple[int, list[
     return int(status.partition(" ")[0]), raw
 
 
-def _occasion() -> ChallengeContext:
+def _challenge_context() -> ChallengeContext:
     request = flask.request
     headers = ((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers)
     metadata_url: str = request.environ.get(METADATA_URL, "")
@@ -270,14 +270,14 @@ def guard_view(
         try:
             outcome = authenticate(_credential_of_request())
         except CompatAuthError as error:
-            return refuse(style().render_error(error, challenges(), context=_occasion()))
+            return refuse(style().render_error(error, challenges(), context=_challenge_context()))
         match outcome:
             case Accept(identity, headers, used=used):
                 try:
                     _require_own_origin()
                     require_permission(_unlimited(identity, for_every_scope), requirements)
                 except NotPermitted as error:
-                    return send_rendered(style().render_error(error, context=_occasion()))
+                    return send_rendered(style().render_error(error, context=_challenge_context()))
                 if used is not None:
                     used()
                 sign_in(identity)
@@ -286,10 +286,10 @@ def guard_view(
                     response.headers.add(name, value)
                 return response
             case Challenge(header):
-                return send_rendered(style().render(401, (header,), context=_occasion()))
+                return send_rendered(style().render(401, (header,), context=_challenge_context()))
             case Reject(_, status, learnt):
-                return refuse(style().render(status, learnt or challenges(), context=_occasion()))
+                return refuse(style().render(status, learnt or challenges(), context=_challenge_context()))
             case Skip(learnt):
-                return refuse(style().render(401, learnt or challenges(), context=_occasion()))
+                return refuse(style().render(401, learnt or challenges(), context=_challenge_context()))
 
     return guarded

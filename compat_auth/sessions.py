@@ -1,7 +1,7 @@
 """The session of Flask's current request: `read`, `write`, `clear`, as asfquart has them.
 
-A session holds exactly what was last written. It lives in an encrypted cookie; the answer to the
-request carries it. Each function has an async twin for async views.
+A session holds exactly what was last written. It lives in an encrypted cookie; the answer
+to the request carries it. Each function has an async twin for async views.
 """
 
 from __future__ import annotations

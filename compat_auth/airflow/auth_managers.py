@@ -114,7 +114,7 @@ class AuthManager(ABC):
         if revoke is not None:
             revoke(token)
 
-    def revoke_issued(self, given: IssuedToken) -> None:
+    def revoke_issued(self, issued: IssuedToken) -> None:
         """Revoke a token by its `jti`, without its text; see `log_out`.
 
         Raises:
@@ -125,7 +125,7 @@ class AuthManager(ABC):
         except ImportError:
             return
         try:
-            revoked.revoke(given.jti, datetime.fromtimestamp(given.expires, tz=UTC))
+            revoked.revoke(issued.jti, datetime.fromtimestamp(issued.expires, tz=UTC))
         except SQLAlchemyError as exc:
             raise BackendUnavailable(
                 f"auth_manager: Airflow's database cannot be asked ({type(exc).__name__})"

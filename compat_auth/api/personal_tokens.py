@@ -98,8 +98,8 @@ class _TokenApi:
         owner = body.username or identity.username
         is_role = self._access.require_owner(identity, owner)
         days = days_of(body, self._tokens.now())
-        wish = PersonalTokenRequest(body.name, tuple(body.scopes), days, within=identity.scopes)
-        made = self._tokens.create(owner, wish, by=identity.username, is_role=is_role)
+        wanted = PersonalTokenRequest(body.name, tuple(body.scopes), days, within=identity.scopes)
+        made = self._tokens.create(owner, wanted, by=identity.username, is_role=is_role)
         _record("token created", identity, made.token.id)
         return self._made(made, 201)
 

@@ -2,8 +2,7 @@
 
 A value is `1.KEY.BOX`: the version, the key's id, and base64url of what `crypto.aead` encrypts. Name, version and key
 id are authenticated too, so that a value encrypted for one cookie never opens as another's. The format is the same in
-every
-release: a user stays logged in across an update, and across replicas of two releases.
+every release: a user stays logged in across an update, and across replicas of two releases.
 """
 
 from __future__ import annotations

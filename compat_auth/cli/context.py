@@ -117,10 +117,10 @@ def _tell_upstream(settings: Settings, tokens: PersonalTokens, credential_id: st
     if not DenylistRows(tokens.rows.database).revoke_made_from(credential_id, int(tokens.now())):
         return
     try:
-        denials = Denylist.from_settings(settings, RevocationEvents())
+        denylist = Denylist.from_settings(settings, RevocationEvents())
         # Only where it is used: it is half of the server.
         composition = importlib.import_module("compat_auth.composition.tokens")
-        composition.build_issued_tokens(settings, build_strategy(settings), denials).revoke_session(
+        composition.build_issued_tokens(settings, build_strategy(settings), denylist).revoke_session(
             tokens=(), credential_id=credential_id
         )
     except CompatAuthError as error:

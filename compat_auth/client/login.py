@@ -17,7 +17,7 @@ from compat_auth.crypto.strict_json import parse_object
 
 MAX_TOKEN_CHARS = 16384
 _TOKEN = re.compile(r"[!-~]+")
-_NO_SUCH_DOOR = frozenset({404, 405})
+_NO_SUCH_ENDPOINT = frozenset({404, 405})
 _LATER = frozenset({429, 503})
 
 
@@ -117,7 +117,7 @@ def require_revoked(server: Server, answer: LoginAnswer) -> None:
         LoginUnavailable: It has not.
     """
     where = server.revocation_url
-    if answer.status in _NO_SUCH_DOOR:
+    if answer.status in _NO_SUCH_ENDPOINT:
         raise LoginUnavailable(f"{where}: {answer.status}; the server cannot revoke it; it is valid until it expires")
     if answer.status != 200:
         raise LoginUnavailable(f"{where}: answered {answer.status}")
@@ -154,7 +154,7 @@ def _require_answer(where: str, answer: LoginAnswer) -> None:
         raise LoginUnavailable(
             f"{where}: answers with a redirect, which is not followed with a credential; use the other address"
         )
-    if answer.status in _NO_SUCH_DOOR:
+    if answer.status in _NO_SUCH_ENDPOINT:
         raise LoginUnavailable(
             f"{where}: {answer.status}; is this the address of a compat_auth gateway or an Airflow 3?"
         )

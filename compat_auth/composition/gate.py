@@ -10,7 +10,7 @@ from compat_auth.gateway.admission import Admission, Browsers
 from compat_auth.gateway.authorization import Authorization, GateRules
 from compat_auth.gateway.decider import Decider
 from compat_auth.gateway.forward_auth.access import Access
-from compat_auth.gateway.forward_auth.pages import ForwardAuth, HandOut
+from compat_auth.gateway.forward_auth.pages import BearerFor, ForwardAuth
 from compat_auth.gateway.forwarding import Forwarding
 from compat_auth.gateway.identification import Identification
 from compat_auth.gateway.middleware import Gate, Page
@@ -143,17 +143,17 @@ class GateParts:
         )
 
 
-def forward_auth_of(parts: GateParts, access: Access, hand_out: HandOut) -> ForwardAuth:
+def forward_auth_of(parts: GateParts, access: Access, bearer_for: BearerFor) -> ForwardAuth:
     """Return forward-auth at a gate.
 
     Args:
         parts: Of the gate.
         access: Who may ask.
-        hand_out: Makes the Authorization value of an accepted request.
+        bearer_for: Makes the Authorization value of an accepted request.
     """
     return ForwardAuth(
         access,
-        hand_out,
+        bearer_for,
         parts.identification,
         parts.authorization,
         parts.revoked,

@@ -25,7 +25,7 @@ def protected_paths(settings: Settings) -> list[str]:
     """Return the path prefixes that need a decision."""
     paths = [*settings.upstream.protect]
     if translates_v1(settings):
-        # The old API is a door to the new one: it is never open where the new one is closed.
+        # The old API leads to the new one: its paths are protected wherever those of the new one are.
         paths.append(f"{V1}/")
     if settings.upstream.profile == "airflow-fab" and FAB_API not in paths:
         # Airflow 2 guarded users and roles with the same backends.

@@ -161,7 +161,7 @@ def rules(
     return GateRules(Prefixes(["/api/"]), b"/compat-auth/", identity_cookies, own_cookies, style or ErrorStyle())
 
 
-async def hand_out(_request: GateRequest, granted: Granted) -> bytes:
+async def bearer_for(_request: GateRequest, granted: Granted) -> bytes:
     """Give a front proxy the token that goes upstream."""
     return granted.bearer
 
@@ -171,7 +171,7 @@ Pages = Callable[[GateParts], dict[str, Page]]
 
 def forward_auth(parts: GateParts) -> dict[str, Page]:
     """Return the pages that a front proxy asks."""
-    return forward_auth_of(parts, Access(), hand_out).pages()
+    return forward_auth_of(parts, Access(), bearer_for).pages()
 
 
 def no_pages(_parts: GateParts) -> dict[str, Page]:

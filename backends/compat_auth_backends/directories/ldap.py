@@ -285,10 +285,10 @@ class LdapDirectory:
         Raises:
             _MayNotLogIn: The server says that the user may not log in.
         """
-        verdict = self._binds.run(lambda connection: _try_bind(connection, dn, password, self._settings.timeout_s))
-        if isinstance(verdict, str):
-            raise _MayNotLogIn(verdict)
-        return verdict
+        result = self._binds.run(lambda connection: _try_bind(connection, dn, password, self._settings.timeout_s))
+        if isinstance(result, str):
+            raise _MayNotLogIn(result)
+        return result
 
     def _connect_to_search(self, url: str) -> Any:
         connection = self._connect(url)

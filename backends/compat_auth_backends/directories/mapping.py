@@ -10,8 +10,8 @@ For example::
     email = "alice@example.org"
 
 The format is TOML, like the configuration: it allows lists and comments, and a repeated key is an error. Only
-`username` is required; it is itself one of the names. Names
-compare with case. A user with `active = false` is refused, and so is an unknown name.
+`username` is required; it is itself one of the names.
+Names compare with case. A user with `active = false` is refused, and so is an unknown name.
 
 A file with a mistake is not used at all: an edit that disables a user must not leave the old file in force.
 """

@@ -120,7 +120,7 @@ class Issuer:
         self._jwks = JwksCache(lambda: discovery.endpoint("jwks_uri"), algorithms=tuple(settings.algorithms))
         self._remote = RemoteChecks(discovery, _basic(settings.client_id, self._secret))
         source = settings.model_dump_json(exclude={"client_secret"})
-        self._verdicts = IntrospectionCache(
+        self._introspection = IntrospectionCache(
             source, store or MemoryIntrospections(_ENTRIES), longest_s=cache_ttl_s, now=now
         )
         # Not what the issuer says: it holds whatever is changed in the settings.
@@ -249,14 +249,14 @@ class Issuer:
         self._require_not_refused(token)
         introspects = bool(self._settings.introspection)
         ask = self._remote.introspect if introspects else self._remote.ask_userinfo
-        verdict = self._ask(token, lambda: self._ask_about_stranger(token, ask), {})
-        if verdict.claims is None:
+        result = self._ask(token, lambda: self._ask_about_stranger(token, ask), {})
+        if result.claims is None:
             if not self.opaque_prefix:
-                raise NotKnown(verdict.reason)
-            raise InvalidToken(verdict.reason)
+                raise NotKnown(result.reason)
+            raise InvalidToken(result.reason)
         if introspects:
-            self._check_introspected(verdict.claims)
-        return self._vouch(verdict.claims, verdict.ends_at)
+            self._check_introspected(result.claims)
+        return self._vouch(result.claims, result.ends_at)
 
     def refuse(self, token: str, until: float) -> None:
         """Refuse a valid token from now on, whatever the issuer says about it later: a local logout takes precedence.
@@ -283,7 +283,7 @@ class Issuer:
     def _ask(
         self, token: str, ask: Callable[[], Mapping[str, Any] | str], known: Mapping[str, Any]
     ) -> IntrospectionResult:
-        def judge() -> IntrospectionResult:
+        def ask_issuer() -> IntrospectionResult:
             answer = ask()
             now = self._now()
             if isinstance(answer, str):
@@ -292,7 +292,7 @@ class Issuer:
             return IntrospectionResult(min(ends), answer)
 
         # Anybody can show tokens that only the issuer can tell from good ones.
-        return self._verdicts.introspect(token, judge, caller=_network())
+        return self._introspection.introspect(token, ask_issuer, caller=_network())
 
     def _ask_about_stranger(self, token: str, ask: Callable[[str], Mapping[str, Any] | str]) -> Mapping[str, Any] | str:
         """Return the issuer's answer, unless the address has sent too many wrong tokens; a valid one is no guess.
@@ -303,7 +303,7 @@ class Issuer:
             BackendUnavailable: The issuer could not be asked.
         """
         network = _network()
-        if not network or self._verdicts.has_accepted(token):
+        if not network or self._introspection.has_accepted(token):
             return ask(token)
         with self._guesses.one(network) as tried:
             answer = ask(token)

@@ -105,9 +105,9 @@ class NewcomersInAirflow:
         if self._directory.knows(email):
             raise NoSuchUser(f"{email!r}: a user has this address in other letters; see the users of Airflow")
         first_name = _plain(claims.get("given_name")) or _plain(email.partition("@")[0])
-        newcomer = NewUser(email, first_name, _plain(claims.get("family_name")) or "-", self._role)
+        new_user = NewUser(email, first_name, _plain(claims.get("family_name")) or "-", self._role)
         try:
-            self._users.add(newcomer, self._find_administrator())
+            self._users.add(new_user, self._find_administrator())
         except BackendUnavailable:
             # Of two that add one user at the same time Airflow answers 500 to the second.
             if self._directory.find_by_username(email) is None:

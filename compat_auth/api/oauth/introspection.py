@@ -40,7 +40,7 @@ class TokenPages:
     """Introspection and revocation.
 
     Args:
-        given: The upstream's JWTs.
+        issued: The upstream's JWTs.
         attempts: Counts unknown tokens.
         seers: The callers that may introspect everybody's tokens; None: nobody.
         decider: Its chain, app and threads.
@@ -51,7 +51,7 @@ class TokenPages:
 
     def __init__(
         self,
-        given: IssuedTokens,
+        issued: IssuedTokens,
         attempts: TokenAttempts,
         seers: Requirements | None,
         *,
@@ -60,7 +60,7 @@ class TokenPages:
         authorization: Authorization,
         refusals: Refusals,
     ) -> None:
-        self._given = given
+        self._issued = issued
         self._attempts = attempts
         self._seers = seers
         self._decider = decider
@@ -99,9 +99,9 @@ class TokenPages:
             await send_json(send, 400, {"error": error.code, "error_description": str(error)})
             return
         async with self._attempts.one(request.client) as tried:
-            is_known = await self._decider.lanes.run(request.client, lambda: self._given.revoke(token), lane="aside")
+            is_known = await self._decider.lanes.run(request.client, lambda: self._issued.revoke(token), lane="aside")
             # Last, and apart: a slow upstream must not hold what is denied here.
-            await self._decider.lanes.run(request.client, lambda: self._given.revoke_upstream(token), lane="outward")
+            await self._decider.lanes.run(request.client, lambda: self._issued.revoke_upstream(token), lane="outward")
             tried.failed = not is_known and not await self._revoke_credential(request, token)
         await respond(send, 200, headers=NO_STORE)
 
@@ -121,8 +121,8 @@ class TokenPages:
 
     async def _describe(self, request: GateRequest, token: str, caller: Identity) -> Mapping[str, Any]:
         def find() -> tuple[KnownToken | None, bool]:
-            known = self._given.find(token)
-            return known, known is not None and (self._sees_all(caller) or self._given.is_of(known, caller))
+            known = self._issued.find(token)
+            return known, known is not None and (self._sees_all(caller) or self._issued.is_of(known, caller))
 
         known, is_seen = await self._decider.lanes.run(request.client, find)
         if known is not None:
@@ -160,7 +160,7 @@ class TokenPages:
         decider = self._decider
 
         def refuse() -> None:
-            self._given.revoke_text(token, until=identity.expires_at)
+            self._issued.revoke_text(token, until=identity.expires_at)
             # Where its backend can, it is refused in every place where the backend stands, too.
             with decider.app.request_context(shown.environ(False)):
                 refuse_credential(decider.chain, revocation_events_of(decider.app), Bearer(token))

@@ -45,7 +45,7 @@ async def judged_by_upstream(
     async def send_audited(message: Any) -> None:
         if message["type"] == "http.response.start":
             statuses.append(message["status"])
-            audit.record(_verdict(request, message["status"], username))
+            audit.record(_audit_event(request, message["status"], username))
         await send(message)
 
     await admission.admit(request, replayed(body, receive), send_audited)
@@ -74,7 +74,7 @@ def holds_no_text(body: bytes) -> bool:
     return any(not isinstance(found.get(name) or "", str) for name in ("username", "password"))
 
 
-def _verdict(request: GateRequest, status: int, username: str) -> audit.AuditEvent:
+def _audit_event(request: GateRequest, status: int, username: str) -> audit.AuditEvent:
     if status < 300:
         result, reason = "issue", ""
     else:

@@ -60,9 +60,9 @@ class BodyClock:
     def _next_window(self) -> None:
         self._received = 0
         self._held_back = self._may_wait()
-        self._timer = self._loop.call_later(WINDOW_S, self._judge)
+        self._timer = self._loop.call_later(WINDOW_S, self._check)
 
-    def _judge(self) -> None:
+    def _check(self) -> None:
         self._timer = None
         if self._held_back or self._may_wait() or self._received >= MIN_WINDOW_BYTES:
             self._next_window()
@@ -97,9 +97,9 @@ class WriteClock:
 
     def _next_window(self) -> None:
         self._waiting = _unsent(self._transport)
-        self._timer = self._loop.call_later(WINDOW_S, self._judge)
+        self._timer = self._loop.call_later(WINDOW_S, self._check)
 
-    def _judge(self) -> None:
+    def _check(self) -> None:
         self._timer = None
         waiting = _unsent(self._transport)
         if waiting == 0:

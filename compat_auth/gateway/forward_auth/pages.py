@@ -26,7 +26,7 @@ COOKIE_HEADER = b"x-compat-auth-cookie"
 """The Cookie header for the front proxy to forward: without our cookies and, once the caller is known, the upstream's."""
 FORWARD_AUTH_PAGES = tuple(f"forward-auth/{name}" for name in DIALECTS)
 """Path of the pages, below the prefix."""
-HandOut = Callable[[GateRequest, Granted], Awaitable[bytes]]
+BearerFor = Callable[[GateRequest, Granted], Awaitable[bytes]]
 """Return the Authorization value that the front proxy gets for an accepted original request."""
 
 
@@ -35,7 +35,7 @@ class ForwardAuth:
 
     Args:
         access: Who may ask.
-        hand_out: Makes the Authorization value of an accepted request.
+        bearer_for: Makes the Authorization value of an accepted request.
         identification: Decides.
         authorization: Allows.
         revoked: The upstream's revoked tokens.
@@ -48,7 +48,7 @@ class ForwardAuth:
     def __init__(
         self,
         access: Access,
-        hand_out: HandOut,
+        bearer_for: BearerFor,
         identification: Identification,
         authorization: Authorization,
         revoked: RevokedTokens,
@@ -59,7 +59,7 @@ class ForwardAuth:
         root: RootPath,
     ) -> None:
         self._access = access
-        self._hand_out = hand_out
+        self._bearer_for = bearer_for
         self._identification = identification
         self._authorization = authorization
         self._rules = authorization.rules
@@ -106,7 +106,7 @@ class ForwardAuth:
             if isinstance(decision, Granted):
                 authorization = None
                 if self._rules.bearer_for(original.path, decision) is not None:
-                    authorization = await self._hand_out(original, decision)
+                    authorization = await self._bearer_for(original, decision)
                 extra, dropped = decision.headers, self._rules.dropped_cookies
             elif not (isinstance(decision, Unclaimed) and self._authorization.is_for_upstream(decision, original)):
                 await self._refusals.send(send, decision, request)

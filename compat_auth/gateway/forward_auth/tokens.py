@@ -33,20 +33,20 @@ class _Kept:
     until: float
 
 
-class HandedOut:
+class ForwardAuthTokens:
     """Used on one event loop.
 
     Args:
-        given: Records tokens.
+        issued: Records tokens.
         decider: Renews and checks grants.
         entries: Tokens to remember.
         now: Seconds since the epoch.
     """
 
     def __init__(
-        self, given: IssuedTokens, decider: Decider, *, entries: int = 10_000, now: Callable[[], float] = unix_now
+        self, issued: IssuedTokens, decider: Decider, *, entries: int = 10_000, now: Callable[[], float] = unix_now
     ) -> None:
-        self._given = given
+        self._issued = issued
         self._decider = decider
         self._now = now
         self._written: LRUCache[bytes, bool] = LRUCache(entries)
@@ -85,7 +85,7 @@ class HandedOut:
 
     async def _write_down(self, request: GateRequest, granted: Granted, bearer: bytes) -> bytes:
         token = bearer.partition(b" ")[2].decode("ascii")
-        await self._decider.lanes.run(request.client, lambda: self._given.record(granted.identity, token))
+        await self._decider.lanes.run(request.client, lambda: self._issued.record(granted.identity, token))
         await _require_still_good(self._decider, request, granted)
         self._written[bearer] = True
         return bearer
@@ -95,7 +95,7 @@ class HandedOut:
         ends = now + LIMITED_TTL_S if identity.expires_at is None else min(now + LIMITED_TTL_S, identity.expires_at)
         short = replace(identity, expires_at=ends)
         credential = request.shown.credential()
-        token = await self._decider.lanes.run(request.client, lambda: self._given.issue(short, credential, "token"))
+        token = await self._decider.lanes.run(request.client, lambda: self._issued.issue(short, credential, "token"))
         await _require_still_good(self._decider, request, granted)
         bearer = b"Bearer " + token.value.encode("ascii")
         self._limited[identity] = _Kept(bearer, min(now + LIMITED_REUSE_S, ends))
@@ -121,14 +121,14 @@ class HandedOut:
 
         Nobody waits for the store here: the caller was just authenticated by another credential.
         """
-        denials = self._given.denylist
-        if denials.is_stale and (self._reading is None or self._reading.done()):
+        denylist = self._issued.denylist
+        if denylist.is_stale and (self._reading is None or self._reading.done()):
             self._reading = asyncio.ensure_future(self._read())
-        return denials.is_revoked(bearer.partition(b" ")[2].decode("ascii"))
+        return denylist.is_revoked(bearer.partition(b" ")[2].decode("ascii"))
 
     async def _read(self) -> None:
         with contextlib.suppress(BackendUnavailable):
-            await self._given.denylist.up_to_date()
+            await self._issued.denylist.up_to_date()
 
 
 async def _require_still_good(decider: Decider, request: GateRequest, granted: Granted) -> None:
