@@ -183,7 +183,7 @@ def airflow(request: pytest.FixtureRequest, column: Column, airflow2_as: Airflow
 
 
 @pytest.fixture(scope="module")
-def door(column: Column, airflow: Airflow2, echo_upstream: EchoUpstream, gateway: StartGateway) -> Gateway:
+def instance(column: Column, airflow: Airflow2, echo_upstream: EchoUpstream, gateway: StartGateway) -> Gateway:
     return gateway(
         {
             "auth_backends": column.auth_backends,
@@ -198,23 +198,23 @@ def door(column: Column, airflow: Airflow2, echo_upstream: EchoUpstream, gateway
 
 
 @pytest.mark.parametrize("row", [name for name, (_, user) in ROWS.items() if user is None and name not in ACCEPTED])
-def test_the_gateway_refuses_as_airflow_2_does(airflow: Airflow2, door: Gateway, row: str) -> None:
+def test_the_gateway_refuses_as_airflow_2_does(airflow: Airflow2, instance: Gateway, row: str) -> None:
     authorization, _ = ROWS[row]
 
     theirs = ask(airflow.url, authorization)
-    ours = ask(door.url, authorization)
+    ours = ask(instance.url, authorization)
 
     assert theirs.status in (401, 403)
     assert ours == theirs
 
 
 @pytest.mark.parametrize("row", [name for name, (_, user) in ROWS.items() if user is not None])
-def test_the_gateway_lets_in_whom_airflow_2_lets_in(airflow: Airflow2, door: Gateway, row: str) -> None:
+def test_the_gateway_lets_in_whom_airflow_2_lets_in(airflow: Airflow2, instance: Gateway, row: str) -> None:
     authorization, user = ROWS[row]
 
     theirs = ask(airflow.url, authorization)
-    ours = ask(door.url, authorization)
-    who = call("GET", f"{door.url}/compat-auth/whoami", headers={"Authorization": authorization[0].strip()})
+    ours = ask(instance.url, authorization)
+    who = call("GET", f"{instance.url}/compat-auth/whoami", headers={"Authorization": authorization[0].strip()})
 
     assert theirs.status == 200
     assert ours.status == 200
@@ -222,24 +222,28 @@ def test_the_gateway_lets_in_whom_airflow_2_lets_in(airflow: Airflow2, door: Gat
 
 
 @pytest.mark.parametrize("row", list(ACCEPTED))
-def test_a_difference_that_is_meant_is_still_one_and_lets_nobody_in(airflow: Airflow2, door: Gateway, row: str) -> None:
+def test_a_difference_that_is_meant_is_still_one_and_lets_nobody_in(
+    airflow: Airflow2, instance: Gateway, row: str
+) -> None:
     authorization, _ = ROWS[row]
 
     theirs = ask(airflow.url, authorization)
-    ours = ask(door.url, authorization)
+    ours = ask(instance.url, authorization)
 
     assert ours != theirs
     assert ours.status in (400, 401, 403)
 
 
-def test_a_wrong_password_beside_a_good_cookie_lets_airflow_2_in_and_not_us(airflow: Airflow2, door: Gateway) -> None:
+def test_a_wrong_password_beside_a_good_cookie_lets_airflow_2_in_and_not_us(
+    airflow: Airflow2, instance: Gateway
+) -> None:
     """Airflow 2 takes a request for its cookie's user though it names another: a hole that is not copied."""
     cookies = log_in_to_ui(f"{airflow.url}/login/", "viewer", "viewer")
     cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
 
     theirs = ask(airflow.url, basic("admin:wrong"), Cookie=cookie)
-    ours = ask(door.url, basic("admin:wrong"), Cookie=cookie)
-    refusal = ask(door.url, basic("admin:wrong"))
+    ours = ask(instance.url, basic("admin:wrong"), Cookie=cookie)
+    refusal = ask(instance.url, basic("admin:wrong"))
 
     assert theirs.status == 200
     assert ours == refusal
@@ -295,7 +299,7 @@ class Site:
 
     column: str
     airflow: Airflow2
-    door: Gateway
+    instance: Gateway
 
 
 @pytest.fixture(scope="module", params=WITH_TICKETS)
@@ -347,7 +351,7 @@ def test_the_gateway_answers_to_tickets_as_airflow_2_does(site: Site, realm: Rea
         return [value.format_map(realm).encode() for _, value in case.headers]
 
     theirs = ask(site.airflow.url, present())
-    ours = ask(site.door.url, present())
+    ours = ask(site.instance.url, present())
 
     if case.answer_in(site.column) == OK:
         assert (theirs.status, ours.status) == (200, 200)
@@ -361,7 +365,7 @@ def test_no_hole_of_airflow_2_that_tickets_show_is_copied(site: Site, realm: Rea
     headers = [(header, value.format_map(realm)) for header, value in case.headers]
 
     answer = ask(
-        site.door.url,
+        site.instance.url,
         [value.encode() for header, value in headers if header == "Authorization"],
         **{header: value for header, value in headers if header != "Authorization"},
     )

@@ -328,7 +328,7 @@ def test_no_error_shows_the_password(mariadb: MariaDb, caplog: pytest.LogCapture
 def test_a_user_of_mysql_reaches_the_upstream_by_number(
     mariadb: MariaDb, database: str, echo_upstream: EchoUpstream, gateway: StartGateway
 ) -> None:
-    door = gateway(
+    instance = gateway(
         {
             "upstream": {"url": echo_upstream.url},
             "token": {"strategy": "shared_secret", "secret": JWT_SECRET},
@@ -338,7 +338,7 @@ def test_a_user_of_mysql_reaches_the_upstream_by_number(
     )
 
     def login(name: str, password: str) -> tuple[int, str | None]:
-        answer = door.get("/api/v2/dags", auth=(name.encode(), password.encode()))
+        answer = instance.get("/api/v2/dags", auth=(name.encode(), password.encode()))
         return answer.status_code, answer.json().get("sub")
 
     answers = [login("ZOË", "pässword"), login("zoe", "pässword"), login("zoë", "wrong"), login("gone", "pässword")]

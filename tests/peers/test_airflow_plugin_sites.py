@@ -133,10 +133,10 @@ def test_a_ticket_is_answered_so_that_the_client_knows_the_server(url: str, tick
     assert answer.headers["WWW-Authenticate"].startswith("Negotiate ")
 
 
-@pytest.mark.parametrize("door", ["/auth/token", "/auth/token/cli"])
-def test_a_ticket_gets_a_token_of_airflow_s(url: str, tickets: Tickets, door: str) -> None:
-    by_ticket = call("POST", url + door, headers=negotiate(tickets.token("jürgen")))
-    of_nobody = call("POST", url + door, headers=negotiate(tickets.token("unknown")))
+@pytest.mark.parametrize("path", ["/auth/token", "/auth/token/cli"])
+def test_a_ticket_gets_a_token_of_airflow_s(url: str, tickets: Tickets, path: str) -> None:
+    by_ticket = call("POST", url + path, headers=negotiate(tickets.token("jürgen")))
+    of_nobody = call("POST", url + path, headers=negotiate(tickets.token("unknown")))
 
     token = by_ticket.json()["access_token"]
     me = get(f"{url}/ui/auth/me", headers={"Authorization": f"Bearer {token}"})

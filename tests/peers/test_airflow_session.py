@@ -38,12 +38,12 @@ def test_the_cookie_of_airflow_3_says_who_is_logged_in(airflow_fab: Airflow3) ->
 
 
 def test_the_cookie_opens_the_api_behind_the_gateway(airflow_fab: Airflow3, gateway: StartGateway) -> None:
-    door = gateway({**shared_secret(airflow_fab), "airflow_session": {"secret_key": SECRET_KEY}})
+    instance = gateway({**shared_secret(airflow_fab), "airflow_session": {"secret_key": SECRET_KEY}})
     cookies = {"session": log_in_to_ui(f"{airflow_fab.url}/auth/login/", "viewer", "viewer")["session"]}
 
-    accepted = call("GET", f"{door.url}{DAGS}", cookies=cookies)
-    forged = call("POST", f"{door.url}{DAGS}", cookies=cookies, headers={"Origin": "https://evil.example"})
+    accepted = call("GET", f"{instance.url}{DAGS}", cookies=cookies)
+    forged = call("POST", f"{instance.url}{DAGS}", cookies=cookies, headers={"Origin": "https://evil.example"})
     with changed_user(airflow_fab, "viewer", active=False):
-        disabled = call("GET", f"{door.url}{DAGS}", cookies=cookies)
+        disabled = call("GET", f"{instance.url}{DAGS}", cookies=cookies)
 
     assert (accepted.status_code, forged.status_code, disabled.status_code) == (200, 403, 403)

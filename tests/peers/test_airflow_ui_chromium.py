@@ -15,23 +15,23 @@ OURS = ("compat_auth_session", "_token")
 
 
 @pytest.fixture(scope="module")
-def door(airflow_fab: Airflow3, gateway: StartGateway) -> Gateway:
+def instance(airflow_fab: Airflow3, gateway: StartGateway) -> Gateway:
     settings = shared_secret(airflow_fab)
     settings["upstream"] = {**settings["upstream"], "protect": ["/api/", "/ui/"]}
     settings["session"] = {"secret": "a secret for nothing but this very test"}
     return gateway(settings)
 
 
-def test_airflows_own_pages_know_who_has_logged_in_at_ours(chromium: BrowserContext, door: Gateway) -> None:
+def test_airflows_own_pages_know_who_has_logged_in_at_ours(chromium: BrowserContext, instance: Gateway) -> None:
     page = chromium.new_page()
     page.set_default_timeout(60_000)
-    page.goto(f"{door.url}/compat-auth/login?next=/dags")
+    page.goto(f"{instance.url}/compat-auth/login?next=/dags")
     page.get_by_label("User name").fill("admin")
     page.get_by_label("Password").fill("admin")
 
     page.get_by_role("button", name="Log in").click()
 
-    page.wait_for_url(f"{door.url}/dags**")
+    page.wait_for_url(f"{instance.url}/dags**")
     expect(page.get_by_role("link", name="tiny", exact=True).first).to_be_visible(timeout=60_000)
 
 
@@ -104,22 +104,24 @@ def test_the_pages_of_fab_can_be_reached_by_who_has_logged_in_at_ours(
     expect(page.get_by_text("viewer@example.com")).to_be_visible()
 
 
-def test_after_airflows_own_logout_no_cookie_of_before_opens_anything(chromium: BrowserContext, door: Gateway) -> None:
+def test_after_airflows_own_logout_no_cookie_of_before_opens_anything(
+    chromium: BrowserContext, instance: Gateway
+) -> None:
     page = chromium.new_page()
     page.set_default_timeout(60_000)
-    page.goto(f"{door.url}/compat-auth/login?next=/dags")
+    page.goto(f"{instance.url}/compat-auth/login?next=/dags")
     log_in(page)
-    page.wait_for_url(f"{door.url}/dags**")
+    page.wait_for_url(f"{instance.url}/dags**")
     expect(page.get_by_role("link", name="tiny", exact=True).first).to_be_visible(timeout=60_000)
     copies = cookies_of(chromium)
-    before = [call("GET", f"{door.url}/api/v2/dags", cookies={name: copies[name]}).status_code for name in OURS]
+    before = [call("GET", f"{instance.url}/api/v2/dags", cookies={name: copies[name]}).status_code for name in OURS]
 
     page.get_by_role("button", name="User").click()
     page.get_by_role("menuitem", name="Logout").click()
     page.get_by_role("button", name="Confirm").click()
 
     page.wait_for_url("**/auth/login/**")
-    after = [call("GET", f"{door.url}/api/v2/dags", cookies={name: copies[name]}).status_code for name in OURS]
+    after = [call("GET", f"{instance.url}/api/v2/dags", cookies={name: copies[name]}).status_code for name in OURS]
     assert (before, after) == ([200, 200], [401, 401])
-    assert call("GET", f"{door.url}/api/v2/dags", cookies=copies).status_code == 401
+    assert call("GET", f"{instance.url}/api/v2/dags", cookies=copies).status_code == 401
     assert set(OURS).isdisjoint(cookies_of(chromium))

@@ -19,7 +19,7 @@ TIMEOUT_S = 120
 
 
 @pytest.fixture(params=["exchange", "shared_secret"])
-def door(request: pytest.FixtureRequest, airflow_fab: Airflow3, gateway: StartGateway) -> Gateway:
+def instance(request: pytest.FixtureRequest, airflow_fab: Airflow3, gateway: StartGateway) -> Gateway:
     return gateway(exchange(airflow_fab) if request.param == "exchange" else shared_secret(airflow_fab))
 
 
@@ -36,8 +36,10 @@ def airflowctl(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
 
 
-def test_airflowctl_logs_in_and_lists_the_dags(door: Gateway, tmp_path: Path) -> None:
-    login = airflowctl(tmp_path, "auth", "login", "--api-url", door.url, "--username", "admin", "--password", "admin")
+def test_airflowctl_logs_in_and_lists_the_dags(instance: Gateway, tmp_path: Path) -> None:
+    login = airflowctl(
+        tmp_path, "auth", "login", "--api-url", instance.url, "--username", "admin", "--password", "admin"
+    )
 
     dags = airflowctl(tmp_path, "dags", "list", "--output", "json")
 
@@ -46,8 +48,10 @@ def test_airflowctl_logs_in_and_lists_the_dags(door: Gateway, tmp_path: Path) ->
     assert "tiny_daily" in dags.stdout
 
 
-def test_airflowctl_says_that_a_password_is_wrong(door: Gateway, tmp_path: Path) -> None:
-    login = airflowctl(tmp_path, "auth", "login", "--api-url", door.url, "--username", "admin", "--password", "wrong")
+def test_airflowctl_says_that_a_password_is_wrong(instance: Gateway, tmp_path: Path) -> None:
+    login = airflowctl(
+        tmp_path, "auth", "login", "--api-url", instance.url, "--username", "admin", "--password", "wrong"
+    )
 
     assert login.returncode != 0
     assert "401" in login.stdout + login.stderr or "Invalid credentials" in login.stdout + login.stderr

@@ -154,7 +154,7 @@ def plugged(plugged_airflow: StartPlugged, other_site: str, tmp_path_factory: py
 
 
 @pytest.fixture(params=["in_front", "plugged"])
-def door(request: pytest.FixtureRequest) -> Door:
+def instance(request: pytest.FixtureRequest) -> Door:
     found: Door = request.getfixturevalue(request.param)
     return found
 
@@ -164,11 +164,11 @@ Remember = Callable[[Door], Page]
 
 @pytest.fixture
 def remembering(chromium: BrowserContext) -> Remember:
-    """Return a window in which a page of the door is open."""
+    """Return a window in which a page of the gateway is open."""
 
-    def open_at(door: Door) -> Page:
+    def open_at(instance: Door) -> Page:
         page = chromium.new_page()
-        answer = page.goto(f"{door.url}/api/v2/dags")
+        answer = page.goto(f"{instance.url}/api/v2/dags")
         assert answer is not None
         assert answer.status == 200
         return page
@@ -177,7 +177,7 @@ def remembering(chromium: BrowserContext) -> Remember:
 
 
 def answer_to_post(page: Page, act: Callable[[], object]) -> tuple[int, dict[str, str]]:
-    """Return the status of the first POST, and the headers that the door got."""
+    """Return the status of the first POST, and the headers that the gateway got."""
     passed.clear()
     act()
     for _ in range(TRIES):
@@ -189,10 +189,10 @@ def answer_to_post(page: Page, act: Callable[[], object]) -> tuple[int, dict[str
 
 
 def test_a_form_of_another_site_does_not_act_with_the_remembered_password(
-    door: Door, remembering: Remember, other_site: str
+    instance: Door, remembering: Remember, other_site: str
 ) -> None:
-    page = remembering(door)
-    content[0] = FORM.format(target=f"{door.url}{TARGET}")
+    page = remembering(instance)
+    content[0] = FORM.format(target=f"{instance.url}{TARGET}")
 
     status, sent = answer_to_post(page, lambda: page.goto(f"{other_site}/"))
 
@@ -215,8 +215,8 @@ def test_a_script_of_another_site_does_not_act_with_the_remembered_password(
     assert status == 403
 
 
-def test_a_page_of_our_own_origin_acts_with_the_remembered_password(door: Door, remembering: Remember) -> None:
-    page = remembering(door)
+def test_a_page_of_our_own_origin_acts_with_the_remembered_password(instance: Door, remembering: Remember) -> None:
+    page = remembering(instance)
     body = json.dumps({"key": f"own-{free_port()}", "value": "x"})
     options = {"method": "POST", "headers": {"Content-Type": "application/json"}, "body": body}
 

@@ -47,7 +47,7 @@ BODY = {"logical_date": None, "conf": {"word": "grüße"}}
 
 
 @pytest.fixture(scope="module")
-def door(airflow_fab: Airflow3, gateway: StartGateway) -> Gateway:
+def instance(airflow_fab: Airflow3, gateway: StartGateway) -> Gateway:
     return gateway(shared_secret(airflow_fab))
 
 
@@ -56,23 +56,23 @@ def dags_of(answer: Any) -> set[str]:
     return {dag["dag_id"] for dag in answer.json()["dags"]}
 
 
-def test_requests_reads_dags_and_triggers_a_run(door: Gateway, airflow_fab: Airflow3) -> None:
+def test_requests_reads_dags_and_triggers_a_run(instance: Gateway, airflow_fab: Airflow3) -> None:
     before = runs_of(airflow_fab, "tiny")
 
     with requests.Session() as session:
-        session.auth = RequestsAuth(door.url, ADMIN)
-        dags = session.get(f"{door.url}{DAGS}")
-        run = session.post(f"{door.url}{RUNS}", json=BODY)
+        session.auth = RequestsAuth(instance.url, ADMIN)
+        dags = session.get(f"{instance.url}{DAGS}")
+        run = session.post(f"{instance.url}{RUNS}", json=BODY)
 
     assert dags_of(dags) == {"tiny", "tiny_daily"}
     assert run.json()["conf"] == BODY["conf"]
     assert runs_of(airflow_fab, "tiny") == before | {run.json()["dag_run_id"]}
 
 
-def test_httpx_reads_dags_and_triggers_a_run(door: Gateway, airflow_fab: Airflow3) -> None:
+def test_httpx_reads_dags_and_triggers_a_run(instance: Gateway, airflow_fab: Airflow3) -> None:
     before = runs_of(airflow_fab, "tiny")
 
-    with httpx.Client(base_url=door.url, auth=HttpxAuth(door.url, ADMIN), timeout=60) as client:
+    with httpx.Client(base_url=instance.url, auth=HttpxAuth(instance.url, ADMIN), timeout=60) as client:
         dags = client.get(DAGS)
         run = client.post(RUNS, json=BODY)
 
@@ -80,11 +80,11 @@ def test_httpx_reads_dags_and_triggers_a_run(door: Gateway, airflow_fab: Airflow
     assert runs_of(airflow_fab, "tiny") == before | {run.json()["dag_run_id"]}
 
 
-def test_asynchronous_httpx_reads_dags_many_times_with_one_login(door: Gateway, airflow_fab: Airflow3) -> None:
+def test_asynchronous_httpx_reads_dags_many_times_with_one_login(instance: Gateway, airflow_fab: Airflow3) -> None:
     before = logins_of(airflow_fab, "admin")
 
     async def read_all() -> list[httpx.Response]:
-        async with httpx.AsyncClient(base_url=door.url, auth=HttpxAuth(door.url, ADMIN), timeout=60) as client:
+        async with httpx.AsyncClient(base_url=instance.url, auth=HttpxAuth(instance.url, ADMIN), timeout=60) as client:
             return await asyncio.gather(*(client.get(DAGS) for _ in range(8)))
 
     answers = asyncio.run(read_all())
@@ -99,18 +99,18 @@ def test_the_same_script_works_at_airflow_itself(airflow_fab: Airflow3) -> None:
     assert dags_of(answer) == {"tiny", "tiny_daily"}
 
 
-def test_a_wrong_password_is_refused(door: Gateway) -> None:
-    auth = RequestsAuth(door.url, Password("admin", "wrong"))
+def test_a_wrong_password_is_refused(instance: Gateway) -> None:
+    auth = RequestsAuth(instance.url, Password("admin", "wrong"))
 
     with pytest.raises(LoginRefused):
-        requests.get(f"{door.url}{DAGS}", auth=auth, timeout=60)
+        requests.get(f"{instance.url}{DAGS}", auth=auth, timeout=60)
 
 
-def test_a_disabled_user_is_refused(door: Gateway) -> None:
-    auth = HttpxAuth(door.url, Password("disabled", "disabled"))
+def test_a_disabled_user_is_refused(instance: Gateway) -> None:
+    auth = HttpxAuth(instance.url, Password("disabled", "disabled"))
 
     with pytest.raises(LoginRefused):
-        httpx.get(f"{door.url}{DAGS}", auth=auth, timeout=60)
+        httpx.get(f"{instance.url}{DAGS}", auth=auth, timeout=60)
 
 
 def test_a_token_that_ends_while_a_script_runs_is_renewed(airflow_fab: Airflow3) -> None:
@@ -147,7 +147,7 @@ def logins_of(airflow: Airflow3, username: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def ticket_door(airflow_fab: Airflow3, gateway: StartGateway, kdc: Kdc) -> str:
+def ticket_instance(airflow_fab: Airflow3, gateway: StartGateway, kdc: Kdc) -> str:
     settings = {
         **shared_secret(airflow_fab),
         "auth_backends": ["personal_token", "kerberos", "basic_auth"],
@@ -157,27 +157,27 @@ def ticket_door(airflow_fab: Airflow3, gateway: StartGateway, kdc: Kdc) -> str:
 
 
 @pytest.mark.parametrize("library", ["requests", "httpx"])
-def test_a_ticket_is_enough(ticket_door: str, kdc: Kdc, monkeypatch: pytest.MonkeyPatch, library: str) -> None:
+def test_a_ticket_is_enough(ticket_instance: str, kdc: Kdc, monkeypatch: pytest.MonkeyPatch, library: str) -> None:
     for name, value in Tickets(kdc).environ("jürgen").items():
         monkeypatch.setenv(name, value)
-    auth: Any = (RequestsAuth if library == "requests" else HttpxAuth)(ticket_door, Kerberos())
+    auth: Any = (RequestsAuth if library == "requests" else HttpxAuth)(ticket_instance, Kerberos())
 
     answers = [
-        (requests if library == "requests" else httpx).get(ticket_door + DAGS, auth=auth, timeout=60) for _ in "12"
+        (requests if library == "requests" else httpx).get(ticket_instance + DAGS, auth=auth, timeout=60) for _ in "12"
     ]
 
     assert [dags_of(answer) for answer in answers] == [{"tiny", "tiny_daily"}] * 2
 
 
-def test_without_a_ticket_nothing_is_sent(ticket_door: str, kdc: Kdc, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_ticket_nothing_is_sent(ticket_instance: str, kdc: Kdc, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KRB5CCNAME", f"FILE:{kdc.folder}/no-such-cache")
 
     with pytest.raises(LoginRefused, match="no Kerberos ticket"):
-        requests.get(ticket_door + DAGS, auth=RequestsAuth(ticket_door, Kerberos()), timeout=60)
+        requests.get(ticket_instance + DAGS, auth=RequestsAuth(ticket_instance, Kerberos()), timeout=60)
 
 
 def test_a_server_that_does_not_prove_who_it_is_gets_no_request(
-    ticket_door: str, kdc: Kdc, monkeypatch: pytest.MonkeyPatch
+    ticket_instance: str, kdc: Kdc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It hands out tokens to everybody, so that whoever takes one works for the attacker."""
     for name, value in Tickets(kdc).environ("jürgen").items():
@@ -191,10 +191,10 @@ def test_a_server_that_does_not_prove_who_it_is_gets_no_request(
         assert (len(impostor.logins), impostor.requests) == (1, [])
 
 
-def test_the_shell_logs_in_with_a_ticket(ticket_door: str, kdc: Kdc, tmp_path: Path) -> None:
+def test_the_shell_logs_in_with_a_ticket(ticket_instance: str, kdc: Kdc, tmp_path: Path) -> None:
     environ = {**os.environ, **Tickets(kdc).environ("jürgen"), "XDG_CONFIG_HOME": str(tmp_path)}
 
-    subprocess.run([COMMAND, "login", ticket_door, "--kerberos", "--keep-in", "file"], env=environ, check=True)
+    subprocess.run([COMMAND, "login", ticket_instance, "--kerberos", "--keep-in", "file"], env=environ, check=True)
     done = subprocess.run([COMMAND, "curl", "-sS", "--fail", DAGS], env=environ, check=True, capture_output=True)
 
     assert b'"dag_id":"tiny"' in done.stdout
@@ -268,11 +268,11 @@ def emit(url: str, token: str) -> None:
 def test_the_events_of_openlineage_arrive_as_the_tokens_user(
     lineage_settings: dict[str, Any], gateway: StartGateway, lineage: Recorder, tmp_path: Path
 ) -> None:
-    door = gateway(lineage_settings)
+    instance = gateway(lineage_settings)
     token = make_token(lineage_settings, tmp_path, "POST /api/v1/lineage")
     lineage.take()
 
-    emit(door.url, token)
+    emit(instance.url, token)
 
     (arrived,) = lineage.take()
     claims = jwt.decode(arrived.values(b"authorization")[0][7:], JWT_SECRET, ["HS512"], audience="lineage")
@@ -284,12 +284,12 @@ def test_the_events_of_openlineage_arrive_as_the_tokens_user(
 def test_a_token_for_something_else_lets_no_event_in(
     lineage_settings: dict[str, Any], gateway: StartGateway, lineage: Recorder, tmp_path: Path
 ) -> None:
-    door = gateway(lineage_settings)
+    instance = gateway(lineage_settings)
     token = make_token(lineage_settings, tmp_path, "GET /api/v1/lineage")
     lineage.take()
 
     with pytest.raises(requests.HTTPError, match="403"):
-        emit(door.url, token)
+        emit(instance.url, token)
 
     assert lineage.take() == []
 

@@ -39,7 +39,7 @@ def settings(echo_upstream: EchoUpstream, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def door(gateway: StartGateway, settings: dict[str, Any]) -> Gateway:
+def instance(gateway: StartGateway, settings: dict[str, Any]) -> Gateway:
     return gateway(settings)
 
 
@@ -49,10 +49,10 @@ def complaints() -> list[str]:
 
 
 @pytest.fixture
-def page(chromium: BrowserContext, door: Gateway, complaints: list[str]) -> Page:
+def page(chromium: BrowserContext, instance: Gateway, complaints: list[str]) -> Page:
     page = chromium.new_page()
     page.on("console", lambda message: complaints.append(message.text))
-    page.goto(f"{door.url}/compat-auth/docs")
+    page.goto(f"{instance.url}/compat-auth/docs")
     page.get_by_role("button", name="Authorize").first.wait_for()
     return page
 
@@ -81,13 +81,13 @@ def test_a_personal_token_tries_it_out(page: Page, settings: dict[str, Any], tmp
     expect(answer).to_contain_text('"backend": "personal_token"')
 
 
-def test_the_session_of_the_browser_is_not_sent_along(page: Page, door: Gateway) -> None:
-    page.goto(f"{door.url}/compat-auth/login?next=/compat-auth/docs")
+def test_the_session_of_the_browser_is_not_sent_along(page: Page, instance: Gateway) -> None:
+    page.goto(f"{instance.url}/compat-auth/login?next=/compat-auth/docs")
     page.get_by_label("User name").fill("alice")
     page.get_by_label("Password").fill("secret")
     page.get_by_role("button", name="Log in").click()
-    page.wait_for_url(f"{door.url}/compat-auth/docs")
-    assert page.request.get(f"{door.url}/compat-auth/session").status == 200
+    page.wait_for_url(f"{instance.url}/compat-auth/docs")
+    assert page.request.get(f"{instance.url}/compat-auth/session").status == 200
 
     with page.expect_request("**/whoami") as asked:
         answer = ask_who_i_am(page)
@@ -97,7 +97,7 @@ def test_the_session_of_the_browser_is_not_sent_along(page: Page, door: Gateway)
 
 
 def test_nothing_is_loaded_from_elsewhere_and_nothing_is_blocked(
-    chromium: BrowserContext, door: Gateway, page: Page, complaints: list[str]
+    chromium: BrowserContext, instance: Gateway, page: Page, complaints: list[str]
 ) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
@@ -106,7 +106,7 @@ def test_nothing_is_loaded_from_elsewhere_and_nothing_is_blocked(
     page.get_by_role("button", name=re.compile("whoami")).first.click()
 
     assert complaints == []
-    assert {url.partition("/compat-auth/")[0] for url in asked if not url.startswith("data:")} == {door.url}
+    assert {url.partition("/compat-auth/")[0] for url in asked if not url.startswith("data:")} == {instance.url}
     assert any(url.endswith("swagger-ui.js") for url in asked)
 
 
@@ -135,11 +135,11 @@ def test_a_script_of_the_upstream_does_not_run_there(page: Page, complaints: lis
     ],
 )
 def test_it_keeps_the_rules_of_accessibility_and_fits_the_screen(
-    page: Page, door: Gateway, tmp_path: Path, path: str, operation: str, width: int, height: int, scheme: str
+    page: Page, instance: Gateway, tmp_path: Path, path: str, operation: str, width: int, height: int, scheme: str
 ) -> None:
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     page.set_viewport_size({"width": width, "height": height})
-    page.goto(f"{door.url}{path}")
+    page.goto(f"{instance.url}{path}")
     block = page.locator(operation)
     block.wait_for()
     name = f"{'api' if path.startswith('/compat') else 'api-v1'}-{width}-{scheme}"
@@ -162,8 +162,8 @@ def pictures(folder: Path) -> Path:
     return Path(os.environ.get("SCREENSHOTS", folder))
 
 
-def test_it_leads_to_the_account_and_back(page: Page, door: Gateway) -> None:
-    page.goto(f"{door.url}/compat-auth/login?next=/compat-auth/tokens")
+def test_it_leads_to_the_account_and_back(page: Page, instance: Gateway) -> None:
+    page.goto(f"{instance.url}/compat-auth/login?next=/compat-auth/tokens")
     page.get_by_label("User name").fill("alice")
     page.get_by_label("Password").fill("secret")
     page.get_by_role("button", name="Log in").click()
@@ -175,11 +175,11 @@ def test_it_leads_to_the_account_and_back(page: Page, door: Gateway) -> None:
         ("Tokens", "/compat-auth/tokens"),
     ):
         page.get_by_role("navigation").get_by_role("link", name=link, exact=True).click()
-        page.wait_for_url(f"{door.url}{address}")
+        page.wait_for_url(f"{instance.url}{address}")
 
 
-def test_without_script_the_document_is_named(door: Gateway) -> None:
-    answer = door.get("/compat-auth/docs")
+def test_without_script_the_document_is_named(instance: Gateway) -> None:
+    answer = instance.get("/compat-auth/docs")
 
     assert "<noscript>" in answer.text
-    assert door.get("/compat-auth/openapi.json").json()["openapi"] == "3.1.0"
+    assert instance.get("/compat-auth/openapi.json").json()["openapi"] == "3.1.0"

@@ -36,7 +36,7 @@ def scripts_below(heading: str) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class GatewayUnderTest:
     """A gateway that knows every kind of login, and where a script finds its secrets."""
 
     url: str
@@ -44,13 +44,13 @@ class Entry:
 
 
 @pytest.fixture(scope="module")
-def door(
+def instance(
     airflow_fab: Airflow3,
     gateway: StartGateway,
     kdc: Kdc,
     google: OpenIdProvider,
     tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[Entry]:
+) -> Iterator[GatewayUnderTest]:
     folder = tmp_path_factory.mktemp("clients")
     settings = {
         "auth_backends": ["basic_auth", "kerberos", "google_openid", "personal_token"],
@@ -77,7 +77,7 @@ def door(
             "Kerberos": Tickets(kdc).environ("jürgen"),
             "google": {"GOOGLE_APPLICATION_CREDENTIALS": str(service_account(folder, f"{accounts.url}/token"))},
         }
-        yield Entry(started.url.replace("127.0.0.1", "localhost"), environments)
+        yield GatewayUnderTest(started.url.replace("127.0.0.1", "localhost"), environments)
 
 
 def service_account(folder: Path, token_uri: str) -> Path:
@@ -104,31 +104,31 @@ def test_the_page_shows_four_kinds_of_login_and_two_libraries() -> None:
 
 @pytest.mark.parametrize("library", ["requests", "httpx"])
 @pytest.mark.parametrize("kind", ["Password", "AIRFLOW_TOKEN", "Kerberos", "google"])
-def test_a_script_of_the_page_reads_the_dags(door: Entry, kind: str, library: str) -> None:
+def test_a_script_of_the_page_reads_the_dags(instance: GatewayUnderTest, kind: str, library: str) -> None:
     (login,) = (script for script in scripts_below("Choose a credential") if kind in script)
     (use,) = scripts_below(library)
-    script = (login + use).replace("https://airflow.example.com", door.url) + PRINT
+    script = (login + use).replace("https://airflow.example.com", instance.url) + PRINT
 
-    done = run(script, door.environments[kind])
+    done = run(script, instance.environments[kind])
 
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == "['tiny', 'tiny_daily']\n"
 
 
 def test_airflow_itself_refuses_a_jwt_that_a_logout_has_taken_back(
-    door: Entry, airflow_fab: Airflow3, tmp_path: Path
+    instance: GatewayUnderTest, airflow_fab: Airflow3, tmp_path: Path
 ) -> None:
     home = {"XDG_CONFIG_HOME": str(tmp_path)}
-    login = shell("login", door.url, "--user", "alice", "--secret-stdin", "--keep-in", "file", environment=home)
+    login = shell("login", instance.url, "--user", "alice", "--secret-stdin", "--keep-in", "file", environment=home)
     (kept,) = json.loads((tmp_path / "compat_auth" / "logins.json").read_text())
     headers = {"Authorization": f"Bearer {json.loads(kept['secret'])['token']}"}
-    before = [call("GET", f"{url}/api/v2/dags", headers=headers).status_code for url in (door.url, airflow_fab.url)]
+    before = [call("GET", f"{url}/api/v2/dags", headers=headers).status_code for url in (instance.url, airflow_fab.url)]
 
     logout = shell("logout", environment=home)
 
     assert (login.returncode, logout.returncode) == (0, 0), login.stderr + logout.stderr
     assert before == [200, 200]
-    after = [call("GET", f"{url}/api/v2/dags", headers=headers).status_code for url in (door.url, airflow_fab.url)]
+    after = [call("GET", f"{url}/api/v2/dags", headers=headers).status_code for url in (instance.url, airflow_fab.url)]
     assert after == [401, 403]
 
 

@@ -54,7 +54,7 @@ def two_operators(airflow: Airflow3) -> Generator[None]:
 
 
 @pytest.fixture(scope="module")
-def door(airflow_fab: Airflow3, gateway: StartGateway) -> Iterator[Gateway]:
+def instance(airflow_fab: Airflow3, gateway: StartGateway) -> Iterator[Gateway]:
     with two_operators(airflow_fab):
         yield gateway(shared_secret(airflow_fab))
 
@@ -63,9 +63,9 @@ def door(airflow_fab: Airflow3, gateway: StartGateway) -> Iterator[Gateway]:
     ("name", "roles", "status"), [("by-group", ["Viewer"], 403), ("by-role", ["Op", "Viewer"], 200)]
 )
 def test_airflow_lets_in_by_the_roles_that_we_say_and_by_no_others(
-    door: Gateway, name: str, roles: list[str], status: int
+    instance: Gateway, name: str, roles: list[str], status: int
 ) -> None:
-    who = door.get("/compat-auth/whoami", auth=(name, name)).json()
+    who = instance.get("/compat-auth/whoami", auth=(name, name)).json()
 
     assert who["roles"] == roles
-    assert door.get(CONNECTIONS, auth=(name, name)).status_code == status
+    assert instance.get(CONNECTIONS, auth=(name, name)).status_code == status

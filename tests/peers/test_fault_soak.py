@@ -191,8 +191,8 @@ def callers(site: SoakSite) -> list[Caller]:
     tickets.token("jürgen")
     with requests.Session() as browser:
         browser.trust_env = False
-        door = Gateway(f"http://127.0.0.1:{site.replicas[0].port}", Process("", Path()))
-        assert log_in(door, browser, "lena", "lena-pässwörd").status_code == 303
+        instance = Gateway(f"http://127.0.0.1:{site.replicas[0].port}", Process("", Path()))
+        assert log_in(instance, browser, "lena", "lena-pässwörd").status_code == 303
         cookie = f"compat_auth_session={browser.cookies['compat_auth_session']}"
     made = requests.post(
         site.tokens["url"] + "/compat-auth/api/personal-tokens",

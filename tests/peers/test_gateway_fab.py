@@ -47,21 +47,21 @@ def deployment(
 
 
 @pytest.fixture
-def door(deployment: Deployment) -> Gateway:
+def instance(deployment: Deployment) -> Gateway:
     """The gateway of the deployment."""
     return deployment.gateway
 
 
 @pytest.fixture
-def wide_door(deployment: Deployment, gateway: StartGateway) -> Gateway:
+def wide_instance(deployment: Deployment, gateway: StartGateway) -> Gateway:
     """A gateway that guards the UI's own API as well, which tells who Airflow takes the caller for."""
     settings: dict[str, Any] = {**deployment.settings, "serve": {}}
     settings["upstream"] = {**settings["upstream"], "protect": ["/api/", "/ui/"]}
     return gateway(settings)
 
 
-def log_in(door: Gateway, name: str, password: str) -> str:
-    answer = door.post("/auth/token", json={"username": name, "password": password})
+def log_in(instance: Gateway, name: str, password: str) -> str:
+    answer = instance.post("/auth/token", json={"username": name, "password": password})
     assert answer.status_code == 201, answer.text
     token: str = answer.json()["access_token"]
     return token
@@ -75,15 +75,15 @@ def basic(name: str, password: str) -> tuple[bytes, bytes]:
     return name.encode(), password.encode()
 
 
-def test_curl_with_user_and_password_gets_the_dags(door: Gateway) -> None:
-    answer = curl("-u", "admin:admin", f"{door.url}{DAGS}")
+def test_curl_with_user_and_password_gets_the_dags(instance: Gateway) -> None:
+    answer = curl("-u", "admin:admin", f"{instance.url}{DAGS}")
 
     assert answer.status == 200
     assert {dag["dag_id"] for dag in answer.json()["dags"]} == {"tiny", "tiny_daily"}
 
 
-def test_a_browser_without_a_login_finds_the_way_to_that_of_airflow(door: Gateway) -> None:
-    answer = door.get("/api/v2/auth/login?next=/dags")
+def test_a_browser_without_a_login_finds_the_way_to_that_of_airflow(instance: Gateway) -> None:
+    answer = instance.get("/api/v2/auth/login?next=/dags")
 
     assert answer.status_code == 307
     assert "/auth/login/" in answer.headers["Location"]
@@ -100,23 +100,23 @@ def test_a_browser_without_a_login_finds_the_way_to_that_of_airflow(door: Gatewa
         pytest.param("jürgen:passwort", id="not-ascii"),
     ],
 )
-def test_curl_with_a_bad_credential_is_asked_for_a_password(door: Gateway, credential: str) -> None:
-    answer = curl("-u", credential, f"{door.url}{DAGS}")
+def test_curl_with_a_bad_credential_is_asked_for_a_password(instance: Gateway, credential: str) -> None:
+    answer = curl("-u", credential, f"{instance.url}{DAGS}")
 
     assert answer.status == 401
     assert answer.all("WWW-Authenticate") == [CHALLENGE]
     assert answer.all("Set-Cookie") == []
 
 
-def test_curl_without_a_credential_is_asked_for_a_password(door: Gateway) -> None:
-    answer = curl(f"{door.url}{DAGS}")
+def test_curl_without_a_credential_is_asked_for_a_password(instance: Gateway) -> None:
+    answer = curl(f"{instance.url}{DAGS}")
 
     assert answer.status == 401
     assert answer.all("WWW-Authenticate") == [CHALLENGE]
 
 
-def test_a_viewer_gets_the_refusal_of_airflow_itself(door: Gateway) -> None:
-    answer = curl("-u", "viewer:viewer", f"{door.url}{CONNECTIONS}")
+def test_a_viewer_gets_the_refusal_of_airflow_itself(instance: Gateway) -> None:
+    answer = curl("-u", "viewer:viewer", f"{instance.url}{CONNECTIONS}")
 
     assert answer.status == 403
     assert answer.json() == {"detail": "Forbidden"}
@@ -132,23 +132,23 @@ def test_a_viewer_gets_the_refusal_of_airflow_itself(door: Gateway) -> None:
     ],
 )
 def test_airflow_knows_the_caller_by_the_right_name(
-    wide_door: Gateway, name: str, password: str, username: str
+    wide_instance: Gateway, name: str, password: str, username: str
 ) -> None:
-    answer = curl("-u", f"{name}:{password}", f"{wide_door.url}/ui/auth/me")
+    answer = curl("-u", f"{name}:{password}", f"{wide_instance.url}/ui/auth/me")
 
     assert answer.status == 200
     assert answer.json()["username"] == username
 
 
 def test_a_user_who_is_deactivated_in_airflow_loses_access_within_the_cache_time(deployment: Deployment) -> None:
-    door, airflow = deployment.gateway, deployment.airflow
-    assert door.get(DAGS, auth=MIXED).status_code == 200
+    instance, airflow = deployment.gateway, deployment.airflow
+    assert instance.get(DAGS, auth=MIXED).status_code == 200
 
     with changed_user(airflow, "mixed", active=0):
         took_s = seconds_until(
-            401, lambda: door.get(DAGS, auth=MIXED), at_most_s=CACHE_TTL_S + SLACK_S, allowed={200, 403}
+            401, lambda: instance.get(DAGS, auth=MIXED), at_most_s=CACHE_TTL_S + SLACK_S, allowed={200, 403}
         )
-    back = door.get("/compat-auth/whoami", auth=MIXED)
+    back = instance.get("/compat-auth/whoami", auth=MIXED)
 
     assert took_s < CACHE_TTL_S + SLACK_S
     assert back.status_code == 200
@@ -157,12 +157,14 @@ def test_a_user_who_is_deactivated_in_airflow_loses_access_within_the_cache_time
 def test_an_old_password_loses_access_within_the_cache_time_and_the_new_one_works_at_once(
     deployment: Deployment,
 ) -> None:
-    door, airflow = deployment.gateway, deployment.airflow
-    assert door.get(DAGS, auth=VIEWER).status_code == 200
+    instance, airflow = deployment.gateway, deployment.airflow
+    assert instance.get(DAGS, auth=VIEWER).status_code == 200
 
     with changed_user(airflow, "viewer", password=generate_password_hash("changed")):
-        new = door.get(DAGS, auth=("viewer", "changed"))
-        took_s = seconds_until(401, lambda: door.get(DAGS, auth=VIEWER), at_most_s=CACHE_TTL_S + SLACK_S, allowed={200})
+        new = instance.get(DAGS, auth=("viewer", "changed"))
+        took_s = seconds_until(
+            401, lambda: instance.get(DAGS, auth=VIEWER), at_most_s=CACHE_TTL_S + SLACK_S, allowed={200}
+        )
 
     assert new.status_code == 200
     assert took_s < CACHE_TTL_S + SLACK_S
@@ -178,58 +180,58 @@ def test_a_post_with_a_body_triggers_one_run(deployment: Deployment) -> None:
     assert runs_of(deployment.airflow, "tiny") == before | {answer.json()["dag_run_id"]}
 
 
-def test_airflow_s_own_token_passes_unchanged(door: Gateway) -> None:
-    token = log_in(door, *ADMIN)
+def test_airflow_s_own_token_passes_unchanged(instance: Gateway) -> None:
+    token = log_in(instance, *ADMIN)
 
-    answer = door.get(DAGS, headers=bearer(token))
+    answer = instance.get(DAGS, headers=bearer(token))
 
     assert answer.status_code == 200
 
 
-def test_a_tampered_token_gets_the_refusal_of_airflow_itself(door: Gateway) -> None:
-    head, payload, signature = log_in(door, *VIEWER).split(".")
+def test_a_tampered_token_gets_the_refusal_of_airflow_itself(instance: Gateway) -> None:
+    head, payload, signature = log_in(instance, *VIEWER).split(".")
     tampered = ".".join((head, payload, signature[:-8] + ("A" * 8 if signature[-8:] != "A" * 8 else "B" * 8)))
 
-    answer = door.get(DAGS, headers=bearer(tampered))
+    answer = instance.get(DAGS, headers=bearer(tampered))
 
     assert answer.status_code == 403
     assert answer.json() == {"detail": "Invalid JWT token"}
 
 
-def test_basic_wins_over_the_cookie_of_somebody_mightier(door: Gateway) -> None:
-    cookie = {"_token": log_in(door, *ADMIN)}
-    assert door.get(CONNECTIONS, cookies=cookie).status_code == 200
+def test_basic_wins_over_the_cookie_of_somebody_mightier(instance: Gateway) -> None:
+    cookie = {"_token": log_in(instance, *ADMIN)}
+    assert instance.get(CONNECTIONS, cookies=cookie).status_code == 200
 
-    answer = door.get(CONNECTIONS, cookies=cookie, auth=VIEWER)
+    answer = instance.get(CONNECTIONS, cookies=cookie, auth=VIEWER)
 
     assert answer.status_code == 403
     assert answer.json() == {"detail": "Forbidden"}
 
 
-def test_basic_wins_over_the_cookie_of_somebody_lesser(door: Gateway) -> None:
-    cookie = {"_token": log_in(door, *VIEWER)}
-    assert door.get(CONNECTIONS, cookies=cookie).status_code == 403
+def test_basic_wins_over_the_cookie_of_somebody_lesser(instance: Gateway) -> None:
+    cookie = {"_token": log_in(instance, *VIEWER)}
+    assert instance.get(CONNECTIONS, cookies=cookie).status_code == 403
 
-    answer = door.get(CONNECTIONS, cookies=cookie, auth=ADMIN)
+    answer = instance.get(CONNECTIONS, cookies=cookie, auth=ADMIN)
 
     assert answer.status_code == 200
 
 
-def test_a_wrong_password_is_refused_though_the_cookie_is_good(door: Gateway) -> None:
-    cookie = {"_token": log_in(door, *ADMIN)}
+def test_a_wrong_password_is_refused_though_the_cookie_is_good(instance: Gateway) -> None:
+    cookie = {"_token": log_in(instance, *ADMIN)}
 
-    answer = door.get(CONNECTIONS, cookies=cookie, auth=("admin", "wrong"))
+    answer = instance.get(CONNECTIONS, cookies=cookie, auth=("admin", "wrong"))
 
     assert answer.status_code == 401
 
 
 def test_airflow_s_login_page_and_what_follows_it_work_through_the_gateway(deployment: Deployment) -> None:
-    door = deployment.gateway
-    cookies = log_in_to_ui(f"{door.url}/auth/login/", *ADMIN)
+    instance = deployment.gateway
+    cookies = log_in_to_ui(f"{instance.url}/auth/login/", *ADMIN)
 
-    me = door.get("/ui/auth/me", cookies=cookies)
-    api = door.get(CONNECTIONS, cookies=cookies)
-    page = door.get("/", cookies=cookies)
+    me = instance.get("/ui/auth/me", cookies=cookies)
+    api = instance.get(CONNECTIONS, cookies=cookies)
+    page = instance.get("/", cookies=cookies)
 
     assert me.json().get("username") == "admin", me.text
     assert api.status_code == 200, api.text
@@ -266,18 +268,18 @@ def test_not_even_a_mistaken_configuration_gives_the_task_api_an_identity(
     gateway: StartGateway, airflow_fab: Airflow3, echo_upstream: EchoUpstream, protect: list[str]
 ) -> None:
     settings: dict[str, Any] = shared_secret(airflow_fab)
-    door = gateway({**settings, "upstream": {"url": echo_upstream.url, "protect": protect}})
-    assert door.get(DAGS, auth=ADMIN).json()["authorization"] == "Bearer"
+    instance = gateway({**settings, "upstream": {"url": echo_upstream.url, "protect": protect}})
+    assert instance.get(DAGS, auth=ADMIN).json()["authorization"] == "Bearer"
 
-    answer = door.get("/execution/variables/some", auth=ADMIN)
+    answer = instance.get("/execution/variables/some", auth=ADMIN)
 
     assert answer.status_code == 200
     assert answer.json()["authorization"] != "Bearer"
 
 
 def test_gateways_outlive_their_airflow_and_its_secret(airflow_fab: Airflow3, gateway: StartGateway) -> None:
-    by_exchange, by_secret = doors = gateway(exchange(airflow_fab)), gateway(shared_secret(airflow_fab))
-    before = [door.get(DAGS, auth=ADMIN) for door in doors]
+    by_exchange, by_secret = instances = gateway(exchange(airflow_fab)), gateway(shared_secret(airflow_fab))
+    before = [instance.get(DAGS, auth=ADMIN) for instance in instances]
     runs = runs_of(airflow_fab, "tiny")
 
     airflow_fab.stop()
@@ -286,7 +288,7 @@ def test_gateways_outlive_their_airflow_and_its_secret(airflow_fab: Airflow3, ga
     with airflow_fab.changed(AIRFLOW__API_AUTH__JWT_SECRET=f"another-{JWT_SECRET}"):
         triggered = by_exchange.post(RUNS, json={"logical_date": None}, auth=ADMIN)
         refused = by_secret.get(DAGS, auth=ADMIN)
-    recovered = [door.get(DAGS, auth=ADMIN) for door in doors]
+    recovered = [instance.get(DAGS, auth=ADMIN) for instance in instances]
 
     assert [answer.status_code for answer in before] == [200, 200]
     assert down.status_code == 502

@@ -49,7 +49,7 @@ def add_user(file: Path, name: str, password: str) -> None:
 
 
 @pytest.fixture(scope="module", params=["exchange", "shared_secret"])
-def door(
+def instance(
     request: pytest.FixtureRequest,
     airflow_simple: Airflow3,
     gateway: StartGateway,
@@ -61,33 +61,33 @@ def door(
 
 
 @pytest.mark.parametrize("name", list(SIMPLE_USERS))
-def test_every_user_gets_the_dags_with_curl(door: Gateway, name: str) -> None:
-    answer = curl("-u", f"{name}:{name}", f"{door.url}{DAGS}")
+def test_every_user_gets_the_dags_with_curl(instance: Gateway, name: str) -> None:
+    answer = curl("-u", f"{name}:{name}", f"{instance.url}{DAGS}")
 
     assert answer.status == 200
     assert {dag["dag_id"] for dag in answer.json()["dags"]} == {"tiny", "tiny_daily"}
 
 
 @pytest.mark.parametrize("credential", ["admin:wrong", "nobody:nobody", "admin:"])
-def test_a_bad_credential_is_asked_for_a_password(door: Gateway, credential: str) -> None:
-    answer = curl("-u", credential, f"{door.url}{DAGS}")
+def test_a_bad_credential_is_asked_for_a_password(instance: Gateway, credential: str) -> None:
+    answer = curl("-u", credential, f"{instance.url}{DAGS}")
 
     assert answer.status == 401
     assert answer.all("WWW-Authenticate") == [CHALLENGE]
 
 
 @pytest.mark.parametrize(("name", "status"), [("admin", 200), ("op", 200), ("user", 403), ("viewer", 403)])
-def test_the_role_decides_who_may_see_connections(door: Gateway, name: str, status: int) -> None:
-    answer = curl("-u", f"{name}:{name}", f"{door.url}{CONNECTIONS}")
+def test_the_role_decides_who_may_see_connections(instance: Gateway, name: str, status: int) -> None:
+    answer = curl("-u", f"{name}:{name}", f"{instance.url}{CONNECTIONS}")
 
     assert answer.status == status
 
 
-def test_a_viewer_may_not_trigger_a_run_and_a_user_may(door: Gateway) -> None:
+def test_a_viewer_may_not_trigger_a_run_and_a_user_may(instance: Gateway) -> None:
     path, body = "/api/v2/dags/tiny/dagRuns", {"logical_date": None}
 
-    refused = door.post(path, json=body, auth=("viewer", "viewer"))
-    accepted = door.post(path, json=body, auth=("user", "user"))
+    refused = instance.post(path, json=body, auth=("viewer", "viewer"))
+    accepted = instance.post(path, json=body, auth=("user", "user"))
 
     assert refused.status_code == 403
     assert refused.json() == {"detail": "Forbidden"}
@@ -97,10 +97,10 @@ def test_a_viewer_may_not_trigger_a_run_and_a_user_may(door: Gateway) -> None:
 def test_a_user_without_a_role_of_his_own_gets_that_of_everybody_else(
     airflow_simple: Airflow3, gateway: StartGateway, tmp_path: Path
 ) -> None:
-    door = gateway(shared_secret(airflow_simple, tmp_path))
+    instance = gateway(shared_secret(airflow_simple, tmp_path))
 
-    dags = door.get(DAGS, auth=("guest", "guest"))
-    connections = door.get(CONNECTIONS, auth=("guest", "guest"))
+    dags = instance.get(DAGS, auth=("guest", "guest"))
+    connections = instance.get(CONNECTIONS, auth=("guest", "guest"))
 
     assert dags.status_code == 200
     assert connections.status_code == 403
@@ -111,20 +111,20 @@ def test_a_user_without_any_role_is_refused_by_the_gateway(
 ) -> None:
     settings = shared_secret(airflow_simple, tmp_path)
     settings["upstream"]["roles"] = {"admin": "ADMIN"}
-    door = gateway(settings)
+    instance = gateway(settings)
 
-    answer = door.get(DAGS, auth=("guest", "guest"))
+    answer = instance.get(DAGS, auth=("guest", "guest"))
 
     assert answer.status_code == 403
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
-def test_airflow_s_own_token_passes_unchanged(door: Gateway) -> None:
-    given = door.post("/auth/token", json={"username": "viewer", "password": "viewer"})
+def test_airflow_s_own_token_passes_unchanged(instance: Gateway) -> None:
+    given = instance.post("/auth/token", json={"username": "viewer", "password": "viewer"})
     bearer = {"Authorization": f"Bearer {given.json()['access_token']}"}
 
-    dags = door.get(DAGS, headers=bearer)
-    connections = door.get(CONNECTIONS, headers=bearer)
+    dags = instance.get(DAGS, headers=bearer)
+    connections = instance.get(CONNECTIONS, headers=bearer)
 
     assert given.status_code == 201
     assert dags.status_code == 200

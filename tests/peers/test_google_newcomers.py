@@ -26,7 +26,7 @@ MakeGateway = Callable[..., Gateway]
 
 
 @pytest.fixture
-def door(gateway: StartGateway, google: OpenIdProvider, airflow_fab: Airflow3, tmp_path: Path) -> MakeGateway:
+def instance(gateway: StartGateway, google: OpenIdProvider, airflow_fab: Airflow3, tmp_path: Path) -> MakeGateway:
     """Start a gateway of its own, which creates newcomers; arguments change its settings."""
 
     def start(**changed: Any) -> Gateway:
@@ -91,9 +91,9 @@ def fresh_token(google: OpenIdProvider) -> str:
 
 
 def test_a_newcomer_reads_airflow_s_dags_and_has_become_a_user_with_the_role(
-    door: MakeGateway, google: OpenIdProvider, airflow_fab: Airflow3
+    instance: MakeGateway, google: OpenIdProvider, airflow_fab: Airflow3
 ) -> None:
-    gateway = door()
+    gateway = instance()
 
     answer = ask(gateway, google.id_token("newcomer"))
 
@@ -105,30 +105,30 @@ def test_a_newcomer_reads_airflow_s_dags_and_has_become_a_user_with_the_role(
 
 
 def test_a_newcomer_without_a_name_is_called_by_the_address(
-    door: MakeGateway, google: OpenIdProvider, airflow_fab: Airflow3
+    instance: MakeGateway, google: OpenIdProvider, airflow_fab: Airflow3
 ) -> None:
-    answer = ask(door(), google.id_token("stranger"))
+    answer = ask(instance(), google.id_token("stranger"))
 
     assert (answer.status_code, created(airflow_fab)) == (200, [("stranger@example.org", "stranger", "-", 1, "Viewer")])
 
 
 def test_first_requests_at_the_same_moment_make_one_user(
-    door: MakeGateway, google: OpenIdProvider, airflow_fab: Airflow3
+    instance: MakeGateway, google: OpenIdProvider, airflow_fab: Airflow3
 ) -> None:
-    doors = [door(), door()]
+    instances = [instance(), instance()]
     token = google.id_token("newcomer")
 
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda number: ask(doors[number % 2], token).status_code, range(8)))
+        answers = list(pool.map(lambda number: ask(instances[number % 2], token).status_code, range(8)))
 
     assert answers == [200] * 8
     assert len(created(airflow_fab)) == 1
 
 
 def test_who_was_created_and_then_disabled_stays_disabled(
-    door: MakeGateway, google: OpenIdProvider, airflow_fab: Airflow3
+    instance: MakeGateway, google: OpenIdProvider, airflow_fab: Airflow3
 ) -> None:
-    gateway = door()
+    gateway = instance()
     assert ask(gateway, google.id_token("newcomer")).status_code == 200
 
     with changed_user(airflow_fab, NEWCOMER, active=0):
@@ -138,9 +138,9 @@ def test_who_was_created_and_then_disabled_stays_disabled(
 
 
 def test_who_was_created_and_then_deleted_does_not_come_back(
-    door: MakeGateway, google: OpenIdProvider, airflow_fab: Airflow3
+    instance: MakeGateway, google: OpenIdProvider, airflow_fab: Airflow3
 ) -> None:
-    gateway = door()
+    gateway = instance()
     assert ask(gateway, google.id_token("newcomer")).status_code == 200
     remove(airflow_fab)
 
@@ -165,14 +165,14 @@ def test_who_was_created_and_then_deleted_does_not_come_back(
     ],
 )
 def test_nobody_is_created(
-    door: MakeGateway,
+    instance: MakeGateway,
     google: OpenIdProvider,
     airflow_fab: Airflow3,
     changed: dict[str, Any],
     user: str,
     status: int,
 ) -> None:
-    gateway = door(**changed)
+    gateway = instance(**changed)
 
     answer = ask(gateway, google.id_token(user))
 

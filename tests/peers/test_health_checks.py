@@ -31,7 +31,7 @@ def checked(
     request: pytest.FixtureRequest, gateway: StartGateway, echo_upstream: EchoUpstream, tmp_path: Path
 ) -> Iterator[str]:
     """An HAProxy in front of a gateway with an upstream, and of one without."""
-    doors = {
+    instances = {
         name: gateway(
             {
                 "auth_backends": ["deny_all"],
@@ -41,7 +41,10 @@ def checked(
         )
         for name, url in (("ready", echo_upstream.url), ("alone", f"http://127.0.0.1:{free_port()}"))
     }
-    servers = [f"  server {name} {door.url.removeprefix('http://')} check inter 200ms" for name, door in doors.items()]
+    servers = [
+        f"  server {name} {instance.url.removeprefix('http://')} check inter 200ms"
+        for name, instance in instances.items()
+    ]
     process, url = start_haproxy(tmp_path, "\n".join([f"  {request.param}", "  stats uri /stats", *servers]))
     yield url
     process.stop()

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.peer
 
 
 @pytest.fixture
-def door(gateway: StartGateway, echo_upstream: EchoUpstream, tmp_path: Path) -> Gateway:
+def instance(gateway: StartGateway, echo_upstream: EchoUpstream, tmp_path: Path) -> Gateway:
     line = f"zoë:{bcrypt.hashpw('pässword'.encode(), bcrypt.gensalt(4)).decode()}\n"
     (tmp_path / "htpasswd").write_text(line, encoding="utf-8")
     (tmp_path / "htpasswd").chmod(0o600)
@@ -34,12 +34,12 @@ def door(gateway: StartGateway, echo_upstream: EchoUpstream, tmp_path: Path) -> 
     )
 
 
-def test_every_call_of_javas_own_client_is_answered_on_one_connection(door: Gateway) -> None:
+def test_every_call_of_javas_own_client_is_answered_on_one_connection(instance: Gateway) -> None:
     java = shutil.which("java")
     assert java is not None, "the peer Java is not installed; run: apt-get install default-jdk-headless"
 
     done = subprocess.run(
-        [java, str(HERE / "java" / "Calls.java"), door.url, "zoë", "pässword"],
+        [java, str(HERE / "java" / "Calls.java"), instance.url, "zoë", "pässword"],
         capture_output=True,
         text=True,
         env={"PATH": os.defpath, "LANG": "C.UTF-8"},

@@ -110,7 +110,7 @@ def flask_app(settings: Settings, tickets: Tickets) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def door(settings: Settings, echo_upstream: EchoUpstream, gateway: StartGateway, kdc: Kdc) -> Gateway:
+def instance(settings: Settings, echo_upstream: EchoUpstream, gateway: StartGateway, kdc: Kdc) -> Gateway:
     """Two workers in front of an upstream that believes only a JWT."""
     upstream = {"url": echo_upstream.url, "profile": "airflow-simple", "roles": {"*": "VIEWER"}}
     token = {"strategy": "shared_secret", "secret": JWT_SECRET}
@@ -121,7 +121,7 @@ def door(settings: Settings, echo_upstream: EchoUpstream, gateway: StartGateway,
 def url(request: pytest.FixtureRequest) -> str:
     if request.param == "flask":
         return f"{request.getfixturevalue('flask_app')}/"
-    gateway: Gateway = request.getfixturevalue("door")
+    gateway: Gateway = request.getfixturevalue("instance")
     return f"{gateway.url.replace('127.0.0.1', 'localhost')}/api/v2/x"
 
 
@@ -343,16 +343,16 @@ def test_a_token_gets_what_it_deserves(url: str, tickets: Tickets, row: str) -> 
     assert answer.status_code in allowed
 
 
-def test_a_401_of_the_gateway_offers_tickets_and_passwords(door: Gateway) -> None:
-    answer = get(f"{door.url}/api/v2/x", {})
+def test_a_401_of_the_gateway_offers_tickets_and_passwords(instance: Gateway) -> None:
+    answer = get(f"{instance.url}/api/v2/x", {})
 
     assert answer.status_code == 401
     offered = answer.raw.headers.getlist("WWW-Authenticate")
     assert offered == ["Negotiate", 'Basic realm="Airflow", charset="UTF-8"']
 
 
-def test_a_password_still_comes_in_beside_tickets(door: Gateway) -> None:
-    answer = get(f"{door.url}/api/v2/x", {"Authorization": basic("alice", "local-password")})
+def test_a_password_still_comes_in_beside_tickets(instance: Gateway) -> None:
+    answer = get(f"{instance.url}/api/v2/x", {"Authorization": basic("alice", "local-password")})
 
     assert answer.json()["sub"] == "alice"
 

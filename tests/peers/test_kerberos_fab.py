@@ -24,7 +24,7 @@ def tickets(kdc: Kdc) -> Tickets:
 
 
 @pytest.fixture(scope="module")
-def door(airflow_fab: Airflow3, gateway: StartGateway, kdc: Kdc) -> Gateway:
+def instance(airflow_fab: Airflow3, gateway: StartGateway, kdc: Kdc) -> Gateway:
     return gateway(
         {
             "auth_backends": "airflow.providers.fab.auth_manager.api.auth.backend.kerberos_auth,basic_auth",
@@ -39,8 +39,8 @@ def door(airflow_fab: Airflow3, gateway: StartGateway, kdc: Kdc) -> Gateway:
 
 
 @pytest.fixture(scope="module")
-def url(door: Gateway) -> str:
-    return door.url.replace("127.0.0.1", "localhost")
+def url(instance: Gateway) -> str:
+    return instance.url.replace("127.0.0.1", "localhost")
 
 
 def test_curl_reads_airflow_s_dags_with_a_ticket(url: str, tickets: Tickets) -> None:

@@ -29,7 +29,7 @@ LARGEST = 60 * 1024 - 512
 
 
 @pytest.fixture(scope="module")
-def door(
+def instance(
     kdc: Kdc, gateway: StartGateway, echo_upstream: EchoUpstream, tmp_path_factory: pytest.TempPathFactory
 ) -> Gateway:
     folder = tmp_path_factory.mktemp("users")
@@ -47,18 +47,18 @@ def door(
     return gateway(settings, kdc.env)
 
 
-def site_of(door: Gateway, *, without: re.Pattern[str] | None = None) -> str:
+def site_of(instance: Gateway, *, without: re.Pattern[str] | None = None) -> str:
     """Return what stands in the page's server block, without its address and what matches."""
     found = re.search(r"^```nginx\nserver \{\n(.*?)^\}\n```$", PAGE, re.MULTILINE | re.DOTALL)
     assert found is not None
     site = re.sub(r"^ *listen .*\n", "", found[1], flags=re.MULTILINE)
-    site = site.replace("127.0.0.1:8088", urlsplit(door.url).netloc)
+    site = site.replace("127.0.0.1:8088", urlsplit(instance.url).netloc)
     return without.sub("", site) if without else site
 
 
 @pytest.fixture(scope="module")
-def front(door: Gateway, nginx: StartProxy) -> str:
-    return nginx(site_of(door))
+def front(instance: Gateway, nginx: StartProxy) -> str:
+    return nginx(site_of(instance))
 
 
 def status_of(url: str, header: str) -> tuple[int, bytes]:
@@ -91,8 +91,8 @@ def test_a_header_as_large_as_the_gate_takes_is_judged_by_the_gate(front: str, s
     assert (status, b"www-authenticate: negotiate" in head) == (401, True)
 
 
-def test_without_the_line_nginx_refuses_a_large_header_by_itself(door: Gateway, nginx: StartProxy) -> None:
-    bare = nginx(site_of(door, without=LIMIT))
+def test_without_the_line_nginx_refuses_a_large_header_by_itself(instance: Gateway, nginx: StartProxy) -> None:
+    bare = nginx(site_of(instance, without=LIMIT))
 
     status, head = status_of(bare, f"Authorization: Negotiate {'A' * 9_000}")
 

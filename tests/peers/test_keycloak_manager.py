@@ -42,7 +42,7 @@ def airflow(realm: Realm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 
 @pytest.fixture
-def door(airflow: Airflow3, gateway: StartGateway) -> Gateway:
+def instance(airflow: Airflow3, gateway: StartGateway) -> Gateway:
     return gateway(
         {
             "upstream": {"url": airflow.url},
@@ -54,54 +54,54 @@ def door(airflow: Airflow3, gateway: StartGateway) -> Gateway:
 
 @pytest.mark.parametrize("path", [DAGS, "/api/v1/dags"])
 @pytest.mark.parametrize("name", ["admin", "viewer", "crowd"])
-def test_the_right_password_opens_whatever_number_of_roles_there_is(door: Gateway, name: str, path: str) -> None:
-    answer = door.get(path, auth=(name, name))
+def test_the_right_password_opens_whatever_number_of_roles_there_is(instance: Gateway, name: str, path: str) -> None:
+    answer = instance.get(path, auth=(name, name))
 
     assert answer.status_code == 200, answer.text
 
 
 @pytest.mark.parametrize("options", [{"auth": ("admin", "no")}, {"json": {"username": "admin", "password": "no"}}])
-def test_a_wrong_password_is_refused_and_not_called_an_outage(door: Gateway, options: dict[str, object]) -> None:
-    api = door.get(DAGS, auth=("admin", "no"))
-    token = door.post("/auth/token", **options)
+def test_a_wrong_password_is_refused_and_not_called_an_outage(instance: Gateway, options: dict[str, object]) -> None:
+    api = instance.get(DAGS, auth=("admin", "no"))
+    token = instance.post("/auth/token", **options)
 
     assert (api.status_code, token.status_code) == (401, 401)
 
 
-def test_a_permission_that_is_missing_stays_missing(door: Gateway) -> None:
-    refused = door.post(RUNS, json={"logical_date": None}, auth=("viewer", "viewer"))
-    allowed = door.post(RUNS, json={"logical_date": None}, auth=("admin", "admin"))
+def test_a_permission_that_is_missing_stays_missing(instance: Gateway) -> None:
+    refused = instance.post(RUNS, json={"logical_date": None}, auth=("viewer", "viewer"))
+    allowed = instance.post(RUNS, json={"logical_date": None}, auth=("admin", "admin"))
 
     assert (refused.status_code, allowed.status_code) == (403, 200)
 
 
-def test_a_large_token_can_be_shown_again_and_taken_back(door: Gateway) -> None:
-    token = door.post("/auth/token", json={"username": "crowd", "password": "crowd"}).json()["access_token"]
+def test_a_large_token_can_be_shown_again_and_taken_back(instance: Gateway) -> None:
+    token = instance.post("/auth/token", json={"username": "crowd", "password": "crowd"}).json()["access_token"]
     bearer = {"Authorization": f"Bearer {token}"}
 
-    before = door.get(DAGS, headers=bearer)
-    door.post("/compat-auth/revoke", data={"token": token})
+    before = instance.get(DAGS, headers=bearer)
+    instance.post("/compat-auth/revoke", data={"token": token})
     time.sleep(1.5)
-    after = door.get(DAGS, headers=bearer)
+    after = instance.get(DAGS, headers=bearer)
 
     assert len(token) > 8192
     assert (before.status_code, after.status_code) == (200, 401)
 
 
-def test_a_grant_of_keycloak_s_is_answered_by_airflow(door: Gateway) -> None:
+def test_a_grant_of_keycloak_s_is_answered_by_airflow(instance: Gateway) -> None:
     grant = {"grant_type": "client_credentials", "client_id": CLIENT, "client_secret": CLIENT_SECRET}
 
-    right = door.post("/auth/token", json=grant)
-    wrong = door.post("/auth/token", json={**grant, "client_secret": "x"})
+    right = instance.post("/auth/token", json=grant)
+    wrong = instance.post("/auth/token", json={**grant, "client_secret": "x"})
 
     assert right.status_code == 201, right.text
     bearer = {"Authorization": f"Bearer {right.json()['access_token']}"}
-    assert door.get(DAGS, headers=bearer).status_code == 200
+    assert instance.get(DAGS, headers=bearer).status_code == 200
     assert wrong.status_code == 403
 
 
 def test_a_token_is_replaced_when_the_one_within_ends(realm: Realm, airflow: Airflow3, gateway: StartGateway) -> None:
-    door = gateway(
+    instance = gateway(
         {
             "upstream": {"url": airflow.url},
             "token": {"strategy": "exchange"},
@@ -110,31 +110,33 @@ def test_a_token_is_replaced_when_the_one_within_ends(realm: Realm, airflow: Air
     )
     realm.lifespan_s = 13
     try:
-        before = door.get(DAGS, auth=("admin", "admin")).status_code
+        before = instance.get(DAGS, auth=("admin", "admin")).status_code
         time.sleep(14)
-        after = [door.get(DAGS, auth=("admin", "admin")).status_code for _ in range(3)]
+        after = [instance.get(DAGS, auth=("admin", "admin")).status_code for _ in range(3)]
     finally:
         realm.lifespan_s = 300
 
     assert (before, after) == (200, [200] * 3)
 
 
-def test_a_token_is_replaced_when_keycloak_has_ended_the_one_within(door: Gateway, realm: Realm) -> None:
-    before = door.post(RUNS, json={"logical_date": None}, auth=("admin", "admin")).status_code
+def test_a_token_is_replaced_when_keycloak_has_ended_the_one_within(instance: Gateway, realm: Realm) -> None:
+    before = instance.post(RUNS, json={"logical_date": None}, auth=("admin", "admin")).status_code
     realm.ended.add(realm.made["admin"])
     time.sleep(YOUNG_S)
 
-    after = door.post(RUNS, json={"logical_date": None}, auth=("admin", "admin"))
+    after = instance.post(RUNS, json={"logical_date": None}, auth=("admin", "admin"))
 
     assert (before, after.status_code) == (200, 200), (after.text, after.headers)
 
 
-def test_who_lacks_a_permission_does_not_log_in_with_each_request(door: Gateway, realm: Realm) -> None:
-    door.get(DAGS, auth=("viewer", "viewer"))
+def test_who_lacks_a_permission_does_not_log_in_with_each_request(instance: Gateway, realm: Realm) -> None:
+    instance.get(DAGS, auth=("viewer", "viewer"))
     time.sleep(YOUNG_S)
     known = realm.logins["viewer"]
 
-    statuses = [door.post(RUNS, json={"logical_date": None}, auth=("viewer", "viewer")).status_code for _ in range(5)]
+    statuses = [
+        instance.post(RUNS, json={"logical_date": None}, auth=("viewer", "viewer")).status_code for _ in range(5)
+    ]
 
     assert statuses == [403] * 5
     # A renewal checks the password and then asks for a token.

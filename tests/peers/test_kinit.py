@@ -165,10 +165,10 @@ def test_curl_s_user_and_password_reach_the_gateway_as_the_user(
         "kerberos": {"keytab": str(keytab)},
         "basic_auth": {"directories": ["kinit"]},
     }
-    door = gateway(settings, {**kdc.env, "KRB5RCACHEDIR": str(kdc.folder)})
+    instance = gateway(settings, {**kdc.env, "KRB5RCACHEDIR": str(kdc.folder)})
 
-    right = door.get("/compat-auth/whoami", headers={"Authorization": basic("jürgen", PASSWORDS["jürgen"])})
-    wrong = door.get("/compat-auth/whoami", headers={"Authorization": basic("jürgen", "wrong")})
+    right = instance.get("/compat-auth/whoami", headers={"Authorization": basic("jürgen", PASSWORDS["jürgen"])})
+    wrong = instance.get("/compat-auth/whoami", headers={"Authorization": basic("jürgen", "wrong")})
 
     assert (right.status_code, right.json()["username"]) == (200, "jürgen")
     assert wrong.status_code == 401

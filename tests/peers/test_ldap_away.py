@@ -22,7 +22,7 @@ BELIEVED_S = 6
 
 
 @pytest.fixture
-def door(gateway: StartGateway, echo_upstream: EchoUpstream, slapd: Slapd, tmp_path: Path) -> Gateway:
+def instance(gateway: StartGateway, echo_upstream: EchoUpstream, slapd: Slapd, tmp_path: Path) -> Gateway:
     ldap = slapd.settings().model_dump(mode="json")
     ldap["bind_password"] = slapd.settings().bind_password.get_secret_value()
     settings: dict[str, Any] = {
@@ -38,41 +38,43 @@ def door(gateway: StartGateway, echo_upstream: EchoUpstream, slapd: Slapd, tmp_p
     return gateway(settings)
 
 
-def log_in(door: Gateway, name: str) -> str:
+def log_in(instance: Gateway, name: str) -> str:
     """Return the session cookie."""
     with requests.Session() as browser:
         browser.trust_env = False
-        page = browser.get(f"{door.url}/compat-auth/login").text
+        page = browser.get(f"{instance.url}/compat-auth/login").text
         (token,) = re.findall(r'name="token" value="([^"]*)"', page)
         form = {"token": token, "username": name, "password": USERS[name], "next": "/"}
-        answer = browser.post(f"{door.url}/compat-auth/login", data=form, allow_redirects=False)
+        answer = browser.post(f"{instance.url}/compat-auth/login", data=form, allow_redirects=False)
         assert answer.status_code == 303, answer.text
         return browser.cookies["compat_auth_session"]
 
 
-def test_passwords_tokens_and_sessions_go_on_for_the_same_time_and_then_stop(door: Gateway, slapd: Slapd) -> None:
-    made = door.post("/compat-auth/api/personal-tokens", auth=("alice", USERS["alice"]), json={"name": "e", "days": 3})
+def test_passwords_tokens_and_sessions_go_on_for_the_same_time_and_then_stop(instance: Gateway, slapd: Slapd) -> None:
+    made = instance.post(
+        "/compat-auth/api/personal-tokens", auth=("alice", USERS["alice"]), json={"name": "e", "days": 3}
+    )
     assert made.status_code == 201, made.text
     shown: list[dict[str, Any]] = [
         {"auth": ("alice", USERS["alice"])},
         {"headers": {"Authorization": f"Bearer {made.json()['token']}"}},
-        {"cookies": {"compat_auth_session": log_in(door, "alice")}},
+        {"cookies": {"compat_auth_session": log_in(instance, "alice")}},
     ]
 
     def ask() -> list[int]:
-        return [door.get(PATH, **credential).status_code for credential in shown]
+        return [instance.get(PATH, **credential).status_code for credential in shown]
 
     time.sleep(1.1)
     before = ask()
     with slapd.process.frozen():
         time.sleep(1.5)
         during = ask()
-        stranger = door.get(PATH, auth=("bob", USERS["bob"])).status_code
+        stranger = instance.get(PATH, auth=("bob", USERS["bob"])).status_code
         time.sleep(BELIEVED_S)
         afterwards = ask()
     time.sleep(1.5)
     again = ask()
-    door.process.stop()
+    instance.process.stop()
 
     assert before == [200] * 3
     assert during == [200] * 3

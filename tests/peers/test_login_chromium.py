@@ -26,7 +26,7 @@ def users(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def door(gateway: StartGateway, echo_upstream: EchoUpstream, users: Path) -> Gateway:
+def instance(gateway: StartGateway, echo_upstream: EchoUpstream, users: Path) -> Gateway:
     return gateway(
         {
             "basic_auth": {"directories": ["htpasswd"]},
@@ -39,9 +39,9 @@ def door(gateway: StartGateway, echo_upstream: EchoUpstream, users: Path) -> Gat
 
 
 @pytest.fixture
-def page(chromium: BrowserContext, door: Gateway) -> Page:
+def page(chromium: BrowserContext, instance: Gateway) -> Page:
     page = chromium.new_page()
-    page.goto(f"{door.url}/compat-auth/login?next=/compat-auth/session")
+    page.goto(f"{instance.url}/compat-auth/login?next=/compat-auth/session")
     return page
 
 
@@ -51,18 +51,18 @@ def log_in(page: Page, password: str = PASSWORD) -> None:
     page.get_by_role("button", name="Log in").click()
 
 
-def test_a_login_leads_to_where_the_user_was_going(page: Page, door: Gateway) -> None:
+def test_a_login_leads_to_where_the_user_was_going(page: Page, instance: Gateway) -> None:
     log_in(page)
 
-    page.wait_for_url(f"{door.url}/compat-auth/session")
+    page.wait_for_url(f"{instance.url}/compat-auth/session")
     assert '"username":"alice"' in page.inner_text("body")
 
 
 def test_the_browser_keeps_cookies_that_no_script_and_no_other_site_can_use(
-    page: Page, chromium: BrowserContext, door: Gateway
+    page: Page, chromium: BrowserContext, instance: Gateway
 ) -> None:
     log_in(page)
-    page.wait_for_url(f"{door.url}/compat-auth/session")
+    page.wait_for_url(f"{instance.url}/compat-auth/session")
 
     kept = {cookie.get("name"): cookie for cookie in chromium.cookies()}
     assert set(kept) == {COOKIE, "_token"}
@@ -79,15 +79,15 @@ def test_a_wrong_password_is_told_and_the_name_stays(page: Page, chromium: Brows
     assert COOKIE not in {cookie.get("name") for cookie in chromium.cookies()}
 
 
-def test_another_host_is_never_gone_to(page: Page, door: Gateway) -> None:
-    page.goto(f"{door.url}/compat-auth/login?next=//evil.example/")
+def test_another_host_is_never_gone_to(page: Page, instance: Gateway) -> None:
+    page.goto(f"{instance.url}/compat-auth/login?next=//evil.example/")
 
     log_in(page)
 
-    page.wait_for_url(f"{door.url}/")
+    page.wait_for_url(f"{instance.url}/")
 
 
-def test_the_keyboard_alone_will_do(page: Page, door: Gateway) -> None:
+def test_the_keyboard_alone_will_do(page: Page, instance: Gateway) -> None:
     expect(page.get_by_label("User name")).to_be_focused()
 
     page.keyboard.type("alice")
@@ -95,54 +95,54 @@ def test_the_keyboard_alone_will_do(page: Page, door: Gateway) -> None:
     page.keyboard.type(PASSWORD)
     page.keyboard.press("Enter")
 
-    page.wait_for_url(f"{door.url}/compat-auth/session")
+    page.wait_for_url(f"{instance.url}/compat-auth/session")
 
 
-def test_no_script_is_needed(chromium: BrowserContext, door: Gateway) -> None:
+def test_no_script_is_needed(chromium: BrowserContext, instance: Gateway) -> None:
     assert chromium.browser is not None
     page = new_window(chromium.browser, javascript=False).new_page()
-    page.goto(f"{door.url}/compat-auth/login?next=/compat-auth/session")
+    page.goto(f"{instance.url}/compat-auth/login?next=/compat-auth/session")
 
     log_in(page)
 
-    page.wait_for_url(f"{door.url}/compat-auth/session")
+    page.wait_for_url(f"{instance.url}/compat-auth/session")
 
 
-def test_after_logout_the_browser_is_nobody(page: Page, chromium: BrowserContext, door: Gateway) -> None:
+def test_after_logout_the_browser_is_nobody(page: Page, chromium: BrowserContext, instance: Gateway) -> None:
     log_in(page)
-    page.wait_for_url(f"{door.url}/compat-auth/session")
-    page.goto(f"{door.url}/compat-auth/logout")
+    page.wait_for_url(f"{instance.url}/compat-auth/session")
+    page.goto(f"{instance.url}/compat-auth/logout")
     expect(page.get_by_text("You are logged in as alice.")).to_be_visible()
 
     page.get_by_role("button", name="Log out", exact=True).click()
 
     expect(page.get_by_role("heading")).to_have_text("You are logged out")
     assert not {COOKIE, "_token"} & {cookie.get("name") for cookie in chromium.cookies()}
-    assert chromium.request.get(f"{door.url}/compat-auth/session").status == 401
+    assert chromium.request.get(f"{instance.url}/compat-auth/session").status == 401
 
 
 def test_another_sites_logout_form_ends_nothing_and_shows_who_is_still_logged_in(
-    page: Page, chromium: BrowserContext, door: Gateway
+    page: Page, chromium: BrowserContext, instance: Gateway
 ) -> None:
     log_in(page)
-    page.wait_for_url(f"{door.url}/compat-auth/session")
-    form = f'<form method="post" action="{door.url}/compat-auth/logout"><button>Go</button></form>'
+    page.wait_for_url(f"{instance.url}/compat-auth/session")
+    form = f'<form method="post" action="{instance.url}/compat-auth/logout"><button>Go</button></form>'
     chromium.route("http://localhost:9/", lambda route: route.fulfill(body=form, content_type="text/html"))
     foreign = chromium.new_page()
     foreign.goto("http://localhost:9/")
 
     foreign.get_by_role("button", name="Go").click()
 
-    foreign.wait_for_url(f"{door.url}/compat-auth/logout")
+    foreign.wait_for_url(f"{instance.url}/compat-auth/logout")
     expect(foreign.get_by_text("You are logged in as alice.")).to_be_visible()
     assert COOKIE in {cookie.get("name") for cookie in chromium.cookies()}
 
 
-def test_another_sites_form_logs_nobody_in(page: Page, chromium: BrowserContext, door: Gateway) -> None:
+def test_another_sites_form_logs_nobody_in(page: Page, chromium: BrowserContext, instance: Gateway) -> None:
     """A page on another origin posts the attacker's own name and password."""
     evil = chromium.new_page()
     evil.set_content(
-        f'<form method="post" action="{door.url}/compat-auth/login"><input name="username" value="alice">'
+        f'<form method="post" action="{instance.url}/compat-auth/login"><input name="username" value="alice">'
         f'<input name="password" value="{PASSWORD}"><button>Win a prize</button></form>'
     )
 

@@ -43,17 +43,17 @@ def deployment(
     return deploy(request.param, airflow_fab, keyed_airflow, gateway, tmp_path_factory.mktemp("keys"))
 
 
-def client(door: Gateway, username: str = "", password: str = "") -> Any:
+def client(instance: Gateway, username: str = "", password: str = "") -> Any:
     """Return a client that calls itself by a user's name, so that its Basic is that user's."""
     method = "client_secret_basic" if username else "none"
     session = OAuth2Session(username, password, token_endpoint_auth_method=method)
     session.trust_env = False
-    session.metadata.update(door.get("/.well-known/oauth-authorization-server").json())
+    session.metadata.update(instance.get("/.well-known/oauth-authorization-server").json())
     return session
 
 
-def log_in(door: Gateway, name: str) -> str:
-    token: str = door.post("/auth/token", json={"username": name, "password": name}).json()["access_token"]
+def log_in(instance: Gateway, name: str) -> str:
+    token: str = instance.post("/auth/token", json={"username": name, "password": name}).json()["access_token"]
     return token
 
 
@@ -71,17 +71,17 @@ def jti_of(token: str) -> str:
 
 
 def test_a_token_that_authlib_takes_back_is_dead_at_the_gateway_and_in_airflow(deployment: Deployment) -> None:
-    door, airflow = deployment.gateway, deployment.airflow
-    token, other = log_in(door, "viewer"), log_in(door, "viewer")
-    before = [status(url, token) for url in (door.url, airflow.url)]
-    session = client(door)
+    instance, airflow = deployment.gateway, deployment.airflow
+    token, other = log_in(instance, "viewer"), log_in(instance, "viewer")
+    before = [status(url, token) for url in (instance.url, airflow.url)]
+    session = client(instance)
 
     answer = session.revoke_token(session.metadata["revocation_endpoint"], token=token)
 
     assert (before, answer.status_code) == ([200, 200], 200)
-    assert (status(door.url, token), status(airflow.url, token)) == (401, 403)
+    assert (status(instance.url, token), status(airflow.url, token)) == (401, 403)
     assert jti_of(token) in revoked_in(airflow)
-    assert (status(door.url, other), status(airflow.url, other)) == (200, 200)
+    assert (status(instance.url, other), status(airflow.url, other)) == (200, 200)
 
 
 def test_a_token_of_airflows_own_is_taken_back_there(deployment: Deployment) -> None:
@@ -98,12 +98,12 @@ def test_a_token_of_airflows_own_is_taken_back_there(deployment: Deployment) -> 
 
 
 def test_authlib_learns_about_its_own_token_and_nobody_elses(deployment: Deployment) -> None:
-    door = deployment.gateway
-    token = log_in(door, "viewer")
+    instance = deployment.gateway
+    token = log_in(instance, "viewer")
 
     told = {}
     for name in ("viewer", "admin"):
-        session = client(door, name, name)
+        session = client(instance, name, name)
         told[name] = session.introspect_token(session.metadata["introspection_endpoint"], token=token).json()
 
     assert told["viewer"]["active"] is True
@@ -117,30 +117,30 @@ def test_authlib_exchanges_a_providers_token_and_takes_that_back_too(
     issuer = {"issuer": oidc_provider.issuer, "audience": AUDIENCE, "username_claim": "preferred_username"}
     settings = gateway_settings(echo_upstream, airflow_users, ["oidc"], oidc={"issuers": [issuer]})
     settings["upstream"] = {**settings["upstream"], "profile": "generic"}
-    door = gateway(settings)
+    instance = gateway(settings)
     subject = oidc_provider.access_token("alice", resource=resource())
-    session = client(door)
+    session = client(instance)
 
     given = session.fetch_token(
         session.metadata["token_endpoint"], grant_type=GRANT, subject_token=subject, subject_token_type=ACCESS_TOKEN
     )
-    before = status(door.url, subject)
+    before = status(instance.url, subject)
     session.revoke_token(session.metadata["revocation_endpoint"], token=subject)
 
     assert (given["token_type"], given["issued_token_type"]) == ("Bearer", ACCESS_TOKEN)
-    assert (before, status(door.url, subject)) == (200, 401)
+    assert (before, status(instance.url, subject)) == (200, 401)
 
 
 def test_the_simple_auth_manager_writes_it_down_as_well(
     airflow_simple: Airflow3, gateway: StartGateway, tmp_path: Path
 ) -> None:
-    door = gateway(simple_shared_secret(airflow_simple, tmp_path))
-    token = log_in(door, "op")
+    instance = gateway(simple_shared_secret(airflow_simple, tmp_path))
+    token = log_in(instance, "op")
 
-    answer = curl("-d", f"token={token}", f"{door.url}/compat-auth/revoke")
+    answer = curl("-d", f"token={token}", f"{instance.url}/compat-auth/revoke")
 
     assert answer.status == 200
-    assert (status(door.url, token), status(airflow_simple.url, token)) == (401, 403)
+    assert (status(instance.url, token), status(airflow_simple.url, token)) == (401, 403)
     assert jti_of(token) in revoked_in(airflow_simple)
 
 
@@ -149,19 +149,21 @@ def test_a_logout_reaches_airflow_and_what_was_made_from_the_session(
 ) -> None:
     settings = shared_secret(airflow_fab)
     settings["session"] = {"secret": "a secret for nothing but the test of logging out"}
-    door = gateway(settings)
+    instance = gateway(settings)
     with requests.Session() as browser:
         browser.trust_env = False
-        log_in_to_gateway(door, browser, "viewer", "viewer")
+        log_in_to_gateway(instance, browser, "viewer", "viewer")
         cookie = browser.cookies["_token"]
-        made = browser.post(f"{door.url}/auth/token", headers={"Sec-Fetch-Site": "same-origin"}).json()["access_token"]
-        before = [status(url, token) for url in (door.url, airflow_fab.url) for token in (cookie, made)]
-        page = browser.get(f"{door.url}/compat-auth/logout").text
+        made = browser.post(f"{instance.url}/auth/token", headers={"Sec-Fetch-Site": "same-origin"}).json()[
+            "access_token"
+        ]
+        before = [status(url, token) for url in (instance.url, airflow_fab.url) for token in (cookie, made)]
+        page = browser.get(f"{instance.url}/compat-auth/logout").text
         (form_token,) = re.findall(r'name="token" value="([^"]*)"', page)
 
-        answer = browser.post(f"{door.url}/compat-auth/logout", data={"token": form_token}, allow_redirects=False)
+        answer = browser.post(f"{instance.url}/compat-auth/logout", data={"token": form_token}, allow_redirects=False)
 
     assert (before, answer.status_code) == ([200] * 4, 303)
-    assert [status(door.url, token) for token in (cookie, made)] == [401, 401]
+    assert [status(instance.url, token) for token in (cookie, made)] == [401, 401]
     assert [status(airflow_fab.url, token) for token in (cookie, made)] == [403, 403]
-    assert door.get(DAGS, auth=("viewer", "viewer")).status_code == 200
+    assert instance.get(DAGS, auth=("viewer", "viewer")).status_code == 200

@@ -57,7 +57,7 @@ def airflow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Airflow3]:
 
 
 @pytest.fixture(params=["exchange", "shared_secret"])
-def door(request: pytest.FixtureRequest, airflow: Airflow3, gateway: StartGateway) -> Gateway:
+def instance(request: pytest.FixtureRequest, airflow: Airflow3, gateway: StartGateway) -> Gateway:
     return gateway((exchange if request.param == "exchange" else shared_secret)(airflow))
 
 
@@ -67,16 +67,16 @@ def token_of(airflow: Airflow3) -> str:
     return str(answer.json()["access_token"])
 
 
-def test_curl_with_user_and_password_gets_the_dags(door: Gateway) -> None:
-    answer = curl("-u", "admin:admin", f"{door.url}{DAGS}")
+def test_curl_with_user_and_password_gets_the_dags(instance: Gateway) -> None:
+    answer = curl("-u", "admin:admin", f"{instance.url}{DAGS}")
 
     assert answer.status == 200
     assert {"plain", "tiny"} <= {dag["dag_id"] for dag in answer.json()["dags"]}
 
 
 @pytest.mark.parametrize("credential", ["admin:wrong", "nobody:admin", "admin:"])
-def test_curl_with_a_bad_credential_is_asked_for_a_password(door: Gateway, credential: str) -> None:
-    answer = curl("-u", credential, f"{door.url}{DAGS}")
+def test_curl_with_a_bad_credential_is_asked_for_a_password(instance: Gateway, credential: str) -> None:
+    answer = curl("-u", credential, f"{instance.url}{DAGS}")
 
     assert answer.status == 401
     assert answer.all("WWW-Authenticate") == [CHALLENGE]
@@ -97,17 +97,17 @@ def test_who_is_deactivated_is_let_in_by_3_0_itself(airflow: Airflow3) -> None:
     assert answer.status_code == 201
 
 
-def test_everybody_keeps_the_own_rights(door: Gateway) -> None:
-    admin, viewer = (curl("-u", f"{name}:{name}", f"{door.url}/api/v2/connections") for name in ("admin", "viewer"))
+def test_everybody_keeps_the_own_rights(instance: Gateway) -> None:
+    admin, viewer = (curl("-u", f"{name}:{name}", f"{instance.url}/api/v2/connections") for name in ("admin", "viewer"))
 
     assert (admin.status, viewer.status) == (200, 403)
 
 
-def test_airflow_s_own_token_passes_and_a_tampered_one_does_not(door: Gateway, airflow: Airflow3) -> None:
+def test_airflow_s_own_token_passes_and_a_tampered_one_does_not(instance: Gateway, airflow: Airflow3) -> None:
     head, payload, signature = token_of(airflow).split(".")
 
     good, bad = (
-        door.get(DAGS, headers={"Authorization": f"Bearer {head}.{payload}.{end}"})
+        instance.get(DAGS, headers={"Authorization": f"Bearer {head}.{payload}.{end}"})
         for end in (signature, signature[::-1])
     )
 
@@ -115,12 +115,12 @@ def test_airflow_s_own_token_passes_and_a_tampered_one_does_not(door: Gateway, a
     assert bad.status_code in (401, 403)
 
 
-def test_a_password_buys_a_token_that_airflow_takes(door: Gateway, airflow: Airflow3) -> None:
-    bought = door.post("/auth/token", json={"username": "admin", "password": "admin"})
+def test_a_password_buys_a_token_that_airflow_takes(instance: Gateway, airflow: Airflow3) -> None:
+    bought = instance.post("/auth/token", json={"username": "admin", "password": "admin"})
     bearer = {"Authorization": f"Bearer {bought.json()['access_token']}"}
 
     assert bought.status_code == 201
-    assert door.get(DAGS, headers=bearer).status_code == 200
+    assert instance.get(DAGS, headers=bearer).status_code == 200
     assert call("GET", airflow.url + DAGS, headers=bearer).status_code == 200
 
 

@@ -81,7 +81,7 @@ def reporter() -> Iterator[Reporter]:
 
 
 @pytest.fixture(scope="module")
-def door(
+def instance(
     gateway: StartGateway, echo_upstream: EchoUpstream, tmp_path_factory: pytest.TempPathFactory, reporter: Reporter
 ) -> Gateway:
     users = tmp_path_factory.mktemp("users") / "htpasswd"
@@ -94,8 +94,8 @@ def door(
 
 
 @pytest.fixture(scope="module")
-def schema(door: Gateway) -> Any:
-    served = door.get("/compat-auth/openapi.json").json()
+def schema(instance: Gateway) -> Any:
+    served = instance.get("/compat-auth/openapi.json").json()
     assert served == DOCUMENT
     return schemathesis.openapi.from_dict(served)
 
@@ -114,7 +114,7 @@ def operations() -> list[Any]:
 @pytest.mark.parametrize(("path", "method"), operations())
 def test_every_operation_answers_as_it_says(
     schema: Any,
-    door: Gateway,
+    instance: Gateway,
     reporter: Reporter,
     path: str,
     method: str,
@@ -122,7 +122,7 @@ def test_every_operation_answers_as_it_says(
     mode: GenerationMode,
 ) -> None:
     statuses: set[int] = set()
-    made = door.post(TOKENS, json={"name": str(uuid4())}, auth=(USER[0], USER[1].encode()))
+    made = instance.post(TOKENS, json={"name": str(uuid4())}, auth=(USER[0], USER[1].encode()))
     examples = EXAMPLES if who == USER else FEW
 
     @settings(max_examples=examples, deadline=None, database=None, derandomize=True, suppress_health_check=SLOW)
@@ -130,11 +130,11 @@ def test_every_operation_answers_as_it_says(
     def ask(case: Case[Any]) -> None:
         auth = None if who is None else (who[0].encode(), who[1].encode())
         if path == LEAKED and who == USER:
-            case.headers = CaseInsensitiveDict({**case.headers, **signed(case, door, reporter)})
+            case.headers = CaseInsensitiveDict({**case.headers, **signed(case, instance, reporter)})
         if "{id}" in path and mode is GenerationMode.POSITIVE:
             # By chance nobody hits upon a token that there is.
             case.path_parameters = {"id": made.json()["id"]}
-        statuses.add(case.call_and_validate(base_url=door.url, auth=auth, checks=CHECKS).status_code)
+        statuses.add(case.call_and_validate(base_url=instance.url, auth=auth, checks=CHECKS).status_code)
 
     try:
         ask()
@@ -148,9 +148,9 @@ def test_every_operation_answers_as_it_says(
         assert min(statuses) < 300, f"nothing but {sorted(statuses)}: what the document calls good is never taken"
 
 
-def signed(case: Case[Any], door: Gateway, reporter: Reporter) -> dict[str, str]:
+def signed(case: Case[Any], instance: Gateway, reporter: Reporter) -> dict[str, str]:
     """Return the headers of a report whose body is the case's."""
-    body = requests.Request(**case.as_transport_kwargs(base_url=door.url)).prepare().body or b""
+    body = requests.Request(**case.as_transport_kwargs(base_url=instance.url)).prepare().body or b""
     headers = reporter.headers(body if isinstance(body, bytes) else body.encode())
     return {name: value for name, value in headers.items() if name != "Content-Type"}
 
@@ -171,18 +171,20 @@ def test_the_document_has_nothing_that_is_not_answered() -> None:
 
 
 @pytest.mark.parametrize("path", undocumented())
-def test_what_the_document_leaves_out_is_a_page(door: Gateway, path: str) -> None:
-    answer = door.get(path, allow_redirects=False)
+def test_what_the_document_leaves_out_is_a_page(instance: Gateway, path: str) -> None:
+    answer = instance.get(path, allow_redirects=False)
 
     kind = answer.headers.get("Content-Type", "").partition(";")[0]
     assert kind in OF_PAGES, f"{path} answers {answer.status_code} {kind}: describe it in compat_auth/openapi.py"
 
 
-def test_a_token_is_given_as_described_to_a_form_and_to_an_exchange(door: Gateway, schema: Any) -> None:
+def test_a_token_is_given_as_described_to_a_form_and_to_an_exchange(instance: Gateway, schema: Any) -> None:
     responses = schema["/auth/token"]["POST"].definition.raw["responses"]
-    by_password = door.post("/auth/token", data={"grant_type": "password", "username": USER[0], "password": USER[1]})
-    made = door.post(TOKENS, json={"name": "exchanged"}, auth=(USER[0], USER[1].encode()))
-    exchanged = door.post(
+    by_password = instance.post(
+        "/auth/token", data={"grant_type": "password", "username": USER[0], "password": USER[1]}
+    )
+    made = instance.post(TOKENS, json={"name": "exchanged"}, auth=(USER[0], USER[1].encode()))
+    exchanged = instance.post(
         "/auth/token",
         data={
             "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",

@@ -25,7 +25,7 @@ pytestmark = pytest.mark.peer
 
 
 @pytest.fixture(scope="module")
-def door(airflow_fab: Airflow3, gateway: StartGateway) -> Gateway:
+def instance(airflow_fab: Airflow3, gateway: StartGateway) -> Gateway:
     return gateway({"mode": "airflow2", **exchange(airflow_fab)})
 
 
@@ -44,17 +44,19 @@ def run(python: str, script: str, *arguments: str, **environ: str) -> list[list[
 
 
 @pytest.mark.parametrize("release", ["client23", "client25", "client29"])
-def test_older_releases_of_the_official_client_get_the_same(door: Gateway, airflow2: Airflow2, release: str) -> None:
+def test_older_releases_of_the_official_client_get_the_same(
+    instance: Gateway, airflow2: Airflow2, release: str
+) -> None:
     wanted = run(release, "client_main_calls.py", airflow2.url)
 
-    given = run(release, "client_main_calls.py", door.url)
+    given = run(release, "client_main_calls.py", instance.url)
 
     assert given == wanted
     assert len(wanted) == 26
 
 
 def test_operators_and_sensors_of_airflow_2_run_dags_elsewhere(
-    door: Gateway, airflow2: Airflow2, tmp_path: Path
+    instance: Gateway, airflow2: Airflow2, tmp_path: Path
 ) -> None:
     wanted, given = (
         run(
@@ -64,7 +66,7 @@ def test_operators_and_sensors_of_airflow_2_run_dags_elsewhere(
             AIRFLOW_CONN_ELSEWHERE=url.replace("//", "//admin:admin@"),
             AIRFLOW_CONN_WRONG=url.replace("//", "//admin:wrong@"),
         )
-        for url in (airflow2.url, door.url)
+        for url in (airflow2.url, instance.url)
     )
 
     assert given[-1][0] == wanted[-1][0] == "wrong password"
@@ -81,8 +83,8 @@ def side(request: pytest.FixtureRequest) -> tuple[Airflow, str]:
         airflow2: Airflow2 = request.getfixturevalue("airflow2")
         return airflow2, f"{airflow2.url}/api/v1"
     airflow3: Airflow3 = request.getfixturevalue("airflow_fab")
-    door: Gateway = request.getfixturevalue("door")
-    return airflow3, f"{door.url}/api/v1"
+    instance: Gateway = request.getfixturevalue("instance")
+    return airflow3, f"{instance.url}/api/v1"
 
 
 VARIABLE = ("variables", "key", {"key": "tf", "value": "one", "description": "made by Terraform"})
@@ -156,9 +158,9 @@ def test_a_value_is_read_as_it_was_written(side: tuple[Airflow, str], value: str
 
 
 @pytest.mark.parametrize("value", ['{"a":1}', "0.10"])
-def test_json_in_another_spelling_is_planned_again_and_again_on_3_x(door: Gateway, value: str) -> None:
+def test_json_in_another_spelling_is_planned_again_and_again_on_3_x(instance: Gateway, value: str) -> None:
     """As the documentation says: Airflow 3 gives such values in its own spelling only."""
-    resource = Resource(f"{door.url}/api/v1", "variables", "key")
+    resource = Resource(f"{instance.url}/api/v1", "variables", "key")
     wanted = {"key": "tf_value", "value": value, "description": "d"}
 
     journal = [resource.apply(wanted), resource.apply(wanted)]
@@ -206,9 +208,9 @@ def test_a_secret_variable_is_applied_as_wanted_and_not_as_shown(side: tuple[Air
 
 
 def test_a_secret_variable_that_is_written_back_as_it_was_read_keeps_its_value(
-    door: Gateway, airflow_fab: Airflow3
+    instance: Gateway, airflow_fab: Airflow3
 ) -> None:
-    url = f"{door.url}/api/v1"
+    url = f"{instance.url}/api/v1"
     resource = Resource(url, "variables", "key")
     resource.apply({"key": "tf_password", "value": "s3cr3t", "description": "before"})
     shown = call("GET", f"{url}/variables/tf_password", auth=ADMIN).json()
@@ -222,9 +224,9 @@ def test_a_secret_variable_that_is_written_back_as_it_was_read_keeps_its_value(
 
 
 def test_a_connection_that_is_written_back_as_it_was_read_keeps_its_secrets(
-    door: Gateway, airflow_fab: Airflow3
+    instance: Gateway, airflow_fab: Airflow3
 ) -> None:
-    url = f"{door.url}/api/v1"
+    url = f"{instance.url}/api/v1"
     made = {"connection_id": "tf_extra", "conn_type": "http", "password": "hush", "extra": '{"api_key": "k", "a": 1}'}
     assert call("POST", f"{url}/connections", json=made, auth=ADMIN).status_code == 200
     path = f"{url}/connections/tf_extra"

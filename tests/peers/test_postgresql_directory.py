@@ -50,7 +50,7 @@ def database_url(postgres: Postgres) -> str:
 
 
 @pytest.fixture(scope="module")
-def door(database_url: str, echo_upstream: EchoUpstream, gateway: StartGateway) -> Gateway:
+def instance(database_url: str, echo_upstream: EchoUpstream, gateway: StartGateway) -> Gateway:
     return gateway(
         {
             "upstream": {"url": echo_upstream.url},
@@ -62,40 +62,40 @@ def door(database_url: str, echo_upstream: EchoUpstream, gateway: StartGateway) 
 
 
 @pytest.mark.parametrize(("name", "number"), [("admin", "7"), ("ADMIN", "7"), ("zoë", "8"), ("zoë@example.com", "8")])
-def test_a_user_of_postgresql_reaches_the_upstream_by_his_number(door: Gateway, name: str, number: str) -> None:
+def test_a_user_of_postgresql_reaches_the_upstream_by_his_number(instance: Gateway, name: str, number: str) -> None:
     password = name.lower().partition("@")[0]
 
-    answer = door.get(PATH, auth=(name.encode(), password.encode()))
+    answer = instance.get(PATH, auth=(name.encode(), password.encode()))
 
     assert answer.status_code == 200, answer.text
     assert answer.json()["sub"] == number
 
 
 @pytest.mark.parametrize(("name", "password"), [("admin", "wrong"), ("gone", "gone"), ("nobody", "nobody")])
-def test_nobody_else_gets_in(door: Gateway, name: str, password: str) -> None:
-    answer = door.get(PATH, auth=(name, password))
+def test_nobody_else_gets_in(instance: Gateway, name: str, password: str) -> None:
+    answer = instance.get(PATH, auth=(name, password))
 
     assert answer.status_code == 401
 
 
 def test_while_postgresql_is_away_the_known_pass_and_others_are_told_to_come_back(
-    postgres: Postgres, door: Gateway
+    postgres: Postgres, instance: Gateway
 ) -> None:
     known, unknown = ("admin", "admin"), ("eva", "eva")
-    before = door.get(PATH, auth=known)
+    before = instance.get(PATH, auth=known)
 
     postgres.stop()
     try:
-        still = door.get(PATH, auth=known)
-        others = door.get(PATH, auth=unknown)
-        wrong = door.get(PATH, auth=("admin", "wrong"))
-        upstream_s_own = door.get(PATH, headers={"Authorization": "Bearer a.b.c"})
+        still = instance.get(PATH, auth=known)
+        others = instance.get(PATH, auth=unknown)
+        wrong = instance.get(PATH, auth=("admin", "wrong"))
+        upstream_s_own = instance.get(PATH, headers={"Authorization": "Bearer a.b.c"})
         time.sleep(CACHE_TTL_S)
-        forgotten = door.get(PATH, auth=known)
+        forgotten = instance.get(PATH, auth=known)
     finally:
         postgres.start()
     began = time.monotonic()
-    while (after := door.get(PATH, auth=unknown)).status_code == 503 and time.monotonic() - began < RECOVERY_S:
+    while (after := instance.get(PATH, auth=unknown)).status_code == 503 and time.monotonic() - began < RECOVERY_S:
         time.sleep(0.2)
 
     assert before.status_code == 200

@@ -97,34 +97,34 @@ def new_database(postgres: Postgres) -> str:
     return make_url(postgres.url).set(database=name).render_as_string(hide_password=False)
 
 
-def log_in(door: Gateway) -> requests.Session:
+def log_in(instance: Gateway) -> requests.Session:
     """Return a browser with a session."""
     browser = requests.Session()
     browser.trust_env = False
-    (token,) = re.findall(r'name="token" value="([^"]*)"', browser.get(f"{door.url}/compat-auth/login").text)
+    (token,) = re.findall(r'name="token" value="([^"]*)"', browser.get(f"{instance.url}/compat-auth/login").text)
     form = {"token": token, "username": NAME, "password": PASSWORD, "next": "/"}
-    assert browser.post(f"{door.url}/compat-auth/login", data=form, allow_redirects=False).status_code == 303
+    assert browser.post(f"{instance.url}/compat-auth/login", data=form, allow_redirects=False).status_code == 303
     return browser
 
 
-def log_out(door: Gateway, browser: requests.Session, *, everywhere: bool = False) -> None:
-    (token,) = re.findall(r'name="token" value="([^"]*)"', browser.get(f"{door.url}/compat-auth/logout").text)
+def log_out(instance: Gateway, browser: requests.Session, *, everywhere: bool = False) -> None:
+    (token,) = re.findall(r'name="token" value="([^"]*)"', browser.get(f"{instance.url}/compat-auth/logout").text)
     form = {"token": token, **({"everywhere": "1"} if everywhere else {})}
-    assert browser.post(f"{door.url}/compat-auth/logout", data=form, allow_redirects=False).status_code == 303
+    assert browser.post(f"{instance.url}/compat-auth/logout", data=form, allow_redirects=False).status_code == 303
 
 
-def status_with(door: Gateway, cookie: str) -> int:
+def status_with(instance: Gateway, cookie: str) -> int:
     """Return the answer to a request on a connection of its own, which any of the workers may take."""
-    return call("GET", door.url + PATH, cookies={COOKIE: cookie}).status_code
+    return call("GET", instance.url + PATH, cookies={COOKIE: cookie}).status_code
 
 
-def seconds_until_out(door: Gateway, cookie: str) -> float:
+def seconds_until_out(instance: Gateway, cookie: str) -> float:
     """Return for how long after now some worker still let the session in."""
     began = last = time.monotonic()
     refused = 0
     while refused < 8:
         asked = time.monotonic()
-        if status_with(door, cookie) == 200:
+        if status_with(instance, cookie) == 200:
             last, refused = asked, 0
         else:
             refused += 1
@@ -132,8 +132,8 @@ def seconds_until_out(door: Gateway, cookie: str) -> float:
     return last - began
 
 
-def as_bearer(door: Gateway, token: str) -> int:
-    return call("GET", door.url + PATH, headers={"Authorization": f"Bearer {token}"}).status_code
+def as_bearer(instance: Gateway, token: str) -> int:
+    return call("GET", instance.url + PATH, headers={"Authorization": f"Bearer {token}"}).status_code
 
 
 def say_yes(replicas: Replicas, *, after_s: float = 0) -> None:
@@ -169,7 +169,7 @@ def test_an_issuer_is_asked_once_for_all_replicas_and_workers(replicas: Replicas
     token = f"opaque-{uuid.uuid4().hex}"
     before = replicas.issuer.asked["/introspect"]
 
-    answers = [as_bearer(door, token) for door in (replicas.one, replicas.other) * 4]
+    answers = [as_bearer(instance, token) for instance in (replicas.one, replicas.other) * 4]
 
     assert answers == [200] * 8
     assert replicas.issuer.asked["/introspect"] - before == 1
@@ -185,8 +185,8 @@ def test_without_redis_everybody_still_comes_in_and_whoever_logs_out_is_out_with
 
     with replicas.redis.away():
         token = f"opaque-{uuid.uuid4().hex}"
-        answers = [as_bearer(door, token) for door in (replicas.one, replicas.other)]
-        answers += [status_with(door, cookie) for door in (replicas.one, replicas.other)]
+        answers = [as_bearer(instance, token) for instance in (replicas.one, replicas.other)]
+        answers += [status_with(instance, cookie) for instance in (replicas.one, replicas.other)]
         answers += [status_with(replicas.one, log_in(replicas.one).cookies[COOKIE])]
         log_out(replicas.one, browser)
         took_s = seconds_until_out(replicas.other, cookie)
@@ -215,7 +215,7 @@ def test_when_redis_is_back_the_replicas_share_again_without_a_restart(replicas:
     token = f"opaque-{uuid.uuid4().hex}"
     before = replicas.issuer.asked["/introspect"]
 
-    answers = [as_bearer(door, token) for door in (replicas.one, replicas.other) * 4]
+    answers = [as_bearer(instance, token) for instance in (replicas.one, replicas.other) * 4]
     browser = log_in(replicas.one)
     cookie = browser.cookies[COOKIE]
     status_with(replicas.other, cookie)

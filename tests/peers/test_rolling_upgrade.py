@@ -80,21 +80,21 @@ def site(request: pytest.FixtureRequest, echo_upstream: EchoUpstream, tmp_path: 
 
 
 @pytest.fixture
-def door(site: Site, gateway: StartGateway) -> Iterator[Gateway]:
+def instance(site: Site, gateway: StartGateway) -> Iterator[Gateway]:
     running = gateway(site.settings)
     yield running
     running.process.stop()
 
 
-def make_token(door: Gateway) -> dict[str, str]:
-    made = door.post("/compat-auth/api/personal-tokens", auth=ZOE, json={"name": "etl", "days": 3})
+def make_token(instance: Gateway) -> dict[str, str]:
+    made = instance.post("/compat-auth/api/personal-tokens", auth=ZOE, json={"name": "etl", "days": 3})
     assert made.status_code == 201, made.text
     return {"Authorization": f"Bearer {made.json()['token']}"}
 
 
-def statuses(door: Gateway, token: dict[str, str]) -> tuple[int, int]:
+def statuses(instance: Gateway, token: dict[str, str]) -> tuple[int, int]:
     """Return what a personal token gets, and `ready`."""
-    return door.get(PATH, headers=token).status_code, door.get("/compat-auth/ready").status_code
+    return instance.get(PATH, headers=token).status_code, instance.get("/compat-auth/ready").status_code
 
 
 def eventually(ask: Callable[[], tuple[int, int]], wanted: tuple[int, int]) -> tuple[int, int]:
@@ -104,26 +104,26 @@ def eventually(ask: Callable[[], tuple[int, int]], wanted: tuple[int, int]) -> t
     return found
 
 
-def test_a_gateway_that_runs_answers_503_while_the_tables_are_not_for_it(site: Site, door: Gateway) -> None:
-    token = make_token(door)
-    before = statuses(door, token)
+def test_a_gateway_that_runs_answers_503_while_the_tables_are_not_for_it(site: Site, instance: Gateway) -> None:
+    token = make_token(instance)
+    before = statuses(instance, token)
 
     site.set_revision("0999")
-    during = eventually(lambda: statuses(door, token), (503, 503))
+    during = eventually(lambda: statuses(instance, token), (503, 503))
     site.set_revision("0003")
-    afterwards = eventually(lambda: statuses(door, token), (200, 200))
+    afterwards = eventually(lambda: statuses(instance, token), (200, 200))
 
     assert (before, during, afterwards) == ((200, 200), (503, 503), (200, 200))
 
 
 def test_a_gateway_that_newer_tables_tolerate_goes_on_and_starts(
-    site: Site, door: Gateway, gateway: StartGateway
+    site: Site, instance: Gateway, gateway: StartGateway
 ) -> None:
-    token = make_token(door)
+    token = make_token(instance)
 
     site.set_revision("0999_from_0003")
     time.sleep(NOTICED_S)
-    running = statuses(door, token)
+    running = statuses(instance, token)
     second = gateway({**site.settings, "serve": {"threads": 4}})
     started = statuses(second, token)
     second.process.stop()

@@ -24,7 +24,7 @@ WHO = "/compat-auth/session"
 
 
 @pytest.fixture(scope="module")
-def door(
+def instance(
     gateway: StartGateway, oidc_provider: OpenIdProvider, echo_upstream: EchoUpstream, airflow_users: str
 ) -> Gateway:
     issuer = {
@@ -38,16 +38,16 @@ def door(
     backends = ["session", "basic_auth", "oidc"]
     sections: dict[str, Any] = {"oidc": {"issuers": [issuer]}, "basic_auth": {"directories": ["airflow_db"]}}
     settings = gateway_settings(echo_upstream, airflow_users, backends, **sections)
-    door = gateway({**settings, "session": {"secret": "a secret for nothing but this very test"}})
-    oidc_provider.send_logins_to(f"{door.url}{SIGN_IN}/callback")
-    return door
+    instance = gateway({**settings, "session": {"secret": "a secret for nothing but this very test"}})
+    oidc_provider.send_logins_to(f"{instance.url}{SIGN_IN}/callback")
+    return instance
 
 
 class Client:
     """Follows each redirect itself, and keeps cookies apart by host, as a browser does."""
 
-    def __init__(self, door: Gateway, provider: OpenIdProvider) -> None:
-        self.door = door
+    def __init__(self, instance: Gateway, provider: OpenIdProvider) -> None:
+        self.instance = instance
         self._provider = provider
         self.ours = requests.Session()
         self._theirs = requests.Session()
@@ -59,7 +59,7 @@ class Client:
 
     def begin(self, target: str = WHO) -> str:
         """Return where the browser is sent at the provider."""
-        path = f"{self.door.url}{SIGN_IN}?{urlencode({'next': target})}"
+        path = f"{self.instance.url}{SIGN_IN}?{urlencode({'next': target})}"
         return self.ours.get(path, allow_redirects=False, timeout=TIMEOUT_S).headers["Location"]
 
     def log_in_there(self, url: str, user: str) -> str:
@@ -68,7 +68,7 @@ class Client:
         for _ in range(MAX_HOPS):
             answer = self._theirs.get(url, allow_redirects=False, timeout=TIMEOUT_S)
             url = urljoin(url, answer.headers["Location"])
-            if url.startswith(self.door.url):
+            if url.startswith(self.instance.url):
                 return url
         pytest.fail("the provider does not send the browser back", pytrace=False)
 
@@ -76,55 +76,55 @@ class Client:
         return self.ours.get(url, allow_redirects=False, timeout=TIMEOUT_S)
 
     def who(self) -> str | None:
-        found: str | None = self.ours.get(f"{self.door.url}{WHO}", timeout=TIMEOUT_S).json()["username"]
+        found: str | None = self.ours.get(f"{self.instance.url}{WHO}", timeout=TIMEOUT_S).json()["username"]
         return found
 
 
 @pytest.fixture
-def client(door: Gateway, oidc_provider: OpenIdProvider) -> Iterator[Client]:
-    client = Client(door, oidc_provider)
+def client(instance: Gateway, oidc_provider: OpenIdProvider) -> Iterator[Client]:
+    client = Client(instance, oidc_provider)
     yield client
     client.close()
 
 
 @pytest.fixture
-def thief(door: Gateway, oidc_provider: OpenIdProvider) -> Iterator[Client]:
-    thief = Client(door, oidc_provider)
+def thief(instance: Gateway, oidc_provider: OpenIdProvider) -> Iterator[Client]:
+    thief = Client(instance, oidc_provider)
     yield thief
     thief.close()
 
 
 @pytest.fixture
-def page(chromium: BrowserContext, door: Gateway) -> Page:
+def page(chromium: BrowserContext, instance: Gateway) -> Page:
     page = chromium.new_page()
-    page.goto(f"{door.url}/compat-auth/login?next={WHO}")
+    page.goto(f"{instance.url}/compat-auth/login?next={WHO}")
     return page
 
 
-def test_the_button_leads_by_the_providers_page_to_where_the_user_was_going(page: Page, door: Gateway) -> None:
+def test_the_button_leads_by_the_providers_page_to_where_the_user_was_going(page: Page, instance: Gateway) -> None:
     page.get_by_role("link", name=LABEL).click()
     expect(page.get_by_role("heading")).to_have_text("The lab's own login")
 
     page.get_by_role("button", name="alice", exact=True).click()
 
-    page.wait_for_url(f"{door.url}{WHO}")
+    page.wait_for_url(f"{instance.url}{WHO}")
     assert '"username":"alice"' in page.inner_text("body")
 
 
-def test_the_session_opens_the_api_as_the_user(page: Page, chromium: BrowserContext, door: Gateway) -> None:
+def test_the_session_opens_the_api_as_the_user(page: Page, chromium: BrowserContext, instance: Gateway) -> None:
     page.get_by_role("link", name=LABEL).click()
     page.get_by_role("button", name="alice", exact=True).click()
-    page.wait_for_url(f"{door.url}{WHO}")
+    page.wait_for_url(f"{instance.url}{WHO}")
     chromium.clear_cookies(name="_token")
 
-    answer = chromium.request.get(f"{door.url}/api/v2/dags")
+    answer = chromium.request.get(f"{instance.url}/api/v2/dags")
 
     assert (answer.status, answer.json()["sub"]) == (200, "1")
 
 
 @pytest.mark.parametrize("user", ["disabled", "stranger"])
 def test_who_may_not_come_in_is_told_so_and_gets_no_session(
-    page: Page, chromium: BrowserContext, door: Gateway, user: str
+    page: Page, chromium: BrowserContext, instance: Gateway, user: str
 ) -> None:
     page.get_by_role("link", name=LABEL).click()
     page.get_by_role("button", name=user, exact=True).click()
@@ -199,7 +199,7 @@ def test_an_answer_works_once(client: Client, thief: Client) -> None:
 
 
 def test_while_the_provider_is_down_the_page_says_so_and_the_form_goes_on(
-    door: Gateway, client: Client, oidc_provider: OpenIdProvider
+    instance: Gateway, client: Client, oidc_provider: OpenIdProvider
 ) -> None:
     url = client.log_in_there(client.begin(), "alice")
 

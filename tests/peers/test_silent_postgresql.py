@@ -41,7 +41,7 @@ NAMES = [f"user{number}" for number in range(40)]
 class Site:
     """A gateway whose store, but not whose users, is in PostgreSQL; and a personal token of `user0`."""
 
-    door: Gateway
+    instance: Gateway
     token: str
 
 
@@ -71,11 +71,11 @@ def settings_of(folder: Path, url: str, upstream: str) -> dict[str, Any]:
 
 @pytest.fixture
 def site(gateway: StartGateway, echo_upstream: EchoUpstream, postgres: Postgres, tmp_path: Path) -> Iterator[Site]:
-    door = gateway(settings_of(tmp_path, new_database(postgres), echo_upstream.url))
-    made = door.post("/compat-auth/api/personal-tokens", auth=(NAMES[0], NAMES[0]), json={"name": "etl", "days": 3})
+    instance = gateway(settings_of(tmp_path, new_database(postgres), echo_upstream.url))
+    made = instance.post("/compat-auth/api/personal-tokens", auth=(NAMES[0], NAMES[0]), json={"name": "etl", "days": 3})
     assert made.status_code == 201, made.text
-    yield Site(door, made.json()["token"])
-    door.process.stop()
+    yield Site(instance, made.json()["token"])
+    instance.process.stop()
 
 
 def timed(ask: Callable[[], Any]) -> tuple[Any, float]:
@@ -88,15 +88,15 @@ def timed(ask: Callable[[], Any]) -> tuple[Any, float]:
 
 
 def by_password(site: Site, name: str) -> Callable[[], int]:
-    return lambda: site.door.get(PATH, auth=(name, name)).status_code
+    return lambda: site.instance.get(PATH, auth=(name, name)).status_code
 
 
 def by_token(site: Site) -> Callable[[], int]:
-    return lambda: site.door.get(PATH, headers={"Authorization": f"Bearer {site.token}"}).status_code
+    return lambda: site.instance.get(PATH, headers={"Authorization": f"Bearer {site.token}"}).status_code
 
 
-def ready(door: Gateway) -> int:
-    return door.get("/compat-auth/ready").status_code
+def ready(instance: Gateway) -> int:
+    return instance.get("/compat-auth/ready").status_code
 
 
 def eventually(ask: Callable[[], int], status: int) -> bool:
@@ -117,8 +117,8 @@ def test_a_frozen_store_delays_no_password_of_a_file_and_no_token_for_long(site:
         passwords = [timed(by_password(site, name)) for name in NAMES[1:30]]
         early = [token.result() for token in tokens]
         late = [timed(by_token(site)) for _ in range(5)]
-        not_ready, ready_s = timed(lambda: ready(site.door))
-    recovered = eventually(by_token(site), 200) and eventually(lambda: ready(site.door), 200)
+        not_ready, ready_s = timed(lambda: ready(site.instance))
+    recovered = eventually(by_token(site), 200) and eventually(lambda: ready(site.instance), 200)
 
     assert {status for status, _ in passwords} == {200}
     assert max(took_s for _, took_s in passwords) < PROMPT_S
@@ -135,12 +135,12 @@ def test_a_gateway_that_starts_while_the_store_is_silent_says_so_and_heals_by_it
     url = new_database(postgres)
 
     with postgres.process.frozen():
-        door = gateway(settings_of(tmp_path, url, echo_upstream.url))
-        password, took_s = timed(lambda: door.get(PATH, auth=(NAMES[0], NAMES[0])).status_code)
-        not_ready = ready(door)
-    healed = eventually(lambda: door.get(PATH, auth=(NAMES[0], NAMES[0])).status_code, 200)
-    is_ready = eventually(lambda: ready(door), 200)
-    door.process.stop()
+        instance = gateway(settings_of(tmp_path, url, echo_upstream.url))
+        password, took_s = timed(lambda: instance.get(PATH, auth=(NAMES[0], NAMES[0])).status_code)
+        not_ready = ready(instance)
+    healed = eventually(lambda: instance.get(PATH, auth=(NAMES[0], NAMES[0])).status_code, 200)
+    is_ready = eventually(lambda: ready(instance), 200)
+    instance.process.stop()
 
     # Without the names of role accounts nobody can tell that a password is not for one of them.
     assert (password, not_ready, healed, is_ready) == (503, 503, True, True)

@@ -154,7 +154,7 @@ def kill_and_restart(upstream: EchoUpstream) -> None:
 def test_of_thousands_of_requests_none_is_lost_and_none_answers_as_somebody_else(
     gateway: StartGateway, echo_upstream: EchoUpstream, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    door = gateway(
+    instance = gateway(
         {
             "upstream": {"url": echo_upstream.url},
             "token": {"strategy": "shared_secret", "secret": JWT_SECRET},
@@ -166,7 +166,7 @@ def test_of_thousands_of_requests_none_is_lost_and_none_answers_as_somebody_else
     )
 
     with capsys.disabled():
-        tally = uvloop.run(soak(int(door.url.rpartition(":")[2]), echo_upstream))
+        tally = uvloop.run(soak(int(instance.url.rpartition(":")[2]), echo_upstream))
 
     assert tally.mistaken == []
     assert tally.lost == []

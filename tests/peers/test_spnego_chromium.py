@@ -54,7 +54,7 @@ def settings(kdc: Kdc, echo_upstream: EchoUpstream, tmp_path_factory: pytest.Tem
 
 
 @pytest.fixture(scope="module")
-def door(gateway: StartGateway, settings: dict[str, Any]) -> Gateway:
+def instance(gateway: StartGateway, settings: dict[str, Any]) -> Gateway:
     return gateway(settings)
 
 
@@ -86,11 +86,11 @@ def cookie_names(page: Page) -> set[str | None]:
     return {cookie.get("name") for cookie in page.context.cookies()}
 
 
-def test_a_ticket_opens_the_api_at_the_first_visit_and_leaves_no_cookie(door: Gateway, start: StartBrowser) -> None:
+def test_a_ticket_opens_the_api_at_the_first_visit_and_leaves_no_cookie(instance: Gateway, start: StartBrowser) -> None:
     with start().steered() as browser:
         page = browser.contexts[0].new_page()
 
-        status = status_of(page, f"{door.url}/api/v2/dags")
+        status = status_of(page, f"{instance.url}/api/v2/dags")
 
         assert (status, '"sub":"alice"' in page.inner_text("body").replace(" ", "")) == (200, True)
         assert cookie_names(page) == set()
@@ -109,29 +109,29 @@ class Forger(BaseHTTPRequestHandler):
         self.wfile.write(form.encode())
 
 
-def test_a_form_of_another_site_does_not_act_with_the_ticket(door: Gateway, start: StartBrowser) -> None:
+def test_a_form_of_another_site_does_not_act_with_the_ticket(instance: Gateway, start: StartBrowser) -> None:
     with start().steered() as browser, served(Forger) as other_site:
         page = browser.contexts[0].new_page()
-        page.goto(f"{door.url}/api/v2/dags")
+        page.goto(f"{instance.url}/api/v2/dags")
 
         with page.expect_response(lambda found: found.request.method == "POST" and found.status != 401) as answered:
-            page.goto(f"{other_site}/?{door.url}/api/v2/dags/tiny/dagRuns")
+            page.goto(f"{other_site}/?{instance.url}/api/v2/dags/tiny/dagRuns")
 
         assert answered.value.status == 403
 
 
-def test_one_ticket_begins_a_session_that_needs_no_other(door: Gateway, start: StartBrowser, kdc: Kdc) -> None:
+def test_one_ticket_begins_a_session_that_needs_no_other(instance: Gateway, start: StartBrowser, kdc: Kdc) -> None:
     with start().steered() as browser:
         page = browser.contexts[0].new_page()
-        page.goto(f"{door.url}/compat-auth/login?next={WHO}")
+        page.goto(f"{instance.url}/compat-auth/login?next={WHO}")
         page.get_by_role("link", name="Log in with Kerberos").click()
-        page.wait_for_url(f"{door.url}{WHO}")
+        page.wait_for_url(f"{instance.url}{WHO}")
         cookies = {cookie.get("name"): cookie for cookie in page.context.cookies()}
 
         # Another window has the cookie and no ticket: its host is not one that tickets are shown to.
         other = new_window(browser)
-        other.add_cookies([{"name": COOKIE, "value": str(cookies[COOKIE].get("value")), "url": door.url}])
-        answer = other.request.get(f"{door.url}/api/v2/dags")
+        other.add_cookies([{"name": COOKIE, "value": str(cookies[COOKIE].get("value")), "url": instance.url}])
+        answer = other.request.get(f"{instance.url}/api/v2/dags")
 
         assert '"username":"alice"' in page.inner_text("body")
         assert {COOKIE, "_token"} <= set(cookies)
@@ -141,49 +141,49 @@ def test_one_ticket_begins_a_session_that_needs_no_other(door: Gateway, start: S
         assert time.time() + 3000 < float(cookies[COOKIE].get("expires", 0)) <= time.time() + 3900
 
 
-def test_a_private_window_shows_its_ticket_from_the_second_visit_on(door: Gateway, start: StartBrowser) -> None:
+def test_a_private_window_shows_its_ticket_from_the_second_visit_on(instance: Gateway, start: StartBrowser) -> None:
     with start().steered() as browser:
         page = new_window(browser).new_page()
 
-        statuses = [status_of(page, f"{door.url}{SIGN_IN}") for _ in range(2)]
+        statuses = [status_of(page, f"{instance.url}{SIGN_IN}") for _ in range(2)]
 
         assert statuses[-1] == 200
-        assert page.url == f"{door.url}{WHO}"
+        assert page.url == f"{instance.url}{WHO}"
 
 
-def test_without_a_ticket_the_page_says_so_and_the_form_is_near(door: Gateway, start: StartBrowser) -> None:
+def test_without_a_ticket_the_page_says_so_and_the_form_is_near(instance: Gateway, start: StartBrowser) -> None:
     with start("").steered() as browser:
         page = browser.contexts[0].new_page()
 
-        assert status_of(page, f"{door.url}{SIGN_IN}") == 401
+        assert status_of(page, f"{instance.url}{SIGN_IN}") == 401
 
         expect(page.get_by_role("alert")).to_contain_text("your browser sent no credential")
         page.get_by_role("link", name="Other ways to log in").click()
         expect(page.get_by_label("Password")).to_be_visible()
 
 
-def test_a_browser_that_was_not_told_to_trust_the_host_shows_no_ticket(door: Gateway, start: StartBrowser) -> None:
+def test_a_browser_that_was_not_told_to_trust_the_host_shows_no_ticket(instance: Gateway, start: StartBrowser) -> None:
     with start(flags=()).steered() as browser:
         page = browser.contexts[0].new_page()
 
-        assert [status_of(page, f"{door.url}{SIGN_IN}") for _ in range(2)] == [401, 401]
+        assert [status_of(page, f"{instance.url}{SIGN_IN}") for _ in range(2)] == [401, 401]
 
 
 @pytest.mark.parametrize("user", ["disabled", "unknown"])
-def test_who_may_not_come_in_gets_no_session(door: Gateway, start: StartBrowser, user: str) -> None:
+def test_who_may_not_come_in_gets_no_session(instance: Gateway, start: StartBrowser, user: str) -> None:
     with start(user).steered() as browser:
         page = browser.contexts[0].new_page()
 
-        assert status_of(page, f"{door.url}{SIGN_IN}") == 403
+        assert status_of(page, f"{instance.url}{SIGN_IN}") == 403
 
         assert cookie_names(page) == set()
 
 
-def test_another_site_cannot_begin_a_session_with_the_visitors_ticket(door: Gateway, start: StartBrowser) -> None:
+def test_another_site_cannot_begin_a_session_with_the_visitors_ticket(instance: Gateway, start: StartBrowser) -> None:
     with start().steered() as browser:
         page = browser.contexts[0].new_page()
         # Another host to the browser, and another site: not even the port is the same.
-        page.set_content(f'<a href="{door.url}{SIGN_IN}">A prize</a><img src="{door.url}{SIGN_IN}">')
+        page.set_content(f'<a href="{instance.url}{SIGN_IN}">A prize</a><img src="{instance.url}{SIGN_IN}">')
         page.wait_for_load_state("networkidle")
         before = cookie_names(page)
 
@@ -193,14 +193,14 @@ def test_another_site_cannot_begin_a_session_with_the_visitors_ticket(door: Gate
         assert (before, cookie_names(page)) == (set(), set())
 
 
-def test_another_site_cannot_change_anything_with_the_visitors_ticket(door: Gateway, start: StartBrowser) -> None:
+def test_another_site_cannot_change_anything_with_the_visitors_ticket(instance: Gateway, start: StartBrowser) -> None:
     """A form that needs no script: browsers answer the invitation that comes back by themselves."""
     with start().steered() as browser:
         page = browser.contexts[0].new_page()
-        page.goto(f"{door.url}/api/v2/dags")
+        page.goto(f"{instance.url}/api/v2/dags")
         page.set_default_timeout(10_000)
         evil = browser.contexts[0].new_page()
-        evil.set_content(f'<form method="post" action="{door.url}/api/v2/dags"><button>A prize</button></form>')
+        evil.set_content(f'<form method="post" action="{instance.url}/api/v2/dags"><button>A prize</button></form>')
 
         with evil.expect_navigation() as navigation:
             evil.get_by_role("button").click()
@@ -208,10 +208,10 @@ def test_another_site_cannot_change_anything_with_the_visitors_ticket(door: Gate
         assert navigation.value.status == 403
 
 
-def test_a_program_gets_a_session_only_where_it_asks_for_one(door: Gateway, kdc: Kdc) -> None:
+def test_a_program_gets_a_session_only_where_it_asks_for_one(instance: Gateway, kdc: Kdc) -> None:
     tickets = Tickets(kdc)
-    api = call("GET", f"{door.url}/api/v2/dags", headers=negotiate(tickets.token("alice")))
-    login = call("GET", f"{door.url}{SIGN_IN}", headers=negotiate(tickets.token("alice")))
+    api = call("GET", f"{instance.url}/api/v2/dags", headers=negotiate(tickets.token("alice")))
+    login = call("GET", f"{instance.url}{SIGN_IN}", headers=negotiate(tickets.token("alice")))
 
     assert (api.status_code, dict(api.cookies)) == (200, {})
     assert (login.status_code, set(login.cookies.keys())) == (303, {COOKIE, "_token"})

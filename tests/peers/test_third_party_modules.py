@@ -45,7 +45,7 @@ def airflow2_with_modules(airflow2_as: Airflow2As, environ: dict[str, str]) -> A
 
 
 @pytest.fixture(scope="module")
-def door(airflow_fab: Airflow3, gateway: StartGateway, environ: dict[str, str]) -> Gateway:
+def instance(airflow_fab: Airflow3, gateway: StartGateway, environ: dict[str, str]) -> Gateway:
     return gateway(
         {
             "auth_backends": MODULES,
@@ -78,19 +78,19 @@ def test_airflow_2_refuses_what_the_module_refuses(airflow2_with_modules: Airflo
 
 @PLACES
 @pytest.mark.parametrize("name", ["admin", "viewer"])
-def test_the_owner_of_a_key_reaches_airflow_3_as_himself(door: Gateway, place: str, name: str) -> None:
-    answer = door.get("/ui/auth/me", headers=presented(place, f"key-of-{name}"))
+def test_the_owner_of_a_key_reaches_airflow_3_as_himself(instance: Gateway, place: str, name: str) -> None:
+    answer = instance.get("/ui/auth/me", headers=presented(place, f"key-of-{name}"))
 
     assert answer.status_code == 200, answer.text
     assert answer.json()["username"] == name
 
 
 @PLACES
-def test_airflow_3_decides_what_the_owner_of_a_key_may_do(door: Gateway, place: str) -> None:
+def test_airflow_3_decides_what_the_owner_of_a_key_may_do(instance: Gateway, place: str) -> None:
     headers = presented(place, "key-of-viewer")
 
-    allowed = door.get("/api/v2/dags", headers=headers)
-    forbidden = door.get("/api/v2/connections", headers=headers)
+    allowed = instance.get("/api/v2/dags", headers=headers)
+    forbidden = instance.get("/api/v2/connections", headers=headers)
 
     assert allowed.status_code == 200
     assert forbidden.status_code == 403
@@ -99,8 +99,8 @@ def test_airflow_3_decides_what_the_owner_of_a_key_may_do(door: Gateway, place: 
 
 @PLACES
 @REFUSED_KEYS
-def test_the_gateway_refuses_what_the_module_refuses(door: Gateway, place: str, key: str) -> None:
-    answer = door.get("/api/v2/dags", headers=presented(place, key))
+def test_the_gateway_refuses_what_the_module_refuses(instance: Gateway, place: str, key: str) -> None:
+    answer = instance.get("/api/v2/dags", headers=presented(place, key))
 
     assert answer.status_code == 401
     assert "ApiKey" in answer.headers["WWW-Authenticate"].split(", ")
@@ -109,19 +109,19 @@ def test_the_gateway_refuses_what_the_module_refuses(door: Gateway, place: str, 
 @PLACES
 @pytest.mark.parametrize("name", ["ghost", "disabled"])
 def test_whom_airflow_3_does_not_know_or_has_disabled_is_refused_whatever_a_module_says(
-    door: Gateway, place: str, name: str
+    instance: Gateway, place: str, name: str
 ) -> None:
-    answer = door.get("/api/v2/dags", headers=presented(place, f"key-of-{name}"))
+    answer = instance.get("/api/v2/dags", headers=presented(place, f"key-of-{name}"))
 
     assert answer.status_code == 403
     assert answer.headers["Content-Type"] == "application/problem+json"
 
 
 @PLACES
-def test_a_key_is_good_for_its_own_request_only(door: Gateway, place: str) -> None:
-    with_key = door.get("/api/v2/dags", headers=presented(place, "key-of-admin"))
+def test_a_key_is_good_for_its_own_request_only(instance: Gateway, place: str) -> None:
+    with_key = instance.get("/api/v2/dags", headers=presented(place, "key-of-admin"))
 
-    without = door.get("/api/v2/dags")
+    without = instance.get("/api/v2/dags")
 
     assert with_key.status_code == 200
     assert with_key.headers.get("Set-Cookie") is None
@@ -129,10 +129,10 @@ def test_a_key_is_good_for_its_own_request_only(door: Gateway, place: str) -> No
 
 
 @PLACES
-def test_a_key_triggers_one_run(door: Gateway, airflow_fab: Airflow3, place: str) -> None:
+def test_a_key_triggers_one_run(instance: Gateway, airflow_fab: Airflow3, place: str) -> None:
     before = runs_of(airflow_fab, "tiny")
 
-    answer = door.post(
+    answer = instance.post(
         "/api/v2/dags/tiny/dagRuns", json={"logical_date": None}, headers=presented(place, "key-of-admin")
     )
 

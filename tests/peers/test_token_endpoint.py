@@ -114,9 +114,10 @@ def test_the_simple_auth_manager_takes_it_too(
 ) -> None:
     by_exchange = strategy == "exchange"
     settings = simple_exchange(airflow_simple) if by_exchange else simple_shared_secret(airflow_simple, tmp_path)
-    door = gateway(settings)
+    instance = gateway(settings)
     tokens = {
-        name: door.post(path, data={"username": name, "password": name}).json()["access_token"] for name in SIMPLE_USERS
+        name: instance.post(path, data={"username": name, "password": name}).json()["access_token"]
+        for name in SIMPLE_USERS
     }
 
     statuses = {name: call("GET", airflow_simple.url + CONNECTIONS, headers=bearer(tokens[name])) for name in tokens}
@@ -133,9 +134,11 @@ def test_the_simple_auth_manager_takes_it_too(
 def test_a_missing_field_is_worded_as_the_simple_auth_manager_does(
     airflow_simple: Airflow3, gateway: StartGateway
 ) -> None:
-    door = gateway(simple_exchange(airflow_simple))
+    instance = gateway(simple_exchange(airflow_simple))
 
-    answers = [call("POST", f"{url}/auth/token", json={"username": "admin"}) for url in (door.url, airflow_simple.url)]
+    answers = [
+        call("POST", f"{url}/auth/token", json={"username": "admin"}) for url in (instance.url, airflow_simple.url)
+    ]
 
     assert [answer.status_code for answer in answers] == [422, 422]
 
@@ -144,8 +147,8 @@ def test_curl_gets_a_token_with_a_ticket_and_airflow_takes_it(
     airflow_fab: Airflow3, gateway: StartGateway, kdc: Kdc
 ) -> None:
     settings = shared_secret(airflow_fab)
-    keytab, replays = kdc.keytab("HTTP/localhost"), kdc.folder / "replays-token-door"
-    door = gateway(
+    keytab, replays = kdc.keytab("HTTP/localhost"), kdc.folder / "replays-token"
+    instance = gateway(
         {
             **settings,
             "auth_backends": ["kerberos", "basic_auth"],
@@ -153,7 +156,7 @@ def test_curl_gets_a_token_with_a_ticket_and_airflow_takes_it(
         },
         kdc.env,
     )
-    url = door.url.replace("127.0.0.1", "localhost")
+    url = instance.url.replace("127.0.0.1", "localhost")
     command = ["curl", "--silent", "--noproxy", "*", "--negotiate", "--user", ":", "-X", "POST", f"{url}/auth/token"]
 
     done = subprocess.run(
@@ -168,8 +171,8 @@ def test_curl_gets_a_token_with_a_ticket_and_airflow_takes_it(
 def test_a_strategy_that_needs_a_password_says_no_to_a_ticket(
     airflow_fab: Airflow3, gateway: StartGateway, kdc: Kdc
 ) -> None:
-    keytab, replays = kdc.keytab("HTTP/localhost"), kdc.folder / "replays-token-door-2"
-    door = gateway(
+    keytab, replays = kdc.keytab("HTTP/localhost"), kdc.folder / "replays-token-2"
+    instance = gateway(
         {
             **exchange(airflow_fab),
             "auth_backends": ["kerberos", "basic_auth"],
@@ -177,7 +180,7 @@ def test_a_strategy_that_needs_a_password_says_no_to_a_ticket(
         },
         kdc.env,
     )
-    url = door.url.replace("127.0.0.1", "localhost")
+    url = instance.url.replace("127.0.0.1", "localhost")
     command = ["curl", "--silent", "--noproxy", "*", "--negotiate", "--user", ":", "-o", os.devnull, "-w"]
 
     done = subprocess.run(
@@ -195,12 +198,15 @@ def test_a_providers_access_token_is_exchanged_for_one_that_ends_no_later(
     gateway: StartGateway, oidc_provider: OpenIdProvider, echo_upstream: EchoUpstream, airflow_users: str
 ) -> None:
     issuer = {"issuer": oidc_provider.issuer, "audience": AUDIENCE, "username_claim": "preferred_username"}
-    door = gateway(gateway_settings(echo_upstream, airflow_users, ["oidc"], oidc={"issuers": [issuer]}))
+    instance = gateway(gateway_settings(echo_upstream, airflow_users, ["oidc"], oidc={"issuers": [issuer]}))
     subject = oidc_provider.access_token("alice", resource=resource())
     form = {"grant_type": GRANT, "subject_token": subject, "subject_token_type": ACCESS_TOKEN}
 
     answer = curl(
-        "-X", "POST", *(part for field in form.items() for part in ("-d", "=".join(field))), f"{door.url}/auth/token"
+        "-X",
+        "POST",
+        *(part for field in form.items() for part in ("-d", "=".join(field))),
+        f"{instance.url}/auth/token",
     )
 
     claims = jwt.decode(answer.json()["access_token"], JWT_SECRET, algorithms=["HS512"], audience="apache-airflow")

@@ -45,10 +45,10 @@ def settings(echo_upstream: EchoUpstream, tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
-def door(gateway: StartGateway, settings: dict[str, Any]) -> Iterator[Gateway]:
-    door = gateway(settings)
-    yield door
-    door.process.stop()
+def instance(gateway: StartGateway, settings: dict[str, Any]) -> Iterator[Gateway]:
+    instance = gateway(settings)
+    yield instance
+    instance.process.stop()
 
 
 @pytest.fixture
@@ -61,17 +61,17 @@ def tokens(settings: dict[str, Any]) -> Iterator[PersonalTokens]:
 
 
 @pytest.fixture
-def page(chromium: BrowserContext, door: Gateway) -> Page:
-    return logged_in(chromium, door)
+def page(chromium: BrowserContext, instance: Gateway) -> Page:
+    return logged_in(chromium, instance)
 
 
-def logged_in(window: BrowserContext, door: Gateway) -> Page:
+def logged_in(window: BrowserContext, instance: Gateway) -> Page:
     page = window.new_page()
-    page.goto(f"{door.url}/compat-auth/tokens")
+    page.goto(f"{instance.url}/compat-auth/tokens")
     page.get_by_label("User name").fill("alice")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
-    page.wait_for_url(f"{door.url}/compat-auth/tokens")
+    page.wait_for_url(f"{instance.url}/compat-auth/tokens")
     return page
 
 
@@ -82,12 +82,12 @@ def create(page: Page, name: str = "nightly-etl") -> str:
     return page.get_by_label("Your token").input_value()
 
 
-def status(door: Gateway, token: str) -> int:
-    return door.get("/compat-auth/whoami", headers={"Authorization": f"Bearer {token}"}).status_code
+def status(instance: Gateway, token: str) -> int:
+    return instance.get("/compat-auth/whoami", headers={"Authorization": f"Bearer {token}"}).status_code
 
 
-def test_a_token_is_made_copied_and_shown_once(page: Page, chromium: BrowserContext, door: Gateway) -> None:
-    chromium.grant_permissions(["clipboard-read", "clipboard-write"], origin=door.url)
+def test_a_token_is_made_copied_and_shown_once(page: Page, chromium: BrowserContext, instance: Gateway) -> None:
+    chromium.grant_permissions(["clipboard-read", "clipboard-write"], origin=instance.url)
     expect(page.get_by_text("You have no tokens yet.")).to_be_visible()
 
     token = create(page)
@@ -95,7 +95,7 @@ def test_a_token_is_made_copied_and_shown_once(page: Page, chromium: BrowserCont
 
     expect(page.locator("#copied")).to_have_text("Copied.")
     assert page.evaluate("navigator.clipboard.readText()") == token
-    assert status(door, token) == 200
+    assert status(instance, token) == 200
     assert "cat_pat_" not in page.url
     page.get_by_role("link", name="Done").click()
     expect(page.get_by_role("rowheader", name="nightly-etl")).to_be_visible()
@@ -103,7 +103,7 @@ def test_a_token_is_made_copied_and_shown_once(page: Page, chromium: BrowserCont
     assert token not in page.content()
 
 
-def test_a_token_is_refreshed_and_revoked(page: Page, door: Gateway) -> None:
+def test_a_token_is_refreshed_and_revoked(page: Page, instance: Gateway) -> None:
     before = create(page)
     page.get_by_role("link", name="Done").click()
 
@@ -112,31 +112,31 @@ def test_a_token_is_refreshed_and_revoked(page: Page, door: Gateway) -> None:
     expect(page.get_by_role("heading", level=1)).to_have_text("Token refreshed")
     after = page.get_by_label("Your token").input_value()
 
-    assert (status(door, before), status(door, after)) == (401, 200)
+    assert (status(instance, before), status(instance, after)) == (401, 200)
     page.get_by_role("link", name="Done").click()
     page.get_by_role("link", name="Revoke nightly-etl").click()
     page.get_by_role("button", name="Revoke token").click()
     expect(page.get_by_role("status")).to_contain_text("revoked")
     expect(page.get_by_text("You have no tokens yet.")).to_be_visible()
-    assert status(door, after) == 401
+    assert status(instance, after) == 401
 
 
-def test_no_script_is_needed(chromium: BrowserContext, door: Gateway) -> None:
+def test_no_script_is_needed(chromium: BrowserContext, instance: Gateway) -> None:
     assert chromium.browser is not None
-    page = logged_in(new_window(chromium.browser, javascript=False), door)
+    page = logged_in(new_window(chromium.browser, javascript=False), instance)
 
     token = create(page)
 
-    assert status(door, token) == 200
+    assert status(instance, token) == 200
     expect(page.get_by_role("button", name="Copy token")).to_be_hidden()
     page.get_by_role("link", name="Done").click()
     page.get_by_role("link", name="Revoke nightly-etl").click()
     page.get_by_role("button", name="Revoke token").click()
     expect(page.get_by_role("status")).to_contain_text("revoked")
-    assert status(door, token) == 401
+    assert status(instance, token) == 401
 
 
-def test_the_keyboard_alone_will_do(page: Page, door: Gateway) -> None:
+def test_the_keyboard_alone_will_do(page: Page, instance: Gateway) -> None:
     tab_to(page, "name")
     page.keyboard.type("by keyboard")
     tab_to(page, "limit")
@@ -146,8 +146,8 @@ def test_the_keyboard_alone_will_do(page: Page, door: Gateway) -> None:
 
     token = page.get_by_label("Your token").input_value()
 
-    assert status(door, token) == 200
-    told = door.get("/compat-auth/whoami", headers={"Authorization": f"Bearer {token}"}).json()
+    assert status(instance, token) == 200
+    told = instance.get("/compat-auth/whoami", headers={"Authorization": f"Bearer {token}"}).json()
     assert told["scopes"] is None or "all" in str(told["scopes"])
     for link, heading in (("Done", "Personal tokens"), ("Revoke by keyboard", "Revoke by keyboard?")):
         tab_to_link(page, link)
@@ -158,8 +158,8 @@ def test_the_keyboard_alone_will_do(page: Page, door: Gateway) -> None:
     expect(page.get_by_role("status")).to_contain_text("revoked")
 
 
-def test_making_copying_and_revoking_need_no_mouse(page: Page, chromium: BrowserContext, door: Gateway) -> None:
-    chromium.grant_permissions(["clipboard-read", "clipboard-write"], origin=door.url)
+def test_making_copying_and_revoking_need_no_mouse(page: Page, chromium: BrowserContext, instance: Gateway) -> None:
+    chromium.grant_permissions(["clipboard-read", "clipboard-write"], origin=instance.url)
     page.reload()
 
     assert tabbed(page, "Create token") == [
@@ -189,13 +189,13 @@ def test_making_copying_and_revoking_need_no_mouse(page: Page, chromium: Browser
     assert tabbed(page, "Cancel")[-2:] == ["Revoke token", "Cancel"]
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", level=1)).to_have_text("Personal tokens")
-    assert status(door, token) == 200
+    assert status(instance, token) == 200
     for link, heading in (("Revoke by keyboard", "Revoke by keyboard?"), ("Revoke token", "Personal tokens")):
         tab_to_link(page, link)
         page.keyboard.press("Enter")
         expect(page.get_by_role("heading", level=1)).to_have_text(heading)
     expect(page.get_by_role("status")).to_contain_text("revoked")
-    assert status(door, token) == 401
+    assert status(instance, token) == 401
 
 
 _FOCUSED = """() => {
@@ -274,9 +274,9 @@ def test_a_name_that_is_script_runs_nowhere(page: Page) -> None:
     assert ran == []
 
 
-def test_another_window_is_logged_out_from_here(page: Page, chromium: BrowserContext, door: Gateway) -> None:
+def test_another_window_is_logged_out_from_here(page: Page, chromium: BrowserContext, instance: Gateway) -> None:
     assert chromium.browser is not None
-    other = logged_in(new_window(chromium.browser), door)
+    other = logged_in(new_window(chromium.browser), instance)
     page.get_by_role("link", name="Sessions").click()
     expect(page.get_by_text("this browser")).to_have_count(1)
 
@@ -292,7 +292,7 @@ def test_another_window_is_logged_out_from_here(page: Page, chromium: BrowserCon
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1200, 360])
 def test_every_page_is_for_everybody_and_fits_the_screen(
-    page: Page, door: Gateway, tokens: PersonalTokens, tmp_path: Path, width: int, scheme: str
+    page: Page, instance: Gateway, tokens: PersonalTokens, tmp_path: Path, width: int, scheme: str
 ) -> None:
     errors: list[str] = []
     page.on("console", lambda message: errors.append(message.text) if message.type == "error" else None)
@@ -304,19 +304,19 @@ def test_every_page_is_for_everybody_and_fits_the_screen(
     create(page)
     shot("token-made")
     token_id = fill(tokens)
-    page.goto(f"{door.url}/compat-auth/tokens?done=revoked")
+    page.goto(f"{instance.url}/compat-auth/tokens?done=revoked")
     shot("tokens")
     page.get_by_label("Name").fill("nightly-etl")
     page.get_by_role("button", name="Create token").click()
     shot("tokens-error", allowed="409")
     for path in (f"tokens/refresh?id={token_id}", f"tokens/revoke?id={token_id}", "tokens/revoke?id=0", "sessions"):
-        page.goto(f"{door.url}/compat-auth/{path}")
+        page.goto(f"{instance.url}/compat-auth/{path}")
         shot(path.partition("?")[0].replace("/", "-") + ("-none" if path.endswith("=0") else ""), allowed="404")
-    page.goto(f"{door.url}/compat-auth/logout")
+    page.goto(f"{instance.url}/compat-auth/logout")
     shot("logout")
     page.get_by_role("button", name="Log out", exact=True).click()
     shot("logged-out")
-    page.goto(f"{door.url}/compat-auth/login")
+    page.goto(f"{instance.url}/compat-auth/login")
     shot("login")
 
     assert [error for error in errors if "favicon" not in error and "40" not in error] == []

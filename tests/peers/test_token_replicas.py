@@ -37,8 +37,8 @@ BOUND_S = 1.0
 class Replica:
     """A gateway with one worker, on one connection."""
 
-    def __init__(self, door: Gateway) -> None:
-        self._url = door.url
+    def __init__(self, instance: Gateway) -> None:
+        self._url = instance.url
         self._session = requests.Session()
         self._session.trust_env = False
 
@@ -111,12 +111,12 @@ def revoked_at(replicas: list[Replica], number: int) -> Trial:
     """Make a token, use it at two replicas, revoke it at the third, and watch the two."""
     here, *others = replicas[number % 3 :] + replicas[: number % 3]
     token_id, token = here.make()
-    remembered = tuple(door.status_with(token) for door in others)
+    remembered = tuple(instance.status_with(token) for instance in others)
     revoked = here.revoke(token_id)
     began = last = time.monotonic()
     waiting = list(others)
     while waiting and last - began < 10 * BOUND_S:
-        waiting = [door for door in waiting if door.status_with(token) != 401]
+        waiting = [instance for instance in waiting if instance.status_with(token) != 401]
         last = time.monotonic()
     return Trial(remembered, last - began, revoked)
 

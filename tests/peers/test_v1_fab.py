@@ -16,13 +16,13 @@ VIEWER = ("viewer", "viewer")
 
 
 @pytest.fixture(scope="module")
-def door(airflow_fab: Airflow3, gateway: StartGateway) -> Gateway:
+def instance(airflow_fab: Airflow3, gateway: StartGateway) -> Gateway:
     """A gateway that answers `/api/v1`."""
     return gateway(shared_secret(airflow_fab))
 
 
-def test_curl_gets_the_dags_in_the_shape_of_2_11(door: Gateway) -> None:
-    answer = curl("-u", "admin:admin", f"{door.url}/api/v1/dags")
+def test_curl_gets_the_dags_in_the_shape_of_2_11(instance: Gateway) -> None:
+    answer = curl("-u", "admin:admin", f"{instance.url}/api/v1/dags")
 
     assert answer.status == 200
     assert answer.all("Content-Type") == ["application/json"]
@@ -32,10 +32,10 @@ def test_curl_gets_the_dags_in_the_shape_of_2_11(door: Gateway) -> None:
     assert all(dag.keys() == DAG.fields for dag in listed["dags"])
 
 
-def test_a_run_is_triggered_without_a_date_as_2_x_clients_do(door: Gateway, airflow_fab: Airflow3) -> None:
+def test_a_run_is_triggered_without_a_date_as_2_x_clients_do(instance: Gateway, airflow_fab: Airflow3) -> None:
     before = runs_of(airflow_fab, "tiny")
 
-    answer = door.post("/api/v1/dags/tiny/dagRuns", json={"conf": {"word": "grüße"}}, auth=ADMIN)
+    answer = instance.post("/api/v1/dags/tiny/dagRuns", json={"conf": {"word": "grüße"}}, auth=ADMIN)
 
     assert answer.status_code == 200, answer.text
     run = answer.json()
@@ -46,40 +46,40 @@ def test_a_run_is_triggered_without_a_date_as_2_x_clients_do(door: Gateway, airf
     assert runs_of(airflow_fab, "tiny") == before | {run["dag_run_id"]}
 
 
-def test_a_viewer_is_refused_in_the_words_of_2_11(door: Gateway) -> None:
-    answer = door.get("/api/v1/connections", auth=VIEWER)
+def test_a_viewer_is_refused_in_the_words_of_2_11(instance: Gateway) -> None:
+    answer = instance.get("/api/v1/connections", auth=VIEWER)
 
     assert answer.status_code == 403
     assert answer.headers["Content-Type"] == "application/problem+json"
     assert answer.json()["title"] == "Forbidden"
 
 
-def test_a_bad_password_is_asked_for_another(door: Gateway) -> None:
-    answer = door.get("/api/v1/dags", auth=("admin", "wrong"))
+def test_a_bad_password_is_asked_for_another(instance: Gateway) -> None:
+    answer = instance.get("/api/v1/dags", auth=("admin", "wrong"))
 
     assert answer.status_code == 401
     assert "Basic" in answer.headers["WWW-Authenticate"]
 
 
 @pytest.mark.parametrize("path", ["/health", "/api/v1/health", "/api/v1/version"])
-def test_what_2_11_tells_everybody_needs_no_password(door: Gateway, path: str) -> None:
-    answer = door.get(path)
+def test_what_2_11_tells_everybody_needs_no_password(instance: Gateway, path: str) -> None:
+    answer = instance.get(path)
 
     assert answer.status_code == 200
 
 
-def test_head_is_answered_where_get_is(door: Gateway) -> None:
-    got = door.get("/api/v1/pools", auth=ADMIN)
+def test_head_is_answered_where_get_is(instance: Gateway) -> None:
+    got = instance.get("/api/v1/pools", auth=ADMIN)
 
-    answer = door.request("HEAD", "/api/v1/pools", auth=ADMIN)
+    answer = instance.request("HEAD", "/api/v1/pools", auth=ADMIN)
 
     assert answer.status_code == 200
     assert answer.content == b""
     assert answer.headers["Content-Length"] == got.headers["Content-Length"]
 
 
-def test_an_unknown_path_is_404_in_the_shape_of_2_11(door: Gateway) -> None:
-    answer = door.get("/api/v1/nothing", auth=ADMIN)
+def test_an_unknown_path_is_404_in_the_shape_of_2_11(instance: Gateway) -> None:
+    answer = instance.get("/api/v1/nothing", auth=ADMIN)
 
     assert answer.status_code == 404
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -89,39 +89,45 @@ def test_an_unknown_path_is_404_in_the_shape_of_2_11(door: Gateway) -> None:
 def test_without_the_setting_the_upstream_answers_itself(airflow_fab: Airflow3, gateway: StartGateway) -> None:
     settings = exchange(airflow_fab)
     settings["upstream"]["api_v1"] = False
-    door = gateway(settings)
+    instance = gateway(settings)
 
-    answer = door.get("/api/v1/dags", auth=ADMIN)
+    answer = instance.get("/api/v1/dags", auth=ADMIN)
 
     assert answer.status_code == 404
     assert "has been removed" in answer.json()["error"]
 
 
 def test_a_requirement_on_the_new_path_holds_on_the_old_one(airflow_fab: Airflow3, gateway: StartGateway) -> None:
-    door = gateway({**shared_secret(airflow_fab), "require": [{"path": "/api/v2/pools", "all_of": ["user:viewer"]}]})
+    instance = gateway(
+        {**shared_secret(airflow_fab), "require": [{"path": "/api/v2/pools", "all_of": ["user:viewer"]}]}
+    )
 
-    refused = door.get("/api/v1/pools", auth=ADMIN)
-    met = door.get("/api/v1/pools", auth=VIEWER)
+    refused = instance.get("/api/v1/pools", auth=ADMIN)
+    met = instance.get("/api/v1/pools", auth=VIEWER)
 
     assert refused.status_code == 403
     assert met.status_code == 200
 
 
 def test_the_upstream_s_own_token_is_no_way_around_a_requirement(airflow_fab: Airflow3, gateway: StartGateway) -> None:
-    door = gateway({**shared_secret(airflow_fab), "require": [{"path": "/api/v2/pools", "all_of": ["user:viewer"]}]})
+    instance = gateway(
+        {**shared_secret(airflow_fab), "require": [{"path": "/api/v2/pools", "all_of": ["user:viewer"]}]}
+    )
     login = call("POST", f"{airflow_fab.url}/auth/token", json={"username": "admin", "password": "admin"})
     bearer = {"Authorization": f"Bearer {login.json()['access_token']}"}
 
-    refused = door.get("/api/v1/pools", headers=bearer)
-    elsewhere = door.get("/api/v1/dags", headers=bearer)
+    refused = instance.get("/api/v1/pools", headers=bearer)
+    elsewhere = instance.get("/api/v1/dags", headers=bearer)
 
     assert refused.status_code == 403
     assert elsewhere.status_code == 200
 
 
-def test_a_body_larger_than_any_client_sends_is_refused(door: Gateway) -> None:
+def test_a_body_larger_than_any_client_sends_is_refused(instance: Gateway) -> None:
     body = json.dumps({"conf": {"x": "y" * (5 * 1024 * 1024)}})
 
-    answer = door.post("/api/v1/dags/tiny/dagRuns", data=body, headers={"Content-Type": "application/json"}, auth=ADMIN)
+    answer = instance.post(
+        "/api/v1/dags/tiny/dagRuns", data=body, headers={"Content-Type": "application/json"}, auth=ADMIN
+    )
 
     assert answer.status_code == 413

@@ -21,16 +21,16 @@ def site(tmp_path_factory: pytest.TempPathFactory, gateway: StartGateway) -> Ite
     airflow = airflow3_with_runs(tmp_path_factory.mktemp("faults"))
     airflow.start()
     with CuttingProxy(airflow.url).running() as proxy:
-        door = gateway({**shared_secret(airflow), "mode": "airflow2", "upstream": {"url": proxy.url}})
+        instance = gateway({**shared_secret(airflow), "mode": "airflow2", "upstream": {"url": proxy.url}})
         login = {"username": ADMIN[0], "password": ADMIN[1]}
         bearer = call("POST", f"{airflow.url}/auth/token", json=login).json()["access_token"]
-        yield Site(airflow, proxy, door, bearer)
+        yield Site(airflow, proxy, instance, bearer)
     airflow.stop()
 
 
 def send(site: Site, errand: Errand) -> requests.Response:
     """Send an errand through the gateway."""
-    return site.door.request(errand.method, f"/api/v1{errand.path}", json=errand.body, auth=ADMIN)
+    return site.instance.request(errand.method, f"/api/v1{errand.path}", json=errand.body, auth=ADMIN)
 
 
 @pytest.mark.parametrize(("ready", "calls"), CALLS, ids=lambda value: getattr(value, "__name__", ""))
@@ -81,7 +81,7 @@ def test_a_run_that_nobody_has_named_is_found_again_when_its_answer_is_lost(site
     before = runs(site)
 
     with site.proxy.cutting(cut, 1):
-        answer = site.door.post("/api/v1/dags/plain/dagRuns", json={}, auth=ADMIN)
+        answer = site.instance.post("/api/v1/dags/plain/dagRuns", json={}, auth=ADMIN)
 
     assert answer.status_code == 200, answer.text
     assert answer.json()["dag_run_id"].startswith("manual__")
@@ -93,10 +93,10 @@ def test_a_run_that_nobody_has_named_and_nobody_can_find_is_named_so_that_a_retr
 
     # What only reads is asked twice before it is given up.
     with site.proxy.cutting(Cut.AFTER, 1, 2, 3):
-        answer = site.door.post("/api/v1/dags/plain/dagRuns", json={}, auth=ADMIN)
+        answer = site.instance.post("/api/v1/dags/plain/dagRuns", json={}, auth=ADMIN)
     told = answer.json()["detail"]
     run_id = told.split("'")[1]
-    again = site.door.post("/api/v1/dags/plain/dagRuns", json={"dag_run_id": run_id}, auth=ADMIN)
+    again = site.instance.post("/api/v1/dags/plain/dagRuns", json={"dag_run_id": run_id}, auth=ADMIN)
 
     assert answer.status_code == 502
     assert told.startswith(f"Not known whether done: start run 'manual__{run_id.partition('__')[2]}'. Look whether ")
@@ -108,8 +108,8 @@ def test_a_run_that_was_not_started_is_started_by_the_retry(site: Site) -> None:
     before = runs(site)
 
     with site.proxy.cutting(Cut.BEFORE, 1):
-        answer = site.door.post("/api/v1/dags/plain/dagRuns", json={}, auth=ADMIN)
-    again = site.door.post("/api/v1/dags/plain/dagRuns", json={}, auth=ADMIN)
+        answer = site.instance.post("/api/v1/dags/plain/dagRuns", json={}, auth=ADMIN)
+    again = site.instance.post("/api/v1/dags/plain/dagRuns", json={}, auth=ADMIN)
 
     assert answer.status_code == 502
     assert again.status_code == 200
@@ -122,7 +122,7 @@ def test_an_event_whose_answer_is_lost_is_not_sent_a_second_time_and_the_client_
     count = "SELECT count(*) FROM asset_event WHERE extra LIKE ?"
 
     with site.proxy.cutting(Cut.AFTER, 2):
-        answer = site.door.post("/api/v1/datasets/events", json=body, auth=ADMIN)
+        answer = site.instance.post("/api/v1/datasets/events", json=body, auth=ADMIN)
 
     assert answer.status_code == 502
     assert "Not known whether done: record an event of dataset " in answer.json()["detail"]

@@ -20,7 +20,7 @@ UI = "/api/v1/ui/"
 
 
 @pytest.fixture(scope="module")
-def door(airflow_simple: Airflow3, gateway: StartGateway) -> Gateway:
+def instance(airflow_simple: Airflow3, gateway: StartGateway) -> Gateway:
     return gateway(
         {
             "upstream": {"url": airflow_simple.url, "profile": "airflow-simple"},
@@ -62,22 +62,22 @@ def list_dags(page: Page) -> None:
 
 
 def test_it_shows_every_operation_and_loads_nothing_from_elsewhere(
-    page: Page, door: Gateway, complaints: list[str]
+    page: Page, instance: Gateway, complaints: list[str]
 ) -> None:
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))
 
-    open_ui(page, door.url)
+    open_ui(page, instance.url)
 
     # One of them stands in two groups, as in 2.11.
     expect(page.locator(".opblock")).to_have_count(len(OPERATIONS) + 1)
     expect(page.locator(".opblock-tag").first).to_have_text(re.compile("Config"))
     assert complaints == []
-    assert {url.partition("/api/")[0] for url in asked if not url.startswith("data:")} == {door.url}
+    assert {url.partition("/api/")[0] for url in asked if not url.startswith("data:")} == {instance.url}
 
 
-def test_basic_given_in_authorize_tries_it_out(page: Page, door: Gateway) -> None:
-    open_ui(page, door.url)
+def test_basic_given_in_authorize_tries_it_out(page: Page, instance: Gateway) -> None:
+    open_ui(page, instance.url)
 
     authorize(page, "admin", "admin")
     list_dags(page)
@@ -87,10 +87,10 @@ def test_basic_given_in_authorize_tries_it_out(page: Page, door: Gateway) -> Non
     expect(answer).to_contain_text('"dag_id": "tiny"')
 
 
-def test_without_a_credential_it_is_refused_and_the_browser_asks_nothing(page: Page, door: Gateway) -> None:
+def test_without_a_credential_it_is_refused_and_the_browser_asks_nothing(page: Page, instance: Gateway) -> None:
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: dialogs.append(dialog.message))
-    open_ui(page, door.url)
+    open_ui(page, instance.url)
 
     list_dags(page)
 
@@ -114,21 +114,21 @@ def test_inside_airflow_it_works_below_the_path_of_its_base_url(page: Page, plug
     assert call("GET", f"{url}/api/v1/openapi.json").json()["servers"] == [{"url": "/deployed/here/api/v1"}]
 
 
-def test_the_old_address_without_a_slash_leads_there(door: Gateway) -> None:
-    answer = call("GET", f"{door.url}/api/v1/ui", allow_redirects=True)
+def test_the_old_address_without_a_slash_leads_there(instance: Gateway) -> None:
+    answer = call("GET", f"{instance.url}/api/v1/ui", allow_redirects=True)
 
     assert [(step.status_code, step.headers["Location"]) for step in answer.history] == [(308, "ui/")]
-    assert answer.url == f"{door.url}{UI}"
+    assert answer.url == f"{instance.url}{UI}"
     assert "swagger-ui.js" in answer.text
 
 
 @pytest.mark.parametrize("name", ["index.html", "swagger-ui.js.map"])
-def test_nothing_else_is_there(door: Gateway, name: str) -> None:
-    assert call("GET", f"{door.url}{UI}{name}", auth=("admin", "admin")).status_code == 404
+def test_nothing_else_is_there(instance: Gateway, name: str) -> None:
+    assert call("GET", f"{instance.url}{UI}{name}", auth=("admin", "admin")).status_code == 404
 
 
-def test_it_is_read_only(door: Gateway) -> None:
-    answer = call("POST", f"{door.url}{UI}", data=json.dumps({}))
+def test_it_is_read_only(instance: Gateway) -> None:
+    answer = call("POST", f"{instance.url}{UI}", data=json.dumps({}))
 
     assert answer.status_code == 405
     assert answer.headers["Allow"] == "GET, HEAD"

@@ -108,9 +108,9 @@ def place(
         yield Place(airflow.url, airflow, manager, name)
     else:
         airflow = Airflow3(KINDS[manager], folder)
-        door = gateway(gateway_settings(airflow, manager, name, folder))
-        yield Place(door.url, airflow, manager, name)
-        door.process.stop()
+        instance = gateway(gateway_settings(airflow, manager, name, folder))
+        yield Place(instance.url, airflow, manager, name)
+        instance.process.stop()
     airflow.stop()
 
 

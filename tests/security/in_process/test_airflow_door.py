@@ -85,7 +85,7 @@ def airflow() -> Starlette:
     )
 
 
-def make_door(decider: Decider, *, app: ASGIApp | None = None, required: str = "") -> AirflowMiddleware:
+def make_instance(decider: Decider, *, app: ASGIApp | None = None, required: str = "") -> AirflowMiddleware:
     asked = (PathRequirement(Prefixes(PROTECT), frozenset(), Requirements((required,), ())),) if required else ()
     rules = GateRules(
         Prefixes(PROTECT),
@@ -113,8 +113,8 @@ def scope_of(path: str, headers: RawHeaders | None = None, *, root: str = "", **
     return {**scope, "path": unquote(path), "root_path": root, "state": {}, **changed}
 
 
-async def ask(door: ASGIApp, path: str, headers: RawHeaders | None = None, **options: Any) -> Sent:
-    return await call(door, scope_of(path, headers, **options))
+async def ask(instance: ASGIApp, path: str, headers: RawHeaders | None = None, **options: Any) -> Sent:
+    return await call(instance, scope_of(path, headers, **options))
 
 
 def spellings(root: str) -> list[str]:
@@ -152,12 +152,13 @@ def routed(path: str, root: str) -> str:
 
 @pytest.mark.parametrize("root", ROOTS)
 async def test_no_spelling_of_a_protected_path_leads_around_what_is_required_there(root: str) -> None:
-    door = make_door(make_decider(accepting()), required="role:nobody")
+    instance = make_instance(make_decider(accepting()), required="role:nobody")
 
     let_through = [
         path
         for path in spellings(root)
-        if routed(path, root).startswith(tuple(PROTECT)) and (await ask(door, path, [OWN_JWT], root=root)).status == 200
+        if routed(path, root).startswith(tuple(PROTECT))
+        and (await ask(instance, path, [OWN_JWT], root=root)).status == 200
     ]
 
     assert let_through == []
@@ -166,9 +167,9 @@ async def test_no_spelling_of_a_protected_path_leads_around_what_is_required_the
 @pytest.mark.parametrize("root", ["", "/af"])
 @pytest.mark.parametrize("path", ["//api/v2/dags", "/api//v2//dags", "/api/v2//dags"])
 async def test_a_merged_path_of_the_api_is_308_below_the_path_of_base_url(root: str, path: str) -> None:
-    door = make_door(make_decider(accepting()))
+    instance = make_instance(make_decider(accepting()))
 
-    sent = await ask(door, root + path, [AUTHORIZATION], root=root, query_string=b"a=1")
+    sent = await ask(instance, root + path, [AUTHORIZATION], root=root, query_string=b"a=1")
 
     assert sent.status == 308
     assert sent.values(b"location") == [f"{root}/api/v2/dags?a=1".encode()]
@@ -176,19 +177,19 @@ async def test_a_merged_path_of_the_api_is_308_below_the_path_of_base_url(root: 
 
 @pytest.mark.parametrize("root", ["", "/af"])
 async def test_a_key_with_two_slashes_reaches_airflow_as_it_is(root: str) -> None:
-    door = make_door(make_decider(accepting()))
+    instance = make_instance(make_decider(accepting()))
 
-    sent = await ask(door, f"{root}/api/v2/variables/a//b", [AUTHORIZATION], root=root)
+    sent = await ask(instance, f"{root}/api/v2/variables/a//b", [AUTHORIZATION], root=root)
 
     assert sent.status == 200
     assert json.loads(sent.body)["path"] == f"{root}/api/v2/variables/a//b"
 
 
 async def test_a_request_of_1_0_needs_no_host() -> None:
-    door = make_door(make_decider(accepting()))
+    instance = make_instance(make_decider(accepting()))
     scope = {**scope_of("/api/v2/dags", [AUTHORIZATION]), "http_version": "1.0"}
 
-    sent = await call(door, {**scope, "headers": [AUTHORIZATION]})
+    sent = await call(instance, {**scope, "headers": [AUTHORIZATION]})
 
     assert sent.status == 200
 
@@ -203,9 +204,9 @@ async def test_a_body_that_airflows_server_drops_is_refused_with_what_to_change(
 ) -> None:
     monkeypatch.setitem(sys.modules, HTTPTOOLS, ModuleType(HTTPTOOLS))
     backend = accepting()
-    door = make_door(make_decider(backend))
+    instance = make_instance(make_decider(backend))
 
-    sent = await call(door, waiting(AUTHORIZATION, (b"upgrade", b"h2c"), framing))
+    sent = await call(instance, waiting(AUTHORIZATION, (b"upgrade", b"h2c"), framing))
 
     assert sent.status == 400
     assert "version(HttpClient.Version.HTTP_1_1)" in json.loads(sent.body)["detail"]
@@ -218,18 +219,18 @@ async def test_an_upgrade_without_a_body_is_ignored(
     monkeypatch: pytest.MonkeyPatch, framing: list[tuple[bytes, bytes]]
 ) -> None:
     monkeypatch.setitem(sys.modules, HTTPTOOLS, ModuleType(HTTPTOOLS))
-    door = make_door(make_decider(accepting()))
+    instance = make_instance(make_decider(accepting()))
 
-    sent = await call(door, waiting(AUTHORIZATION, (b"upgrade", b"h2c"), *framing))
+    sent = await call(instance, waiting(AUTHORIZATION, (b"upgrade", b"h2c"), *framing))
 
     assert sent.status == 200
 
 
 async def test_a_server_that_reads_the_body_of_an_upgrade_gets_the_request(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, HTTPTOOLS, raising=False)
-    door = make_door(make_decider(accepting()))
+    instance = make_instance(make_decider(accepting()))
 
-    sent = await call(door, waiting(AUTHORIZATION, (b"upgrade", b"h2c"), (b"content-length", b"2")), b"{}")
+    sent = await call(instance, waiting(AUTHORIZATION, (b"upgrade", b"h2c"), (b"content-length", b"2")), b"{}")
 
     assert sent.status == 200
 
@@ -246,7 +247,7 @@ async def test_a_refused_client_that_waits_to_send_its_body_is_asked_for_it_firs
 
     scope = waiting(AUTHORIZATION, (b"expect", b"100-continue"), (b"content-length", b"2"))
 
-    await make_door(make_decider(scripted("basic_auth", Reject("wrong"))))(scope, receive, send)
+    await make_instance(make_decider(scripted("basic_auth", Reject("wrong"))))(scope, receive, send)
 
     assert events == ["asked", "401", "body"]
 
@@ -267,7 +268,7 @@ async def test_a_client_that_waits_to_send_a_body_that_is_dropped_reads_what_to_
 
     scope = waiting((b"upgrade", b"h2c"), (b"expect", b"100-continue"), (b"content-length", b"2"))
 
-    await make_door(make_decider(accepting()))(scope, receive, send)
+    await make_instance(make_decider(accepting()))(scope, receive, send)
 
     assert asked == [True]
     assert sent.status == 400
@@ -288,7 +289,7 @@ async def test_a_client_that_does_not_send_its_body_when_asked_loses_its_connect
 
     scope = waiting(AUTHORIZATION, (b"expect", b"100-continue"), (b"content-length", b"2"))
 
-    await make_door(make_decider(scripted("basic_auth", Reject("wrong"))))(scope, receive, send)
+    await make_instance(make_decider(scripted("basic_auth", Reject("wrong"))))(scope, receive, send)
 
     assert sent.status == 401
     assert sent.values(b"connection") == [b"close"]
@@ -296,10 +297,10 @@ async def test_a_client_that_does_not_send_its_body_when_asked_loses_its_connect
 
 @pytest.mark.parametrize("root", ["", "/af", "/team.a/af"])
 async def test_every_plain_spelling_of_a_protected_path_gets_an_answer_about_the_requirement(root: str) -> None:
-    door = make_door(make_decider(accepting()), required="role:nobody")
+    instance = make_instance(make_decider(accepting()), required="role:nobody")
 
     for path in (root + "/api/v2/dags", "/api/v2/dags", root + "/auth/fab/v1/users"):
-        answer = await ask(door, path, [OWN_JWT], root=root)
+        answer = await ask(instance, path, [OWN_JWT], root=root)
         assert answer.status == 403, path
 
 
@@ -337,7 +338,7 @@ async def test_what_is_not_ours_passes_by_untouched(root: str, path: str) -> Non
     backend = accepting()
     scope = scope_of(root + path, [AUTHORIZATION, (b"x-forwarded-proto", b"https")], root=root)
 
-    await make_door(make_decider(backend), app=app)(scope, _receive_nothing, _send_nothing)
+    await make_instance(make_decider(backend), app=app)(scope, _receive_nothing, _send_nothing)
 
     (passed,) = seen
     assert passed is scope
@@ -357,7 +358,9 @@ async def test_an_accepted_request_arrives_at_its_whole_path_as_the_caller_alone
     state = {"user": "whom the cookie names", "user_authenticated_via": "a sentinel", "kept": "by others"}
     headers = [AUTHORIZATION, (b"cookie", b"_token=a; session=b; ours=c; theme=dark"), (b"x-forwarded-proto", b"https")]
 
-    answer = await ask(make_door(make_decider(accepting())), f"{root}/api/v2/a%2Fb", headers, root=root, state=state)
+    answer = await ask(
+        make_instance(make_decider(accepting())), f"{root}/api/v2/a%2Fb", headers, root=root, state=state
+    )
 
     content = json.loads(answer.body)
     assert content["path"] == f"{root}/api/v2/a/b"
@@ -371,10 +374,10 @@ async def test_an_accepted_request_arrives_at_its_whole_path_as_the_caller_alone
 
 @pytest.mark.parametrize("root", ["", "/af"])
 async def test_our_pages_are_below_the_path_in_front_and_beside_it_where_a_proxy_has_taken_it_off(root: str) -> None:
-    door = make_door(make_decider(accepting()))
+    instance = make_instance(make_decider(accepting()))
 
     for path in (f"{root}/compat-auth/whoami", "/compat-auth/whoami"):
-        answer = await ask(door, path, [AUTHORIZATION], root=root)
+        answer = await ask(instance, path, [AUTHORIZATION], root=root)
         assert json.loads(answer.body)["username"] == "alice"
 
 
@@ -382,8 +385,8 @@ async def test_what_airflow_is_to_judge_reaches_it_as_it_came() -> None:
     state = {"user": "whom the cookie names", "user_authenticated_via": "a sentinel"}
     headers = [(b"cookie", b"_token=a; session=b"), (b"x-forwarded-proto", b"https")]
 
-    by_cookie = await ask(make_door(make_decider(accepting())), "/api/v2/x", headers, state=state)
-    by_token = await ask(make_door(make_decider(accepting())), "/api/v2/x", [OWN_JWT, *headers])
+    by_cookie = await ask(make_instance(make_decider(accepting())), "/api/v2/x", headers, state=state)
+    by_token = await ask(make_instance(make_decider(accepting())), "/api/v2/x", [OWN_JWT, *headers])
 
     assert json.loads(by_cookie.body)["user"] == "whom the cookie names"
     assert json.loads(by_cookie.body)["forwarded"] == ["https"]
@@ -401,7 +404,7 @@ async def test_what_airflow_is_to_judge_reaches_it_as_it_came() -> None:
     ],
 )
 async def test_a_request_with_two_readings_is_refused(headers: RawHeaders) -> None:
-    answer = await ask(make_door(make_decider(accepting())), "/api/v2/x", headers)
+    answer = await ask(make_instance(make_decider(accepting())), "/api/v2/x", headers)
 
     assert answer.status == 400
 
@@ -410,7 +413,7 @@ async def test_a_wrong_credential_is_refused_whatever_cookie_or_public_user_ther
     backend = scripted("basic_auth", Reject("wrong"), invites=(CHALLENGE,))
     headers = [AUTHORIZATION, (b"cookie", b"_token=good")]
 
-    answer = await ask(make_door(make_decider(backend)), "/api/v2/x", headers, state={"user": "public"})
+    answer = await ask(make_instance(make_decider(backend)), "/api/v2/x", headers, state={"user": "public"})
 
     assert answer.status == 401
     assert answer.values(b"www-authenticate") == [CHALLENGE.encode()]
@@ -420,7 +423,7 @@ async def test_a_backend_that_cannot_be_asked_is_503_and_airflow_is_not_asked_in
     backend = scripted("basic_auth", BackendUnavailable("the database is away"))
     headers = [AUTHORIZATION, (b"cookie", b"_token=good")]
 
-    answer = await ask(make_door(make_decider(backend)), "/api/v2/x", headers)
+    answer = await ask(make_instance(make_decider(backend)), "/api/v2/x", headers)
 
     assert answer.status == 503
     assert b"database" not in answer.body
@@ -429,9 +432,9 @@ async def test_a_backend_that_cannot_be_asked_is_503_and_airflow_is_not_asked_in
 async def test_nobody_is_airflow_s_to_judge_but_not_where_more_is_required() -> None:
     backend = scripted("basic_auth", Accept(ALICE), invites=(CHALLENGE,))
 
-    open_page = await ask(make_door(make_decider(backend)), "/api/v2/version")
-    closed_page = await ask(make_door(make_decider(backend)), "/api/v2/closed")
-    required = await ask(make_door(make_decider(backend), required="role:nobody"), "/api/v2/version")
+    open_page = await ask(make_instance(make_decider(backend)), "/api/v2/version")
+    closed_page = await ask(make_instance(make_decider(backend)), "/api/v2/closed")
+    required = await ask(make_instance(make_decider(backend), required="role:nobody"), "/api/v2/version")
 
     assert (open_page.status, open_page.values(b"www-authenticate")) == (200, [])
     assert (closed_page.status, closed_page.values(b"www-authenticate")) == (401, [CHALLENGE.encode()])
@@ -444,7 +447,7 @@ async def test_a_browser_on_airflow_s_own_pages_gets_no_challenge_which_it_would
 ) -> None:
     backend = scripted("basic_auth", Accept(ALICE), invites=(CHALLENGE,))
 
-    answer = await ask(make_door(make_decider(backend)), "/api/v2/closed", [header])
+    answer = await ask(make_instance(make_decider(backend)), "/api/v2/closed", [header])
 
     assert (answer.status, answer.values(b"www-authenticate")) == (401, [])
 
@@ -457,18 +460,20 @@ async def test_another_site_cannot_steer_a_browser_by_a_cookie_or_a_remembered_p
     by_cookie = scripted("session", Accept(ALICE), takes=frozenset({Absent}), alike=False)
     headers = [(b"cookie", b"session=good"), source]
 
-    forged = await ask(make_door(make_decider(by_cookie)), "/api/v2/x", headers, method=method)
-    from_a_program = await ask(make_door(make_decider(by_cookie)), "/api/v2/x", headers[:1], method=method)
+    forged = await ask(make_instance(make_decider(by_cookie)), "/api/v2/x", headers, method=method)
+    from_a_program = await ask(make_instance(make_decider(by_cookie)), "/api/v2/x", headers[:1], method=method)
     by_password = scripted("basic_auth", Accept(ALICE), takes=frozenset({Basic}))
-    remembered = await ask(make_door(make_decider(by_password)), "/api/v2/x", [AUTHORIZATION, source], method=method)
+    remembered = await ask(
+        make_instance(make_decider(by_password)), "/api/v2/x", [AUTHORIZATION, source], method=method
+    )
     by_bearer = scripted("oidc", Accept(ALICE), takes=frozenset({Bearer}))
-    by_script = await ask(make_door(make_decider(by_bearer)), "/api/v2/x", [OWN_JWT, source], method=method)
+    by_script = await ask(make_instance(make_decider(by_bearer)), "/api/v2/x", [OWN_JWT, source], method=method)
 
     # A browser adds a password by itself, and never a Bearer.
     assert (forged.status, from_a_program.status, remembered.status, by_script.status) == (403, 200, 403, 200)
 
 
-async def _websocket(door: ASGIApp, path: str, root: str = "") -> list[Message]:
+async def _websocket(instance: ASGIApp, path: str, root: str = "") -> list[Message]:
     sent: list[Message] = []
     incoming: list[Message] = [{"type": "websocket.connect"}]
 
@@ -479,15 +484,15 @@ async def _websocket(door: ASGIApp, path: str, root: str = "") -> list[Message]:
         sent.append(message)
 
     scope = {**scope_of(path, root=root), "type": "websocket", "scheme": "ws", "subprotocols": []}
-    await door(scope, receive, send)
+    await instance(scope, receive, send)
     return sent
 
 
 async def test_a_websocket_passes_but_not_where_the_gate_would_have_to_know_who_it_is() -> None:
-    door = make_door(make_decider(accepting()))
+    instance = make_instance(make_decider(accepting()))
 
-    passed = await _websocket(door, "/af/pluginsv2/chat", "/af")
-    refused = await _websocket(door, "/af/api/v2/chat", "/af")
+    passed = await _websocket(instance, "/af/pluginsv2/chat", "/af")
+    refused = await _websocket(instance, "/af/api/v2/chat", "/af")
 
     assert passed[0]["type"] == "websocket.accept"
     assert refused == [{"type": "websocket.close", "code": 1008}]
@@ -504,12 +509,12 @@ async def test_the_start_and_the_end_pass_and_the_end_stops_our_threads() -> Non
     async def send(message: Message) -> None:
         sent.append(message)
 
-    door = make_door(decider)
-    await door({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
+    instance = make_instance(decider)
+    await instance({"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}, receive, send)
 
     assert [message["type"] for message in sent] == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
     with pytest.raises(RuntimeError, match="after shutdown"):
-        await ask(door, "/api/v2/x", [AUTHORIZATION])
+        await ask(instance, "/api/v2/x", [AUTHORIZATION])
 
 
 async def test_a_stream_passes_part_by_part() -> None:
@@ -531,16 +536,18 @@ async def test_a_stream_passes_part_by_part() -> None:
     for headers in each:
         parts.clear()
         seen_when_sent.clear()
-        await make_door(make_decider(accepting()), app=app)(scope_of("/api/v2/log", headers), _receive_nothing, send)
+        await make_instance(make_decider(accepting()), app=app)(
+            scope_of("/api/v2/log", headers), _receive_nothing, send
+        )
         assert seen_when_sent == [1, 2, 3]
 
 
 @pytest.mark.parametrize(("path", "root"), [("/api/v2/b", ""), ("/site/api/v2/b", "/site")])
 async def test_a_missing_scope_is_named_inside_airflow_as_its_paths_are_known_to_scopes(path: str, root: str) -> None:
     limited = Identity("alice", "first", scopes=(parse_scope("GET /api/v2/a"),))
-    door = make_door(make_decider(scripted("first", Accept(limited))))
+    instance = make_instance(make_decider(scripted("first", Accept(limited))))
 
-    sent = await ask(door, path, [(b"authorization", GOOD.encode())], root=root)
+    sent = await ask(instance, path, [(b"authorization", GOOD.encode())], root=root)
 
     assert sent.status == 403
     assert sent.values(b"www-authenticate") == [b'Bearer error="insufficient_scope", scope="GET:/api/v2/b"']

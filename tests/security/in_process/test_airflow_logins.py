@@ -66,7 +66,7 @@ class World:
         attempts = TokenAttempts(failures, 100)
 
         def pages(parts: GateParts) -> dict[str, Page]:
-            door = TokenEndpoint(
+            instance = TokenEndpoint(
                 parts.endpoint(),
                 lambda *_: Token("ours", 4_000_000_000),
                 attempts,
@@ -76,7 +76,7 @@ class World:
                 logins_are_upstreams=inside,
                 asks_manager=asks_manager,
             )
-            return dict.fromkeys(PATHS, door)
+            return dict.fromkeys(PATHS, instance)
 
         self.gate: Gate = make_gate(self.airflow, decider, pages=pages)
 

@@ -49,7 +49,7 @@ class World:
         self.home = home
         self.root = root
         self.behind = Behind()
-        self.door: ASGIApp
+        self.instance: ASGIApp
 
     async def ask(
         self, path: str, headers: RawHeaders | None = None, body: bytes = b"", *, method: str = "GET", **changed: Any
@@ -57,7 +57,7 @@ class World:
         self.behind.scopes.clear()
         query = changed.pop("query", b"")
         scope = http_scope(f"{self.root}{path}".encode(), headers, method=method, query=query)
-        return await call(self.door, {**scope, "root_path": self.root, "state": {}, **changed}, body)
+        return await call(self.instance, {**scope, "root_path": self.root, "state": {}, **changed}, body)
 
     async def get_token(self) -> str:
         sent = await self.ask("/auth/token", login(), method="POST")
@@ -81,15 +81,15 @@ class World:
 
 @asynccontextmanager
 async def running(world: World) -> AsyncGenerator[None]:
-    """Build the door and let it live through Airflow's start and end."""
-    world.door = compose(lifespan_or(world.behind), Conf(SETTINGS, {}), {"AIRFLOW_HOME": str(world.home)})
+    """Build the middleware and let it live through Airflow's start and end."""
+    world.instance = compose(lifespan_or(world.behind), Conf(SETTINGS, {}), {"AIRFLOW_HOME": str(world.home)})
     messages: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     started = asyncio.Event()
 
     async def send(_message: Any) -> None:
         started.set()
 
-    life = asyncio.ensure_future(world.door({"type": "lifespan"}, cast("Any", messages.get), send))
+    life = asyncio.ensure_future(world.instance({"type": "lifespan"}, cast("Any", messages.get), send))
     await messages.put({"type": "lifespan.startup"})
     await started.wait()
     yield

@@ -73,8 +73,8 @@ def in_gateway(app: ASGIApp) -> ASGIApp:
 def in_airflow(app: ASGIApp) -> ASGIApp:
     """Return the gate as it stands inside Airflow, where the CORS middleware of the application is in front of it."""
     inner = app.app if isinstance(app, CORSMiddleware) else app
-    door = make_airflow(inner, believing(), rules(), ["/api/"])
-    stack = CORSMiddleware(door, **with_cors_of(app)) if isinstance(app, CORSMiddleware) else door
+    instance = make_airflow(inner, believing(), rules(), ["/api/"])
+    stack = CORSMiddleware(instance, **with_cors_of(app)) if isinstance(app, CORSMiddleware) else instance
 
     async def airflow(scope: Scope, receive: Receive, send: Send) -> None:
         await stack({"root_path": "", **scope, "app": airflow}, receive, send)

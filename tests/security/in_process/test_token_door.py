@@ -35,16 +35,16 @@ BEARERS = {
 }
 
 
-def doors(
+def token_pages(
     issue: Issue, attempts: TokenAttempts, *, incomplete_status: int = 400, words_of_airflow: bool = False
 ) -> Pages:
     """Return the two pages, for a gate."""
 
     def pages(parts: GateParts) -> dict[str, Page]:
-        door = TokenEndpoint(
+        endpoint = TokenEndpoint(
             parts.endpoint(), issue, attempts, "apache-airflow", incomplete_status, words_of_airflow=words_of_airflow
         )
-        return dict.fromkeys(PATHS, door)
+        return dict.fromkeys(PATHS, endpoint)
 
     return pages
 
@@ -62,7 +62,7 @@ class World:
         decider = make_decider(passwords, bearers, tickets, session)
         attempts = TokenAttempts(limits.get("failures", 20), limits.get("tokens", 100))
         self.decider = decider
-        self.gate: Gate = make_gate(self.behind, decider, pages=doors(self._issue, attempts))
+        self.gate: Gate = make_gate(self.behind, decider, pages=token_pages(self._issue, attempts))
 
     def _judge_password(self, credential: Credential) -> Accept | Reject:
         if getattr(credential, "password", "") == "wonder":
@@ -347,7 +347,7 @@ async def test_why_an_accepted_caller_got_no_token_is_in_the_audit_log(
         raise error
 
     caplog.set_level(logging.INFO, logger="compat_auth.audit")
-    gate = make_gate(world.behind, world.decider, pages=doors(fail, TokenAttempts(20, 20)))
+    gate = make_gate(world.behind, world.decider, pages=token_pages(fail, TokenAttempts(20, 20)))
 
     await call(gate, http_scope(b"/auth/token", JSON, method="POST"), b'{"username":"alice","password":"wonder"}')
 
@@ -366,7 +366,7 @@ async def test_the_upstreams_own_jwt_is_no_credential_here(world: World) -> None
 
 async def test_in_airflows_mode_a_refusal_is_airflows_to_the_letter() -> None:
     world = World()
-    to_the_letter = doors(world._issue, TokenAttempts(20, 20), incomplete_status=422, words_of_airflow=True)
+    to_the_letter = token_pages(world._issue, TokenAttempts(20, 20), incomplete_status=422, words_of_airflow=True)
     gate = make_gate(world.behind, world.decider, pages=to_the_letter)
 
     wrong = await call(gate, http_scope(b"/auth/token", JSON, method="POST"), b'{"username":"a","password":"b"}')

@@ -90,10 +90,10 @@ def gate_of(decider: Decider, given: Given) -> Gate:
             authorization=parts.authorization,
             refusals=parts.refusals,
         )
-        door = TokenEndpoint(
+        instance = TokenEndpoint(
             parts.endpoint(), issue, TokenAttempts(ENOUGH, 1000), "apache-airflow", 400, words_of_airflow=False
         )
-        return {**oauth.pages(), **dict.fromkeys(PATHS, door)}
+        return {**oauth.pages(), **dict.fromkeys(PATHS, instance)}
 
     return make_gate(Behind(), decider, pages=pages)
 

@@ -15,75 +15,75 @@ from compat_auth.app import Gateway
 from compat_auth.config import parse_settings
 from compat_auth.http.asgi import RawHeaders
 from compat_auth.tokens.upstream_login import UpstreamLogin
-from support.security.taking_back import FORM, Entry, as_user, bearer, cookie, open_door
+from support.security.taking_back import FORM, GatewayUnderTest, as_user, bearer, cookie, open_instance
 from support.security.upstream import Recorder
 from support.stand_ins import basic, call, http_scope
 
 
 @pytest.fixture
-async def door(tmp_path: Path, upstream: Recorder) -> AsyncIterator[Entry]:
-    async with open_door(tmp_path, upstream) as door:
-        yield door
+async def instance(tmp_path: Path, upstream: Recorder) -> AsyncIterator[GatewayUnderTest]:
+    async with open_instance(tmp_path, upstream) as instance:
+        yield instance
 
 
-async def test_a_revoked_token_gets_no_further_than_the_gateway(door: Entry) -> None:
-    token, other = await door.token_of("alice"), await door.token_of("alice")
-    before = await door.get("/api/v2/dags", bearer(token))
+async def test_a_revoked_token_gets_no_further_than_the_gateway(instance: GatewayUnderTest) -> None:
+    token, other = await instance.token_of("alice"), await instance.token_of("alice")
+    before = await instance.get("/api/v2/dags", bearer(token))
 
-    status = await door.revoke(token)
+    status = await instance.revoke(token)
 
     assert (before.status, status) == (200, 200)
-    door.upstream.take()
-    assert (await door.get("/api/v2/dags", bearer(token))).status == 401
-    assert (await door.get("/ui/dags", bearer(token))).status == 401
-    assert door.upstream.take() == []
-    assert (await door.get("/api/v2/dags", bearer(other))).status == 200
+    instance.upstream.take()
+    assert (await instance.get("/api/v2/dags", bearer(token))).status == 401
+    assert (await instance.get("/ui/dags", bearer(token))).status == 401
+    assert instance.upstream.take() == []
+    assert (await instance.get("/api/v2/dags", bearer(other))).status == 200
 
 
 @pytest.mark.parametrize("spelling", ["{}=", "{}==", "{}.x", " {} "])
-async def test_no_other_spelling_of_a_revoked_token_gets_further(door: Entry, spelling: str) -> None:
-    token = await door.token_of("alice")
-    await door.revoke(token)
-    door.upstream.take()
+async def test_no_other_spelling_of_a_revoked_token_gets_further(instance: GatewayUnderTest, spelling: str) -> None:
+    token = await instance.token_of("alice")
+    await instance.revoke(token)
+    instance.upstream.take()
 
-    sent = await door.get("/api/v2/dags", bearer(spelling.format(token)))
+    sent = await instance.get("/api/v2/dags", bearer(spelling.format(token)))
 
     assert sent.status in (400, 401)
-    assert door.upstream.take() == []
+    assert instance.upstream.take() == []
 
 
 @pytest.mark.parametrize("spell", ["{}", '"{}"', '"\\145{}"'])
-async def test_a_revoked_token_in_the_upstreams_cookie_is_nobody(door: Entry, spell: str) -> None:
-    token = await door.token_of("alice")
+async def test_a_revoked_token_in_the_upstreams_cookie_is_nobody(instance: GatewayUnderTest, spell: str) -> None:
+    token = await instance.token_of("alice")
     value = spell.format(token[1:] if "145" in spell else token)
-    await door.revoke(token)
-    door.upstream.take()
+    await instance.revoke(token)
+    instance.upstream.take()
 
-    guarded = await door.get("/api/v2/dags", cookie(value))
-    page = await door.get("/ui/", cookie(value))
+    guarded = await instance.get("/api/v2/dags", cookie(value))
+    page = await instance.get("/ui/", cookie(value))
 
     assert (guarded.status, page.status) == (401, 200)
-    (arrived,) = door.upstream.take()
+    (arrived,) = instance.upstream.take()
     assert arrived.values(b"cookie") == [b"theme=dark"]
 
 
-async def test_a_good_bearer_lends_nothing_to_a_revoked_cookie(door: Entry) -> None:
-    good, revoked = await door.token_of("alice"), await door.token_of("bob")
-    await door.revoke(revoked)
-    door.upstream.take()
+async def test_a_good_bearer_lends_nothing_to_a_revoked_cookie(instance: GatewayUnderTest) -> None:
+    good, revoked = await instance.token_of("alice"), await instance.token_of("bob")
+    await instance.revoke(revoked)
+    instance.upstream.take()
 
-    sent = await door.get("/api/v2/dags", bearer(good), cookie(revoked))
+    sent = await instance.get("/api/v2/dags", bearer(good), cookie(revoked))
 
     assert sent.status == 401
-    assert door.upstream.take() == []
+    assert instance.upstream.take() == []
 
 
-async def test_another_process_refuses_it_within_a_second(door: Entry) -> None:
-    token = await door.token_of("alice")
-    other = Gateway(parse_settings(door.content, origin="test"))
+async def test_another_process_refuses_it_within_a_second(instance: GatewayUnderTest) -> None:
+    token = await instance.token_of("alice")
+    other = Gateway(parse_settings(instance.content, origin="test"))
     await other._proxy.open()
     before = await call(other, http_scope(b"/api/v2/dags", [bearer(token)]))
-    await door.revoke(token)
+    await instance.revoke(token)
     revoked_at = time.monotonic()
     while (await call(other, http_scope(b"/api/v2/dags", [bearer(token)]))).status != 401:
         assert time.monotonic() - revoked_at < 1.5
@@ -93,56 +93,56 @@ async def test_another_process_refuses_it_within_a_second(door: Entry) -> None:
     assert before.status == 200
 
 
-async def test_a_forged_token_with_the_name_of_anothers_takes_nothing_back(door: Entry) -> None:
-    token = await door.token_of("alice")
+async def test_a_forged_token_with_the_name_of_anothers_takes_nothing_back(instance: GatewayUnderTest) -> None:
+    token = await instance.token_of("alice")
     claims = jwt.decode(token, options={"verify_signature": False})
     header = jwt.get_unverified_header(token)
     forged = jwt.encode(claims, "x" * 64, algorithm="HS512", headers={"kid": header["kid"]})
     unsigned = ".".join((base64.urlsafe_b64encode(b'{"alg":"none"}').decode().rstrip("="), token.split(".")[1], ""))
 
-    statuses = [await door.revoke(text) for text in (forged, unsigned, "unknown", token[:-4])]
+    statuses = [await instance.revoke(text) for text in (forged, unsigned, "unknown", token[:-4])]
 
     assert statuses == [200, 200, 200, 200]
-    assert (await door.get("/api/v2/dags", bearer(token))).status == 200
+    assert (await instance.get("/api/v2/dags", bearer(token))).status == 200
 
 
 @pytest.mark.parametrize("tail", ["\r\nX-User: root", "\nx", " x", "\0", "ä", "\u20ac", "," * 9000])
-async def test_no_token_becomes_another_header_at_the_upstream(door: Entry, tail: str) -> None:
+async def test_no_token_becomes_another_header_at_the_upstream(instance: GatewayUnderTest, tail: str) -> None:
     claims = base64.urlsafe_b64encode(b'{"jti": "a"}').decode().rstrip("=")
-    login = UpstreamLogin("127.0.0.1", door.upstream.port, "/auth/token", None, 1, 1)
-    door.upstream.take()
+    login = UpstreamLogin("127.0.0.1", instance.upstream.port, "/auth/token", None, 1, 1)
+    instance.upstream.take()
 
     login.log_out(f"e30.{claims}.sig{tail}")
 
-    assert await door.revoke(f"e30.{claims}.sig{tail}") == 200
-    assert door.upstream.take() == []
+    assert await instance.revoke(f"e30.{claims}.sig{tail}") == 200
+    assert instance.upstream.take() == []
 
 
-async def test_what_is_revoked_says_so_to_its_owner_only_by_being_inactive(door: Entry) -> None:
-    token = await door.token_of("alice")
-    before = await door.introspect(token, "alice")
+async def test_what_is_revoked_says_so_to_its_owner_only_by_being_inactive(instance: GatewayUnderTest) -> None:
+    token = await instance.token_of("alice")
+    before = await instance.introspect(token, "alice")
 
-    await door.revoke(token)
+    await instance.revoke(token)
 
     assert before["active"] is True
     assert (before["username"], before["sub"], before["scope"]) == ("alice", "alice", "all")
-    assert await door.introspect(token, "alice") == {"active": False}
+    assert await instance.introspect(token, "alice") == {"active": False}
 
 
-async def test_a_token_of_anothers_is_what_a_guess_is(door: Entry) -> None:
-    token = await door.token_of("alice")
+async def test_a_token_of_anothers_is_what_a_guess_is(instance: GatewayUnderTest) -> None:
+    token = await instance.token_of("alice")
 
-    told = [await door.introspect(text, "bob") for text in (token, token[:-5], "guess", "a.b.c", "ä", "a b")]
+    told = [await instance.introspect(text, "bob") for text in (token, token[:-5], "guess", "a.b.c", "ä", "a b")]
 
     assert told == [{"active": False}] * 6
-    assert (await door.introspect(token, "seer"))["username"] == "alice"
+    assert (await instance.introspect(token, "seer"))["username"] == "alice"
 
 
 @pytest.mark.parametrize("headers", [[], [(b"authorization", basic("alice", "wrong").encode())]])
-async def test_nobody_in_particular_learns_nothing(door: Entry, headers: RawHeaders) -> None:
-    token = await door.token_of("alice")
+async def test_nobody_in_particular_learns_nothing(instance: GatewayUnderTest, headers: RawHeaders) -> None:
+    token = await instance.token_of("alice")
 
-    sent = await door.post("/compat-auth/introspect", {"token": token}, *headers)
+    sent = await instance.post("/compat-auth/introspect", {"token": token}, *headers)
 
     assert sent.status == 401
     assert b"alice" not in sent.body
@@ -152,25 +152,25 @@ async def test_nobody_in_particular_learns_nothing(door: Entry, headers: RawHead
 @pytest.mark.parametrize(
     "body", [b"", b"token=", b"token=a&token=b", b"token_type_hint=x", b"{}", b"token=%ff", b"t" * 70_000]
 )
-async def test_no_body_is_a_server_error(door: Entry, path: str, body: bytes) -> None:
+async def test_no_body_is_a_server_error(instance: GatewayUnderTest, path: str, body: bytes) -> None:
     scope = http_scope(path.encode(), [FORM, as_user("alice")], method="POST")
 
-    sent = await call(door.gateway, scope, body)
+    sent = await call(instance.gateway, scope, body)
 
     assert sent.status in (400, 413)
 
 
 @pytest.mark.parametrize("path", ["/compat-auth/introspect", "/compat-auth/revoke"])
-async def test_a_token_does_not_belong_into_a_url(door: Entry, path: str) -> None:
-    sent = await door.get(path, as_user("alice"))
+async def test_a_token_does_not_belong_into_a_url(instance: GatewayUnderTest, path: str) -> None:
+    sent = await instance.get(path, as_user("alice"))
 
     assert sent.status == 405
     assert sent.values(b"allow") == [b"POST"]
 
 
-async def test_the_metadata_names_each_door_by_what_the_caller_calls_us(door: Entry) -> None:
-    server = json.loads((await door.get("/.well-known/oauth-authorization-server")).body)
-    resource = json.loads((await door.get("/.well-known/oauth-protected-resource")).body)
+async def test_the_metadata_names_each_door_by_what_the_caller_calls_us(instance: GatewayUnderTest) -> None:
+    server = json.loads((await instance.get("/.well-known/oauth-authorization-server")).body)
+    resource = json.loads((await instance.get("/.well-known/oauth-protected-resource")).body)
 
     assert server["issuer"] == "http://gateway.example"
     assert resource["resource"] == server["issuer"]
@@ -179,13 +179,13 @@ async def test_the_metadata_names_each_door_by_what_the_caller_calls_us(door: En
         assert server[name].startswith("http://gateway.example/")
 
 
-async def test_who_comes_by_another_credential_is_not_shut_out_by_a_revoked_cookie(door: Entry) -> None:
-    token = await door.token_of("alice")
-    await door.revoke(token)
-    door.upstream.take()
+async def test_who_comes_by_another_credential_is_not_shut_out_by_a_revoked_cookie(instance: GatewayUnderTest) -> None:
+    token = await instance.token_of("alice")
+    await instance.revoke(token)
+    instance.upstream.take()
 
-    sent = await door.get("/api/v2/dags", as_user("bob"), cookie(token))
+    sent = await instance.get("/api/v2/dags", as_user("bob"), cookie(token))
 
     assert sent.status == 200
-    (arrived,) = door.upstream.take()
+    (arrived,) = instance.upstream.take()
     assert arrived.values(b"cookie") == [b"theme=dark"]

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from compat_auth.errors import InvalidToken
 from compat_auth.tokens.jose.jwt import algorithm_of, kid_of_plausible, read_unverified, verify
 from compat_auth.tokens.jose.unverified_claims import ClaimedToken, read_claimed
-from support.security.taking_back import Entry, as_user, bearer, cookie, open_door
+from support.security.taking_back import GatewayUnderTest, as_user, bearer, cookie, open_instance
 from support.security.upstream import Recorder
 
 NAMES = ("jti", "sub", "iat", "exp", "nbf", "iss", "aud", "kid", "alg", "typ", "azp", "scope")
@@ -77,12 +77,12 @@ def test_every_reader_of_an_unverified_token_says_what_it_is_or_that_it_is_none(
 
 
 @pytest.fixture
-async def door(tmp_path: Path, upstream: Recorder) -> AsyncIterator[Entry]:
+async def instance(tmp_path: Path, upstream: Recorder) -> AsyncIterator[GatewayUnderTest]:
     """A gateway that has something to look for: one token is taken back, one user everywhere."""
-    async with open_door(tmp_path, upstream) as door:
-        await door.revoke(await door.token_of("alice"))
+    async with open_instance(tmp_path, upstream) as instance:
+        await instance.revoke(await instance.token_of("alice"))
         upstream.take()
-        yield door
+        yield instance
 
 
 ODD: list[Any] = [
@@ -93,19 +93,19 @@ ODD: list[Any] = [
 
 @pytest.mark.parametrize("name", ["jti", "sub", "iat", "exp"])
 @pytest.mark.parametrize("value", ODD, ids=lambda value: repr(value)[:12])
-async def test_no_claim_of_a_made_up_token_is_an_accident(door: Entry, name: str, value: object) -> None:
+async def test_no_claim_of_a_made_up_token_is_an_accident(instance: GatewayUnderTest, name: str, value: object) -> None:
     token = unsigned({"jti": "a", "sub": "7", name: value})
 
     statuses = [
-        (await door.get("/api/v2/dags", bearer(token))).status,
-        (await door.get("/", bearer(token))).status,
-        (await door.get("/compat-auth/whoami", bearer(token))).status,
-        (await door.get("/api/v2/dags", cookie(token))).status,
-        (await door.get("/", cookie(token))).status,
-        await door.revoke(token),
-        (await door.post("/auth/token", {}, bearer(token))).status,
+        (await instance.get("/api/v2/dags", bearer(token))).status,
+        (await instance.get("/", bearer(token))).status,
+        (await instance.get("/compat-auth/whoami", bearer(token))).status,
+        (await instance.get("/api/v2/dags", cookie(token))).status,
+        (await instance.get("/", cookie(token))).status,
+        await instance.revoke(token),
+        (await instance.post("/auth/token", {}, bearer(token))).status,
     ]
-    described = await door.introspect(token, "seer")
+    described = await instance.introspect(token, "seer")
 
     # A Bearer that is none of ours is the upstream's to judge.
     assert statuses[:6] == [200, 200, 401, 200, 200, 200]
@@ -117,7 +117,9 @@ async def test_no_claim_of_a_made_up_token_is_an_accident(door: Entry, name: str
 @settings(
     deadline=None, max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-async def test_no_made_up_token_is_an_accident_at_any_endpoint(door: Entry, claims: dict[str, Any]) -> None:
+async def test_no_made_up_token_is_an_accident_at_any_endpoint(
+    instance: GatewayUnderTest, claims: dict[str, Any]
+) -> None:
     token = unsigned(claims)
     exchange = {
         "grant_type": "urn:ietf:params:oauth:grant-type:token-exchange",
@@ -126,11 +128,11 @@ async def test_no_made_up_token_is_an_accident_at_any_endpoint(door: Entry, clai
     }
 
     answers = [
-        await door.get("/api/v2/dags", bearer(token)),
-        await door.get("/", cookie(token)),
-        await door.post("/auth/token", exchange),
-        await door.post("/compat-auth/revoke", {"token": token}),
-        await door.post("/compat-auth/introspect", {"token": token}, as_user("alice")),
+        await instance.get("/api/v2/dags", bearer(token)),
+        await instance.get("/", cookie(token)),
+        await instance.post("/auth/token", exchange),
+        await instance.post("/compat-auth/revoke", {"token": token}),
+        await instance.post("/compat-auth/introspect", {"token": token}, as_user("alice")),
     ]
 
     assert all(answer.status < 500 for answer in answers)

@@ -26,13 +26,13 @@ class Site:
     Attributes:
         airflow: The upstream.
         proxy: Between it and the gateway.
-        door: The gateway.
+        instance: The gateway.
         bearer: Of the administrator, for the upstream itself.
     """
 
     airflow: Airflow3
     proxy: CuttingProxy
-    door: Gateway
+    instance: Gateway
     bearer: str
 
     def upstream(self, method: str, path: str, **options: Any) -> requests.Response:
@@ -268,7 +268,7 @@ def delete_queued_events(site: Site) -> Errand:
 
 
 def reparse(site: Site) -> Errand:
-    token = site.door.get("/api/v1/dags/plain", auth=ADMIN).json()["file_token"]
+    token = site.instance.get("/api/v1/dags/plain", auth=ADMIN).json()["file_token"]
     site.sql("DELETE FROM dag_priority_parsing_request")
     count = "SELECT count(*) FROM dag_priority_parsing_request"
     return Errand("PUT", f"/parseDagFile/{token}", None, lambda: site.sql(count), wanted=[(1,)], again=(201,))

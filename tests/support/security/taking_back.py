@@ -24,7 +24,7 @@ USERS = {"alice": "wonder", "bob": "builder", "seer": "sees"}
 
 
 @dataclass
-class Entry:
+class GatewayUnderTest:
     """The gateway and what stands behind it."""
 
     gateway: Gateway
@@ -67,7 +67,7 @@ def cookie(value: str) -> tuple[bytes, bytes]:
 
 
 @asynccontextmanager
-async def open_door(tmp_path: Path, upstream: Recorder) -> AsyncGenerator[Entry]:
+async def open_instance(tmp_path: Path, upstream: Recorder) -> AsyncGenerator[GatewayUnderTest]:
     """Give a gateway with its store, keys and users in a folder."""
     lines = [f"{name}:{bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4)).decode()}" for name, secret in USERS.items()]
     (tmp_path / "htpasswd").write_text("\n".join(lines))
@@ -85,6 +85,6 @@ async def open_door(tmp_path: Path, upstream: Recorder) -> AsyncGenerator[Entry]
     gateway = Gateway(parse_settings(content, origin="test"))
     await gateway._proxy.open()
     upstream.take()
-    yield Entry(gateway, upstream, tmp_path, content)
+    yield GatewayUnderTest(gateway, upstream, tmp_path, content)
     gateway._core.decider.close()
     await gateway._proxy.close()

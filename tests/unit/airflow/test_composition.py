@@ -145,8 +145,8 @@ async def test_an_empty_list_starts_airflow_and_the_log_says_that_no_backend_is_
     activate(monkeypatch, SimpleAuthManager())
     behind = Behind()
 
-    door = compose(behind, Conf(content, {}), {"AIRFLOW_HOME": str(tmp_path)})
-    password = await call(door, scope("/api/v2/dags", basic("op", "öp")))
+    instance = compose(behind, Conf(content, {}), {"AIRFLOW_HOME": str(tmp_path)})
+    password = await call(instance, scope("/api/v2/dags", basic("op", "öp")))
 
     assert password.status == 401
     assert behind.scopes == []
@@ -179,11 +179,11 @@ def test_the_strategy_of_the_plugin_works_in_the_plugin_only() -> None:
 async def test_the_gate_stands_around_airflow_s_application(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     activate(monkeypatch, SimpleAuthManager())
     behind = Behind()
-    door = compose(behind, Conf(OLD_LIST, {}), {"AIRFLOW_HOME": str(tmp_path)})
+    instance = compose(behind, Conf(OLD_LIST, {}), {"AIRFLOW_HOME": str(tmp_path)})
 
-    good = await call(door, scope("/api/v2/dags", basic("op", "öp")))
-    bad = await call(door, scope("/api/v2/dags", basic("op", "wrong")))
-    who = await call(door, scope("/compat-auth/whoami", basic("op", "öp")))
+    good = await call(instance, scope("/api/v2/dags", basic("op", "öp")))
+    bad = await call(instance, scope("/api/v2/dags", basic("op", "wrong")))
+    who = await call(instance, scope("/compat-auth/whoami", basic("op", "öp")))
 
     assert (good.status, bad.status) == (200, 401)
     assert behind.values(b"authorization") == [b"Bearer simple-op-600"]
@@ -197,13 +197,13 @@ async def test_a_module_that_cannot_run_never_stops_airflow_and_lets_nobody_in(
     activate(monkeypatch, SimpleAuthManager())
     behind = Behind()
     old_list = f"[api]\nauth_backends = airflow.api.auth.backend.basic_auth,{name}\n"
-    door = compose(behind, Conf(old_list, {}), {"AIRFLOW_HOME": str(tmp_path)})
+    instance = compose(behind, Conf(old_list, {}), {"AIRFLOW_HOME": str(tmp_path)})
 
     anonymous = {**scope("/api/v2/dags", ""), "headers": [(b"host", b"gateway.example"), (b"x-ticket", b"alice")]}
     health = {**anonymous, "path": "/api/v2/monitor/health", "raw_path": b"/api/v2/monitor/health"}
-    password = await call(door, scope("/api/v2/dags", basic("op", "öp")))
-    ticket = await call(door, anonymous)
-    alive = await call(door, health)
+    password = await call(instance, scope("/api/v2/dags", basic("op", "öp")))
+    ticket = await call(instance, anonymous)
+    alive = await call(instance, health)
 
     assert (password.status, ticket.status, alive.status) == (200, 503, 200)
     assert len(behind.scopes) == 2
@@ -304,11 +304,11 @@ async def test_a_door_that_could_not_be_built_does_not_start_and_lets_nobody_thr
     plugin = imported_plugin(monkeypatch, Conf("[compat_auth]\nauth_backends = basic_auht\n", {}))
     activate(monkeypatch, SimpleAuthManager())
     behind = Behind()
-    door = plugin.stand_before(behind)
+    instance = plugin.stand_before(behind)
 
-    started = await exchange(door, "lifespan", {"type": "lifespan.startup"})
-    answered = await call(door, scope("/", basic("op", "öp")))
-    chatted = await exchange(door, "websocket", {"type": "websocket.connect"})
+    started = await exchange(instance, "lifespan", {"type": "lifespan.startup"})
+    answered = await call(instance, scope("/", basic("op", "öp")))
+    chatted = await exchange(instance, "websocket", {"type": "websocket.connect"})
 
     assert started[0]["type"] == "lifespan.startup.failed"
     assert "did you mean 'basic_auth'" in started[0]["message"]

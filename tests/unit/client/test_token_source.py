@@ -24,7 +24,7 @@ NOON_S = 1704110400.0
 
 
 @dataclass
-class Entry:
+class FakeTokenEndpoint:
     """Answers logins from a list, the last one again and again; its clock is the test's."""
 
     moment: float = NOON_S
@@ -46,45 +46,45 @@ class Entry:
 
 
 @pytest.fixture
-def door() -> Entry:
-    return Entry()
+def endpoint() -> FakeTokenEndpoint:
+    return FakeTokenEndpoint()
 
 
-def test_one_login_serves_until_shortly_before_the_end(door: Entry) -> None:
-    keeper = door.keeper()
+def test_one_login_serves_until_shortly_before_the_end(endpoint: FakeTokenEndpoint) -> None:
+    keeper = endpoint.keeper()
     first = keeper.obtain()
-    door.moment += door.lifetime_s - 61
+    endpoint.moment += endpoint.lifetime_s - 61
 
     second = keeper.obtain()
-    door.moment += 2
+    endpoint.moment += 2
     third = keeper.obtain()
 
     assert (first == second, first == third) == (True, False)
-    assert len(door.asked) == 2
+    assert len(endpoint.asked) == 2
 
 
-def test_a_short_token_is_not_renewed_at_each_request(door: Entry) -> None:
-    door.lifetime_s = 20
-    keeper = door.keeper()
+def test_a_short_token_is_not_renewed_at_each_request(endpoint: FakeTokenEndpoint) -> None:
+    endpoint.lifetime_s = 20
+    keeper = endpoint.keeper()
 
     tokens = {keeper.obtain() for _ in range(5)}
 
-    assert len(tokens) == len(door.asked) == 1
+    assert len(tokens) == len(endpoint.asked) == 1
 
 
 @pytest.mark.parametrize("wrong_by_s", [-86400, 86400])
-def test_a_client_with_a_wrong_clock_goes_by_the_server_s(door: Entry, wrong_by_s: int) -> None:
-    door.headers["date"] = NOON
-    keeper = TokenSource(SERVER, Password("alice", PASSWORD), door.send, now=lambda: door.moment + wrong_by_s)
+def test_a_client_with_a_wrong_clock_goes_by_the_server_s(endpoint: FakeTokenEndpoint, wrong_by_s: int) -> None:
+    endpoint.headers["date"] = NOON
+    keeper = TokenSource(SERVER, Password("alice", PASSWORD), endpoint.send, now=lambda: endpoint.moment + wrong_by_s)
     keeper.obtain()
-    door.moment += 500
+    endpoint.moment += 500
     keeper.obtain()
-    assert len(door.asked) == 1
+    assert len(endpoint.asked) == 1
 
-    door.moment += 500
+    endpoint.moment += 500
     keeper.obtain()
 
-    assert len(door.asked) == 2
+    assert len(endpoint.asked) == 2
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,8 @@ def test_a_login_that_cannot_be_says_what_to_do(status: int, message: str) -> No
         read_answer(SERVER, LoginAnswer(status, {"retry-after": "7"}, b"{}"), now=NOON_S)
 
 
-def test_many_threads_log_in_once(door: Entry) -> None:
-    keeper = door.keeper()
+def test_many_threads_log_in_once(endpoint: FakeTokenEndpoint) -> None:
+    keeper = endpoint.keeper()
     together = threading.Barrier(16)
 
     def ask() -> str:
@@ -150,13 +150,13 @@ def test_many_threads_log_in_once(door: Entry) -> None:
     with ThreadPoolExecutor(16) as pool:
         tokens = {call.result() for call in [pool.submit(ask) for _ in range(16)]}
 
-    assert (len(tokens), len(door.asked)) == (1, 1)
+    assert (len(tokens), len(endpoint.asked)) == (1, 1)
 
 
-def test_many_threads_whose_token_is_refused_log_in_once_more(door: Entry) -> None:
-    keeper = door.keeper()
+def test_many_threads_whose_token_is_refused_log_in_once_more(endpoint: FakeTokenEndpoint) -> None:
+    keeper = endpoint.keeper()
     refused = keeper.obtain()
-    door.moment += TOO_YOUNG_TO_RENEW_S
+    endpoint.moment += TOO_YOUNG_TO_RENEW_S
     together = threading.Barrier(16)
 
     def ask() -> str | None:
@@ -166,72 +166,72 @@ def test_many_threads_whose_token_is_refused_log_in_once_more(door: Entry) -> No
     with ThreadPoolExecutor(16) as pool:
         tokens = {call.result() for call in [pool.submit(ask) for _ in range(16)]}
 
-    assert (len(tokens), len(door.asked)) == (1, 2)
+    assert (len(tokens), len(endpoint.asked)) == (1, 2)
     assert refused not in tokens
 
 
-def test_a_new_token_that_is_refused_is_not_renewed(door: Entry) -> None:
-    keeper = door.keeper()
+def test_a_new_token_that_is_refused_is_not_renewed(endpoint: FakeTokenEndpoint) -> None:
+    keeper = endpoint.keeper()
     refused = keeper.obtain()
 
     renewed = keeper.renew(refused)
 
     assert renewed is None
-    assert len(door.asked) == 1
+    assert len(endpoint.asked) == 1
 
 
 @pytest.mark.parametrize("status", [401, 403])
-def test_a_wrong_password_is_not_tried_again_and_again(door: Entry, status: int) -> None:
-    door.status = status
-    keeper = door.keeper()
+def test_a_wrong_password_is_not_tried_again_and_again(endpoint: FakeTokenEndpoint, status: int) -> None:
+    endpoint.status = status
+    keeper = endpoint.keeper()
 
     for _ in range(5):
         with pytest.raises(LoginRefused, match=str(status)):
             keeper.obtain()
 
-    assert len(door.asked) == 1
+    assert len(endpoint.asked) == 1
 
 
-def test_a_refused_credential_gets_another_chance_after_a_minute(door: Entry) -> None:
-    door.status = 401
-    keeper = door.keeper()
+def test_a_refused_credential_gets_another_chance_after_a_minute(endpoint: FakeTokenEndpoint) -> None:
+    endpoint.status = 401
+    keeper = endpoint.keeper()
     with pytest.raises(LoginRefused):
         keeper.obtain()
-    door.status = 201
-    door.moment += PAUSE_AFTER_REFUSAL_S
+    endpoint.status = 201
+    endpoint.moment += PAUSE_AFTER_REFUSAL_S
 
     token = keeper.obtain()
 
     assert token
 
 
-def test_a_token_that_is_still_good_is_used_while_it_cannot_be_renewed(door: Entry) -> None:
-    keeper = door.keeper()
+def test_a_token_that_is_still_good_is_used_while_it_cannot_be_renewed(endpoint: FakeTokenEndpoint) -> None:
+    keeper = endpoint.keeper()
     first = keeper.obtain()
-    door.moment += door.lifetime_s - 30
-    door.fails = True
+    endpoint.moment += endpoint.lifetime_s - 30
+    endpoint.fails = True
 
     second, third = keeper.obtain(), keeper.obtain()
 
     assert (first, first) == (second, third)
-    assert len(door.asked) == 2
+    assert len(endpoint.asked) == 2
 
 
-def test_a_token_that_has_ended_is_not_used_though_it_cannot_be_renewed(door: Entry) -> None:
-    keeper = door.keeper()
+def test_a_token_that_has_ended_is_not_used_though_it_cannot_be_renewed(endpoint: FakeTokenEndpoint) -> None:
+    keeper = endpoint.keeper()
     keeper.obtain()
-    door.moment += door.lifetime_s
-    door.fails = True
+    endpoint.moment += endpoint.lifetime_s
+    endpoint.fails = True
 
     with pytest.raises(LoginUnavailable):
         keeper.obtain()
 
 
-def test_a_token_that_was_refused_is_not_used_though_it_cannot_be_renewed(door: Entry) -> None:
-    keeper = door.keeper()
+def test_a_token_that_was_refused_is_not_used_though_it_cannot_be_renewed(endpoint: FakeTokenEndpoint) -> None:
+    keeper = endpoint.keeper()
     refused = keeper.obtain()
-    door.moment += TOO_YOUNG_TO_RENEW_S
-    door.fails = True
+    endpoint.moment += TOO_YOUNG_TO_RENEW_S
+    endpoint.fails = True
 
     with pytest.raises(LoginUnavailable):
         keeper.renew(refused)
@@ -239,45 +239,45 @@ def test_a_token_that_was_refused_is_not_used_though_it_cannot_be_renewed(door: 
         keeper.obtain()
 
 
-def test_the_password_goes_as_json_and_stays_out_of_every_repr(door: Entry) -> None:
-    keeper = door.keeper()
+def test_the_password_goes_as_json_and_stays_out_of_every_repr(endpoint: FakeTokenEndpoint) -> None:
+    keeper = endpoint.keeper()
     token = keeper.obtain()
 
-    (request,) = door.asked
+    (request,) = endpoint.asked
     shown = repr((Password("alice", PASSWORD), request, keeper._kept, BearerToken(token)))
     assert json.loads(request.body) == {"username": "alice", "password": PASSWORD}
     assert request.url == "https://gw.example.com/auth/token"
     assert [secret for secret in (PASSWORD, json.dumps(PASSWORD)[1:-1], token) if secret in shown] == []
 
 
-def test_a_bearer_token_may_come_fresh_from_a_function(door: Entry) -> None:
+def test_a_bearer_token_may_come_fresh_from_a_function(endpoint: FakeTokenEndpoint) -> None:
     fresh = iter(["first", "second"])
-    keeper = TokenSource(SERVER, BearerToken(lambda: next(fresh)), door.send, now=lambda: door.moment)
+    keeper = TokenSource(SERVER, BearerToken(lambda: next(fresh)), endpoint.send, now=lambda: endpoint.moment)
     keeper.obtain()
-    door.moment += door.lifetime_s
+    endpoint.moment += endpoint.lifetime_s
 
     keeper.obtain()
 
-    assert [request.headers["Authorization"] for request in door.asked] == ["Bearer first", "Bearer second"]
+    assert [request.headers["Authorization"] for request in endpoint.asked] == ["Bearer first", "Bearer second"]
 
 
-def test_a_personal_token_that_was_replaced_is_read_again_after_a_401(door: Entry) -> None:
+def test_a_personal_token_that_was_replaced_is_read_again_after_a_401(endpoint: FakeTokenEndpoint) -> None:
     fresh = iter(["cat_pat_first", "cat_pat_second"])
-    keeper = TokenSource(SERVER, BearerToken(lambda: next(fresh)), door.send, now=lambda: door.moment)
+    keeper = TokenSource(SERVER, BearerToken(lambda: next(fresh)), endpoint.send, now=lambda: endpoint.moment)
     first = keeper.obtain()
-    door.moment += 3600
+    endpoint.moment += 3600
 
     second = keeper.renew(first)
 
-    assert (first, second, door.asked) == ("cat_pat_first", "cat_pat_second", [])
+    assert (first, second, endpoint.asked) == ("cat_pat_first", "cat_pat_second", [])
 
 
 @pytest.mark.parametrize("value", ["", "a b", "a\r\nX-Admin: 1", "tökén"])
-def test_a_token_that_does_not_fit_into_a_header_is_not_sent(door: Entry, value: str) -> None:
-    keeper = TokenSource(SERVER, BearerToken(value), door.send)
+def test_a_token_that_does_not_fit_into_a_header_is_not_sent(endpoint: FakeTokenEndpoint, value: str) -> None:
+    keeper = TokenSource(SERVER, BearerToken(value), endpoint.send)
 
     with pytest.raises(LoginRefused) as refusal:
         keeper.obtain()
 
-    assert door.asked == []
+    assert endpoint.asked == []
     assert value == "" or value not in str(refusal.value)
