@@ -243,7 +243,7 @@ def test_check_tells_how_many_keys_an_issuer_publishes(issuer: StubIssuer) -> No
         pytest.param([], {}, "no key for any of RS256", id="no-keys"),
         pytest.param(None, {}, "no list of keys", id="no-jwks"),
         pytest.param([], {"introspection_endpoint": None}, "set introspection to its URL", id="no-endpoint"),
-        pytest.param([], {"issuer": "https://other.example"}, "another issuer", id="another-issuer"),
+        pytest.param([], {"issuer": "https://other.example"}, "an issuer that is not", id="another-issuer"),
     ],
 )
 def test_check_tells_what_is_wrong_with_an_issuer(

@@ -151,7 +151,7 @@ def test_the_next_owner_of_an_address_does_not_become_the_user_who_had_it(
 ) -> None:
     pins.pin(ISSUER, "1000", EMAIL, now=1)
 
-    with pytest.raises(NoSuchUser, match="was another account"):
+    with pytest.raises(NoSuchUser, match="was linked to an account that is not"):
         create()
 
     assert airflow.added == []
