@@ -5,153 +5,42 @@ Everything goes through the manager itself, so its own settings apply: LDAP, a s
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import hmac
 import importlib
 import inspect
-import time
-from abc import ABC, abstractmethod
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import flask
 from flask import Flask
-from jwt import InvalidTokenError
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from compat_auth.airflow.managers.base import AuthManager
+from compat_auth.airflow.managers.other import KeycloakManager, OtherManager
 from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted
-from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken, NoSuchUser
-from compat_auth.identity import Identity, Token
-from compat_auth.store.tables.denylist import IssuedToken
-from compat_auth.tokens.jose.unverified_claims import read_payload
+from compat_auth.errors import BackendUnavailable, ConfigError, NoSuchUser
+from compat_auth.identity import Identity
 
-# Airflow reads its database, and fetches trusted_jwks_url if it is set.
-_ANSWER_S = 10.0
-_GATEWAY = 'put the gateway in front of Airflow, with [token] strategy = "exchange"'
-_WITHOUT_PASSWORDS = "it has no passwords, so neither the plugin nor the gateway can check them"
 _CREDENTIALS = frozenset(("authorization", "cookie"))
-_REVOKED_TOKENS = "airflow.models.revoked_token"
 _SIMPLE_USER = "airflow.api_fastapi.auth.managers.simple.user"
 _FAB_SESSIONS = "airflow.providers.fab.www.extensions.init_session"
 
 
-class AuthManager(ABC):
-    """Airflow's own auth manager, in Airflow's process. Any thread may call it.
-
-    Attributes:
-        name: Name of the directory.
-        profile: The upstream profile that matches its tokens.
-    """
-
-    name = "auth_manager"
-    needs: tuple[str, ...] = ("the plugin inside Airflow 3",)
-    profile: Literal["airflow-fab", "airflow-simple"]
-
-    def __init__(self, manager: Any) -> None:
-        self._manager = manager
-        self._loop: asyncio.AbstractEventLoop | None = None
+class ActiveManager(AuthManager):
+    """The directory `auth_manager`: the active manager of this process, whatever its kind."""
 
     @classmethod
     def from_settings(cls, settings: Settings) -> AuthManager:
-        """Return the active manager of this process.
+        """Return the active manager.
 
         Raises:
-            ConfigError: This process is not Airflow's API server, or its manager is of an unknown kind.
+            ConfigError: This process is not Airflow's API server.
         """
         del settings
         return active_auth_manager()
-
-    @abstractmethod
-    def find(self, username: str) -> DirectoryUser | None:
-        """Return the user of this name; see `UserDirectory.find`."""
-
-    @abstractmethod
-    def check(self, username: str, password: str) -> PasswordAccepted | None:
-        """Return the user if the password is right; see `PasswordDirectory.check`."""
-
-    @abstractmethod
-    def mint(self, identity: Identity, lifetime_s: int, *, for_cookie: bool = False) -> str:
-        """Return one of Airflow's own tokens for the identity.
-
-        Args:
-            identity: The subject of the token.
-            lifetime_s: In seconds.
-            for_cookie: The token becomes the login cookie of Airflow's pages, not a Bearer token.
-
-        Raises:
-            NoSuchUser: The manager has no such user.
-        """
-
-    def open(self) -> None:
-        """Remember Airflow's event loop; call this on that loop."""
-        self._loop = asyncio.get_running_loop()
-
-    def close(self) -> None:
-        """Use the loop no more."""
-        self._loop = None
-
-    def read(self, token: str) -> Mapping[str, Any]:
-        """Return the claims of a JWT that Airflow accepts now; do not call this on Airflow's event loop.
-
-        Raises:
-            InvalidToken: Airflow rejects the token.
-            BackendUnavailable: Airflow gave no answer.
-        """
-        try:
-            self._ask_on_loop(token)
-        except InvalidTokenError as exc:
-            raise InvalidToken(f"Airflow rejects the token: {exc}") from None
-        return read_payload(token) or {}
-
-    def log_out(self, token: str) -> None:
-        """Revoke one of Airflow's tokens in its table `revoked_token`; Airflow before 3.2 has none."""
-        revoke = getattr(self._manager, "revoke_token", None)
-        if revoke is not None:
-            revoke(token)
-
-    def revoke_issued(self, issued: IssuedToken) -> None:
-        """Revoke a token by its `jti`, without its text; see `log_out`.
-
-        Raises:
-            BackendUnavailable: Airflow's database is not available.
-        """
-        try:
-            revoked = importlib.import_module(_REVOKED_TOKENS).RevokedToken
-        except ImportError:
-            return
-        try:
-            revoked.revoke(issued.jti, datetime.fromtimestamp(issued.expires, tz=UTC))
-        except SQLAlchemyError as exc:
-            raise BackendUnavailable(
-                f"auth_manager: Airflow's database cannot be asked ({type(exc).__name__})"
-            ) from exc
-
-    def _ask_on_loop(self, token: str) -> None:
-        if self._loop is None:
-            raise BackendUnavailable("auth_manager: the API server is starting or stopping")
-        # On Airflow's own loop: its JWKS client belongs to that loop.
-        answer = asyncio.run_coroutine_threadsafe(self._manager.get_user_from_token(token), self._loop)
-        try:
-            answer.result(_ANSWER_S)
-        except (SQLAlchemyError, concurrent.futures.TimeoutError) as exc:
-            answer.cancel()
-            raise BackendUnavailable(f"auth_manager: no answer about a token ({type(exc).__name__})") from exc
-
-    def _sign(self, user: Any, lifetime_s: int, *, for_cookie: bool) -> str:
-        # Since 3.4 a Bearer token may have to carry what browsers have in other cookies.
-        for_api = None if for_cookie else getattr(self._manager, "generate_api_jwt", None)
-        return str((for_api or self._manager.generate_jwt)(user, expiration_time_in_seconds=lifetime_s))
-
-    def token(self, identity: Identity, lifetime_s: int, *, for_cookie: bool = False) -> Token:
-        """Return a minted token with its expiry."""
-        # Before it is minted: our expiry may be earlier than the real one, never later.
-        expires_at = int(time.time()) + lifetime_s
-        return Token(self.mint(identity, lifetime_s, for_cookie=for_cookie), expires_at)
 
 
 class FabManager(AuthManager):
@@ -282,7 +171,7 @@ def active_auth_manager() -> AuthManager:
     """Return the auth manager of Airflow's API server in this process.
 
     Raises:
-        ConfigError: There is none, or it is of an unknown kind.
+        ConfigError: There is none.
     """
     try:
         manager = importlib.import_module("airflow.api_fastapi.app").get_auth_manager()
@@ -293,10 +182,9 @@ def active_auth_manager() -> AuthManager:
         return FabManager(manager)
     if "SimpleAuthManager" in kinds:
         return SimpleManager(manager)
-    raise ConfigError(
-        f"[core] auth_manager: {type(manager).__name__}: only FabAuthManager and SimpleAuthManager are supported; "
-        f"{_WITHOUT_PASSWORDS if 'AwsAuthManager' in kinds else _GATEWAY}; set [compat_auth] enabled = False"
-    )
+    if "KeycloakAuthManager" in kinds:
+        return KeycloakManager(manager)
+    return OtherManager(manager)
 
 
 def _headers() -> dict[str, str]:

@@ -11,9 +11,10 @@ from typing import Any
 from flask import Flask
 
 from compat_auth.airflow.activation import CONFIG, ENABLED, PREFIX, is_truth, old_list, old_settings, own_variables
-from compat_auth.airflow.auth_managers import AuthManager, FabManager, active_auth_manager
+from compat_auth.airflow.auth_managers import FabManager, active_auth_manager
 from compat_auth.airflow.in_process import InProcess
 from compat_auth.airflow.keytab import services_in
+from compat_auth.airflow.managers.base import AuthManager
 from compat_auth.airflow.middleware import (
     AirflowAuthorization,
     AirflowForwarding,
@@ -158,7 +159,7 @@ def _defaults(manager: AuthManager, environ: Mapping[str, str]) -> dict[str, Any
         "upstream": {"profile": manager.profile, "protect": guarded_prefixes()},
         "token": {"strategy": STRATEGY},
         "basic_auth": {"directories": [manager.name]},
-        "lookup": {"directories": [manager.name]},
+        "lookup": {"directories": [manager.name] if manager.knows_names else []},
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 import logging
 import os
-from typing import Any
+from typing import Any, cast
 
 from airflow.configuration import conf  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
 from airflow.plugins_manager import AirflowPlugin  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
@@ -41,3 +41,14 @@ class CompatAuthPlugin(AirflowPlugin):  # type: ignore[misc]  # Airflow is not i
 
     name = "compat_auth"
     fastapi_root_middlewares = _middlewares()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Say where a site makes this a plugin of one team: from 3.4 on, Airflow then leaves our middleware out."""
+        super().__init_subclass__(**options)  # pyright: ignore[reportUnknownMemberType]  # Airflow's class
+        team: object = getattr(cls, "team_name", None)
+        if team is not None and cast("Any", conf).getboolean("core", "multi_team", fallback=False):
+            logger.critical(
+                "compat_auth: the plugin has team_name %r, so Airflow does not run its middleware and no old client gets in; "
+                "install compat_auth without a team",
+                team,
+            )

@@ -27,12 +27,13 @@ def plugged_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_plugged_python(tmp_path_factory.mktemp("plugged"))
 
 
-def make_plugged_python(folder: Path, below_name: str = f"{AIRFLOW3}-plugin") -> Path:
+def make_plugged_python(folder: Path, below_name: str = f"{AIRFLOW3}-plugin", *, beside: str = "") -> Path:
     """Return a Python that has an Airflow, what our wheel asks for, and our wheel as it is now, installed by pip.
 
     Args:
         folder: For the wheel and the environment.
         below_name: The peer's environment that has the Airflow.
+        beside: Another one whose packages are there, too, such as a provider's; the Airflow is the same.
     """
     # A copy: what setuptools leaves behind would find its way into the next wheel.
     source = shutil.copytree(ROOT, folder / "source", ignore=NOT_SOURCE)
@@ -41,7 +42,8 @@ def make_plugged_python(folder: Path, below_name: str = f"{AIRFLOW3}-plugin") ->
     overlay = folder / "environment"
     _run([below / "bin" / "python", "-m", "venv", "--without-pip", overlay])
     site = next(overlay.glob("lib/python*/site-packages"))
-    (site / "airflow.pth").write_text(f"{next(below.glob('lib/python*/site-packages'))}\n")
+    places = [below, *([environment(beside)] if beside else [])]
+    (site / "airflow.pth").write_text("".join(f"{next(place.glob('lib/python*/site-packages'))}\n" for place in places))
     (wheel,) = folder.glob("*.whl")
     python = overlay / "bin" / "python"
     _run([sys.executable, "-m", "pip", "--python", python, "install", "--no-deps", "--no-index", wheel])
