@@ -14,7 +14,8 @@ from compat_auth.composition.decider import build_core, new_flask_app
 from compat_auth.composition.gate import GateParts, Place, forward_auth_of
 from compat_auth.composition.pages import own_pages
 from compat_auth.composition.rules import gate_rules, translates_v1
-from compat_auth.composition.tokens import build_logout, build_reader, public_keys
+from compat_auth.composition.tasks import add_task_source
+from compat_auth.composition.tokens import build_issuer, build_logout, build_reader, public_keys
 from compat_auth.config import Settings, load_settings
 from compat_auth.gateway.authorization import Authorization
 from compat_auth.gateway.forward_auth.access import access_of, port_of
@@ -55,6 +56,7 @@ class Gateway:
             read=build_reader(settings),
             logout=build_logout(settings, strategy),
         )
+        add_task_source(settings, core.decider.app, build_issuer(settings, strategy))
         metadata = MetadataPages.from_settings(settings)
         access = access_of(settings)
         self._forward_auth_port = port_of(settings)

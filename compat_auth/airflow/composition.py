@@ -24,6 +24,9 @@ from compat_auth.airflow.middleware import (
     behind_root,
 )
 from compat_auth.airflow.start_log import log_start
+from compat_auth.airflow.tasks.connection import BACKEND as TASKS
+from compat_auth.airflow.tasks.connection import TaskConnection
+from compat_auth.airflow.tasks.source import InProcessTasks
 from compat_auth.airflow.v1.translation import V1Translation, public_pages
 from compat_auth.airflow2_config.settings import add_missing, adopted, adopted_kerberos, kerberos_services
 from compat_auth.airflow_api.paths import guarded_prefixes
@@ -44,6 +47,7 @@ from compat_auth.gateway.middleware import Page
 from compat_auth.http.asgi import ASGIApp
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.store.readiness import StoreReadiness
+from compat_auth.tasks import TaskRules, set_task_source
 from compat_auth.tokens.cache import TokenCache
 from compat_auth.tokens.revoked import RevokedTokens
 from compat_auth.tokens.strategies import Kind
@@ -116,7 +120,12 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
     )
     tokens = core.personal_tokens
     lasting: list[Lasting] = [core.decider, manager, core.denylist, *([tokens] if tokens is not None else [])]
-    return AirflowMiddleware(app, gate, guarded, parts.refusals, revoked, lasting)
+    if all(backend.name != TASKS for backend in core.decider.chain.backends):
+        return AirflowMiddleware(app, gate, guarded, parts.refusals, revoked, lasting)
+    tasks = InProcessTasks(conf, settings.airflow_task.ttl_s)
+    set_task_source(core.decider.app, tasks)
+    middleware = AirflowMiddleware(app, gate, guarded, parts.refusals, revoked, [*lasting, tasks])
+    return TaskConnection(middleware, tasks, settings.airflow_task, TaskRules.from_settings(settings))
 
 
 def settings_in(conf: Any, environ: Mapping[str, str], manager: AuthManager) -> Settings:

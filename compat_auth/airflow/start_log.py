@@ -34,6 +34,8 @@ def _missing(settings: Settings, backends: Sequence[Backend]) -> list[str]:
         lines.append(
             "no backend is active, so only Airflow's own tokens and cookies work; set [compat_auth] auth_backends"
         )
+    if settings.airflow_task.rules and "airflow_task" not in names:
+        lines.append("no task can use [compat_auth] airflow_task__rules: airflow_task is not in auth_backends")
     if not settings.session.secret.get_secret_value() and not settings.session.secrets:
         lines.append("no login pages: [compat_auth] session__secret is not set")
     return lines

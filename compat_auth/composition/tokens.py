@@ -83,7 +83,7 @@ def build_reader(settings: Settings) -> ReadToken:
     Raises:
         ConfigError: A secret or a key file is missing or cannot be trusted.
     """
-    keys, audience, issuer = _upstream_keys(settings), settings.token.audience, settings.token.issuer or None
+    keys, audience, issuer = upstream_keys(settings), settings.token.audience, settings.token.issuer or None
 
     def read(token: str) -> Mapping[str, Any] | None:
         try:
@@ -97,7 +97,7 @@ def build_reader(settings: Settings) -> ReadToken:
     return read
 
 
-def _upstream_keys(settings: Settings) -> Callable[[], Mapping[str, VerifyingKey]]:
+def upstream_keys(settings: Settings) -> Callable[[], Mapping[str, VerifyingKey]]:
     """Return a function that returns the keys for the upstream's tokens; none if only the upstream can verify them.
 
     Raises:

@@ -6,7 +6,7 @@ import json
 import re
 import ssl
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
@@ -18,6 +18,7 @@ from compat_auth.net.http_call import HttpPeer, NoAnswer
 from compat_auth.net.tls import unverified_tls, verified_tls
 from compat_auth.tokens.jose.unverified_claims import nested_ends, read_claimed
 
+MAX_LIST_BYTES = 8 * 1024 * 1024
 MAX_ANSWER_BYTES = 65_536
 # Of a token that the upstream alone judges. Keycloak's manager puts two more tokens into its own, each with all roles.
 MAX_UPSTREAM_TOKEN_BYTES = 32_768
@@ -117,6 +118,24 @@ class UpstreamLogin:
         # A redirect to its login page; and what it does not take for a token need not be revoked.
         if not 200 <= status < 400 and status not in _REFUSALS and status != _FORBIDDEN:
             raise self._unavailable(f"answered {status} to a logout")
+
+    def get(self, path: str, token: str) -> tuple[int, bytes]:
+        """Return the status and the body of the upstream's answer to a request with a token.
+
+        Args:
+            path: Path and query, at the upstream.
+            token: Our own JWT for a user of the upstream.
+
+        Raises:
+            BackendUnavailable: There was no answer, or one that is too long or too slow.
+        """
+        peer = replace(self.peer, max_body_bytes=MAX_LIST_BYTES)
+        whole = self.path.removesuffix(_LOGIN_PATH) + path
+        try:
+            answer = peer.ask("GET", whole, None, {"Authorization": f"Bearer {token}"})
+        except NoAnswer as exc:
+            raise self._unavailable(str(exc)) from None
+        return answer.status, answer.body
 
     def add(self, path: str, content: Mapping[str, object], token: str) -> int:
         """Have the upstream add an object in the name of whom the token speaks for; return the status of its answer.

@@ -21,6 +21,7 @@ from compat_auth.cli.diagnosis.useless_settings import (
     own_address,
     passwordless_backends,
     store_folder,
+    unused_task_rules,
     wide_networks,
 )
 from compat_auth.composition.tokens import public_keys
@@ -87,6 +88,8 @@ def _examine(settings: Settings) -> Iterator[Finding]:
     yield _try("serve", lambda: listening(settings))
     yield from _upstream(settings)
     yield from _old_settings(settings)
+    if problem := unused_task_rules(settings):
+        yield Finding("airflow_task", problem, ConfigError.exit_code)
     for problem in wide_networks(settings):
         yield Finding("trusted_proxies", problem, ConfigError.exit_code)
     if not settings.trusted_proxies:

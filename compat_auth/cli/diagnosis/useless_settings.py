@@ -37,6 +37,15 @@ def passwordless_backends(settings: Settings, backends: tuple[Backend, ...]) -> 
             )
 
 
+def unused_task_rules(settings: Settings) -> str:
+    """Return why no task could use its rule, or ""."""
+    if not settings.airflow_task.rules or any(
+        name.rpartition(".")[2] == "airflow_task" for name in settings.auth_backends
+    ):
+        return ""
+    return "airflow_task.rules: the backend that they are for is not in auth_backends; add airflow_task there, or remove them"
+
+
 def missing_roles(settings: Settings) -> str:
     """Return why no user would have a role in Airflow's SimpleAuthManager, or ""."""
     if settings.upstream.profile != "airflow-simple" or settings.token.strategy == "exchange":

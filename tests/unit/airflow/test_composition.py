@@ -290,6 +290,38 @@ def test_what_is_asked_for_is_built_around_the_application(monkeypatch: pytest.M
     assert type(middleware["middleware"](Behind())).__name__ == "AirflowMiddleware"
 
 
+@pytest.mark.parametrize(("team", "is_said"), [("blue", True), (None, False)])
+@pytest.mark.parametrize("multi_team", [True, False])
+def test_a_plugin_of_one_team_is_told_that_airflow_leaves_it_out(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    *,
+    team: str | None,
+    is_said: bool,
+    multi_team: bool,
+) -> None:
+    conf: Any = Conf("", {})
+    conf.getboolean = lambda *_names, **_options: multi_team
+    plugin = imported_plugin(monkeypatch, conf)
+
+    type("TeamPlugin", (plugin.CompatAuthPlugin,), {"team_name": team})
+
+    assert ("install compat_auth without a team" in caplog.text) is (is_said and multi_team)
+
+
+def test_task_rules_without_their_backend_are_said_to_be_of_no_use(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    rules = '[{"dag": "sales.*", "account": "op", "scopes": ["trigger"]}]'
+    content = f"[api]\n[compat_auth]\nauth_backends = basic_auth\nairflow_task__rules = {rules}\n"
+    activate(monkeypatch, SimpleAuthManager())
+
+    app = compose(Behind(), Conf(content, {}), {"AIRFLOW_HOME": str(tmp_path)})
+
+    assert type(app).__name__ == "AirflowMiddleware"
+    assert "no task can use" in caplog.text
+
+
 def test_a_configuration_that_cannot_even_be_read_still_closes_the_door(monkeypatch: pytest.MonkeyPatch) -> None:
     plugin = imported_plugin(monkeypatch, object())
 

@@ -1,0 +1,4 @@
+"""Tasks of Airflow 3 as callers.
+
+Imports: public modules of `compat_auth` only.
+"""
