@@ -111,7 +111,7 @@ class Gate:
             raise MergedPath(self._root.path.encode("ascii") + self._root.strip(merged.path)) from None
         # RFC 9112 3.2: from 1.1 on, a request has one. A load balancer that only wants to know how we are needs none.
         may_lack_host = scope.get("http_version") == "1.0" or path in self._about_itself or path in self.rules.health
-        intake = take_in(scope["headers"], may_lack_host=may_lack_host)
+        intake = take_in(scope["headers"], may_lack_host=may_lack_host, api_key=self.rules.api_key)
         if scope["method"] in REFUSED_METHODS:
             raise NotImplementedHere(f"method {scope['method']}: not implemented")
         if self._root.path:
