@@ -64,4 +64,5 @@ def gate_rules(settings: Settings) -> GateRules:
         rests=AIRFLOW_RESTS if settings.upstream.profile != "generic" else None,
         health=HEALTH if settings.upstream.profile != "generic" else frozenset(),
         api_key=api_key_name(settings.personal_tokens.header),
+        do_as=bool(settings.do_as),
     )

@@ -79,6 +79,7 @@ class Intake:
         authorization: Authorization values, at most one.
         cookies: Cookie values.
         forward: Forward headers as received, with folded names; only for use when the peer is a trusted proxy.
+        acts_for: Name of the user for whom the caller wants to act; "" where it acts for itself.
         identity: Identity headers as received; only for use when the peer is a trusted proxy, and never forwarded.
     """
 
@@ -88,6 +89,7 @@ class Intake:
     cookies: list[bytes] = field(repr=False)
     forward: dict[bytes, list[bytes]] = field(repr=False)
     identity: RawHeaders = field(default_factory=list["tuple[bytes, bytes]"], repr=False)
+    acts_for: str = ""
 
 
 def take_in(raw_headers: RawHeaders, *, may_lack_host: bool = False, api_key: bytes = b"") -> Intake:
