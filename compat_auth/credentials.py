@@ -10,6 +10,7 @@ import binascii
 import re
 from dataclasses import dataclass, field
 
+from compat_auth.crypto.personal_token_format import PREFIX
 from compat_auth.crypto.personal_token_format import looks_like_one as looks_like_personal_token
 from compat_auth.errors import AmbiguousCredentials, MalformedCredentials
 
@@ -35,6 +36,7 @@ _SCHEME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 # RFC 7617 2: neither part may hold control characters.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
+_TOKEN_PREFIX = PREFIX.encode("ascii")
 
 MAX_TOKEN68_BYTES = 60 * 1024
 """More than this does not fit into a header section that we take in."""
@@ -103,6 +105,37 @@ def single_authorization(values: list[bytes]) -> str | None:
         return values[0].decode("ascii")
     except UnicodeDecodeError:
         raise MalformedCredentials("Authorization: a byte outside ASCII; encode the credential") from None
+
+
+def authorization_with_api_key(authorization: bytes | None, api_keys: list[bytes]) -> bytes | None:
+    """Return the Authorization value of a request that may bring a personal token in a header of its own.
+
+    Args:
+        authorization: The Authorization value; None where there is none.
+        api_keys: The values of the other header. Values without a personal token count as none: they belong to
+            somebody else, such as a module for Airflow 2.
+
+    Returns:
+        `Bearer` and the personal token, or `authorization` as it is.
+
+    Raises:
+        AmbiguousCredentials: There is more than one value, or another credential beside it.
+        MalformedCredentials: A value has more in it than a personal token.
+    """
+    # In any case, and anywhere in the value: what reads it next may be less strict than we are.
+    if not any(_TOKEN_PREFIX in value.lower() for value in api_keys):
+        return authorization
+    if len(api_keys) > 1 or b"," in api_keys[0]:
+        raise AmbiguousCredentials("API key: two in one request; send one")
+    try:
+        token = api_keys[0].decode("ascii").strip(" \t")
+    except UnicodeDecodeError:
+        raise MalformedCredentials("API key: a byte outside ASCII; send the personal token alone") from None
+    if not looks_like_personal_token(token) or not is_token68(token):
+        raise MalformedCredentials("API key: not a personal token alone; send it without a scheme and without quotes")
+    if authorization is not None and parse_authorization(authorization.decode("latin-1")) != Bearer(token):
+        raise AmbiguousCredentials("API key and Authorization: two credentials in one request; send one of them")
+    return b"Bearer " + token.encode("ascii")
 
 
 def parse_authorization(value: str | None) -> Credential:

@@ -21,9 +21,10 @@ from compat_auth.authn.revocation_events import revocation_events_of
 from compat_auth.authn.users.role_accounts import RoleAccountNames
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
-from compat_auth.guard import View, current_identity, guard_view
+from compat_auth.guard import View, accept_api_key, current_identity, guard_view
 from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.http.header_values import shield_cookies
+from compat_auth.http.headers import api_key_name
 from compat_auth.outcome import Outcome
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
 from compat_auth.web.page import lead_to_login
@@ -88,6 +89,7 @@ class CompatAuth:
             if BLUEPRINT in app.blueprints and self._leads_in(settings):
                 self._login_prefix = settings.prefix
         shield_cookies(app)
+        accept_api_key(app, api_key_name(settings.personal_tokens.header))
         app.extensions["compat_auth"] = self
 
     def lead_in(self) -> flask.Response | None:

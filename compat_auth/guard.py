@@ -16,7 +16,13 @@ from werkzeug.test import run_wsgi_app
 
 from compat_auth import audit
 from compat_auth.concurrency.one_at_a_time import until_answered
-from compat_auth.credentials import Basic, Credential, parse_authorization, single_authorization
+from compat_auth.credentials import (
+    Basic,
+    Credential,
+    authorization_with_api_key,
+    parse_authorization,
+    single_authorization,
+)
 from compat_auth.errors import CompatAuthError, InsufficientScope, NotPermitted
 from compat_auth.http.browser.cross_origin import (
     Call,
@@ -38,6 +44,7 @@ __all__ = ["IdentityUser", "View", "current_identity", "guard_view", "request_cr
 View = Callable[..., Any]
 """A view of a Flask app, sync or async."""
 _FAULT = 500
+_API_KEY = "compat_auth_api_key"
 METADATA_URL = "compat_auth.metadata_url"
 """Key in the WSGI environment by which a gate passes `ChallengeContext.metadata_url` to our pages behind it."""
 
@@ -96,8 +103,29 @@ def request_credential() -> Credential:
     Raises:
         MalformedCredentials, AmbiguousCredentials: See `compat_auth.credentials`.
     """
-    values = [value.encode("latin-1") for value in flask.request.headers.getlist("Authorization")]
-    return parse_authorization(single_authorization(values))
+    return parse_authorization(request_authorization())
+
+
+def accept_api_key(app: flask.Flask, name: bytes) -> None:
+    """Have the app's views take a personal token from this header, too; b"": from none."""
+    app.extensions[_API_KEY] = name.decode("ascii")
+
+
+def request_authorization() -> str | None:
+    """Return the Authorization value of Flask's current request, or what stands for it; None where there is none.
+
+    Raises:
+        MalformedCredentials, AmbiguousCredentials: See `compat_auth.credentials`.
+    """
+    headers = flask.request.headers
+    values = [value.encode("latin-1") for value in headers.getlist("Authorization")]
+    name: str = flask.current_app.extensions.get(_API_KEY, "")
+    keys = [value.encode("latin-1") for value in headers.getlist(name)] if name else []
+    if not keys:
+        return single_authorization(values)
+    own = single_authorization(values)
+    value = authorization_with_api_key(None if own is None else own.encode("ascii"), keys)
+    return None if value is None else value.decode("ascii")
 
 
 def _credential_of_request() -> Credential:
@@ -195,7 +223,7 @@ def _require_own_origin() -> None:
         NotPermitted: It may have, and the app's own CORS settings do not let that origin send the credential.
     """
     request = flask.request
-    authorization = request.headers.get("Authorization")
+    authorization = request_authorization()
     if not is_added_by_browsers(authorization):
         return
     names = ("Sec-Fetch-Site", "Sec-Fetch-Mode", "Origin", "Content-Type")
@@ -230,7 +258,11 @@ def _challenge_context() -> ChallengeContext:
     request = flask.request
     headers = ((name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in request.headers)
     metadata_url: str = request.environ.get(METADATA_URL, "")
-    return ChallengeContext(is_bearer(request.headers.get("Authorization")), metadata_url, caller_of(headers))
+    try:
+        authorization = request_authorization()
+    except CompatAuthError:
+        authorization = request.headers.get("Authorization")
+    return ChallengeContext(is_bearer(authorization), metadata_url, caller_of(headers))
 
 
 def _unlimited(identity: Identity, for_every_scope: bool) -> Identity:  # private, and named at its one use

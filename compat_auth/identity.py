@@ -28,6 +28,7 @@ class Identity:
         scopes: What the credential is limited to; None where it is not limited.
         expires_at: End of the credential itself, in seconds since the epoch; None when it has none.
         credential_id: Names the credential where it can be revoked by itself (its own id, `jti`), or "".
+        actor: Name of the caller who acts for this user, and whose credential it is (`[[do_as]]`); "" where nobody does.
     """
 
     username: str
@@ -43,6 +44,7 @@ class Identity:
     scopes: tuple[Scope, ...] | None = None
     expires_at: int | None = None
     credential_id: str = ""
+    actor: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from compat_auth.openid import AccountLinks, ConfiguredLinks, Endpoint, FirstUse
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.users import UserLookup
 from compat_auth_backends.openid.claims import credential_id_of, verified_email
+from compat_auth_backends.openid.google_access_tokens import PREFIX, GoogleAccessTokens
 from compat_auth_backends.openid.provisioning import NewcomersInAirflow, UserCreator
 
 CLIENT_AUTH = None
@@ -40,6 +41,7 @@ class GoogleOpenIdBackend(Backend):
         lookup: Completes the user of a Google account, by e-mail address.
         creator: Creates the user of an account in `hosted_domains` that the look-up does not know; None: nobody does.
         links: Which names Google's accounts are linked to; None: the setting `subjects`.
+        access_tokens: Checks opaque access tokens; None: they are for the next backend.
         realm: The challenge's realm.
         now: Seconds since the epoch.
     """
@@ -56,9 +58,11 @@ class GoogleOpenIdBackend(Backend):
         *,
         links: AccountLinks | None = None,
         creator: UserCreator | None = None,
+        access_tokens: GoogleAccessTokens | None = None,
         realm: str = "Airflow",
         now: Callable[[], float] = time.time,
     ) -> None:
+        self._settings = settings
         self._audience = tuple(settings.audience)
         self._parties = frozenset((*settings.audience, *settings.authorized_parties))
         self._domains = frozenset(domain.lower() for domain in settings.hosted_domains)
@@ -67,6 +71,7 @@ class GoogleOpenIdBackend(Backend):
         self._lookup = lookup
         self._links = links or ConfiguredLinks(settings.subjects)
         self._creator = creator
+        self._access_tokens = access_tokens
         self._realm = realm
         self._now = now
 
@@ -78,7 +83,8 @@ class GoogleOpenIdBackend(Backend):
             ConfigError: No audience, nothing that says who may log in, or users to be created where that cannot be.
         """
         google = settings.google_openid
-        if not google.audience or "" in google.audience:
+        access_tokens = GoogleAccessTokens.from_settings(settings)
+        if "" in google.audience or not (google.audience or access_tokens):
             raise ConfigError(
                 "[google_openid] audience: missing or empty; set it to your OAuth client id, "
                 "such as 1234-abc.apps.googleusercontent.com"
@@ -100,18 +106,24 @@ class GoogleOpenIdBackend(Backend):
             jwks,
             UserLookup.from_settings(settings),
             links=links,
+            access_tokens=access_tokens,
             creator=NewcomersInAirflow.of_google(settings, links, backend=cls.name),
             realm=settings.basic_auth.realm,
         )
 
     def authenticate(self, credential: Credential) -> Outcome:
-        """Accept the bearer of a valid ID token; skip a token that does not name Google as its issuer.
+        """Accept the bearer of a valid ID or access token; skip a token that does not say that it is Google's.
 
         Raises:
             BackendUnavailable: Google, the directory or the store could not be asked.
         """
         if not isinstance(credential, Bearer):
             return Skip()
+        if self._access_tokens is not None and credential.token.startswith(PREFIX):
+            return self._judge_access_token(self._access_tokens, credential.token)
+        return self._judge_id_token(credential) if self._audience else Skip()
+
+    def _judge_id_token(self, credential: Bearer) -> Outcome:
         try:
             issuer = read_unverified(credential.token).get("iss")
         except InvalidToken:
@@ -129,6 +141,45 @@ class GoogleOpenIdBackend(Backend):
             # Not `vouched`: Airflow 2's chain forgot the 403 of this backend, and answered 401.
             return Reject(f"google_openid: {error}", status=error.status)
         return Accept(identity, reusable_s=max(0, min(MAX_REUSE_S, claims["exp"] - now)))
+
+    def _judge_access_token(self, access_tokens: GoogleAccessTokens, token: str) -> Outcome:
+        try:
+            told = access_tokens.check(token)
+            if not told.is_named and told.subject not in self._settings.subjects:
+                self._check_domain(told.hosted_domain, told.email, told.is_service)
+            name = self._links.name_of(told.subject, lambda: told.email)
+            credential_id = credential_id_of(self.name, token)
+            identity = self._lookup.complete(
+                Identity(
+                    name,
+                    self.name,
+                    subject=told.subject,
+                    email=told.email,
+                    expires_at=told.expires_at,
+                    credential_id=credential_id,
+                )
+            )
+            self._links.settle(identity.subject, identity.username)
+        except InvalidToken as error:
+            return Reject(f"google_openid: access token: {error}", challenges=self._refusal())
+        except (NoSuchUser, NotPermitted) as error:
+            return Reject(f"google_openid: {error}", status=error.status)
+        return Accept(identity, reusable_s=max(0, min(MAX_REUSE_S, told.expires_at - self._now())))
+
+    def refuse(self, credential: Credential, until: float) -> bool:
+        """Refuse a good access token from now on, in every process where `redis_url` is set.
+
+        Raises:
+            BackendUnavailable: Google could not be asked whether it is good.
+        """
+        if self._access_tokens is None or not isinstance(credential, Bearer) or not credential.token.startswith(PREFIX):
+            return super().refuse(credential, until)
+        try:
+            self._access_tokens.check(credential.token)
+        except InvalidToken:
+            return False
+        self._access_tokens.refuse(credential.token, until)
+        return True
 
     def probe(self) -> str:
         """Return how many keys Google publishes.

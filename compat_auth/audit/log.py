@@ -38,6 +38,7 @@ class AuditEvent:
         path: Canonical path, without the query.
         client: Address of the peer.
         names_nobody: No source knows the name, so it may be a password typed by mistake: it is masked.
+        actor: Verified name of the caller who acts for the user, or "".
     """
 
     result: str
@@ -48,6 +49,7 @@ class AuditEvent:
     path: str
     client: str
     names_nobody: bool = False
+    actor: str = ""
 
 
 def record(event: AuditEvent) -> None:
@@ -74,6 +76,8 @@ def record(event: AuditEvent) -> None:
         "path": without_secrets(event.path)[:_MAX_TEXT],
         "client": event.client,
     }
+    if event.actor:
+        fields["actor"] = without_secrets(event.actor)[:_MAX_TEXT]
     # json.dumps escapes control characters, so a user name cannot forge a line.
     logger.info("%s", json.dumps(fields))
     for check in checks:

@@ -22,9 +22,9 @@ from compat_auth.authn.chain import Chain
 from compat_auth.authn.grant_cache import GrantCache
 from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents, believable_s, concerns
 from compat_auth.concurrency.single_flight import SingleFlight
-from compat_auth.credentials import Absent, Credential, credential_key, single_authorization
+from compat_auth.credentials import Absent, Credential, credential_key
 from compat_auth.errors import BackendUnavailable, CompatAuthError
-from compat_auth.guard import JUDGED, recorded
+from compat_auth.guard import JUDGED, recorded, request_authorization
 from compat_auth.http.headers import is_header
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 
@@ -197,5 +197,4 @@ def _sendable(backend: str, name: str, value: str) -> tuple[str, str]:
 
 
 def _key_of_request() -> bytes:
-    values = [value.encode("latin-1") for value in flask.request.headers.getlist("Authorization")]
-    return credential_key(single_authorization(values) or "")
+    return credential_key(request_authorization() or "")

@@ -47,6 +47,7 @@ AIRFLOW_NAMES: dict[str, str] = {
     "airflow.contrib.auth.backends.password_auth": "basic_auth",
     "airflow.contrib.auth.backends.kerberos_auth": "kerberos",
     "airflow.providers.google.common.auth_backend.google_openid": "google_openid",
+    "airflow.composer.api.backend.composer_auth": "google_openid",
 }
 """Airflow's dotted names (2.x `[api] auth_backends`, 3.x `[fab] auth_backends`), and our backend for each."""
 

@@ -27,6 +27,7 @@ _COMMANDS = {
     "login": "compat_auth.cli.login:login",
     "logout": "compat_auth.cli.login:logout",
     "serve": "compat_auth.cli.serve:serve",
+    "token": "compat_auth.cli.login:token",
     "tokens": "compat_auth.cli.tokens:tokens",
     "users": "compat_auth.cli.users.commands:users",
 }

@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 import sys
+import tempfile
 from pathlib import Path
 
 import click
@@ -16,7 +17,9 @@ from uvicorn.supervisors import ChangeReload
 
 from compat_auth.app import create_app
 from compat_auth.cli.context import config_option, start_logging
+from compat_auth.cli.diagnosis.simplest_setup import find_setup
 from compat_auth.config import DEFAULT_FILE, ENV_PREFIX, Settings, load_settings
+from compat_auth.config.loading import find_file
 from compat_auth.config.upstream_url import read_address
 from compat_auth.errors import BackendUnavailable
 from compat_auth.gateway.forward_auth.access import access_of
@@ -30,36 +33,84 @@ logger = logging.getLogger(__name__)
 
 @click.command()
 @config_option
+@click.option(
+    "--airflow-url",
+    metavar="URL",
+    help="Without a file: serve this Airflow 3, which checks user names and passwords itself.",
+)
 @click.option("--bind", metavar="HOST:PORT", help="Address to listen on; default [serve] bind.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes; default [serve] workers.")
 @click.option("--reload", is_flag=True, help="Restart when the configuration changes (for development).")
-def serve(config_path: str | None, bind: str | None, workers: int | None, reload: bool) -> None:
+def serve(
+    config_path: str | None, airflow_url: str | None, bind: str | None, workers: int | None, *, reload: bool
+) -> None:
     """Serve the gateway in front of the upstream."""
     start_logging()
     for number in UNUSED_SIGNALS:
         # The default action of these signals would end the service.
         signal.signal(number, _ignore)
-    settings = _adjusted(load_settings(config_path), bind, workers)
+    with contextlib.ExitStack() as stack:
+        if airflow_url is None:
+            settings = load_settings(config_path)
+        else:
+            settings = _simplest(airflow_url, config_path, stack, reload=reload)
+        _serve(
+            _adjusted(settings, bind, workers), config_path, stack, reload=reload, shows_curl=airflow_url is not None
+        )
+
+
+def _serve(
+    settings: Settings, config_path: str | None, stack: contextlib.ExitStack, *, reload: bool, shows_curl: bool
+) -> None:
     if reload and settings.serve.workers > 1:
         raise click.UsageError("--reload serves with one process; remove --workers")
-    with contextlib.ExitStack() as stack:
-        settings, front = _with_front_listener(settings, stack)
-        app = create_app(settings)
-        _require_known_tables(settings)
-        listener = stack.enter_context(bind_socket(settings.serve.bind))
-        listeners = [listener, *front]
-        host, port = listener.getsockname()[:2]
-        chain = ", ".join(settings.auth_backends)
-        # A log that cannot be written does not stop the start: lost entries are counted.
-        with contextlib.suppress(OSError):
-            if front:
-                click.echo(f"compat-auth: forward-auth at http://{settings.forward_auth.bind}", err=True)
-            click.echo(f"compat-auth: http://{host}:{port} -> {settings.upstream.url} ({chain})", err=True)
-        if reload:
-            _serve_reloading(config_path, listeners)
-        else:
-            is_proxy = TrustedProxies(settings.trusted_proxies).covers
-            sys.exit(serve_workers(app, listeners, settings.serve, is_proxy=is_proxy))
+    settings, front = _with_front_listener(settings, stack)
+    app = create_app(settings)
+    _require_known_tables(settings)
+    listener = stack.enter_context(bind_socket(settings.serve.bind))
+    listeners = [listener, *front]
+    host, port = listener.getsockname()[:2]
+    chain = ", ".join(settings.auth_backends)
+    # A log that cannot be written does not stop the start: lost entries are counted.
+    with contextlib.suppress(OSError):
+        if front:
+            click.echo(f"compat-auth: forward-auth at http://{settings.forward_auth.bind}", err=True)
+        click.echo(f"compat-auth: http://{host}:{port} -> {settings.upstream.url} ({chain})", err=True)
+        if shows_curl:
+            click.echo(f"compat-auth: try: curl -u USER http://{_callable(host)}:{port}/api/v2/dags", err=True)
+    if reload:
+        _serve_reloading(config_path, listeners)
+    else:
+        is_proxy = TrustedProxies(settings.trusted_proxies).covers
+        sys.exit(serve_workers(app, listeners, settings.serve, is_proxy=is_proxy))
+
+
+def _simplest(url: str, config_path: str | None, stack: contextlib.ExitStack, *, reload: bool) -> Settings:
+    """Return the settings for an Airflow of which nothing but the URL is given.
+
+    Raises:
+        ConfigError, UpstreamTimeout, UpstreamUnreachable: See `find_setup`.
+    """
+    if reload:
+        raise click.UsageError("--reload is for a configuration file, and --airflow-url reads none; remove one of them")
+    file = find_file(config_path, os.environ)
+    if file is not None:
+        raise click.UsageError(
+            f"--airflow-url serves without a file, and there is {file}; remove --airflow-url, or remove the file and "
+            f"--config or ${ENV_PREFIX}CONFIG"
+        )
+    # Revocations last as long as the gateway: what is kept in a file needs a setting that says where.
+    folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="compat-auth-"))
+    setup = find_setup(url, f"sqlite:///{folder}/compat_auth.db", os.environ)
+    with contextlib.suppress(OSError):
+        click.echo(f"compat-auth: {setup.summary}", err=True)
+    return setup.settings
+
+
+def _callable(host: str) -> str:
+    """Return what a client on this machine writes for the address that the gateway listens on."""
+    named = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # no address to listen on
+    return f"[{named}]" if ":" in named else named
 
 
 def _ignore(number: int, _frame: object) -> None:

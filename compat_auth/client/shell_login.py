@@ -9,7 +9,16 @@ from dataclasses import replace
 
 from compat_auth.client.credential import BearerToken, Credential, Password
 from compat_auth.client.errors import NotLoggedIn
-from compat_auth.client.login import Send, make_question, make_revocation, require_known, require_revoked
+from compat_auth.client.login import (
+    Lease,
+    Send,
+    make_question,
+    make_request,
+    make_revocation,
+    read_answer,
+    require_known,
+    require_revoked,
+)
 from compat_auth.client.origin import parse_server
 from compat_auth.client.saved_logins import KERBEROS, PASSWORD, TOKEN, SavedLogin, SavedLogins, Secret
 from compat_auth.client.token_source import log_in, renew_after_s
@@ -47,6 +56,38 @@ def token_of(kept: SavedLogins, login: SavedLogin, *, now: Callable[[], float] =
         secret = log_in_to(login, secret.credential, now=now)
         kept.save(replace(login, secret=""), secret)
     return secret.token
+
+
+def fresh_token_of(kept: SavedLogins, login: SavedLogin, *, now: Callable[[], float] = time.time) -> str:
+    """Return a new JWT for a saved login, and save it in place of the last one, which stays valid until it expires.
+
+    Raises:
+        NotLoggedIn: The secret is missing.
+        LoginRefused, LoginUnavailable: As for `fetch_jwt`.
+    """
+    secret = kept.secret_of(login)
+    started = now()
+    lease = fetch_jwt(login, secret.credential, now=now)
+    if secret.token != secret.credential:
+        kept.save(replace(login, secret=""), Secret(secret.credential, lease.value, started + renew_after_s(lease)))
+    return lease.value
+
+
+def fetch_jwt(login: SavedLogin, credential: str, *, now: Callable[[], float] = time.time) -> Lease:
+    """Return a new JWT; unlike `log_in_to` also for a personal token, which the server exchanges only without limits.
+
+    Raises:
+        LoginRefused: The server refuses the credential, or does not exchange it.
+        LoginUnavailable: The server returned no token.
+        UnsafeAddress: The credential would be unprotected.
+    """
+    server = parse_server(login.server, allow_http=login.allow_http)
+    send: Send = importlib.import_module("compat_auth.client.for_requests").send_once
+    presented = _credential(login, credential).present(server.origin)
+    answer = send(make_request(server, presented))
+    lease = read_answer(server, answer, now=now())
+    presented.confirm(answer.headers.get("www-authenticate", ""))
+    return lease
 
 
 def log_out_of(kept: SavedLogins, login: SavedLogin, *, also_credential: bool = False) -> None:

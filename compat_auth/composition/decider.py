@@ -11,6 +11,7 @@ from flask import Flask
 from compat_auth.authn.chain import Chain
 from compat_auth.authn.revocation_events import revocation_events_of
 from compat_auth.authn.upstream_tokens import set_upstream_tokens
+from compat_auth.authn.users.acting import Acting
 from compat_auth.authn.users.role_accounts import RoleAccountNames
 from compat_auth.composition.tokens import build_user_lookup, issued_tokens
 from compat_auth.config import Settings
@@ -79,7 +80,9 @@ def build_core(settings: Settings, app: Flask, strategy: Strategy, *, read: Read
     set_cookie_token_issuer(app, lambda identity, credential, _yielded: issued.issue(identity, credential, "session"))
     link_docs(app)
     CompatAuth(app, settings, is_behind_gate=True)
-    return Core(build_decider(settings, app, TokenIssuer(lookup, strategy)), denylist, issued, personal_tokens_of(app))
+    acting = Acting.from_settings(settings, lookup.complete, has_directories=bool(lookup.directories))
+    decider = build_decider(settings, app, TokenIssuer(lookup, strategy), acting)
+    return Core(decider, denylist, issued, personal_tokens_of(app))
 
 
 def new_flask_app() -> Flask:
@@ -101,13 +104,14 @@ def create_flask_app(settings: Settings) -> Flask:
     return app
 
 
-def build_decider(settings: Settings, app: Flask, issuer: TokenIssuer) -> Decider:
+def build_decider(settings: Settings, app: Flask, issuer: TokenIssuer, acting: Acting | None = None) -> Decider:
     """Return the object that decides about credentials.
 
     Args:
         settings: What to build.
         app: The app of the backends.
         issuer: Makes the tokens.
+        acting: Who may act for whom; None: nobody.
 
     Raises:
         ConfigError: The chain and the strategy do not fit together.
@@ -128,6 +132,7 @@ def build_decider(settings: Settings, app: Flask, issuer: TokenIssuer) -> Decide
         max_waiting=settings.serve.max_waiting,
         timeout_s=settings.serve.backend_timeout_s,
         cache_entries=settings.serve.cache_entries,
+        acting=acting,
     )
 
 

@@ -8,6 +8,7 @@ from compat_auth.authn.session_cookie import SessionCookie
 from compat_auth.config import Settings
 from compat_auth.extension import style_of
 from compat_auth.gateway.authorization import GateRules, PathRequirement
+from compat_auth.http.headers import api_key_name
 from compat_auth.http.paths import AIRFLOW_RESTS, Prefixes
 from compat_auth.requirements import Requirements
 from compat_auth.web.site import own_cookie_names
@@ -62,4 +63,6 @@ def gate_rules(settings: Settings) -> GateRules:
         preflights=is_airflow,
         rests=AIRFLOW_RESTS if settings.upstream.profile != "generic" else None,
         health=HEALTH if settings.upstream.profile != "generic" else frozenset(),
+        api_key=api_key_name(settings.personal_tokens.header),
+        do_as=bool(settings.do_as),
     )

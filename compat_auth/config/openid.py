@@ -8,6 +8,7 @@ from pydantic import BeforeValidator, Field, SecretStr
 
 from compat_auth.config.fields import IssuerAlgorithm, Section, Values, read_tables, read_truth, split_values
 
+GOOGLE_TOKENINFO_URL = "https://oauth2.googleapis.com/tokeninfo"
 GOOGLE_JWKS_URL = "https://www.googleapis.com/oauth2/v3/certs"
 
 
@@ -36,6 +37,15 @@ class GoogleOpenIdSettings(Section):
     create_as: str = Field(
         default="", description="Administrator of Airflow who creates these users; required with create_role."
     )
+    access_tokens: Annotated[bool, BeforeValidator(read_truth)] = Field(
+        default=False, description="Also accept opaque access tokens (`ya29.…`), about which Google is asked."
+    )
+    access_token_audience: Values = Field(
+        default=[],
+        description="Client ids that access tokens must be from (`aud` and `azp`); empty: audience and"
+        " authorized_parties. Accounts in service_accounts and subjects need none.",
+    )
+    tokeninfo_url: str = Field(default=GOOGLE_TOKENINFO_URL, description="Where Google says what an access token is.")
     jwks_url: str = Field(default=GOOGLE_JWKS_URL, description="Where Google publishes its keys.")
     ca_file: str = Field(default="", description="PEM file of the authorities for jwks_url; empty: the system's.")
 

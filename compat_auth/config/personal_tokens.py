@@ -11,6 +11,11 @@ class PersonalTokenSettings(Section):
     """Tokens that users create for their scripts."""
 
     enabled: bool = Field(default=True, description="False: no token works; tokens can only be listed and revoked.")
+    header: str = Field(
+        default="X-API-Key",
+        pattern=r"^([A-Za-z][A-Za-z0-9-]*)?$",
+        description="Header that may bring a token in place of `Authorization: Bearer`; empty: none.",
+    )
     max_days: int = Field(
         default=366, ge=1, le=3660, description="Days from today to the last possible day of a token."
     )

@@ -22,6 +22,7 @@ from compat_auth.config.directories import (
     MappingSettings,
     PamSettings,
 )
+from compat_auth.config.do_as import DoAsSettings
 from compat_auth.config.fields import Names, Network, Section, split_values
 from compat_auth.config.gateway import (
     Airflow2Settings,
@@ -91,6 +92,7 @@ class Settings(Section):
         default_factory=TokenHandlerSettings, description="See [token_handler]."
     )
     require: list[RequireSettings] = Field(default=[], description="Requirements of paths; see [[require]].")
+    do_as: list[DoAsSettings] = Field(default=[], description="Callers who may act for users; see [[do_as]].")
     lookup: LookupSettings = Field(default_factory=LookupSettings, description="See [lookup].")
     google_openid: GoogleOpenIdSettings = Field(
         default_factory=GoogleOpenIdSettings, description="See [google_openid]."

@@ -77,6 +77,8 @@ class GateRules:
         preflights: CORS preflights are forwarded to the upstream without a decision.
         rests: The paths whose rest the upstream reads as data; None: there are none.
         health: Whole paths that a load balancer may ask for without a Host.
+        do_as: A caller may name a user for whom it acts.
+        api_key: Header that may bring a personal token, in lower case; b"": none.
     """
 
     protect: Prefixes
@@ -92,6 +94,8 @@ class GateRules:
     preflights: bool = False
     rests: Rests | None = None
     health: frozenset[bytes] = frozenset()
+    api_key: bytes = b""
+    do_as: bool = False
 
     def guards(self, path: bytes) -> bool:
         """Return whether a request for this path needs a decision."""

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from typing import Protocol
 
 from flask import Flask
 
 from compat_auth import audit
 from compat_auth.authn.chain import Answer, Chain, Course
+from compat_auth.authn.users.acting import Acting
 from compat_auth.credentials import Absent, Basic, Credential
-from compat_auth.errors import BackendUnavailable, CompatAuthError
+from compat_auth.errors import BackendUnavailable, CompatAuthError, NotPermitted
 from compat_auth.gateway.decision import Decision, Granted, Refused, Unclaimed
 from compat_auth.guard import describe
 from compat_auth.http.headers import is_header
@@ -41,13 +43,17 @@ class ChainRunner:
         app: The Flask app in which they were initialised.
         issuer: Makes the token for an accepted identity.
         refused: Tokens that the upstream has refused.
+        acting: Who may act for whom; None: nobody.
     """
 
-    def __init__(self, chain: Chain, app: Flask, issuer: Issuer, refused: UpstreamRefusals) -> None:
+    def __init__(
+        self, chain: Chain, app: Flask, issuer: Issuer, refused: UpstreamRefusals, acting: Acting | None = None
+    ) -> None:
         self._chain = chain
         self._app = app
         self._issuer = issuer
         self._refused = refused
+        self._acting = acting
 
     def run(
         self, presented: Presented, *, fresh: bool, for_upstream: bool, course: Course | None = None
@@ -69,6 +75,7 @@ class ChainRunner:
         with self._app.request_context(presented.environ(isinstance(credential, Absent))):
             try:
                 answer = self._chain.ask(credential, course, body_at_hand=presented.body_at_hand())
+                answer = self._acted(answer, presented)
                 decision, for_s = self._conclude(answer, credential, fresh, for_upstream)
             except CompatAuthError as error:
                 record_error(presented, credential, error)
@@ -86,6 +93,24 @@ class ChainRunner:
             CompatAuthError: The upstream has no token for the caller, or there is none at present.
         """
         return _bearer_of(self._issuer.obtain(refused.identity, presented.shown.credential(), fresh=True))
+
+    def _acted(self, answer: Answer, presented: Presented) -> Answer:
+        """Return the answer about the user for whom the caller acts, where it names one.
+
+        Raises:
+            NotPermitted, NoSuchUser: It may not.
+            BackendUnavailable: A directory could not be asked.
+        """
+        name = presented.shown.acts_for
+        if not name or isinstance(answer.outcome, Reject | Challenge):
+            return answer
+        if self._acting is None or not isinstance(answer.outcome, Accept):
+            raise NotPermitted("X-Do-As: needs a credential that a backend takes")
+        user = self._acting.become(answer.outcome.identity, name, presented.client)
+        # Not remembered: the caller may be disabled at any moment, and so may the user. What a login has yielded is a
+        # token of the caller's.
+        outcome = replace(answer.outcome, identity=user, reusable_s=0, token=None)
+        return replace(answer, outcome=outcome)
 
     def _conclude(
         self, answer: Answer, credential: Credential, fresh: bool, for_upstream: bool
@@ -132,7 +157,8 @@ def _record(
     claimed = credential.username if isinstance(credential, Basic) else ""
     username = identity.username if identity is not None else claimed
     method, path, client = presented.method, presented.path, presented.client
-    audit.record(audit.AuditEvent(result, backend, username, reason, method, path, client, names_nobody))
+    actor = identity.actor if identity is not None else ""
+    audit.record(audit.AuditEvent(result, backend, username, reason, method, path, client, names_nobody, actor))
 
 
 def _bearer_of(token: Token) -> bytes:

@@ -16,6 +16,7 @@ from flask import Flask
 
 from compat_auth.authn.chain import BodyWanted, Chain, Course
 from compat_auth.authn.revocation_events import revocation_events_of
+from compat_auth.authn.users.acting import Acting
 from compat_auth.backend import CredentialKind
 from compat_auth.concurrency.lanes import Lanes
 from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised
@@ -42,6 +43,7 @@ class Decider:
         max_waiting: Requests that may wait for a thread; beyond: Overloaded.
         timeout_s: Seconds after which a caller no longer waits for the chain.
         cache_entries: Verified credentials to remember.
+        acting: Who may act for whom; None: nobody.
         monotonic: Clock, in seconds.
 
     Attributes:
@@ -60,6 +62,7 @@ class Decider:
         max_waiting: int = 256,
         timeout_s: float = 30,
         cache_entries: int = 10_000,
+        acting: Acting | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.chain = chain
@@ -69,7 +72,7 @@ class Decider:
         self._flights: dict[bytes, asyncio.Task[Decision]] = {}
         self._renewed_at: dict[bytes, float] = {}
         self._refused = UpstreamRefusals(monotonic)
-        self._runner = ChainRunner(chain, app, issuer, self._refused)
+        self._runner = ChainRunner(chain, app, issuer, self._refused, acting)
         self._takes = {kind: chain.takes(kind) for kind in _KINDS}
         self._only_cookies_matter = all(backend.needs_cookies for backend in chain.backends if Absent in backend.kinds)
         self._waits_for_one = {kind: chain.waits_for_one(kind) for kind in _KINDS}
@@ -103,6 +106,9 @@ class Decider:
         """
         credential = _parsed(presented)
         kind = type(credential)
+        if presented.shown.acts_for and not self._takes[kind]:
+            # The upstream would take the request for the caller's own.
+            raise NotPermitted("X-Do-As: needs a credential that a backend takes")
         if not self._takes[kind] or (kind is Absent and not presented.cookies and self._only_cookies_matter):
             return Unclaimed(credential, self.chain.challenges())
         if kind is Absent:
@@ -121,6 +127,8 @@ class Decider:
         credential = _parsed(presented)
         if isinstance(credential, Absent):
             return await self._check_with_body(presented, credential, b"", for_upstream=False)
+        if presented.shown.acts_for and (isinstance(credential, Absent) or not self._takes[type(credential)]):
+            raise NotPermitted("X-Do-As: needs a credential that a backend takes")
         if not self._takes[type(credential)]:
             return Unclaimed(credential, self.chain.challenges())
         key = presented.shown.key()

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 
 from compat_auth.audit.losses import LOSSES
-from compat_auth.errors import CompatAuthError, NoSuchPage, NotImplementedHere
+from compat_auth.authn.users.acting import take_acts_for
+from compat_auth.errors import CompatAuthError, NoSuchPage, NotImplementedHere, NotPermitted
 from compat_auth.gateway.admission import Admission, Browsers
 from compat_auth.gateway.authorization import GateRules
 from compat_auth.gateway.origins import UpstreamOrigins
@@ -70,6 +71,8 @@ class Gate:
         self._pages = {path.encode(): page for path, page in whole_paths(rules.prefix.decode(), pages).items()}
         # They say how the process is, and nothing that belongs into the audit log.
         self._about_itself = frozenset(rules.prefix + name for name in (b"live", b"ready"))
+        forward_auth = (path for path in self._pages if path.startswith(rules.prefix + b"forward-auth/"))
+        self._open_to_actors = frozenset((rules.prefix + b"whoami", *forward_auth))
         self._trees = tuple((path, page) for path, page in self._pages.items() if path.endswith(b"/"))
         self.paths = frozenset(path.decode("ascii") for path in self._pages)
         """The paths of our own pages; one that ends with a slash stands for all below it."""
@@ -111,7 +114,9 @@ class Gate:
             raise MergedPath(self._root.path.encode("ascii") + self._root.strip(merged.path)) from None
         # RFC 9112 3.2: from 1.1 on, a request has one. A load balancer that only wants to know how we are needs none.
         may_lack_host = scope.get("http_version") == "1.0" or path in self._about_itself or path in self.rules.health
-        intake = take_in(scope["headers"], may_lack_host=may_lack_host)
+        intake = take_in(scope["headers"], may_lack_host=may_lack_host, api_key=self.rules.api_key)
+        if self.rules.do_as:
+            take_acts_for(intake, scope["query_string"])
         if scope["method"] in REFUSED_METHODS:
             raise NotImplementedHere(f"method {scope['method']}: not implemented")
         if self._root.path:
@@ -128,6 +133,9 @@ class Gate:
             LOSSES.require_log()
         page = self._page_of(request)
         if page is not None:
+            if request.intake.acts_for and request.path not in self._open_to_actors:
+                # What is made or ended there is the user's own, and would outlast the request.
+                raise NotPermitted("a caller who acts for another user has no pages of that user")
             await page(request, receive, send)
         elif request.path.startswith(self.rules.prefix):
             raise NoSuchPage(f"{request.path.decode('ascii')}: no such page")

@@ -13,7 +13,9 @@ from enum import IntEnum
 from functools import lru_cache
 from typing import Any
 
-from compat_auth.errors import AmbiguousCredentials, BadRequest, HeadersTooLarge
+from compat_auth.credentials import authorization_with_api_key
+from compat_auth.crypto.personal_token_format import PREFIX
+from compat_auth.errors import AmbiguousCredentials, BadRequest, ConfigError, HeadersTooLarge
 from compat_auth.http.identity_headers import IDENTITY_NAMES, tells_identity
 
 RawHeaders = list[tuple[bytes, bytes]]
@@ -77,6 +79,7 @@ class Intake:
         authorization: Authorization values, at most one.
         cookies: Cookie values.
         forward: Forward headers as received, with folded names; only for use when the peer is a trusted proxy.
+        acts_for: Name of the user for whom the caller wants to act; "" where it acts for itself.
         identity: Identity headers as received; only for use when the peer is a trusted proxy, and never forwarded.
     """
 
@@ -86,18 +89,21 @@ class Intake:
     cookies: list[bytes] = field(repr=False)
     forward: dict[bytes, list[bytes]] = field(repr=False)
     identity: RawHeaders = field(default_factory=list["tuple[bytes, bytes]"], repr=False)
+    acts_for: str = ""
 
 
-def take_in(raw_headers: RawHeaders, *, may_lack_host: bool = False) -> Intake:
+def take_in(raw_headers: RawHeaders, *, may_lack_host: bool = False, api_key: bytes = b"") -> Intake:
     """Return the header section, sorted by meaning.
 
     Args:
         raw_headers: Lower-case names, in the order received, duplicates separate (as in ASGI).
         may_lack_host: Host may be missing or empty.
+        api_key: See `api_key_name`.
 
     Raises:
         BadRequest: Host is missing or repeated, a name could count as another header at some server, there are two
             credentials, or a value has a control character.
+        MalformedCredentials: A value with a personal token has more in it.
         HeadersTooLarge: The section is larger than MAX_HEADER_BYTES.
     """
     intake = Intake([], b"", None, [], {})
@@ -125,7 +131,46 @@ def take_in(raw_headers: RawHeaders, *, may_lack_host: bool = False) -> Intake:
         # Parsers disagree about where such a body ends: request smuggling (RFC 9112 section 6.1).
         raise BadRequest("Content-Length and Transfer-Encoding in one request; send one")
     intake.host = _one_host(raw_headers, may_lack_host)
+    if api_key:
+        _take_api_key(intake, api_key)
     return intake
+
+
+def _take_api_key(intake: Intake, api_key: bytes) -> None:
+    """Make the personal token in the header for it the request's credential, and keep the header from the upstream.
+
+    Raises:
+        BadRequest: A personal token is in a header that some servers take for this one, or beside another credential.
+        MalformedCredentials: A value with a personal token has more in it.
+    """
+    size = len(api_key)
+    found = [header for header in intake.kept if len(header[0]) == size and header[0].translate(_FOLD) == api_key]
+    if not found:
+        return
+    authorization = authorization_with_api_key(intake.authorization, [value for _, value in found])
+    if any(name != api_key and PREFIX.encode("ascii") in value.lower() for name, value in found):
+        raise BadRequest("header section: a name with '_' or '.' that some servers take for the header of an API key")
+    if authorization is not intake.authorization:
+        intake.authorization = authorization
+        intake.kept = [header for header in intake.kept if header not in found]
+
+
+def api_key_name(name: str) -> bytes:
+    """Return the header that may bring a personal token, in lower case; b"" for none.
+
+    Args:
+        name: `[personal_tokens] header`.
+
+    Raises:
+        ConfigError: The header has another meaning, or browsers send it by themselves.
+    """
+    lower = name.lower()
+    own = lower.startswith("x-") or "key" in lower or "token" in lower
+    if lower and (not own or lower.startswith("sec-") or _kind_of(lower.encode("ascii")) != _Kind.ORDINARY):
+        raise ConfigError(
+            f"[personal_tokens] header: {name!r} has another meaning; set it to a header for keys alone, such as X-API-Key"
+        )
+    return lower.encode("ascii")
 
 
 def _one_host(raw_headers: RawHeaders, may_lack: bool) -> bytes:

@@ -69,7 +69,8 @@ class GateRequest:
         if shown is None or self._shown_in is not self.intake:
             authorization = self.intake.authorization
             try:
-                shown = Shown(None if authorization is None else authorization.decode("ascii"))
+                value = None if authorization is None else authorization.decode("ascii")
+                shown = Shown(value, acts_for=self.intake.acts_for)
             except UnicodeDecodeError:
                 raise MalformedCredentials("Authorization: a byte outside ASCII; encode the credential") from None
             self._shown, self._shown_in = shown, self.intake
@@ -174,12 +175,14 @@ class Shown:
 
     Args:
         authorization: The value; None where there is no such header.
+        acts_for: See `Intake`.
     """
 
-    __slots__ = ("_parsed", "authorization")
+    __slots__ = ("_parsed", "acts_for", "authorization")
 
-    def __init__(self, authorization: str | None) -> None:
+    def __init__(self, authorization: str | None, *, acts_for: str = "") -> None:
         self.authorization = authorization
+        self.acts_for = acts_for
         self._parsed: Credential | CompatAuthError | None = None
 
     def credential(self) -> Credential:
@@ -200,12 +203,14 @@ class Shown:
         return parsed
 
     def key(self) -> bytes:
-        """Return a key that is the same for every spelling of the credential; see `credential_key`.
+        """Return a key that is the same for every spelling of the credential and one user; see `credential_key`.
 
         Raises:
             MalformedCredentials, AmbiguousCredentials: See `parse_authorization`.
         """
-        return key_of(self.credential(), self.authorization or "")
+        key = key_of(self.credential(), self.authorization or "")
+        # Every key of a credential begins with a letter.
+        return b"\0%s\0%s" % (self.acts_for.encode(), key) if self.acts_for else key
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from compat_auth.identity import Identity
 EXECUTION_AUDIENCE = "urn:airflow.apache.org:task"
 # airflow-simple's roles, highest first; Airflow answers 500 to any other.
 SIMPLE_ROLES = ("ADMIN", "OP", "USER", "VIEWER")
-_OURS = frozenset({"aud", "iss", "iat", "nbf", "exp", "jti"})
+_OURS = frozenset({"act", "aud", "iss", "iat", "nbf", "exp", "jti"})
 _TEXTS = frozenset({"username", "email", "subject", "backend", "directory", "upstream_id"})
 _LISTS = frozenset({"roles", "groups"})
 # Airflow's `ab_user.id`: a positive 63-bit number.
@@ -96,6 +96,9 @@ class ClaimProfile:
         claims |= {"aud": self.audience, "iat": now, "nbf": now, "exp": now + lifetime_s, "jti": uuid.uuid4().hex}
         if self.issuer:
             claims["iss"] = self.issuer
+        if identity.actor:
+            # RFC 8693 4.1; Airflow ignores claims that it does not know.
+            claims["act"] = {"sub": identity.actor}
         return claims
 
     def _own_claims(self, identity: Identity) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def instance(request: pytest.FixtureRequest, airflow_fab: Airflow3, gateway: Sta
     return gateway(exchange(airflow_fab) if request.param == "exchange" else shared_secret(airflow_fab))
 
 
-def airflowctl(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def airflowctl(home: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """Run it as a user would who has nothing but a home; its keyring is a file there."""
     environ = {
         "PATH": os.environ["PATH"],
@@ -31,6 +32,7 @@ def airflowctl(home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         "AIRFLOW_HOME": str(home),
         "NO_PROXY": "*",
         "PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring",
+        **variables,
     }
     command = [str(environment("airflowctl") / "bin" / "airflowctl"), *arguments]
     return subprocess.run(command, env=environ, capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
@@ -46,6 +48,29 @@ def test_airflowctl_logs_in_and_lists_the_dags(instance: Gateway, tmp_path: Path
     assert login.returncode == 0, login.stdout + login.stderr
     assert dags.returncode == 0, dags.stdout + dags.stderr
     assert "tiny_daily" in dags.stdout
+
+
+def test_airflowctl_goes_on_with_the_token_that_our_command_prints(instance: Gateway, tmp_path: Path) -> None:
+    ours = [
+        str(Path(sys.executable).with_name("compat-auth")),
+        "token",
+        instance.url,
+        "--user",
+        "admin",
+        "--secret-stdin",
+    ]
+    login = airflowctl(
+        tmp_path, "auth", "login", "--api-url", instance.url, "--username", "admin", "--password", "admin"
+    )
+
+    printed = subprocess.run(ours, input="admin\n", capture_output=True, text=True, timeout=TIMEOUT_S, check=False)
+    dags = airflowctl(tmp_path, "dags", "list", "--output", "json", AIRFLOW_CLI_TOKEN=printed.stdout.strip())
+    wrong = airflowctl(tmp_path, "dags", "list", "--output", "json", AIRFLOW_CLI_TOKEN="wrong")
+
+    assert (login.returncode, printed.returncode) == (0, 0), login.stderr + printed.stderr
+    assert "tiny_daily" in dags.stdout, dags.stderr
+    # So it was the variable that counted, not the login.
+    assert "tiny_daily" not in wrong.stdout
 
 
 def test_airflowctl_says_that_a_password_is_wrong(instance: Gateway, tmp_path: Path) -> None:

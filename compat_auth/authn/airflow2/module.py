@@ -19,8 +19,9 @@ from compat_auth.authn.shared import one_per_app
 from compat_auth.backend import Backend
 from compat_auth.config import Settings, load_settings, parse_settings
 from compat_auth.errors import ConfigError
-from compat_auth.guard import View
+from compat_auth.guard import View, accept_api_key
 from compat_auth.http.header_values import shield_cookies
+from compat_auth.http.headers import api_key_name
 
 CONFIG_KEY = "COMPAT_AUTH"
 _EXTENSION = "compat_auth_modules"
@@ -50,6 +51,7 @@ def airflow2_contract(
             backend.init_app(app)
             backends[name] = backend
             shield_cookies(app)
+            accept_api_key(app, api_key_name(app_settings(app).personal_tokens.header))
 
     def requires_authentication(function: View) -> View:
         """Return the view, wrapped so that it runs only for a caller whom this backend accepts."""

@@ -42,11 +42,12 @@ class Replay:
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
 
-    def take_in(self, rests: Rests | None) -> GateRequest:
+    def take_in(self, rests: Rests | None, api_key: bytes = b"") -> GateRequest:
         """Return the request as the middleware would parse it.
 
         Args:
             rests: Where the upstream treats the rest of a path as data.
+            api_key: Header that may bring a personal token.
 
         Raises:
             MergedPath: The middleware would answer 308.
@@ -56,7 +57,7 @@ class Replay:
         if not any(name == b"host" for name, _ in raw):
             raw.append((b"host", b"localhost"))
         path, _, query = self.target.encode("utf-8").partition(b"?")
-        intake = take_in(raw)
+        intake = take_in(raw, api_key=api_key)
         scope = {"type": "http", "method": self.method, "scheme": "http", "client": ("127.0.0.1", 0)}
         return GateRequest(
             scope, intake, self.method, read_path(path, rests), canonical_query(query), "127.0.0.1", body=self.body
@@ -72,7 +73,8 @@ def explain(settings: Settings, replay: Replay) -> Iterator[str]:
     app = create_flask_app(settings)
     chain: Chain = app.extensions["compat_auth"].chain
     try:
-        request = replay.take_in(gate_rules(settings).rests)
+        rules = gate_rules(settings)
+        request = replay.take_in(rules.rests, rules.api_key)
         raw = request.intake.authorization
         credential = parse_authorization(single_authorization([raw] if raw is not None else []))
     except MergedPath as merged:
