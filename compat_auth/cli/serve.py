@@ -86,7 +86,7 @@ def _serve(
 
 
 def _simplest(url: str, config_path: str | None, stack: contextlib.ExitStack, *, reload: bool) -> Settings:
-    """Return the settings for an Airflow of which nothing but the URL is given.
+    """Return the settings for an Airflow of which only the URL is given.
 
     Raises:
         ConfigError, UpstreamTimeout, UpstreamUnreachable: See `find_setup`.
@@ -108,7 +108,7 @@ def _simplest(url: str, config_path: str | None, stack: contextlib.ExitStack, *,
 
 
 def _callable(host: str) -> str:
-    """Return what a client on this machine writes for the address that the gateway listens on."""
+    """Return the address by which a client on this machine reaches the gateway."""
     named = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # no address to listen on
     return f"[{named}]" if ":" in named else named
 

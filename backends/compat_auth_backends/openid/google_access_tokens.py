@@ -45,7 +45,7 @@ _WRONG_PER_MINUTE = 100
 
 @dataclass(frozen=True, slots=True)
 class AccessTokenClaims:
-    """What Google says about a good access token.
+    """The facts that Google gives about a valid access token.
 
     Attributes:
         subject: Google's number of the account.
@@ -71,7 +71,7 @@ class GoogleAccessTokens:
         settings: `[google_openid]`.
         endpoint: Google's tokeninfo.
         store: Where its answers are kept.
-        refusals: Where it is kept what was taken back here.
+        refusals: The tokens that were revoked here.
         wrong_per_minute: Tokens from one address that Google may call wrong in a minute.
         now: Seconds since the epoch.
     """
@@ -104,7 +104,7 @@ class GoogleAccessTokens:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> GoogleAccessTokens | None:
-        """Return what checks them; None where `[google_openid] access_tokens` is off.
+        """Return the checker of access tokens; None if `[google_openid] access_tokens` is off.
 
         Raises:
             ConfigError: Nothing says whose tokens count, or the endpoint's URL is unusable.
@@ -131,7 +131,7 @@ class GoogleAccessTokens:
         )
 
     def check(self, token: str) -> AccessTokenClaims:
-        """Return what Google says about an access token of a client or service account that the settings name.
+        """Return the facts that Google gives about an access token of a client or service account that the settings name.
 
         Raises:
             InvalidToken: It is not right.

@@ -18,7 +18,7 @@ _MANAGERS = {"airflow-fab": "FabAuthManager", "airflow-simple": "another auth ma
 
 @dataclass(frozen=True, slots=True)
 class SimplestSetup:
-    """What was found, and what is served for it.
+    """The Airflow that was found, and the settings to serve it.
 
     Attributes:
         settings: The settings.
@@ -30,7 +30,7 @@ class SimplestSetup:
 
     @property
     def summary(self) -> str:
-        """What the gateway does, in one line."""
+        """One line that says how the gateway works."""
         upstream = self.settings.upstream
         return (
             f"Airflow {self.version} with {_MANAGERS[upstream.profile]} at {upstream.url}: each user name and password "
