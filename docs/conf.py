@@ -51,6 +51,7 @@ nitpick_ignore = [
     ("py:class", "collections.abc.AsyncGenerator"),
     ("py:class", "os.stat_result"),
     ("py:class", "pathlib.Path"),
+    ("py:class", "re.Pattern"),
     ("py:class", "ssl.SSLContext"),
     ("py:class", "types.ModuleType"),
     # A union of two documented protocols; Sphinx looks for a class.
@@ -58,7 +59,7 @@ nitpick_ignore = [
 ]
 nitpick_ignore_regex = [
     # Seen in signatures, but not promised to stay: what the private rooms define.
-    ("py:class", r"compat_auth\.(authn|concurrency|http|net|tokens)\..+"),
+    ("py:class", r"compat_auth\.(authn|concurrency|config\.tasks|http|net|tokens)\..+"),
     ("py:class", r"sqlalchemy\..+"),
     # Halves of a generic type: Sphinx splits "Callable[[], float]" at its comma.
     ("py:class", r"collections\.abc\.(Callable|Mapping)\[.*"),
