@@ -40,6 +40,7 @@ from compat_auth.config.loading import (
 from compat_auth.config.openid import GoogleOpenIdSettings, OidcIssuerSettings, OidcSettings
 from compat_auth.config.personal_tokens import PersonalTokenSettings
 from compat_auth.config.settings import Settings
+from compat_auth.config.workloads import WorkloadSettings
 
 __all__ = [
     "DEFAULT_FILE",
@@ -67,6 +68,7 @@ __all__ = [
     "TokenHandlerSettings",
     "TokenSettings",
     "UpstreamSettings",
+    "WorkloadSettings",
     "find_file",
     "load_settings",
     "overriding_variables",

@@ -37,6 +37,7 @@ from compat_auth.config.gateway import (
 from compat_auth.config.openid import GoogleOpenIdSettings, OidcSettings
 from compat_auth.config.personal_tokens import PersonalTokenSettings
 from compat_auth.config.tasks import AirflowTaskSettings
+from compat_auth.config.workloads import WorkloadSettings
 from compat_auth.crypto.aead import MIN_SECRET_BYTES
 from compat_auth.errors import ConfigError
 
@@ -102,6 +103,9 @@ class Settings(Section):
     )
     airflow_task: AirflowTaskSettings = Field(default_factory=AirflowTaskSettings, description="See [airflow_task].")
     oidc: OidcSettings = Field(default_factory=OidcSettings, description="See [oidc].")
+    workloads: list[WorkloadSettings] = Field(
+        default=[], description="Which tokens of a platform act as which account."
+    )
     airflow2_modules: Airflow2ModuleSettings = Field(
         default_factory=Airflow2ModuleSettings, description="See [airflow2_modules]."
     )
