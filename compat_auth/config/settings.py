@@ -23,7 +23,7 @@ from compat_auth.config.directories import (
     PamSettings,
 )
 from compat_auth.config.do_as import DoAsSettings
-from compat_auth.config.fields import Names, Network, Section, split_values
+from compat_auth.config.fields import Names, Network, Section, read_tables, split_values
 from compat_auth.config.gateway import (
     Airflow2Settings,
     AuditSettings,
@@ -103,7 +103,7 @@ class Settings(Section):
     )
     airflow_task: AirflowTaskSettings = Field(default_factory=AirflowTaskSettings, description="See [airflow_task].")
     oidc: OidcSettings = Field(default_factory=OidcSettings, description="See [oidc].")
-    workloads: list[WorkloadSettings] = Field(
+    workloads: Annotated[list[WorkloadSettings], BeforeValidator(read_tables)] = Field(
         default=[], description="Which tokens of a platform act as which account."
     )
     airflow2_modules: Airflow2ModuleSettings = Field(

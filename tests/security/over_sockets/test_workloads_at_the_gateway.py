@@ -46,8 +46,12 @@ def issuer() -> Iterator[StubIssuer]:
 def settings(tmp_path: Path, upstream: Recorder, issuer: StubIssuer) -> Settings:
     """The role account etl-robot for GitHub with the scope trigger, for Kubernetes without limits."""
     rules = [
-        rule_for(platform, tmp_path, issuer=issuer.url, jwks=None, scopes=[scope], name=platform)
-        for platform, scope in (("github", "trigger"), ("kubernetes", "all"))
+        rule_for(platform, tmp_path, issuer=issuer.url, jwks=None, scopes=[scope], name=platform, account=account)
+        for platform, scope, account in (
+            ("github", "trigger", "etl-robot"),
+            ("kubernetes", "all", "etl-robot"),
+            ("aws", "all", "alice"),
+        )
     ]
     settings = settings_with_tokens(
         tmp_path, upstream.port, auth_backends=["workload", "personal_token", "basic_auth"], workloads=rules
@@ -203,6 +207,19 @@ async def test_a_role_account_that_is_deleted_takes_its_workloads_with_it(
     status = await ask(gateway, "POST", RUNS, token)
 
     assert status == 403
+
+
+async def test_a_workload_cannot_make_itself_a_credential_that_outlives_its_token(
+    gateway: Gateway, issuer: StubIssuer
+) -> None:
+    token = token_of("aws", iss=issuer.url)
+    headers = [(b"authorization", f"Bearer {token}".encode()), (b"content-type", b"application/json")]
+    scope = http_scope(b"/compat-auth/api/personal-tokens", headers, method="POST")
+
+    sent = await call(gateway, scope, b'{"name": "for ever"}')
+
+    assert sent.status == 403
+    assert await ask(gateway, "GET", b"/api/v2/dags", token) == 200
 
 
 async def test_the_metadata_names_the_grants(gateway: Gateway) -> None:
