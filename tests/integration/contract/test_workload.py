@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,5 +63,6 @@ class TestWorkloads(BackendContract, has_source=True):
             self.issuer.says["/jwks"] = good
             time.sleep(PAUSE_AFTER_ERROR_S)
 
-    def _bearer(self, platform: str, **changed: object) -> Headers:
-        return {"Authorization": f"Bearer {token_of(platform, **{'iss': self.issuer.url, **changed})}"}
+    def _bearer(self, platform: str, **changed: Any) -> Headers:
+        token = token_of(platform, **{"iss": self.issuer.url, **changed})
+        return {"Authorization": f"Bearer {token}"}
