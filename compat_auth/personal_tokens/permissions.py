@@ -43,7 +43,8 @@ class TokenPermissions:
         """Raise unless the caller manages tokens in person.
 
         Raises:
-            NotPermitted: It is a token itself, a workload, or a role account: whoever steals one could else make it last.
+            NotPermitted: The caller is a personal token, a workload or a role account; otherwise a thief could extend a
+                stolen token.
         """
         if identity.credential_id.startswith((CREDENTIAL_KIND, _OF_WORKLOADS)) or identity.role_account:
             raise NotPermitted("a personal token or a workload cannot manage personal tokens; log in yourself")

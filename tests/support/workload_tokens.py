@@ -139,10 +139,10 @@ def claims_of(platform: str, **changed: Any) -> dict[str, Any]:
     return {name: value for name, value in {**good, **changed}.items() if value is not None}
 
 
-def token_of(platform: str, *, key: Any = RSA_KEY, header: Mapping[str, Any] | None = None, **changed: Any) -> str:
-    """Return a token of a platform; None takes a claim away."""
-    typ = {"kubernetes": None}.get(platform, "JWT")
-    return sign(claims_of(platform, **changed), key=key, **{"typ": typ, **(header or {})})
+def token_of(platform: str, *, key: Any = RSA_KEY, header: Any = None, **changed: Any) -> str:
+    """Return a token of a platform; None takes a claim away, and members of `header` are put into the header."""
+    members: dict[str, Any] = {"typ": None if platform == "kubernetes" else "JWT", **(header or {})}
+    return sign(claims_of(platform, **changed), key=key, **members)
 
 
 def rule_for(platform: str, folder: Path, **changed: Any) -> dict[str, Any]:

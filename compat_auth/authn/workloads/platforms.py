@@ -82,9 +82,11 @@ def platform_of(issuer: str, claims: Container[str], sub: object = "") -> Platfo
     host = urlsplit(issuer).hostname or ""
     subject = sub if isinstance(sub, str) else ""
     found: list[Platform] = [platform for pattern, platform in _HOSTS if re.match(pattern, host)]
-    found += ["github"] if any(name in claims for name in _GITHUB_CLAIMS) else []
-    found += ["gitlab"] if any(name in claims for name in _GITLAB_CLAIMS) else []
-    found += [platform for beginning, platform in _SUBJECTS if subject.startswith(beginning)]
+    if any(name in claims for name in _GITHUB_CLAIMS):
+        found.append("github")
+    if any(name in claims for name in _GITLAB_CLAIMS):
+        found.append("gitlab")
+    found.extend(platform for beginning, platform in _SUBJECTS if subject.startswith(beginning))
     return found[0] if found else ""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from compat_auth.authn.workloads.patterns import ClaimPattern, is_plain
 from compat_auth.authn.workloads.platforms import names_somebody, platform_of, require_machine, stranger_in
 from compat_auth.config import WorkloadSettings
+from compat_auth.crypto.strict_json import is_list
 from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser
 from compat_auth.scopes import Scope, parse_scopes
 
@@ -65,7 +66,7 @@ class WorkloadRule:
     def why_not(self, claims: Mapping[str, Any]) -> str:
         """Return the first claim that is not as the rule wants it; "" where the rule matches."""
         aud = claims.get("aud")
-        if not any(name in (aud if isinstance(aud, list) else [aud]) for name in self.audience):
+        if not any(name in (aud if is_list(aud) else [aud]) for name in self.audience):
             return "aud"
         for name, pattern in self.claims.items():
             if not pattern.matches(claims.get(name)):

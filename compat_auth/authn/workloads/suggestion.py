@@ -12,6 +12,7 @@ from compat_auth.authn.workloads.platforms import Platform, platform_of, require
 from compat_auth.authn.workloads.rules import WorkloadRule
 from compat_auth.authn.workloads.width import widths_of
 from compat_auth.config import WorkloadSettings
+from compat_auth.crypto.strict_json import is_list
 from compat_auth.errors import ConfigError, InvalidToken
 
 ACCOUNT = "etl-robot"
@@ -39,7 +40,7 @@ def suggest(claims: Mapping[str, Any]) -> tuple[str, ...]:
         InvalidToken: No rule could match it: it is a person's, or lacks a claim.
     """
     issuer, aud = claims.get("iss"), claims.get("aud")
-    audiences: list[Any] = aud if isinstance(aud, list) else [aud]
+    audiences: list[Any] = aud if is_list(aud) else [aud]
     if not isinstance(issuer, str) or not is_plain(issuer):
         raise InvalidToken("iss: missing, or not plain text; this is no token of a workload")
     if not audiences or not all(isinstance(name, str) and is_plain(name) and "*" not in name for name in audiences):

@@ -37,6 +37,15 @@ def _one_subject(claims: Mapping[str, ClaimPattern]) -> Iterator[str]:
         yield "sub: everything that the wildcard covers, also what is made later; name one"
 
 
+def _unknown_platform(claims: Mapping[str, ClaimPattern]) -> Iterator[str]:
+    yield from _one_claim(claims)
+    if not any(name == "sub" or name.lower().endswith("id") for name in claims):
+        yield (
+            "claims: neither sub nor an id, so that others whom the issuer serves may have the same values; add sub, or the "
+            "id of an organisation or project"
+        )
+
+
 def _one_claim(claims: Mapping[str, ClaimPattern]) -> Iterator[str]:
     if all(pattern.has_wildcard for pattern in claims.values()):
         yield "claims: each has a wildcard, so nothing names one workload; write one of them without"
@@ -124,5 +133,5 @@ _WIDTHS: Mapping[Platform, Callable[[Mapping[str, ClaimPattern]], Iterator[str]]
     "aws": _one_subject,
     "google": _google,
     "entra": _one_claim,
-    "": _one_claim,
+    "": _unknown_platform,
 }

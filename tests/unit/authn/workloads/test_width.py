@@ -15,7 +15,7 @@ from support.workload_tokens import AUDIENCE, CLAIMS, KUBERNETES, RULES
 def widths(platform: str, claims: dict[str, Any] | None = None, audience: str = AUDIENCE) -> list[str]:
     table = WorkloadSettings.model_validate(
         {
-            "issuer": CLAIMS[platform]["iss"],
+            "issuer": CLAIMS[platform]["iss"] if platform else "https://ci.example.com",
             "audience": audience,
             "claims": claims or RULES[platform],
             "account": "etl-robot",
@@ -55,6 +55,8 @@ def test_a_rule_for_one_workload_gets_no_warning(platform: str) -> None:
         ("aws", {"sub": "arn:aws:iam::123456789012:role/*"}, "wildcard"),
         ("google", {"email": "*@acme-etl.iam.gserviceaccount.com"}, "every service account"),
         ("google", {"email": "nightly@acme-etl.iam.gserviceaccount.com"}, "deleted"),
+        ("", {"environment": "production"}, "neither sub nor an id"),
+        ("", {"sub": "pipeline:etl:*"}, "wildcard"),
     ],
 )
 def test_a_rule_that_leaves_something_open_gets_a_warning_with_a_next_step(
