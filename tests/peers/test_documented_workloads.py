@@ -9,7 +9,7 @@ import importlib
 import json
 import re
 import subprocess
-import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,11 +21,6 @@ from support.peers.airflows import Airflow3
 from support.peers.gateway import COMMAND, Gateway, StartGateway, call, clean_environment, curl, run_compat_auth, toml
 from support.stub_issuer import RSA_KEY, Answer, jwk, running_issuer
 from support.workload_tokens import token_of
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 pytestmark = pytest.mark.peer
 

@@ -136,7 +136,7 @@ class WorkloadBackend(Backend):
             self._rule_for(platform, credential.token)
         except (InvalidToken, NoSuchUser):
             return False
-        self._refusals.refuse(identifying_part(credential.token), until=until, reason="logged out here")
+        self._refusals.revoke(identifying_part(credential.token), until=until, reason="logged out here")
         return True
 
     def probe(self) -> str:

@@ -13,9 +13,10 @@ import pytest
 from compat_auth.api.oauth.client_grants import CLIENT_ASSERTION, CLIENT_CREDENTIALS, JWT_BEARER
 from compat_auth.api.oauth.token_endpoint import PATHS, TokenEndpoint
 from compat_auth.api.oauth.token_request import ACCESS_TOKEN, EXCHANGE_GRANT, ID_TOKEN, JWT
+from compat_auth.composition.gate import GateParts
 from compat_auth.credentials import Bearer, Credential
 from compat_auth.crypto.personal_token_format import make_text
-from compat_auth.gateway.middleware import Gate
+from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.http.asgi import RawHeaders
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Reject, Skip
@@ -50,9 +51,14 @@ class World:
         passwords = scripted("basic_auth", Accept(Identity("alice", "basic_auth")), invites=('Basic realm="Airflow"',))
         bearers = scripted("tokens", self._judge, takes=frozenset({Bearer}), invites=("Bearer",))
         attempts = TokenAttempts(limits.get("failures", 20), 100)
-        endpoint = TokenEndpoint(self._issue, attempts, "apache-airflow", 400, words_of_airflow=False)
-        decider = make_decider(passwords, bearers)
-        self.gate: Gate = make_gate(Behind(), decider, pages=dict.fromkeys(PATHS, endpoint))
+
+        def pages(parts: GateParts) -> dict[str, Page]:
+            endpoint = TokenEndpoint(
+                parts.endpoint(), self._issue, attempts, "apache-airflow", 400, words_of_airflow=False
+            )
+            return dict.fromkeys(PATHS, endpoint)
+
+        self.gate: Gate = make_gate(Behind(), make_decider(passwords, bearers), pages=pages)
 
     def _judge(self, credential: Credential) -> Accept | Reject | Skip:
         found = BEARERS.get(getattr(credential, "token", ""))

@@ -21,8 +21,8 @@ from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.authn.users.role_accounts import BELIEVED_S
 from compat_auth.config import Settings
 from compat_auth.extension import CompatAuth, current_identity, requires_authentication
-from compat_auth.personal_tokens.request import TokenWish
-from compat_auth.personal_tokens.service import PersonalTokens
+from compat_auth.personal_tokens.request import PersonalTokenRequest
+from compat_auth.personal_tokens.service import PersonalTokens, no_upstream
 from compat_auth.store.migration import open_store
 from compat_auth.store.tables.role_accounts import RoleAccount, RoleAccountRows
 from compat_auth.tokens.jose.jwt import read_unverified
@@ -71,9 +71,9 @@ def accounts(settings: Settings) -> RoleAccountRows:
 
 
 def secret_of(settings: Settings, *scopes: str) -> str:
-    tokens = PersonalTokens.from_settings(settings, RevocationEvents())
+    tokens = PersonalTokens.from_settings(settings, RevocationEvents(), revoke_upstream=no_upstream)
     name = " ".join(scopes) or "whole"
-    return tokens.create("etl-robot", TokenWish(name, scopes or ("all",)), by="test", is_role=True).text
+    return tokens.create("etl-robot", PersonalTokenRequest(name, scopes or ("all",)), by="test", is_role=True).text
 
 
 async def ask(gateway: Gateway, method: str, path: bytes, token: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,6 @@ from compat_auth.crypto.personal_token_format import make_text
 from compat_auth.errors import InvalidToken
 from support.stub_issuer import OTHER_RSA_KEY
 from support.workload_tokens import AUDIENCE, CLAIMS, claims_of, rule_for, settings_with, token_of
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 
 def suggest(token: str, *, by_stdin: bool = False) -> Result:
