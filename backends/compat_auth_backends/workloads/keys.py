@@ -35,7 +35,7 @@ class KeyPlace:
 
 @dataclass(frozen=True, slots=True)
 class _KeyFile:
-    """A file with a JWKS, read anew within a minute after it changes."""
+    """A file with a JWKS; a change is noticed within a minute."""
 
     path: Path
 

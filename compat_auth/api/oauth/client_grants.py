@@ -1,7 +1,7 @@
 """The grants of programs: a client's secret (RFC 6749 section 4.4), or an assertion (RFC 7523). No I/O, no Flask.
 
-An assertion may be shown more than once (RFC 7523 section 3 lets us choose): the same token is good as a Bearer until it
-ends, and what is made from it ends with it, so that a use that is counted here would keep nobody out.
+A client may send an assertion more than once; RFC 7523 section 3 leaves this to the server. The same token is valid as a
+Bearer until it expires, and a token that is issued for it expires with it. So a limit on its uses here would stop nobody.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def single(fields: Fields, name: str) -> str:
 
 
 def parse_client_grant(fields: Fields, grant: str) -> ClientGrant:
-    """Return what a form asks for.
+    """Return the grant that a form asks for.
 
     Args:
         fields: Of the form.

@@ -1,7 +1,7 @@
 """Whether a credential that was accepted may become a token, and which: a JWT of the upstream's, or the credential itself.
 
 The upstream's JWT is good for the whole user. A program with a limited credential gets that credential back as its access
-token: it is good at the gate alone, with its limits, and OAuth's libraries need not know the difference.
+token. Only the gate accepts it, with its limits, and OAuth libraries need not know the difference.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def is_whole(identity: Identity) -> bool:
 
 
 def require_fitting(wanted: Exchange | ClientGrant, identity: Identity, audience: str) -> None:
-    """Return when the accepted credential is of the kind that was announced, and nothing is asked for that there is not.
+    """Raise unless the accepted credential is of the announced kind, and the request asks for nothing that is unavailable.
 
     Args:
         wanted: The request.

@@ -61,7 +61,7 @@ def _subject(wanted: Exchange) -> bytes:
 
 
 def as_client(wanted: TokenRequest, request: GateRequest) -> TokenRequest:
-    """Return what is wanted with the client's credential in it, wherever the client has put that (RFC 6749 section 2.3.1).
+    """Return the request for a token with the client's credential, from the form or the header (RFC 6749 section 2.3.1).
 
     Raises:
         TokenRequestRefused: A client has shown none, or two, or one that cannot be read.

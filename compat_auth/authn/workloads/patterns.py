@@ -1,4 +1,4 @@
-"""What a claim must be: a text with wildcards, a number, or true or false. Matched in linear time, without case folding."""
+"""Patterns for claims: a text with wildcards, a number, or true or false. Matched in linear time, with case."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ClaimPattern:
                 raise ConfigError(f"{where}: empty; write what the claim must be, or remove it")
             if not is_plain(wanted):
                 raise ConfigError(
-                    f"{where}: not plain text (NFKC, printable), which no claim could match; type it anew"
+                    f"{where}: not plain text (NFKC, printable), which no claim could match; type it again"
                 )
             if "***" in wanted:
                 raise ConfigError(f"{where}: more than two asterisks in a row; write * or **")

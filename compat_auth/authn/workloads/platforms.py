@@ -1,4 +1,4 @@
-"""What the tokens of known platforms say: who is a person, what strangers can start, and which claims name a workload."""
+"""The tokens of known platforms: which are a person's, which jobs strangers can start, which claims name a workload."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ def platform_of(issuer: str, claims: Container[str], sub: object = "") -> Platfo
 
 
 def require_machine(issuer: str, claims: Mapping[str, Any]) -> None:
-    """Return when nothing in a token says that it is a person's, or of a kind that is no proof of identity.
+    """Raise if a token says that it is a person's, or of a kind that does not prove an identity.
 
     Raises:
-        InvalidToken: It is.
+        InvalidToken: It says so.
     """
     for name in _OF_LOGINS:
         if name in claims:

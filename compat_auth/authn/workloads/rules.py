@@ -55,7 +55,7 @@ class WorkloadRule:
         platform = platform_of(table.issuer, claims, table.claims.get("sub"))
         if not any(names_somebody(platform, name, pattern) for name, pattern in claims.items()):
             raise ConfigError(
-                f"{where}.claims: any token of {table.issuer} could match, whoever's it is; {_WHAT_NAMES[platform]}"
+                f"{where}.claims: any token of {table.issuer} could match, of any owner; {_WHAT_NAMES[platform]}"
             )
         try:
             scopes = parse_scopes(tuple(table.scopes))

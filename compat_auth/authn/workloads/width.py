@@ -89,7 +89,7 @@ def _gitlab(claims: Mapping[str, ClaimPattern]) -> Iterator[str]:
         if not (_names_part(claims, _GITLAB_REST) or _narrows(claims, ("environment", "ref"))):
             yield 'claims: every branch and tag matches, and so all who may push one; add ref, and ref_protected = "true"'
         elif "environment" not in claims:
-            yield 'claims: whoever may push to the project may make a branch of that name; add ref_protected = "true"'
+            yield 'claims: everybody who may push to the project may make a branch of that name; add ref_protected = "true"'
 
 
 def _google(claims: Mapping[str, ClaimPattern]) -> Iterator[str]:

@@ -25,8 +25,8 @@ def workloads() -> None:
 def suggest_command(token: str | None) -> None:
     """Print the lines of a rule for TOKEN, or for the token on standard input.
 
-    The token is read, and not believed: nobody has checked its signature. Whoever gave it to you may have written it, so
-    compare what is printed with what you know of the platform. The token itself is not printed.
+    The command reads the token without checking its signature. The person who gave it to you may have written it, so
+    compare each printed value with what you know of the platform. The token itself is not printed.
 
     Example: compat-auth workloads suggest < token.jwt
     """

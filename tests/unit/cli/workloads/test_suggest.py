@@ -76,7 +76,7 @@ def test_a_pull_request_has_to_be_named_and_gets_a_rule_of_its_own() -> None:
 def test_what_is_wide_is_said_in_a_comment() -> None:
     result = suggest(token_of("gitlab", ref_protected="false"))
 
-    assert "# claims: whoever may push" in result.output
+    assert "# claims: everybody who may push" in result.output
 
 
 @pytest.mark.parametrize(
