@@ -130,7 +130,7 @@ def stranger_in(issuer: str, claims: Mapping[str, Any], rule: Mapping[str, Claim
     """
     platform = platform_of(issuer, claims, claims.get("sub"))
     if platform == "github" and "event_name" not in rule:
-        names_it = "sub" in rule and ":pull_request" in str(rule["sub"].wanted)
+        names_it = "sub" in rule and str(rule["sub"].wanted).endswith(":pull_request")
         event = claims.get("event_name")
         if not names_it and not (isinstance(event, str) and event in _GITHUB_EVENTS):
             return "event_name"

@@ -127,6 +127,22 @@ def test_a_rule_that_names_the_event_takes_that_event(ask: Ask) -> None:
     assert [type(outcome) for outcome in outcomes] == [Accept, Reject]
 
 
+def test_an_owner_whose_name_looks_like_an_event_names_none(ask: Ask) -> None:
+    sub = "repo:pull_request-club/etl:ref:refs/heads/main"
+
+    outcomes = [ask("github", {"sub": sub}, sub=sub, event_name=event) for event in ("push", "pull_request_target")]
+
+    assert [type(outcome) for outcome in outcomes] == [Accept, Reject]
+
+
+def test_a_subject_that_names_pull_requests_takes_them(ask: Ask) -> None:
+    sub = "repo:acme/etl:pull_request"
+
+    outcome = ask("github", {"sub": sub, "repository_id": "74"}, sub=sub, event_name="pull_request")
+
+    assert isinstance(outcome, Accept)
+
+
 @pytest.mark.parametrize("environment", [None, "", "production2", "Production", ["production"], True])
 def test_a_job_without_the_environment_of_the_rule_is_refused(ask: Ask, environment: object) -> None:
     outcome = ask("github", {"repository_id": "74", "environment": "production"}, environment=environment)
