@@ -26,7 +26,7 @@ class Accept:
         reusable_s: Seconds for which the same credential need not be checked again; 0 means never reuse.
         token: A token for the upstream that the check itself has yielded, or None.
         used: Called for each request that gets in by this answer, also where it is reused; must be quick. Or None.
-        reason: For the audit log: what the identity does not say, such as which rule has let it in; never a secret.
+        reason: For the audit log: what the identity does not say, such as the rule that matched; never a secret.
     """
 
     identity: Identity

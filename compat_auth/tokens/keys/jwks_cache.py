@@ -33,7 +33,7 @@ class KeySource(Protocol):
 
     @property
     def url(self) -> str:
-        """What to call it in messages."""
+        """Its name in messages."""
         ...
 
     def get(self, headers: Mapping[str, str] | None = None) -> EndpointAnswer:
