@@ -37,10 +37,9 @@ from compat_auth.config.loading import (
     overriding_variables,
     parse_settings,
 )
-from compat_auth.config.openid import GoogleOpenIdSettings, OidcIssuerSettings, OidcSettings
+from compat_auth.config.openid import GoogleOpenIdSettings, OidcIssuerSettings, OidcSettings, WorkloadSettings
 from compat_auth.config.personal_tokens import PersonalTokenSettings
 from compat_auth.config.settings import Settings
-from compat_auth.config.workloads import WorkloadSettings
 
 __all__ = [
     "DEFAULT_FILE",

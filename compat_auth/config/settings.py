@@ -34,10 +34,9 @@ from compat_auth.config.gateway import (
     TokenSettings,
     UpstreamSettings,
 )
-from compat_auth.config.openid import GoogleOpenIdSettings, OidcSettings
+from compat_auth.config.openid import GoogleOpenIdSettings, OidcSettings, WorkloadSettings
 from compat_auth.config.personal_tokens import PersonalTokenSettings
 from compat_auth.config.tasks import AirflowTaskSettings
-from compat_auth.config.workloads import WorkloadSettings
 from compat_auth.crypto.aead import MIN_SECRET_BYTES
 from compat_auth.errors import ConfigError
 
