@@ -172,8 +172,8 @@ def recorded(ask: Callable[[], tuple[Outcome, str]], credential: Credential) -> 
 def describe(outcome: Outcome) -> tuple[str, str]:
     """Return result and reason of an outcome, for the audit log."""
     match outcome:
-        case Accept():
-            return "accept", ""
+        case Accept(reason=reason):
+            return "accept", reason
         case Reject(reason):
             return "reject", reason
         case Challenge():

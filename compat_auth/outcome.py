@@ -26,6 +26,7 @@ class Accept:
         reusable_s: Seconds for which the same credential need not be checked again; 0 means never reuse.
         token: A token for the upstream that the check itself has yielded, or None.
         used: Called for each request that gets in by this answer, also where it is reused; must be quick. Or None.
+        reason: For the audit log: what the identity does not say, such as the rule that matched; never a secret.
     """
 
     identity: Identity
@@ -33,6 +34,7 @@ class Accept:
     reusable_s: float = 0
     token: Token | None = None
     used: Callable[[], None] | None = field(default=None, repr=False, compare=False)
+    reason: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ _COMMANDS = {
     "token": "compat_auth.cli.login:token",
     "tokens": "compat_auth.cli.tokens:tokens",
     "users": "compat_auth.cli.users.commands:users",
+    "workloads": "compat_auth.cli.workloads.commands:workloads",
 }
 
 

@@ -24,7 +24,8 @@ def check(config_path: str | None, as_json: bool) -> None:
     """Show the configuration and backends in effect, and each problem: where, what, and the next step.
 
     Connects to everything that the configuration names, including the upstream. Exits 0 if everything is right, 78 if
-    the configuration must change, 69 if something it needs is down.
+    the configuration must change, 69 if something it needs is down. A line with WARN
+    is about what works and may not be what was meant.
     """
     start_logging("CRITICAL")
     findings: list[Finding] = []
@@ -32,6 +33,7 @@ def check(config_path: str | None, as_json: bool) -> None:
         findings.append(finding)
         if not as_json:
             mark, text = ("FAIL", finding.problem) if finding.problem else ("ok  ", finding.detail)
+            mark, text = ("WARN", finding.warning) if finding.warning else (mark, text)
             click.echo(f"{mark} {finding.what}: {text}")
     if as_json:
         click.echo(json.dumps([finding.for_programs() for finding in findings], ensure_ascii=False, indent=2))

@@ -37,7 +37,7 @@ from compat_auth.config.loading import (
     overriding_variables,
     parse_settings,
 )
-from compat_auth.config.openid import GoogleOpenIdSettings, OidcIssuerSettings, OidcSettings
+from compat_auth.config.openid import GoogleOpenIdSettings, OidcIssuerSettings, OidcSettings, WorkloadSettings
 from compat_auth.config.personal_tokens import PersonalTokenSettings
 from compat_auth.config.settings import Settings
 
@@ -67,6 +67,7 @@ __all__ = [
     "TokenHandlerSettings",
     "TokenSettings",
     "UpstreamSettings",
+    "WorkloadSettings",
     "find_file",
     "load_settings",
     "overriding_variables",

@@ -23,7 +23,7 @@ from compat_auth.config.directories import (
     PamSettings,
 )
 from compat_auth.config.do_as import DoAsSettings
-from compat_auth.config.fields import Names, Network, Section, split_values
+from compat_auth.config.fields import Names, Network, Section, read_tables, split_values
 from compat_auth.config.gateway import (
     Airflow2Settings,
     AuditSettings,
@@ -34,7 +34,7 @@ from compat_auth.config.gateway import (
     TokenSettings,
     UpstreamSettings,
 )
-from compat_auth.config.openid import GoogleOpenIdSettings, OidcSettings
+from compat_auth.config.openid import GoogleOpenIdSettings, OidcSettings, WorkloadSettings
 from compat_auth.config.personal_tokens import PersonalTokenSettings
 from compat_auth.config.tasks import AirflowTaskSettings
 from compat_auth.crypto.aead import MIN_SECRET_BYTES
@@ -102,6 +102,9 @@ class Settings(Section):
     )
     airflow_task: AirflowTaskSettings = Field(default_factory=AirflowTaskSettings, description="See [airflow_task].")
     oidc: OidcSettings = Field(default_factory=OidcSettings, description="See [oidc].")
+    workloads: Annotated[list[WorkloadSettings], BeforeValidator(read_tables)] = Field(
+        default=[], description="Which tokens of a platform act as which account."
+    )
     airflow2_modules: Airflow2ModuleSettings = Field(
         default_factory=Airflow2ModuleSettings, description="See [airflow2_modules]."
     )

@@ -77,7 +77,7 @@ class Endpoint:
         if _NOT_ASCII_URL.search(url) or parts.username is not None or parts.fragment or not host:
             raise ConfigError(f"{where}: only scheme, ASCII host, port, path and query; remove the rest")
         if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
-            raise ConfigError(f"{where}: must be https (http is for loopback addresses only)")
+            raise ConfigError(f"{where}: must be https (http is for loopback addresses only); correct the URL")
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         origin = (parts.scheme, host, port or (443 if parts.scheme == "https" else 80))
         return cls(url, origin, target, _tls(ca_file, where) if parts.scheme == "https" else None)

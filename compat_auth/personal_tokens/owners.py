@@ -7,6 +7,7 @@ from dataclasses import replace
 from compat_auth.authn.users.directories import load_directories
 from compat_auth.authn.users.last_answers import LastAnswers
 from compat_auth.authn.users.lookup import UserLookup
+from compat_auth.authn.users.role_accounts import RoleAccountNames
 from compat_auth.config import Settings
 from compat_auth.directory import UserDirectory
 from compat_auth.errors import ConfigError, NoSuchUser
@@ -47,6 +48,11 @@ class TokenOwners:
             directories = tuple(directory for directory in found if isinstance(directory, UserDirectory))
             lookup = UserLookup(directories, needs_key=needs_key, last_answers=LastAnswers.from_settings(settings))
         return cls(lookup, needs_key=needs_key)
+
+    @property
+    def has_directories(self) -> bool:
+        """Whether users can be looked up."""
+        return bool(self._directories)
 
     def require_some(self) -> None:
         """Raise unless users can be looked up.
@@ -101,3 +107,39 @@ class TokenOwners:
 
     def _knows(self, username: str) -> bool:
         return any(self._lookup.find(directory, username) is not None for directory in self._directories)
+
+
+class Accounts:
+    """The role accounts and users that a credential without a person may act as. Any thread may call.
+
+    Args:
+        owners: Where users are looked up.
+        names: Those of role accounts.
+    """
+
+    def __init__(self, owners: TokenOwners, names: RoleAccountNames) -> None:
+        self._owners = owners
+        self._names = names
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Accounts:
+        """Return the accounts that a configuration knows; the store is opened at first use.
+
+        Raises:
+            ConfigError: A directory is misconfigured, or the database's URL cannot work.
+        """
+        return cls(TokenOwners.from_settings(settings), RoleAccountNames.from_settings(settings))
+
+    def find(self, name: str) -> Identity:
+        """Return the role account or active user of that name, without a backend.
+
+        Raises:
+            NoSuchUser: There is neither, or the user is disabled.
+            BackendUnavailable: The store or a directory could not be asked.
+        """
+        is_role = self._names.reserves(Identity(name, ""))
+        if not is_role and not self._owners.has_directories:
+            raise NoSuchUser(
+                f"{name!r}: no role account, and there is no directory that could know a user of that name"
+            )
+        return self._owners.find(name, is_role=is_role)

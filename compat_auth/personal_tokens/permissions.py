@@ -10,6 +10,9 @@ from compat_auth.requirements import Requirements
 from compat_auth.store.tables.personal_tokens import CREDENTIAL_KIND, PersonalToken
 from compat_auth.store.tables.role_accounts import RoleAccountRows
 
+# How the credential ids of the backend `workload` begin.
+_OF_WORKLOADS = "workload:"
+
 
 class TokenPermissions:
     """Permissions for one set of tokens. Any thread may use it; methods may raise BackendUnavailable.
@@ -40,11 +43,11 @@ class TokenPermissions:
         """Raise unless the caller manages tokens in person.
 
         Raises:
-            NotPermitted: The caller is a personal token or a role account; otherwise a thief could extend a stolen
-                token.
+            NotPermitted: The caller is a personal token, a workload or a role account; otherwise a thief could extend a
+                stolen token.
         """
-        if identity.credential_id.startswith(CREDENTIAL_KIND) or identity.role_account:
-            raise NotPermitted("a personal token cannot manage personal tokens; log in yourself")
+        if identity.credential_id.startswith((CREDENTIAL_KIND, _OF_WORKLOADS)) or identity.role_account:
+            raise NotPermitted("a personal token or a workload cannot manage personal tokens; log in yourself")
 
     def is_admin(self, identity: Identity) -> bool:
         """Return whether the caller may list and revoke the tokens of all users."""

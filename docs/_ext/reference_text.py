@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 from compat_auth import errors
 from compat_auth.airflow.v1.catalog import OPERATIONS
 from compat_auth.config import ENV_PREFIX, Settings
+from compat_auth.config.fields import read_tables
 
 _WORDS = {bool: "true or false", str: "text", int: "whole number", float: "number", SecretStr: "text, secret"}
 # A line of the drawn tree: the name, then what is said, then (after two blanks) status and exit code.
@@ -40,7 +41,9 @@ def settings_text() -> str:
             parts += _section_text(name, section)
         elif tables:
             parts.append(f"## `[[{name}]]`\n\n{field.description}\n")
-            parts += [_setting((name, key), inner, _IN_TABLES) for key, inner in tables.model_fields.items()]
+            in_json = any(getattr(rule, "func", None) is read_tables for rule in field.metadata)
+            how_else = _in_json(name) if in_json else _IN_TABLES
+            parts += [_setting((name, key), inner, how_else) for key, inner in tables.model_fields.items()]
     return "\n".join(parts)
 
 
@@ -52,7 +55,7 @@ def _section_text(name: str, section: type[BaseModel]) -> list[str]:
         tables = tables_of(field)
         if tables:
             parts.append(f"### `[[{name}.{key}]]`\n\n{field.description}\n")
-            how_else = f"In the environment: in `{ENV_PREFIX}{name.upper()}__{key.upper()}`, a JSON list of objects."
+            how_else = _in_json(f"{name}__{key}")
             parts += [_setting((name, key, inner), of, how_else) for inner, of in tables.model_fields.items()]
     return parts
 
@@ -131,6 +134,10 @@ def fill_in(source: str) -> str:
 def read_page(path: Path) -> str:
     """Return a page's Markdown as Sphinx reads it."""
     return fill_in(path.read_text(encoding="utf-8"))
+
+
+def _in_json(variable: str) -> str:
+    return f"In the environment: in `{ENV_PREFIX}{variable.upper()}`, a JSON list of objects."
 
 
 def _setting(path: tuple[str, ...], field: FieldInfo, how_else: str = "") -> str:

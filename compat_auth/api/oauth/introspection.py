@@ -166,6 +166,11 @@ class TokenPages:
                 refuse_credential(decider.chain, revocation_events_of(decider.app), Bearer(token))
 
         await decider.lanes.run(request.client, refuse, lane="aside")
+        # Tokens that were issued for it end with it. On another lane, because this asks the upstream, too.
+        made_from = identity.credential_id
+        await decider.lanes.run(
+            request.client, lambda: self._issued.revoke_session(tokens=(), credential_id=made_from), lane="outward"
+        )
         path = request.path.decode("ascii")
         audit.record(
             audit.AuditEvent("revoke", identity.backend, identity.username, "", request.method, path, request.client)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from compat_auth.api.oauth.client_grants import CLIENT_CREDENTIALS, JWT_BEARER
 from compat_auth.api.oauth.token_request import EXCHANGE_GRANT
 from compat_auth.config import Settings
 from compat_auth.errors import BadRequest
@@ -14,6 +15,7 @@ from compat_auth.gateway.middleware import Page
 from compat_auth.http.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.http.request import GateRequest
 from compat_auth.scopes import ALL
+from compat_auth.tokens.keys.jwks_cache import ISSUER_ALGORITHMS
 
 SERVER_METADATA = "/.well-known/oauth-authorization-server"
 RESOURCE_METADATA = "/.well-known/oauth-protected-resource"
@@ -61,8 +63,14 @@ class MetadataPages:
         content: dict[str, Any] = {
             "issuer": base,
             "token_endpoint": f"{base}/auth/token",
-            "token_endpoint_auth_methods_supported": ["none"],
-            "grant_types_supported": [EXCHANGE_GRANT],
+            "token_endpoint_auth_methods_supported": [
+                "none",
+                "client_secret_basic",
+                "client_secret_post",
+                "private_key_jwt",
+            ],
+            "token_endpoint_auth_signing_alg_values_supported": list(ISSUER_ALGORITHMS),
+            "grant_types_supported": [EXCHANGE_GRANT, CLIENT_CREDENTIALS, JWT_BEARER],
             "response_types_supported": [],
             "scopes_supported": [ALL],
             "revocation_endpoint": f"{base}{self.prefix}revoke",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from dataclasses import replace
 
+from compat_auth.api.oauth.client_grants import ClientGrant, with_basic
 from compat_auth.api.oauth.token_request import JWT, SPNEGO, Ask, Exchange, ForeignGrant, Login, TokenRequest
 from compat_auth.credentials import Basic, parse_authorization
 from compat_auth.errors import (
@@ -29,6 +30,9 @@ def with_credential_of(wanted: TokenRequest, request: GateRequest) -> GateReques
     """
     if isinstance(wanted, (Ask, ForeignGrant)):
         return request
+    if isinstance(wanted, ClientGrant):
+        value = f"Bearer {wanted.credential}".encode("ascii")
+        return replace(request, intake=replace(request.intake, authorization=value, cookies=[]))
     value = _basic(wanted) if isinstance(wanted, Login) else _subject(wanted)
     if request.intake.authorization is not None:
         raise AmbiguousCredentials("a credential in the body and one in Authorization; send one")
@@ -54,6 +58,20 @@ def _subject(wanted: Exchange) -> bytes:
             raise TokenRequestRefused("invalid_request", "subject_token: not a JWT") from None
     scheme = "Negotiate" if wanted.subject_type == SPNEGO else "Bearer"
     return f"{scheme} {wanted.subject_token}".encode("ascii")
+
+
+def as_client(wanted: TokenRequest, request: GateRequest) -> TokenRequest:
+    """Return the request for a token with the client's credential, from the form or the header (RFC 6749 section 2.3.1).
+
+    Raises:
+        TokenRequestRefused: A client has shown none, or two, or one that cannot be read.
+    """
+    if not isinstance(wanted, ClientGrant):
+        return wanted
+    try:
+        return with_basic(wanted, request.shown.credential())
+    except (MalformedCredentials, AmbiguousCredentials) as error:
+        raise TokenRequestRefused("invalid_client", "Authorization: not one pair of client_id and secret") from error
 
 
 def is_of_own_site(request: GateRequest) -> bool:

@@ -1,8 +1,8 @@
 """`/auth/token` and `/auth/token/cli`: a JWT of the upstream for a caller whose credential a backend accepts.
 
 The endpoint has Airflow 3's path and its answers: 201 `{"access_token": …}`, and a refusal that says why in `detail`.
-A form with `grant_type` is a token exchange (RFC 8693) and gets OAuth's answers; the upstream answers another grant in
-JSON. Inside Airflow its own login still works: for a user and password that none of our backends accepts, and for
+A form with `grant_type` is a grant of OAuth (token exchange, client credentials, assertion) and gets OAuth's answers; the
+upstream answers another grant in JSON. Inside Airflow its own login still works: for a user and password that none of our backends accepts, and for
 a body that we do not understand. A JWT allows everything that its user may do: a limited credential gets none.
 """
 
@@ -13,13 +13,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from compat_auth import audit
-from compat_auth.api.oauth.token_credential import content_type, is_of_own_site, with_credential_of
+from compat_auth.api.oauth.client_grants import ClientGrant
+from compat_auth.api.oauth.grant_checks import is_whole, may_be_passed_on, oauth_content, passed_on, require_fitting
+from compat_auth.api.oauth.token_credential import as_client, content_type, is_of_own_site, with_credential_of
 from compat_auth.api.oauth.token_request import (
-    ACCESS_TOKEN,
-    ID_TOKEN,
     MAX_BODY_BYTES,
-    PERSONAL_TOKEN,
-    SPNEGO,
     Ask,
     Exchange,
     ForeignGrant,
@@ -28,7 +26,6 @@ from compat_auth.api.oauth.token_request import (
     parse_token_request,
 )
 from compat_auth.api.oauth.upstream_tokens import as_json, holds_no_text, judged_by_upstream, may_see
-from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
 from compat_auth.errors import (
@@ -62,13 +59,11 @@ PATHS: Mapping[str, Kind] = {"/auth/token": "token", "/auth/token/cli": "cli"}
 Issue = Callable[[Identity, Credential, Kind], Token]
 _NO_STORE: RawHeaders = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
 _JSON = b"application/json"
-# A token of one kind that is shown as another is somebody's mistake, or an attack (RFC 8725 3.11).
-_BACKENDS_OF = {ID_TOKEN: {"google_openid"}, PERSONAL_TOKEN: {"personal_token"}, SPNEGO: {"kerberos"}}
-_NO_ACCESS_TOKENS = frozenset({"google_openid", "kerberos"})
 _UNPROCESSABLE = 422
 _BASIC, _MANAGER = "basic_auth", "auth_manager"
 # RFC 8693 2.2.2: a bad subject token is an invalid request, whatever is bad about it.
 _SUBJECT_AT_FAULT = frozenset((400, 401, 403))
+_CLIENT_CHALLENGE = b'Basic realm="token endpoint"'
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -159,9 +154,11 @@ class TokenEndpoint:
                 refused = isinstance(error, TokenRequestRefused)
                 if isinstance(wanted, Exchange) and not refused and error.status in _SUBJECT_AT_FAULT:
                     raise TokenRequestRefused("invalid_request", "subject_token: no token for it") from error
+                if isinstance(wanted, ClientGrant) and not refused and error.status in _SUBJECT_AT_FAULT:
+                    raise TokenRequestRefused(wanted.fault, "no token for it") from error
                 raise
         except TokenRequestRefused as error:
-            await _refuse_oauth(send, error.code, str(error))
+            await _refuse_oauth(send, error, request)
         except CompatAuthError as error:
             await self._refuse(request, send, error)
 
@@ -173,7 +170,7 @@ class TokenEndpoint:
         """
         kind = content_type(request)
         try:
-            wanted = parse_token_request(kind, body)
+            wanted = as_client(parse_token_request(kind, body), request)
         except (IncompleteLogin, UnsupportedMediaType):
             # A site's own FabAuthManager may want something else than a password.
             if self.logins_are_upstreams and not holds_no_text(body):
@@ -252,31 +249,37 @@ class TokenEndpoint:
         if not isinstance(decision, Granted):
             if isinstance(wanted, Exchange):
                 raise TokenRequestRefused("invalid_request", "subject_token: no backend accepts it")
+            if isinstance(wanted, ClientGrant):
+                raise TokenRequestRefused(wanted.fault, "no backend accepts it")
             if isinstance(wanted, Ask) and not wanted.is_empty and shown.intake.authorization is None:
                 raise IncompleteLogin("Username and password must be provided")
             detail = "Not authenticated" if shown.intake.authorization is None else "Invalid credentials"
             status = getattr(decision, "status", 401)
             await self._send_refusal(send, status, detail, self._challenges(shown, status, decision.challenges))
             return
-        if isinstance(wanted, Exchange):
-            self._require_exchangeable(wanted, decision.identity)
-        # A scope for this very path would not do.
-        _require_whole(decision.identity)
-        self.at.authorization.require(decision, shown)
-        token = await self._issue(shown, decision.identity)
+        if isinstance(wanted, (Exchange, ClientGrant)):
+            require_fitting(wanted, decision.identity, self.audience)
+        token = await self._token_for(shown, wanted, decision)
         headers = [*_NO_STORE, *decision.headers]
-        if isinstance(wanted, Exchange):
-            content: dict[str, object] = {
-                "access_token": token.value,
-                "issued_token_type": wanted.issued_type,
-                "token_type": "Bearer",
-                "expires_in": max(0, token.expires_at - unix_now()),
-                "scope": ALL,
-            }
-            await respond(send, 200, json.dumps(content).encode(), content_type=_JSON, headers=headers)
+        if isinstance(wanted, (Exchange, ClientGrant)):
+            content, status = oauth_content(wanted, token, decision.identity), 200
         else:
-            content = {"access_token": token.value}
-            await respond(send, 201, json.dumps(content).encode(), content_type=_JSON, headers=headers)
+            content, status = {"access_token": token.value}, 201
+        await respond(send, status, json.dumps(content).encode(), content_type=_JSON, headers=headers)
+
+    async def _token_for(self, shown: GateRequest, wanted: TokenRequest, decision: Granted) -> Token:
+        identity = decision.identity
+        if not is_whole(identity) and may_be_passed_on(wanted, identity):
+            # Its scopes limit what the token is used for, not that it is asked for.
+            self.at.authorization.require(replace(decision, identity=replace(identity, scopes=None)), shown)
+            self.attempts.count_token(identity.username)
+            token = passed_on(shown, identity)
+            _record(shown, identity, "issue", "the credential itself, which is limited")
+            return token
+        # A scope for this very path would not do.
+        _require_whole(identity)
+        self.at.authorization.require(decision, shown)
+        return await self._issue(shown, identity)
 
     async def _decide(self, shown: GateRequest, otherwise: Callable[[], Awaitable[bool]] | None) -> Decision | None:
         """Return the decision; None if no backend accepts the caller and `otherwise` has answered.
@@ -301,37 +304,16 @@ class TokenEndpoint:
             tried.failed = not isinstance(decision, Granted) and shown.intake.authorization is not None
             return decision
 
-    def _require_exchangeable(self, wanted: Exchange, identity: Identity) -> None:
-        expected = _BACKENDS_OF.get(wanted.subject_type)
-        if expected is not None and identity.backend not in expected:
-            raise TokenRequestRefused("invalid_request", "subject_token: not of its subject_token_type")
-        if wanted.subject_type == ACCESS_TOKEN and identity.backend in _NO_ACCESS_TOKENS:
-            raise TokenRequestRefused("invalid_request", "subject_token: not an access token")
-        if any(audience != self.audience for audience in wanted.audiences):
-            raise TokenRequestRefused("invalid_target", "audience: tokens are made for one audience here")
-        if wanted.scope not in ("", ALL):
-            raise TokenRequestRefused("invalid_scope", "scope: the upstream knows none, so a token is for all")
-        if not _is_whole(identity):
-            raise TokenRequestRefused("invalid_scope", "subject_token: it is limited, and the new token would not be")
-
     async def _issue(self, shown: GateRequest, identity: Identity) -> Token:
         self.attempts.count_token(identity.username)
         credential = shown.shown.credential()
         kind = PATHS[shown.path.decode("ascii")]
-
-        def record(result: str, reason: str) -> None:
-            path = shown.path.decode("ascii")
-            found = audit.AuditEvent(
-                result, identity.backend, identity.username, reason, shown.method, path, shown.client
-            )
-            audit.record(found)
-
         try:
             token = await self.at.decider.lanes.run(shown.client, lambda: self.issue(identity, credential, kind))
         except CompatAuthError as error:
-            record("reject" if error.status < 500 else "unavailable", f"no token: {error}")
+            _record(shown, identity, "reject" if error.status < 500 else "unavailable", f"no token: {error}")
             raise
-        record("issue", "")
+        _record(shown, identity, "issue", "")
         return token
 
     async def _refuse(self, request: GateRequest, send: Send, error: CompatAuthError) -> None:
@@ -386,14 +368,22 @@ async def _require_shown(decider: Decider, request: GateRequest, identity: Ident
 
 
 def _require_whole(identity: Identity) -> None:
-    if not _is_whole(identity):
+    if not is_whole(identity):
         raise InsufficientScope("the credential is limited, and a token of the upstream's would not be", ALL)
 
 
-def _is_whole(identity: Identity) -> bool:
-    return identity.scopes is None or any(str(scope) == ALL for scope in identity.scopes)
+def _record(shown: GateRequest, identity: Identity, result: str, reason: str) -> None:
+    path = shown.path.decode("ascii")
+    audit.record(
+        audit.AuditEvent(result, identity.backend, identity.username, reason, shown.method, path, shown.client)
+    )
 
 
-async def _refuse_oauth(send: Send, code: str, description: str) -> None:
-    content = {"error": code, "error_description": description}
-    await respond(send, 400, json.dumps(content).encode(), content_type=_JSON, headers=_NO_STORE)
+async def _refuse_oauth(send: Send, error: TokenRequestRefused, request: GateRequest) -> None:
+    content = {"error": error.code, "error_description": str(error)}
+    status, headers = 400, [*_NO_STORE]
+    if error.code == "invalid_client":
+        # RFC 6749 5.2: 401, with a challenge where the client has used the header.
+        status = 401
+        headers += [(b"www-authenticate", _CLIENT_CHALLENGE)] if request.intake.authorization is not None else []
+    await respond(send, status, json.dumps(content).encode(), content_type=_JSON, headers=headers)

@@ -1,10 +1,17 @@
-"""The request at `/auth/token`: Airflow's own login, or a token exchange (RFC 8693). No I/O, no Flask."""
+"""The request at `/auth/token`: Airflow's own login, or a grant of OAuth (RFC 6749, 7523, 8693). No I/O, no Flask."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl
 
+from compat_auth.api.oauth.client_grants import (
+    CLIENT_CREDENTIALS,
+    JWT_BEARER,
+    ClientGrant,
+    parse_client_grant,
+    single,
+)
 from compat_auth.credentials import is_token68
 from compat_auth.crypto.strict_json import parse_object
 from compat_auth.errors import BadRequest, IncompleteLogin, TokenRequestRefused, UnsupportedMediaType
@@ -65,7 +72,7 @@ class ForeignGrant:
     """A grant in JSON that only the upstream may know, such as `client_credentials` of KeycloakAuthManager."""
 
 
-TokenRequest = Ask | Login | Exchange | ForeignGrant
+TokenRequest = Ask | Login | Exchange | ClientGrant | ForeignGrant
 
 
 def parse_token_request(content_type: str, body: bytes) -> TokenRequest:
@@ -99,7 +106,7 @@ def parse_form(content_type: str, body: bytes) -> dict[str, str]:
         fields = _form(body)
     except BadRequest as error:
         raise TokenRequestRefused("invalid_request", str(error)) from None
-    return {name: _one(fields, name) for name in fields}
+    return {name: single(fields, name) for name in fields}
 
 
 def _json(body: bytes) -> dict[str, object]:
@@ -153,30 +160,27 @@ def _form_request(fields: dict[str, list[str]]) -> TokenRequest:
             return _login({name: values[0] for name, values in fields.items()})
         case [grant] if grant == EXCHANGE_GRANT:
             return _exchange(fields)
+        case [grant] if grant in (CLIENT_CREDENTIALS, JWT_BEARER):
+            return parse_client_grant(fields, grant)
         case [_]:
-            raise TokenRequestRefused("unsupported_grant_type", "grant_type: only token-exchange (RFC 8693)")
+            raise TokenRequestRefused(
+                "unsupported_grant_type", "grant_type: only client_credentials, jwt-bearer and token-exchange"
+            )
         case _:
             raise TokenRequestRefused("invalid_request", "grant_type: more than once")
 
 
 def _exchange(fields: dict[str, list[str]]) -> Exchange:
-    subject_type = _one(fields, "subject_token_type")
-    subject_token = _one(fields, "subject_token")
+    subject_type = single(fields, "subject_token_type")
+    subject_token = single(fields, "subject_token")
     if subject_type not in SUBJECT_TYPES:
         raise TokenRequestRefused("invalid_request", "subject_token_type: missing or unknown")
     if not is_token68(subject_token):
         raise TokenRequestRefused("invalid_request", "subject_token: missing or not a token")
     if "actor_token" in fields or "actor_token_type" in fields:
         raise TokenRequestRefused("invalid_request", "actor_token: nobody acts for another here")
-    issued_type = _one(fields, "requested_token_type") or ACCESS_TOKEN
+    issued_type = single(fields, "requested_token_type") or ACCESS_TOKEN
     if issued_type not in (ACCESS_TOKEN, JWT):
         raise TokenRequestRefused("invalid_request", "requested_token_type: only access_token or jwt")
     audiences = tuple(value for name in sorted(_REPEATABLE) for value in fields.get(name, ()))
-    return Exchange(subject_token, subject_type, audiences, _one(fields, "scope"), issued_type)
-
-
-def _one(fields: dict[str, list[str]], name: str) -> str:
-    values = fields.get(name, [""])
-    if len(values) > 1:
-        raise TokenRequestRefused("invalid_request", f"{name if name.isascii() else 'a parameter'}: more than once")
-    return values[0]
+    return Exchange(subject_token, subject_type, audiences, single(fields, "scope"), issued_type)

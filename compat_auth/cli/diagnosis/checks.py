@@ -24,6 +24,7 @@ from compat_auth.cli.diagnosis.useless_settings import (
     unused_task_rules,
     wide_networks,
 )
+from compat_auth.cli.diagnosis.workload_rules import examine_workloads
 from compat_auth.composition.tokens import public_keys
 from compat_auth.config import Settings
 from compat_auth.config.loading import old_settings_of
@@ -124,6 +125,7 @@ def _backends(settings: Settings) -> Iterator[Finding]:
         finding = _try(f"backend {backend.name}", backend.probe)
         if finding.problem or finding.detail:
             yield finding
+    yield from examine_workloads(settings)
     for problem in passwordless_backends(settings, backends):
         yield Finding("token", problem, ConfigError.exit_code)
 

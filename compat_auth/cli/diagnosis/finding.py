@@ -20,15 +20,20 @@ class Finding:
         problem: What is wrong and what to do, or "" if it is right.
         exit_code: The command's exit status for this problem (sysexits.h).
         detail: What was found if it is right.
+        warning: What works and may not be what was meant, and what to do, or "".
     """
 
     what: str
     problem: str = ""
     exit_code: int = 0
     detail: str = ""
+    warning: str = ""
 
     def for_programs(self) -> dict[str, object]:
         """Return the finding as `check --json` prints it: `id`, `ok`, `what`, `where`, `next`."""
+        if self.warning:
+            where, what, next_step = split_problem(self.warning)
+            return {"id": self.what, "ok": True, "what": what, "where": where or self.what, "next": next_step}
         if not self.problem:
             return {"id": self.what, "ok": True, "what": self.detail, "where": self.what, "next": ""}
         where, what, next_step = split_problem(self.problem)

@@ -11,12 +11,12 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from compat_auth.crypto.strict_json import is_list, is_object, parse_object
 from compat_auth.errors import BackendUnavailable, InvalidToken, KeyFileError
 from compat_auth.net.cached_document import Fetched, FetchedDocument, ttl_of
-from compat_auth.net.https_client import Endpoint
+from compat_auth.net.https_client import EndpointAnswer
 from compat_auth.tokens.jose.jwk import PublicAlgorithm, VerifyingKey, load_public_jwk, thumbprint, verifying_key
 from compat_auth.tokens.jose.jwt import claims_signed_by, kid_of_plausible
 from compat_auth.tokens.jose.registered_claims import CLOCK_SKEW_S, MAX_LIFETIME_S
@@ -26,6 +26,19 @@ ISSUER_ALGORITHMS: tuple[PublicAlgorithm, ...] = (
 )  # fmt: skip
 """Algorithms that an issuer may use; an RSA key without `alg` is for the first RSA algorithm."""
 _log = logging.getLogger("compat_auth.jwks_cache")
+
+
+class KeySource(Protocol):
+    """Where an issuer's keys are: an `Endpoint`, or a file that answers like one."""
+
+    @property
+    def url(self) -> str:
+        """Its name in messages."""
+        ...
+
+    def get(self, headers: Mapping[str, str] | None = None) -> EndpointAnswer:
+        """Return the keys; raise BackendUnavailable where they cannot be had."""
+        ...
 
 
 class JwksCache:
@@ -39,7 +52,7 @@ class JwksCache:
 
     def __init__(
         self,
-        endpoint: Callable[[], Endpoint],
+        endpoint: Callable[[], KeySource],
         *,
         algorithms: tuple[PublicAlgorithm, ...] = ISSUER_ALGORITHMS,
         now: Callable[[], float] = time.monotonic,

@@ -129,7 +129,7 @@ def test_an_exchange_may_ask_for_a_jwt() -> None:
 @pytest.mark.parametrize(
     ("changed", "code"),
     [
-        pytest.param({"grant_type": "client_credentials"}, "unsupported_grant_type", id="grant"),
+        pytest.param({"grant_type": "authorization_code"}, "unsupported_grant_type", id="grant"),
         pytest.param({"subject_token_type": "urn:x"}, "invalid_request", id="unknown-subject-type"),
         pytest.param({"subject_token_type": ""}, "invalid_request", id="no-subject-type"),
         pytest.param({"subject_token": ""}, "invalid_request", id="no-subject"),
