@@ -111,7 +111,9 @@ def wrong_with_setting(name: str, description: str) -> Iterator[str]:
         yield f"{name}: its description is no sentence"
     if description not in entry:
         yield f"{name}: its description is not in the reference"
-    if variable not in entry and not name.startswith(("do_as.", "require.", "oidc.issuers.", "airflow_task.rules.")):
+    if variable not in entry and not name.startswith(
+        ("do_as.", "require.", "oidc.issuers.", "airflow_task.rules.", "client_certificate.accounts.")
+    ):
         yield f"{name}: {variable} is not in the reference"
     for field in (":type: ", ":default: `"):
         if field not in entry:
