@@ -71,6 +71,8 @@ class Backend(ABC):
             the rest of the request, so that a later backend's Accept may be reused.
         reads_body: It may look at the request's body: the gate reads the body before it asks, and passes on what was seen.
         one_at_a_time: It checks one request at a time in a process, so that few threads may wait for it.
+        reads_peer: It reads what the other end of the connection says (`compat_auth.peer`). Where the request has no
+            Authorization it is asked before the backends that read cookies, and its refusal is final.
         decides_alone: It tells its kind of credential by a prefix: wherever it stands in the list it is asked first, so
             that no other sees what is its business, and its refusal is final in every mode.
     """
@@ -82,6 +84,7 @@ class Backend(ABC):
     needs_cookies: ClassVar[bool] = False
     depends_on_credential_only: ClassVar[bool] = True
     decides_alone: ClassVar[bool] = False
+    reads_peer: ClassVar[bool] = False
     reads_body: bool = False
     one_at_a_time: bool = False
 

@@ -132,7 +132,8 @@ class BackendContract:
     @staticmethod
     def ask(backend: Backend, app: flask.Flask, headers: Headers) -> Outcome:
         """Return the backend's answer to a request with these headers; a malformed one is refused by our parser."""
-        with app.test_request_context("/", headers=dict(headers)):
+        # As the test client has it, and every server.
+        with app.test_request_context("/", headers=dict(headers), environ_base={"REMOTE_ADDR": "127.0.0.1"}):
             try:
                 credential = request_credential()
             except RequestRefused as error:

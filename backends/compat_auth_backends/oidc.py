@@ -9,16 +9,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
+from types import MappingProxyType
 from typing import ClassVar
 
 from compat_auth.airflow2 import airflow2_contract
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import OidcIssuerSettings, Settings
-from compat_auth.credentials import Bearer, Credential
+from compat_auth.credentials import Absent, Bearer, Credential
 from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser
 from compat_auth.identity import Identity
 from compat_auth.openid import AccountLinks, ConfiguredLinks, FirstUseLinks, open_introspections, read_unverified
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.peer import request_peer
 from compat_auth.resilience import share_of
 from compat_auth.sign_in import SignIn
 from compat_auth.users import UserLookup
@@ -83,6 +85,7 @@ class OidcBackend(Backend):
                 '[oidc] issuers: empty; name one, such as issuers = [{issuer = "https://…", audience = "…"}]'
             )
         issuers: list[Issuer] = []
+        behind: dict[str, Issuer] = {}
         refusals = open_introspections(settings, settings.oidc.cache_entries)
         for position, table in enumerate(tables):
             where = f"oidc.issuers[{position}]"
@@ -95,18 +98,32 @@ class OidcBackend(Backend):
                 links=_links(settings, table),
                 wrong_per_minute=share_of(settings.oidc.failures_per_minute, settings.serve.workers),
             )
+            if table.header:
+                if table.header.lower() in behind:
+                    raise ConfigError(f"{where}.header: {table.header} is another table's; join the two")
+                behind[table.header.lower()] = issuer
+                continue
             for earlier in issuers:
                 if earlier.name == issuer.name:
                     raise ConfigError(f"{where}: {issuer.name!r} is there twice; join the two")
                 if earlier.takes_opaque and issuer.takes_opaque and earlier.opaque_prefix == issuer.opaque_prefix:
                     raise ConfigError(f"{where}.opaque_prefix: the same as another issuer's; their tokens look alike")
             issuers.append(issuer)
-        return cls(
+        if behind and not settings.trusted_proxies:
+            raise ConfigError(
+                "oidc.issuers: a header is believed from trusted_proxies alone, and trusted_proxies is empty; name the "
+                'front proxy there, such as trusted_proxies = ["10.0.0.5/32"]'
+            )
+        backend_class = OidcInHeadersBackend if behind else cls
+        backend = backend_class(
             tuple(issuers),
             UserLookup.from_settings(settings),
             realm=settings.basic_auth.realm,
             logins={table.issuer: table for table in tables if table.sign_in},
         )
+        if isinstance(backend, OidcInHeadersBackend):
+            backend.proxies, backend.by_header = tuple(settings.trusted_proxies), behind
+        return backend
 
     def authenticate(self, credential: Credential) -> Outcome:
         """Accept the bearer of a valid token; skip a token of an unknown issuer.
@@ -148,15 +165,18 @@ class OidcBackend(Backend):
         Raises:
             BackendUnavailable: An issuer could not be asked.
         """
-        return "; ".join(f"{name} publishes {issuer.probe()} keys" for name, issuer in self._by_name.items())
+        return "; ".join(_probed(issuer) for issuer in self._issuers())
+
+    def _issuers(self) -> tuple[Issuer, ...]:
+        return tuple(self._by_name.values())
 
     def sign_ins(self) -> tuple[SignIn, ...]:
         """Return the logins at the issuers that have `sign_in`."""
         return self._sign_ins
 
     def challenges(self) -> tuple[str, ...]:
-        """Return the Bearer challenge (RFC 6750 section 3)."""
-        return (f'Bearer realm="{self._realm}"',)
+        """Return the Bearer challenge (RFC 6750 section 3), unless every issuer's token comes in a header."""
+        return () if not self._by_name else (f'Bearer realm="{self._realm}"',)
 
     def _refusal(self) -> tuple[str, ...]:
         return (f'Bearer realm="{self._realm}", error="invalid_token"',)
@@ -197,6 +217,65 @@ class OidcBackend(Backend):
             return issuer, issuer.check_opaque(token)
         issuer = self._by_name.get(claimed) if isinstance(claimed, str) else None
         return None if issuer is None else (issuer, issuer.check_jwt(token))
+
+
+class OidcInHeadersBackend(OidcBackend):
+    """Checks Bearer tokens, and the JWT that a front proxy signs and sends in a header of its own.
+
+    Attributes:
+        proxies: Networks of the proxies whose header is looked at.
+        by_header: The issuers of such JWTs, by the name of the header in lower case.
+    """
+
+    kinds: ClassVar[frozenset[CredentialKind]] = frozenset({Absent, Bearer})
+    reads_peer: ClassVar[bool] = True
+    depends_on_credential_only: ClassVar[bool] = True
+    proxies: tuple[str, ...] = ()
+    by_header: Mapping[str, Issuer] = MappingProxyType({})
+
+    def authenticate(self, credential: Credential) -> Outcome:
+        """Accept the bearer of a good token, or whom every header of a front proxy names.
+
+        Raises:
+            TooManyRequests: See `OidcBackend.authenticate`.
+            BackendUnavailable: The same.
+        """
+        if not isinstance(credential, Absent):
+            return super().authenticate(credential)
+        peer = request_peer()
+        if not peer.is_in(self.proxies):
+            return Skip()
+        outcome: Outcome = Skip()
+        for header, issuer in self.by_header.items():
+            values = peer.values(header)
+            if not values:
+                continue
+            said = self._judge(header, issuer, values)
+            if not isinstance(said, Accept):
+                return said
+            if isinstance(outcome, Accept) and outcome.identity.username != said.identity.username:
+                return Reject("oidc: two headers name two people; one request is for one of them")
+            outcome = said
+        return outcome
+
+    def _judge(self, header: str, issuer: Issuer, values: list[str]) -> Outcome:
+        if len(values) > 1:
+            return Reject(f"oidc: {header}: it came {len(values)} times; let the proxy overwrite it")
+        try:
+            vouched = issuer.check_assertion(values[0])
+        except InvalidToken as error:
+            return Reject(f"oidc: {header}: {error}")
+        except NoSuchUser as error:
+            return Reject(str(error), status=error.status)
+        return self._admit(issuer, vouched, "")
+
+    def _issuers(self) -> tuple[Issuer, ...]:
+        return (*super()._issuers(), *self.by_header.values())
+
+
+def _probed(issuer: Issuer) -> str:
+    keys = issuer.probe()
+    return f"{issuer.name} publishes {keys} keys" if keys else f"{issuer.name}: each key is asked for by its id"
 
 
 def _links(settings: Settings, table: OidcIssuerSettings) -> AccountLinks:

@@ -114,6 +114,8 @@ class Chain:
         self.reserves = reserves
         self.mode: Mode = mode
         self._asked = tuple(sorted(backends, key=lambda backend: not backend.decides_alone))
+        # A cookie is only what the browser happens to have: what the connection itself says goes before it.
+        self._asked_without_credential = tuple(sorted(self._asked, key=lambda backend: not backend.reads_peer))
 
     def takes(self, kind: CredentialKind) -> bool:
         """Return whether any backend accepts a credential of this kind."""
@@ -155,7 +157,8 @@ class Chain:
             BodyWanted: A backend may read the body; call again with it.
         """
         course = course or Course()
-        for at, backend in enumerate(self._asked[course.at :], course.at):
+        asked = self._asked_without_credential if isinstance(credential, Absent) else self._asked
+        for at, backend in enumerate(asked[course.at :], course.at):
             course.at = at
             if type(credential) not in backend.kinds:
                 continue
@@ -167,15 +170,31 @@ class Chain:
             course.steps.append(step)
             match outcome:
                 case Accept():
+                    if backend.reads_peer and isinstance(credential, Absent):
+                        return self._agreed(outcome, backend, asked[at + 1 :], course)
                     return Answer(outcome, backend.name, (), tuple(course.steps), course.reusable)
                 case Reject() | Challenge():
                     course.received.append(outcome.challenges if isinstance(outcome, Reject) else ())
                     course.refusal = course.refusal or step
-                    if self.mode == "strict" or backend.decides_alone:
+                    alone = backend.decides_alone or (backend.reads_peer and isinstance(credential, Absent))
+                    if self.mode == "strict" or alone:
                         break
                 case Skip(challenges):
                     course.received.append(challenges)
         return self._refuse(course.refusal, course.steps, course.received)
+
+    def _agreed(self, accepted: Accept, backend: Backend, others: tuple[Backend, ...], course: Course) -> Answer:
+        """Return the answer once everybody who reads what the connection says has named the same user, or nobody."""
+        for other in others:
+            if not other.reads_peer or Absent not in other.kinds:
+                continue
+            said = self._ask_one(other, Absent())
+            if isinstance(said, Accept) and said.identity.username != accepted.identity.username:
+                said = Reject(f"{backend.name} and {other.name} name two people; one request is for one of them")
+            course.steps.append(Step(other.name, said))
+            if isinstance(said, Reject):
+                return self._refuse(course.steps[-1], course.steps, [said.challenges])
+        return Answer(accepted, backend.name, (), tuple(course.steps))
 
     def may_verify(self, identity: Identity) -> bool:
         """Return whether the name is not a role account's, or the identity is that account.

@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -24,6 +25,7 @@ from compat_auth.config.upstream_url import read_address
 from compat_auth.errors import BackendUnavailable
 from compat_auth.gateway.forward_auth.access import access_of
 from compat_auth.gateway.server.server import bind_socket, serve_workers, uvicorn_config
+from compat_auth.gateway.server.tls import ServerTls
 from compat_auth.gateway.server.worker import UNUSED_SIGNALS
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.store.migration import require_known_tables
@@ -40,9 +42,18 @@ logger = logging.getLogger(__name__)
 )
 @click.option("--bind", metavar="HOST:PORT", help="Address to listen on; default [serve] bind.")
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes; default [serve] workers.")
+@click.option("--tls-cert", metavar="FILE", help="PEM file with the server's certificate; default [serve] tls_cert.")
+@click.option("--tls-key", metavar="FILE", help="PEM file with its key; default [serve] tls_key.")
 @click.option("--reload", is_flag=True, help="Restart when the configuration changes (for development).")
 def serve(
-    config_path: str | None, airflow_url: str | None, bind: str | None, workers: int | None, *, reload: bool
+    config_path: str | None,
+    airflow_url: str | None,
+    bind: str | None,
+    workers: int | None,
+    tls_cert: str | None,
+    tls_key: str | None,
+    *,
+    reload: bool,
 ) -> None:
     """Serve the gateway in front of the upstream."""
     start_logging()
@@ -54,9 +65,8 @@ def serve(
             settings = load_settings(config_path)
         else:
             settings = _simplest(airflow_url, config_path, stack, reload=reload)
-        _serve(
-            _adjusted(settings, bind, workers), config_path, stack, reload=reload, shows_curl=airflow_url is not None
-        )
+        said = {"bind": bind, "workers": workers, "tls_cert": tls_cert, "tls_key": tls_key}
+        _serve(_adjusted(settings, said), config_path, stack, reload=reload, shows_curl=airflow_url is not None)
 
 
 def _serve(
@@ -64,25 +74,28 @@ def _serve(
 ) -> None:
     if reload and settings.serve.workers > 1:
         raise click.UsageError("--reload serves with one process; remove --workers")
+    tls = ServerTls.from_settings(settings)
+    if reload and tls is not None:
+        raise click.UsageError("--reload serves plain HTTP; remove [serve] tls_cert and tls_key")
     settings, front = _with_front_listener(settings, stack)
     app = create_app(settings)
     _require_known_tables(settings)
     listener = stack.enter_context(bind_socket(settings.serve.bind))
     listeners = [listener, *front]
     host, port = listener.getsockname()[:2]
-    chain = ", ".join(settings.auth_backends)
+    chain, scheme = ", ".join(settings.auth_backends), "http" if tls is None else "https"
     # A log that cannot be written does not stop the start: lost entries are counted.
     with contextlib.suppress(OSError):
         if front:
-            click.echo(f"compat-auth: forward-auth at http://{settings.forward_auth.bind}", err=True)
-        click.echo(f"compat-auth: http://{host}:{port} -> {settings.upstream.url} ({chain})", err=True)
+            click.echo(f"compat-auth: forward-auth at {scheme}://{settings.forward_auth.bind}", err=True)
+        click.echo(f"compat-auth: {scheme}://{host}:{port} -> {settings.upstream.url} ({chain})", err=True)
         if shows_curl:
-            click.echo(f"compat-auth: try: curl -u USER http://{_callable(host)}:{port}/api/v2/dags", err=True)
+            click.echo(f"compat-auth: try: curl -u USER {scheme}://{_callable(host)}:{port}/api/v2/dags", err=True)
     if reload:
         _serve_reloading(config_path, listeners)
     else:
         is_proxy = TrustedProxies(settings.trusted_proxies).covers
-        sys.exit(serve_workers(app, listeners, settings.serve, is_proxy=is_proxy))
+        sys.exit(serve_workers(app, listeners, settings.serve, is_proxy=is_proxy, tls=tls))
 
 
 def _simplest(url: str, config_path: str | None, stack: contextlib.ExitStack, *, reload: bool) -> Settings:
@@ -151,8 +164,8 @@ def _serve_reloading(config_path: str | None, listeners: list[socket.socket]) ->
     ChangeReload(config, uvicorn.Server(config).run, listeners).run()
 
 
-def _adjusted(settings: Settings, bind: str | None, workers: int | None) -> Settings:
+def _adjusted(settings: Settings, said: Mapping[str, str | int | None]) -> Settings:
     """Return the settings with the options of the command line."""
     read_address(settings.upstream.url)
-    changed = {key: value for key, value in (("bind", bind), ("workers", workers)) if value is not None}
+    changed = {key: value for key, value in said.items() if value is not None}
     return settings.model_copy(update={"serve": settings.serve.model_copy(update=changed)})

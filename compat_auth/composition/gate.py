@@ -18,7 +18,7 @@ from compat_auth.gateway.origins import UpstreamOrigins
 from compat_auth.gateway.refusals import Refusals
 from compat_auth.http.asgi import ASGIApp
 from compat_auth.http.body import BodyBudget
-from compat_auth.http.forwarded import TrustedProxies
+from compat_auth.http.forwarded import Peers, TrustedProxies
 from compat_auth.http.request import GateRequest
 from compat_auth.http.root_path import RootPath
 from compat_auth.tokens.revoked import RevokedTokens
@@ -128,18 +128,21 @@ class GateParts:
             pages: Our own; see `Gate`.
             max_judged_body: Bytes of a body that a backend must see before the request is forwarded; beyond: 413.
         """
+        trusted, names = self.place.trusted, self.rules.identity_headers
+        asks_peer = any(backend.reads_peer for backend in self.decider.chain.backends)
         return Gate(
             self.place.app,
             self.rules,
             self.admission,
             self.refusals,
             self.origins,
-            trusted=self.place.trusted,
+            trusted=trusted,
             pages=pages,
             bodies=BodyBudget(max_judged_body) if self.decider.chain.reads_bodies() else None,
             body_timeout_s=self.decider.lanes.timeout_s,
             browsers=self.browsers,
             root=self.place.root,
+            peers=Peers(trusted, names) if asks_peer else None,
         )
 
 

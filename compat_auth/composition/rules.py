@@ -38,6 +38,16 @@ def protected_paths(settings: Settings) -> list[str]:
     return paths
 
 
+def identity_headers(settings: Settings) -> frozenset[bytes]:
+    """Return the headers in which a configured backend finds who the caller is; they never go on to the upstream."""
+    names = [table.header for table in settings.oidc.issuers]
+    if any("remote_user" in name for name in settings.auth_backends):
+        names.append(settings.remote_user.header)
+    if any("client_certificate" in name for name in settings.auth_backends):
+        names.extend(settings.client_certificate.headers)
+    return frozenset(name.lower().encode("ascii") for name in names if name)
+
+
 def gate_rules(settings: Settings) -> GateRules:
     """Return the gate's rules for paths and cookies."""
     cookie = SessionCookie.from_settings(settings)
@@ -62,6 +72,7 @@ def gate_rules(settings: Settings) -> GateRules:
         # An upstream that is not known to us may do on OPTIONS what it does on GET.
         preflights=is_airflow,
         rests=AIRFLOW_RESTS if settings.upstream.profile != "generic" else None,
+        identity_headers=identity_headers(settings),
         health=HEALTH if settings.upstream.profile != "generic" else frozenset(),
         api_key=api_key_name(settings.personal_tokens.header),
         do_as=bool(settings.do_as),

@@ -12,6 +12,11 @@ from compat_auth.config.backends import (
     SessionSettings,
     TokenHandlerSettings,
 )
+from compat_auth.config.connection.settings import (
+    CertificateAccountSettings,
+    ClientCertificateSettings,
+    RemoteUserSettings,
+)
 from compat_auth.config.directories import (
     AirflowDatabaseSettings,
     HtpasswdSettings,
@@ -48,6 +53,8 @@ __all__ = [
     "AirflowDatabaseSettings",
     "AirflowSessionSettings",
     "BasicAuthSettings",
+    "CertificateAccountSettings",
+    "ClientCertificateSettings",
     "GoogleOpenIdSettings",
     "HtpasswdSettings",
     "KerberosSettings",
@@ -59,6 +66,7 @@ __all__ = [
     "PamSettings",
     "PersonalTokenSettings",
     "Profile",
+    "RemoteUserSettings",
     "RequireSettings",
     "ServeSettings",
     "SessionSettings",

@@ -174,6 +174,11 @@ class ServeSettings(Section):
     """The process."""
 
     bind: str = Field(default="127.0.0.1:8088", description="Address and port to listen on.")
+    tls_cert: str = Field(
+        default="",
+        description="PEM file with the server's certificate and its chain; empty: plain HTTP, behind a proxy.",
+    )
+    tls_key: str = Field(default="", description="PEM file with the key of tls_cert, without a passphrase.")
     root_path: str = Field(
         default="",
         pattern=r"^(/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?)?$",

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, SecretStr, StrictBool, StrictInt, StrictStr
 
+from compat_auth.config.connection.settings import OptionalHeaderName
 from compat_auth.config.fields import IssuerAlgorithm, Section, Values, read_tables, read_truth, split_values
 
 GOOGLE_TOKENINFO_URL = "https://oauth2.googleapis.com/tokeninfo"
@@ -75,7 +76,8 @@ class OidcIssuerSettings(Section):
         default=["at+jwt", "application/at+jwt"],
         min_length=1,
         description="Accepted `typ` of its JWTs (RFC 9068), case-insensitive; if the issuer does not follow the RFC,"
-        " add JWT, or an empty text for a JWT without `typ`.",
+        " add JWT, or an empty text for a JWT without `typ`. With header,"
+        " JWT and none are accepted unless this is set.",
     )
     max_lifetime_s: int = Field(
         default=108_000,
@@ -84,7 +86,24 @@ class OidcIssuerSettings(Section):
         description="Longest accepted lifetime of a JWT in seconds, from `iat` to `exp`; without `iat`, from now. JWTs"
         " of Microsoft Entra with continuous access evaluation live up to 28 hours.",
     )
-    jwks_url: str = Field(default="", description="URL of its keys; empty: from its discovery document.")
+    header: OptionalHeaderName = Field(
+        default="",
+        description="Header in which a front proxy of trusted_proxies sends its signed JWT; empty: tokens come as Bearer."
+        " A table with a header takes no Bearer.",
+    )
+    signer: str = Field(
+        default="", description="AWS: the ARN of the load balancer that signs; needed where jwks_url has `{kid}`."
+    )
+    proxy_verifies_email: Annotated[bool, BeforeValidator(read_truth)] = Field(
+        default=False,
+        description="With header: `email` counts as verified where the JWT does not tell; never where somebody can choose"
+        " the address at the identity provider.",
+    )
+    jwks_url: str = Field(
+        default="",
+        description="URL of its keys; empty: from its discovery document. With `{kid}` in it, one PEM for each key"
+        " is there, as AWS load balancers have it.",
+    )
     introspection: Annotated[bool | str, BeforeValidator(read_truth)] = Field(
         default=False, description="Introspect opaque tokens (RFC 7662): true for the discovered endpoint, or a URL."
     )

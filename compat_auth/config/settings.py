@@ -14,6 +14,7 @@ from compat_auth.config.backends import (
     SessionSettings,
     TokenHandlerSettings,
 )
+from compat_auth.config.connection.settings import ClientCertificateSettings, RemoteUserSettings
 from compat_auth.config.directories import (
     AirflowDatabaseSettings,
     HtpasswdSettings,
@@ -104,6 +105,10 @@ class Settings(Section):
     oidc: OidcSettings = Field(default_factory=OidcSettings, description="See [oidc].")
     workloads: Annotated[list[WorkloadSettings], BeforeValidator(read_tables)] = Field(
         default=[], description="Which tokens of a platform act as which account."
+    )
+    remote_user: RemoteUserSettings = Field(default_factory=RemoteUserSettings, description="See [remote_user].")
+    client_certificate: ClientCertificateSettings = Field(
+        default_factory=ClientCertificateSettings, description="See [client_certificate]."
     )
     airflow2_modules: Airflow2ModuleSettings = Field(
         default_factory=Airflow2ModuleSettings, description="See [airflow2_modules]."

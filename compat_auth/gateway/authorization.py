@@ -79,6 +79,7 @@ class GateRules:
         health: Whole paths that a load balancer may ask for without a Host.
         do_as: A caller may name a user for whom it acts.
         api_key: Header that may bring a personal token, in lower case; b"": none.
+        identity_headers: Names of headers, in lower case, in which a backend finds who the caller is.
     """
 
     protect: Prefixes
@@ -96,6 +97,7 @@ class GateRules:
     health: frozenset[bytes] = frozenset()
     api_key: bytes = b""
     do_as: bool = False
+    identity_headers: frozenset[bytes] = frozenset()
 
     def guards(self, path: bytes) -> bool:
         """Return whether a request for this path needs a decision."""

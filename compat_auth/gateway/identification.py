@@ -45,7 +45,7 @@ class Identification:
         decision: Decision | None = None
         if request.intake.authorization is not None:
             decision = self.recall(request)
-        elif not is_cookie_revoked and self._has_upstream_cookie(request):
+        elif not is_cookie_revoked and self._has_upstream_cookie(request) and not request.peer.speaks:
             return Unclaimed(Absent(), self._challenges)
         if decision is None:
             decision = await self._decider.decide(request.presented())

@@ -17,7 +17,7 @@ from compat_auth.gateway.refusals import Refusals, refuse_websocket, respond_mov
 from compat_auth.http.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.http.body import BodyBudget, HeldBody
 from compat_auth.http.browser.preflight import is_preflight
-from compat_auth.http.forwarded import TrustedProxies
+from compat_auth.http.forwarded import Peers, TrustedProxies
 from compat_auth.http.headers import may_have_body, take_in
 from compat_auth.http.paths import MergedPath, canonical_query, read_path
 from compat_auth.http.request import GateRequest
@@ -45,6 +45,7 @@ class Gate:
         body_timeout_s: Seconds within which such a body must arrive.
         browsers: The treatment of browsers; None: they are treated as programs.
         root: The path in front of all paths, which neither the decisions nor the application see.
+        peers: Reads what the other end of the connection says about the caller; None: no backend reads it.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Gate:
         body_timeout_s: float,
         browsers: Browsers | None,
         root: RootPath,
+        peers: Peers | None = None,
     ) -> None:
         self._app = app
         self.rules = rules
@@ -80,6 +82,7 @@ class Gate:
         self._body_timeout_s = body_timeout_s
         self._browsers = browsers
         self._root = root
+        self._peers = peers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or forward one ASGI connection."""
@@ -114,7 +117,10 @@ class Gate:
             raise MergedPath(self._root.path.encode("ascii") + self._root.strip(merged.path)) from None
         # RFC 9112 3.2: from 1.1 on, a request has one. A load balancer that only wants to know how we are needs none.
         may_lack_host = scope.get("http_version") == "1.0" or path in self._about_itself or path in self.rules.health
-        intake = take_in(scope["headers"], may_lack_host=may_lack_host, api_key=self.rules.api_key)
+        rules = self.rules
+        intake = take_in(
+            scope["headers"], may_lack_host=may_lack_host, api_key=rules.api_key, named=rules.identity_headers
+        )
         if self.rules.do_as:
             take_acts_for(intake, scope["query_string"])
         if scope["method"] in REFUSED_METHODS:
@@ -126,6 +132,8 @@ class Gate:
         request = GateRequest(scope, intake, scope["method"], path, query, client, scheme)
         if intake.identity and self._trusted.covers(self._trusted.peer(scope)):
             request.identity_headers = intake.identity
+        if self._peers is not None:
+            request.peer = self._peers.of(scope, intake.identity, intake.forward)
         return request
 
     async def _answer(self, request: GateRequest, receive: Receive, send: Send) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
-from typing import Any
+from typing import Any, cast
+
+from compat_auth.peer import FROM_SOCKET, Peer, certificates_of, is_within, names_address
 
 
 class TrustedProxies:
@@ -16,23 +17,14 @@ class TrustedProxies:
     """
 
     def __init__(self, networks: Sequence[str]) -> None:
-        self._networks = tuple(ipaddress.ip_network(network, strict=False) for network in networks)
-        self._covers = lru_cache(maxsize=4096)(self._look)
+        self._networks = tuple(networks)
 
     def __bool__(self) -> bool:
         return bool(self._networks)
 
     def covers(self, address: str) -> bool:
         """Return whether this peer is a trusted proxy."""
-        return bool(self._networks) and self._covers(address)
-
-    def _look(self, address: str) -> bool:
-        try:
-            ip = ipaddress.ip_address(address)
-        except ValueError:
-            return False
-        mapped = getattr(ip, "ipv4_mapped", None) or ip
-        return any(mapped in network for network in self._networks)
+        return bool(self._networks) and is_within(address, self._networks)
 
     def peer(self, scope: Mapping[str, Any]) -> str:
         """Return the address of the connection's other end, from the socket alone."""
@@ -70,3 +62,44 @@ class TrustedProxies:
             # With several values, one of them is not from the proxy.
             return "https" if [value.strip().lower() for value in values] == [b"https"] else "http"
         return "https" if scope.get("scheme") == "https" else "http"
+
+
+class Peers:
+    """Reads what the other end of a connection says about the caller.
+
+    Args:
+        trusted: Proxies whose identity headers are read.
+        names: Names of those headers, in lower case.
+    """
+
+    def __init__(self, trusted: TrustedProxies, names: frozenset[bytes]) -> None:
+        self._trusted = trusted
+        self._names = names
+
+    def of(
+        self,
+        scope: Mapping[str, Any],
+        identity: Sequence[tuple[bytes, bytes]],
+        forward: Mapping[bytes, Sequence[bytes]],
+    ) -> Peer:
+        """Return the other end of the connection of a request.
+
+        Args:
+            scope: Of ASGI.
+            identity: Identity headers of the request.
+            forward: Forward headers of the request.
+        """
+        address = self._trusted.peer(scope)
+        hops = b",".join(forward.get(b"x-forwarded-for", ())).decode("latin-1")
+        extensions = cast("Mapping[str, Any]", scope.get("extensions") or {})
+        if not extensions.get(FROM_SOCKET) and names_address(hops, address):
+            # Another server than ours may have taken the address from there, as uvicorn does with `--proxy-headers`, and
+            # a client can choose what stands there.
+            return Peer()
+        if not self._trusted.covers(address):
+            return Peer(address, (), certificates_of(scope))
+        # The certificate of a proxy is its own, and not the caller's.
+        return Peer(
+            address,
+            tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in identity if name in self._names),
+        )

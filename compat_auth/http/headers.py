@@ -92,13 +92,20 @@ class Intake:
     acts_for: str = ""
 
 
-def take_in(raw_headers: RawHeaders, *, may_lack_host: bool = False, api_key: bytes = b"") -> Intake:
+def take_in(
+    raw_headers: RawHeaders,
+    *,
+    may_lack_host: bool = False,
+    api_key: bytes = b"",
+    named: frozenset[bytes] = frozenset(),
+) -> Intake:
     """Return the header section, sorted by meaning.
 
     Args:
         raw_headers: Lower-case names, in the order received, duplicates separate (as in ASGI).
         may_lack_host: Host may be missing or empty.
         api_key: See `api_key_name`.
+        named: Names, in lower case and with `-`, that count as identity headers besides those that always do.
 
     Raises:
         BadRequest: Host is missing or repeated, a name could count as another header at some server, there are two
@@ -131,6 +138,7 @@ def take_in(raw_headers: RawHeaders, *, may_lack_host: bool = False, api_key: by
         # Parsers disagree about where such a body ends: request smuggling (RFC 9112 section 6.1).
         raise BadRequest("Content-Length and Transfer-Encoding in one request; send one")
     intake.host = _one_host(raw_headers, may_lack_host)
+    _set_apart(intake, named)
     if api_key:
         _take_api_key(intake, api_key)
     return intake
@@ -171,6 +179,21 @@ def api_key_name(name: str) -> bytes:
             f"[personal_tokens] header: {name!r} has another meaning; set it to a header for keys alone, such as X-API-Key"
         )
     return lower.encode("ascii")
+
+
+def _set_apart(intake: Intake, named: frozenset[bytes]) -> None:
+    """Put the named headers among the identity headers.
+
+    Raises:
+        BadRequest: One is in another spelling, which other servers take for the name.
+    """
+    if not named:
+        return
+    for name, _ in (*intake.kept, *intake.identity):
+        if name not in named and name.translate(_FOLD) in named:
+            raise BadRequest("header section: a name with '_' or '.' that some servers take for another header")
+    intake.identity.extend(header for header in intake.kept if header[0] in named)
+    intake.kept[:] = [header for header in intake.kept if header[0] not in named]
 
 
 def _one_host(raw_headers: RawHeaders, may_lack: bool) -> bytes:

@@ -16,6 +16,7 @@ from compat_auth.http.body import HeldBody
 from compat_auth.http.header_values import cookie_header, one_blank
 from compat_auth.http.headers import Intake
 from compat_auth.outcome import MODULE_ENVIRON, ONLY_ASKED_ABOUT
+from compat_auth.peer import PEER, Peer
 
 # What describes a body: it stays with the gate, so a backend must not wait for it.
 _BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
@@ -38,6 +39,7 @@ class GateRequest:
         held: Reads the body, and replays it to what stands behind; None: it does not come here.
         identity_headers: What a trusted proxy says about the caller; for modules of Airflow 2 alone.
         original: The request that a front proxy asks about.
+        peer: The other end of the connection, with what it may say about the caller.
         inspected: The whole body, where a limit hangs on what it names; None: nobody has looked.
     """
 
@@ -54,6 +56,7 @@ class GateRequest:
     identity_headers: RawHeaders = field(default_factory=list["tuple[bytes, bytes]"], repr=False)
     inspected: bytes | None = field(default=None, repr=False)
     original: GateRequest | None = field(default=None, repr=False)
+    peer: Peer = field(default=Peer(), repr=False)  # nothing changes in it
     _shown: Shown | None = field(default=None, init=False, repr=False, compare=False)
     _shown_in: Intake | None = field(default=None, init=False, repr=False, compare=False)
 
@@ -106,7 +109,7 @@ class GateRequest:
     def module_environ(self, with_cookies: bool) -> dict[str, Any]:
         """Return the WSGI environment that a module of Airflow 2 sees: with the body and the proxy's word on the caller."""
         environ = self.environ(with_cookies)
-        del environ[MODULE_ENVIRON]
+        del environ[MODULE_ENVIRON], environ[PEER]
         if self.body is not None:
             environ["wsgi.input"] = BytesIO(self.body)
             if self.body or any(name in _BODY_HEADERS for name, _ in self.intake.kept):
@@ -142,6 +145,7 @@ class GateRequest:
         }
         if self.intake.host:
             environ["HTTP_HOST"] = self.intake.host.decode("ascii")
+        environ[PEER] = self.peer
         environ[MODULE_ENVIRON] = lambda: self.module_environ(with_cookies)
         if self.only_asked_about:
             environ[ONLY_ASKED_ABOUT] = True

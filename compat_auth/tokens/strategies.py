@@ -156,7 +156,7 @@ def _password_of(identity: Identity, credential: Credential) -> Basic:
 def brings_no_password(backend: Backend) -> bool:
     """Return whether nothing that a backend accepts is a password, which strategy exchange needs."""
     takes_others = {Basic, Absent, Unrecognised} & backend.kinds
-    return backend.decides_alone or not takes_others
+    return backend.decides_alone or backend.reads_peer or not takes_others
 
 
 def _log_in(login: UpstreamLogin, identity: Identity, basic: Basic) -> Token:

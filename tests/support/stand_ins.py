@@ -208,14 +208,19 @@ def make_gate(app: ASGIApp, decider: Decider, *, pages: Pages = forward_auth, **
 
 
 def make_airflow(
-    app: ASGIApp, decider: Decider, gate_rules: GateRules, guarded: Sequence[str], pages: Pages = no_pages
+    app: ASGIApp,
+    decider: Decider,
+    gate_rules: GateRules,
+    guarded: Sequence[str],
+    pages: Pages = no_pages,
+    trusted: Sequence[str] = (),
 ) -> AirflowMiddleware:
     """Return the plugin's middleware before an application."""
     authorization, revoked = AirflowAuthorization(gate_rules), RevokedTokens(None, b"")
     place = Place(
         behind_root(app),
         authorization,
-        TrustedProxies([]),
+        TrustedProxies(trusted),
         forwarding=lambda here, decider, refusals: AirflowForwarding(here.app, authorization, decider, refusals),
     )
     parts = GateParts.build(place, decider, revoked)

@@ -111,7 +111,14 @@ def wrong_with_setting(name: str, description: str) -> Iterator[str]:
         yield f"{name}: its description is no sentence"
     if description not in entry:
         yield f"{name}: its description is not in the reference"
-    in_tables = ("do_as.", "require.", "oidc.issuers.", "airflow_task.rules.", "workloads.")
+    in_tables = (
+        "do_as.",
+        "require.",
+        "oidc.issuers.",
+        "airflow_task.rules.",
+        "client_certificate.accounts.",
+        "workloads.",
+    )
     if variable not in entry and not name.startswith(in_tables):
         yield f"{name}: {variable} is not in the reference"
     for field in (":type: ", ":default: `"):

@@ -54,12 +54,13 @@ class Discovery:
         self._configured = {
             member: Endpoint.parse(url, where=f"{where}.{_SETTINGS[member]}", ca_file=settings.ca_file)
             for member, url in configured.items()
-            if isinstance(url, str) and url
+            # With a key id in it, it is one address for each key.
+            if isinstance(url, str) and url and not (member == "jwks_uri" and "{kid}" in url)
         }
         wanted = {"jwks_uri", *(member for member, value in configured.items() if value)}
         # An issuer need not be a URL that we can ask, where all of its endpoints are configured.
         self._well_known: Endpoint | None = None
-        if not wanted <= self._configured.keys():
+        if not wanted <= self._configured.keys() and "{kid}" not in settings.jwks_url:
             self._well_known = Endpoint.parse(
                 settings.issuer.rstrip("/") + WELL_KNOWN, where=f"{where}.issuer", ca_file=settings.ca_file
             )

@@ -39,12 +39,14 @@ from compat_auth_backends.openid.claims import (
 )
 from compat_auth_backends.openid.discovery import Discovery
 from compat_auth_backends.openid.introspection import RemoteChecks
+from compat_auth_backends.openid.load_balancer import KEY_ID, LoadBalancerKeys
 
 # Claims of an ID or logout token: where `typ` does not tell the kinds apart, these do (RFC 9068 section 5).
 _NOT_OF_ACCESS_TOKENS = ("at_hash", "c_hash", "s_hash", "events")
 # The token is good only together with a proof of possession, which a Bearer does not bring (RFC 7800, RFC 9449).
 _BOUND = "cnf"
 _MAX_OPAQUE_BYTES = 4096
+_TYPES_IN_HEADERS = ("JWT", "")
 _ENTRIES = 10_000
 WRONG_PER_MINUTE = 100
 
@@ -118,6 +120,7 @@ class Issuer:
         self.discovery = discovery = Discovery(settings, where)
         self._secret = _secret(settings, where)
         self._jwks = JwksCache(lambda: discovery.endpoint("jwks_uri"), algorithms=tuple(settings.algorithms))
+        self._balancer = LoadBalancerKeys(settings, where) if KEY_ID in settings.jwks_url else None
         self._remote = RemoteChecks(discovery, _basic(settings.client_id, self._secret))
         source = settings.model_dump_json(exclude={"client_secret"})
         self._introspection = IntrospectionCache(
@@ -143,7 +146,7 @@ class Issuer:
         return self.takes_opaque and len(token) <= _MAX_OPAQUE_BYTES and token.startswith(self.opaque_prefix)
 
     def probe(self) -> int:
-        """Return how many usable keys the issuer publishes.
+        """Return how many usable keys the issuer publishes; 0 where only who knows a key's id can ask for it.
 
         Raises:
             BackendUnavailable: It could not be asked, or does not name an endpoint that the settings require.
@@ -156,7 +159,7 @@ class Issuer:
         ):
             if wanted:
                 self.discovery.endpoint(member)
-        return self._jwks.probe()
+        return 0 if self._balancer is not None else self._jwks.probe()
 
     def check_jwt(self, token: str) -> Vouched:
         """Return the content of a JWT of this issuer.
@@ -190,6 +193,31 @@ class Issuer:
             claims = {**live.claims, **claims}
             believed_until = live.ends_at
         return self._vouch(claims, believed_until)
+
+    def check_assertion(self, token: str) -> Vouched:
+        """Return whom a JWT in a header of a front proxy names.
+
+        Raises:
+            InvalidToken: It is not right.
+            NoSuchUser: The name in it is linked to another account.
+            BackendUnavailable: The issuer's keys could not be had.
+        """
+        settings, now = self._settings, self._now()
+        if self._balancer is not None:
+            claims = self._balancer.verify(token, now=now)
+        else:
+            claims = self._jwks.verify(
+                token,
+                audience=self._audience,
+                issuer=settings.issuer,
+                types=tuple(settings.types) if "types" in settings.model_fields_set else _TYPES_IN_HEADERS,
+                now=now,
+                max_lifetime_s=settings.max_lifetime_s,
+            )
+        self._check_grant(claims)
+        if settings.proxy_verifies_email and "email_verified" not in claims:
+            claims = {**claims, "email_verified": True}
+        return self._vouch(claims, claims["exp"])
 
     def check_id_token(self, token: str, *, nonce: str, access_token: str) -> Vouched:
         """Return the user of a login's ID token; UserInfo adds missing claims, if it is configured.
@@ -368,6 +396,7 @@ def _network() -> str:
 
 
 def _check(settings: OidcIssuerSettings, where: str) -> None:
+    _check_header(settings, where)
     if not any(settings.audience) and not settings.sign_in:
         raise ConfigError(f"{where}.audience: missing; without it a token for any other application would do")
     if "" in settings.audience or "" in settings.clients:
@@ -380,6 +409,19 @@ def _check(settings: OidcIssuerSettings, where: str) -> None:
         raise ConfigError(f"{where}.scope: UserInfo does not tell it; use introspection instead, or leave scope out")
     if settings.liveness and not settings.userinfo:
         raise ConfigError(f"{where}.liveness: needs userinfo = true, or its URL")
+
+
+def _check_header(settings: OidcIssuerSettings, where: str) -> None:
+    if (KEY_ID in settings.jwks_url) != bool(settings.signer):
+        raise ConfigError(f"{where}: signer and a jwks_url with {KEY_ID} belong together; set both, or neither")
+    only_with = ("signer", "proxy_verifies_email")
+    never_with = ("introspection", "userinfo", "liveness", "sign_in", "opaque_prefix")
+    for name in never_with if settings.header else only_with:
+        if getattr(settings, name):
+            what = "not for a table with header; give it a table of its own"
+            raise ConfigError(
+                f"{where}.{name}: {what if settings.header else 'only for a table with header; remove it'}"
+            )
 
 
 def _secret(settings: OidcIssuerSettings, where: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -17,6 +18,7 @@ from compat_auth.config import Settings
 from compat_auth.config.upstream_url import read_address
 from compat_auth.errors import AddressTaken, ConfigError
 from compat_auth.gateway.server.server import bind_socket
+from compat_auth.gateway.server.tls import ServerTls
 from compat_auth.net.http_call import HttpPeer, NoAnswer
 from compat_auth.tokens.strategies import brings_no_password
 
@@ -87,6 +89,7 @@ def listening(settings: Settings) -> str:
         ConfigError: It is malformed, or this machine does not have it.
     """
     bind = settings.serve.bind
+    tls = ServerTls.from_settings(settings)
     try:
         bind_socket(bind).close()
     except AddressTaken:
@@ -97,7 +100,7 @@ def listening(settings: Settings) -> str:
         # The service may have permissions that the operator who runs this check does not have.
         if "Permission denied" not in str(error):
             raise
-    return bind
+    return bind if tls is None else f"{bind}, with TLS"
 
 
 def is_serving(settings: Settings) -> bool:
@@ -107,7 +110,11 @@ def is_serving(settings: Settings) -> bool:
     host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  # compared, not bound
     if not port.isdigit():
         return False
-    peer = HttpPeer(host, int(port), None, _WAIT_S, _WAIT_S, max_body_bytes=4096)
+    tls = ssl.create_default_context() if settings.serve.tls_cert else None
+    if tls is not None:
+        # Whether it is ours is asked, and nothing is sent there; the name in its certificate is not this address.
+        tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
+    peer = HttpPeer(host, int(port), tls, _WAIT_S, _WAIT_S, max_body_bytes=4096)
     try:
         return peer.ask("GET", f"{settings.prefix}live", None, {}).status == 200
     except NoAnswer:
@@ -134,13 +141,18 @@ def store_folder(settings: Settings) -> str:
 
 
 def wide_networks(settings: Settings) -> Iterator[str]:
-    """Yield an error for each entry of trusted_proxies that covers more addresses than it seems to."""
-    for text in settings.trusted_proxies:
+    """Yield an error for each entry of the lists of proxies that covers more addresses than it seems to."""
+    named = [
+        ("trusted_proxies", settings.trusted_proxies),
+        ("remote_user.proxies", settings.remote_user.proxies),
+        ("client_certificate.proxies", settings.client_certificate.proxies),
+    ]
+    for where, text in ((where, text) for where, networks in named for text in networks):
         network = ipaddress.ip_network(text, strict=False)
         address = text.partition("/")[0]
         if str(network.network_address) != str(ipaddress.ip_address(address)):
             yield (
-                f"trusted_proxies: {text} is an address within {network}, and all of {network} would be trusted; write "
+                f"{where}: {text} is an address within {network}, and all of {network} would be trusted; write "
                 f"{address}/{network.max_prefixlen} for that one proxy, or {network}"
             )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from typing import Any, cast
 
 import uvicorn
@@ -24,13 +25,20 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class ServerConfig(uvicorn.Config):
-    """uvicorn's configuration, plus our connection limits.
+    """uvicorn's configuration, plus our connection limits and TLS.
 
     Attributes:
         bounds: The limits of a worker's connections.
+        tls: The TLS of its listeners; None: plain HTTP.
     """
 
     bounds: ConnectionBounds
+    tls: ssl.SSLContext | None = None
+
+    def load(self) -> None:
+        """Make ready what uvicorn makes of its settings."""
+        super().load()
+        self.ssl = self.tls
 
 
 class BoundedProtocol(HttpToolsProtocol):

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import cast
+import ssl
+from typing import Any, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
@@ -26,6 +27,7 @@ from compat_auth.gateway.connections.body_parser import body_parser
 from compat_auth.gateway.connections.bounded_protocol import BoundedProtocol
 from compat_auth.gateway.connections.last_answer import last_answer
 from compat_auth.http.headers import MAX_HEADER_BYTES, is_host
+from compat_auth.peer import FROM_SOCKET, tls_extension
 
 # Above the middleware's own limit, so that a header section that is too large but complete gets its 431.
 MAX_UNPRODUCTIVE_BYTES = 4 * MAX_HEADER_BYTES
@@ -49,10 +51,14 @@ class StrictProtocol(BoundedProtocol):
     _unproductive_bytes = 0
     _framing = b""
     _head_timer: asyncio.TimerHandle | None = None
+    _extensions: dict[str, Any]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Start the timeout of the first request's head."""
+        """Start the timeout of the first request's head, and keep the certificate that the client has shown."""
         super().connection_made(transport)
+        tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+        certificate = None if tls is None else tls.getpeercert(binary_form=True)
+        self._extensions = {FROM_SOCKET: True, **(tls_extension(certificate) if certificate else {})}
         if not self._refused:
             self._start_head_timer()
 
@@ -102,6 +108,7 @@ class StrictProtocol(BoundedProtocol):
         """Note that a head begins."""
         self._in_head = True
         super().on_message_begin()
+        self.scope["extensions"] = self._extensions
 
     def on_headers_complete(self) -> None:
         """Check the request line.

@@ -101,6 +101,8 @@ def original_of(dialect: Dialect, request: GateRequest, rests: Rests | None, roo
         request.client,
         request.scheme,
     )
+    # A backend that reads a header there has to know that the front proxy may have copied it from the client.
+    original.peer = replace(request.peer, in_forward_auth=True)
     # The front proxy keeps the body, and takes away the headers that would tell of it. Nor are identity headers taken
     # over: proxies copy the caller's own into this request.
     readings = (original.method, *(reading.method for reading in overridden(original)))

@@ -18,6 +18,7 @@ from compat_auth.gateway.connections.bounds import ConnectionBounds
 from compat_auth.gateway.connections.uvicorn_protocol import StrictProtocol
 from compat_auth.gateway.server.open_files import connections_within, raise_limit
 from compat_auth.gateway.server.supervisor import Supervisor
+from compat_auth.gateway.server.tls import ServerTls
 from compat_auth.gateway.server.worker import GRACE_S, WorkerServer
 from compat_auth.gateway.server.worker_states import WorkerStates
 from compat_auth.http.asgi import ASGIApp
@@ -82,6 +83,7 @@ def serve_workers(
     settings: ServeSettings,
     *,
     is_proxy: Callable[[str], bool] = lambda _: False,
+    tls: ServerTls | None = None,
 ) -> int:
     """Serve until SIGINT or SIGTERM and return the exit status.
 
@@ -90,6 +92,7 @@ def serve_workers(
         listeners: Shared by all workers.
         settings: The number of workers and their limits.
         is_proxy: Whether an address is a proxy's, which stands for many clients.
+        tls: The TLS of all listeners; None: plain HTTP.
     """
     open_files = raise_limit()
     limit = settings.max_connections or connections_within(open_files)
@@ -98,7 +101,10 @@ def serve_workers(
     states = WorkerStates(settings.workers, silence_s=settings.worker_timeout_s)
 
     def run_worker(worker: int) -> int:
-        server = WorkerServer(uvicorn_config(app, bounds=bounds), states, worker, drain_s=settings.drain_s)
+        config = uvicorn_config(app, bounds=bounds)
+        config.tls = None if tls is None else tls.context
+        refresh = (lambda: None) if tls is None else tls.refresh
+        server = WorkerServer(config, states, worker, drain_s=settings.drain_s, at_beat=refresh)
         server.run(sockets=listeners)
         return 0 if server.started else 1
 

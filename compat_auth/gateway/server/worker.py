@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from types import FrameType
 from typing import cast
 
@@ -65,12 +67,22 @@ class WorkerServer(uvicorn.Server):
         worker: This worker's number.
         drain_s: How long it still accepts connections after `ready` reports that the replica stops.
         is_alone: Whether it runs without a parent.
+        at_beat: Called with each sign of life; must be quick.
     """
 
     def __init__(
-        self, config: ServerConfig, states: WorkerStates, worker: int, *, drain_s: float, is_alone: bool = False
+        self,
+        config: ServerConfig,
+        states: WorkerStates,
+        worker: int,
+        *,
+        drain_s: float,
+        is_alone: bool = False,
+        at_beat: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(config)
+        self._at_beat = at_beat
+        self._tls = config.tls
         self._bounds = config.bounds
         self._states = states
         self._worker = worker
@@ -139,7 +151,9 @@ class WorkerServer(uvicorn.Server):
             except OSError:
                 # No connection is left, or another process has shut the listener down.
                 return
-            await loop.connect_accepted_socket(self._protocol, connection)
+            # A handshake that fails is one client's.
+            with contextlib.suppress(OSError):
+                await loop.connect_accepted_socket(self._protocol, connection, ssl=self._tls)
 
     def _protocol(self) -> StrictProtocol:
         return StrictProtocol(self.config, self.server_state, self.lifespan.state)
@@ -181,6 +195,7 @@ class WorkerServer(uvicorn.Server):
     def _beat(self) -> None:
         self._states.beat(self._worker, self._phase)
         self._check_open_files()
+        self._at_beat()
         asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
     def _check_open_files(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 import requests
 
-from support.peers.process import Process, answers_http, free_port
+from support.peers.process import Process, answers_http, free_port, is_listening
 
 START_S = 60
 TIMEOUT_S = 60
@@ -96,12 +96,12 @@ class Gateways:
         content = {"database_url": f"sqlite:///{folder}/state.db", **settings, "serve": serve}
         config = folder / "compat_auth.toml"
         config.write_text(toml(content), encoding="utf-8")
-        url = f"http://{serve['bind']}"
+        url = f"{'https' if serve.get('tls_cert') else 'http'}://{serve['bind']}"
         gateway = Gateway(url, Process("compat-auth serve", folder / "log"))
         gateway.process.start(
             [COMMAND, "serve", "--config", str(config)],
             env={**clean_environment(), **(environ or {})},
-            is_ready=lambda: answers_http(f"{url}/compat-auth/live"),
+            is_ready=lambda: is_listening(url) if url.startswith("https") else answers_http(f"{url}/compat-auth/live"),
             timeout_s=START_S,
         )
         self._running[key] = gateway

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
@@ -44,6 +45,16 @@ def answers_http(url: str) -> bool:
         answer.close()
         return True
     except (URLError, OSError):
+        return False
+
+
+def is_listening(url: str) -> bool:
+    """Tell whether somebody takes connections at the URL's address, whatever is spoken there."""
+    address = urlsplit(url)
+    try:
+        with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=5):
+            return True
+    except OSError:
         return False
 
 
