@@ -309,7 +309,7 @@ def admit(
     for_every_scope: bool = False,
     lead_in: Callable[[], flask.Response | None] = lambda: None,
 ) -> Accept | flask.Response:
-    """Return what Flask's current request was accepted with, and sign its identity in; or the refusal.
+    """Return the Accept of Flask's current request, its identity signed in; or the refusal.
 
     Args:
         authenticate: See `guard_view`, as for all others.

@@ -134,7 +134,7 @@ def _bearer() -> Bearer | None:
 
 
 def _claims_of(token: Bearer) -> Mapping[str, Any]:
-    """Return what a token handler says of the request's token; nothing where none knows it, or where it is limited.
+    """Return the claims of the request's token; none if no token handler knows it, or if it is limited.
 
     Raises:
         BackendUnavailable: The handler could not be asked.

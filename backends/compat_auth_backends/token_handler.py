@@ -12,8 +12,8 @@ be sync or async, a function or an object that can be called. The mapping's keys
   Metadata that is not a mapping, or a scope that is not a list of texts, refuses the token.
 
 In an app with views of its own (Flask, Quart, Starlette, FastAPI) the function may be set on the app, as
-`app.token_handler`; `metadata.scope` may then have words of the app's own, which limit no path and which views require
-by `scope:WORD`; and `compat_auth.sessions.read()` returns every member as the function returned it.
+`app.token_handler`. `metadata.scope` may then have the app's own words, which limit no path and which views require
+by `scope:WORD`. There `compat_auth.sessions.read()` returns every member as the function returned it.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import flask
 from flask import Blueprint, Flask, Response, request
 
+from compat_auth import audit
 from compat_auth.api.oauth.token_credential import basic_value
 from compat_auth.api.oauth.token_request import MAX_BODY_BYTES, Ask, Login, parse_token_request
 from compat_auth.authn.judgement import Judgement
@@ -24,7 +25,7 @@ from compat_auth.errors import (
     TokenRequestRefused,
 )
 from compat_auth.gateway.health import JWKS_PATH
-from compat_auth.guard import View, current_identity, guard_view, record_verdict, send_rendered
+from compat_auth.guard import View, current_identity, guard_view, send_rendered
 from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.identity import Identity, Token
 from compat_auth.scopes import ALL
@@ -95,7 +96,10 @@ def register_token_issue(app: Flask, mint: Mint, judgement: Judgement, style: Er
     def issue() -> Response:
         identity: Identity = current_identity
         token = mint.mint(identity)
-        record_verdict("issue", identity.backend, identity.username, "")
+        client = request.remote_addr or ""
+        audit.record(
+            audit.AuditEvent("issue", identity.backend, identity.username, "", request.method, request.path, client)
+        )
         return flask.make_response({"access_token": token.value}, 201)
 
     def show_keys() -> Response:

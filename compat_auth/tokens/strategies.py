@@ -219,7 +219,7 @@ def open_key_ring(settings: Settings, *, now: Callable[[], int] = unix_now) -> K
 
 
 def public_keys(settings: Settings) -> Callable[[], bytes]:
-    """Return what publishes the keys that the upstream may trust: ours, and what `token.trusted_jwks` names.
+    """Return a function that publishes the keys that the upstream may trust: ours, and those of `token.trusted_jwks`.
 
     Raises:
         ConfigError: A key file is missing or cannot be trusted.
