@@ -167,13 +167,21 @@ class Visit:
         }
         answered: list[Message] = []
 
+        coming: list[Message] = [{"type": "http.request", "body": b"", "more_body": False}]
+        is_over = asyncio.Event()
+
         async def receive() -> Message:
-            return {"type": "http.request", "body": b"", "more_body": False}
+            if coming:
+                return coming.pop()
+            # A framework that watches for the end of the connection must not spin.
+            await is_over.wait()
+            return {"type": "http.disconnect"}
 
         async def keep(message: Message) -> None:
             if message["type"] == "http.response.start":
                 answered.append(message)
-            await asyncio.sleep(0)
+            elif not message.get("more_body", False):
+                is_over.set()
 
         await self._whole_app(scope, receive, keep)
         if not answered:
