@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from compat_auth.asgi import caller, current_identity, require, requires_authentication, session
@@ -321,7 +322,7 @@ def test_a_guarded_websocket_is_refused_whoever_asks(site: Site, headers: dict[s
             called.append(True)
             await websocket.accept()
 
-        site.app.add_websocket_route("/ws", endpoint)
+        site.app.router.routes.append(WebSocketRoute("/ws", endpoint))
 
     told = open_websocket(site.app, headers)
 
@@ -337,7 +338,7 @@ def test_a_websocket_without_a_guard_is_the_apps_own_affair(tmp_path: Path) -> N
         seen.append(bool(current_identity))
         await websocket.close()
 
-    site.app.add_websocket_route("/ws", endpoint)
+    site.app.router.routes.append(WebSocketRoute("/ws", endpoint))
 
     assert open_websocket(site.app, ALICE) == ["websocket.accept", "websocket.close"]
     assert seen == [False]
