@@ -68,7 +68,12 @@ class Site:
 
     def __init__(self, kind: str, settings: Mapping[str, Any], **more: Any) -> None:
         self.kind = kind
-        self.app: Any = {"quart": lambda: Quart("site"), "starlette": Starlette, "fastapi": FastAPI}[kind]()
+        makers: dict[str, Callable[[], Any]] = {
+            "quart": lambda: Quart("site"),
+            "starlette": Starlette,
+            "fastapi": FastAPI,
+        }
+        self.app: Any = makers[kind]()
         self.compat_auth = CompatAuth(self.app, settings, **more)
         self.app.token_handler = find_session
         self.cookies = httpx.Cookies()

@@ -220,7 +220,7 @@ def test_fastapi_asks_for_the_caller_before_it_looks_at_parameters(tmp_path: Pat
     site = Site("fastapi", settings_in(tmp_path))
     asked: list[str] = []
 
-    @site.app.get("/items/{number}")
+    @site.app.get("/items/{number}")  # type: ignore[untyped-decorator]  # the app is of any kind
     async def item(number: int, who: Annotated[Identity, Depends(caller(any_of="user:alice"))]) -> dict[str, Any]:
         asked.append(who.username)
         return {"number": number}

@@ -310,7 +310,7 @@ def test_a_guarded_websocket_is_refused_whoever_asks(site: Site, headers: dict[s
     called: list[bool] = []
     if site.kind == "quart":
 
-        @site.app.websocket("/ws")
+        @site.app.websocket("/ws")  # type: ignore[untyped-decorator]  # the app is of any kind
         @requires_authentication
         async def quart_endpoint() -> None:
             called.append(True)
@@ -346,11 +346,12 @@ def test_a_websocket_without_a_guard_is_the_apps_own_affair(tmp_path: Path) -> N
 
 def test_no_view_is_guarded_outside_of_a_request_of_the_app() -> None:
     guarded: Callable[[], Any] = require(name)
+    dependency: Callable[[], Any] = caller()
 
     with pytest.raises(ConfigError, match=r"CompatAuth\(app\)"):
         asyncio.run(guarded())
     with pytest.raises(ConfigError, match=r"CompatAuth\(app\)"):
-        asyncio.run(caller()())
+        asyncio.run(dependency())
 
 
 @pytest.mark.parametrize("wrong", ["admin", ["scope:"], "role:"], ids=str)
