@@ -15,7 +15,7 @@ from compat_auth.composition.gate import GateParts, Place, forward_auth_of
 from compat_auth.composition.pages import own_pages
 from compat_auth.composition.rules import gate_rules, translates_v1
 from compat_auth.composition.tasks import add_task_source
-from compat_auth.composition.tokens import build_issuer, build_logout, build_reader, public_keys
+from compat_auth.composition.tokens import build_issuer, build_logout, build_reader
 from compat_auth.config import Settings, load_settings
 from compat_auth.gateway.authorization import Authorization
 from compat_auth.gateway.forward_auth.access import access_of, port_of
@@ -29,7 +29,7 @@ from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.root_path import RootPath
 from compat_auth.store.readiness import StoreReadiness
 from compat_auth.tokens.revoked import RevokedTokens
-from compat_auth.tokens.strategies import build_strategy
+from compat_auth.tokens.strategies import build_strategy, public_keys
 
 __all__ = ["create_app"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any, cast, overload
 
 import flask
 from flask import Flask
@@ -12,6 +12,8 @@ from flask_login import LoginManager
 from compat_auth import sessions
 from compat_auth.api.leak_receiver import register_leak_receiver
 from compat_auth.api.personal_tokens import register_token_api
+from compat_auth.api.token_issue import PATHS as ISSUE_PATHS
+from compat_auth.api.token_issue import Mint, register_token_issue
 from compat_auth.api.whoami import register_whoami
 from compat_auth.authn.airflow2.module import app_settings
 from compat_auth.authn.chain import Chain
@@ -21,10 +23,12 @@ from compat_auth.authn.revocation_events import revocation_events_of
 from compat_auth.authn.users.role_accounts import RoleAccountNames
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
-from compat_auth.guard import View, accept_api_key, current_identity, guard_view
+from compat_auth.errors import ConfigError
+from compat_auth.guard import View, accept_api_key, current_identity, decorator_of, guard_view, plain_identity
 from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.http.header_values import shield_cookies
 from compat_auth.http.headers import api_key_name
+from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Outcome
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
 from compat_auth.web.page import lead_to_login
@@ -43,20 +47,31 @@ class CompatAuth:
         app: The app, or None to call `init_app` later.
         settings: What to build; None means `app.config["COMPAT_AUTH"]`, else the file and the environment.
         is_behind_gate: Our gate runs in front of the app and says itself who the caller is.
+        issues_tokens: Callers get JWTs for APIs of your own, by `[token]`: `/auth/token` gives one for any credential that
+            the chain accepts, `/.well-known/jwks.json` publishes the keys, and `mint_token` makes one.
 
     Attributes:
+        paths: Of our pages outside the prefix, once `init_app` has run.
         chain: The backends, once `init_app` has run.
         style: How refusals look, once `init_app` has run.
     """
 
     chain: Chain
     style: ErrorStyle
+    paths: frozenset[str] = frozenset()
 
     def __init__(
-        self, app: Flask | None = None, settings: Settings | None = None, *, is_behind_gate: bool = False
+        self,
+        app: Flask | None = None,
+        settings: Settings | None = None,
+        *,
+        is_behind_gate: bool = False,
+        issues_tokens: bool = False,
     ) -> None:
         self._settings = settings
         self._is_behind_gate = is_behind_gate
+        self._issues_tokens = issues_tokens
+        self._mint: Mint | None = None
         self._login_prefix: str | None = None
         if app is not None:
             self.init_app(app)
@@ -65,9 +80,16 @@ class CompatAuth:
         """Load the chain and make every backend ready for the app.
 
         Raises:
-            ConfigError: A backend is missing or misconfigured.
+            ConfigError: A backend is missing or misconfigured, or this is no Flask app.
         """
+        if not isinstance(cast("object", app), Flask):
+            raise ConfigError(
+                f"CompatAuth: {type(app).__module__}.{type(app).__qualname__} is no Flask app; for Quart, Starlette and "
+                "FastAPI import CompatAuth and require from compat_auth.asgi"
+            )
         settings = self._settings or app_settings(app)
+        if not self._is_behind_gate:
+            settings = with_handler_on(app, settings)
         if getattr(app, "login_manager", None) is None:
             # Views ask flask-login's current_user; an app without sessions of its own has no other user to load.
             cast("Any", LoginManager(app)).user_loader(_no_user)
@@ -84,6 +106,10 @@ class CompatAuth:
         set_judgement(app, judgement)
         register_token_api(app, settings, judgement, self.style)
         register_leak_receiver(app, settings)
+        if self._issues_tokens:
+            self._mint = Mint.from_settings(settings)
+            self.paths = ISSUE_PATHS
+            register_token_issue(app, self._mint, judgement, self.style)
         if not self._is_behind_gate:
             register_whoami(app, settings.prefix, judgement, self.style)
             if BLUEPRINT in app.blueprints and self._leads_in(settings):
@@ -91,6 +117,19 @@ class CompatAuth:
         shield_cookies(app)
         accept_api_key(app, api_key_name(settings.personal_tokens.header))
         app.extensions["compat_auth"] = self
+
+    def mint_token(self, identity: Identity) -> Token:
+        """Return a new JWT that speaks for an identity, as `/auth/token` gives it; it ends with its credential at the latest.
+
+        Raises:
+            ConfigError: The app issues no tokens.
+            InsufficientScope: The credential is limited, and the token would not be.
+            NoSuchUser, NotAuthenticated, NotPermitted: The token would speak for nobody.
+            BackendUnavailable, NoActiveKey: There is none at present.
+        """
+        if self._mint is None:
+            raise ConfigError("mint_token: this app issues no tokens; create CompatAuth(app, issues_tokens=True)")
+        return self._mint.mint(plain_identity(identity))
 
     def lead_in(self) -> flask.Response | None:
         """Return the answer to a browser that opens a page without a login; None: the 401 that a program gets."""
@@ -109,6 +148,16 @@ def style_of(settings: Settings) -> ErrorStyle:
     return ErrorStyle(settings.mode, bool(settings.airflow2.auth_role_public))
 
 
+def with_handler_on(app: Flask, settings: Settings) -> Settings:
+    """Return the settings for an app of the site's own: its token handler may be set on the app at any time."""
+    if not hasattr(app, "token_handler"):
+        cast("Any", app).token_handler = None
+    if settings.token_handler.handler:
+        return settings
+    section = settings.token_handler.model_copy(update={"handler": "current_app:token_handler"})
+    return settings.model_copy(update={"token_handler": section})
+
+
 def _no_user(_user_id: str) -> None:
     return None
 
@@ -118,21 +167,41 @@ def requires_authentication(view: View) -> View:
     return _guarded(view, NOTHING_REQUIRED)
 
 
-def require(*, all_of: Iterable[str] = (), any_of: Iterable[str] = ()) -> Callable[[View], View]:
+@overload
+def require(given: View, /) -> View: ...
+
+
+@overload
+def require(
+    given: str | Iterable[str] | None = None,
+    /,
+    *,
+    all_of: str | Iterable[str] = (),
+    any_of: str | Iterable[str] = (),
+) -> Callable[[View], View]: ...
+
+
+def require(
+    given: View | str | Iterable[str] | None = None,
+    /,
+    *,
+    all_of: str | Iterable[str] = (),
+    any_of: str | Iterable[str] = (),
+) -> Any:
     """Return a decorator for a view, sync or async, that has more requirements than a known caller.
 
     Nobody, or a wrong credential, is 401; somebody who does not meet the requirements is 403.
 
     Args:
-        all_of: All of these must hold: `role:NAME`, `group:NAME`, `backend:NAME`, `directory:NAME`, `user:NAME`, `mfa`,
-            `role_account`.
+        given: The view itself, where nothing more is asked (`@require`); or what `all_of` says.
+        all_of: All of these must hold: `role:NAME`, `group:NAME`, `backend:NAME`, `directory:NAME`, `user:NAME`,
+            `scope:WORD`, `mfa`, `role_account`. A single text is a list of one.
         any_of: At least one of these must hold, unless it is empty.
 
     Raises:
         ConfigError: A requirement is unknown; raised where the view is decorated, not when it is called.
     """
-    requirements = Requirements(tuple(all_of), tuple(any_of))
-    return lambda view: _guarded(view, requirements)
+    return decorator_of(_guarded, given, all_of, any_of)
 
 
 def _guarded(view: View, requirements: Requirements) -> View:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import copy
+from collections.abc import Callable, Iterable
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import partial, wraps
 from http import HTTPStatus
 from io import BytesIO
+from types import MethodType
 from typing import Any, cast
 from urllib.parse import quote
 
@@ -23,7 +26,7 @@ from compat_auth.credentials import (
     parse_authorization,
     single_authorization,
 )
-from compat_auth.errors import CompatAuthError, InsufficientScope, NotPermitted
+from compat_auth.errors import CompatAuthError, ConfigError, InsufficientScope, NotAuthenticated, NotPermitted
 from compat_auth.http.browser.cross_origin import (
     Call,
     find_foreign_origin,
@@ -36,7 +39,7 @@ from compat_auth.http.error_responses import ErrorStyle, RenderedError
 from compat_auth.http.problem import PROBLEM_JSON
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
-from compat_auth.requirements import NOTHING_REQUIRED, Requirements
+from compat_auth.requirements import NOTHING_REQUIRED, Requirements, listed, requirements_of
 from compat_auth.scopes import METHOD_OVERRIDES, Scope, allow, needed_scopes
 
 __all__ = ["IdentityUser", "View", "current_identity", "guard_view", "request_credential", "sign_in"]
@@ -47,6 +50,10 @@ _FAULT = 500
 _API_KEY = "compat_auth_api_key"
 METADATA_URL = "compat_auth.metadata_url"
 """Key in the WSGI environment by which a gate passes `ChallengeContext.metadata_url` to our pages behind it."""
+
+Preflight = Callable[[list[tuple[bytes, bytes]]], tuple[int, list[tuple[bytes, bytes]]]]
+PREFLIGHT = "compat_auth.preflight"
+"""Key in the WSGI environment under which an app that is not Flask's answers a preflight: `Preflight`."""
 
 JUDGED = "compat_auth.judged"
 """Key in the WSGI environment under which a gate says who the caller is, as an `Outcome` or the error to answer with."""
@@ -89,12 +96,29 @@ def set_flask_login_user(user: object) -> None:
     setattr(flask.g, FLASK_LOGIN_USER, user)
 
 
+OUTSIDE_FLASK: ContextVar[Callable[[], Identity | None]] = ContextVar("compat_auth_outside_flask")
+"""Finds the identity of the current request of an app that is not Flask's."""
+
+
 def _find_identity() -> Identity | None:
-    return cast("Identity | None", flask.g.get("compat_auth_identity"))
+    find = None if flask.has_app_context() else OUTSIDE_FLASK.get(None)
+    return cast("Identity | None", flask.g.get("compat_auth_identity")) if find is None else find()
 
 
 current_identity = cast("Identity", LocalProxy(_find_identity))
 """The identity of the current request; false if nobody is authenticated."""
+
+
+def plain_identity(identity: Identity) -> Identity:
+    """Return the identity itself where `current_identity` is given, for another thread.
+
+    Raises:
+        NotAuthenticated: Nobody has been vouched for.
+    """
+    found = cast("Identity | None", copy.copy(identity))
+    if found is None:
+        raise NotAuthenticated("nobody is authenticated in this request")
+    return found
 
 
 def request_credential() -> Credential:
@@ -241,6 +265,9 @@ def _require_own_origin() -> None:
 
 def _answer_to_preflight(headers: list[tuple[bytes, bytes]]) -> tuple[int, list[tuple[bytes, bytes]]]:
     """Return status and headers of the app's own answer to a preflight about Flask's current request."""
+    ask: Preflight | None = flask.request.environ.get(PREFLIGHT)
+    if ask is not None:
+        return ask(headers)
     environ = {
         name: value
         for name, value in flask.request.environ.items()
@@ -273,6 +300,73 @@ def _refuse(wording: RenderedError, *, lead_in: Callable[[], flask.Response | No
     return (lead_in() if wording.status == HTTPStatus.UNAUTHORIZED else None) or send_rendered(wording)
 
 
+def admit(
+    authenticate: Callable[[Credential], Outcome],
+    challenges: Callable[[], tuple[str, ...]],
+    style: Callable[[], ErrorStyle] = ErrorStyle,
+    *,
+    requirements: Requirements = NOTHING_REQUIRED,
+    for_every_scope: bool = False,
+    lead_in: Callable[[], flask.Response | None] = lambda: None,
+) -> Accept | flask.Response:
+    """Return the Accept of Flask's current request, its identity signed in; or the refusal.
+
+    Args:
+        authenticate: See `guard_view`, as for all others.
+        challenges: See there.
+        style: See there.
+        requirements: See there.
+        for_every_scope: See there.
+        lead_in: See there.
+    """
+    refuse = partial(_refuse, lead_in=lead_in)
+    try:
+        outcome = authenticate(_credential_of_request())
+    except CompatAuthError as error:
+        return refuse(style().render_error(error, challenges(), context=_challenge_context()))
+    match outcome:
+        case Accept(identity, used=used):
+            try:
+                _require_own_origin()
+                require_permission(_unlimited(identity, for_every_scope), requirements)
+            except NotPermitted as error:
+                return send_rendered(style().render_error(error, context=_challenge_context()))
+            if used is not None:
+                used()
+            sign_in(identity)
+            return outcome
+        case Challenge(header):
+            return send_rendered(style().render(401, (header,), context=_challenge_context()))
+        case Reject(_, status, learnt):
+            return refuse(style().render(status, learnt or challenges(), context=_challenge_context()))
+        case Skip(learnt):
+            return refuse(style().render(401, learnt or challenges(), context=_challenge_context()))
+
+
+def decorator_of(
+    guard: Callable[[View, Requirements], View],
+    given: View | str | Iterable[str] | None,
+    all_of: str | Iterable[str],
+    any_of: str | Iterable[str],
+) -> Any:
+    """Return the decorator for what `require` was given, or the view that was given, guarded.
+
+    Raises:
+        ConfigError: A requirement is unknown, or what was given is none.
+    """
+    if isinstance(given, MethodType):
+        # asfquart's requirements are methods of a class; taken for a view, one would leave the real view unguarded.
+        raise ConfigError(f"requirement {given!r}: not a text, such as 'role:member'")
+    if callable(given):
+        return guard(given, NOTHING_REQUIRED)
+    requirements = requirements_of((*listed(given or ()), *listed(all_of)), any_of)
+
+    def decorate(view: View) -> View:
+        return guard(view, requirements)
+
+    return decorate
+
+
 def guard_view(
     authenticate: Callable[[Credential], Outcome],
     challenges: Callable[[], tuple[str, ...]],
@@ -294,34 +388,23 @@ def guard_view(
         for_every_scope: A limited credential may also use the view, whatever its limits are.
         lead_in: Returns the answer to a browser in place of a 401; None: the 401.
     """
-    refuse = partial(_refuse, lead_in=lead_in)
 
     @wraps(view)
     @until_answered()
     def guarded(*args: Any, **kwargs: Any) -> Any:
-        try:
-            outcome = authenticate(_credential_of_request())
-        except CompatAuthError as error:
-            return refuse(style().render_error(error, challenges(), context=_challenge_context()))
-        match outcome:
-            case Accept(identity, headers, used=used):
-                try:
-                    _require_own_origin()
-                    require_permission(_unlimited(identity, for_every_scope), requirements)
-                except NotPermitted as error:
-                    return send_rendered(style().render_error(error, context=_challenge_context()))
-                if used is not None:
-                    used()
-                sign_in(identity)
-                response = flask.make_response(flask.current_app.ensure_sync(view)(*args, **kwargs))
-                for name, value in headers:
-                    response.headers.add(name, value)
-                return response
-            case Challenge(header):
-                return send_rendered(style().render(401, (header,), context=_challenge_context()))
-            case Reject(_, status, learnt):
-                return refuse(style().render(status, learnt or challenges(), context=_challenge_context()))
-            case Skip(learnt):
-                return refuse(style().render(401, learnt or challenges(), context=_challenge_context()))
+        admitted = admit(
+            authenticate,
+            challenges,
+            style,
+            requirements=requirements,
+            for_every_scope=for_every_scope,
+            lead_in=lead_in,
+        )
+        if isinstance(admitted, flask.Response):
+            return admitted
+        response = flask.make_response(flask.current_app.ensure_sync(view)(*args, **kwargs))
+        for name, value in admitted.headers:
+            response.headers.add(name, value)
+        return response
 
     return guarded

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +30,9 @@ class Identity:
         expires_at: End of the credential itself, in seconds since the epoch; None when it has none.
         credential_id: Names the credential where it can be revoked by itself (its own id, `jti`), or "".
         actor: Name of the caller who acts for this user, and whose credential it is (`[[do_as]]`); "" where nobody does.
+        app_scopes: Scopes of the credential that are words of the application's own, which its views require; they limit
+            no path.
+        claims: What a token handler has said of the caller, member by member; nobody may change it.
     """
 
     username: str
@@ -45,6 +49,8 @@ class Identity:
     expires_at: int | None = None
     credential_id: str = ""
     actor: str = ""
+    app_scopes: tuple[str, ...] = ()
+    claims: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from compat_auth.errors import ConfigError
@@ -17,6 +17,8 @@ _KINDS: dict[str, Callable[[Identity, str], bool]] = {
     "backend": lambda identity, value: value == identity.backend,
     "directory": lambda identity, value: value == identity.directory,
     "user": lambda identity, value: value == identity.username,
+    # A word that the credential names: one that names none is not thereby good for all of them.
+    "scope": lambda identity, value: value in identity.app_scopes,
 }
 _FLAGS: dict[str, Callable[[Identity], bool]] = {
     "mfa": lambda identity: identity.mfa,
@@ -50,7 +52,23 @@ class Requirements:
 NOTHING_REQUIRED = Requirements()
 
 
-def _check_form(text: str) -> None:
+def requirements_of(all_of: str | Iterable[str] = (), any_of: str | Iterable[str] = ()) -> Requirements:
+    """Return requirements; a single text is a list of one.
+
+    Raises:
+        ConfigError: One is unknown, or not a text.
+    """
+    return Requirements(listed(all_of), listed(any_of))
+
+
+def listed(given: str | Iterable[str]) -> tuple[str, ...]:
+    """Return texts as a tuple; a single text is one of one."""
+    return (given,) if isinstance(given, str) else tuple(given)
+
+
+def _check_form(text: object) -> None:
+    if not isinstance(text, str):
+        raise ConfigError(f"requirement {text!r}: not a text, such as 'role:Admin'")
     kind, colon, value = text.partition(":")
     if text in _FLAGS or (kind in _KINDS and colon and value):
         return

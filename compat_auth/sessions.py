@@ -7,38 +7,50 @@ to the request carries it. Each function has an async twin for async views.
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import flask
 
+from compat_auth.authn.judgement import judgement_of, judges
 from compat_auth.authn.session_registry import LiveSessions, live_sessions_of
 from compat_auth.authn.session_sealing import Session
 from compat_auth.config import Settings
-from compat_auth.credentials import Absent
+from compat_auth.credentials import Absent, Bearer
 from compat_auth.errors import ConfigError, InvalidSession, RequestRefused
-from compat_auth.guard import request_credential
+from compat_auth.guard import current_identity, request_credential, require_permission
 from compat_auth.http.browser.csrf import TOKEN_HEADER, Source, find_forgery
 from compat_auth.identity import Identity
+from compat_auth.outcome import Accept
+from compat_auth.requirements import NOTHING_REQUIRED
 
 __all__ = ["ClientSession", "clear", "clear_async", "read", "read_async", "request_forgery", "write", "write_async"]
 
 WEEK_S = 604800
 USER_KEY = "uid"
 _BACKEND = "application"
-_PENDING = "compat_auth_set_cookie"
+PENDING = "compat_auth_set_cookie"
+"""The attribute of `flask.g` with the Set-Cookie value that the answer is to carry."""
 _CURRENT = "compat_auth_session"
 # asfquart's ClientSession shows these keys under other names.
 _ALIASES = {"committees": "pmcs", "isRole": "roleaccount"}
+# What asfquart's ClientSession shows where nothing was said.
+_UNSAID: Mapping[str, Callable[[], Any]] = {
+    **dict.fromkeys(("isMember", "isChair", "isRoot", "mfa", "isRole"), bool),
+    **dict.fromkeys(("committees", "projects"), list),
+    **dict.fromkeys(("dn", "fullname", "email"), lambda: None),
+    "metadata": dict,
+}
 
 
 class ClientSession(dict[str, Any]):
-    """The written values, by key; each key is also an attribute.
+    """The written values, by key; each key is also an attribute, and so are asfquart's keys that were not written.
 
     Attributes:
-        created: When the session began, in seconds since the epoch.
-        last_seen: When its cookie was last renewed, in seconds since the epoch.
+        created: When the session began, in seconds since the epoch; 0 for a token, which has no session.
+        last_seen: When its cookie was last renewed, in seconds since the epoch; 0 for a token.
         csrf_token: What an unsafe request must bring in `X-CSRF-Token` that has neither Sec-Fetch-Site nor Origin.
     """
 
@@ -55,6 +67,8 @@ class ClientSession(dict[str, Any]):
         for key in (name, _ALIASES.get(name, name)):
             if key in self:
                 return self[key]
+        if name in _UNSAID:
+            return _UNSAID[name]()
         raise AttributeError(name)
 
 
@@ -74,18 +88,23 @@ def init_app(app: flask.Flask, settings: Settings) -> LiveSessions | None:
 def read(expiry_time: float = WEEK_S) -> ClientSession | None:
     """Return the caller's session, or None; being read keeps it alive.
 
-    There is none for a request with an explicit credential, which beats a cookie, and none for a request that another
-    site could have forged (see `request_forgery`).
+    For a token that a token handler knows, it is what the handler said, unless the token is limited to other requests.
+    There is none for any other explicit credential, which beats a cookie, and none for a request that another site could
+    have forged (see `request_forgery`).
 
     Args:
         expiry_time: Seconds without a request after which it has ended; `[session] idle_s` also applies.
 
     Raises:
-        BackendUnavailable: The store could not be asked.
+        BackendUnavailable: The store or the token handler could not be asked.
         ValueError: The time is not a positive number.
     """
     if isinstance(cast("object", expiry_time), (bool, str)) or not expiry_time > 0:
         raise ValueError("expiry_time: not a positive number of seconds")
+    token = _bearer()
+    if token is not None:
+        claims = _claims_of(token)
+        return _shown(claims, 0, 0, "") if claims else None
     sessions, session = _live(), _current()
     if session is None or request_forgery(session):
         return None
@@ -96,9 +115,42 @@ def read(expiry_time: float = WEEK_S) -> ClientSession | None:
     if renewed is not None:
         session = renewed
         _keep(session)
-    found = ClientSession({USER_KEY: session.username, **session.data})
-    found.created, found.last_seen, found.csrf_token = session.created, session.last_seen, session.csrf_token
+    content = {USER_KEY: session.username, **session.data}
+    return _shown(content, session.created, session.last_seen, session.csrf_token)
+
+
+def _shown(content: Mapping[str, Any], created: int, last_seen: int, csrf_token: str) -> ClientSession:
+    found = ClientSession(copy.deepcopy(dict(content)))
+    found.created, found.last_seen, found.csrf_token = created, last_seen, csrf_token
     return found
+
+
+def _bearer() -> Bearer | None:
+    try:
+        credential = request_credential()
+    except RequestRefused:
+        return None
+    return credential if isinstance(credential, Bearer) else None
+
+
+def _claims_of(token: Bearer) -> Mapping[str, Any]:
+    """Return the claims of the request's token; none if no token handler knows it, or if it is limited.
+
+    Raises:
+        BackendUnavailable: The handler could not be asked.
+    """
+    if current_identity:
+        return current_identity.claims
+    if not judges(flask.current_app):
+        return {}
+    try:
+        outcome = judgement_of(flask.current_app).judge(token)
+        if isinstance(outcome, Accept):
+            require_permission(outcome.identity, NOTHING_REQUIRED)
+            return outcome.identity.claims
+    except RequestRefused:
+        pass
+    return {}
 
 
 def write(data: Mapping[str, Any]) -> None:
@@ -151,7 +203,7 @@ def clear() -> None:
     if session is not None:
         sessions.end(session)
     setattr(flask.g, _CURRENT, None)
-    setattr(flask.g, _PENDING, sessions.cookie.clearing(secure=flask.request.is_secure))
+    setattr(flask.g, PENDING, sessions.cookie.clearing(secure=flask.request.is_secure))
 
 
 async def read_async(expiry_time: float = WEEK_S) -> ClientSession | None:
@@ -230,11 +282,11 @@ def _find() -> Session | None:
 def _keep(session: Session) -> None:
     header = _live().cookie.header(session, secure=flask.request.is_secure)
     setattr(flask.g, _CURRENT, session)
-    setattr(flask.g, _PENDING, header)
+    setattr(flask.g, PENDING, header)
 
 
 def _send_cookie(response: flask.Response) -> flask.Response:
-    header = flask.g.pop(_PENDING, None)
+    header = flask.g.pop(PENDING, None)
     if header is not None:
         name = header.partition("=")[0] + "="
         kept = [value for value in response.headers.getlist("Set-Cookie") if not value.startswith(name)]

@@ -7,13 +7,14 @@ service a token is meant for, and only the look-up or `hosted_domains` says who 
 
 from __future__ import annotations
 
+import importlib
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from compat_auth.airflow2 import airflow2_contract
 from compat_auth.backend import Backend, CredentialKind
-from compat_auth.config import GoogleOpenIdSettings, Settings
+from compat_auth.config import GoogleOpenIdSettings, Settings, load_settings
 from compat_auth.credentials import Bearer, Credential
 from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser, NotPermitted, UnknownUser
 from compat_auth.identity import Identity
@@ -241,3 +242,33 @@ def _is_service(email: str) -> bool:
 
 
 init_app, requires_authentication = airflow2_contract("google_openid", GoogleOpenIdBackend)
+
+
+def create_client_session() -> Any:
+    """Return a `requests.Session` that shows an ID token of the client's own service account, and renews it.
+
+    The token is for the first `[google_openid] audience`. The account is that of Google's application default
+    credentials: the key file that `GOOGLE_APPLICATION_CREDENTIALS` names, or the machine's own account at Google.
+
+    Raises:
+        ConfigError: google-auth is not installed, no audience is set, or there are no such credentials.
+    """
+    try:
+        # Only a client needs them.
+        id_token = importlib.import_module("google.oauth2.id_token")
+        transport = importlib.import_module("google.auth.transport.requests")
+        errors = importlib.import_module("google.auth.exceptions")
+    except ImportError as exc:
+        raise ConfigError(
+            "google_openid: a client needs google-auth and requests; install compat_auth with its extra 'google-client'"
+        ) from exc
+    audience = load_settings().google_openid.audience
+    if not audience:
+        raise ConfigError("[google_openid] audience: missing; a client asks for a token for it")
+    try:
+        return transport.AuthorizedSession(id_token.fetch_id_token_credentials(audience[0]))
+    except errors.DefaultCredentialsError as exc:
+        raise ConfigError(
+            "google_openid: a client needs Google's application default credentials; set GOOGLE_APPLICATION_CREDENTIALS to "
+            "a service account's key file"
+        ) from exc

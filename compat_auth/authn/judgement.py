@@ -175,6 +175,11 @@ def set_judgement(app: Flask, judgement: Judgement) -> None:
     app.extensions[_EXTENSION] = judgement
 
 
+def judges(app: Flask) -> bool:
+    """Return whether the app has a `CompatAuth`, so that `judgement_of` finds what its views ask."""
+    return _EXTENSION in app.extensions
+
+
 def judgement_of(app: Flask) -> Judgement:
     """Return the object that the views of an app ask.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -150,20 +149,3 @@ def build_issuer(
         ConfigError: The profile needs a setting that is missing.
     """
     return TokenIssuer(build_user_lookup(settings, reserves=reserves), strategy)
-
-
-def public_keys(settings: Settings) -> Callable[[], bytes]:
-    """Return a function that publishes the keys that the upstream may trust: ours, and those of `token.trusted_jwks`.
-
-    Raises:
-        ConfigError: A key file is missing or cannot be trusted.
-    """
-    trusted = settings.token.trusted_jwks
-    ring = open_key_ring(settings) if settings.token.strategy == "key_pair" else None
-
-    def publish() -> bytes:
-        own = ring.public_jwks() if ring is not None else []
-        return json.dumps({"keys": merge_jwks(own, trusted)}).encode()
-
-    publish()
-    return publish

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,6 +21,7 @@ from compat_auth.tokens.cache import TokenCache
 from compat_auth.tokens.claims import ClaimProfile
 from compat_auth.tokens.jose.jwk import SigningKey
 from compat_auth.tokens.jose.jwt import shared_secret, sign
+from compat_auth.tokens.keys.jwks_merge import merge_jwks
 from compat_auth.tokens.keys.keys import KeyRing
 from compat_auth.tokens.upstream_login import UpstreamLogin
 
@@ -214,3 +216,20 @@ def open_key_ring(settings: Settings, *, now: Callable[[], int] = unix_now) -> K
             f"[token] algorithm: {token.algorithm}, but the key in {token.key_file} is for {algorithm}; leave it empty"
         )
     return ring
+
+
+def public_keys(settings: Settings) -> Callable[[], bytes]:
+    """Return a function that publishes the keys that the upstream may trust: ours, and those of `token.trusted_jwks`.
+
+    Raises:
+        ConfigError: A key file is missing or cannot be trusted.
+    """
+    trusted = settings.token.trusted_jwks
+    ring = open_key_ring(settings) if settings.token.strategy == "key_pair" else None
+
+    def publish() -> bytes:
+        own = ring.public_jwks() if ring is not None else []
+        return json.dumps({"keys": merge_jwks(own, trusted)}).encode()
+
+    publish()
+    return publish

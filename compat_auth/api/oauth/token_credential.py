@@ -33,18 +33,23 @@ def with_credential_of(wanted: TokenRequest, request: GateRequest) -> GateReques
     if isinstance(wanted, ClientGrant):
         value = f"Bearer {wanted.credential}".encode("ascii")
         return replace(request, intake=replace(request.intake, authorization=value, cookies=[]))
-    value = _basic(wanted) if isinstance(wanted, Login) else _subject(wanted)
+    value = basic_value(wanted).encode("ascii") if isinstance(wanted, Login) else _subject(wanted)
     if request.intake.authorization is not None:
         raise AmbiguousCredentials("a credential in the body and one in Authorization; send one")
     return replace(request, intake=replace(request.intake, authorization=value, cookies=[]))
 
 
-def _basic(login: Login) -> bytes:
+def basic_value(login: Login) -> str:
+    """Return the Authorization value of a login.
+
+    Raises:
+        MalformedCredentials: HTTP Basic could not carry the pair (RFC 7617 section 2).
+    """
     # strict_json and the form's decoder let no half surrogate pair by, so this encodes.
     value = "Basic " + base64.b64encode(f"{login.username}:{login.password}".encode()).decode("ascii")
     try:
         if parse_authorization(value) == Basic(login.username, login.password):
-            return value.encode("ascii")
+            return value
     except MalformedCredentials:
         pass
     raise MalformedCredentials("Invalid credentials")

@@ -25,7 +25,6 @@ from compat_auth.cli.diagnosis.useless_settings import (
     wide_networks,
 )
 from compat_auth.cli.diagnosis.workload_rules import examine_workloads
-from compat_auth.composition.tokens import public_keys
 from compat_auth.config import Settings
 from compat_auth.config.loading import old_settings_of
 from compat_auth.config.settings import sharing_secrets
@@ -35,7 +34,7 @@ from compat_auth.http.root_path import RootPath
 from compat_auth.store.database import Database
 from compat_auth.store.migration import require_known_tables
 from compat_auth.store.redis.client import RedisConnection
-from compat_auth.tokens.strategies import Minted, build_strategy
+from compat_auth.tokens.strategies import Minted, build_strategy, public_keys
 
 # No user has this name: the look-up only shows that the directory is available.
 _NOBODY = "compat-auth check"
