@@ -18,7 +18,7 @@ from typing import cast
 from compat_auth.audit.log import where_raised
 from compat_auth.authn.airflow2.backend import BrokenModule, LegacyBackend, LegacyModule
 from compat_auth.authn.airflow2.imports import import_watched
-from compat_auth.authn.extras import remedy_for_missing
+from compat_auth.authn.airflow2.stand_ins.host import use_host
 from compat_auth.backend import Backend
 from compat_auth.config import Settings
 from compat_auth.errors import BackendNotFound, ConfigError
@@ -76,6 +76,7 @@ def load_chain(settings: Settings) -> tuple[Backend, ...]:
         raise ConfigError('auth_backends: empty; name at least one backend, or "deny_all" to refuse everybody')
     backends: list[Backend] = []
     _require_known(settings)
+    use_host(settings)
     for position, name in enumerate(names):
         where = f"auth_backends[{position}]"
         if not name:
@@ -213,6 +214,7 @@ def _from_module(module: ModuleType | LegacyModule, path: str, settings: Setting
             reads_body=path not in modules.ignore_body,
             timeout_s=settings.serve.backend_timeout_s,
             imported_as=imported_as or path,
+            host=use_host(settings),
         )
     except ConfigError as exc:
         raise _CannotRun(str(exc)) from exc

@@ -107,6 +107,16 @@ class Airflow2ModuleSettings(Section):
         default=[],
         description="Modules that never read a request's body, so that it need not be read before they run.",
     )
+    airflow_cfg: str = Field(
+        default="",
+        description="The airflow.cfg of the Airflow 2: what `airflow.configuration.conf` reads there, beside the"
+        " environment.",
+    )
+    auth_type: Literal["", "db", "ldap", "oauth", "remote_user", "oid"] = Field(
+        default="",
+        description="AUTH_TYPE of the old webserver_config.py, for modules that ask; empty: ldap where that is in"
+        " [basic_auth] directories, else db.",
+    )
     max_body_bytes: int = Field(
         default=1048576,
         ge=1024,

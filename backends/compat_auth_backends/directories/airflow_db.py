@@ -153,6 +153,19 @@ class AirflowDatabaseDirectory:
 
         return self._ask(ask)
 
+    def has_role(self, name: str) -> bool:
+        """Return whether there is a role of that name.
+
+        Raises:
+            BackendUnavailable: The database could not be asked.
+        """
+        same = self._is_same(_roles.c.name, literal(name))
+        return self._ask(lambda connection: connection.scalar(select(_roles.c.id).where(same).limit(1))) is not None
+
+    def engine(self) -> Engine:
+        """Return SQLAlchemy's engine on the database, for reading."""
+        return self._engine_of_process()
+
     def anybody(self) -> DirectoryUser | None:
         """Return the active user with the lowest number, or None if there is none.
 

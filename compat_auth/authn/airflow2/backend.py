@@ -25,7 +25,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from compat_auth.audit.log import describe_exception, where_raised
 from compat_auth.authn.airflow2.import_notes import failed_import
-from compat_auth.authn.shared import one_per_app
+from compat_auth.authn.airflow2.stand_ins.host import Host, current_host
 from compat_auth.authn.users.objects import identity_of, is_disabled
 from compat_auth.backend import EVERY_KIND, Backend, CredentialKind
 from compat_auth.concurrency.one_at_a_time import Turn, alone
@@ -63,10 +63,11 @@ class LegacyBackend(Backend):
     Args:
         module: The module, or any object with its two functions.
         name: Its dotted name, for messages.
-        thread_safe: Whether several requests may be in it at once.
-        reads_body: Whether it may read the request's body.
-        timeout_s: Seconds for which a request waits until others have left it.
-        imported_as: The module that was imported under watch for it; "" for none.
+        thread_safe: Several requests may be in it at once.
+        reads_body: It may look at the request's body.
+        timeout_s: Seconds that a request waits for others to leave it.
+        imported_as: The module that was imported under watch for it; "" where none was.
+        host: What the module finds in the place of Airflow and FAB; None: that of the process.
     """
 
     kinds: ClassVar[frozenset[CredentialKind]] = EVERY_KIND
@@ -82,6 +83,7 @@ class LegacyBackend(Backend):
         reads_body: bool = True,
         timeout_s: float = 30,
         imported_as: str = "",
+        host: Host | None = None,
     ) -> None:
         for function in ("init_app", "requires_authentication"):
             if not callable(getattr(module, function, None)):
@@ -92,6 +94,7 @@ class LegacyBackend(Backend):
         self.reads_body = reads_body
         self._timeout_s = timeout_s
         self._imported_as = imported_as
+        self._host = host
         self._failed_start = ""
 
     def init_app(self, app: Flask, *, quiet: bool = False) -> None:
@@ -100,6 +103,7 @@ class LegacyBackend(Backend):
         if self.name in seen:
             return
         seen.add(self.name)
+        self._furnish(app)
         try:
             with self._turn():
                 self._module.init_app(app)
@@ -109,6 +113,13 @@ class LegacyBackend(Backend):
             self._failed_start = f"init_app() raised {type(exc).__name__} at {where_raised(exc)}"
         if not quiet:
             self._say_problem()
+
+    def _furnish(self, app: Flask) -> None:
+        """Give the app what Airflow 2's had and a module looks at, where the app has none of its own."""
+        host = self._host or current_host()
+        if getattr(app, "appbuilder", None) is None:
+            cast("Any", app).appbuilder = host.appbuilder
+        app.config.setdefault("AUTH_ROLE_PUBLIC", host.settings.airflow2.auth_role_public or None)
 
     def probe(self) -> str:
         """Start the module in an app of its own; see `Backend.probe`."""
@@ -202,6 +213,10 @@ class LegacyBackend(Backend):
             response, user = exc.get_response(flask.request.environ), None
         except BackendUnavailable:
             raise
+        except ConfigError as exc:
+            # Of a stand-in: it says what to set.
+            logger.error("backend %s: %s; the request is answered 503", self.name, exc)  # noqa: TRY400
+            raise BackendUnavailable(f"backend {self.name}: {exc}") from exc
         except KeyboardInterrupt:
             raise
         except BaseException as exc:

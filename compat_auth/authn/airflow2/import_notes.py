@@ -8,7 +8,8 @@ from __future__ import annotations
 import sys
 import sysconfig
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
@@ -20,6 +21,7 @@ OURS = frozenset(("compat_auth", "compat_auth_backends"))
 _INSTALLED = frozenset(("site-packages", "dist-packages"))
 _STANDARD = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib")})
 
+_now = threading.local()
 _lock = threading.Lock()
 _watched: set[str] = set()
 _auth_packages: set[str] = set()
@@ -42,6 +44,22 @@ def note_watched(name: str) -> None:
 def is_watched(name: str) -> bool:
     """Return whether a module's failed imports are recorded."""
     return name in _watched
+
+
+@contextmanager
+def probing() -> Generator[None]:
+    """While this lasts, this thread only looks whether something can be imported: failures are not the module's."""
+    before = is_probing()
+    _now.probing = True
+    try:
+        yield
+    finally:
+        _now.probing = before
+
+
+def is_probing() -> bool:
+    """Return whether this thread only looks whether something can be imported."""
+    return bool(getattr(_now, "probing", False))
 
 
 def note_failure(importer: str, wanted: str) -> None:

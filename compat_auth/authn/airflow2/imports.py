@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import builtins
 import importlib
+import importlib.util
 import inspect
 import sys
 import threading
@@ -21,10 +22,13 @@ from importlib.machinery import ModuleSpec
 from types import FrameType, ModuleType
 from typing import Any
 
+import flask
+
 from compat_auth.authn.airflow2.import_notes import (
     OURS,
     ROOTS,
     has_name,
+    is_probing,
     is_root,
     is_sites,
     is_watched,
@@ -35,6 +39,7 @@ from compat_auth.authn.airflow2.import_notes import (
     packages_of,
 )
 from compat_auth.authn.airflow2.source import inspect_source
+from compat_auth.authn.airflow2.stand_ins.catalog import find
 
 _MACHINERY = frozenset(("importlib", "pkgutil", __name__))
 
@@ -76,9 +81,16 @@ def _watched_import(
     fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> ModuleType:
-    """Do what `builtins.__import__` does, and record failures."""
+    """Do what `builtins.__import__` does, give stand-ins for what Airflow 3 no longer has, and take notes."""
     importer = str((globals or {}).get("__name__", ""))
     airflows = level == 0 and name.partition(".")[0] in ROOTS
+    stand_in = _find_stand_in(name, fromlist) if level == 0 else None
+    if stand_in is not None:
+        for item in fromlist or ():
+            if item != "*" and airflows and not has_name(stand_in, item):
+                note_failure(importer, f"{name}.{item}")
+        # `import a.b` binds a.
+        return stand_in if fromlist else find(name.partition(".")[0]) or stand_in
     try:
         with _watching():
             found = builtins.__import__(name, globals, locals, fromlist, level)
@@ -100,6 +112,13 @@ def _watched_import(
     return _WatchedImportlib(found, importer) if found is importlib else found
 
 
+def _find_stand_in(name: str, fromlist: Sequence[str] | None) -> ModuleType | None:
+    """Return what stands in for a module of Airflow's, FAB's or Flask's; None: the real one, or none at all."""
+    if name == "flask" and fromlist and all(item == "*" or hasattr(flask, item) for item in fromlist):
+        return None
+    return find(name)
+
+
 class _WatchedImportlib(ModuleType):
     """`importlib` as a watched module sees it: `import_module` records failures too."""
 
@@ -111,7 +130,10 @@ class _WatchedImportlib(ModuleType):
         return getattr(importlib, name)
 
     def import_module(self, name: str, package: str | None = None) -> ModuleType:
-        """Do what `importlib.import_module` does, and record failures."""
+        """Do what `importlib.import_module` does; see `_watched_import`."""
+        stand_in = find(importlib.util.resolve_name(name, package)) if name.lstrip(".") else None
+        if stand_in is not None:
+            return stand_in
         try:
             with _watching():
                 found = importlib.import_module(name, package)
@@ -167,6 +189,8 @@ class _LastFinder:
 
     def find_spec(self, name: str, path: Sequence[str] | None, target: ModuleType | None = None) -> ModuleSpec | None:
         """Return None."""
+        if is_probing():
+            return None
         if name.partition(".")[0] in ROOTS and _ask_others(self, name, path, target, behind=True) is None:
             importer = _importer(inspect.currentframe())
             if importer:
