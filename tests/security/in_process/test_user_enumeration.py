@@ -11,12 +11,12 @@ from pathlib import Path
 import bcrypt
 import pytest
 
+from compat_auth.authn.passwords import checker
 from compat_auth.authn.passwords.hash_pool import HashPool
 from compat_auth.authn.passwords.hashes import check_hash, decoy_like
 from compat_auth.credentials import Basic
 from compat_auth.directory import DirectoryUser
 from compat_auth.outcome import Reject
-from compat_auth_backends import basic_auth
 from compat_auth_backends.basic_auth import BasicAuthBackend
 from compat_auth_backends.directories.htpasswd import HtpasswdDirectory
 
@@ -53,7 +53,7 @@ def spent(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         hashes.append(stored)
         return check_hash(stored, password)
 
-    monkeypatch.setattr(basic_auth, "check_hash", count)
+    monkeypatch.setattr(checker, "check_hash", count)
     return hashes
 
 

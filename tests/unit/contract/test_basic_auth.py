@@ -11,12 +11,12 @@ from typing import Any
 import bcrypt
 import pytest
 
+from compat_auth.authn.passwords import checker
 from compat_auth.authn.passwords.hash_pool import HashPool
 from compat_auth.authn.passwords.hashes import check_hash
 from compat_auth.backend import Backend
 from compat_auth.directory import Directory
 from compat_auth.testing import BackendContract, Headers
-from compat_auth_backends import basic_auth
 from compat_auth_backends.basic_auth import BasicAuthBackend
 from compat_auth_backends.directories.airflow_db import AirflowDatabaseDirectory
 from compat_auth_backends.directories.htpasswd import HtpasswdDirectory
@@ -62,7 +62,7 @@ class Passwords(BackendContract):
             hashes.append(stored[:7])
             return check_hash(stored, password)
 
-        monkeypatch.setattr(basic_auth, "check_hash", count)
+        monkeypatch.setattr(checker, "check_hash", count)
         return hashes
 
     @contextlib.contextmanager

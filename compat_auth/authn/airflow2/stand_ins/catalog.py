@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from types import ModuleType
@@ -155,7 +156,8 @@ _OLD_FLASK: Mapping[str, Callable[[], Any]] = {
 }
 
 _lock = threading.RLock()
-_made: dict[str, ModuleType | None] = {}
+# With the real module that it was made around, or None.
+_made: dict[str, tuple[ModuleType | None, ModuleType | None]] = {}
 
 
 class _StandIn(ModuleType):
@@ -194,9 +196,11 @@ def find(name: str) -> ModuleType | None:
     if name != "flask" and name.partition(".")[0] not in ROOTS:
         return None
     with _lock:
-        if name not in _made:
-            _made[name] = _make(name)
-        return _made[name]
+        real, made = _made.get(name, (None, None))
+        if name not in _made or real is not sys.modules.get(name):
+            made = _make(name)
+            _made[name] = (sys.modules.get(name), made)
+        return made
 
 
 def _make(name: str) -> ModuleType | None:
@@ -220,5 +224,5 @@ def _real(name: str) -> ModuleType | None:
             return None
         logging.getLogger("compat_auth.legacy").warning("%s is installed and lacks %s", name, exc.name)
         return None
-    except ImportError:
+    except Exception:  # noqa: BLE001  # whatever it is, the module gets it when it imports that name itself
         return None

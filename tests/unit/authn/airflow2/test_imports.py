@@ -45,18 +45,18 @@ FALLBACK = "try:\n    {}\nexcept {}:\n    X = None\n"
     list(
         enumerate(
             (
-                "import airflow.utils.airflow_flask_app",
-                "import airflow as X",
-                "from airflow.www.app import X",
-                "from airflow import *",
-                "from flask_appbuilder.security.sqla.models import User as X",
-                "import importlib; X = importlib.import_module('airflow.www.app')",
-                "from importlib import import_module; X = import_module('airflow.www.app')",
+                "import airflow.jobs.gone",
+                "import airflow.jobs as X",
+                "from airflow.jobs.gone import X",
+                "from airflow.jobs import *",
+                "from flask_appbuilder.views import ModelView as X",
+                "import importlib; X = importlib.import_module('airflow.jobs.gone')",
+                "from importlib import import_module; X = import_module('airflow.jobs.gone')",
                 "import importlib.util; X = importlib.util.find_spec('airflow')",
                 "import pkgutil; X = pkgutil.resolve_name('airflow.www:app')",
                 "from werkzeug.utils import import_string; X = import_string('airflow.www.app', silent=True)",
-                "X = __import__('airflow')",
-                "exec('import airflow')",
+                "X = __import__('airflow.jobs')",
+                "exec('import airflow.jobs')",
             )
         )
     ),
@@ -116,14 +116,14 @@ def test_what_airflow_has_does_not_count(written: Written, monkeypatch: pytest.M
 def test_an_import_inside_a_function_counts_once_it_fails(written: Written) -> None:
     name = written(
         watched_lazy="def ask():\n"
-        + "".join(f"    {line}\n" for line in FALLBACK.format("import airflow", "ImportError").splitlines())
+        + "".join(f"    {line}\n" for line in FALLBACK.format("import airflow.jobs", "ImportError").splitlines())
     )
     module = import_watched(name)
 
     before = failed_import(name)
     module.ask()
 
-    assert (before, failed_import(name)) == ("", f"{name} cannot import airflow")
+    assert (before, failed_import(name)) == ("", f"{name} cannot import airflow.jobs")
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_what_fails_in_a_module_of_the_site_counts_for_those_that_use_it(
         **{
             f"watched_user_{number}": use.format(f"watched_between_{number}") + "\n",
             f"watched_between_{number}": f"from {helper} import X\n",
-            helper: FALLBACK.format("import airflow", "ImportError"),
+            helper: FALLBACK.format("import airflow.jobs", "ImportError"),
             f"watched_stranger_{number}": "import json\n",
         }
     )
@@ -146,7 +146,7 @@ def test_what_fails_in_a_module_of_the_site_counts_for_those_that_use_it(
     import_watched(f"watched_stranger_{number}")
     import_watched(name)
 
-    assert failed_import(name) == f"{helper} cannot import airflow"
+    assert failed_import(name) == f"{helper} cannot import airflow.jobs"
     assert failed_import(f"watched_stranger_{number}") == ""
 
 
@@ -154,12 +154,12 @@ def test_a_package_counts_for_its_modules(written: Written) -> None:
     name = written(
         watched_package__login="from . import keys\n",
         watched_package__keys="",
-        watched_package____init__=FALLBACK.format("import airflow", "ImportError"),
+        watched_package____init__=FALLBACK.format("import airflow.jobs", "ImportError"),
     )
 
     import_watched(name)
 
-    assert failed_import(name) == "watched_package cannot import airflow"
+    assert failed_import(name) == "watched_package cannot import airflow.jobs"
 
 
 def test_a_library_that_can_do_without_airflow_does_not_count(
@@ -167,7 +167,7 @@ def test_a_library_that_can_do_without_airflow_does_not_count(
 ) -> None:
     installed = tmp_path / "site-packages"
     installed.mkdir()
-    (installed / "watched_library.py").write_text(FALLBACK.format("import airflow", "ImportError"))
+    (installed / "watched_library.py").write_text(FALLBACK.format("import airflow.jobs", "ImportError"))
     monkeypatch.syspath_prepend(str(installed))  # pyright: ignore[reportUnknownMemberType]
     name = written(watched_user_of_library="import watched_library\n")
 
@@ -179,14 +179,14 @@ def test_a_library_that_can_do_without_airflow_does_not_count(
 def test_a_module_that_was_imported_before_is_watched_all_the_same(written: Written) -> None:
     name = written(
         watched_early="import watched_early_helper\n",
-        watched_early_helper=FALLBACK.format("import airflow", "ImportError"),
+        watched_early_helper=FALLBACK.format("import airflow.jobs", "ImportError"),
     )
     early: ModuleType = importlib.import_module(name)
 
     watched = import_watched(name)
 
     assert watched is early
-    assert failed_import(name) == "watched_early_helper cannot import airflow"
+    assert failed_import(name) == "watched_early_helper cannot import airflow.jobs"
 
 
 def test_a_module_of_python_s_own_is_not_executed_again() -> None:

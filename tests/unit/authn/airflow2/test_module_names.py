@@ -75,7 +75,7 @@ ADMIN = (
 )
 LAZY = ADMIN.replace(
     "        g.user",
-    "        try:\n            import airflow.www\n        except Exception:\n            pass\n        g.user",
+    "        try:\n            import airflow.jobs\n        except Exception:\n            pass\n        g.user",
 )
 
 
@@ -118,9 +118,8 @@ CANNOT_RUN = {
     "half-of-the-contract": NOBODY,
     "its-start-raises": ADMIN.replace("    pass", "    raise RuntimeError('hunter2')", 1),
     "its-start-exits": ADMIN.replace("    pass", "    raise SystemExit", 1),
-    "airflow-is-missing": "try:\n    import airflow.www\nexcept ImportError:\n    pass\n" + ADMIN,
-    "fab-is-missing": "try:\n    from flask_appbuilder.security.sqla import models\nexcept Exception:\n    pass\n"
-    + ADMIN,
+    "airflow-is-missing": "try:\n    import airflow.jobs\nexcept ImportError:\n    pass\n" + ADMIN,
+    "fab-is-missing": "try:\n    from flask_appbuilder import views\nexcept Exception:\n    pass\n" + ADMIN,
     "airflow-is-missing-later": LAZY,
 }
 
