@@ -19,6 +19,7 @@ from compat_auth.audit.log import where_raised
 from compat_auth.authn.airflow2.backend import BrokenModule, LegacyBackend, LegacyModule
 from compat_auth.authn.airflow2.imports import import_watched
 from compat_auth.authn.airflow2.stand_ins.host import use_host
+from compat_auth.authn.extras import remedy_for_missing
 from compat_auth.backend import Backend
 from compat_auth.config import Settings
 from compat_auth.errors import BackendNotFound, ConfigError

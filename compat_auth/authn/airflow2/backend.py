@@ -26,6 +26,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from compat_auth.audit.log import describe_exception, where_raised
 from compat_auth.authn.airflow2.import_notes import failed_import
 from compat_auth.authn.airflow2.stand_ins.host import Host, current_host
+from compat_auth.authn.shared import one_per_app
 from compat_auth.authn.users.objects import identity_of, is_disabled
 from compat_auth.backend import EVERY_KIND, Backend, CredentialKind
 from compat_auth.concurrency.one_at_a_time import Turn, alone
