@@ -15,6 +15,7 @@ from compat_auth.crypto.personal_token_format import looks_like_one as looks_lik
 from compat_auth.errors import AmbiguousCredentials, MalformedCredentials
 
 __all__ = [
+    "ANY_SPELLING",
     "MAX_TOKEN68_BYTES",
     "Absent",
     "Basic",
@@ -26,6 +27,7 @@ __all__ = [
     "is_token68",
     "looks_like_personal_token",
     "parse_authorization",
+    "parse_in_any_spelling",
     "single_authorization",
 ]
 
@@ -37,6 +39,9 @@ _SCHEME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 _TOKEN_PREFIX = PREFIX.encode("ascii")
+
+ANY_SPELLING = "compat_auth_any_spelling"
+"""Key in `app.extensions`, true where a module of Airflow 2 may read an Authorization value with a grammar of its own."""
 
 MAX_TOKEN68_BYTES = 60 * 1024
 """More than this does not fit into a header section that we take in."""
@@ -160,6 +165,22 @@ def parse_authorization(value: str | None) -> Credential:
             return Negotiate(_decode(scheme, _token68(scheme, rest)))
         case _:
             return Unrecognised(scheme)
+
+
+def parse_in_any_spelling(value: str | None) -> Credential:
+    """Return the credential; one that does not follow the grammar of its scheme is `Unrecognised`, for a module to read.
+
+    Raises:
+        AmbiguousCredentials: The value holds two credentials, joined by a comma.
+        MalformedCredentials: There is no scheme, or a control character in the value.
+    """
+    try:
+        return parse_authorization(value)
+    except MalformedCredentials:
+        scheme, _, rest = (value or "").strip(" \t").partition(" ")
+        if not _SCHEME.match(scheme) or not rest or _CONTROL.search(rest):
+            raise
+        return Unrecognised(scheme)
 
 
 def credential_key(authorization: str) -> bytes:

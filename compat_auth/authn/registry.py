@@ -16,9 +16,13 @@ from types import ModuleType
 from typing import cast
 
 from compat_auth.audit.log import where_raised
-from compat_auth.authn.airflow2.backend import BrokenModule, LegacyBackend, LegacyModule
+from compat_auth.authn.airflow2.backend import LegacyBackend, LegacyModule
+from compat_auth.authn.airflow2.broken import BrokenModule, DeferredModule
 from compat_auth.authn.airflow2.imports import import_watched
+from compat_auth.authn.airflow2.reading import Reading, RemoteUser
+from compat_auth.authn.airflow2.scrutiny import more_open
 from compat_auth.authn.airflow2.stand_ins.host import use_host
+from compat_auth.authn.airflow2.starting import StartTimeout, is_of_network, within
 from compat_auth.authn.extras import remedy_for_missing
 from compat_auth.backend import Backend
 from compat_auth.config import Settings
@@ -57,6 +61,10 @@ class _CannotRun(ConfigError):
     """A module for Airflow 2 exists and cannot run here."""
 
 
+class _CannotRunYet(_CannotRun):
+    """A network failed while a module for Airflow 2 was imported, or the import takes long."""
+
+
 def installed_backends() -> dict[str, EntryPoint]:
     """Return the installed backends by short name, sorted."""
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
@@ -77,6 +85,7 @@ def load_chain(settings: Settings) -> tuple[Backend, ...]:
         raise ConfigError('auth_backends: empty; name at least one backend, or "deny_all" to refuse everybody')
     backends: list[Backend] = []
     _require_known(settings)
+    RemoteUser.from_settings(settings)
     use_host(settings)
     for position, name in enumerate(names):
         where = f"auth_backends[{position}]"
@@ -92,7 +101,12 @@ def load_chain(settings: Settings) -> tuple[Backend, ...]:
 
 def _require_known(settings: Settings) -> None:
     modules = settings.airflow2_modules
-    for key, names in (("thread_safe", modules.thread_safe), ("ignore_body", modules.ignore_body)):
+    for key, names in (
+        ("thread_safe", modules.thread_safe),
+        ("ignore_body", modules.ignore_body),
+        ("accident", modules.accident),
+        ("user_when_unnamed", modules.user_when_unnamed),
+    ):
         for name in names:
             if name not in settings.auth_backends:
                 raise ConfigError(f"airflow2_modules.{key}: {name!r} is not in auth_backends; spell it as there")
@@ -107,6 +121,15 @@ def _load_whatever(name: str, where: str, settings: Settings) -> Backend:
     """
     try:
         return _load(name, where, settings)
+    except _CannotRunYet as exc:
+        modules = settings.airflow2_modules
+        return DeferredModule(
+            name,
+            exc,
+            lambda: _load(name, where, settings),
+            reads_body=name not in modules.ignore_body,
+            one_at_a_time=name not in modules.thread_safe,
+        )
     except _CannotRun as exc:
         return BrokenModule(name, str(exc))
     except BackendNotFound as exc:
@@ -155,7 +178,7 @@ def _from_dotted(path: str, where: str, settings: Settings) -> Backend:
     if _is_backend(known := getattr(sys.modules.get(module_path), attribute, None)):
         return _from_class(known, path, where, settings)
     try:
-        return _from_module(_import(path, where), path, settings)
+        return _from_module(_import(path, where, settings), path, settings)
     except ModuleNotFoundError as exc:
         # Only "this very path is not a module" means that it may be a class; a module that exists but lacks a
         # dependency must report that.
@@ -164,7 +187,7 @@ def _from_dotted(path: str, where: str, settings: Settings) -> Backend:
     except ImportError as exc:
         raise _lacking(path, where, f"cannot be imported: {exc}") from exc
     try:
-        found = getattr(_import(module_path, where), attribute)
+        found = getattr(_import(module_path, where, settings), attribute)
     except (ImportError, AttributeError, ValueError) as exc:
         raise BackendNotFound(
             f"{where}: {path}: neither a module nor a class in one; is its folder on PYTHONPATH, its package installed?"
@@ -176,20 +199,27 @@ def _is_backend(found: object) -> bool:
     return isinstance(found, type) and issubclass(found, Backend)
 
 
-def _import(path: str, where: str) -> ModuleType:
+def _import(path: str, where: str, settings: Settings) -> ModuleType:
     """Import the module.
 
     Raises:
         ImportError: The import raised it.
+        _CannotRunYet: A network failed, or the import takes too long.
         _CannotRun: The import raised anything else.
     """
+    timeout_s = settings.airflow2_modules.start_timeout_s
     try:
-        return import_watched(path)
+        return within(timeout_s, lambda: import_watched(path))
+    except StartTimeout as exc:
+        problem = f"its import takes longer than {timeout_s:g} s; give its network calls a timeout"
+        raise _CannotRunYet(f"{where}: {path}: {problem}") from exc
     except (ImportError, KeyboardInterrupt):
         raise
     except BaseException as exc:
         # Not the exception's message, which may hold what the module has read.
         problem = f"raised {type(exc).__name__} at {where_raised(exc)} when it was imported; correct the module"
+        if is_of_network(exc):
+            raise _CannotRunYet(f"{where}: {path}: {problem}, or wait for what it asks") from exc
         raise _CannotRun(f"{where}: {path}: {problem}") from exc
 
 
@@ -207,6 +237,8 @@ def _from_module(module: ModuleType | LegacyModule, path: str, settings: Setting
         raise BackendNotFound(
             f"auth_backends: {path}: has no init_app() as Airflow 2's contract needs; correct the name"
         )
+    if finding := more_open(imported_as or path):
+        raise _CannotRun(f"auth_backends: {path}: {finding}")
     try:
         return LegacyBackend(
             module,
@@ -214,7 +246,9 @@ def _from_module(module: ModuleType | LegacyModule, path: str, settings: Setting
             thread_safe=path in modules.thread_safe,
             reads_body=path not in modules.ignore_body,
             timeout_s=settings.serve.backend_timeout_s,
+            start_timeout_s=modules.start_timeout_s,
             imported_as=imported_as or path,
+            reading=Reading.from_settings(path, settings),
             host=use_host(settings),
         )
     except ConfigError as exc:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr
 
-from compat_auth.config.fields import Names, Secrets, Section, Values
+from compat_auth.config.fields import Names, Networks, Secrets, Section, Table, Values
 
 
 class BasicAuthSettings(Section):
@@ -116,6 +116,53 @@ class Airflow2ModuleSettings(Section):
         default="",
         description="AUTH_TYPE of the old webserver_config.py, for modules that ask; empty: ldap where that is in"
         " [basic_auth] directories, else db.",
+    )
+    accident: Values = Field(
+        default=[],
+        description="Modules whose exceptions count as a refusal; any other module that raises is 503. A network that"
+        " fails is 503 for every module.",
+    )
+    user_when_unnamed: Table = Field(
+        default={},
+        description="Accounts for modules that accept a request and name no user, by module; a module without an entry"
+        " gets 403.",
+    )
+    answer_headers: Values = Field(
+        default=[],
+        description="Response headers of a module's success that reach the client, beside WWW-Authenticate,"
+        " Authentication-Info and Server-Authorization.",
+    )
+    remote_user_header: str = Field(
+        default="",
+        pattern=r"^([A-Za-z][A-Za-z0-9-]*)?$",
+        description="Header of a proxy in remote_user_proxies that modules see as `request.remote_user` (the WSGI"
+        " variable REMOTE_USER); empty: modules see none.",
+    )
+    remote_user_proxies: Networks = Field(
+        default=[],
+        description="Proxies, of those in trusted_proxies, that log users in and set remote_user_header.",
+    )
+    registration_role: str = Field(
+        default="",
+        description="AUTH_USER_REGISTRATION_ROLE of the old webserver_config.py: `auth_user_oauth` creates unknown users"
+        " with this role, where write_users_as is set; empty: it creates nobody.",
+    )
+    read_as: str = Field(
+        default="",
+        description="Airflow user in whose name `Variable.get` and `Connection` of a module read through Airflow's API;"
+        " empty: they raise an error.",
+    )
+    write_users_as: str = Field(
+        default="",
+        description="Airflow administrator in whose name `add_user` and `update_user` of a module change users through"
+        " Airflow's API; empty: users are not changed.",
+    )
+    start_timeout_s: float = Field(
+        default=20,
+        gt=0,
+        le=120,
+        description="Seconds for the import of a module, and for its init_app(); a module that takes longer gets 503"
+        " until it is ready.",
     )
     max_body_bytes: int = Field(
         default=1048576,

@@ -67,6 +67,7 @@ Secrets = Annotated[list[SecretStr], BeforeValidator(split_values)]
 Prefixes = Annotated[list[Annotated[str, Field(pattern="^/")]], BeforeValidator(split_values)]
 Table = Annotated[dict[str, str], BeforeValidator(parse_table)]
 Network = Annotated[str, AfterValidator(_refuse_everyone)]
+Networks = Annotated[list[Network], BeforeValidator(split_values)]
 
 
 class Section(BaseModel):

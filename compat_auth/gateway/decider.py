@@ -19,7 +19,7 @@ from compat_auth.authn.revocation_events import revocation_events_of
 from compat_auth.authn.users.acting import Acting
 from compat_auth.backend import CredentialKind
 from compat_auth.concurrency.lanes import Lanes
-from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised
+from compat_auth.credentials import ANY_SPELLING, Absent, Basic, Bearer, Credential, Negotiate, Unrecognised
 from compat_auth.errors import BackendUnavailable, CompatAuthError, NotPermitted, TooManyRequests
 from compat_auth.gateway.chain_runner import ChainRunner, Issuer, record_error
 from compat_auth.gateway.decision import Decision, Granted, Unclaimed
@@ -104,7 +104,7 @@ class Decider:
         Raises:
             CompatAuthError: The credential is malformed, a source is unavailable, or too many requests wait.
         """
-        credential = _parsed(presented)
+        credential = self._parsed(presented)
         kind = type(credential)
         if presented.shown.acts_for and not self._takes[kind]:
             # The upstream would take the request for the caller's own.
@@ -124,7 +124,7 @@ class Decider:
         Raises:
             CompatAuthError: See `decide`.
         """
-        credential = _parsed(presented)
+        credential = self._parsed(presented)
         if isinstance(credential, Absent):
             return await self._check_with_body(presented, credential, b"", for_upstream=False)
         if presented.shown.acts_for and (isinstance(credential, Absent) or not self._takes[type(credential)]):
@@ -139,6 +139,25 @@ class Decider:
         if self._alike[type(credential)]:
             return await self._wait(self._fly(digest, presented, fresh=False, for_upstream=False))
         return await self._check_with_body(presented, credential, digest, for_upstream=False)
+
+    def _parsed(self, presented: Presented) -> Credential:
+        """Return the credential; one that cannot be parsed gets its line in the audit log.
+
+        Raises:
+            MalformedCredentials, AmbiguousCredentials: It cannot be parsed.
+        """
+        try:
+            return presented.shown.credential()
+        except CompatAuthError as error:
+            failure = error
+        try:
+            if self.app.extensions.get(ANY_SPELLING):
+                presented.shown.allow_any_spelling()
+                return presented.shown.credential()
+        except CompatAuthError as error:
+            failure = error
+        record_error(presented, Absent(), failure)
+        raise failure
 
     async def renew(self, presented: Presented, refused: Granted) -> Granted | None:
         """Return a grant with a token that differs from the one that the upstream has refused, or None."""
@@ -251,19 +270,6 @@ class Decider:
                 decision = replace(decision, digest=digest)
                 self._verified.remember(digest, decision, for_s, owner=decision.identity.username)
         return decision
-
-
-def _parsed(presented: Presented) -> Credential:
-    """Return the credential; one that cannot be parsed gets its line in the audit log.
-
-    Raises:
-        MalformedCredentials, AmbiguousCredentials: It cannot be parsed.
-    """
-    try:
-        return presented.shown.credential()
-    except CompatAuthError as error:
-        record_error(presented, Absent(), error)
-        raise
 
 
 async def _hold_body(presented: Presented, backend: str) -> None:

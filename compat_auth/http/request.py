@@ -9,14 +9,13 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
-from compat_auth.credentials import Credential, key_of, parse_authorization
+from compat_auth.credentials import Credential, key_of, parse_authorization, parse_in_any_spelling
 from compat_auth.errors import CompatAuthError, MalformedCredentials
 from compat_auth.http.asgi import RawHeaders, Scope
 from compat_auth.http.body import HeldBody
 from compat_auth.http.header_values import cookie_header, one_blank
 from compat_auth.http.headers import Intake
-from compat_auth.outcome import MODULE_ENVIRON, ONLY_ASKED_ABOUT
-from compat_auth.peer import PEER, Peer
+from compat_auth.outcome import MODULE_ENVIRON, ONLY_ASKED_ABOUT, PEER
 
 # What describes a body: it stays with the gate, so a backend must not wait for it.
 _BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
@@ -109,7 +108,8 @@ class GateRequest:
     def module_environ(self, with_cookies: bool) -> dict[str, Any]:
         """Return the WSGI environment that a module of Airflow 2 sees: with the body and the proxy's word on the caller."""
         environ = self.environ(with_cookies)
-        del environ[MODULE_ENVIRON], environ[PEER]
+        del environ[MODULE_ENVIRON]
+        environ[PEER] = str((self.scope.get("client") or ("",))[0])
         if self.body is not None:
             environ["wsgi.input"] = BytesIO(self.body)
             if self.body or any(name in _BODY_HEADERS for name, _ in self.intake.kept):
@@ -205,6 +205,14 @@ class Shown:
         if isinstance(parsed, CompatAuthError):
             raise parsed
         return parsed
+
+    def allow_any_spelling(self) -> None:
+        """Let a module of Airflow 2 read a value that does not follow the grammar of its scheme."""
+        if isinstance(self._parsed, MalformedCredentials):
+            try:
+                self._parsed = parse_in_any_spelling(self.authorization)
+            except CompatAuthError as error:
+                self._parsed = error
 
     def key(self) -> bytes:
         """Return a key that is the same for every spelling of the credential and one user; see `credential_key`.

@@ -24,26 +24,31 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from compat_auth.audit.log import describe_exception, where_raised
+from compat_auth.authn.airflow2.broken import do_not_say, say_once
+from compat_auth.authn.airflow2.hooks import Hooks, handled
 from compat_auth.authn.airflow2.import_notes import failed_import
-from compat_auth.authn.airflow2.stand_ins.host import Host, current_host
+from compat_auth.authn.airflow2.reading import Reading
+from compat_auth.authn.airflow2.stand_ins.host import Host, current_host, set_host
+from compat_auth.authn.airflow2.starting import Start, is_of_network
+from compat_auth.authn.airflow2.trial import Grants, grants_everybody
 from compat_auth.authn.shared import one_per_app
 from compat_auth.authn.users.objects import identity_of, is_disabled
 from compat_auth.backend import EVERY_KIND, Backend, CredentialKind
 from compat_auth.concurrency.one_at_a_time import Turn, alone
-from compat_auth.credentials import Absent, Bearer, Credential
-from compat_auth.errors import BackendUnavailable, ConfigError
+from compat_auth.credentials import ANY_SPELLING, Absent, Bearer, Credential
+from compat_auth.errors import BackendUnavailable, CompatAuthError, ConfigError
 from compat_auth.guard import FLASK_LOGIN_USER, set_flask_login_user
+from compat_auth.identity import Identity
 from compat_auth.outcome import MODULE_ENVIRON, Accept, Outcome, Reject, Skip
 
 logger = logging.getLogger("compat_auth.legacy")
 
 # Headers that a success may add to the final answer; a module's cookies, redirects and body are dropped.
-_SUCCESS_HEADERS = frozenset(("www-authenticate", "authentication-info"))
+_SUCCESS_HEADERS = frozenset(("www-authenticate", "authentication-info", "server-authorization"))
 
+_UNNAMED = "accepted the request but named no user"
 # Where a module, or flask-login for it, stores the user.
 _NAMES_A_USER = ("user", FLASK_LOGIN_USER)
-# Problems of modules that were logged or reported by `compat-auth check`: once in a process.
-_said: set[str] = set()
 
 
 class LegacyModule(Protocol):
@@ -58,6 +63,9 @@ class LegacyModule(Protocol):
         ...
 
 
+_AS_ALWAYS = Reading()
+
+
 class LegacyBackend(Backend):
     """An auth module for Airflow 2 as a backend of the chain.
 
@@ -67,8 +75,10 @@ class LegacyBackend(Backend):
         thread_safe: Several requests may be in it at once.
         reads_body: It may look at the request's body.
         timeout_s: Seconds that a request waits for others to leave it.
+        start_timeout_s: Seconds that its `init_app` may take before the program continues without its end.
         imported_as: The module that was imported under watch for it; "" where none was.
         host: What the module finds in the place of Airflow and FAB; None: that of the process.
+        reading: How its answers are read.
     """
 
     kinds: ClassVar[frozenset[CredentialKind]] = EVERY_KIND
@@ -83,8 +93,10 @@ class LegacyBackend(Backend):
         thread_safe: bool = False,
         reads_body: bool = True,
         timeout_s: float = 30,
+        start_timeout_s: float = 20,
         imported_as: str = "",
         host: Host | None = None,
+        reading: Reading = _AS_ALWAYS,
     ) -> None:
         for function in ("init_app", "requires_authentication"):
             if not callable(getattr(module, function, None)):
@@ -95,8 +107,12 @@ class LegacyBackend(Backend):
         self.reads_body = reads_body
         self._timeout_s = timeout_s
         self._imported_as = imported_as
+        self._start_timeout_s = start_timeout_s
         self._host = host
-        self._failed_start = ""
+        self._reading = reading
+        self._success_headers = _SUCCESS_HEADERS | reading.answer_headers
+        self._hooks = Hooks()
+        self._start: Start | None = None
 
     def init_app(self, app: Flask, *, quiet: bool = False) -> None:
         """Call the module's own `init_app`, once for each app; a module that cannot start never stops the app."""
@@ -105,19 +121,32 @@ class LegacyBackend(Backend):
             return
         seen.add(self.name)
         self._furnish(app)
-        try:
-            with self._turn():
-                self._module.init_app(app)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as exc:  # noqa: BLE001  # sys.exit() in a module must not end Airflow's API server
-            self._failed_start = f"init_app() raised {type(exc).__name__} at {where_raised(exc)}"
+        start = self._start = Start(
+            lambda: self._run_init_app(app), self._describe_start, timeout_s=self._start_timeout_s
+        )
+        start.run()
         if not quiet:
             self._say_problem()
+
+    def _run_init_app(self, app: Flask) -> None:
+        with self._turn(), self._hooks.taken_from(app):
+            self._module.init_app(app)
+        if self._reading.is_tried and (grants := grants_everybody(app, self._try)):
+            raise _MoreOpen(grants)
+
+    def _describe_start(self, error: BaseException) -> str:
+        if isinstance(error, _MoreOpen):
+            return str(error)
+        if isinstance(error, CompatAuthError):
+            # Of a stand-in, or of the lock: it says what to set.
+            return f"init_app() failed: {error}"
+        return f"init_app() raised {type(error).__name__} at {where_raised(error)}"
 
     def _furnish(self, app: Flask) -> None:
         """Give the app what Airflow 2's had and a module looks at, where the app has none of its own."""
         host = self._host or current_host()
+        set_host(app, host)
+        app.extensions[ANY_SPELLING] = True
         if getattr(app, "appbuilder", None) is None:
             cast("Any", app).appbuilder = host.appbuilder
         app.config.setdefault("AUTH_ROLE_PUBLIC", host.settings.airflow2.auth_role_public or None)
@@ -129,7 +158,7 @@ class LegacyBackend(Backend):
         cast("Any", LoginManager(app)).user_loader(_no_user)
         self.init_app(app, quiet=True)
         if problem := self._problem():
-            _said.add(problem)
+            do_not_say(problem)
             raise ConfigError(problem)
         threads = "one request at a time" if self.one_at_a_time else "several requests at once"
         return f"module for Airflow 2, {threads}, {'may read' if self.reads_body else 'ignores'} bodies"
@@ -141,14 +170,14 @@ class LegacyBackend(Backend):
                 f"auth_backends: {self.name}: {failed}; install a package with that name, or remove the import: "
                 "what an old module does without Airflow cannot be trusted"
             )
-        if self._failed_start:
-            return f"auth_backends: {self.name}: {self._failed_start}; correct the module and restart"
+        if self._start is not None and (problem := self._start.problem):
+            return f"auth_backends: {self.name}: {problem}; correct the module and restart"
         return ""
 
     def _say_problem(self) -> str:
         problem = self._problem()
         if problem:
-            _say_once(problem)
+            say_once(problem)
         return problem
 
     def _require_sound(self) -> None:
@@ -174,7 +203,19 @@ class LegacyBackend(Backend):
                 turn.keep()
         return outcome
 
+    def _try(self, credential: Credential) -> Grants:
+        """Return what the module does about a credential of nobody, in the current request context."""
+        with self._turn():
+            try:
+                outcome = self._run_here(credential)
+            except CompatAuthError:
+                return Grants.NOTHING
+        if isinstance(outcome, Accept):
+            return Grants.A_NAME
+        return Grants.NO_NAME if isinstance(outcome, Reject) and outcome.reason == _UNNAMED else Grants.NOTHING
+
     def _run_here(self, credential: Credential) -> Outcome:
+        self._reading.remote_user.put_into(flask.request.environ)
         session, modified = dict(flask.session), flask.session.modified
         named = {name: flask.g.get(name) for name in _NAMES_A_USER if name in flask.g}
         accepted = False
@@ -207,27 +248,51 @@ class LegacyBackend(Backend):
             # cookie's.
             set_flask_login_user(manager.anonymous_user())
         try:
-            response: BaseResponse = flask.make_response(self._module.requires_authentication(granted)())
+            response = self._answer(granted)
             user = self._named_user()
         except HTTPException as exc:
             # flask.abort() is an answer, not an error.
             response, user = exc.get_response(flask.request.environ), None
-        except BackendUnavailable:
-            raise
-        except ConfigError as exc:
-            # Of a stand-in: it says what to set.
-            logger.error("backend %s: %s; the request is answered 503", self.name, exc)  # noqa: TRY400
-            raise BackendUnavailable(f"backend {self.name}: {exc}") from exc
+            called.clear()
+        except CompatAuthError as exc:
+            raise self._unavailable(exc) from exc
         except KeyboardInterrupt:
             raise
-        except BaseException as exc:
-            # Also sys.exit(), which must not end a worker. Third-party code may raise anything, which counts as
-            # unavailable.
-            logger.error("backend %s raised; the request is answered 503: %s", self.name, describe_exception(exc))  # noqa: TRY400  # not its message
-            raise BackendUnavailable(f"backend {self.name}: raised {type(exc).__name__}") from exc
+        except BaseException as exc:  # noqa: BLE001  # also sys.exit(), which must not end a worker
+            response, user = self._after_accident(exc), None
+            called.clear()
         if called and 200 <= response.status_code < 300:
             return self._accept(user, response)
         return self._refuse(credential, response)
+
+    def _answer(self, granted: Callable[..., Response]) -> BaseResponse:
+        response = self._hooks.before()
+        if response is None:
+            response = flask.make_response(self._module.requires_authentication(granted)())
+        return self._hooks.after(response)
+
+    def _unavailable(self, error: CompatAuthError) -> CompatAuthError:
+        if isinstance(error, ConfigError):
+            # Of a stand-in: it says what to set.
+            logger.error("backend %s: %s; the request is answered 503", self.name, error)
+            return BackendUnavailable(f"backend {self.name}: {error}")
+        return error
+
+    def _after_accident(self, error: BaseException) -> BaseResponse:
+        """Return the answer to an exception: that of the handler that a library of the module has registered, or 401.
+
+        Raises:
+            BackendUnavailable: Third-party code may raise anything, which counts as unavailable.
+        """
+        answer = handled(error) if isinstance(error, Exception) else None
+        if answer is not None and 400 <= answer.status_code < 500:
+            return answer
+        if self._reading.accident_refuses and isinstance(error, Exception) and not is_of_network(error):
+            logger.info("backend %s raised, which refuses: %s", self.name, describe_exception(error))
+            return Response(status=401)
+        # Not its message, which may hold the credential.
+        logger.error("backend %s raised; the request is answered 503: %s", self.name, describe_exception(error))
+        raise BackendUnavailable(f"backend {self.name}: raised {type(error).__name__}") from error
 
     @staticmethod
     def _named_user() -> object:
@@ -239,9 +304,11 @@ class LegacyBackend(Backend):
         if user is not None and is_disabled(user):
             return Reject("the user is disabled")
         identity = identity_of(user, backend=self.name)
+        if identity is None and user is None and (account := self._reading.user_when_unnamed):
+            identity = Identity(account, self.name, subject=account)
         if identity is None:
-            return Reject("accepted the request but named no user", status=403)
-        headers = tuple((name, value) for name, value in response.headers if name.lower() in _SUCCESS_HEADERS)
+            return Reject(_UNNAMED, status=403)
+        headers = tuple((name, value) for name, value in response.headers if name.lower() in self._success_headers)
         return Accept(identity, headers)
 
     def _refuse(self, credential: Credential, response: BaseResponse) -> Outcome:
@@ -257,41 +324,8 @@ class LegacyBackend(Backend):
         return Skip(challenges)
 
 
-class BrokenModule(Backend):
-    """An auth module for Airflow 2 that cannot run: requests that reach it get 503, and the chain keeps its order.
-
-    Args:
-        name: Its dotted name.
-        problem: Why it cannot run, and the next step.
-    """
-
-    kinds: ClassVar[frozenset[CredentialKind]] = EVERY_KIND
-    depends_on_credential_only: ClassVar[bool] = False
-
-    def __init__(self, name: str, problem: str) -> None:
-        self.name = name
-        self.problem = problem
-
-    def init_app(self, app: Flask) -> None:
-        """Log what is wrong."""
-        del app
-        _say_once(self.problem)
-
-    def probe(self) -> str:
-        """Raise with what is wrong; see `Backend.probe`."""
-        _said.add(self.problem)
-        raise ConfigError(self.problem)
-
-    def authenticate(self, credential: Credential) -> Outcome:
-        """Raise BackendUnavailable."""
-        del credential
-        raise BackendUnavailable(f"backend {self.name}: cannot run; compat-auth check says why")
-
-
-def _say_once(problem: str) -> None:
-    if problem not in _said:
-        _said.add(problem)
-        logger.error("%s; until then requests that reach it are answered 503; see compat-auth check", problem)
+class _MoreOpen(Exception):
+    """The module lets in whom Airflow 2 did not know."""
 
 
 def _no_user(_user_id: str) -> None:

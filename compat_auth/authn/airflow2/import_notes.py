@@ -95,6 +95,18 @@ def failed_import(name: str) -> str:
     return ""
 
 
+def used_by(name: str) -> set[str]:
+    """Return the names of the site's modules that a module uses, directly or not."""
+    with _lock:
+        seen: set[str] = set()
+        waiting = {name, *packages_of(name)}
+        while waiting:
+            user = waiting.pop()
+            seen.add(user)
+            waiting |= _uses.get(user, set()) - seen
+    return seen - {name}
+
+
 def packages_of(name: str) -> Iterator[str]:
     """Yield the names of the packages that a module is in, innermost first."""
     while "." in name:

@@ -18,8 +18,9 @@ from typing import Any, cast
 import flask
 
 from compat_auth.authn.airflow2.import_notes import probing
+from compat_auth.authn.airflow2.stand_ins import auth_view
 from compat_auth.authn.airflow2.stand_ins.configuration import AirflowConfigException
-from compat_auth.authn.airflow2.stand_ins.database import create_session, provide_session
+from compat_auth.authn.airflow2.stand_ins.database import create_session, new_session, provide_session
 from compat_auth.authn.airflow2.stand_ins.host import current_host
 from compat_auth.authn.airflow2.stand_ins.logging_mixin import LoggingMixin
 from compat_auth.authn.airflow2.stand_ins.security_manager import AUTH_TYPES, SecurityManager, current_app_itself
@@ -54,9 +55,12 @@ def _get_auth_manager() -> Any:
     real = _real("airflow.api_fastapi.app")
     if real is not None:
         try:
-            return real.get_auth_manager()
+            manager = real.get_auth_manager()
         except RuntimeError:
-            pass
+            return current_host().auth_manager
+        # SimpleAuthManager has no security manager.
+        if hasattr(type(manager), "security_manager"):
+            return manager
     return current_host().auth_manager
 
 
@@ -100,9 +104,35 @@ _SESSIONS: Mapping[str, Callable[[], Any]] = {
     "provide_session": _value(provide_session),
     "NEW_SESSION": _value(None),
 }
+
+
+def _auth_module(requires_authentication: Any, **names: Any) -> Mapping[str, Callable[[], Any]]:
+    return {
+        "CLIENT_AUTH": _value(None),
+        "client_auth": _value(None),
+        "init_app": _value(auth_view.init_app),
+        "requires_authentication": _value(requires_authentication),
+        **{name: _value(value) for name, value in names.items()},
+    }
+
+
+_BASIC = _auth_module(auth_view.basic_requires_authentication, auth_current_user=auth_view.auth_current_user)
+_SESSION = _auth_module(auth_view.session_requires_authentication)
+_DENY = _auth_module(auth_view.deny_requires_authentication)
 _AUTH_MANAGER: Mapping[str, Callable[[], Any]] = {"get_auth_manager": _value(_get_auth_manager)}
 STAND_INS: Mapping[str, Mapping[str, Callable[[], Any]]] = {
     "airflow.configuration": _CONF,
+    **{
+        f"{package}.{module}": names
+        for package in (
+            "airflow.api.auth.backend",
+            "airflow.auth.managers.fab.api.auth.backend",
+            "airflow.providers.fab.auth_manager.api.auth.backend",
+        )
+        for module, names in (("basic_auth", _BASIC), ("session", _SESSION), ("deny_all", _DENY))
+    },
+    # 1.10's; its tables of users are not there.
+    "airflow.contrib.auth.backends.password_auth": _auth_module(auth_view.basic_requires_authentication),
     "airflow.exceptions": {
         "AirflowException": _value(type("AirflowException", (Exception,), {})),
         "AirflowConfigException": _value(AirflowConfigException),
@@ -116,7 +146,7 @@ STAND_INS: Mapping[str, Mapping[str, Callable[[], Any]]] = {
     "airflow.utils.log.logging_mixin": {"LoggingMixin": _value(LoggingMixin)},
     "airflow.utils.db": _SESSIONS,
     "airflow.utils.session": _SESSIONS,
-    "airflow.settings": {"Session": _value(create_session)},
+    "airflow.settings": {"Session": _value(new_session)},
     "airflow.models": {"Variable": _value(Variable), "Connection": _value(Connection)},
     "airflow.models.variable": {"Variable": _value(Variable)},
     "airflow.models.connection": {"Connection": _value(Connection)},

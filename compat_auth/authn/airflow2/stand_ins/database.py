@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.orm import Session
 
 from compat_auth.authn.airflow2.stand_ins.host import current_host
@@ -22,25 +23,82 @@ class _HasEngine(Protocol):
         ...
 
 
+# With what a statement that only reads may begin. SQLite's PRAGMA and a function with side effects are not stopped here:
+# the connections of `[airflow_db]` are themselves read only, but for MySQL, whose transaction is.
+_READING = frozenset(("select", "with", "show", "explain", "describe", "values", "begin", "rollback", "savepoint"))
+_WRITING = re.compile(
+    r"\b(insert|update|delete|merge|replace)\s+(into|from|\S+\s+set\b)|\bfor\s+update\b", re.IGNORECASE
+)
+_COMMENT = re.compile(r"/\*.*?\*/|--[^\n]*", re.DOTALL)
+
+
 def _refuse_writing(*_: Any) -> None:
     raise BackendUnavailable("a module of Airflow 2 writes into Airflow's database, which is read only here")
 
 
+def _judge_statement(
+    _connection: Any, _cursor: Any, statement: str, _parameters: Any, _context: Any, _many: bool
+) -> None:
+    """Refuse a statement that does not only read, raw SQL, too."""
+    text = _COMMENT.sub(" ", statement).lstrip(" \t\r\n(")
+    first = text.partition(" ")[0].partition("\n")[0].lower().rstrip(";")
+    if first not in _READING or ";" in text.rstrip("; \t\r\n") or _WRITING.search(text):
+        _refuse_writing()
+
+
 @contextmanager
 def create_session(*_args: Any, **_kwargs: Any) -> Iterator[Session]:
-    """Yield a session on the database of `[airflow_db] url`, which never writes.
+    """Yield a session on the database of `[airflow_db] url`, which never writes, in the way of raw SQL neither.
 
     Raises:
         BackendUnavailable: No database is configured, it cannot be asked, or the module writes.
     """
+    with _ReadingSession(_engine().connect()) as session:
+        yield session
+
+
+class _ReadingSession(Session):
+    """A session that owns its one connection, and writes nothing."""
+
+    def __init__(self, connection: Connection) -> None:
+        if connection.dialect.name == "mysql":
+            connection.exec_driver_sql("SET SESSION TRANSACTION READ ONLY")
+            connection.rollback()
+        event.listen(connection, "before_cursor_execute", _judge_statement)
+        super().__init__(connection, autoflush=False)
+        self._connection = connection
+        event.listen(self, "before_flush", _refuse_writing)
+
+    def commit(self) -> None:
+        """End the transaction; there is nothing to write."""
+        self.rollback()
+
+    def close(self) -> None:
+        """End the transaction, and give the connection back."""
+        super().close()
+        if not self._connection.closed:
+            event.remove(self._connection, "before_cursor_execute", _judge_statement)
+            self._connection.rollback()
+            if self._connection.dialect.name == "mysql":
+                self._connection.exec_driver_sql("SET SESSION TRANSACTION READ WRITE")
+                self._connection.rollback()
+            self._connection.close()
+
+
+def new_session(*_args: Any, **_kwargs: Any) -> Session:
+    """Return a session like that of `create_session`, which the module closes (`airflow.settings.Session`).
+
+    Raises:
+        BackendUnavailable: No database is configured, or it cannot be asked.
+    """
+    return _ReadingSession(_engine().connect())
+
+
+def _engine() -> Any:
     settings = current_host().settings
     if not settings.airflow_db.url.get_secret_value():
         raise BackendUnavailable("a module of Airflow 2 reads Airflow's database; set [airflow_db] url")
-    directory = cast("_HasEngine", load_user_directories(["airflow_db"], settings)[0])
-    with Session(directory.engine(), autoflush=False) as session:
-        event.listen(session, "before_flush", _refuse_writing)
-        yield session
-        session.rollback()
+    return cast("_HasEngine", load_user_directories(["airflow_db"], settings)[0]).engine()
 
 
 def provide_session(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from pathlib import Path
+from typing import cast
+
+import flask
+from flask import Flask
 
 from compat_auth.authn.airflow2.stand_ins.configuration import AirflowConf
 from compat_auth.authn.airflow2.stand_ins.security_manager import AppBuilder, AuthManager, security_manager_of
+from compat_auth.authn.shared import one_per_settings
 from compat_auth.config import Settings, parse_settings
-from compat_auth.errors import ConfigError
 
 
 class Host:
@@ -34,25 +39,32 @@ class Host:
         return AuthManager(self.appbuilder.sm)
 
 
-_hosts: list[Host] = []
+_EXTENSION = "compat_auth_airflow2_host"
+_importing: ContextVar[Host | None] = ContextVar("compat_auth_airflow2_importing", default=None)
+# Of the settings that were loaded last: for what runs outside of every app, such as a thread that a module starts.
+_last: list[Host] = []
 
 
 def use_host(settings: Settings) -> Host:
-    """Return the host of these settings, which is in charge from now on.
+    """Return the host of these settings, which modules that are imported from now on in this context find.
 
     Raises:
         ConfigError: The old airflow.cfg cannot be read.
     """
-    if not _hosts or _hosts[-1].settings is not settings:
-        _hosts[:] = [Host(settings)]
-    return _hosts[-1]
+    host = one_per_settings(settings, Host, lambda: Host(settings))
+    _importing.set(host)
+    _last[:] = [host]
+    return host
+
+
+def set_host(app: Flask, host: Host) -> None:
+    """Let modules find this host while they run in the app."""
+    app.extensions.setdefault(_EXTENSION, host)
 
 
 def current_host() -> Host:
-    """Return the host in charge; one of the defaults where a module was imported without a configuration."""
-    if not _hosts:
-        try:
-            use_host(parse_settings({}, origin="defaults"))
-        except ConfigError as exc:  # pragma: no cover  # the defaults are in order
-            raise AssertionError(exc) from exc
-    return _hosts[-1]
+    """Return the host of the current app, else that of the import under way, else the one that was used last."""
+    if flask.has_app_context() and (host := flask.current_app.extensions.get(_EXTENSION)) is not None:
+        return cast("Host", host)
+    found = _importing.get() or next(iter(_last), None)
+    return found if found is not None else use_host(parse_settings({}, origin="defaults"))

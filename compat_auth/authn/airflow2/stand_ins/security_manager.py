@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 import flask
 from flask_login import current_user
 
+from compat_auth.authn.airflow2.stand_ins.auth_view import AuthView
 from compat_auth.authn.airflow2.stand_ins.users import Role, User, role_names, user_of
 from compat_auth.authn.passwords.checker import PasswordChecker, RightPassword
 from compat_auth.authn.passwords.hash_pool import HashPool
@@ -62,6 +63,7 @@ class SecurityManager:
         auth_type: FAB's number for the kind of login, see `AUTH_TYPES`.
         auth_role_public: FAB's AUTH_ROLE_PUBLIC, or "".
         believed_s: See `LastAnswers`.
+        registration_role: The role of users that `auth_user_oauth` creates; "": it creates nobody.
     """
 
     user_model = User
@@ -78,7 +80,9 @@ class SecurityManager:
         auth_type: int = AUTH_TYPES["db"],
         auth_role_public: str = "",
         believed_s: float = 0,
+        registration_role: str = "",
     ) -> None:
+        self.auth_user_registration_role = registration_role
         self._directories = directories
         self._checker = checker
         self._ldap = ldap
@@ -93,8 +97,13 @@ class SecurityManager:
 
     @property
     def auth_user_registration(self) -> bool:
-        """Whether users may be created."""
-        return self._writer is not None
+        """Whether `auth_user_oauth` creates users."""
+        return bool(self.auth_user_registration_role) and self._writer is not None
+
+    @property
+    def auth_view(self) -> AuthView:
+        """The login page, as far as a module asks it."""
+        return AuthView(self)
 
     @property
     def _writer(self) -> UserWriter | None:
@@ -163,18 +172,17 @@ class SecurityManager:
             BackendUnavailable: A directory could not be asked, or the user could not be created.
         """
         del rotate_session_id
-        username, email = (str(userinfo.get(name) or "") for name in ("username", "email"))
-        user = (self.find_user(username=username) if username else None) or (
-            self.find_user(email=email) if email else None
-        )
-        if user is None and (username or email) and self._writer is not None:
-            roles = [Role(str(name)) for name in userinfo.get("role_keys") or ()]
+        # As FAB: where there is a name, the address counts for nothing.
+        username = str(userinfo.get("username" if "username" in userinfo else "email") or "")
+        user = self.find_user(username=username) if username else None
+        if user is None and username and self.auth_user_registration:
             return self.add_user(
-                username or email,
-                str(userinfo.get("first_name") or username or email),
+                username,
+                str(userinfo.get("first_name") or username),
                 str(userinfo.get("last_name") or "-"),
-                email or username,
-                roles,
+                str(userinfo.get("email") or f"{username}@email.notfound"),
+                # Never what the provider says: AUTH_ROLES_MAPPING says what that means, and is not known here.
+                Role(self.auth_user_registration_role),
             )
         return user if user is not None and user.is_active else None
 
@@ -343,4 +351,5 @@ def security_manager_of(settings: Settings) -> SecurityManager:
         auth_type=AUTH_TYPES[chosen],
         auth_role_public=settings.airflow2.auth_role_public,
         believed_s=settings.basic_auth.cache_ttl_s,
+        registration_role=settings.airflow2_modules.registration_role,
     )

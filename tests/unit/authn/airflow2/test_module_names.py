@@ -73,6 +73,10 @@ ADMIN = (
     "from flask import g\n\ndef init_app(app):\n    pass\n\ndef requires_authentication(function):\n"
     "    def decorated(*args, **kwargs):\n        g.user = 'admin'\n        return function(*args, **kwargs)\n    return decorated\n"
 )
+# Lets in whom a header names, and nobody without it.
+TICKET = ADMIN.replace("import g", "import abort, g, request").replace(
+    "g.user = 'admin'", "g.user = request.headers.get('Ticket') or abort(401)"
+)
 LAZY = ADMIN.replace(
     "        g.user",
     "        try:\n            import airflow.jobs\n        except Exception:\n            pass\n        g.user",
@@ -101,10 +105,10 @@ def loaded(name: str, **settings: Any) -> Backend:
     return backend
 
 
-def ask(backend: Backend) -> object:
+def ask(backend: Backend, headers: dict[str, str] | None = None) -> object:
     app = flask.Flask("test")
     backend.init_app(app)
-    with app.test_request_context():
+    with app.test_request_context(headers=headers):
         return backend.authenticate(Absent())
 
 
@@ -154,7 +158,7 @@ def test_check_says_why_a_module_cannot_run(written: Written, content: str) -> N
 
 
 def test_a_module_that_runs_is_told_by_check(written: Written) -> None:
-    name = written(ADMIN)
+    name = written(TICKET)
 
     plain = loaded(name).probe()
     declared = loaded(name, airflow2_modules={"thread_safe": [name], "ignore_body": name}).probe()
@@ -219,7 +223,7 @@ def test_a_backend_of_ours_in_a_module_that_is_imported_is_not_executed_again(wr
 
 
 def test_a_module_that_needs_nothing_of_airflow_runs(written: Written) -> None:
-    outcome = ask(loaded(written(ADMIN)))
+    outcome = ask(loaded(written(TICKET)), {"Ticket": "admin"})
 
     assert isinstance(outcome, Accept)
     assert outcome.identity.username == "admin"
