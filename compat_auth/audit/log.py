@@ -30,7 +30,7 @@ class AuditEvent:
     """A decision about one credential.
 
     Attributes:
-        result: "accept", "reject", "challenge", "skip", "unavailable", "logout", "issue" or "create".
+        result: "accept", "reject", "challenge", "skip", "unavailable", "logout", "issue", "create" or "change".
         backend: Configured name, or "" when no backend decided.
         username: The verified name, or after a refusal the claimed one, masked if it could be a password or token.
         reason: Why, for the operator.

@@ -152,6 +152,24 @@ class UpstreamLogin:
         status, _ = self._ask("POST", self.path.removesuffix(_LOGIN_PATH) + path, json.dumps(content).encode(), headers)
         return status
 
+    def call(self, method: str, path: str, content: Mapping[str, object] | None, token: str) -> tuple[int, bytes]:
+        """Return status and body of the upstream's answer to a request in the name of whom the token speaks for.
+
+        Args:
+            method: HTTP method.
+            path: Where, at the upstream, with the query.
+            content: JSON object to send; None: no body.
+            token: A JWT of ours.
+
+        Raises:
+            BackendUnavailable: There was no answer, or one that is too long or too slow.
+        """
+        headers = {"Authorization": f"Bearer {token}"}
+        if content is not None:
+            headers["Content-Type"] = "application/json"
+        body = None if content is None else json.dumps(content).encode()
+        return self._ask(method, self.path.removesuffix(_LOGIN_PATH) + path, body, headers)
+
     def _post(self, body: bytes) -> tuple[int, bytes]:
         return self._ask("POST", self.path, body, {"Content-Type": "application/json"})
 

@@ -30,7 +30,7 @@ from compat_auth.authn.airflow2.import_notes import failed_import
 from compat_auth.authn.airflow2.reading import Reading
 from compat_auth.authn.airflow2.stand_ins.host import Host, current_host, set_host
 from compat_auth.authn.airflow2.starting import Start, is_of_network
-from compat_auth.authn.airflow2.trial import Grants, grants_everybody
+from compat_auth.authn.airflow2.trial import IS_TRIAL, Grants, grants_everybody
 from compat_auth.authn.shared import one_per_app
 from compat_auth.authn.users.objects import identity_of, is_disabled
 from compat_auth.backend import EVERY_KIND, Backend, CredentialKind
@@ -290,8 +290,9 @@ class LegacyBackend(Backend):
         if self._reading.accident_refuses and isinstance(error, Exception) and not is_of_network(error):
             logger.info("backend %s raised, which refuses: %s", self.name, describe_exception(error))
             return Response(status=401)
-        # Not its message, which may hold the credential.
-        logger.error("backend %s raised; the request is answered 503: %s", self.name, describe_exception(error))
+        # Not its message, which may hold the credential. A trial at the start is nobody's request.
+        log = logger.debug if flask.request.environ.get(IS_TRIAL) else logger.error
+        log("backend %s raised; the request is answered 503: %s", self.name, describe_exception(error))
         raise BackendUnavailable(f"backend {self.name}: raised {type(error).__name__}") from error
 
     @staticmethod

@@ -14,6 +14,10 @@ from collections.abc import Callable, Iterator
 from flask import Flask
 
 from compat_auth.credentials import Absent, Basic, Bearer, Credential
+from compat_auth.outcome import PEER
+
+IS_TRIAL = "compat_auth.is_trial"
+"""Key in the WSGI environment of a trial."""
 
 # TEST-NET-1 (RFC 5737): nobody's address, and so in no list of addresses that a module lets in.
 _ADDRESS = "192.0.2.1"
@@ -35,7 +39,8 @@ def grants_everybody(app: Flask, attempt: Callable[[Credential], Grants]) -> str
         attempt: Runs the module on the current request.
     """
     for credential, headers in _of_nobody():
-        with app.test_request_context("/api/v2/dags", headers=headers, environ_base={"REMOTE_ADDR": _ADDRESS}):
+        base = {"REMOTE_ADDR": _ADDRESS, PEER: _ADDRESS, IS_TRIAL: True}
+        with app.test_request_context("/api/v2/dags", headers=headers, environ_base=base):
             granted = attempt(credential)
         if granted is not Grants.NOTHING:
             shown = "no credential" if isinstance(credential, Absent) else f"a {credential.scheme} credential of nobody"

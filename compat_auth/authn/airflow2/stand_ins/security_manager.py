@@ -52,6 +52,14 @@ class UserWriter(Protocol):
         """
         ...
 
+    def add_role(self, name: str) -> None:
+        """Create a role without permissions.
+
+        Raises:
+            BackendUnavailable: It was not created.
+        """
+        ...
+
 
 class SecurityManager:
     """What modules call on FAB's security manager; what FAB has beyond is not there, and AttributeError says so.
@@ -145,6 +153,16 @@ class SecurityManager:
         if askable and not any(cast("Any", directory).has_role(name) for directory in askable):
             return None
         return Role(name) if name else None
+
+    def add_role(self, name: str) -> Role | None:
+        """Return the role of that name, created without permissions where there is none.
+
+        Raises:
+            BackendUnavailable: Roles are not created here, or the upstream did not create this one.
+        """
+        if self.find_role(name) is None:
+            self._require_writer(f"add role {name!r}").add_role(name)
+        return Role(name)
 
     def auth_user_db(self, username: str, password: str, rotate_session_id: bool = True) -> User | None:
         """Return the user with this password in the local directories; None for nobody.
@@ -241,7 +259,8 @@ class SecurityManager:
 
     @staticmethod
     def _is_same(user: User, before: DirectoryUser) -> bool:
-        return role_names(user) == tuple(sorted(before.roles)) and (not user.email or user.email == before.email)
+        same_email = not user.email or user.email == before.email
+        return role_names(user) == tuple(sorted(before.roles)) and same_email and user.active == before.active
 
     def _require_writer(self, wish: str) -> UserWriter:
         writer = self._writer
