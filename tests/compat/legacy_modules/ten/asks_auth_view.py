@@ -3,7 +3,6 @@
 from functools import wraps
 
 from airflow.api.auth.backend import basic_auth
-from airflow.providers.fab.auth_manager.api.auth.backend.basic_auth import auth_current_user
 from flask import Response, current_app
 
 CLIENT_AUTH = None

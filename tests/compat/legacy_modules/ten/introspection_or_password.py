@@ -3,7 +3,7 @@
 from functools import wraps
 
 import requests
-from airflow.configuration import conf
+from airflow.configuration import get
 from airflow.utils.airflow_flask_app import get_airflow_app
 from airflow.utils.log.logging_mixin import LoggingMixin
 from flask import Response, make_response, request
@@ -19,7 +19,7 @@ def init_app(_):
 
 
 def _introspected(token):
-    answer = requests.post(f"{conf('site', 'realm_url')}/introspect", data={"token": token}, timeout=10)
+    answer = requests.post(f"{get('site', 'realm_url')}/introspect", data={"token": token}, timeout=10)
     told = answer.json()
     return told if told.get("active") else None
 
