@@ -5,6 +5,9 @@ Everything goes through the manager itself, so its own settings apply: LDAP, a s
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
+import contextlib
 import hmac
 import importlib
 import inspect
@@ -97,7 +100,16 @@ class FabManager(AuthManager):
             user = security.session.get(security.user_model, int(identity.upstream_id or 0))
             if user is None or not user.is_active:
                 raise NoSuchUser(f"{identity.username!r} (from {identity.backend}) is not an active user of Airflow")
+            self._read_anew(user.id)
             return self._sign(user, lifetime_s, for_cookie=for_cookie)
+
+    def _read_anew(self, user_id: int) -> None:
+        """Have FAB read the user again, which it otherwise does every 30 s: a module may have given the user other roles."""
+        cache = getattr(self._manager, "cache", None)
+        if cache is not None:
+            # It is FAB's, and has no lock; its own requests may take the entry away at the same moment.
+            with contextlib.suppress(KeyError, RuntimeError):
+                cache.pop(user_id, None)
 
     def end_old_sessions(self) -> None:
         """Enforce `[fab] session_max_lifetime_minutes`, which FAB checks only before its own pages."""

@@ -39,8 +39,8 @@ def identity_of(user: object, *, backend: str) -> Identity | None:
         backend,
         subject=_login_id(user) or username,
         email=_text(user, "email"),
-        roles=_names(_read(user, "roles")),
-        groups=_names(_read(user, "groups")),
+        roles=_loaded_names(user, "roles"),
+        groups=_loaded_names(user, "groups"),
         upstream_id=_upstream_id(user),
     )
 
@@ -116,6 +116,18 @@ def _upstream_id(user: object) -> str:
         return ""
     identifier = _read(user, "id")
     return str(identifier) if isinstance(identifier, int) else ""
+
+
+def _loaded_names(user: object, name: str) -> tuple[str, ...]:
+    """Return the names in an attribute that a database may load when it is read; () where it can no longer be loaded.
+
+    SQLAlchemy raises DetachedInstanceError where a module has closed the session that loaded the user. Who the user is
+    does not depend on it: Airflow knows the roles.
+    """
+    try:
+        return _names(_read(user, name))
+    except Exception:  # noqa: BLE001  # SQLAlchemy need not be there to be caught
+        return ()
 
 
 def _names(value: object) -> tuple[str, ...]:

@@ -133,3 +133,37 @@ def test_a_role_list_that_is_a_string_is_not_split_into_letters() -> None:
 
     assert identity is not None
     assert identity.roles == ()
+
+
+class Detached:
+    """A user of FAB whose session a module has closed: what is loaded lazily raises."""
+
+    username = "alice"
+    active = is_active = is_authenticated = True
+    is_anonymous = False
+
+    def get_id(self) -> str:
+        return "7"
+
+    @property
+    def roles(self) -> list[str]:
+        raise LookupError("Parent instance is not bound to a Session")
+
+    groups = roles
+
+
+def test_a_user_whose_roles_and_groups_cannot_be_loaded_any_more_has_a_name() -> None:
+    identity = identity_of(Detached(), backend="old")
+
+    assert identity is not None
+    assert (identity.username, identity.roles, identity.groups) == ("alice", (), ())
+
+
+def test_a_user_of_whom_nobody_can_tell_whether_it_is_active_is_not_believed() -> None:
+    class Unloaded(Detached):
+        @property
+        def active(self) -> bool:  # type: ignore[override]
+            raise LookupError("Parent instance is not bound to a Session")
+
+    with pytest.raises(LookupError):
+        identity_of(Unloaded(), backend="old")
