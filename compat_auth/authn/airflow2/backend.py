@@ -26,8 +26,8 @@ from werkzeug.wrappers import Response as BaseResponse
 from compat_auth.audit.log import describe_exception, where_raised
 from compat_auth.authn.airflow2.broken import do_not_say, say_once
 from compat_auth.authn.airflow2.hooks import Hooks, handled
-from compat_auth.authn.airflow2.import_notes import failed_import
-from compat_auth.authn.airflow2.reading import Reading
+from compat_auth.authn.airflow2.import_notes import failed_import, stand_ins_of
+from compat_auth.authn.airflow2.reading import Reading, missing_settings
 from compat_auth.authn.airflow2.stand_ins.host import Host, current_host, set_host
 from compat_auth.authn.airflow2.starting import Start, is_of_network
 from compat_auth.authn.airflow2.trial import IS_TRIAL, Grants, grants_everybody
@@ -161,7 +161,12 @@ class LegacyBackend(Backend):
             do_not_say(problem)
             raise ConfigError(problem)
         threads = "one request at a time" if self.one_at_a_time else "several requests at once"
-        return f"module for Airflow 2, {threads}, {'may read' if self.reads_body else 'ignores'} bodies"
+        told = [f"module for Airflow 2, {threads}, {'may read' if self.reads_body else 'ignores'} bodies"]
+        names = stand_ins_of(self._imported_as) if self._imported_as else []
+        if names:
+            told.append(f"stand-ins for {', '.join(names)}")
+        told.extend(missing_settings(names, (self._host or current_host()).settings))
+        return "; ".join(told)
 
     def _problem(self) -> str:
         """Return why the module accepts nobody, and the next step; "" if it runs."""

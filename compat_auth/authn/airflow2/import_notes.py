@@ -27,6 +27,7 @@ _watched: set[str] = set()
 _auth_packages: set[str] = set()
 _failures: dict[str, str] = {}
 _uses: dict[str, set[str]] = {}
+_stand_ins: dict[str, set[str]] = {}
 
 
 def note_auth_module(name: str) -> None:
@@ -77,6 +78,19 @@ def note_use(importer: str, *used: str) -> None:
         for name in used:
             # A submodule imports its packages too.
             _uses.setdefault(importer, set()).update(_watched.intersection((name, *packages_of(name))))
+
+
+def note_stand_in(importer: str, name: str) -> None:
+    """Record that a module got a stand-in for a name of Airflow, FAB or Flask."""
+    with _lock:
+        _stand_ins.setdefault(importer, set()).add(name)
+
+
+def stand_ins_of(name: str) -> list[str]:
+    """Return the names for which a module, and the site's modules that it uses, got stand-ins; sorted."""
+    users = {name, *used_by(name)}
+    with _lock:
+        return sorted({found for user in users for found in _stand_ins.get(user, ())})
 
 
 def failed_import(name: str) -> str:

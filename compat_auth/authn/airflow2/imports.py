@@ -34,12 +34,13 @@ from compat_auth.authn.airflow2.import_notes import (
     is_watched,
     note_auth_module,
     note_failure,
+    note_stand_in,
     note_use,
     note_watched,
     packages_of,
 )
 from compat_auth.authn.airflow2.source import inspect_source
-from compat_auth.authn.airflow2.stand_ins.catalog import find
+from compat_auth.authn.airflow2.stand_ins.catalog import find, is_stand_in
 
 _MACHINERY = frozenset(("importlib", "pkgutil", __name__))
 
@@ -86,9 +87,7 @@ def _watched_import(
     airflows = level == 0 and name.partition(".")[0] in ROOTS
     stand_in = _find_stand_in(name, fromlist) if level == 0 else None
     if stand_in is not None:
-        for item in fromlist or ():
-            if item != "*" and airflows and not has_name(stand_in, item):
-                note_failure(importer, f"{name}.{item}")
+        _note_items(importer, stand_in, name, fromlist, airflows=airflows)
         # `import a.b` binds a.
         return stand_in if fromlist else find(name.partition(".")[0]) or stand_in
     try:
@@ -110,6 +109,16 @@ def _watched_import(
         inspect_source(path)
     note_use(importer, *used)
     return _WatchedImportlib(found, importer) if found is importlib else found
+
+
+def _note_items(
+    importer: str, stand_in: ModuleType, name: str, fromlist: Sequence[str] | None, *, airflows: bool
+) -> None:
+    for item in fromlist or ():
+        if item != "*" and airflows and not has_name(stand_in, item):
+            note_failure(importer, f"{name}.{item}")
+        elif is_stand_in(stand_in, item):
+            note_stand_in(importer, f"{name}.{item}")
 
 
 def _find_stand_in(name: str, fromlist: Sequence[str] | None) -> ModuleType | None:

@@ -92,3 +92,24 @@ class Reading:
             RemoteUser.from_settings(settings),
             is_tried=True,
         )
+
+
+def missing_settings(stand_ins: list[str], settings: Settings) -> list[str]:
+    """Return what is not set and a module may need, for `compat-auth check`.
+
+    Args:
+        stand_ins: The names for which the module has stand-ins.
+        settings: Of the process.
+    """
+    ends = {name.rpartition(".")[2] for name in stand_ins}
+    modules, has_database = settings.airflow2_modules, bool(settings.airflow_db.url.get_secret_value())
+    missing: list[str] = []
+    if ends & {"Variable", "Connection", "BaseHook"} and not modules.read_as:
+        missing.append("it may read Variables or Connections: set [airflow2_modules] read_as")
+    if ends & {"create_session", "provide_session", "Session"} and not has_database:
+        missing.append("it may read Airflow's database: set [airflow_db] url")
+    if ends & {"conf", "get"} and not modules.airflow_cfg:
+        missing.append(
+            "it reads airflow.cfg, of which only the environment is known: set [airflow2_modules] airflow_cfg"
+        )
+    return missing

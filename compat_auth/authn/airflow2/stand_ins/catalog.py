@@ -233,6 +233,14 @@ def find(name: str) -> ModuleType | None:
         return made
 
 
+def is_stand_in(module: ModuleType, name: str) -> bool:
+    """Return whether a module that `find` returned has a stand-in for a name, not the real one."""
+    if not isinstance(module, _StandIn):
+        return False
+    real: ModuleType | None = module.__dict__["_real"]
+    return name in module.__dict__["_names"] and not (real is not None and hasattr(real, name))
+
+
 def _make(name: str) -> ModuleType | None:
     if name == "flask":
         return _StandIn("flask", flask, _OLD_FLASK)

@@ -167,7 +167,17 @@ def test_a_module_that_runs_is_told_by_check(written: Written) -> None:
     assert declared == "module for Airflow 2, several requests at once, ignores bodies"
 
 
-@pytest.mark.parametrize("key", ["thread_safe", "ignore_body"])
+def test_check_says_what_stands_in_for_airflow_and_what_is_not_set(written: Written) -> None:
+    imports = "from airflow.models import Variable\nfrom airflow.utils.db import provide_session\n"
+
+    told = loaded(written(imports + TICKET)).probe()
+
+    assert "stand-ins for airflow.models.Variable, airflow.utils.db.provide_session" in told
+    assert "set [airflow2_modules] read_as" in told
+    assert "set [airflow_db] url" in told
+
+
+@pytest.mark.parametrize("key", ["thread_safe", "ignore_body", "accident"])
 def test_a_declaration_about_a_module_that_is_not_in_the_list_is_an_error(key: str) -> None:
     with pytest.raises(ConfigError, match=rf"airflow2_modules.{key}: 'site' is not in auth_backends"):
         loaded("deny_all", airflow2_modules={key: ["site"]})
