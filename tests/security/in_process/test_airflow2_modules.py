@@ -200,9 +200,8 @@ def test_a_module_cannot_write_into_airflows_database(
     name = written(f"{source}\ndef write():\n    {made}\n        {statement}\n        session.commit()\n")
     app, backend = ready(settings_of(name, database))
 
-    with app.test_request_context("/?write=1"):
-        with contextlib.suppress(BackendUnavailable):
-            backend.authenticate(Absent())
+    with app.test_request_context("/?write=1"), contextlib.suppress(BackendUnavailable):
+        backend.authenticate(Absent())
 
     assert database.read_bytes() == before
 

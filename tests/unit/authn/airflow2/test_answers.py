@@ -12,7 +12,7 @@ from flask_login import LoginManager
 from compat_auth.authn.airflow2.backend import LegacyBackend
 from compat_auth.authn.airflow2.reading import Reading
 from compat_auth.config import parse_settings
-from compat_auth.credentials import Absent, Bearer, Credential, Unrecognised, parse_in_any_spelling
+from compat_auth.credentials import Absent, Bearer, Unrecognised, parse_in_any_spelling
 from compat_auth.errors import AmbiguousCredentials, BackendUnavailable, MalformedCredentials
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 
@@ -44,12 +44,12 @@ def make_app() -> flask.Flask:
     return app
 
 
-def ask(module: Module, credential: Credential = Bearer("t"), **reading: Any) -> Outcome:
+def ask(module: Module, **reading: Any) -> Outcome:
     app = make_app()
     backend = LegacyBackend(module, "old", reading=Reading(**reading))
     backend.init_app(app)
     with app.test_request_context():
-        return backend.authenticate(credential)
+        return backend.authenticate(Bearer("t"))
 
 
 def raising(error: BaseException) -> Any:

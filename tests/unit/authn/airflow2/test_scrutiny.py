@@ -102,8 +102,10 @@ def test_a_helper_of_the_site_is_looked_at_where_the_module_can_reach_it(written
     "fallback",
     [
         "    def requires_authentication(function):\n        return function\n",
-        "    def requires_authentication(function):\n        def decorated(*a, **k):\n            return function(*a, **k)\n"
-        "        return decorated\n",
+        (
+            "    def requires_authentication(function):\n        def decorated(*a, **k):\n            return function(*a, **k)\n"
+            "        return decorated\n"
+        ),
         "    requires_authentication = lambda function: function\n",
     ],
 )

@@ -80,7 +80,11 @@ def test_any_other_failure_stays(failure: BaseException) -> None:
 
 def test_a_start_that_hangs_does_not_stop_the_program_and_counts_once_it_ends() -> None:
     goes_on = threading.Event()
-    start = Start(lambda: goes_on.wait(PATIENCE_S) and None, str, timeout_s=0.01)
+
+    def wait() -> None:
+        goes_on.wait(PATIENCE_S)
+
+    start = Start(wait, str, timeout_s=0.01)
 
     start.run()
     hanging = start.problem
