@@ -170,7 +170,6 @@ CASES = (
         "realm's key fetched at import, roles from `resource_access`, raises on junk",
         _GOOD_BEARER,
         _BAD_BEARER,
-        settings={"accident": ["ten.realm_key_roles"]},
     ),
     LegacyCase(
         "introspection_or_password", "introspection, else LDAP or database by AUTH_TYPE", _GOOD_BEARER, _BAD_BEARER

@@ -25,7 +25,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from compat_auth.audit.log import describe_exception, where_raised
 from compat_auth.authn.airflow2.broken import do_not_say, say_once
-from compat_auth.authn.airflow2.hooks import Hooks, handled
+from compat_auth.authn.airflow2.hooks import Hooks, handled, is_bad_jwt
 from compat_auth.authn.airflow2.import_notes import failed_import, stand_ins_of
 from compat_auth.authn.airflow2.reading import Reading, missing_settings
 from compat_auth.authn.airflow2.stand_ins.host import Host, current_host, set_host
@@ -292,6 +292,8 @@ class LegacyBackend(Backend):
         answer = handled(error) if isinstance(error, Exception) else None
         if answer is not None and 400 <= answer.status_code < 500:
             return answer
+        if is_bad_jwt(error):
+            return Response(status=401)
         if self._reading.accident_refuses and isinstance(error, Exception) and not is_of_network(error):
             logger.info("backend %s raised, which refuses: %s", self.name, describe_exception(error))
             return Response(status=401)

@@ -6,6 +6,7 @@ of such a function is the module's answer, and no other backend's requests depen
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, cast
@@ -59,6 +60,13 @@ def _take(registered: dict[Any, list[Any]], before: list[Any]) -> list[Hook]:
     if new:
         registered[None][:] = before
     return new
+
+
+def is_bad_jwt(error: BaseException) -> bool:
+    """Return whether PyJWT says that a token is bad: FAB's own handlers in Airflow 2 answered 401 or 422 to that."""
+    library = sys.modules.get("jwt")
+    bad = getattr(library, "InvalidTokenError", None)
+    return isinstance(bad, type) and isinstance(error, bad)
 
 
 def handled(error: Exception) -> BaseResponse | None:

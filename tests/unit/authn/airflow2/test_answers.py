@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import flask
+import jwt
 import pytest
 from flask import Response
 from flask_login import LoginManager
@@ -80,6 +81,16 @@ def test_an_exception_is_503_unless_the_operator_has_said_that_it_refuses() -> N
 def test_a_network_that_fails_is_503_whatever_the_operator_has_said(error: BaseException) -> None:
     with pytest.raises(BackendUnavailable):
         ask(Module(raising(error)), accident_refuses=True)
+
+
+@pytest.mark.parametrize("error", [jwt.DecodeError(), jwt.ExpiredSignatureError(), jwt.InvalidAudienceError()])
+def test_a_bad_jwt_is_refused_as_airflow_2_did(error: Exception) -> None:
+    assert isinstance(ask(Module(raising(error))), Skip)
+
+
+def test_a_jwt_whose_keys_cannot_be_fetched_is_503() -> None:
+    with pytest.raises(BackendUnavailable):
+        ask(Module(raising(jwt.PyJWKClientConnectionError("x"))))
 
 
 def test_an_exception_after_the_function_was_called_accepts_nobody() -> None:
