@@ -48,8 +48,8 @@ def requires_authentication(function):
             return Response("Forbidden", 403)
         if stack is not None:
             stack.top.user = user
-        else:
-            login_user(user, remember=False)
+        # flask-login no longer looks there.
+        login_user(user, remember=False)
         return make_response(function(*args, **kwargs))
 
     return decorated
