@@ -1,4 +1,4 @@
-"""What modules of Airflow 2 read and write in Airflow: through its API, in the names of accounts that the operator chose."""
+"""Modules of Airflow 2 read and write objects of Airflow: through its API, in the names of accounts that the operator chose."""
 
 from __future__ import annotations
 

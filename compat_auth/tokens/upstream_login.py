@@ -159,7 +159,7 @@ class UpstreamLogin:
             method: HTTP method.
             path: Where, at the upstream, with the query.
             content: JSON object to send; None: no body.
-            token: A JWT of ours.
+            token: A JWT that we signed.
 
         Raises:
             BackendUnavailable: There was no answer, or one that is too long or too slow.

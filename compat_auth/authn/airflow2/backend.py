@@ -209,7 +209,7 @@ class LegacyBackend(Backend):
         return outcome
 
     def _try(self, credential: Credential) -> Grants:
-        """Return what the module does about a credential of nobody, in the current request context."""
+        """Return the answer of the module to a credential of nobody, in the current request context."""
         with self._turn():
             try:
                 outcome = self._run_here(credential)

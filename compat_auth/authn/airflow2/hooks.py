@@ -19,7 +19,7 @@ Hook = Callable[..., Any]
 
 
 class Hooks:
-    """What one module has registered."""
+    """The functions that one module has registered."""
 
     def __init__(self) -> None:
         self._before: list[Hook] = []
@@ -70,7 +70,7 @@ def is_bad_jwt(error: BaseException) -> bool:
 
 
 def handled(error: Exception) -> BaseResponse | None:
-    """Return what an error handler, which a module's library has registered with the app, answers; None without one."""
+    """Return the answer of an error handler that a module registered with the app; None without one."""
     app = cast("Any", flask.current_app)
     handler = app._find_error_handler(error, flask.request.blueprints)  # noqa: SLF001  # Flask has no public way to look
     if handler is None:

@@ -122,7 +122,7 @@ def _note_items(
 
 
 def _find_stand_in(name: str, fromlist: Sequence[str] | None) -> ModuleType | None:
-    """Return what stands in for a module of Airflow's, FAB's or Flask's; None: the real one, or none at all."""
+    """Return the module that stands in for a module of Airflow's, FAB's or Flask's; None: the real one, or none at all."""
     if name == "flask" and fromlist and all(item == "*" or hasattr(flask, item) for item in fromlist):
         return None
     return find(name)

@@ -21,7 +21,7 @@ _NEVER_SENT = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class RemoteUser:
-    """Where the WSGI variable REMOTE_USER comes from, behind a gate of ours.
+    """Where the WSGI variable REMOTE_USER comes from, behind our gate.
 
     Attributes:
         variable: That of the proxy's header; "": modules see no remote user.
@@ -33,7 +33,7 @@ class RemoteUser:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RemoteUser:
-        """Return what `[airflow2_modules]` says.
+        """Return the remote user that `[airflow2_modules]` describes.
 
         Raises:
             ConfigError: The header is one that every caller can send, or no proxy is named.
@@ -79,7 +79,7 @@ class Reading:
 
     @classmethod
     def from_settings(cls, name: str, settings: Settings) -> Reading:
-        """Return what `[airflow2_modules]` says of a module, by its name in `auth_backends`.
+        """Return how `[airflow2_modules]` describes a module, by its name in `auth_backends`.
 
         Raises:
             ConfigError: See `RemoteUser.from_settings`.
@@ -95,7 +95,7 @@ class Reading:
 
 
 def missing_settings(stand_ins: list[str], settings: Settings) -> list[str]:
-    """Return what is not set and a module may need, for `compat-auth check`.
+    """Return the settings that are missing and that a module may need, for `compat-auth check`.
 
     Args:
         stand_ins: The names for which the module has stand-ins.

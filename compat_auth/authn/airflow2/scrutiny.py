@@ -1,7 +1,7 @@
 """Look at the source of a module for what would let in more people here than Airflow 2 did, before it runs.
 
 Airflow 2.11 gave a module one function for every request, not the view. A module of 1.10 may still decide by the view's
-name or its arguments, and has neither here. Another may let everybody in where a library is missing. Both are found in
+name or its arguments, and has neither here. Another may accept everybody where a library is missing. Both are found in
 the syntax tree of the module, and of the site's own modules that it uses, in the functions that it can reach.
 
 A tree shows what is written, not what it means: a module that hides its intention is found when it is tried
@@ -29,7 +29,7 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 def more_open(name: str) -> str:
-    """Return where an imported module decides by what is not there, or lets everybody in; "" for neither.
+    """Return where an imported module decides by what is not there, or accepts everybody; "" for neither.
 
     Args:
         name: The module's dotted name.
@@ -132,7 +132,7 @@ def _by_view(function: _Function, view: str, parents: dict[ast.AST, ast.AST]) ->
 
 
 def _by_arguments(inner: _Function, view: str, parents: dict[ast.AST, ast.AST]) -> Iterator[tuple[int, str]]:
-    """Yield where the function that replaces the view uses the view's arguments for anything but the view."""
+    """Yield where the function that replaces the view uses the view's arguments for something other than the view."""
     every = (*inner.args.posonlyargs, *inner.args.args, *inner.args.kwonlyargs, inner.args.vararg, inner.args.kwarg)
     names = {argument.arg for argument in every if argument is not None}
     called = {
@@ -191,7 +191,7 @@ def _catches_import(handler: ast.ExceptHandler) -> bool:
 
 def _open_fallbacks(handler: ast.ExceptHandler) -> Iterator[tuple[int, str]]:
     for node in ast.walk(handler):
-        finding = "lets everybody in where an import fails; let the import fail"
+        finding = "accepts everybody if an import fails; let the import fail"
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.args.args:
             if _grants(node.body, node.args.args[0].arg):
                 yield node.lineno, finding
@@ -235,7 +235,7 @@ def _by_flag(function: _Function, fallbacks: set[str]) -> Iterator[tuple[int, st
             continue
         names = {item.id for item in ast.walk(node.test) if isinstance(item, ast.Name)}
         if names and names <= fallbacks and any(_grants(branch, view) for branch in (node.body,) for view in views):
-            yield node.lineno, f"lets everybody in where {', '.join(sorted(names))} could not be imported"
+            yield node.lineno, f"accepts everybody if {', '.join(sorted(names))} could not be imported"
 
 
 def _name_of(node: ast.expr) -> str:

@@ -1,7 +1,7 @@
 """Start a module of Airflow 2 within a time, and again later where a network has failed.
 
 Many modules fetch a key when they are imported or initialised. A start that hangs must not stop the program, and an
-identity provider that was away for a minute must not lock everybody out until the next restart.
+identity provider that was unavailable for a minute must not lock everybody out until the next restart.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class StartTimeout(TimeoutError):
 
 
 def within(timeout_s: float, start: Callable[[], T]) -> T:
-    """Return what a function returns, which may go on behind if it takes longer.
+    """Return the result of a function, which may go on behind if it takes longer.
 
     Raises:
         StartTimeout: It took longer.

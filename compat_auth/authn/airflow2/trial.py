@@ -1,6 +1,6 @@
 """Try a module with no credential, and with credentials that nobody has: it must refuse them.
 
-A module that lets such a request in lets everybody in. On Airflow 2 the request then had the rights of the anonymous
+A module that lets such a request in accepts everybody. On Airflow 2 the request then had the rights of the anonymous
 user; here it would have those of the user that the module names.
 """
 
@@ -24,7 +24,7 @@ _ADDRESS = "192.0.2.1"
 
 
 class Grants(enum.Enum):
-    """What a module did."""
+    """The answer of a module to a trial."""
 
     NOTHING = enum.auto()
     NO_NAME = enum.auto()
@@ -32,7 +32,7 @@ class Grants(enum.Enum):
 
 
 def grants_everybody(app: Flask, attempt: Callable[[Credential], Grants]) -> str:
-    """Return what is wrong with a module that lets everybody in; "" for one that does not.
+    """Return the problem of a module that accepts everybody; "" for one that does not.
 
     Args:
         app: Where the module runs.
@@ -44,7 +44,7 @@ def grants_everybody(app: Flask, attempt: Callable[[Credential], Grants]) -> str
             granted = attempt(credential)
         if granted is not Grants.NOTHING:
             shown = "no credential" if isinstance(credential, Absent) else f"a {credential.scheme} credential of nobody"
-            return f"lets in {shown}: it would let everybody in"
+            return f"accepts {shown}: it would accept everybody"
     return ""
 
 

@@ -6,7 +6,7 @@ asked where the directory says that it knows the user and that this user may not
 expired password.
 
 A refusal costs one hash: for an unknown or disabled user, or one without a usable hash, a decoy is checked that is as
-costly as the costliest of all directories. What a password directory takes by itself comes on top, for the names that
+costly as the costliest of all directories. A password directory takes its own time in addition, for the names that
 no hash directory before it knows: list password directories first where that difference matters.
 """
 

@@ -121,7 +121,7 @@ def _upstream_id(user: object) -> str:
 def _loaded_names(user: object, name: str) -> tuple[str, ...]:
     """Return the names in an attribute that a database may load when it is read; () where it can no longer be loaded.
 
-    SQLAlchemy raises DetachedInstanceError where a module has closed the session that loaded the user. Who the user is
+    SQLAlchemy raises DetachedInstanceError where a module has closed the session that loaded the user. The name
     does not depend on it: Airflow knows the roles.
     """
     try:

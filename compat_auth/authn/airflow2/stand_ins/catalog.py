@@ -219,7 +219,7 @@ class _StandIn(ModuleType):
 
 
 def find(name: str) -> ModuleType | None:
-    """Return what a site's module gets for a dotted name of Airflow's, FAB's or Flask's; None: nothing stands in.
+    """Return the module that a site's module gets for a dotted name of Airflow's, FAB's or Flask's; None: nothing stands in.
 
     Where the real module has all that has a stand-in, it is the real one.
     """

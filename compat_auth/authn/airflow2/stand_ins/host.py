@@ -16,7 +16,7 @@ from compat_auth.config import Settings, parse_settings
 
 
 class Host:
-    """What stand-ins are made from. Any thread may use it.
+    """The settings, options and users that stand-ins are made from. Any thread may use it.
 
     A module keeps what it imported: the stand-ins ask the host that is in charge when they are used.
 

@@ -62,7 +62,7 @@ class UserWriter(Protocol):
 
 
 class SecurityManager:
-    """What modules call on FAB's security manager; what FAB has beyond is not there, and AttributeError says so.
+    """The methods of FAB's security manager that modules call; whatever FAB has beyond is not there, and AttributeError says so.
 
     Args:
         directories: Where names are looked up, in order.

@@ -1,6 +1,6 @@
 """`airflow.models.Variable` and `Connection` for a module: read through the API of the upstream.
 
-Airflow 3 lets nobody but itself read its database, so they are read in the name of the account that the operator has
+Only Airflow 3 itself may read its database, so they are read in the name of the account that the operator has
 named for it. Without one, a module gets an error that says which setting is missing.
 """
 

@@ -42,7 +42,7 @@ class User:
         email: E-mail address, or "".
         active: False: Airflow lets the user not in.
         roles: What the module may change; `SecurityManager.update_user` compares.
-        directory: Which of ours knows the user; "" for one that a module has made.
+        directory: Which of our directories knows the user; "" for one that a module has made.
     """
 
     def __init__(self, **fields: Any) -> None:
@@ -66,7 +66,7 @@ class User:
 
     @property
     def identity(self) -> Identity | None:
-        """Return who this is for the gate; None for a user whom no directory of ours has vouched for."""
+        """Return who this is for the gate; None for a user whom none of our directories has vouched for."""
         if not self.directory:
             return None
         return Identity(
@@ -80,7 +80,7 @@ class User:
         )
 
     def get_id(self) -> str:
-        """Return what flask-login puts into a session."""
+        """Return the text that flask-login stores in a session."""
         return str(self.id) if self.id is not None else self.username
 
     def get_full_name(self) -> str:
