@@ -122,6 +122,24 @@ def settings_for(airflow: Airflow3, case: LegacyCase) -> dict[str, Any]:
     return settings
 
 
+def test_a_module_creates_and_changes_users_in_the_name_of_the_administrator(
+    airflow_fab: Airflow3, gateway: StartGateway, services: str
+) -> None:
+    (case,) = [case for case in CASES if case.module == "token_service"]
+    url = gateway(settings_for(airflow_fab, case), environ_of(services)).url + "/auth/fab/v1/users/carol"
+
+    def roles(token: str) -> object:
+        made = call("GET", url.replace("/auth/fab/v1/users/carol", "/api/v2/dags"), headers={"Authorization": token})
+        asked = call("GET", url, headers={"Authorization": "Token service!token"})
+        return made.status_code, [role["name"] for role in asked.json()["roles"]]
+
+    created = roles("Token new!token")
+    changed = roles("Token promoted!token")
+
+    assert created == (200, ["Viewer"])
+    assert changed == (200, ["Op"])
+
+
 @pytest.fixture(scope="module", autouse=True)
 def variable(airflow_fab: Airflow3, gateway: StartGateway) -> None:
     """The Variable with the key of the module that reads it, in the gateway's Airflow."""

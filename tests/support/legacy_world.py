@@ -29,7 +29,11 @@ PACKAGE = "ten"
 VARIABLE_KEY = "key-of-the-json-body-0123456789abcdef"
 SIGNING_KEY = "key-of-admin-0123456789abcdef"
 # What the token service knows: token, user, roles.
-SERVICE_TOKENS = {"service!token": ("admin", ["Admin"])}
+SERVICE_TOKENS = {
+    "service!token": ("admin", ["Admin"]),
+    "new!token": ("carol", ["Viewer"]),
+    "promoted!token": ("carol", ["Op"]),
+}
 _PASSWORDS = {"admin": "admin"}
 _KID = "realm-key"
 
