@@ -149,7 +149,9 @@ class LegacyBackend(Backend):
         app.extensions[ANY_SPELLING] = True
         if getattr(app, "appbuilder", None) is None:
             cast("Any", app).appbuilder = host.appbuilder
-        app.config.setdefault("AUTH_ROLE_PUBLIC", host.settings.airflow2.auth_role_public or None)
+        cast("dict[str, Any]", app.config).setdefault(
+            "AUTH_ROLE_PUBLIC", host.settings.airflow2.auth_role_public or None
+        )
 
     def probe(self) -> str:
         """Start the module in an app of its own; see `Backend.probe`."""

@@ -30,7 +30,8 @@ class Hooks:
         """Within the block, functions that are registered for every request of the app become the module's own."""
         before, after = list(app.before_request_funcs.get(None, [])), list(app.after_request_funcs.get(None, []))
         # A retry after the first request may register functions, too: they are not the app's.
-        had_request, as_any = app._got_first_request, cast("Any", app)  # noqa: SLF001  # Flask has no other way
+        as_any = cast("Any", app)
+        had_request = as_any._got_first_request  # noqa: SLF001  # Flask has no other way
         as_any._got_first_request = False  # noqa: SLF001
         try:
             yield

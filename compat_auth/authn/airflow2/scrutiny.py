@@ -72,7 +72,7 @@ def _reachable(trees: Iterable[ast.Module]) -> set[str]:
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 defined.setdefault(node.name, []).append(node)
     seen: set[str] = set()
-    waiting = list(_ENTRIES)
+    waiting: list[str] = [*_ENTRIES]
     while waiting:
         name = waiting.pop()
         if name in seen:

@@ -12,7 +12,10 @@ from typing import Any, cast
 
 import flask
 from flask import Response
-from flask_login import current_user, login_user
+from flask_login import (
+    current_user,
+    login_user,  # pyright: ignore[reportUnknownVariableType]  # flask-login has no types
+)
 
 _AUTH_LDAP = 2
 _AUTH_REMOTE_USER = 3

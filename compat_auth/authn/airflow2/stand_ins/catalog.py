@@ -51,11 +51,15 @@ def _current_app() -> flask.Flask:
     return current_app_itself()
 
 
+def _cached_app(*_: Any, **__: Any) -> flask.Flask:
+    return current_app_itself()
+
+
 def _get_auth_manager() -> Any:
     real = _real("airflow.api_fastapi.app")
     if real is not None:
         try:
-            manager = real.get_auth_manager()
+            manager: object = real.get_auth_manager()
         except RuntimeError:
             return current_host().auth_manager
         # SimpleAuthManager has no security manager.
@@ -152,7 +156,7 @@ STAND_INS: Mapping[str, Mapping[str, Callable[[], Any]]] = {
     "airflow.models.connection": {"Connection": _value(Connection)},
     "airflow.hooks.base": {"BaseHook": _value(BaseHook)},
     "airflow.hooks.base_hook": {"BaseHook": _value(BaseHook)},
-    "airflow.www.app": {"cached_app": _value(lambda *_, **__: _current_app()), "create_app": _value(_current_app)},
+    "airflow.www.app": {"cached_app": _value(_cached_app), "create_app": _value(_current_app)},
     "airflow.www.security": {"AirflowSecurityManager": _value(SecurityManager), **_AUTH_MANAGER},
     "airflow.www.security_manager": {"AirflowSecurityManagerV2": _value(SecurityManager)},
     "airflow.www.extensions.init_auth_manager": _AUTH_MANAGER,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any, Protocol, cast
 
@@ -47,7 +47,7 @@ def _judge_statement(
 
 
 @contextmanager
-def create_session(*_args: Any, **_kwargs: Any) -> Iterator[Session]:
+def create_session(*_args: Any, **_kwargs: Any) -> Generator[Session]:
     """Yield a session on the database of `[airflow_db] url`, which never writes, in the way of raw SQL neither.
 
     Raises:
