@@ -179,4 +179,5 @@ def _own(case: LegacyCase) -> dict[str, str]:
 
 
 def _airflow3() -> str:
-    return f"inside Airflow {seed.AIRFLOW3}"
+    number = seed.AIRFLOW3.removeprefix("airflow")
+    return f"inside Airflow {'3.3' if number == '3' else f'{number[0]}.{number[1:]}'}"
