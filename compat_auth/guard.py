@@ -23,6 +23,7 @@ from compat_auth.credentials import (
     ANY_SPELLING,
     Basic,
     Credential,
+    authorization_with_api_key,
     parse_authorization,
     parse_in_any_spelling,
     single_authorization,
@@ -128,9 +129,30 @@ def request_credential() -> Credential:
     Raises:
         MalformedCredentials, AmbiguousCredentials: See `compat_auth.credentials`.
     """
-    values = [value.encode("latin-1") for value in flask.request.headers.getlist("Authorization")]
     parse = parse_in_any_spelling if flask.current_app.extensions.get(ANY_SPELLING) else parse_authorization
-    return parse(single_authorization(values))
+    return parse(request_authorization())
+
+
+def accept_api_key(app: flask.Flask, name: bytes) -> None:
+    """Have the app's views take a personal token from this header, too; b"": from none."""
+    app.extensions[_API_KEY] = name.decode("ascii")
+
+
+def request_authorization() -> str | None:
+    """Return the Authorization value of Flask's current request, or what stands for it; None where there is none.
+
+    Raises:
+        MalformedCredentials, AmbiguousCredentials: See `compat_auth.credentials`.
+    """
+    headers = flask.request.headers
+    values = [value.encode("latin-1") for value in headers.getlist("Authorization")]
+    name: str = flask.current_app.extensions.get(_API_KEY, "")
+    keys = [value.encode("latin-1") for value in headers.getlist(name)] if name else []
+    if not keys:
+        return single_authorization(values)
+    own = single_authorization(values)
+    value = authorization_with_api_key(None if own is None else own.encode("ascii"), keys)
+    return None if value is None else value.decode("ascii")
 
 
 def _credential_of_request() -> Credential:

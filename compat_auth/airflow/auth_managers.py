@@ -5,8 +5,6 @@ Everything goes through the manager itself, so its own settings apply: LDAP, a s
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
 import contextlib
 import hmac
 import importlib
