@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from compat_auth.identity import Identity, Token
 
-__all__ = ["MODULE_ENVIRON", "ONLY_ASKED_ABOUT", "PEER", "Accept", "Challenge", "Outcome", "Reject", "Skip"]
+__all__ = ["MODULE_ENVIRON", "MODULE_PEER", "ONLY_ASKED_ABOUT", "Accept", "Challenge", "Outcome", "Reject", "Skip"]
 
 ONLY_ASKED_ABOUT = "compat_auth.only_asked_about"
 """Set in the WSGI environment if a credential is only introspected or revoked, which is no use of it."""
@@ -15,7 +15,7 @@ ONLY_ASKED_ABOUT = "compat_auth.only_asked_about"
 MODULE_ENVIRON = "compat_auth.module_environ"
 """Key in the WSGI environment of what makes the environment that an Airflow 2 module sees, with the request's body."""
 
-PEER = "compat_auth.peer"
+MODULE_PEER = "compat_auth.module_peer"
 """Key in the environment that an Airflow 2 module sees of the address that the connection comes from: a proxy's, or the
 caller's."""
 

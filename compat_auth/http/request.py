@@ -15,7 +15,8 @@ from compat_auth.http.asgi import RawHeaders, Scope
 from compat_auth.http.body import HeldBody
 from compat_auth.http.header_values import cookie_header, one_blank
 from compat_auth.http.headers import Intake
-from compat_auth.outcome import MODULE_ENVIRON, ONLY_ASKED_ABOUT, PEER
+from compat_auth.outcome import MODULE_ENVIRON, MODULE_PEER, ONLY_ASKED_ABOUT
+from compat_auth.peer import PEER, Peer
 
 # What describes a body: it stays with the gate, so a backend must not wait for it.
 _BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
@@ -108,8 +109,8 @@ class GateRequest:
     def module_environ(self, with_cookies: bool) -> dict[str, Any]:
         """Return the WSGI environment that a module of Airflow 2 sees: with the body and the proxy's word on the caller."""
         environ = self.environ(with_cookies)
-        del environ[MODULE_ENVIRON]
-        environ[PEER] = str((self.scope.get("client") or ("",))[0])
+        del environ[MODULE_ENVIRON], environ[PEER]
+        environ[MODULE_PEER] = str((self.scope.get("client") or ("",))[0])
         if self.body is not None:
             environ["wsgi.input"] = BytesIO(self.body)
             if self.body or any(name in _BODY_HEADERS for name, _ in self.intake.kept):

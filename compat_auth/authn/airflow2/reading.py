@@ -9,7 +9,7 @@ from compat_auth.config import Settings
 from compat_auth.errors import ConfigError
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.identity_headers import tells_identity
-from compat_auth.outcome import PEER
+from compat_auth.outcome import MODULE_PEER
 
 _HEADER = "airflow2_modules.remote_user_header"
 _PROXIES = "airflow2_modules.remote_user_proxies"
@@ -51,11 +51,11 @@ class RemoteUser:
 
     def put_into(self, environ: dict[str, Any]) -> None:
         """Set or remove REMOTE_USER in the environment of a module; outside of a gate it is the server's, and stays."""
-        if PEER not in environ:
+        if MODULE_PEER not in environ:
             return
         environ.pop("REMOTE_USER", None)
         user = environ.get(self.variable) if self.variable else None
-        if user and self.proxies.covers(str(environ[PEER])):
+        if user and self.proxies.covers(str(environ[MODULE_PEER])):
             environ["REMOTE_USER"] = user
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from flask import Flask
 
 from compat_auth.credentials import Absent, Basic, Bearer, Credential
-from compat_auth.outcome import PEER
+from compat_auth.outcome import MODULE_PEER
 
 IS_TRIAL = "compat_auth.is_trial"
 """Key in the WSGI environment of a trial."""
@@ -39,7 +39,7 @@ def grants_everybody(app: Flask, attempt: Callable[[Credential], Grants]) -> str
         attempt: Runs the module on the current request.
     """
     for credential, headers in _of_nobody():
-        base = {"REMOTE_ADDR": _ADDRESS, PEER: _ADDRESS, IS_TRIAL: True}
+        base = {"REMOTE_ADDR": _ADDRESS, MODULE_PEER: _ADDRESS, IS_TRIAL: True}
         with app.test_request_context("/api/v2/dags", headers=headers, environ_base=base):
             granted = attempt(credential)
         if granted is not Grants.NOTHING:

@@ -25,7 +25,7 @@ from compat_auth.config import Settings, parse_settings
 from compat_auth.credentials import Absent, Basic
 from compat_auth.crypto.personal_token_format import PREFIX
 from compat_auth.errors import BackendUnavailable, ConfigError
-from compat_auth.outcome import PEER, Accept, Outcome, Reject
+from compat_auth.outcome import MODULE_PEER, Accept, Outcome, Reject
 from support.stand_ins import basic
 
 Written = Callable[[str], str]
@@ -309,12 +309,12 @@ NAMED_PROXY = {"remote_user_header": "X-Remote-User", "remote_user_proxies": ["1
 @pytest.mark.parametrize(
     ("modules", "environ", "is_in"),
     [
-        (NAMED_PROXY, {PEER: "10.0.0.1", "HTTP_X_REMOTE_USER": "alice"}, True),
-        (NAMED_PROXY, {PEER: "10.0.0.2", "HTTP_X_REMOTE_USER": "alice"}, False),
-        (NAMED_PROXY, {PEER: "10.0.0.1", "HTTP_X_REMOTE_USER": "disabled"}, False),
-        (NAMED_PROXY, {PEER: "10.0.0.1", "HTTP_REMOTE_USER": "alice"}, False),
-        (NAMED_PROXY, {PEER: "10.0.0.1", "REMOTE_USER": "alice"}, False),
-        ({}, {PEER: "10.0.0.1", "HTTP_X_REMOTE_USER": "alice"}, False),
+        (NAMED_PROXY, {MODULE_PEER: "10.0.0.1", "HTTP_X_REMOTE_USER": "alice"}, True),
+        (NAMED_PROXY, {MODULE_PEER: "10.0.0.2", "HTTP_X_REMOTE_USER": "alice"}, False),
+        (NAMED_PROXY, {MODULE_PEER: "10.0.0.1", "HTTP_X_REMOTE_USER": "disabled"}, False),
+        (NAMED_PROXY, {MODULE_PEER: "10.0.0.1", "HTTP_REMOTE_USER": "alice"}, False),
+        (NAMED_PROXY, {MODULE_PEER: "10.0.0.1", "REMOTE_USER": "alice"}, False),
+        ({}, {MODULE_PEER: "10.0.0.1", "HTTP_X_REMOTE_USER": "alice"}, False),
     ],
 )
 def test_only_a_proxy_that_is_named_for_it_says_who_the_remote_user_is(
