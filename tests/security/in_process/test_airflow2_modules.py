@@ -22,7 +22,7 @@ from compat_auth.authn.users.directories import shared_directory
 from compat_auth.backend import Backend
 from compat_auth.composition.decider import create_flask_app
 from compat_auth.config import Settings, parse_settings
-from compat_auth.credentials import Absent, Basic
+from compat_auth.credentials import Absent, Basic, Bearer
 from compat_auth.crypto.personal_token_format import PREFIX
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.outcome import MODULE_PEER, Accept, Outcome, Reject
@@ -339,3 +339,27 @@ def test_a_header_that_callers_can_send_names_no_remote_user(modules: dict[str, 
 
     with pytest.raises(ConfigError, match=problem):
         load_chain(settings)
+
+
+def test_an_attribute_on_top_of_the_request_stack_names_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "site_sets_stack_top.py").write_text(
+        "from flask import _request_ctx_stack, request, Response\n"
+        "def init_app(app):\n    pass\n"
+        "def requires_authentication(function):\n"
+        "    def decorated(*args, **kwargs):\n"
+        "        if request.headers.get('Authorization') != 'Bearer good':\n"
+        "            return Response('no', 401)\n"
+        "        _request_ctx_stack.top.user = 'alice'\n"
+        "        return function(*args, **kwargs)\n"
+        "    return decorated\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))  # pyright: ignore[reportUnknownMemberType]  # pytest does not type it
+    (backend,) = load_chain(parse_settings({"auth_backends": ["site_sets_stack_top"]}, origin="test"))
+    app = flask.Flask("test")
+    backend.init_app(app)
+
+    with app.test_request_context(headers={"Authorization": "Bearer good"}):
+        outcome = backend.authenticate(Bearer("good"))
+
+    assert isinstance(outcome, Reject)
+    assert outcome.status == 403

@@ -12,7 +12,7 @@ import logging
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import flask
@@ -38,13 +38,25 @@ class _ConfOfHost:
         return getattr(current_host().conf, name)
 
 
+_TOP = "_compat_auth_request_ctx_stack_top"
+
+
 class _TopOfRequests:
-    """`flask._request_ctx_stack`, which Flask 2.3 dropped: its top holds the user of the request."""
+    """`flask._request_ctx_stack`, which Flask 2.3 dropped.
+
+    A module may leave attributes on its top. They name nobody: flask-login reads its user from `flask.g` since 0.6.2,
+    which is the version beside Airflow 2.11.
+    """
 
     @property
     def top(self) -> Any:
-        """Flask's globals of the request, in which `user` is the user; None outside a request."""
-        return flask.g if flask.has_request_context() else None
+        """The request at hand with attributes of the module's own; None outside a request."""
+        if not flask.has_request_context():
+            return None
+        if _TOP not in flask.g:
+            top = SimpleNamespace(app=current_app_itself(), request=flask.request, session=flask.session, g=flask.g)
+            setattr(flask.g, _TOP, top)
+        return flask.g.get(_TOP)
 
 
 def _current_app() -> flask.Flask:
