@@ -16,8 +16,7 @@ MODULE_ENVIRON = "compat_auth.module_environ"
 """Key in the WSGI environment of what makes the environment that an Airflow 2 module sees, with the request's body."""
 
 MODULE_PEER = "compat_auth.module_peer"
-"""Key in the environment that an Airflow 2 module sees of the address that the connection comes from: a proxy's, or the
-caller's."""
+"""The address that the connection comes from, as a key in the environment of an Airflow 2 module."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,7 @@ nitpick_ignore = [
     ("py:class", "collections.abc.Iterable"),
     ("py:class", "collections.abc.Mapping"),
     ("py:class", "collections.abc.MutableMapping"),
+    ("py:class", "collections.abc.Sequence"),
     ("py:class", "contextlib.AbstractContextManager"),
     ("py:class", "_pytest.monkeypatch.MonkeyPatch"),
     ("py:class", "requests.sessions.Session"),
@@ -62,7 +63,7 @@ nitpick_ignore_regex = [
     ("py:class", r"compat_auth\.(authn|concurrency|config|http|net|personal_tokens|tokens)\..+"),
     ("py:class", r"sqlalchemy\..+"),
     # Halves of a generic type: Sphinx splits "Callable[[], float]" at its comma.
-    ("py:class", r"collections\.abc\.(Callable|Mapping)\[.*"),
+    ("py:class", r"(collections\.abc\.(Callable|Mapping)|tuple)\[.*"),
 ]
 
 
