@@ -287,13 +287,11 @@ def personal_tokens_of(app: Flask, settings: Settings | None = None) -> Personal
 
     def make() -> PersonalTokens:
         upstream = upstream_tokens_of(app)
-        revoke_upstream = (
-            no_upstream
-            if upstream is None
-            else lambda made_from: upstream.revoke_session(tokens=(), credential_id=made_from)
-        )
-        return PersonalTokens.from_settings(
-            settings, revocation_events_of(app, settings), revoke_upstream=revoke_upstream
-        )
+
+        def revoke(credential_id: str) -> None:
+            if upstream is not None:
+                upstream.revoke_session(tokens=(), credential_id=credential_id)
+
+        return PersonalTokens.from_settings(settings, revocation_events_of(app, settings), revoke_upstream=revoke)
 
     return one_per_app(app, _EXTENSION, make)

@@ -136,9 +136,9 @@ def test_the_store_never_sees_a_token(clock: Clock) -> None:
     seen: list[bytes] = []
 
     class Store(MemoryIntrospections):
-        def save(self, digest: bytes, verdict: IntrospectionResult) -> None:
-            seen.append(digest + repr(verdict).encode())
-            super().save(digest, verdict)
+        def save(self, digest: bytes, result: IntrospectionResult) -> None:
+            seen.append(digest + repr(result).encode())
+            super().save(digest, result)
 
     IntrospectionCache("issuer", Store(10), now=clock).introspect("token-canary", Source(clock))
 
