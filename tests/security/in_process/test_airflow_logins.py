@@ -188,7 +188,7 @@ async def test_airflow_never_sees_a_personal_token(backend: str) -> None:
         pytest.param(JSON, b"{", 400, id="broken"),
         pytest.param(JSON, b'{"username": "anna", "username": "alice", "password": "x"}', 400, id="two-names"),
         pytest.param(FORM, b"username=anna&username=alice&password=x", 400, id="two-names-in-a-form"),
-        pytest.param(FORM, b"grant_type=client_credentials", 400, id="unknown-grant-in-a-form"),
+        pytest.param(FORM, b"grant_type=authorization_code", 400, id="unknown-grant-in-a-form"),
         pytest.param([*FORM, (b"sec-fetch-site", b"cross-site")], b"username=anna&password=x", 403, id="foreign-form"),
     ],
 )

@@ -148,6 +148,10 @@ _HARMLESS = {
     ("Accept", "token"),  # a Token, which hides its value
     ("PasswordAccepted", "token"),  # the same
     ("_Kept", "token"),  # the same
+    ("RightPassword", "token"),  # the same
+    ("TaskToken", "token_id"),  # its public part
+    ("KeyPlace", "token_file"),  # where it is
+    ("_GuardedEndpoint", "token_file"),  # the same
     ("NewToken", "token"),  # what is stored of it
     ("TokenRow", "token"),  # the same
     ("LastUse", "token_id"),  # its public part

@@ -28,9 +28,9 @@ from support.security.gateway import Gateway, running_gateway, write_config
 from support.security.upstream import recording_upstream
 from support.stand_ins import http_scope
 
-# Linear work on 60 KB takes some milliseconds; the square of it took 5 to 30 s. CPU time, so that a busy machine does
-# not matter.
-LIMIT_S = 1.0
+# Linear work on 60 KB takes some tenths of a second at most; the square of it took 5 to 30 s. CPU time, so that a busy
+# machine does not matter much.
+LIMIT_S = 2.5
 SIZE = MAX_HEADER_BYTES - 512
 BEGINNINGS = (b"", b"a=", b'a="', b"a;b=", b'text/html; a="', b"Digest a=", b'Digest a="', b"Basic ", b"bytes=", b'W/"')
 REPEATED = (

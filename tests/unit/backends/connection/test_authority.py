@@ -49,7 +49,7 @@ def test_what_the_authority_has_issued_for_clients_is_good(ca: str, issued: Issu
     [
         pytest.param([OTHER.issue().der], "certificate", id="another authority of the same name"),
         pytest.param([CA.issue(ends=NOW - dt.timedelta(minutes=1)).der], "certificate", id="ended"),
-        pytest.param([CA.issue(starts=NOW + dt.timedelta(minutes=5)).der], "certificate", id="not begun"),
+        pytest.param([CA.issue(starts=NOW + DAY / 2).der], "certificate", id="not begun"),
         pytest.param([CA.issue(purposes=[ExtendedKeyUsageOID.SERVER_AUTH]).der], "clientAuth", id="a server's"),
         pytest.param(
             [CA.issue(purposes=[ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]).der], "clientAuth", id="anybody's purpose"
