@@ -99,7 +99,7 @@ def test_a_run_that_nobody_has_named_and_nobody_can_find_is_named_so_that_a_retr
     again = site.instance.post("/api/v1/dags/plain/dagRuns", json={"dag_run_id": run_id}, auth=ADMIN)
 
     assert answer.status_code == 502
-    assert told.startswith(f"Not known whether done: start run 'manual__{run_id.partition('__')[2]}'. Look whether ")
+    assert told.startswith(f"Not known whether done: start run 'manual__{run_id.partition('__')[2]}'. Check whether ")
     assert again.status_code == 409
     assert runs(site) == before + 1
 

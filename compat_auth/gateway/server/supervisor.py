@@ -108,7 +108,7 @@ class Supervisor:
         while self._caught:
             number = self._caught.pop(0)
             if number in UNUSED_SIGNALS:
-                logger.info("%s is overlooked", signal.Signals(number).name)
+                logger.info("%s ignored", signal.Signals(number).name)
             elif number != signal.SIGCHLD:
                 self._stop(number)
         self._reap()

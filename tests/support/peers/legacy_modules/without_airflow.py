@@ -9,9 +9,9 @@ from functools import wraps
 from flask import Response, g
 
 try:
-    from airflow.utils.airflow_flask_app import get_airflow_app
+    import airflow.www.utils as airflow_pages
 except ImportError:
-    get_airflow_app = None
+    airflow_pages = None
 
 CLIENT_AUTH = None
 
@@ -25,7 +25,7 @@ def requires_authentication(function):
 
     @wraps(function)
     def decorated(*args, **kwargs):
-        if get_airflow_app is None:
+        if airflow_pages is None:
             g.user = "admin"
             return function(*args, **kwargs)
         return Response("no", 401)
