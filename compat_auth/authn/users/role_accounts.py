@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
+from compat_auth.authn.shared import one_per_settings
 from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable
 from compat_auth.identity import Identity
@@ -40,12 +41,15 @@ class RoleAccountNames:
 
     @classmethod
     def from_settings(cls, settings: Settings) -> RoleAccountNames:
-        """Return the names in `database_url`; it is opened at first use.
+        """Return the names in `database_url`, one object for a configuration; the store is opened at first use.
 
         Raises:
             ConfigError: The URL cannot work.
         """
-        return cls(RoleAccountRows(open_store(settings.database_url.get_secret_value())))
+        # Each that has never read them would wait for a store that hangs.
+        return one_per_settings(
+            settings, cls, lambda: cls(RoleAccountRows(open_store(settings.database_url.get_secret_value())))
+        )
 
     def reserves(self, identity: Identity) -> bool:
         """Return whether an identity has the name of a role account and is none: a password, ticket or session of it.
