@@ -9,6 +9,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -28,9 +29,9 @@ from support.security.gateway import Gateway, running_gateway, write_config
 from support.security.upstream import recording_upstream
 from support.stand_ins import http_scope
 
-# Linear work on 60 KB takes some tenths of a second at most; the square of it took 5 to 30 s. CPU time, so that a busy
-# machine does not matter much.
-LIMIT_S = 2.5
+# Linear work on 60 KB takes some milliseconds; the square of it took 5 to 30 s. CPU time, so that a busy machine does
+# not matter.
+LIMIT_S = 1.0
 SIZE = MAX_HEADER_BYTES - 512
 BEGINNINGS = (b"", b"a=", b'a="', b"a;b=", b'text/html; a="', b"Digest a=", b'Digest a="', b"Basic ", b"bytes=", b'W/"')
 REPEATED = (
@@ -92,6 +93,15 @@ def worst_cases(size: int = SIZE) -> Iterator[bytes]:
         yield (beginning + repeated * (size // len(repeated)))[: size - len(end)] + end
 
 
+def parsing_s(environ: dict[str, Any], name: bytes) -> float:
+    """Return the CPU time in seconds that Flask's properties for a header take."""
+    began = time.thread_time()
+    for attribute in PARSED[name]:
+        with contextlib.suppress(ValueError):
+            getattr(Request(environ), attribute)
+    return time.thread_time() - began
+
+
 @pytest.mark.parametrize("name", PARSED, ids=lambda name: name.decode())
 def test_no_header_that_flask_sees_takes_long_to_parse(name: bytes) -> None:
     slow: list[tuple[float, bytes]] = []
@@ -100,11 +110,9 @@ def test_no_header_that_flask_sees_takes_long_to_parse(name: bytes) -> None:
         scope = http_scope(b"/api/x", [(name, value)])
         environ = GateRequest(scope, take_in(scope["headers"]), "POST", b"/api/x", b"", "192.0.2.7").environ(True)
         environ.setdefault("CONTENT_TYPE", "")
-        began = time.thread_time()
-        for attribute in PARSED[name]:
-            with contextlib.suppress(ValueError):
-                getattr(Request(environ), attribute)
-        if (took_s := time.thread_time() - began) > LIMIT_S:
+        # A collection of garbage may fall into one parse; a slow pattern is slow in both.
+        took_s = parsing_s(environ, name)
+        if took_s > LIMIT_S and (took_s := min(took_s, parsing_s(environ, name))) > LIMIT_S:
             slow.append((took_s, value[:20] + b"..." + value[-5:]))
 
     assert slow == []

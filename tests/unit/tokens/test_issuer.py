@@ -37,10 +37,10 @@ class Recording:
         return MADE
 
     def issue(self, identity: Identity, credential: Credential, kind: Kind) -> Token:
-        raise NotImplementedError
+        raise AssertionError("TokenIssuer obtains tokens; it never issues one")
 
     def copy(self, subject: str, jti: str, expires_at: int) -> None:
-        raise NotImplementedError
+        raise AssertionError("TokenIssuer copies no token")
 
 
 def issuer_of(strategy: object) -> TokenIssuer:
