@@ -88,7 +88,7 @@ class KerberosBackend(Backend):
 
 
 def _unacceptable(credential: Negotiate) -> Reject | None:
-    # Browsers show a ticket whoever makes them ask, as they send cookies along; programs do not tell where from.
+    # A browser sends a ticket for any site's page, as it sends cookies; programs send no origin.
     if forgery := request_forgery(None):
         return Reject(f"kerberos: {forgery}", status=403)
     if credential.token.startswith(_NTLM):

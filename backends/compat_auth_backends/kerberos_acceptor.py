@@ -256,6 +256,6 @@ def _version_of(path: Path) -> tuple[int, ...]:
 
 
 def _require_private(path: Path) -> None:
-    # Whoever has the keys can make tickets in any user's name.
+    # A reader of the keys can make tickets in any user's name.
     if path.stat().st_mode & (stat.S_IROTH | stat.S_IWOTH | stat.S_IWGRP):
         raise KeyFileError(f"kerberos.keytab: {path}: others may read or change the keys; run: chmod o-rwx,g-w {path}")

@@ -182,7 +182,7 @@ class AirflowMiddleware:
     async def _concerns(self, scope: Scope) -> bool:
         if self._guarded.cover(scope):
             return True
-        # A task's token is Airflow's alone. Everything else takes a user's, which may have been taken back here.
+        # A task's token is Airflow's alone. Everything else takes a user's, which may have been revoked here.
         return not route_path(scope).startswith(_TASK_API) and await self._shows_revoked(scope)
 
     async def _shows_revoked(self, scope: Scope) -> bool:

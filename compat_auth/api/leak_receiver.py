@@ -46,7 +46,7 @@ def _receiver(reports: LeakReports) -> Any:
         reason = f"{revoked} leaked token(s) revoked"
         client = request.remote_addr or ""
         audit.record(audit.AuditEvent("leak report", "", "", reason, request.method, request.path, client))
-        # Whoever reports learns nothing about what is ours.
+        # A reporter must not learn which tokens exist.
         return flask.make_response("", 204)
 
     return receive

@@ -21,7 +21,7 @@ checks: list[Callable[[], None]] = []
 """Called after each line; raise to stop the request, where it needs an audit line. See `compat_auth.audit.losses`."""
 # The caller chooses the user name, so texts in a line are truncated and lose control characters.
 _MAX_TEXT = 256
-# Results for which nobody has verified the user name.
+# With these results the user name is unverified.
 _CLAIMED = frozenset(("reject", "challenge", "skip", "unavailable"))
 
 

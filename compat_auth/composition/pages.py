@@ -83,7 +83,7 @@ def _flask_pages(parts: GateParts) -> dict[str, Page]:
         )
         pages.update(dict.fromkeys((personal_tokens.PATH, f"{personal_tokens.PATH}/"), api))
     if leak_receiver.BLUEPRINT in app.blueprints:
-        # It waits for the reporter's keys, whoever asks.
+        # Any caller can make it wait for the reporter's keys.
         pages[leak_receiver.PATH] = flask_page(
             app, lanes, refusals, max_body_bytes=leak_receiver.MAX_BODY_BYTES, lane="outward"
         )

@@ -64,7 +64,7 @@ def gate_rules(settings: Settings) -> GateRules:
             )
             for rule in settings.require
         ),
-        # A task's own token opens every secret of Airflow: whoever calls there, nobody does so as somebody of ours.
+        # A task's own token opens every secret of Airflow, so no identity is ever forwarded there.
         task_api=Prefixes(["/execution/"] if is_airflow else []),
         to_login=whole_paths("passed", below="/api/") if is_airflow else frozenset(),
         logouts=settings.upstream.logouts(),

@@ -68,7 +68,7 @@ class GateRequest:
             MalformedCredentials: It is not ASCII.
         """
         shown = self._shown
-        # Whoever gives the request other headers gives it another intake.
+        # Other headers mean another intake, so the parsed value cannot go stale.
         if shown is None or self._shown_in is not self.intake:
             authorization = self.intake.authorization
             try:

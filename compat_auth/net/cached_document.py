@@ -109,7 +109,7 @@ class FetchedDocument(Generic[Content]):
             self._flight.run("look", self._load)
 
     def _load(self) -> None:
-        # Whoever saw the pause end before the last look did would look again right after it.
+        # A caller that saw the pause end before the last fetch would otherwise fetch again right after it.
         if self._now() < self._paused_until:
             return
         try:

@@ -19,7 +19,7 @@ from compat_auth.concurrency.circuit_breaker import CircuitBreaker
 from compat_auth.net.answer_deadline import AnswerDeadline, answer_deadline
 
 CONNECT_TIMEOUT_S = 5
-# What the server is told, before each transaction; it answers with an error then.
+# Set before each transaction: the server cancels a longer statement with an error.
 STATEMENT_TIMEOUT_S = 5
 # A server that answers nothing at all has this long for a trivial question, and this long for any other.
 PING_TIMEOUT_S = 3.0

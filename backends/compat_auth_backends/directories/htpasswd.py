@@ -121,7 +121,7 @@ class HtpasswdDirectory:
         with self._lock:
             now = self._monotonic()
             if now - self._looked_at >= CHECK_INTERVAL_S:
-                # Not what was read last: whoever took the file away may have meant to lock everybody out.
+                # Not the last content: an operator may have removed the file to lock everybody out.
                 self._looked_at = float("-inf")
                 self._reload()
                 self._looked_at = now

@@ -61,7 +61,7 @@ class WatchedFile(Generic[T]):
             return self._content
 
     def _reload(self, known: T | None) -> T:
-        # Not what was read last: whoever took the file away may have meant to lock everybody out.
+        # Not the last content: an operator may have removed the file to lock everybody out.
         self._content = None
         try:
             with self._path.open(encoding="utf-8-sig") as file:

@@ -26,7 +26,7 @@ from compat_auth_backends.workloads.keys import key_place, open_keys
 
 CLIENT_AUTH = None
 # A managed identity of Azure lives for a day; a service account's token of Kubernetes that was made to last a year is
-# refused, because nobody could take it back.
+# refused, because nobody could revoke it.
 MAX_LIFETIME_S = 25 * 3600
 # Kubernetes writes no `typ`.
 TYPES = ("JWT", "at+jwt", "application/at+jwt", "")

@@ -75,7 +75,7 @@ class OtherManager(AuthManager):
 
     def _user(self, username: str) -> Any:
         if self._find_user is None:
-            # The caller is told: nothing that they send would help, but another way in would.
+            # The caller gets the reason: this credential cannot work here, another kind can.
             raise NotPermitted(
                 f"auth_manager: {self.kind} makes no user from a name, so no token can be signed for one; {self.way}"
             )

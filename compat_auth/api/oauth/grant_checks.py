@@ -18,7 +18,7 @@ from compat_auth.scopes import ALL, scope_token
 # A token of one kind that is shown as another is somebody's mistake, or an attack (RFC 8725 3.11).
 _BACKENDS_OF = {ID_TOKEN: {"google_openid", "workload"}, PERSONAL_TOKEN: {"personal_token"}, SPNEGO: {"kerberos"}}
 _NO_ACCESS_TOKENS = frozenset({"google_openid", "kerberos"})
-# A client that asks again after so long notices that its token was taken back.
+# A client that asks again after this time notices that its token was revoked.
 _PASSED_ON_S = 3600
 
 

@@ -106,7 +106,7 @@ class TokenPages:
         await respond(send, 200, headers=NO_STORE)
 
     async def _decide(self, request: GateRequest) -> Decision:
-        # Whoever was let in a moment ago is let in again, however many others behind one address guess.
+        # A credential that was accepted a moment ago needs no attempt: guesses from the same address must not block it.
         if self._identification.recall(request) is not None:
             return await self._identification.decide(request)
         async with self._attempts.one(request.client) as tried:

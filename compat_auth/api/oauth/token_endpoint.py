@@ -288,7 +288,7 @@ class TokenEndpoint:
             shown: The request with the credential.
             otherwise: Answers, and returns whether the credential is also wrong there; None: the decision is final.
         """
-        # Whoever was let in a moment ago is let in again, however many others behind one address guess.
+        # A credential that was accepted a moment ago needs no attempt: guesses from the same address must not block it.
         if self.at.identification.recall(shown) is not None:
             return await self.at.identification.decide(shown)
         async with self.attempts.one(shown.client) as tried:

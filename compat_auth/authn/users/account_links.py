@@ -147,7 +147,7 @@ class FirstUseLinks:
             return self._configured.name_of(subject, claimed)
         for name in (pinned, _name_or_none(claimed)):
             if name is not None:
-                # Whoever has been written down since for that name has it now.
+                # Another account may have been linked to that name since; its link counts.
                 self._configured.require_free(subject, name)
         return pinned
 

@@ -43,7 +43,7 @@ def take_acts_for(intake: Intake, query: bytes) -> None:
     if not _NAME.match(text):
         raise BadRequest("X-Do-As: not one user name in plain ASCII without blanks and commas")
     if intake.authorization is None:
-        # A cookie is sent by the browser, whoever wrote the page.
+        # A browser sends its cookie for any site's page.
         raise BadRequest("X-Do-As: needs the caller's own credential in Authorization; cookies do not count")
     intake.acts_for = text
     intake.kept = [header for header in intake.kept if header not in found]

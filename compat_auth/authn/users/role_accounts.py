@@ -68,7 +68,7 @@ class RoleAccountNames:
             if not self._lock.acquire(timeout=FIRST_WAIT_S):
                 raise BackendUnavailable("the names of role accounts are still being read for the first time")
             return self._read_and_release()
-        # Whoever knows names does not wait for a store that is slow: nobody's login depends on it.
+        # Known names are used while a slow store is read again: no login waits for that.
         if self._lock.acquire(blocking=False):
             reading = threading.Thread(target=self._read_and_release, name="compat-auth-role-accounts", daemon=True)
             reading.start()

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from compat_auth.errors import BackendUnavailable, ConfigError
 
 T = TypeVar("T")
-# Redis answers in a millisecond; whoever waits longer than this goes on without it.
+# Redis answers in a millisecond; a caller that waits longer than this continues without it.
 TIMEOUT_S = 0.5
 # While it is away, not every request waits for that to be found out: far longer than TIMEOUT_S, or many would.
 PAUSE_S = 5.0

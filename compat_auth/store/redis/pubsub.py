@@ -102,7 +102,7 @@ class RedisChannel:
 
     def _lose(self) -> None:
         if self._is_connected:
-            # In this order: whoever still remembers for long is told to forget afterwards.
+            # In this order: a cache that still believes for long gets the event afterwards.
             self._is_connected = False
             self._heard(None)
 
