@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote_plus
 
 import flask
 
 from compat_auth.config import OidcIssuerSettings
-from compat_auth.errors import ConfigError, InvalidToken
-from compat_auth.files import read_unwritable
+from compat_auth.errors import InvalidToken
 from compat_auth.openid import (
     CLOCK_SKEW_S,
     AccountLinks,
@@ -39,6 +35,7 @@ from compat_auth_backends.openid.claims import (
 )
 from compat_auth_backends.openid.discovery import Discovery
 from compat_auth_backends.openid.introspection import RemoteChecks
+from compat_auth_backends.openid.issuer_settings import basic_value, check_settings, read_secret
 from compat_auth_backends.openid.load_balancer import KEY_ID, LoadBalancerKeys
 
 # Claims of an ID or logout token: where `typ` does not tell the kinds apart, these do (RFC 9068 section 5).
@@ -108,7 +105,7 @@ class Issuer:
         now: Callable[[], float] = time.time,
         wrong_per_minute: int = WRONG_PER_MINUTE,
     ) -> None:
-        _check(settings, where)
+        check_settings(settings, where)
         self._guesses = Tries(wrong_per_minute, "too many wrong tokens from this address")
         self.name = settings.issuer
         self._settings = settings
@@ -118,10 +115,10 @@ class Issuer:
         self._links = links or ConfiguredLinks(settings.subjects)
         self._now = now
         self.discovery = discovery = Discovery(settings, where)
-        self._secret = _secret(settings, where)
+        self._secret = read_secret(settings, where)
         self._jwks = JwksCache(lambda: discovery.endpoint("jwks_uri"), algorithms=tuple(settings.algorithms))
         self._balancer = LoadBalancerKeys(settings, where) if KEY_ID in settings.jwks_url else None
-        self._remote = RemoteChecks(discovery, _basic(settings.client_id, self._secret))
+        self._remote = RemoteChecks(discovery, basic_value(settings.client_id, self._secret))
         source = settings.model_dump_json(exclude={"client_secret"})
         self._introspection = IntrospectionCache(
             source, store or MemoryIntrospections(_ENTRIES), longest_s=cache_ttl_s, now=now
@@ -261,7 +258,7 @@ class Issuer:
         if not self._secret:
             return {}, {"client_id": client_id}
         if self.discovery.takes_basic():
-            return {"Authorization": _basic(client_id, self._secret)}, {}
+            return {"Authorization": basic_value(client_id, self._secret)}, {}
         return {}, {"client_id": client_id, "client_secret": self._secret}
 
     def check_opaque(self, token: str) -> Vouched:
@@ -393,56 +390,3 @@ def _network() -> str:
     """Return the network of the caller; "" if there is no caller."""
     client = flask.request.remote_addr if flask.has_request_context() else None
     return network_of(client) if client else ""
-
-
-def _check(settings: OidcIssuerSettings, where: str) -> None:
-    _check_header(settings, where)
-    if not any(settings.audience) and not settings.sign_in:
-        raise ConfigError(f"{where}.audience: missing; without it a token for any other application would do")
-    if "" in settings.audience or "" in settings.clients:
-        raise ConfigError(f"{where}: an empty name in audience or clients; remove it")
-    if (settings.introspection or settings.sign_in) and not settings.client_id:
-        raise ConfigError(f"{where}.client_id: missing; introspection and sign_in need our own client at the issuer")
-    if settings.sign_in and "openid" not in settings.sign_in_scope.split():
-        raise ConfigError(f"{where}.sign_in_scope: without openid there is no ID token; add it")
-    if settings.userinfo and settings.scope and not (settings.introspection or settings.liveness):
-        raise ConfigError(f"{where}.scope: UserInfo does not tell it; use introspection instead, or leave scope out")
-    if settings.liveness and not settings.userinfo:
-        raise ConfigError(f"{where}.liveness: needs userinfo = true, or its URL")
-
-
-def _check_header(settings: OidcIssuerSettings, where: str) -> None:
-    if (KEY_ID in settings.jwks_url) != bool(settings.signer):
-        raise ConfigError(f"{where}: signer and a jwks_url with {KEY_ID} belong together; set both, or neither")
-    only_with = ("signer", "proxy_verifies_email")
-    never_with = ("introspection", "userinfo", "liveness", "sign_in", "opaque_prefix")
-    for name in never_with if settings.header else only_with:
-        if getattr(settings, name):
-            what = "not for a table with header; give it a table of its own"
-            raise ConfigError(
-                f"{where}.{name}: {what if settings.header else 'only for a table with header; remove it'}"
-            )
-
-
-def _secret(settings: OidcIssuerSettings, where: str) -> str:
-    """Return the secret of our own client, or "" if it has none."""
-    secret = settings.client_secret.get_secret_value()
-    if settings.client_secret_file:
-        if secret:
-            raise ConfigError(f"{where}: client_secret and client_secret_file are both set; remove one")
-        try:
-            secret = read_unwritable(Path(settings.client_secret_file)).strip()
-        except (OSError, UnicodeDecodeError) as exc:
-            raise ConfigError(
-                f"{where}.client_secret_file: {settings.client_secret_file}: cannot be read ({type(exc).__name__})"
-            ) from None
-    if settings.introspection and not secret:
-        raise ConfigError(f"{where}.client_secret: missing; introspection needs it (or client_secret_file)")
-    return secret
-
-
-def _basic(client_id: str, secret: str) -> str:
-    """Return the Authorization value of our own client (RFC 6749 section 2.3.1), or "" without one."""
-    if not client_id:
-        return ""
-    return "Basic " + base64.b64encode(f"{quote_plus(client_id)}:{quote_plus(secret)}".encode()).decode()

@@ -19,11 +19,12 @@ import flask
 
 from compat_auth.authn.airflow2.import_notes import probing
 from compat_auth.authn.airflow2.stand_ins import auth_view
+from compat_auth.authn.airflow2.stand_ins.app_builder import current_app_itself
 from compat_auth.authn.airflow2.stand_ins.configuration import AirflowConfigException
 from compat_auth.authn.airflow2.stand_ins.database import create_session, new_session, provide_session
 from compat_auth.authn.airflow2.stand_ins.host import current_host
 from compat_auth.authn.airflow2.stand_ins.logging_mixin import LoggingMixin
-from compat_auth.authn.airflow2.stand_ins.security_manager import AUTH_TYPES, SecurityManager, current_app_itself
+from compat_auth.authn.airflow2.stand_ins.security_manager import AUTH_TYPES, SecurityManager
 from compat_auth.authn.airflow2.stand_ins.upstream_objects import BaseHook, Connection, Variable
 from compat_auth.authn.airflow2.stand_ins.users import Role, User
 

@@ -9,8 +9,9 @@ from typing import cast
 import flask
 from flask import Flask
 
+from compat_auth.authn.airflow2.stand_ins.app_builder import AppBuilder, AuthManager
 from compat_auth.authn.airflow2.stand_ins.configuration import AirflowConf
-from compat_auth.authn.airflow2.stand_ins.security_manager import AppBuilder, AuthManager, security_manager_of
+from compat_auth.authn.airflow2.stand_ins.security_manager import security_manager_of
 from compat_auth.authn.shared import one_per_settings
 from compat_auth.config import Settings, parse_settings
 
