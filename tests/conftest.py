@@ -77,6 +77,8 @@ MARKERS = {
     "peers": "peer",
     "performance": "performance",
 }
+# Characters of a parameter that can still be read in a test's name.
+LONGEST_ID = 100
 # What `./test --fast` runs: no sockets, no processes, no sleeps.
 FAST = (TESTS / "unit", TESTS / "compat", TESTS / "security" / "in_process")
 
@@ -102,6 +104,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(MARKERS[folder])
         if isinstance(item, pytest.Function) and PEERS.intersection(item.fixturenames):
             item.add_marker("peer")
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name a long value by its argument: what keys and certificates are made of differs from process to process."""
+    return argname if isinstance(val, str | bytes) and len(val) > LONGEST_ID else None
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -12,17 +12,15 @@ from compat_auth.client.errors import LoginRefused, LoginUnavailable
 from compat_auth.client.origin import Origin
 from compat_auth.errors import ConfigError
 
+# Any: gssapi's stubs name each other in ways that pyright cannot follow.
+_gss: Any
 try:
-    import gssapi
-except ImportError as exc:
-    raise ConfigError(
-        "gssapi is not installed; install compat_auth with its extra 'kerberos' (README: Install)"
-    ) from exc
+    import gssapi as _gss
+except ImportError:
+    _gss = None
 
 __all__ = ["Kerberos"]
 
-# gssapi's stubs name each other in ways that pyright cannot follow.
-_gss: Any = gssapi
 _SPNEGO = "1.3.6.1.5.5.2"  # RFC 4178 section 3
 
 
@@ -33,10 +31,19 @@ class Kerberos:
     Attributes:
         service: First part of the server's principal, `HTTP/host`.
         hostname: Second part, where it differs from the URL's host.
+
+    Raises:
+        ConfigError: gssapi is not installed.
     """
 
     service: str = "HTTP"
     hostname: str = ""
+
+    def __post_init__(self) -> None:
+        if _gss is None:
+            raise ConfigError(
+                "gssapi is not installed; install compat_auth with its extra 'kerberos' (README: Install)"
+            )
 
     def present(self, server: Origin) -> Presented:
         """Return a token for the server; the answer must prove that the server has the service's key.

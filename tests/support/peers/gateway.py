@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -17,6 +18,8 @@ from support.peers.process import Process, answers_http, free_port, is_listening
 START_S = 60
 TIMEOUT_S = 60
 LOG_LINES = 60
+# Of those that tests start for themselves, so many stay for the next test with the same settings.
+KEPT_BETWEEN_TESTS = 3
 COMMAND = str(Path(sys.executable).with_name("compat-auth"))
 
 
@@ -73,11 +76,18 @@ class CurlAnswer:
 
 
 class Gateways:
-    """The gateways of a run: one for each configuration, all stopped at the end."""
+    """The gateways of a test module: one for each configuration, all stopped at its end.
+
+    What a fixture of the whole module starts, runs until then. Of those that the tests start for themselves only the
+    last few stay: hundreds of them would take all memory of the machine.
+    """
 
     def __init__(self, tmp_path_factory: pytest.TempPathFactory) -> None:
         self._folders = tmp_path_factory
         self._running: dict[str, Gateway] = {}
+        self._is_in_test = False
+        # Ordered by when a test last asked for them.
+        self._of_tests: dict[str, None] = {}
 
     def start(self, settings: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Gateway:
         """Return the gateway with these settings, started unless it runs already.
@@ -88,6 +98,11 @@ class Gateways:
         """
         key = json.dumps([settings, environ or {}], sort_keys=True)
         known = self._running.get(key)
+        if self._is_in_test and (known is None or key in self._of_tests):
+            self._of_tests.pop(key, None)
+            self._of_tests[key] = None
+        elif not self._is_in_test:
+            self._of_tests.pop(key, None)
         if known is not None and known.process.pid is not None:
             return known
         folder = self._folders.mktemp("gateway")
@@ -107,25 +122,37 @@ class Gateways:
         self._running[key] = gateway
         return gateway
 
+    @contextmanager
+    def during_test(self) -> Iterator[None]:
+        """Stop, after the block, those that tests have started for themselves, but for the last few."""
+        self._is_in_test = True
+        try:
+            yield
+        finally:
+            self._is_in_test = False
+            for key in list(self._of_tests)[:-KEPT_BETWEEN_TESTS]:
+                del self._of_tests[key]
+                self._running.pop(key).process.stop()
+
     def logs(self) -> Iterator[Path]:
         """Return the log files of the gateways started so far."""
         return (gateway.process.log for gateway in self._running.values())
 
     def stop(self) -> None:
         """Stop every gateway."""
-        for gateway in self._running.values():
-            gateway.process.stop()
+        while self._running:
+            self._running.popitem()[1].process.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateways]:
-    """All gateways of the run."""
+    """All gateways of the module."""
     running = Gateways(tmp_path_factory)
     yield running
     running.stop()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def gateway(gateways: Gateways) -> StartGateway:
     """Start a real gateway from a mapping of settings; one with the same settings is started once."""
     return gateways.start
@@ -135,8 +162,10 @@ def gateway(gateways: Gateways) -> StartGateway:
 def gateway_logs(request: pytest.FixtureRequest, gateways: Gateways) -> Iterator[None]:
     """Show, when a test fails, what the gateways logged during it."""
     before = {log: log.stat().st_size for log in gateways.logs()}
-    yield
-    for log in gateways.logs():
+    with gateways.during_test():
+        yield
+        logs = list(gateways.logs())
+    for log in logs:
         with log.open("rb") as content:
             content.seek(before.get(log, 0))
             lines = content.read().decode(errors="replace").splitlines()[-LOG_LINES:]
