@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import flask
@@ -36,7 +37,7 @@ def services() -> Iterator[str]:
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
     file = tmp_path / "airflow.db"
-    with sqlite3.connect(file) as connection:
+    with closing(sqlite3.connect(file)) as connection, connection:
         connection.executescript(
             "CREATE TABLE ab_user (id INTEGER PRIMARY KEY, username, password, active, email);"
             "CREATE TABLE ab_role (id INTEGER PRIMARY KEY, name);"

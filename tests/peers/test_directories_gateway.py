@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from threading import Event
 
@@ -40,7 +41,7 @@ def upstream() -> Iterator[Recorder]:
 
 def write_config(folder: Path, upstream: Recorder, slapd: Slapd, pam: Pam, directory: str, knows: str) -> Path:
     """Write a gateway that asks one directory for passwords and the other for Airflow's number."""
-    with sqlite3.connect(folder / "airflow.db") as database:
+    with closing(sqlite3.connect(folder / "airflow.db")) as database, database:
         database.executescript(TABLES)
     database.close()
     (folder / "users.toml").write_text(MAPPING)

@@ -7,7 +7,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from werkzeug.security import generate_password_hash
@@ -30,7 +30,7 @@ _KEPT = "proxy_http_version 1.1; proxy_set_header Connection '';"
 def make_airflow_database(folder: Path, *, method: str = "scrypt:32768:8:1") -> str:
     """Write the user tables of an Airflow with one user, hashed as FAB does unless said; return the SQLAlchemy URL."""
     path = folder / "airflow.db"
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(
             "CREATE TABLE ab_user (id INTEGER PRIMARY KEY, username TEXT, password TEXT, active BOOLEAN, email TEXT);"
             "CREATE UNIQUE INDEX idx_ab_user_username ON ab_user (lower(username));"

@@ -7,6 +7,7 @@ import importlib
 import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Written
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
     file = tmp_path / "airflow.db"
-    with sqlite3.connect(file) as connection:
+    with closing(sqlite3.connect(file)) as connection, connection:
         connection.executescript(
             "CREATE TABLE ab_user (id INTEGER PRIMARY KEY, username, password, active, email);"
             "CREATE TABLE ab_role (id INTEGER PRIMARY KEY, name);"

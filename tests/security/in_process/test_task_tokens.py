@@ -88,6 +88,7 @@ async def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> AsyncIterato
     yield World(door, behind, tasks)
     await messages.put({"type": "lifespan.shutdown"})
     await life
+    tasks.engine.dispose()
 
 
 def lifespan_or(behind: Behind) -> ASGIApp:

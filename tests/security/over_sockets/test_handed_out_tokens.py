@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ async def status(gateway: Gateway, token: str) -> int:
 
 def written(folder: Path) -> list[tuple[str, str]]:
     """Return (jti, credential) of every token that the store knows to be issued."""
-    with sqlite3.connect(folder / "store.db") as connection:
+    with closing(sqlite3.connect(folder / "store.db")) as connection, connection:
         return connection.execute(f"SELECT jti, credential_id FROM {issued_tokens.name}").fetchall()  # noqa: S608  # ours
 
 
@@ -178,7 +179,7 @@ async def test_a_credential_that_is_revoked_just_before_its_jwt_is_written_down_
 
     def revoke_first(given: IssuedTokens, *token: Any) -> None:
         # As another process does it: nobody here hears of it.
-        with sqlite3.connect(tmp_path / "store.db") as connection:
+        with closing(sqlite3.connect(tmp_path / "store.db")) as connection, connection:
             connection.execute(f"UPDATE {personal_tokens.name} SET revoked = 1")  # noqa: S608  # ours
         add(given, *token)
 

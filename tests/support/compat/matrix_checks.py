@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import flask
@@ -25,7 +26,7 @@ every_cell = pytest.mark.parametrize(("mode", "public_role"), MODES)
 
 def make_database(path: Path) -> None:
     """Write the user tables of an Airflow with the users that the rows name."""
-    with sqlite3.connect(path) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.executescript(
             "create table ab_user (id integer primary key, username text, password text, active boolean, email text);"
             "create table ab_role (id integer primary key, name text);"

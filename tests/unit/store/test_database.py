@@ -6,6 +6,7 @@ import re
 import sqlite3
 import stat
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -96,7 +97,7 @@ def test_upgrading_twice_changes_nothing(database: Database) -> None:
 def test_tables_of_a_newer_version_are_left_alone(url: str, database: Database, tmp_path: Path) -> None:
     with database.write():
         pass
-    with sqlite3.connect(tmp_path / "store.db") as raw:
+    with closing(sqlite3.connect(tmp_path / "store.db")) as raw, raw:
         raw.execute("UPDATE compat_auth_alembic_version SET version_num = '9999'")
     raw.close()
     database.close()
@@ -106,7 +107,7 @@ def test_tables_of_a_newer_version_are_left_alone(url: str, database: Database, 
 
 
 def set_revision(folder: Path, revision: str) -> None:
-    with sqlite3.connect(folder / "store.db") as raw:
+    with closing(sqlite3.connect(folder / "store.db")) as raw, raw:
         raw.execute("UPDATE compat_auth_alembic_version SET version_num = ?", (revision,))
     raw.close()
 
