@@ -1,5 +1,6 @@
 """What every test may use: the real peers, each started by the first test that asks for it."""
 
+import gc
 import os
 from collections.abc import Generator
 from importlib.metadata import PackageNotFoundError, distribution
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from coverage import Coverage
 
 # First of ours: it replaces `time.sleep` before anything imports it by name.
 from support.outside_world import touched  # isort: split
@@ -104,6 +106,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(MARKERS[folder])
         if isinstance(item, pytest.Function) and PEERS.intersection(item.fixturenames):
             item.add_marker("peer")
+
+
+def pytest_collection_finish() -> None:
+    """Leave the thousands of collected tests out of every later collection of garbage."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Write what was measured while the process is still waited for: a worker of xdist has 10 s for its exit."""
+    measured = Coverage.current()
+    if measured is not None:
+        measured.stop()
+        measured.save()
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -283,7 +283,7 @@ def test_a_worker_that_hangs_is_replaced_and_its_connections_end(start: Start, w
     os.kill(hung, signal.SIGSTOP)
     ready: list[int] = []
     deadline = time.monotonic() + 15
-    while len(running.workers()) < workers or hung in running.workers():
+    while len(now := running.workers()) < workers or hung in now:
         assert time.monotonic() < deadline
         if others:
             ready.append(running.ask("/compat-auth/ready")[0])
@@ -293,7 +293,7 @@ def test_a_worker_that_hangs_is_replaced_and_its_connections_end(start: Start, w
         outcomes[outcome_on(connection)] += 1
 
     assert set(outcomes) <= {200, "closed"}
-    assert set(others) < set(running.workers())
+    assert set(others) < set(now)
     assert running.ask("/compat-auth/live")[0] == 200
     assert running.ask("/compat-auth/ready")[0] == 200
     assert f"worker {hung} has not responded for" in running.log()

@@ -18,6 +18,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from compat_auth.tokens.jose.jwk import PublicKey, public_members
+from support.from_now import written
 
 RSA_KEY = rsa.generate_private_key(65537, 2048)
 OTHER_RSA_KEY = rsa.generate_private_key(65537, 2048)
@@ -86,7 +87,7 @@ def sign(claims: Mapping[str, Any], *, key: Any = RSA_KEY, alg: str = "RS256", *
     """Return the claims as a JWT of the type at+jwt by the key `rsa`; None takes a member of the header away."""
     headers = {name: value for name, value in {"kid": "rsa", "typ": "at+jwt", **header}.items() if value is not None}
     # Of claims of the wrong type PyJWT would make none; an empty `typ` is how it is told to leave it out.
-    return jwt.PyJWS().encode(json.dumps(claims).encode(), key, alg, {"typ": "", **headers})
+    return jwt.PyJWS().encode(json.dumps(claims, default=written).encode(), key, alg, {"typ": "", **headers})
 
 
 @contextmanager

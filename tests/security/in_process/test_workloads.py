@@ -18,6 +18,7 @@ from compat_auth.credentials import Bearer
 from compat_auth.errors import ConfigError
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth_backends.workloads.backend import WorkloadBackend
+from support.from_now import FromNow
 from support.stub_issuer import EC_KEY, OTHER_RSA_KEY, RSA_KEY, jwk
 from support.workload_tokens import (
     AUDIENCE,
@@ -279,11 +280,11 @@ def test_a_persons_token_is_no_workloads_whatever_the_rule_says(
         pytest.param({"aud": AUDIENCE.upper()}, id="audience-in-other-letters"),
         pytest.param({"aud": {AUDIENCE: 1}}, id="audience-in-an-object"),
         pytest.param({"exp": None}, id="no-end"),
-        pytest.param({"exp": int(time.time()) - 60}, id="expired"),
-        pytest.param({"exp": int(time.time()) + 366 * 86400}, id="a-year"),
-        pytest.param({"exp": int(time.time()) + 26 * 3600, "iat": None}, id="a-long-day-without-iat"),
-        pytest.param({"nbf": int(time.time()) + 600}, id="not-yet"),
-        pytest.param({"iat": int(time.time()) + 600}, id="from-the-future"),
+        pytest.param({"exp": FromNow(-60)}, id="expired"),
+        pytest.param({"exp": FromNow(366 * 86400)}, id="a-year"),
+        pytest.param({"exp": FromNow(26 * 3600), "iat": None}, id="a-long-day-without-iat"),
+        pytest.param({"nbf": FromNow(600)}, id="not-yet"),
+        pytest.param({"iat": FromNow(600)}, id="from-the-future"),
         pytest.param({"sub": None}, id="no-subject"),
     ],
 )

@@ -18,6 +18,7 @@ from compat_auth.directory import DirectoryUser
 from compat_auth.outcome import Accept, Outcome, Reject
 from compat_auth_backends.oidc import OidcBackend
 from compat_auth_backends.openid.issuer import Issuer
+from support.from_now import FromNow
 from support.stub_issuer import (
     AUDIENCE,
     EC_KEY,
@@ -265,10 +266,10 @@ def test_dates_may_have_a_fraction_and_end_no_later_by_it(issuer: StubIssuer, as
         pytest.param({"exp": float("inf")}, id="infinity"),
         pytest.param({"exp": float("nan")}, id="not-a-number"),
         pytest.param({"exp": True}, id="true"),
-        pytest.param({"exp": f"{time.time() + 60}"}, id="a-text"),
-        pytest.param({"exp": [time.time() + 60]}, id="a-list"),
-        pytest.param({"nbf": time.time() + 600.5}, id="not-yet"),
-        pytest.param({"iat": time.time() + 600.5}, id="from-the-future"),
+        pytest.param({"exp": FromNow(60.0, str)}, id="a-text"),
+        pytest.param({"exp": FromNow(60.0, lambda at: [at])}, id="a-list"),
+        pytest.param({"nbf": FromNow(600.5)}, id="not-yet"),
+        pytest.param({"iat": FromNow(600.5)}, id="from-the-future"),
         pytest.param({"nbf": float("nan")}, id="not-yet-a-number"),
         pytest.param({"iat": False}, id="issued-at-false"),
     ],

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 import requests
 
-from support.peers.process import Process, answers_http, free_port, is_listening
+from support.peers.process import Process, answers_http, free_port, is_listening, stop_together
 
 START_S = 60
 TIMEOUT_S = 60
@@ -123,16 +123,17 @@ class Gateways:
         return gateway
 
     @contextmanager
-    def during_test(self) -> Iterator[None]:
+    def during_test(self) -> Generator[None]:
         """Stop, after the block, those that tests have started for themselves, but for the last few."""
         self._is_in_test = True
         try:
             yield
         finally:
             self._is_in_test = False
-            for key in list(self._of_tests)[:-KEPT_BETWEEN_TESTS]:
+            unused = list(self._of_tests)[:-KEPT_BETWEEN_TESTS]
+            for key in unused:
                 del self._of_tests[key]
-                self._running.pop(key).process.stop()
+            stop_together([self._running.pop(key).process.stop for key in unused])
 
     def logs(self) -> Iterator[Path]:
         """Return the log files of the gateways started so far."""
@@ -140,8 +141,7 @@ class Gateways:
 
     def stop(self) -> None:
         """Stop every gateway."""
-        while self._running:
-            self._running.popitem()[1].process.stop()
+        stop_together(gateway.process.stop for gateway in self._running.values())
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 
 from support.peers.airflows import Airflow3
 from support.peers.place import environment
+from support.peers.process import stop_together
 from support.peers.seed import AIRFLOW3, Kind
 
 ROOT: Final = Path(__file__).parents[3]
@@ -64,8 +65,7 @@ def plugged_airflow(plugged_python: Path, tmp_path_factory: pytest.TempPathFacto
         return running[key]
 
     yield start
-    for airflow in running.values():
-        airflow.stop()
+    stop_together(airflow.stop for airflow in running.values())
 
 
 def _run(command: list[str | Path]) -> None:

@@ -6,7 +6,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -146,6 +147,13 @@ class Process:
             return f"no log in {self.log}"
         lines = self.log.read_text(errors="replace").splitlines()[-LOG_TAIL_LINES:]
         return "\n".join([f"--- end of {self.log}", *lines])
+
+
+def stop_together(stops: Iterable[Callable[[], object]]) -> None:
+    """Call what stops several programs at the same time: most of a stop is waiting."""
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        for stopped in [pool.submit(stop) for stop in stops]:
+            stopped.result()
 
 
 def _descendants(pid: int) -> list[int]:
