@@ -1,6 +1,6 @@
 """What every Airflow 3 promises with either auth manager, at each place where we can stand.
 
-One Airflow at a time: 3.3 by default, another by `TEST_AIRFLOW3`. `tests/support/peers/matrix` runs all of them.
+One Airflow at a time: 3.3 by default, another by `TEST_AIRFLOW3`. `tests/support/peers/matrix.py` asks all of them.
 """
 
 from __future__ import annotations
