@@ -80,7 +80,7 @@ def ask(version: str, folder: Path) -> Path:
     subprocess.run([HERE / "install", version, *([f"{version}-plugin"] if has_plugin else [])], check=True)
     report, log = folder / f"{version}.xml", folder / f"{version}.log"
     files = [PEERS / f"{name}.py" for name in FILES] if has_plugin else [PEERS / "test_which_airflow.py"]
-    command = [sys.executable, "-m", "pytest", "-q", *files, "--junit-xml", report]
+    command = [sys.executable, "-m", "pytest", "-q", *map(str, files), "--junit-xml", str(report)]
     with log.open("wb") as output:
         subprocess.run(
             [*command, *(() if has_plugin else ("-k", "not plugin"))],
@@ -92,7 +92,7 @@ def ask(version: str, folder: Path) -> Path:
     lines = log.read_text(errors="replace").splitlines()
     if not report.exists():
         sys.exit("\n".join(lines[-40:]))
-    print(*(line for line in lines if line.startswith(("FAILED", "ERROR"))), sep="\n", file=sys.stderr)
+    sys.stderr.writelines(f"{line}\n" for line in lines if line.startswith(("FAILED", "ERROR")))
     return report
 
 
