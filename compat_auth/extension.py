@@ -23,8 +23,17 @@ from compat_auth.authn.revocation_events import revocation_events_of
 from compat_auth.authn.users.role_accounts import RoleAccountNames
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
-from compat_auth.errors import ConfigError
-from compat_auth.guard import View, accept_api_key, current_identity, decorator_of, guard_view, plain_identity
+from compat_auth.errors import CompatAuthError, ConfigError
+from compat_auth.guard import (
+    FROM_VIEWS,
+    View,
+    accept_api_key,
+    current_identity,
+    decorator_of,
+    guard_view,
+    plain_identity,
+    render_refusal,
+)
 from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.http.header_values import shield_cookies
 from compat_auth.http.headers import api_key_name
@@ -41,7 +50,8 @@ class CompatAuth:
     """Guards views of a Flask app with the configured chain.
 
     The app keeps its own sessions and error handlers: only a decorated view is guarded, and nothing is
-    stored in the session.
+    stored in the session. `RequestRefused` and `NoSuchUser` that a view lets pass, such as those of `mint_token`, are
+    answered as refusals, unless the app has handlers for them.
 
     Args:
         app: The app, or None to call `init_app` later.
@@ -114,6 +124,9 @@ class CompatAuth:
             register_whoami(app, settings.prefix, judgement, self.style)
             if BLUEPRINT in app.blueprints and self._leads_in(settings):
                 self._login_prefix = settings.prefix
+            for error in FROM_VIEWS:
+                if error not in app.error_handler_spec[None][None]:
+                    app.register_error_handler(error, self._refuse)
         shield_cookies(app)
         accept_api_key(app, api_key_name(settings.personal_tokens.header))
         app.extensions["compat_auth"] = self
@@ -134,6 +147,9 @@ class CompatAuth:
     def lead_in(self) -> flask.Response | None:
         """Return the answer to a browser that opens a page without a login; None: the 401 that a program gets."""
         return None if self._login_prefix is None else lead_to_login(self._login_prefix)
+
+    def _refuse(self, error: CompatAuthError) -> flask.Response:
+        return render_refusal(error, self.style, self.chain.challenges)
 
     def _leads_in(self, settings: Settings) -> bool:
         if settings.session.login:

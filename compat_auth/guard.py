@@ -28,7 +28,15 @@ from compat_auth.credentials import (
     parse_in_any_spelling,
     single_authorization,
 )
-from compat_auth.errors import CompatAuthError, ConfigError, InsufficientScope, NotAuthenticated, NotPermitted
+from compat_auth.errors import (
+    CompatAuthError,
+    ConfigError,
+    InsufficientScope,
+    NoSuchUser,
+    NotAuthenticated,
+    NotPermitted,
+    RequestRefused,
+)
 from compat_auth.http.browser.cross_origin import (
     Call,
     find_foreign_origin,
@@ -297,6 +305,17 @@ def _challenge_context() -> ChallengeContext:
 
 def _unlimited(identity: Identity, for_every_scope: bool) -> Identity:  # private, and named at its one use
     return replace(identity, scopes=None) if for_every_scope else identity
+
+
+FROM_VIEWS: tuple[type[CompatAuthError], ...] = (RequestRefused, NoSuchUser)
+"""The errors that a view may let pass, because the caller can act on them; of any other the log has to know."""
+
+
+def render_refusal(
+    error: CompatAuthError, style: ErrorStyle, challenges: Callable[[], tuple[str, ...]]
+) -> flask.Response:
+    """Return the answer to Flask's current request, whose view has raised one of `FROM_VIEWS`."""
+    return send_rendered(style.render_error(error, challenges(), context=_challenge_context()))
 
 
 def _refuse(wording: RenderedError, *, lead_in: Callable[[], flask.Response | None]) -> flask.Response:

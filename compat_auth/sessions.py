@@ -26,11 +26,22 @@ from compat_auth.identity import Identity
 from compat_auth.outcome import Accept
 from compat_auth.requirements import NOTHING_REQUIRED
 
-__all__ = ["ClientSession", "clear", "clear_async", "read", "read_async", "request_forgery", "write", "write_async"]
+__all__ = [
+    "BY_APPLICATION",
+    "ClientSession",
+    "clear",
+    "clear_async",
+    "read",
+    "read_async",
+    "request_forgery",
+    "write",
+    "write_async",
+]
 
 WEEK_S = 604800
 USER_KEY = "uid"
-_BACKEND = "application"
+BY_APPLICATION = "application"
+"""The `backend` of a session that the app itself has begun, by `write`."""
 PENDING = "compat_auth_set_cookie"
 """The attribute of `flask.g` with the Set-Cookie value that the answer is to carry."""
 _CURRENT = "compat_auth_session"
@@ -156,6 +167,9 @@ def _claims_of(token: Bearer) -> Mapping[str, Any]:
 def write(data: Mapping[str, Any]) -> None:
     """Make this the caller's session. Its age stays while the user stays; another user's has a new id.
 
+    In a session that the app began in this way, `isMember`, `isChair`, `isRoot`, `pmcs`, `projects`, `mfa` and
+    `roleaccount` mean what they mean to a token handler: the caller has these roles, groups and flags.
+
     Args:
         data: JSON, with the user's name as `uid`.
 
@@ -173,7 +187,7 @@ def write(data: Mapping[str, Any]) -> None:
     if session is not None and session.username == username:
         _keep(sessions.rewritten(session, content))
         return
-    started = sessions.start(Identity(username, _BACKEND, subject=username), content)
+    started = sessions.start(Identity(username, BY_APPLICATION, subject=username), content)
     _keep(started)
     if session is not None:
         sessions.end(session)
