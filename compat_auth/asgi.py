@@ -17,7 +17,7 @@ from compat_auth.async_apps import asfquart as auth
 from compat_auth.async_apps.asfquart import AuthenticationFailed, require
 from compat_auth.async_apps.frameworks import answer_of, framework_of, install
 from compat_auth.async_apps.guard import guard_async_view, refusal_of
-from compat_auth.async_apps.middleware import Refused, Site, current_visit
+from compat_auth.async_apps.middleware import Refused, Site, current_visit, request_at_hand
 from compat_auth.async_apps.visit import VISIT, Visit
 from compat_auth.authn.airflow2.module import CONFIG_KEY, app_settings
 from compat_auth.authn.chain import Chain
@@ -138,8 +138,9 @@ class CompatAuth:
         Raises:
             ConfigError, InsufficientScope, NoSuchUser, BackendUnavailable, NoActiveKey: See there.
         """
-        found = plain_identity(identity)
-        return await self._lanes.run("", lambda: self._extension.mint_token(found))
+        found, mint = plain_identity(identity), self._extension.mint
+        request = request_at_hand()
+        return await self._lanes.run("", lambda: mint.mint(found, **request))
 
 
 class _BackendsApp(Flask):

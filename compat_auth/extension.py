@@ -140,9 +140,22 @@ class CompatAuth:
             NoSuchUser, NotAuthenticated, NotPermitted: The token would speak for nobody.
             BackendUnavailable, NoActiveKey: There is none at present.
         """
+        found = plain_identity(identity)
+        if not flask.has_request_context():
+            return self.mint.mint(found)
+        request = flask.request
+        return self.mint.mint(found, method=request.method, path=request.path, client=request.remote_addr or "")
+
+    @property
+    def mint(self) -> Mint:
+        """The maker of the app's JWTs.
+
+        Raises:
+            ConfigError: The app issues no tokens.
+        """
         if self._mint is None:
             raise ConfigError("mint_token: this app issues no tokens; create CompatAuth(app, issues_tokens=True)")
-        return self._mint.mint(plain_identity(identity))
+        return self._mint
 
     def lead_in(self) -> flask.Response | None:
         """Return the answer to a browser that opens a page without a login; None: the 401 that a program gets."""

@@ -93,6 +93,15 @@ def current_visit() -> tuple[Site, Visit]:
     return visit
 
 
+def request_at_hand() -> dict[str, str]:
+    """Return method, path and client of the current request, by these names, for the audit log; nothing outside of one."""
+    visit = _VISIT.get(None)
+    if visit is None:
+        return {}
+    scope = visit[1].scope
+    return {"method": str(scope.get("method", "")), "path": path_of(scope), "client": client_of(scope)}
+
+
 class Middleware:
     """Around an asynchronous app.
 
