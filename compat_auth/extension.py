@@ -50,8 +50,8 @@ class CompatAuth:
     """Guards views of a Flask app with the configured chain.
 
     The app keeps its own sessions and error handlers: only a decorated view is guarded, and nothing is
-    stored in the session. `RequestRefused` and `NoSuchUser` that a view lets pass, such as those of `mint_token`, are
-    answered as refusals, unless the app has handlers for them.
+    stored in the session. `RequestRefused`, `NoSuchUser`, `BackendUnavailable` and `NoActiveKey` that a view
+    lets pass, such as those of `mint_token`, are answered with their status, unless the app has handlers for them.
 
     Args:
         app: The app, or None to call `init_app` later.
@@ -99,6 +99,7 @@ class CompatAuth:
             )
         settings = self._settings or app_settings(app)
         if not self._is_behind_gate:
+            _refuse_rules_of_gates(settings)
             settings = with_handler_on(app, settings)
         if getattr(app, "login_manager", None) is None:
             # Views ask flask-login's current_user; an app without sessions of its own has no other user to load.
@@ -185,6 +186,22 @@ def with_handler_on(app: Flask, settings: Settings) -> Settings:
         return settings
     section = settings.token_handler.model_copy(update={"handler": "current_app:token_handler"})
     return settings.model_copy(update={"token_handler": section})
+
+
+def _refuse_rules_of_gates(settings: Settings) -> None:
+    """Raise for rules that only a gate applies: an app would ignore them without a word.
+
+    Raises:
+        ConfigError: There are such rules.
+    """
+    for section, given, instead in (
+        ("[[do_as]]", settings.do_as, "put the gateway in front of the app"),
+        ("[[require]]", settings.require, "decorate the views, such as @require(any_of=['role:Admin'])"),
+    ):
+        if given:
+            raise ConfigError(
+                f"{section}: only the gateway, forward-auth and Airflow's plugin apply it; remove it and {instead}"
+            )
 
 
 def _no_user(_user_id: str) -> None:

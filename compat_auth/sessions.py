@@ -20,8 +20,8 @@ from compat_auth.authn.session_sealing import Session
 from compat_auth.config import Settings
 from compat_auth.credentials import Absent, Bearer
 from compat_auth.errors import ConfigError, InvalidSession, RequestRefused
-from compat_auth.guard import current_identity, request_credential, require_permission
-from compat_auth.http.browser.csrf import TOKEN_HEADER, Source, find_forgery
+from compat_auth.guard import current_identity, method_for_browsers, request_credential, require_permission
+from compat_auth.http.browser.csrf import HANDSHAKE, TOKEN_HEADER, Source, find_forgery
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept
 from compat_auth.requirements import NOTHING_REQUIRED
@@ -263,9 +263,11 @@ def request_forgery(session: Session | None) -> str:
         f"{request.scheme}://{request.host}",
         request.headers.get(TOKEN_HEADER, ""),
     )
-    if session is None and source.sec_fetch_site is None and source.origin is None:
+    method = method_for_browsers()
+    # Browsers say in each handshake of a WebSocket where it comes from (RFC 6455 4.1), and a program has no token at hand.
+    if (session is None or method == HANDSHAKE) and source.sec_fetch_site is None and source.origin is None:
         return ""
-    return find_forgery(request.method, source, session.csrf_token if session is not None else "")
+    return find_forgery(method, source, session.csrf_token if session is not None else "")
 
 
 def _live() -> LiveSessions:

@@ -34,6 +34,11 @@ class FlaskSite:
 
     def ask(self, path: str, method: str = "GET", **sent: Any) -> httpx.Response:
         """Return the answer, as a browser gets it that keeps cookies."""
+        joined: dict[str, str] = {}
+        for name, value in httpx.Headers(sent.pop("headers", {})).multi_items():
+            # As WSGI servers do.
+            joined[name] = f"{joined[name]},{value}" if name in joined else value
+        sent["headers"] = joined
         transport = httpx.WSGITransport(self.app, raise_app_exceptions=False)
         with httpx.Client(transport=transport, base_url="http://site.example", cookies=self.cookies) as client:
             answer = client.request(method, path, **sent)

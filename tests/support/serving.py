@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import threading
 import time
@@ -49,7 +50,12 @@ def served_by_asgi(app: Any) -> Generator[str]:
     server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5))
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+
+        def run() -> None:
+            with contextlib.suppress(SystemExit):
+                server.run(sockets=[listener])
+
+        thread = threading.Thread(target=run)
         thread.start()
         try:
             while not server.started:

@@ -10,7 +10,7 @@ import pytest
 
 from compat_auth.asgi import auth, current_identity, require, session
 from compat_auth.config import parse_settings
-from compat_auth.errors import ConfigError, NotPermitted
+from compat_auth.errors import BackendUnavailable, ConfigError, NoActiveKey, NoSuchUser, NotPermitted
 from compat_auth.extension import CompatAuth
 from support.async_apps import KINDS, Site, settings_in
 from support.stand_ins import basic
@@ -181,6 +181,31 @@ def test_a_handler_of_the_apps_own_stays(kind: str, tmp_path: Path) -> None:
     site.route("/open", view)
 
     assert site.ask("/open").status_code == 418
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (BackendUnavailable("the store is away"), 503),
+        (NoActiveKey("no key may sign"), 503),
+        (NoSuchUser("mallory is unknown"), 403),
+    ],
+    ids=["away", "keyless", "unknown"],
+)
+def test_an_error_of_ours_that_a_view_lets_pass_has_its_status(
+    site: Site, error: Exception, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def view() -> dict[str, Any]:
+        raise error
+
+    site.route("/open", view)
+
+    answer = site.ask("/open")
+
+    assert answer.status_code == status
+    assert ("Retry-After" in answer.headers) == (status == 503)
+    assert str(error) not in answer.text
+    assert (f"a view got no answer: {error}" in caplog.text) == (status == 503)
 
 
 def test_a_flask_app_answers_a_refusal_of_its_views_unless_it_has_a_handler(tmp_path: Path) -> None:
