@@ -7,7 +7,7 @@ import contextlib
 import hashlib
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,7 @@ def with_digest(kind: str, folder: Path) -> Any:
         @app.post("/digest")  # type: ignore[untyped-decorator]  # the app is of any kind
         @require
         async def digest_quart() -> dict[str, str]:
-            return {"digest": hashlib.sha256(await quart.request.get_data()).hexdigest()}
+            return {"digest": hashlib.sha256(bytes(await quart.request.body)).hexdigest()}
 
         return app
 
@@ -217,7 +217,7 @@ def starting(kind: str, folder: Path, notes: list[str], fault: str) -> Any:
         return app
 
     @contextlib.asynccontextmanager
-    async def lifespan(_app: Any) -> AsyncIterator[dict[str, str]]:
+    async def lifespan(_app: Any) -> AsyncGenerator[dict[str, str]]:
         note("begin")
         yield {"from": "lifespan"}
         note("end")

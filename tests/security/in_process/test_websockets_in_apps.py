@@ -152,7 +152,12 @@ def test_a_flask_view_that_becomes_a_websocket_is_closed_to_foreign_pages(
 ) -> None:
     app = flask.Flask("site")
     CompatAuth(app, parse_settings(settings_in(tmp_path), origin="test"))
-    app.add_url_rule("/become", "become", lambda: (sessions.write({"uid": "carol"}), "")[1], methods=["POST"])
+
+    def become() -> str:
+        sessions.write({"uid": "carol"})
+        return ""
+
+    app.add_url_rule("/become", "become", become, methods=["POST"])
     app.add_url_rule("/ws", "ws", require(lambda: "in"), websocket=True)
     app.add_url_rule("/read", "read", lambda: {"uid": getattr(sessions.read(), "uid", None)}, websocket=True)
     browser = app.test_client()
