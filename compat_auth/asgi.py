@@ -13,6 +13,7 @@ import flask
 from flask import Flask
 
 from compat_auth import sessions
+from compat_auth.api.token_issue import mint_of
 from compat_auth.async_apps import asfquart as auth
 from compat_auth.async_apps.asfquart import AuthenticationFailed, require
 from compat_auth.async_apps.frameworks import answer_of, framework_of, install
@@ -89,7 +90,8 @@ class CompatAuth:
         if given is not None:
             backends.config[CONFIG_KEY] = given
         settings = app_settings(backends)
-        extension = self._extension = FlaskExtension(backends, settings, issues_tokens=self._issues_tokens)
+        self._backends = backends
+        extension = FlaskExtension(backends, settings, issues_tokens=self._issues_tokens)
         self.chain = extension.chain
         if self.chain.reads_bodies():
             names = ", ".join(backend.name for backend in self.chain.backends if backend.reads_body)
@@ -138,7 +140,7 @@ class CompatAuth:
         Raises:
             ConfigError, InsufficientScope, NoSuchUser, BackendUnavailable, NoActiveKey: See there.
         """
-        found, mint = plain_identity(identity), self._extension.mint
+        found, mint = plain_identity(identity), mint_of(self._backends)
         request = request_at_hand()
         return await self._lanes.run("", lambda: mint.mint(found, **request))
 

@@ -13,7 +13,7 @@ from compat_auth import sessions
 from compat_auth.api.leak_receiver import register_leak_receiver
 from compat_auth.api.personal_tokens import register_token_api
 from compat_auth.api.token_issue import PATHS as ISSUE_PATHS
-from compat_auth.api.token_issue import Mint, register_token_issue
+from compat_auth.api.token_issue import Mint, mint_of, register_token_issue
 from compat_auth.api.whoami import register_whoami
 from compat_auth.authn.airflow2.module import app_settings
 from compat_auth.authn.chain import Chain
@@ -81,7 +81,7 @@ class CompatAuth:
         self._settings = settings
         self._is_behind_gate = is_behind_gate
         self._issues_tokens = issues_tokens
-        self._mint: Mint | None = None
+        self._app: Flask | None = None
         self._login_prefix: str | None = None
         if app is not None:
             self.init_app(app)
@@ -118,9 +118,8 @@ class CompatAuth:
         register_token_api(app, settings, judgement, self.style)
         register_leak_receiver(app, settings)
         if self._issues_tokens:
-            self._mint = Mint.from_settings(settings)
             self.paths = ISSUE_PATHS
-            register_token_issue(app, self._mint, judgement, self.style)
+            register_token_issue(app, Mint.from_settings(settings), judgement, self.style)
         if not self._is_behind_gate:
             register_whoami(app, settings.prefix, judgement, self.style)
             if BLUEPRINT in app.blueprints and self._leads_in(settings):
@@ -131,6 +130,7 @@ class CompatAuth:
         shield_cookies(app)
         accept_api_key(app, api_key_name(settings.personal_tokens.header))
         app.extensions["compat_auth"] = self
+        self._app = app
 
     def mint_token(self, identity: Identity) -> Token:
         """Return a new JWT that speaks for an identity, as `/auth/token` gives it; it ends with its credential at the latest.
@@ -141,22 +141,11 @@ class CompatAuth:
             NoSuchUser, NotAuthenticated, NotPermitted: The token would speak for nobody.
             BackendUnavailable, NoActiveKey: There is none at present.
         """
-        found = plain_identity(identity)
+        mint, found = mint_of(self._app), plain_identity(identity)
         if not flask.has_request_context():
-            return self.mint.mint(found)
+            return mint.mint(found)
         request = flask.request
-        return self.mint.mint(found, method=request.method, path=request.path, client=request.remote_addr or "")
-
-    @property
-    def mint(self) -> Mint:
-        """The maker of the app's JWTs.
-
-        Raises:
-            ConfigError: The app issues no tokens.
-        """
-        if self._mint is None:
-            raise ConfigError("mint_token: this app issues no tokens; create CompatAuth(app, issues_tokens=True)")
-        return self._mint
+        return mint.mint(found, method=request.method, path=request.path, client=request.remote_addr or "")
 
     def lead_in(self) -> flask.Response | None:
         """Return the answer to a browser that opens a page without a login; None: the 401 that a program gets."""

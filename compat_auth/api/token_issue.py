@@ -95,10 +95,23 @@ class Mint:
         return token
 
 
+def mint_of(app: Flask | None) -> Mint:
+    """Return the maker of an app's JWTs.
+
+    Raises:
+        ConfigError: The app issues none.
+    """
+    mint: Mint | None = None if app is None else app.extensions.get(BLUEPRINT)
+    if mint is None:
+        raise ConfigError("mint_token: this app issues no tokens; create CompatAuth(app, issues_tokens=True)")
+    return mint
+
+
 def register_token_issue(app: Flask, mint: Mint, judgement: Judgement, style: ErrorStyle) -> None:
     """Serve `/auth/token` and the public keys in the app; calling it twice is harmless."""
     if BLUEPRINT in app.blueprints:
         return
+    app.extensions[BLUEPRINT] = mint
     made = Blueprint(BLUEPRINT, __name__, static_folder=None)
 
     def issue() -> Response:

@@ -48,6 +48,7 @@ SCOPE: dict[str, Any] = {
 def handshake(site: Site, headers: Mapping[str, str], path: str = "/ws") -> list[Any]:
     """Return the messages that the server gets in answer to a handshake with the browser's cookies."""
     told: list[Any] = []
+    before = len(getattr(site, "read", ()))
     coming = [{"type": "websocket.connect"}]
     cookie = "; ".join(f"{name}={value}" for name, value in site.cookies.items())
     sent = {"Host": "site.example", "Upgrade": "websocket", "Connection": "Upgrade", **headers}
@@ -56,9 +57,14 @@ def handshake(site: Site, headers: Mapping[str, str], path: str = "/ws") -> list
     raw = [(name.lower().encode(), value.encode()) for name, value in sent.items()]
 
     async def receive() -> dict[str, Any]:
-        if not coming:
-            await asyncio.Event().wait()
-        return coming.pop()
+        if coming:
+            return coming.pop()
+        # The browser stays until it is told something, or the view has noted what it read.
+        for _ in range(500):
+            if told or len(getattr(site, "read", ())) > before:
+                break
+            await asyncio.sleep(0.01)
+        return {"type": "websocket.disconnect", "code": 1006}
 
     async def send(message: Any) -> None:
         told.append(message)
