@@ -7,31 +7,42 @@ from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, cast, overload
+from typing import Any, cast
 
 import flask
 from flask import Flask
 
 from compat_auth import sessions
+from compat_auth.api.token_issue import mint_of
+from compat_auth.async_apps import asfquart as auth
+from compat_auth.async_apps.asfquart import AuthenticationFailed, require
 from compat_auth.async_apps.frameworks import answer_of, framework_of, install
 from compat_auth.async_apps.guard import guard_async_view, refusal_of
-from compat_auth.async_apps.middleware import Refused, Site, current_visit
+from compat_auth.async_apps.middleware import Refused, Site, current_visit, request_at_hand
 from compat_auth.async_apps.visit import VISIT, Visit
 from compat_auth.authn.airflow2.module import CONFIG_KEY, app_settings
 from compat_auth.authn.chain import Chain
 from compat_auth.authn.judgement import judgement_of
 from compat_auth.concurrency.lanes import Lanes
 from compat_auth.config import Settings
-from compat_auth.errors import ConfigError
+from compat_auth.errors import CompatAuthError, ConfigError
 from compat_auth.extension import CompatAuth as FlaskExtension
-from compat_auth.guard import View, admit, current_identity, decorator_of, plain_identity
+from compat_auth.guard import (
+    FROM_VIEWS,
+    View,
+    admit,
+    current_identity,
+    plain_identity,
+    render_refusal,
+    send_rendered,
+)
 from compat_auth.http.asgi import ASGIApp
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements, requirements_of
 from compat_auth.sessions import ClientSession
 
-__all__ = ["CompatAuth", "caller", "current_identity", "require", "requires_authentication", "session"]
+__all__ = ["CompatAuth", "auth", "caller", "current_identity", "require", "requires_authentication", "session"]
 
 
 class CompatAuth:
@@ -79,7 +90,8 @@ class CompatAuth:
         if given is not None:
             backends.config[CONFIG_KEY] = given
         settings = app_settings(backends)
-        extension = self._extension = FlaskExtension(backends, settings, issues_tokens=self._issues_tokens)
+        self._backends = backends
+        extension = FlaskExtension(backends, settings, issues_tokens=self._issues_tokens)
         self.chain = extension.chain
         if self.chain.reads_bodies():
             names = ", ".join(backend.name for backend in self.chain.backends if backend.reads_body)
@@ -100,6 +112,15 @@ class CompatAuth:
                 lead_in=extension.lead_in,
             )
 
+        def refuse(error: Exception) -> flask.Response:
+            if isinstance(error, CompatAuthError):
+                return render_refusal(error, extension.style, self.chain.challenges)
+            assert isinstance(error, AuthenticationFailed)  # noqa: S101  # no other class is installed
+            led = None if current_identity else extension.lead_in()
+            if led is not None and sessions.current_session() is None:
+                return led
+            return send_rendered(extension.style.render(error.errorcode, self.chain.challenges(), error.message))
+
         site = Site(
             backends,
             self._lanes,
@@ -108,9 +129,10 @@ class CompatAuth:
             extension.paths,
             cast("ASGIApp", app),
             admitted,
+            refuse,
             answer_of(framework),
         )
-        install(app, framework, lambda: site)
+        install(app, framework, lambda: site, (*FROM_VIEWS, AuthenticationFailed))
 
     async def mint_token(self, identity: Identity) -> Token:
         """Return a JWT that speaks for an identity; see `compat_auth.extension.CompatAuth.mint_token`.
@@ -118,8 +140,9 @@ class CompatAuth:
         Raises:
             ConfigError, InsufficientScope, NoSuchUser, BackendUnavailable, NoActiveKey: See there.
         """
-        found = plain_identity(identity)
-        return await self._lanes.run("", lambda: self._extension.mint_token(found))
+        found, mint = plain_identity(identity), mint_of(self._backends)
+        request = request_at_hand()
+        return await self._lanes.run("", lambda: mint.mint(found, **request))
 
 
 class _BackendsApp(Flask):
@@ -148,35 +171,6 @@ class _BackendsApp(Flask):
 def requires_authentication(view: View) -> View:
     """Return the view, guarded by the chain of the app that it runs in; a guarded WebSocket is refused."""
     return guard_async_view(view, NOTHING_REQUIRED)
-
-
-@overload
-def require(given: View, /) -> View: ...
-
-
-@overload
-def require(
-    given: str | Iterable[str] | None = None,
-    /,
-    *,
-    all_of: str | Iterable[str] = (),
-    any_of: str | Iterable[str] = (),
-) -> Callable[[View], View]: ...
-
-
-def require(
-    given: View | str | Iterable[str] | None = None,
-    /,
-    *,
-    all_of: str | Iterable[str] = (),
-    any_of: str | Iterable[str] = (),
-) -> Any:
-    """Return a decorator for a view that asks more of the caller than being known; see `compat_auth.extension.require`.
-
-    Raises:
-        ConfigError: A requirement is unknown; raised where the view is decorated, not when it is called.
-    """
-    return decorator_of(guard_async_view, given, all_of, any_of)
 
 
 def caller(*, all_of: str | Iterable[str] = (), any_of: str | Iterable[str] = ()) -> Callable[[], Awaitable[Identity]]:

@@ -13,7 +13,7 @@ from compat_auth import sessions
 from compat_auth.api.leak_receiver import register_leak_receiver
 from compat_auth.api.personal_tokens import register_token_api
 from compat_auth.api.token_issue import PATHS as ISSUE_PATHS
-from compat_auth.api.token_issue import Mint, register_token_issue
+from compat_auth.api.token_issue import Mint, mint_of, register_token_issue
 from compat_auth.api.whoami import register_whoami
 from compat_auth.authn.airflow2.module import app_settings
 from compat_auth.authn.chain import Chain
@@ -23,8 +23,17 @@ from compat_auth.authn.revocation_events import revocation_events_of
 from compat_auth.authn.users.role_accounts import RoleAccountNames
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
-from compat_auth.errors import ConfigError
-from compat_auth.guard import View, accept_api_key, current_identity, decorator_of, guard_view, plain_identity
+from compat_auth.errors import CompatAuthError, ConfigError
+from compat_auth.guard import (
+    FROM_VIEWS,
+    View,
+    accept_api_key,
+    current_identity,
+    decorator_of,
+    guard_view,
+    plain_identity,
+    render_refusal,
+)
 from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.http.header_values import shield_cookies
 from compat_auth.http.headers import api_key_name
@@ -41,7 +50,8 @@ class CompatAuth:
     """Guards views of a Flask app with the configured chain.
 
     The app keeps its own sessions and error handlers: only a decorated view is guarded, and nothing is
-    stored in the session.
+    stored in the session. `RequestRefused`, `NoSuchUser`, `BackendUnavailable` and `NoActiveKey` that a view
+    lets pass, such as those of `mint_token`, are answered with their status, unless the app has handlers for them.
 
     Args:
         app: The app, or None to call `init_app` later.
@@ -71,7 +81,7 @@ class CompatAuth:
         self._settings = settings
         self._is_behind_gate = is_behind_gate
         self._issues_tokens = issues_tokens
-        self._mint: Mint | None = None
+        self._app: Flask | None = None
         self._login_prefix: str | None = None
         if app is not None:
             self.init_app(app)
@@ -89,6 +99,7 @@ class CompatAuth:
             )
         settings = self._settings or app_settings(app)
         if not self._is_behind_gate:
+            _refuse_rules_of_gates(settings)
             settings = with_handler_on(app, settings)
         if getattr(app, "login_manager", None) is None:
             # Views ask flask-login's current_user; an app without sessions of its own has no other user to load.
@@ -107,16 +118,19 @@ class CompatAuth:
         register_token_api(app, settings, judgement, self.style)
         register_leak_receiver(app, settings)
         if self._issues_tokens:
-            self._mint = Mint.from_settings(settings)
             self.paths = ISSUE_PATHS
-            register_token_issue(app, self._mint, judgement, self.style)
+            register_token_issue(app, Mint.from_settings(settings), judgement, self.style)
         if not self._is_behind_gate:
             register_whoami(app, settings.prefix, judgement, self.style)
             if BLUEPRINT in app.blueprints and self._leads_in(settings):
                 self._login_prefix = settings.prefix
+            for error in FROM_VIEWS:
+                if error not in app.error_handler_spec[None][None]:
+                    app.register_error_handler(error, self._refuse)
         shield_cookies(app)
         accept_api_key(app, api_key_name(settings.personal_tokens.header))
         app.extensions["compat_auth"] = self
+        self._app = app
 
     def mint_token(self, identity: Identity) -> Token:
         """Return a new JWT that speaks for an identity, as `/auth/token` gives it; it ends with its credential at the latest.
@@ -127,13 +141,18 @@ class CompatAuth:
             NoSuchUser, NotAuthenticated, NotPermitted: The token would speak for nobody.
             BackendUnavailable, NoActiveKey: There is none at present.
         """
-        if self._mint is None:
-            raise ConfigError("mint_token: this app issues no tokens; create CompatAuth(app, issues_tokens=True)")
-        return self._mint.mint(plain_identity(identity))
+        mint, found = mint_of(self._app), plain_identity(identity)
+        if not flask.has_request_context():
+            return mint.mint(found)
+        request = flask.request
+        return mint.mint(found, method=request.method, path=request.path, client=request.remote_addr or "")
 
     def lead_in(self) -> flask.Response | None:
         """Return the answer to a browser that opens a page without a login; None: the 401 that a program gets."""
         return None if self._login_prefix is None else lead_to_login(self._login_prefix)
+
+    def _refuse(self, error: CompatAuthError) -> flask.Response:
+        return render_refusal(error, self.style, self.chain.challenges)
 
     def _leads_in(self, settings: Settings) -> bool:
         if settings.session.login:
@@ -156,6 +175,22 @@ def with_handler_on(app: Flask, settings: Settings) -> Settings:
         return settings
     section = settings.token_handler.model_copy(update={"handler": "current_app:token_handler"})
     return settings.model_copy(update={"token_handler": section})
+
+
+def _refuse_rules_of_gates(settings: Settings) -> None:
+    """Raise for rules that only a gate applies: an app would ignore them without a word.
+
+    Raises:
+        ConfigError: There are such rules.
+    """
+    for section, given, instead in (
+        ("[[do_as]]", settings.do_as, "put the gateway in front of the app"),
+        ("[[require]]", settings.require, "decorate the views, such as @require(any_of=['role:Admin'])"),
+    ):
+        if given:
+            raise ConfigError(
+                f"{section}: only the gateway, forward-auth and Airflow's plugin apply it; remove it and {instead}"
+            )
 
 
 def _no_user(_user_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Iterable
 from contextvars import ContextVar
 from dataclasses import replace
@@ -28,7 +29,17 @@ from compat_auth.credentials import (
     parse_in_any_spelling,
     single_authorization,
 )
-from compat_auth.errors import CompatAuthError, ConfigError, InsufficientScope, NotAuthenticated, NotPermitted
+from compat_auth.errors import (
+    BackendUnavailable,
+    CompatAuthError,
+    ConfigError,
+    InsufficientScope,
+    NoActiveKey,
+    NoSuchUser,
+    NotAuthenticated,
+    NotPermitted,
+    RequestRefused,
+)
 from compat_auth.http.browser.cross_origin import (
     Call,
     find_foreign_origin,
@@ -36,6 +47,7 @@ from compat_auth.http.browser.cross_origin import (
     is_allowed_by,
     preflight_for,
 )
+from compat_auth.http.browser.csrf import HANDSHAKE
 from compat_auth.http.challenges import ChallengeContext, caller_of, is_bearer
 from compat_auth.http.error_responses import ErrorStyle, RenderedError
 from compat_auth.http.problem import PROBLEM_JSON
@@ -46,6 +58,7 @@ from compat_auth.scopes import METHOD_OVERRIDES, Scope, allow, needed_scopes
 
 __all__ = ["IdentityUser", "View", "current_identity", "guard_view", "request_credential", "sign_in"]
 
+_log = logging.getLogger("compat_auth.views")
 View = Callable[..., Any]
 """A view of a Flask app, sync or async."""
 _FAULT = 500
@@ -56,6 +69,9 @@ METADATA_URL = "compat_auth.metadata_url"
 Preflight = Callable[[list[tuple[bytes, bytes]]], tuple[int, list[tuple[bytes, bytes]]]]
 PREFLIGHT = "compat_auth.preflight"
 """Key in the WSGI environment under which an app that is not Flask's answers a preflight: `Preflight`."""
+
+WEBSOCKET = "compat_auth.websocket"
+"""Key in the WSGI environment that marks the handshake of a WebSocket, whose Upgrade header the app's server may keep."""
 
 JUDGED = "compat_auth.judged"
 """Key in the WSGI environment under which a gate says who the caller is, as an `Outcome` or the error to answer with."""
@@ -257,13 +273,20 @@ def _require_own_origin() -> None:
     site, mode, origin, content_type = (
         ", ".join(request.headers.getlist(name)) if name in request.headers else None for name in names
     )
-    call = Call(request.method, site, mode, origin, content_type, f"{request.scheme}://{request.host}")
+    call = Call(method_for_browsers(), site, mode, origin, content_type, f"{request.scheme}://{request.host}")
     reason = find_foreign_origin(call)
     headers = preflight_for(call) if reason and authorization is not None else None
     if headers is not None and is_allowed_by(call, *_answer_to_preflight(headers)):
         return
     if reason:
         raise NotPermitted(reason)
+
+
+def method_for_browsers() -> str:
+    """Return the method of Flask's current request, for the question whether another site may be behind it."""
+    request = flask.request
+    is_handshake = request.environ.get(WEBSOCKET) or "websocket" in request.headers.get("Upgrade", "").lower()
+    return HANDSHAKE if is_handshake else request.method
 
 
 def _answer_to_preflight(headers: list[tuple[bytes, bytes]]) -> tuple[int, list[tuple[bytes, bytes]]]:
@@ -297,6 +320,20 @@ def _challenge_context() -> ChallengeContext:
 
 def _unlimited(identity: Identity, for_every_scope: bool) -> Identity:  # private, and named at its one use
     return replace(identity, scopes=None) if for_every_scope else identity
+
+
+FROM_VIEWS: tuple[type[CompatAuthError], ...] = (RequestRefused, NoSuchUser, BackendUnavailable, NoActiveKey)
+"""The errors of compat_auth that a view may let pass: the caller changes the request, or sends it again later."""
+
+
+def render_refusal(
+    error: CompatAuthError, style: ErrorStyle, challenges: Callable[[], tuple[str, ...]]
+) -> flask.Response:
+    """Return the answer to Flask's current request, whose view has raised one of `FROM_VIEWS`."""
+    if error.status >= _FAULT:
+        # The caller learns only when to come back.
+        _log.warning("a view got no answer: %s", error)
+    return send_rendered(style.render_error(error, challenges(), context=_challenge_context()))
 
 
 def _refuse(wording: RenderedError, *, lead_in: Callable[[], flask.Response | None]) -> flask.Response:

@@ -23,6 +23,8 @@ _KINDS: dict[str, Callable[[Identity, str], bool]] = {
 _FLAGS: dict[str, Callable[[Identity], bool]] = {
     "mfa": lambda identity: identity.mfa,
     "role_account": lambda identity: identity.role_account,
+    # For lists such as asfquart's, where it stands for "logged in": a view that asks for it has a caller already.
+    "known": lambda _: True,
 }
 
 

@@ -20,17 +20,28 @@ from compat_auth.authn.session_sealing import Session
 from compat_auth.config import Settings
 from compat_auth.credentials import Absent, Bearer
 from compat_auth.errors import ConfigError, InvalidSession, RequestRefused
-from compat_auth.guard import current_identity, request_credential, require_permission
-from compat_auth.http.browser.csrf import TOKEN_HEADER, Source, find_forgery
+from compat_auth.guard import current_identity, method_for_browsers, request_credential, require_permission
+from compat_auth.http.browser.csrf import HANDSHAKE, TOKEN_HEADER, Source, find_forgery
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept
 from compat_auth.requirements import NOTHING_REQUIRED
 
-__all__ = ["ClientSession", "clear", "clear_async", "read", "read_async", "request_forgery", "write", "write_async"]
+__all__ = [
+    "BY_APPLICATION",
+    "ClientSession",
+    "clear",
+    "clear_async",
+    "read",
+    "read_async",
+    "request_forgery",
+    "write",
+    "write_async",
+]
 
 WEEK_S = 604800
 USER_KEY = "uid"
-_BACKEND = "application"
+BY_APPLICATION = "application"
+"""The `backend` of a session that the app itself has begun, by `write`."""
 PENDING = "compat_auth_set_cookie"
 """The attribute of `flask.g` with the Set-Cookie value that the answer is to carry."""
 _CURRENT = "compat_auth_session"
@@ -156,6 +167,9 @@ def _claims_of(token: Bearer) -> Mapping[str, Any]:
 def write(data: Mapping[str, Any]) -> None:
     """Make this the caller's session. Its age stays while the user stays; another user's has a new id.
 
+    In a session that the app began in this way, `isMember`, `isChair`, `isRoot`, `pmcs`, `projects`, `mfa` and
+    `roleaccount` mean what they mean to a token handler: the caller has these roles, groups and flags.
+
     Args:
         data: JSON, with the user's name as `uid`.
 
@@ -173,7 +187,7 @@ def write(data: Mapping[str, Any]) -> None:
     if session is not None and session.username == username:
         _keep(sessions.rewritten(session, content))
         return
-    started = sessions.start(Identity(username, _BACKEND, subject=username), content)
+    started = sessions.start(Identity(username, BY_APPLICATION, subject=username), content)
     _keep(started)
     if session is not None:
         sessions.end(session)
@@ -249,9 +263,11 @@ def request_forgery(session: Session | None) -> str:
         f"{request.scheme}://{request.host}",
         request.headers.get(TOKEN_HEADER, ""),
     )
-    if session is None and source.sec_fetch_site is None and source.origin is None:
+    method = method_for_browsers()
+    # Browsers say in each handshake of a WebSocket where it comes from (RFC 6455 4.1), and a program has no token at hand.
+    if (session is None or method == HANDSHAKE) and source.sec_fetch_site is None and source.origin is None:
         return ""
-    return find_forgery(request.method, source, session.csrf_token if session is not None else "")
+    return find_forgery(method, source, session.csrf_token if session is not None else "")
 
 
 def _live() -> LiveSessions:

@@ -22,9 +22,10 @@ from compat_auth.errors import InvalidSession
 from compat_auth.identity import Identity
 from compat_auth.issued import Session, bound_to_session, open_sessions, presented_session
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
-from compat_auth.sessions import request_forgery
+from compat_auth.sessions import BY_APPLICATION, request_forgery
 from compat_auth.users import UserLookup, identity_of, is_disabled, load_directories
 from compat_auth_backends.airflow_session import AirflowSessions
+from compat_auth_backends.token_handler import with_membership
 
 CLIENT_AUTH = None
 
@@ -139,6 +140,9 @@ class SessionBackend(Backend):
             expires_at=session.expires_at,
         )
         directory = self._directories.get(session.directory)
+        if session.backend == BY_APPLICATION:
+            # No login page was asked: the app itself says who this is, and what the user is a member of.
+            return self._lookup.accept(Accept(with_membership(identity, session.data)))
         if directory is None:
             outcome = self._lookup.accept(Accept(identity))
             if isinstance(outcome, Reject) or outcome.identity.directory or not session.directory:

@@ -7,7 +7,7 @@ be sync or async, a function or an object that can be called. The mapping's keys
 - `fullname`, `email` and `mfa` are what they say;
 - `roleaccount` is true for an account that belongs to no single person;
 - `isMember`, `isChair` and `isRoot` become the roles `member`, `chair` and `root`;
-- `pmcs` (or `committees`) and `projects` become groups;
+- `pmcs` (or `committees`) and `projects` become groups; who has one of the former has the role `pmc_member`;
 - `metadata.scope` lists the token's scopes, which are enforced; without it there is no limit.
   Metadata that is not a mapping, or a scope that is not a list of texts, refuses the token.
 
@@ -23,6 +23,7 @@ import importlib
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, cast
 
 import flask
@@ -138,15 +139,11 @@ class TokenHandlerBackend(Backend):
             self.name,
             subject=uid,
             email=_text(session.get("email")),
-            roles=tuple(sorted(role for key, role in _ROLES.items() if session.get(key) is True)),
-            groups=_groups(session),
-            mfa=session.get("mfa") is True,
-            role_account=session.get("roleaccount") is True,
             scopes=scopes,
             app_scopes=words,
             claims=session,
         )
-        return self._lookup.accept(Accept(identity))
+        return self._lookup.accept(Accept(with_membership(identity, session)))
 
 
 async def _await(awaitable: Awaitable[object]) -> object:
@@ -210,13 +207,26 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _groups(session: Session) -> tuple[str, ...]:
+def with_membership(identity: Identity, session: Session) -> Identity:
+    """Return the identity with the roles, groups and flags that the site's session names."""
+    committees = _names(session, "pmcs", "committees")
+    roles = {role for key, role in _ROLES.items() if session.get(key) is True}
+    return replace(
+        identity,
+        roles=tuple(sorted(roles | {"pmc_member"} if committees else roles)),
+        groups=tuple(sorted(committees | _names(session, "projects"))),
+        mfa=identity.mfa or session.get("mfa") is True,
+        role_account=session.get("roleaccount") is True,
+    )
+
+
+def _names(session: Session, *keys: str) -> set[str]:
     found: set[str] = set()
-    for key in ("pmcs", "committees", "projects"):
+    for key in keys:
         names = session.get(key)
         if isinstance(names, Iterable) and not isinstance(names, str):
             found.update(name for name in cast("Iterable[object]", names) if isinstance(name, str))
-    return tuple(sorted(found))
+    return found
 
 
 init_app, requires_authentication = airflow2_contract("token_handler", TokenHandlerBackend)

@@ -25,7 +25,7 @@ from compat_auth.errors import (
     TokenRequestRefused,
 )
 from compat_auth.gateway.health import JWKS_PATH
-from compat_auth.guard import View, current_identity, guard_view, send_rendered
+from compat_auth.guard import View, current_identity, guard_view, request_authorization, send_rendered
 from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.identity import Identity, Token
 from compat_auth.scopes import ALL
@@ -73,8 +73,14 @@ class Mint:
             )
         return cls(build_strategy(settings), lookup, public_keys(settings))
 
-    def mint(self, identity: Identity) -> Token:
-        """Return a new token for an identity; it ends with its credential at the latest.
+    def mint(self, identity: Identity, *, method: str = "", path: str = "", client: str = "") -> Token:
+        """Return a new token for an identity, with a line in the audit log; it ends with its credential at the latest.
+
+        Args:
+            identity: As the chain vouches.
+            method: Of the request that is at hand, if any.
+            path: Of that request.
+            client: Address of the client.
 
         Raises:
             InsufficientScope: The credential is limited, and the token would not be.
@@ -84,22 +90,33 @@ class Mint:
         is_limited = identity.scopes is not None and not any(str(scope) == ALL for scope in identity.scopes)
         if is_limited or identity.app_scopes:
             raise InsufficientScope("the credential is limited, and a token would not be", ALL)
-        return self._strategy.issue(self._lookup.complete(identity), Absent(), "token")
+        token = self._strategy.issue(self._lookup.complete(identity), Absent(), "token")
+        audit.record(audit.AuditEvent("issue", identity.backend, identity.username, "", method, path, client))
+        return token
+
+
+def mint_of(app: Flask | None) -> Mint:
+    """Return the maker of an app's JWTs.
+
+    Raises:
+        ConfigError: The app issues none.
+    """
+    mint: Mint | None = None if app is None else app.extensions.get(BLUEPRINT)
+    if mint is None:
+        raise ConfigError("mint_token: this app issues no tokens; create CompatAuth(app, issues_tokens=True)")
+    return mint
 
 
 def register_token_issue(app: Flask, mint: Mint, judgement: Judgement, style: ErrorStyle) -> None:
     """Serve `/auth/token` and the public keys in the app; calling it twice is harmless."""
     if BLUEPRINT in app.blueprints:
         return
+    app.extensions[BLUEPRINT] = mint
     made = Blueprint(BLUEPRINT, __name__, static_folder=None)
 
     def issue() -> Response:
         identity: Identity = current_identity
-        token = mint.mint(identity)
-        client = request.remote_addr or ""
-        audit.record(
-            audit.AuditEvent("issue", identity.backend, identity.username, "", request.method, request.path, client)
-        )
+        token = mint.mint(identity, method=request.method, path=request.path, client=request.remote_addr or "")
         return flask.make_response({"access_token": token.value}, 201)
 
     def show_keys() -> Response:
@@ -124,7 +141,7 @@ def register_token_issue(app: Flask, mint: Mint, judgement: Judgement, style: Er
 def _token_view(guarded: View) -> View:
     def answer() -> Response:
         if request.method != "POST":
-            if "Authorization" not in request.headers:
+            if request_authorization() is None:
                 # Safe: a cookie alone makes nobody a caller here.
                 raise MethodNotAllowed("without Authorization, ask for a token by POST")
             return _made(guarded)
@@ -146,7 +163,7 @@ def _token_view(guarded: View) -> View:
 
 
 def _log_in(login: Login, guarded: View) -> Response:
-    if "Authorization" in request.headers:
+    if request_authorization() is not None:
         raise AmbiguousCredentials("a credential in the body and one in Authorization; send one")
     environ = {key: value for key, value in request.environ.items() if key not in ("HTTP_COOKIE", "werkzeug.request")}
     environ["HTTP_AUTHORIZATION"] = basic_value(login)

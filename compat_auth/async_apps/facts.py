@@ -6,6 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from compat_auth.errors import BadRequest
+from compat_auth.guard import WEBSOCKET
 from compat_auth.http.asgi import Scope
 from compat_auth.http.headers import take_in
 from compat_auth.http.request import GateRequest
@@ -54,6 +55,8 @@ def environ_of(scope: Scope) -> dict[str, Any]:
     environ = request.environ(with_cookies=True)
     # The body is the app's: a module of Airflow 2 that wants it is refused at start.
     del environ[MODULE_ENVIRON]
+    if scope["type"] == "websocket":
+        environ[WEBSOCKET] = True
     for name in METHOD_OVERRIDES:
         if values := intake.forward.get(name):
             environ["HTTP_" + name.decode("ascii").upper().replace("-", "_")] = b",".join(values).decode("latin-1")

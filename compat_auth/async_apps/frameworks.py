@@ -6,10 +6,10 @@ They are known by their own base classes, so that none of them has to be install
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast
 
-from compat_auth.async_apps.middleware import Middleware, Site
+from compat_auth.async_apps.middleware import Middleware, Site, current_visit
 from compat_auth.errors import ConfigError
 from compat_auth.http.asgi import Scope
 
@@ -40,21 +40,40 @@ def framework_of(app: object) -> Framework:
     raise ConfigError(f"CompatAuth: {type(app).__module__}.{type(app).__qualname__}: {advice}")
 
 
-def install(app: Any, framework: Framework, site: Callable[[], Site]) -> None:
-    """Put the middleware around an app.
+def install(app: Any, framework: Framework, site: Callable[[], Site], errors: Sequence[type[Exception]]) -> None:
+    """Put the middleware around an app, and have errors of these classes in its views answered as refusals.
+
+    A handler that the app has for such a class stays.
 
     Raises:
         ConfigError: The app has answered already.
     """
     if framework == "quart":
         app.asgi_app = Middleware(app.asgi_app, site)
+        for error in errors:
+            if error not in app.error_handler_spec[None][None]:
+                app.register_error_handler(error, _refuse)
         return
     try:
         app.add_middleware(Middleware, site=site)
+        for error in errors:
+            app.exception_handlers.setdefault(error, _refuse_request)
     except RuntimeError as exc:
         raise ConfigError(
             "CompatAuth: the app has started already; call CompatAuth(app) before its first request"
         ) from exc
+
+
+async def _refuse_request(_request: object, error: Exception) -> object:
+    return await _refuse(error)
+
+
+async def _refuse(error: Exception) -> object:
+    site, visit = current_visit()
+    if visit.scope["type"] == "websocket":
+        # Its server answers the handshake with an error, or closes it.
+        raise error
+    return site.answer_refusal(await visit.run(lambda: site.refuse(error)))
 
 
 def answer_of(framework: Framework) -> Callable[[int, list[tuple[str, str]], bytes], object]:

@@ -36,8 +36,7 @@ def guard_async_view(view: View, requirements: Requirements) -> View:
         if refusal is not None and visit.scope["type"] == "websocket":
             return None
         if refusal is not None:
-            headers = [(name, value) for name, value in refusal.headers if name.lower() != "content-length"]
-            return site.answer(refusal.status_code, headers, refusal.get_data())
+            return site.answer_refusal(refusal)
         result = view(*args, **kwargs) if is_async else await asyncio.to_thread(view, *args, **kwargs)
         return await result if inspect.isawaitable(result) else result
 

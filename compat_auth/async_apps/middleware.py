@@ -51,6 +51,7 @@ class Site:
         pages: Paths of our pages elsewhere.
         whole_app: The app itself.
         admit: Decides about Flask's current request, by requirements.
+        refuse: Returns the answer to Flask's current request, whose view has raised an error; or raises it.
         answer: Makes the response of the app's framework of a status, headers and a body.
     """
 
@@ -61,11 +62,17 @@ class Site:
     pages: frozenset[str]
     whole_app: ASGIApp
     admit: Callable[[Requirements], Accept | flask.Response]
+    refuse: Callable[[Exception], flask.Response]
     answer: Callable[[int, list[tuple[str, str]], bytes], object]
 
     def visit(self, scope: Scope, send: Send) -> Visit:
         """Return the visit for a connection."""
         return Visit(scope, send, self.backends, self.lanes, self.whole_app)
+
+    def answer_refusal(self, refusal: flask.Response) -> object:
+        """Return the framework's response for a refusal."""
+        headers = [(name, value) for name, value in refusal.headers if name.lower() != "content-length"]
+        return self.answer(refusal.status_code, headers, refusal.get_data())
 
     def is_own(self, path: str) -> bool:
         """Return whether one of our pages has this path."""
@@ -84,6 +91,15 @@ def current_visit() -> tuple[Site, Visit]:
             "compat_auth.asgi: no request of an app with CompatAuth(app) is at hand; in Flask import compat_auth.extension"
         )
     return visit
+
+
+def request_at_hand() -> dict[str, str]:
+    """Return method, path and client of the current request, by these names, for the audit log; nothing outside of one."""
+    visit = _VISIT.get(None)
+    if visit is None:
+        return {}
+    scope = visit[1].scope
+    return {"method": str(scope.get("method", "")), "path": path_of(scope), "client": client_of(scope)}
 
 
 class Middleware:

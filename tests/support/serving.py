@@ -1,11 +1,18 @@
-"""A small HTTP server on a thread, for what a test lets others ask."""
+"""Small HTTP servers on a thread, for what a test lets others ask."""
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import uvicorn
+from werkzeug.serving import make_server
 
 
 @contextmanager
@@ -21,3 +28,40 @@ def served(handler: type[BaseHTTPRequestHandler]) -> Generator[str]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def served_by_wsgi(app: Any) -> Generator[str]:
+    """Yield the URL, without a slash at the end, at which a WSGI app answers."""
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+@contextmanager
+def served_by_asgi(app: Any) -> Generator[str]:
+    """Yield the URL, without a slash at the end, at which uvicorn serves an app of ASGI; fails if the app does not start."""
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=5))
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+
+        def run() -> None:
+            with contextlib.suppress(SystemExit):
+                server.run(sockets=[listener])
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            while not server.started:
+                assert thread.is_alive(), "the app did not start"
+                time.sleep(0.01)
+            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()

@@ -13,6 +13,9 @@ from dataclasses import dataclass, field
 TOKEN_HEADER = "X-CSRF-Token"  # noqa: S105  # the name, not a token
 # RFC 9110 9.2.1, without TRACE.
 SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS"))
+HANDSHAKE = "WEBSOCKET"
+"""Stands for the method of a WebSocket's handshake: a GET, but what it opens another site's page can read and write
+(RFC 6455 section 10.2)."""
 # "none": caused by the user, such as a bookmark. "same-site" is another host, perhaps another team's.
 _OWN = frozenset(("same-origin", "none"))
 _DEFAULT_PORTS = (("http://", ":80"), ("https://", ":443"))
@@ -39,7 +42,7 @@ def find_forgery(method: str, source: Source, expected_token: str) -> str:
     """Return why the request could be forged, for logs only; "" where it cannot.
 
     Args:
-        method: Request method.
+        method: Request method, or `HANDSHAKE`.
         source: Origin of the request.
         expected_token: The session's token; an empty one matches nothing.
     """

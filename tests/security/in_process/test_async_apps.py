@@ -272,7 +272,7 @@ def test_a_task_that_outlives_its_request_is_nobodys(site: Site) -> None:
     assert found == [False]
 
 
-def open_websocket(app: Any, headers: Mapping[str, str]) -> list[str]:
+def open_websocket(app: Any, headers: Mapping[str, str], path: str = "/ws") -> list[str]:
     """Return what a server is told in answer to a handshake."""
     told: list[str] = []
 
@@ -291,8 +291,8 @@ def open_websocket(app: Any, headers: Mapping[str, str]) -> list[str]:
         "asgi": {"version": "3.0"},
         "http_version": "1.1",
         "scheme": "ws",
-        "path": "/ws",
-        "raw_path": b"/ws",
+        "path": path,
+        "raw_path": path.encode(),
         "query_string": b"",
         "root_path": "",
         "headers": raw,

@@ -51,7 +51,7 @@ def test_a_handler_of_any_form_names_the_user(handler: Any) -> None:
     assert isinstance(outcome, Accept)
     identity = outcome.identity
     assert (identity.username, identity.email, identity.role_account) == ("bot", "bot@example.org", True)
-    assert identity.roles == ("member",)
+    assert identity.roles == ("member", "pmc_member")
     assert identity.groups == ("airflow", "tooling")
     assert [str(scope) for scope in identity.scopes or ()] == ["GET /api/"]
     assert outcome.reusable_s == 0
