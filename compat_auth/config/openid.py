@@ -169,10 +169,13 @@ class WorkloadSettings(Section):
         min_length=1,
         description="`aud` of the token; any one of these, exactly. Choose a name that no other service takes.",
     )
-    claims: dict[str, ClaimValue] = Field(
+    claims: dict[str, ClaimValue | list[ClaimValue] | dict[str, object]] = Field(
         min_length=1,
         description="What each claim must be. In a text, `*` stands for one or more characters other than `:` and `/`, `**`"
-        " for one or more of any kind; without them the claim must be equal. All of them must hold.",
+        ' for one or more of any kind; without them the claim must be equal. A list, such as `roles = ["dag-runner"]`, wants'
+        " a list that has a matching element for each of its own. A table wants an object:"
+        ' `resource_access.airflow.roles = ["dag-runner"]` looks at members, and a name in quotes, as in'
+        ' `"kubernetes.io".namespace`, is one name. All of them must hold.',
     )
     account: str = Field(min_length=1, description="The role account or user that the workload acts as.")
     scopes: Values = Field(min_length=1, description="What it may do, such as trigger or dags:ID; all is no limit.")

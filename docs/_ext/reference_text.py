@@ -14,7 +14,14 @@ from compat_auth.airflow.v1.catalog import OPERATIONS
 from compat_auth.config import ENV_PREFIX, Settings
 from compat_auth.config.fields import read_tables
 
-_WORDS = {bool: "true or false", str: "text", int: "whole number", float: "number", SecretStr: "text, secret"}
+_WORDS = {
+    bool: "true or false",
+    str: "text",
+    int: "whole number",
+    float: "number",
+    SecretStr: "text, secret",
+    object: "such values",
+}
 # A line of the drawn tree: the name, then what is said, then (after two blanks) status and exit code.
 _BRANCH = re.compile(r"[├└]── (\w+)(?: {2,}(\S.*?)(?= {2,}|$))?", re.MULTILINE)
 _ACTORS = {

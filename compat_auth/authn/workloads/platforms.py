@@ -34,6 +34,8 @@ _GITHUB_CLAIMS = frozenset(
     ("repository", "repository_id", "repository_owner", "repository_owner_id", "job_workflow_ref")
 )
 _GITLAB_CLAIMS = frozenset(("project_path", "namespace_path", "pipeline_source"))
+KUBERNETES_CLAIM = "kubernetes.io"
+AWS_CLAIM = "https://sts.amazonaws.com/"
 # Started by those who may write to the repository. Anybody can open a pull request or comment on one; a workflow_run
 # follows such a start.
 _GITHUB_EVENTS = frozenset(
@@ -47,12 +49,33 @@ _GOOGLE_CLIENT = ".apps.googleusercontent.com"
 _GOOGLE_ACCOUNT = ".gserviceaccount.com"
 _ENTRA_OF_PERSONS = ("scp", "upn", "unique_name", "preferred_username")
 
-# Claims that name an owner or a workload where a rule has them without a wildcard, and the others: how they have to begin.
-_EXACT: Mapping[Platform, tuple[str, ...]] = {
-    "github": ("repository_id", "repository_owner_id", "repository_owner", "enterprise_id", "enterprise"),
-    "gitlab": ("project_id", "namespace_id", "namespace_path"),
-    "google": ("sub", "email"),
-    "entra": ("sub", "oid", "appid", "azp"),
+# Paths of claims that name an owner or a workload where a rule has them without a wildcard, and the other claims: how they
+# have to begin.
+_EXACT: Mapping[Platform, frozenset[tuple[str, ...]]] = {
+    "github": frozenset(
+        (name,) for name in ("repository_id", "repository_owner_id", "repository_owner", "enterprise_id", "enterprise")
+    ),
+    "gitlab": frozenset((name,) for name in ("project_id", "namespace_id", "namespace_path")),
+    "kubernetes": frozenset(
+        (
+            (KUBERNETES_CLAIM, "namespace"),
+            (KUBERNETES_CLAIM, "serviceaccount", "uid"),
+            (KUBERNETES_CLAIM, "pod", "uid"),
+            (KUBERNETES_CLAIM, "node", "uid"),
+        )
+    ),
+    "aws": frozenset(((AWS_CLAIM, "aws_account"), (AWS_CLAIM, "org_id"))),
+    "google": frozenset(
+        (
+            ("sub",),
+            ("email",),
+            ("google", "compute_engine", "project_id"),
+            ("google", "compute_engine", "project_number"),
+            ("google", "compute_engine", "instance_id"),
+        )
+    ),
+    # An administrator of the tenant, which the issuer names, gives an application its roles.
+    "entra": frozenset((name,) for name in ("sub", "oid", "appid", "azp", "roles")),
 }
 _OWNER = re.compile(r"^[^:/]+/")
 _BEGINNINGS: Mapping[tuple[Platform, str], re.Pattern[str]] = {
@@ -86,6 +109,8 @@ def platform_of(issuer: str, claims: Container[str], sub: object = "") -> Platfo
         found.append("github")
     if any(name in claims for name in _GITLAB_CLAIMS):
         found.append("gitlab")
+    if KUBERNETES_CLAIM in claims:
+        found.append("kubernetes")
     found.extend(platform for beginning, platform in _SUBJECTS if subject.startswith(beginning))
     return found[0] if found else ""
 
@@ -141,13 +166,19 @@ def stranger_in(issuer: str, claims: Mapping[str, Any], rule: Mapping[str, Claim
     return ""
 
 
-def names_somebody(platform: Platform, claim: str, pattern: ClaimPattern) -> bool:
-    """Return whether a pattern leaves only the workloads of one owner: of an organisation, a namespace, an account."""
-    if claim in _EXACT.get(platform, ()) and not pattern.has_wildcard:
+def names_somebody(platform: Platform, path: tuple[str, ...], pattern: ClaimPattern) -> bool:
+    """Return whether a pattern leaves only the workloads of one owner: of an organisation, a namespace, an account.
+
+    Args:
+        platform: Whose token it is.
+        path: Names of the claim, and of members below it.
+        pattern: For the claim, or for an element of its list.
+    """
+    if path in _EXACT.get(platform, ()) and not pattern.has_wildcard:
         return True
-    if (beginning := _BEGINNINGS.get((platform, claim))) is not None:
+    if len(path) == 1 and (beginning := _BEGINNINGS.get((platform, path[0]))) is not None:
         return beginning.search(pattern.beginning) is not None
-    if (platform, claim) == ("google", "email"):
+    if (platform, path) == ("google", ("email",)):
         return _GOOGLE_PROJECT.search(pattern.end) is not None
     text = pattern.wanted if isinstance(pattern.wanted, str) and not platform else ""
     return text not in ("true", "false") and _WORD.search(text.replace("*", "")) is not None

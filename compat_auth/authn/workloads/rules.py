@@ -6,15 +6,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from compat_auth.authn.workloads.conditions import ClaimCondition, read_conditions
 from compat_auth.authn.workloads.patterns import ClaimPattern, is_plain
 from compat_auth.authn.workloads.platforms import names_somebody, platform_of, require_machine, stranger_in
 from compat_auth.config import WorkloadSettings
 from compat_auth.crypto.strict_json import is_list
 from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser
 from compat_auth.scopes import Scope, parse_scopes
-
-# The first two have settings of their own, the moments are checked anyway, and a token's own name is another each time.
-_NOT_IN_RULES = {"iss": "issuer", "aud": "audience", "exp": "", "iat": "", "nbf": "", "jti": ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +23,10 @@ class WorkloadRule:
         name: For the audit log.
         issuer: `iss`, exactly.
         audience: What `aud` must be or contain; any one.
-        claims: What the other claims must be; all of them.
+        claims: What those other claims must be that have a single value, by name; a member of an object by its path in TOML.
         account: Whom the workload acts as.
         scopes: What its tokens are limited to.
+        conditions: All of which must hold: those of `claims`, and those on lists.
     """
 
     name: str
@@ -36,6 +35,7 @@ class WorkloadRule:
     claims: Mapping[str, ClaimPattern]
     account: str
     scopes: tuple[Scope, ...]
+    conditions: tuple[ClaimCondition, ...]
 
     @classmethod
     def from_settings(cls, table: WorkloadSettings, where: str) -> WorkloadRule:
@@ -51,9 +51,9 @@ class WorkloadRule:
         for audience in table.audience:
             if not is_plain(audience) or "*" in audience:
                 raise ConfigError(f"{where}.audience: empty, or with a wildcard; write aud exactly as the token has it")
-        claims = {name: _pattern(name, wanted, f"{where}.claims.{name}") for name, wanted in table.claims.items()}
-        platform = platform_of(table.issuer, claims, table.claims.get("sub"))
-        if not any(names_somebody(platform, name, pattern) for name, pattern in claims.items()):
+        conditions = read_conditions(table.claims, f"{where}.claims")
+        platform = platform_of(table.issuer, {found.path[0] for found in conditions}, table.claims.get("sub"))
+        if not any(names_somebody(platform, found.path, pattern) for found in conditions for pattern in found.patterns):
             raise ConfigError(
                 f"{where}.claims: any token of {table.issuer} could match, of any owner; {_WHAT_NAMES[platform]}"
             )
@@ -61,16 +61,17 @@ class WorkloadRule:
             scopes = parse_scopes(tuple(table.scopes))
         except ValueError as exc:
             raise ConfigError(f"{where}.scopes: {exc}; write read, trigger, dags:ID, 'METHOD /path' or all") from None
-        return cls(table.name or where, table.issuer, tuple(table.audience), claims, table.account, scopes)
+        claims = {found.name: found.patterns[0] for found in conditions if not found.of_list}
+        return cls(table.name or where, table.issuer, tuple(table.audience), claims, table.account, scopes, conditions)
 
     def why_not(self, claims: Mapping[str, Any]) -> str:
         """Return the first claim that is not as the rule wants it; "" where the rule matches."""
         aud = claims.get("aud")
         if not any(name in (aud if is_list(aud) else [aud]) for name in self.audience):
             return "aud"
-        for name, pattern in self.claims.items():
-            if not pattern.matches(claims.get(name)):
-                return name
+        for condition in self.conditions:
+            if not condition.holds(claims):
+                return condition.name
         return stranger_in(self.issuer, claims, self.claims)
 
 
@@ -114,19 +115,12 @@ def find_rule(rules: Iterable[WorkloadRule], claims: Mapping[str, Any]) -> Workl
     return found[0]
 
 
-def _pattern(name: str, wanted: str | int, where: str) -> ClaimPattern:
-    if name in _NOT_IN_RULES:
-        setting = _NOT_IN_RULES[name]
-        raise ConfigError(f"{where}: not for a rule; " + (f"set {setting} instead" if setting else "remove it"))
-    return ClaimPattern.parse(wanted, where=where)
-
-
 _WHAT_NAMES = {
     "github": "add repository_id or repository_owner_id, as `compat-auth workloads suggest` prints them",
     "gitlab": "add project_id, or project_path with its group, as `compat-auth workloads suggest` prints them",
-    "kubernetes": 'add sub = "system:serviceaccount:NAMESPACE:NAME"',
+    "kubernetes": 'add sub = "system:serviceaccount:NAMESPACE:NAME", or "kubernetes.io".namespace',
     "aws": 'add sub = "arn:aws:iam::ACCOUNT:role/NAME"',
     "google": "add sub, the number of the service account, or its email",
-    "entra": "add oid or azp (appid in version 1), the ids of the application",
+    "entra": "add oid or azp (appid in version 1), the ids of the application, or roles",
     "": "add a claim that only your workload has, such as sub, without a wildcard",
 }

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
+from compat_auth.authn.workloads.conditions import member, written
 from compat_auth.authn.workloads.patterns import is_plain
-from compat_auth.authn.workloads.platforms import Platform, platform_of, require_machine, stranger_in
+from compat_auth.authn.workloads.platforms import (
+    KUBERNETES_CLAIM,
+    Platform,
+    platform_of,
+    require_machine,
+    stranger_in,
+)
 from compat_auth.authn.workloads.rules import WorkloadRule
 from compat_auth.authn.workloads.width import widths_of
 from compat_auth.config import WorkloadSettings
-from compat_auth.crypto.strict_json import is_list
+from compat_auth.crypto.strict_json import is_list, is_object
 from compat_auth.errors import ConfigError, InvalidToken
 
 ACCOUNT = "etl-robot"
 SCOPES = ("trigger",)
-_BARE = re.compile(r"[A-Za-z0-9_-]+\Z")
 # Claims that stay when names change and that no other workload ever gets, then those that say which job it is.
 _STABLE: Mapping[Platform, tuple[str, ...]] = {
     "github": ("repository_id", "repository_owner_id"),
@@ -28,6 +33,9 @@ _STABLE: Mapping[Platform, tuple[str, ...]] = {
     "entra": ("tid", "oid", "azp", "appid"),
     "": ("sub",),
 }
+# Lists that say nothing about what a workload may do, or that a rule does not look at.
+_NO_GRANTS = frozenset(("aud", "amr", "xms_cc", "xms_tdbr", "allowed-origins"))
+_MAX_OFFERED = 4
 
 
 def suggest(claims: Mapping[str, Any]) -> tuple[str, ...]:
@@ -46,7 +54,8 @@ def suggest(claims: Mapping[str, Any]) -> tuple[str, ...]:
     if not audiences or not all(isinstance(name, str) and is_plain(name) and "*" not in name for name in audiences):
         raise InvalidToken("aud: missing, or not plain text; ask the platform for a token with an audience")
     require_machine(issuer, claims)
-    chosen = _chosen(platform_of(issuer, claims, claims.get("sub")), issuer, claims)
+    platform = platform_of(issuer, claims, claims.get("sub"))
+    chosen = _chosen(platform, issuer, claims)
     table = WorkloadSettings.model_validate(
         {"issuer": issuer, "audience": audiences, "claims": chosen, "account": ACCOUNT, "scopes": list(SCOPES)}
     )
@@ -57,7 +66,9 @@ def suggest(claims: Mapping[str, Any]) -> tuple[str, ...]:
     remarks = [f"# {remark}" for remark in widths_of(rule)]
     if len(audiences) > 1:
         remarks.append("# audience: keep the one that is this gateway's own")
-    pairs = ", ".join(f"{_key(name)} = {_text(value)}" for name, value in chosen.items())
+    if offered := tuple(_offered(platform, claims)):
+        remarks.append(f"# claims: to narrow the rule, add {', or '.join(offered[:_MAX_OFFERED])}")
+    pairs = ", ".join(f"{written((name,))} = {_text(value)}" for name, value in chosen.items())
     return (
         *remarks,
         "[[workloads]]",
@@ -92,8 +103,30 @@ def _claim(claims: Mapping[str, Any], name: str) -> str | int:
     return value
 
 
-def _key(name: str) -> str:
-    return name if _BARE.match(name) else _text(name)
+def _offered(platform: Platform, claims: Mapping[str, Any]) -> Iterator[str]:
+    """Yield more conditions that the token meets, as TOML writes them: on members of objects, and on lists."""
+    if platform == "kubernetes":
+        # A service account that is made anew has the subject of the one before it, and another uid.
+        path = (KUBERNETES_CLAIM, "serviceaccount", "uid")
+        uid = member(claims, path)
+        if isinstance(uid, str) and _is_offered(uid):
+            yield f"{written(path)}={_text(uid)}"
+    elif platform in ("entra", ""):
+        yield from _lists_in(claims, ())
+
+
+def _lists_in(table: Mapping[str, Any], above: tuple[str, ...]) -> Iterator[str]:
+    for name, value in table.items():
+        if not is_plain(name) or (not above and name in _NO_GRANTS):
+            continue
+        if is_object(value):
+            yield from _lists_in(value, (*above, name))
+        elif is_list(value) and value and all(_is_offered(element) for element in value):
+            yield f"{written((*above, name))}={json.dumps(value, ensure_ascii=False)}"
+
+
+def _is_offered(value: object) -> bool:
+    return isinstance(value, str) and is_plain(value) and "*" not in value
 
 
 def _text(value: str | int) -> str:

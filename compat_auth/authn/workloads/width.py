@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 
+from compat_auth.authn.workloads.conditions import ClaimCondition, written
 from compat_auth.authn.workloads.patterns import ClaimPattern
-from compat_auth.authn.workloads.platforms import Platform, platform_of
+from compat_auth.authn.workloads.platforms import AWS_CLAIM, KUBERNETES_CLAIM, Platform, platform_of
 from compat_auth.authn.workloads.rules import WorkloadRule
 
 # What platforms write into a token that nobody named an audience for, or that is meant for a cloud: such tokens are
@@ -28,8 +29,37 @@ def widths_of(rule: WorkloadRule) -> Iterator[str]:
                 "platform for tokens with an audience of this gateway's own"
             )
     sub = rule.claims.get("sub")
-    platform = platform_of(rule.issuer, rule.claims, "" if sub is None else sub.wanted)
-    yield from _WIDTHS[platform](rule.claims)
+    names = {condition.path[0] for condition in rule.conditions}
+    platform = platform_of(rule.issuer, names, "" if sub is None else sub.wanted)
+    yield from _WIDTHS[platform]({condition.name: _narrowest(condition) for condition in rule.conditions})
+
+
+def _narrowest(condition: ClaimCondition) -> ClaimPattern:
+    return next((pattern for pattern in condition.patterns if not pattern.has_wildcard), condition.patterns[0])
+
+
+def _kubernetes(claims: Mapping[str, ClaimPattern]) -> Iterator[str]:
+    namespace, name, uid = (
+        written((KUBERNETES_CLAIM, *path))
+        for path in (("namespace",), ("serviceaccount", "name"), ("serviceaccount", "uid"))
+    )
+    if _is_exact(claims, uid) or (_is_exact(claims, namespace) and _is_exact(claims, name)):
+        return
+    if "sub" in claims:
+        yield from _one_subject(claims)
+    elif not any(_is_exact(claims, written((KUBERNETES_CLAIM, owner, "uid"))) for owner in ("pod", "node")):
+        yield f"{namespace}: every service account of the namespace, also later ones; add {name}"
+
+
+def _aws(claims: Mapping[str, ClaimPattern]) -> Iterator[str]:
+    if not _is_exact(claims, written((AWS_CLAIM, "principal_id"))):
+        yield from _one_subject(claims)
+
+
+def _entra(claims: Mapping[str, ClaimPattern]) -> Iterator[str]:
+    yield from _one_claim(claims)
+    if "roles" in claims and not any(_is_exact(claims, name) for name in ("sub", "oid", "appid", "azp")):
+        yield "roles: every application that has the role, also later ones; add oid or azp to name one"
 
 
 def _one_subject(claims: Mapping[str, ClaimPattern]) -> Iterator[str]:
@@ -39,7 +69,7 @@ def _one_subject(claims: Mapping[str, ClaimPattern]) -> Iterator[str]:
 
 def _unknown_platform(claims: Mapping[str, ClaimPattern]) -> Iterator[str]:
     yield from _one_claim(claims)
-    if not any(name == "sub" or name.lower().endswith("id") for name in claims):
+    if not any(name == "sub" or name.rstrip('"').lower().endswith("id") for name in claims):
         yield (
             "claims: neither sub nor an id, so that others whom the issuer serves may have the same values; add sub, or the "
             "id of an organisation or project"
@@ -96,7 +126,9 @@ def _google(claims: Mapping[str, ClaimPattern]) -> Iterator[str]:
     if _is_exact(claims, "sub"):
         return
     email = claims.get("email")
-    if email is not None and email.has_wildcard:
+    if email is None:
+        yield "google: every service account on these machines, also later ones; add sub, the number of one"
+    elif email.has_wildcard:
         yield "email: every service account of the project, also later ones; name one"
     else:
         yield "email: an account that is deleted leaves its address to the next; add sub, its number"
@@ -129,9 +161,9 @@ def _names_part(claims: Mapping[str, ClaimPattern], rest_of: re.Pattern[str]) ->
 _WIDTHS: Mapping[Platform, Callable[[Mapping[str, ClaimPattern]], Iterator[str]]] = {
     "github": _github,
     "gitlab": _gitlab,
-    "kubernetes": _one_subject,
-    "aws": _one_subject,
+    "kubernetes": _kubernetes,
+    "aws": _aws,
     "google": _google,
-    "entra": _one_claim,
+    "entra": _entra,
     "": _unknown_platform,
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from compat_auth.authn.workloads.doubts import doubts_of
 from compat_auth.authn.workloads.rules import WorkloadRule, read_rules
 from compat_auth.authn.workloads.width import widths_of
 from compat_auth.cli.diagnosis.finding import Finding
@@ -24,6 +25,7 @@ def examine_workloads(settings: Settings) -> Iterator[Finding]:
     for place, rule in enumerate(read_rules(settings.workloads)):
         where = f"workloads[{place}]"
         yield from (Finding("workloads", warning=f"{where}.{width}") for width in widths_of(rule))
+        yield from (Finding("workloads", warning=f"{where}.claims.{doubt}") for doubt in doubts_of(rule.conditions))
         yield _account(accounts, rule, where)
 
 

@@ -385,3 +385,19 @@ def test_an_entry_whose_name_ends_like_a_files_is_an_entry() -> None:
 def test_a_fence_around_nothing_is_refused(prefixes: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"upstream\.protect"):
         parse_settings({"upstream": {"protect": prefixes}}, origin="test")
+
+
+def test_dots_in_the_claims_of_a_workload_go_down_into_objects(tmp_path: Path) -> None:
+    file = tmp_path / "compat_auth.toml"
+    file.write_text(
+        '[[workloads]]\nissuer = "https://k"\naudience = "a"\naccount = "b"\nscopes = ["read"]\n'
+        'claims = { "kubernetes.io".namespace = "etl", "a.b" = true, resource_access.x.roles = ["y"] }\n'
+    )
+
+    (table,) = load_settings(file, environ={}).workloads
+
+    assert table.claims == {
+        "kubernetes.io": {"namespace": "etl"},
+        "a.b": True,
+        "resource_access": {"x": {"roles": ["y"]}},
+    }

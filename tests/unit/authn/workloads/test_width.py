@@ -55,7 +55,13 @@ def test_a_rule_for_one_workload_gets_no_warning(platform: str) -> None:
         ("aws", {"sub": "arn:aws:iam::123456789012:role/*"}, "wildcard"),
         ("google", {"email": "*@acme-etl.iam.gserviceaccount.com"}, "every service account"),
         ("google", {"email": "nightly@acme-etl.iam.gserviceaccount.com"}, "deleted"),
+        ("kubernetes", {"kubernetes.io": {"namespace": "etl"}}, '"kubernetes.io".serviceaccount.name'),
+        ("aws", {"https://sts.amazonaws.com/": {"aws_account": "123456789012"}}, "name one"),
+        ("google", {"google": {"compute_engine": {"project_id": "acme-etl"}}}, "every service account"),
+        ("entra", {"roles": ["Dag.Trigger"]}, "every application that has the role"),
         ("", {"environment": "production"}, "neither sub nor an id"),
+        ("", {"realm_access": {"roles": ["dag-runner"]}}, "neither sub nor an id"),
+        ("", {"groups": ["etl-*"], "team": {"id": "*-etl"}}, "wildcard"),
         ("", {"sub": "pipeline:etl:*"}, "wildcard"),
     ],
 )
@@ -66,6 +72,21 @@ def test_a_rule_that_leaves_something_open_gets_a_warning_with_a_next_step(
 
     assert [said in text for text in found].count(True) == 1
     assert all("; " in text and ": " in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("platform", "claims"),
+    [
+        ("kubernetes", {"kubernetes.io": {"namespace": "etl", "serviceaccount": {"name": "nightly"}}}),
+        ("kubernetes", {"kubernetes.io": {"serviceaccount": {"uid": "00000000-0000-4000-8000-000000000012"}}}),
+        ("aws", {"https://sts.amazonaws.com/": {"aws_account": "1", "principal_id": "arn:aws:iam::1:role/nightly"}}),
+        ("entra", {"azp": "bbbbbbbb-0000-4000-8000-000000000002", "roles": ["Dag.Trigger"]}),
+        ("", {"sub": "5f1c2a34", "resource_access": {"airflow": {"roles": ["dag-runner"]}}}),
+        ("", {"team": {"id": "etl"}}),
+    ],
+)
+def test_a_rule_that_names_one_workload_by_members_gets_no_warning(platform: str, claims: dict[str, Any]) -> None:
+    assert widths(platform, claims) == []
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from compat_auth.cli.diagnosis.finding import Finding
 from compat_auth.cli.diagnosis.workload_rules import examine_workloads
@@ -42,6 +45,52 @@ def test_a_wide_rule_is_a_warning_and_no_problem(tmp_path: Path) -> None:
     said = warning.for_programs()
     assert (warning.problem, warning.exit_code, said["ok"], said["where"]) == ("", 0, True, "workloads[0].claims")
     assert said["next"] == "add environment, or ref"
+
+
+@pytest.mark.parametrize(
+    ("claims", "where", "following"),
+    [
+        pytest.param(
+            {"kubernetes.io.serviceaccount.name": "nightly"},
+            'workloads[0].claims."kubernetes.io.serviceaccount.name"',
+            "where a member of an object is meant, write kubernetes.io.serviceaccount.name",
+            id="a-path-in-quotes",
+        ),
+        pytest.param({"roles": "Dag.Trigger"}, "workloads[0].claims.roles", "write it in brackets", id="no-brackets"),
+        pytest.param(
+            {"resource_access": {"airflow": {"roles": "x"}}},
+            "workloads[0].claims.resource_access.airflow.roles",
+            "write it in brackets",
+            id="no-brackets-in-a-member",
+        ),
+    ],
+)
+def test_a_condition_that_probably_matches_nothing_is_a_warning_with_the_right_spelling(
+    tmp_path: Path, claims: dict[str, Any], where: str, following: str
+) -> None:
+    rule = rule_for("kubernetes", tmp_path, claims={"sub": "system:serviceaccount:etl:nightly", **claims})
+
+    warning, _ = examine_workloads(settings_with(tmp_path, rule))
+
+    said = warning.for_programs()
+    assert (said["ok"], said["where"], said["next"]) == (True, where, following)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"https://example.com/roles": ["x"]},
+        {"kubernetes.io/serviceaccount/namespace": "etl"},
+        {"kubernetes.io": {"pod": {"name": "x"}}},
+        {"roles": ["x"]},
+    ],
+)
+def test_a_name_that_has_dots_of_its_own_is_in_no_doubt(tmp_path: Path, claims: dict[str, Any]) -> None:
+    rule = rule_for("kubernetes", tmp_path, claims={"sub": "system:serviceaccount:etl:nightly", **claims})
+
+    (account,) = examine_workloads(settings_with(tmp_path, rule))
+
+    assert account.warning == ""
 
 
 def test_rules_that_nobody_looks_at_are_a_problem(tmp_path: Path) -> None:

@@ -73,6 +73,46 @@ def test_a_pull_request_has_to_be_named_and_gets_a_rule_of_its_own() -> None:
     assert table["claims"]["event_name"] == "pull_request"
 
 
+@pytest.mark.parametrize(
+    ("platform", "changed", "offered"),
+    [
+        pytest.param(
+            "kubernetes",
+            {},
+            '"kubernetes.io".serviceaccount.uid="00000000-0000-4000-8000-000000000012"',
+            id="uid-of-a-service-account",
+        ),
+        pytest.param("entra", {"roles": ["Dag.Trigger", "x"]}, 'roles=["Dag.Trigger", "x"]', id="roles-of-entra"),
+        pytest.param(
+            "entra",
+            {"resource_access": {"a.b/c": {"roles": ['x"] }, account = "root']}}},
+            'resource_access."a.b/c".roles=["x\\"] }, account = \\"root"]',
+            id="a-name-with-dots-and-a-value-with-quotes",
+        ),
+    ],
+)
+def test_members_and_lists_are_offered_as_the_rule_has_to_write_them(
+    platform: str, changed: dict[str, Any], offered: str
+) -> None:
+    result = suggest(token_of(platform, **changed))
+
+    table = rule_in(result)
+    more = tomllib.loads(offered)
+    (rule,) = read_rules(
+        parse_settings({"workloads": [{**table, "claims": {**table["claims"], **more}}]}, origin="test").workloads
+    )
+    assert f"# claims: to narrow the rule, add {offered}\n" in result.output
+    assert find_rule((rule,), claims_of(platform, **changed)) == rule
+
+
+@pytest.mark.parametrize("roles", ["x", [], ["*"], ["x", 5], [["x"]], ["a\nb"], ["\x1b[2J"]])
+def test_a_list_that_no_rule_could_name_is_not_offered(roles: object) -> None:
+    result = suggest(token_of("entra", roles=roles))
+
+    assert rule_in(result)
+    assert "to narrow" not in result.output
+
+
 def test_what_is_wide_is_said_in_a_comment() -> None:
     result = suggest(token_of("gitlab", ref_protected="false"))
 
