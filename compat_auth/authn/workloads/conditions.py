@@ -102,7 +102,9 @@ def _elements(wanted: list[object], where: str) -> tuple[ClaimPattern, ...]:
     if not wanted:
         raise ConfigError(f"{where}: an empty list; write what the claim's list must have, or remove it")
     if not _is_uniform(wanted):
-        raise ConfigError(f"{where}: elements of several types, which no list of a claim has; write texts or numbers")
+        raise ConfigError(
+            f"{where}: elements that are not all texts, all whole numbers or all truth values; write one type"
+        )
     return tuple(_pattern(element, where) for element in wanted)
 
 

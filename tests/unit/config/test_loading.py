@@ -394,7 +394,7 @@ def test_dots_in_the_claims_of_a_workload_go_down_into_objects(tmp_path: Path) -
         'claims = { "kubernetes.io".namespace = "etl", "a.b" = true, resource_access.x.roles = ["y"] }\n'
     )
 
-    (table,) = load_settings(file, environ={}).workloads
+    (table,) = load_settings(str(file), {}).workloads
 
     assert table.claims == {
         "kubernetes.io": {"namespace": "etl"},
