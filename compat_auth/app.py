@@ -28,6 +28,7 @@ from compat_auth.http.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.root_path import RootPath
 from compat_auth.store.readiness import StoreReadiness
+from compat_auth.tokens.bound import BoundTokens
 from compat_auth.tokens.revoked import RevokedTokens
 from compat_auth.tokens.strategies import build_strategy, public_keys
 
@@ -66,7 +67,11 @@ class Gateway:
             V1Translation(self._proxy, says_deprecated=settings.upstream.api_v1_deprecation),
         )
         authorization = Authorization(gate_rules(settings))
-        revoked = RevokedTokens(core.denylist, authorization.rules.upstream_cookie)
+        revoked = RevokedTokens(
+            core.denylist,
+            authorization.rules.upstream_cookie,
+            BoundTokens(settings.client_certificate, settings.token.audience),
+        )
         browsers = BrowserVisits.from_settings(settings, authorization.rules, core.decider, revoked)
 
         def parts_before(app: ASGIApp) -> GateParts:

@@ -113,7 +113,12 @@ class CompatAuth:
             backend.init_app(app)
         sessions.init_app(app, settings)
         register_pages(app, settings, self.chain)
-        judgement = Judgement(self.chain, revocation_events_of(app, settings), entries=settings.serve.cache_entries)
+        judgement = Judgement(
+            self.chain,
+            revocation_events_of(app, settings),
+            entries=settings.serve.cache_entries,
+            peer_headers=settings.client_certificate.headers,
+        )
         set_judgement(app, judgement)
         register_token_api(app, settings, judgement, self.style)
         register_leak_receiver(app, settings)

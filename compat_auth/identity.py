@@ -29,6 +29,7 @@ class Identity:
         scopes: What the credential is limited to; None where it is not limited.
         expires_at: End of the credential itself, in seconds since the epoch; None when it has none.
         credential_id: Names the credential where it can be revoked by itself (its own id, `jti`), or "".
+        certificate: `x5t#S256` of the client certificate beside which alone the credential is good (RFC 8705 section 3.1), or "".
         actor: Name of the caller who acts for this user, and whose credential it is (`[[do_as]]`); "" where nobody does.
         app_scopes: Scopes of the credential that are words of the application's own, which its views require; they limit
             no path.
@@ -48,6 +49,7 @@ class Identity:
     scopes: tuple[Scope, ...] | None = None
     expires_at: int | None = None
     credential_id: str = ""
+    certificate: str = ""
     actor: str = ""
     app_scopes: tuple[str, ...] = ()
     claims: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
@@ -66,6 +68,11 @@ class Token:
     expires_at: int
 
 
+def confirmation_of(identity: Identity) -> dict[str, str]:
+    """Return the `cnf` of a token that is made from the identity's credential (RFC 8705 section 3.1)."""
+    return {"x5t#S256": identity.certificate}
+
+
 def content_of(identity: Identity) -> dict[str, Any]:
     """Return the content of `/compat-auth/whoami` for a caller."""
     return {
@@ -79,4 +86,5 @@ def content_of(identity: Identity) -> dict[str, Any]:
         "scopes": None if identity.scopes is None else [str(scope) for scope in identity.scopes],
         "expires_at": identity.expires_at,
         "credential_id": identity.credential_id,
+        **({"cnf": confirmation_of(identity)} if identity.certificate else {}),
     }

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hmac
 
 import flask
 
 from compat_auth.authn.revocation_events import UNHEARD_S, RevocationEvents
 from compat_auth.authn.session_registry import credential_id_of, live_sessions_of
 from compat_auth.authn.session_sealing import Session
+from compat_auth.client_certificates import shown_thumbprint
 from compat_auth.config import Settings
 from compat_auth.credentials import looks_like_personal_token
-from compat_auth.errors import InvalidSession, NoSuchToken, NotAuthenticated
+from compat_auth.errors import InvalidSession, InvalidToken, NoSuchToken, NotAuthenticated
 from compat_auth.outcome import ONLY_ASKED_ABOUT, Accept
+from compat_auth.peer import request_peer
 from compat_auth.personal_tokens.expiry_notices import expiry_headers
 from compat_auth.personal_tokens.service import PersonalTokens, no_upstream, personal_tokens_of
 from compat_auth.sessions import cookie_values
+from compat_auth.store.tables.personal_tokens import PersonalToken
 
 __all__ = [
     "ANY_USER",
@@ -58,7 +62,8 @@ class PersonalTokenVerifier:
             backend: Name of the backend that vouches.
 
         Raises:
-            NotAuthenticated: The token does not work, or is another user's; the message is for logs only.
+            NotAuthenticated: The token does not work, is another user's, or is bound to a certificate that the client has
+                not shown; the message is for logs only.
             BackendUnavailable: The store or a directory could not be asked.
             TooManyRequests: Too many wrong tokens have come from this address.
         """
@@ -66,6 +71,9 @@ class PersonalTokenVerifier:
         token, owner = tokens.verification.verify(text, client=request.remote_addr or "")
         if username not in (ANY_USER, owner.username):
             raise NotAuthenticated(f"{token.id}: belongs to a user who is not the one in the request")
+        # Who introspects a token need not be its bearer: the answer has the certificate in `cnf` (RFC 8705 section 3.2).
+        if token.certificate and ONLY_ASKED_ABOUT not in request.environ:
+            self._require_certificate(token)
         tokens.notices.ensure()
         # Introspection is no use: the owner could not tell the program that asks from a thief.
         if ONLY_ASKED_ABOUT not in request.environ:
@@ -77,6 +85,20 @@ class PersonalTokenVerifier:
             reusable_s=UNHEARD_S,
             used=functools.partial(tokens.usage.count, token.id),
         )
+
+    def _require_certificate(self, token: PersonalToken) -> None:
+        """Raise unless the client has shown the certificate to which a token is bound (RFC 8705 section 3).
+
+        Raises:
+            NotAuthenticated: It has shown none, another one, or one that cannot be read in exactly one way.
+        """
+        try:
+            shown = shown_thumbprint(self._settings.client_certificate, request_peer())
+        except InvalidToken as error:
+            raise NotAuthenticated(f"{token.id}: bound to a client certificate: {error}") from None
+        if not hmac.compare_digest(shown, token.certificate):
+            what = "is another" if shown else "cannot be seen"
+            raise NotAuthenticated(f"{token.id}: bound to a client certificate, and that of this request {what}")
 
     def revoke(self, text: str) -> bool:
         """Revoke a token that works, at the wish of its bearer; False where it does not work.

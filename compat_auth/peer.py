@@ -12,6 +12,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from hashlib import sha256
 from typing import Any, cast
 
 import flask
@@ -49,6 +50,17 @@ class Peer:
     def speaks(self) -> bool:
         """Whether the peer says who the caller is."""
         return bool(self.headers or self.certificates)
+
+    @property
+    def evidence(self) -> bytes:
+        """A digest of everything that is said about the caller and by whom; b"" where nothing is.
+
+        A memory of decisions needs it in its key: a credential may be good beside one certificate alone.
+        """
+        if not self.speaks:
+            return b""
+        said = (self.address if self.headers else "", self.headers, self.certificates, self.in_forward_auth)
+        return sha256(repr(said).encode()).digest()
 
     def is_in(self, networks: Sequence[str]) -> bool:
         """Return whether the peer's address is in one of the networks (CIDR notation)."""

@@ -21,10 +21,14 @@ from compat_auth.backend import (
     Reject,
     Skip,
 )
+from compat_auth.client_certificates import can_see_certificates, shown_certificate
 from compat_auth.config import Settings
 from compat_auth.credentials import looks_like_personal_token
-from compat_auth.errors import NotAuthenticated
+from compat_auth.errors import InvalidToken, NotAuthenticated
 from compat_auth.issued import ANY_USER, PersonalTokenVerifier
+from compat_auth.outcome import ONLY_ASKED_ABOUT, Accept
+from compat_auth.peer import request_peer
+from compat_auth_backends.connection.authority import Authority
 
 CLIENT_AUTH = None
 
@@ -36,7 +40,7 @@ class PersonalTokenBackend(Backend):
         settings: With `[personal_tokens]`, and the look-up of owners.
 
     Raises:
-        ConfigError: No directory can tell whether an owner is active.
+        ConfigError: No directory can tell whether an owner is active, or a file of `[client_certificate]` cannot be read.
     """
 
     name = "personal_token"
@@ -47,6 +51,9 @@ class PersonalTokenBackend(Backend):
     def __init__(self, settings: Settings) -> None:
         self._verifier = PersonalTokenVerifier(settings)
         self._realm = settings.basic_auth.realm
+        self._certificates = settings.client_certificate
+        ca_file, crl_file = self._certificates.ca_file, self._certificates.crl_file
+        self._authority = Authority(ca_file, crl_file) if ca_file and can_see_certificates(settings) else None
 
     @classmethod
     def from_settings(cls, settings: Settings) -> PersonalTokenBackend:
@@ -81,11 +88,25 @@ class PersonalTokenBackend(Backend):
         if not looks_like_personal_token(text):
             return Skip()
         try:
-            return self._verifier.verify(text, username, backend=self.name)
-        except NotAuthenticated as error:
+            accepted = self._verifier.verify(text, username, backend=self.name)
+            self._require_good_certificate(accepted)
+        except (NotAuthenticated, InvalidToken) as error:
             # RFC 6750 3.1
             refusal = f'Bearer realm="{self._realm}", error="invalid_token"'
             return Reject(f"personal token {error}", challenges=(refusal,))
+        return accepted
+
+    def _require_good_certificate(self, accepted: Accept) -> None:
+        """Raise unless the certificate to which a token is bound is good: chain, validity, purpose and revocation.
+
+        Raises:
+            InvalidToken: It is not.
+            BackendUnavailable: The list of revoked certificates has ended, or cannot be read.
+        """
+        if self._authority is None or not accepted.identity.certificate or ONLY_ASKED_ABOUT in flask.request.environ:
+            return
+        shown = shown_certificate(self._certificates, request_peer())
+        self._authority.verify(shown.certificates if shown is not None else ())
 
     def refuse(self, credential: Credential, until: float) -> bool:
         """Revoke a valid token: its bearer may end it.

@@ -48,6 +48,7 @@ from compat_auth.http.asgi import ASGIApp
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.store.readiness import StoreReadiness
 from compat_auth.tasks import TaskRules, set_task_source
+from compat_auth.tokens.bound import BoundTokens
 from compat_auth.tokens.cache import TokenCache
 from compat_auth.tokens.revoked import RevokedTokens
 from compat_auth.tokens.strategies import Kind
@@ -87,7 +88,9 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
     behind = behind_root(app)
     authorization = AirflowAuthorization(gate_rules(settings))
     rules = authorization.rules
-    revoked = RevokedTokens(core.denylist, rules.upstream_cookie)
+    revoked = RevokedTokens(
+        core.denylist, rules.upstream_cookie, BoundTokens(settings.client_certificate, settings.token.audience)
+    )
     place = Place(
         V1Translation(behind, says_deprecated=settings.upstream.api_v1_deprecation) if translates else behind,
         authorization,

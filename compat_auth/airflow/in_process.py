@@ -14,7 +14,7 @@ from compat_auth.credentials import Basic, Credential
 from compat_auth.errors import NotAuthenticated, NotPermitted
 from compat_auth.identity import Identity, Token
 from compat_auth.tokens.cache import TokenCache
-from compat_auth.tokens.strategies import Kind
+from compat_auth.tokens.strategies import Kind, require_unbound
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class InProcess:
 
     def issue(self, identity: Identity, credential: Credential, kind: Kind) -> Token:
         """Return one of Airflow's own tokens for this caller only; see `Strategy.issue`."""
+        require_unbound(identity)
         lifetime_s = self.ttls_s.get(kind, self.ttl_s)
         if not self.manager.knows_names:
             if kind == "session":

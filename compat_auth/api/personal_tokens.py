@@ -12,13 +12,23 @@ from pydantic import BaseModel
 from compat_auth import audit
 from compat_auth.api.schemas import CountedTokenView, MadeTokenView, days_of, read_new, read_refresh, view
 from compat_auth.authn.judgement import Judgement
+from compat_auth.client_certificates import can_see_certificates, shown_thumbprint
 from compat_auth.config import Settings
-from compat_auth.errors import BadRequest, BodyTooLarge, CompatAuthError, MethodNotAllowed, NotPermitted
+from compat_auth.errors import (
+    BadRequest,
+    BodyTooLarge,
+    CompatAuthError,
+    InvalidToken,
+    InvalidValue,
+    MethodNotAllowed,
+    NotPermitted,
+)
 from compat_auth.guard import current_identity, guard_view, send_rendered
 from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.identity import Identity
+from compat_auth.peer import request_peer
 from compat_auth.personal_tokens.permissions import TokenPermissions
-from compat_auth.personal_tokens.request import NewToken, PersonalTokenRequest
+from compat_auth.personal_tokens.request import NO_CERTIFICATES, NewToken, PersonalTokenRequest, require_thumbprint
 from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 from compat_auth.sessions import request_forgery
 
@@ -39,12 +49,13 @@ def register_token_api(app: Flask, settings: Settings, judgement: Judgement, sty
     """
     tokens = personal_tokens_of(app)
     if tokens is not None and BLUEPRINT not in app.blueprints:
-        api = _TokenApi(tokens, TokenPermissions.from_settings(tokens, settings), style)
+        api = _TokenApi(tokens, TokenPermissions.from_settings(tokens, settings), style, settings)
         app.register_blueprint(api.blueprint(judgement), url_prefix=settings.prefix.rstrip("/"))
 
 
 class _TokenApi:
-    def __init__(self, tokens: PersonalTokens, access: TokenPermissions, style: ErrorStyle) -> None:
+    def __init__(self, tokens: PersonalTokens, access: TokenPermissions, style: ErrorStyle, settings: Settings) -> None:
+        self._settings = settings
         self._tokens = tokens
         self._access = access
         self._style = style
@@ -98,10 +109,32 @@ class _TokenApi:
         owner = body.username or identity.username
         is_role = self._access.require_owner(identity, owner)
         days = days_of(body, self._tokens.now())
-        wanted = PersonalTokenRequest(body.name, tuple(body.scopes), days, within=identity.scopes)
+        certificate = self._certificate(body.certificate)
+        wanted = PersonalTokenRequest(body.name, tuple(body.scopes), days, certificate, within=identity.scopes)
         made = self._tokens.create(owner, wanted, by=identity.username, is_role=is_role)
         _record("token created", identity, made.token.id)
         return self._made(made, 201)
+
+    def _certificate(self, wanted: str | None) -> str:
+        """Return the `x5t#S256` to which a new token is to be bound; "" for none.
+
+        Raises:
+            InvalidValue: No certificate can be seen here, or the request shows none.
+        """
+        if wanted is None:
+            return ""
+        if not can_see_certificates(self._settings):
+            raise InvalidValue(f"certificate: {NO_CERTIFICATES}")
+        if wanted != "shown":
+            require_thumbprint(wanted)
+            return wanted
+        try:
+            shown = shown_thumbprint(self._settings.client_certificate, request_peer())
+        except InvalidToken as error:
+            raise InvalidValue(f"certificate: {error}") from None
+        if not shown:
+            raise InvalidValue("certificate: this request shows none; show it in TLS, or write its x5t#S256")
+        return shown
 
     def _show(self, identity: Identity, token_id: str) -> Response:
         token = self._access.find(identity, token_id, to_revoke=True)

@@ -33,6 +33,11 @@ class NewTokenBody(_Body):
     days: int | None = Field(default=None, description="Its last day, counted from today (UTC).")
     until: date | None = Field(default=None, description="Instead of days: its last day (UTC).")
     username: str | None = Field(default=None, description="A role account of one of your groups, instead of yourself.")
+    certificate: str | None = Field(
+        default=None,
+        description="The token works beside this client certificate alone: its `x5t#S256` (RFC 8705), or `shown` for that"
+        " of this request.",
+    )
 
 
 class RefreshBody(_Body):
@@ -62,6 +67,7 @@ class TokenView(_Body):
     last_used_address: str
     last_used_agent: str
     role_account: bool
+    certificate: str = Field(description="`x5t#S256` of the client certificate beside which alone it works, or empty.")
 
 
 class CountedTokenView(TokenView):
@@ -93,6 +99,7 @@ def view(token: PersonalToken, now: float) -> TokenView:
         last_used_address=token.last_address,
         last_used_agent=token.last_agent,
         role_account=token.is_role,
+        certificate=token.certificate,
     )
 
 

@@ -27,6 +27,7 @@ from compat_auth.errors import BackendUnavailable, CompatAuthError
 from compat_auth.guard import JUDGED, recorded, request_authorization
 from compat_auth.http.headers import is_header
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
+from compat_auth.peer import request_peer
 
 _EXTENSION = "compat_auth_judgement"
 
@@ -54,6 +55,7 @@ class Judgement:
         chain: Asked if no gate has decided.
         revocations: Those of the app.
         entries: Credentials to remember.
+        peer_headers: Headers in which a front proxy forwards a client's certificate: an answer is remembered for each.
         monotonic: Clock, in seconds.
 
     Attributes:
@@ -66,9 +68,11 @@ class Judgement:
         revocations: RevocationEvents,
         *,
         entries: int = 10_000,
+        peer_headers: tuple[str, ...] = (),
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.chain = chain
+        self._peer_headers = peer_headers
         self._revocations = revocations
         self._monotonic = monotonic
         self._lock = threading.Lock()
@@ -108,7 +112,7 @@ class Judgement:
             # Cookies are never a key: who has one may be logged out by another request at any moment.
             return self._ask(credential)[0]
         with self._lock:
-            digest = self._remembered.digest(_key_of_request())
+            digest = self._remembered.digest(_key_of_request(), _evidence_of_request(self._peer_headers))
             found = self._remembered.find(digest)
             # Who comes after a revocation does not wait for a check that began before it.
             flight = (digest, self._revoked)
@@ -203,3 +207,10 @@ def _sendable(backend: str, name: str, value: str) -> tuple[str, str]:
 
 def _key_of_request() -> bytes:
     return credential_key(request_authorization() or "")
+
+
+def _evidence_of_request(headers: tuple[str, ...]) -> bytes:
+    """Return what the request shows of a client's certificate, and from where; b"" for nothing."""
+    peer = request_peer()
+    said = tuple((name, value) for name in headers for value in peer.values(name))
+    return replace(peer, headers=said).evidence

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import time
+from pathlib import Path
 
 import click
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from compat_auth.cli import context
 from compat_auth.cli.context import config_option, opened_tokens
+from compat_auth.client_certificates import can_see_certificates, thumbprint_of
+from compat_auth.config import load_settings
+from compat_auth.errors import InvalidValue
 from compat_auth.personal_tokens.pruning import prune as prune_tokens
-from compat_auth.personal_tokens.request import PersonalTokenRequest
+from compat_auth.personal_tokens.request import NO_CERTIFICATES, PersonalTokenRequest, is_thumbprint
 from compat_auth.scopes import ALL
 from compat_auth.store.tables.personal_tokens import PersonalToken
 from compat_auth.store.tables.role_accounts import RoleAccountRows
@@ -35,12 +41,23 @@ _days = click.option("--days", type=int, help="The last day, counted from today 
 @click.option(
     "--scope", "scopes", multiple=True, help="What it may do, such as read or 'GET /api/v2/dags'; default all."
 )
-def create(config_path: str | None, user: str, name: str, days: int | None, scopes: tuple[str, ...]) -> None:
+@click.option(
+    "--certificate",
+    metavar="FILE",
+    help="PEM file of a client certificate, or its x5t#S256: the token works beside this certificate alone.",
+)
+def create(
+    config_path: str | None, user: str, name: str, days: int | None, scopes: tuple[str, ...], certificate: str | None
+) -> None:
     """Create a token and print it: it is shown only once."""
+    thumbprint = "" if certificate is None else _thumbprint(certificate)
+    if thumbprint and not can_see_certificates(load_settings(config_path)):
+        raise InvalidValue(f"--certificate: {NO_CERTIFICATES}")
     with opened_tokens(config_path) as service:
         is_role = RoleAccountRows(service.rows.database).owners_of(user) is not None
         owner = user if is_role else service.owners.canonical_name(user)
-        made = service.create(owner, PersonalTokenRequest(name, scopes or (ALL,), days), by=_BY, is_role=is_role)
+        request = PersonalTokenRequest(name, scopes or (ALL,), days, thumbprint)
+        made = service.create(owner, request, by=_BY, is_role=is_role)
     context.record("token created", f"{made.token.id} of {owner}", command="tokens create")
     click.echo(made.text)
 
@@ -132,7 +149,21 @@ def describe(token: PersonalToken) -> dict[str, object]:
         "last_used_address": token.last_address,
         "last_used_agent": token.last_agent,
         "role_account": token.is_role,
+        "certificate": token.certificate,
     }
+
+
+def _thumbprint(text: str) -> str:
+    """Return the `x5t#S256` that an option names, or that of the first certificate in the file that it names."""
+    path = Path(text)
+    if not path.exists() and is_thumbprint(text):
+        return text
+    try:
+        return thumbprint_of(x509.load_pem_x509_certificates(path.read_bytes())[0].public_bytes(Encoding.DER))
+    except OSError as exc:
+        raise InvalidValue(f"--certificate: {text}: cannot be read ({exc.strerror}); name a PEM file") from None
+    except ValueError:
+        raise InvalidValue(f"--certificate: {text}: no certificate in PEM; name the client's certificate") from None
 
 
 def _utc(timestamp: int) -> str:

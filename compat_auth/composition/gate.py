@@ -129,7 +129,8 @@ class GateParts:
             max_judged_body: Bytes of a body that a backend must see before the request is forwarded; beyond: 413.
         """
         trusted, names = self.place.trusted, self.rules.identity_headers
-        asks_peer = any(backend.reads_peer for backend in self.decider.chain.backends)
+        backends = self.decider.chain.backends
+        asks_peer = self.rules.sees_certificates or any(backend.reads_peer for backend in backends)
         return Gate(
             self.place.app,
             self.rules,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from compat_auth.airflow_api.paths import FAB_API, V1, whole_paths
 from compat_auth.airflow_api.reach import fixed_objects
 from compat_auth.authn.session_cookie import SessionCookie
+from compat_auth.client_certificates import can_see_certificates, reads_certificates
 from compat_auth.config import Settings
 from compat_auth.extension import style_of
 from compat_auth.gateway.authorization import GateRules, PathRequirement
@@ -43,7 +44,7 @@ def identity_headers(settings: Settings) -> frozenset[bytes]:
     names = [table.header for table in settings.oidc.issuers]
     if any("remote_user" in name for name in settings.auth_backends):
         names.append(settings.remote_user.header)
-    if any("client_certificate" in name for name in settings.auth_backends):
+    if reads_certificates(settings):
         names.extend(settings.client_certificate.headers)
     return frozenset(name.lower().encode("ascii") for name in names if name)
 
@@ -73,6 +74,7 @@ def gate_rules(settings: Settings) -> GateRules:
         preflights=is_airflow,
         rests=AIRFLOW_RESTS if settings.upstream.profile != "generic" else None,
         identity_headers=identity_headers(settings),
+        sees_certificates=can_see_certificates(settings),
         health=HEALTH if settings.upstream.profile != "generic" else frozenset(),
         api_key=api_key_name(settings.personal_tokens.header),
         do_as=bool(settings.do_as),

@@ -58,7 +58,7 @@ class GateRequest:
     original: GateRequest | None = field(default=None, repr=False)
     peer: Peer = field(default=Peer(), repr=False)  # nothing changes in it
     _shown: Shown | None = field(default=None, init=False, repr=False, compare=False)
-    _shown_in: Intake | None = field(default=None, init=False, repr=False, compare=False)
+    _shown_in: tuple[Intake, Peer, bool] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def shown(self) -> Shown:
@@ -69,15 +69,27 @@ class GateRequest:
         """
         shown = self._shown
         # Other headers mean another intake, so the parsed value cannot go stale.
-        if shown is None or self._shown_in is not self.intake:
+        seen = self._shown_in
+        if (
+            shown is None
+            or seen is None
+            or seen[0] is not self.intake
+            or seen[1] is not self.peer
+            or seen[2] != self.only_asked_about
+        ):
             authorization = self.intake.authorization
             try:
                 value = None if authorization is None else authorization.decode("ascii")
-                shown = Shown(value, acts_for=self.intake.acts_for)
+                shown = Shown(value, acts_for=self.intake.acts_for, beside=self._beside())
             except UnicodeDecodeError:
                 raise MalformedCredentials("Authorization: a byte outside ASCII; encode the credential") from None
-            self._shown, self._shown_in = shown, self.intake
+            self._shown, self._shown_in = shown, (self.intake, self.peer, self.only_asked_about)
         return shown
+
+    def _beside(self) -> bytes:
+        """Return what the answer to a credential may depend on besides: who shows it, and whether anybody uses it."""
+        evidence = self.peer.evidence
+        return b"asked" + evidence if self.only_asked_about else evidence
 
     @property
     def root(self) -> str:
@@ -181,13 +193,15 @@ class Shown:
     Args:
         authorization: The value; None where there is no such header.
         acts_for: See `Intake`.
+        beside: What the answer may depend on besides.
     """
 
-    __slots__ = ("_parsed", "acts_for", "authorization")
+    __slots__ = ("_beside", "_parsed", "acts_for", "authorization")
 
-    def __init__(self, authorization: str | None, *, acts_for: str = "") -> None:
+    def __init__(self, authorization: str | None, *, acts_for: str = "", beside: bytes = b"") -> None:
         self.authorization = authorization
         self.acts_for = acts_for
+        self._beside = beside
         self._parsed: Credential | CompatAuthError | None = None
 
     def credential(self) -> Credential:
@@ -216,12 +230,16 @@ class Shown:
                 self._parsed = error
 
     def key(self) -> bytes:
-        """Return a key that is the same for every spelling of the credential and one user; see `credential_key`.
+        """Return a key that is the same for every spelling of the credential, one user, and what is beside it.
+
+        See `credential_key`.
 
         Raises:
             MalformedCredentials, AmbiguousCredentials: See `parse_authorization`.
         """
         key = key_of(self.credential(), self.authorization or "")
+        if self._beside:
+            key = b"\1%d\0%s%s" % (len(self._beside), self._beside, key)
         # Every key of a credential begins with a letter.
         return b"\0%s\0%s" % (self.acts_for.encode(), key) if self.acts_for else key
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -10,6 +11,12 @@ from compat_auth.errors import InvalidValue, NotPermitted
 from compat_auth.scopes import ALL, Scope, is_subset, parse_scopes
 from compat_auth.store.schema import TOKEN_NAME_LENGTH
 from compat_auth.store.tables.personal_tokens import PersonalToken
+
+NO_CERTIFICATES = (
+    "no client certificate can be seen here, so the token would never work; set [client_certificate] ca_file and [serve] "
+    "tls_cert, or proxies and forwarded"
+)
+_THUMBPRINT = re.compile(r"[A-Za-z0-9_-]{42}[AEIMQUYcgkosw048]\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +40,14 @@ class PersonalTokenRequest:
         name: The owner's name for it.
         scopes: Scopes and names of bundles.
         days: Its last day, in days from today (UTC); None for the default.
+        certificate: `x5t#S256` of the client certificate beside which alone it works, or "".
         within: The scopes of the credential that requests it, which it must not exceed; None for no limit.
     """
 
     name: str
     scopes: tuple[str, ...] = (ALL,)
     days: int | None = None
+    certificate: str = ""
     within: tuple[Scope, ...] | None = None
 
     def check(self) -> None:
@@ -51,7 +60,26 @@ class PersonalTokenRequest:
         name = self.name
         if not 0 < len(name) <= TOKEN_NAME_LENGTH or not name.isprintable() or name != name.strip():
             raise InvalidValue(f"name: 1 to {TOKEN_NAME_LENGTH} printable characters, no blank at either end")
+        if self.certificate:
+            require_thumbprint(self.certificate)
         require_within(self.scopes, self.within)
+
+
+def is_thumbprint(text: str) -> bool:
+    """Return whether a text can be an `x5t#S256` (RFC 8705 section 3.1): 32 bytes in base64url without padding."""
+    return _THUMBPRINT.match(text) is not None
+
+
+def require_thumbprint(text: str) -> None:
+    """Raise unless a text can be an `x5t#S256`.
+
+    Raises:
+        InvalidValue: It cannot.
+    """
+    if not is_thumbprint(text):
+        raise InvalidValue(
+            "certificate: not an x5t#S256 (RFC 8705): write the SHA-256 of the certificate in base64url, 43 characters"
+        )
 
 
 def require_within(texts: tuple[str, ...], within: tuple[Scope, ...] | None) -> None:

@@ -163,6 +163,7 @@ class PersonalTokens:
             self._peppers.digest(self._peppers.newest, text.value),
             self._peppers.newest,
             is_role=is_role,
+            certificate=request.certificate,
         )
         self.rows.add(token, limit=self.rules.per_user_limit)
         return NewToken(text.value, token)

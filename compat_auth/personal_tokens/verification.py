@@ -113,7 +113,13 @@ class TokenVerification:
         except ValueError:
             raise NotAuthenticated(f"{token.id}: its scopes cannot be read") from None
         owner = self.owner_of(token, now)
-        return replace(owner, scopes=scopes, expires_at=token.expires, credential_id=CREDENTIAL_KIND + token.id)
+        return replace(
+            owner,
+            scopes=scopes,
+            expires_at=token.expires,
+            credential_id=CREDENTIAL_KIND + token.id,
+            certificate=token.certificate,
+        )
 
     def owner_of(self, token: PersonalToken, now: int) -> Identity:
         """Return the owner of a token, if active and the one who created it.

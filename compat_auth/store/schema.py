@@ -78,6 +78,7 @@ personal_tokens = Table(
     Column("directory", String(NAME_LENGTH), nullable=False),
     Column("upstream_id", String(NAME_LENGTH), nullable=False),
     Column("name", String(TOKEN_NAME_LENGTH), CheckConstraint("name <> ''", name="name"), nullable=False),
+    # JSON: the list of scopes, or an object that has this list and the certificate to which the token is bound.
     Column("scopes", Text, nullable=False),
     Column("digest", LargeBinary(32), nullable=False),
     Column("pepper_id", String(16), nullable=False),

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from compat_auth.config import Profile as ProfileName
 from compat_auth.config import Settings
 from compat_auth.errors import ConfigError, NoSuchUser, NotAuthenticated, NotPermitted
-from compat_auth.identity import Identity
+from compat_auth.identity import Identity, confirmation_of
 
 # A running task carries a token for this audience, which may read every secret of Airflow in clear text.
 EXECUTION_AUDIENCE = "urn:airflow.apache.org:task"
 # airflow-simple's roles, highest first; Airflow answers 500 to any other.
 SIMPLE_ROLES = ("ADMIN", "OP", "USER", "VIEWER")
-_OURS = frozenset({"act", "aud", "iss", "iat", "nbf", "exp", "jti"})
+_OURS = frozenset({"act", "aud", "cnf", "iss", "iat", "nbf", "exp", "jti"})
 _TEXTS = frozenset({"username", "email", "subject", "backend", "directory", "upstream_id"})
 _LISTS = frozenset({"roles", "groups"})
 # Airflow's `ab_user.id`: a positive 63-bit number.
@@ -99,6 +99,8 @@ class ClaimProfile:
         if identity.actor:
             # RFC 8693 4.1; Airflow ignores claims that it does not know.
             claims["act"] = {"sub": identity.actor}
+        if identity.certificate:
+            claims["cnf"] = confirmation_of(identity)
         return claims
 
     def _own_claims(self, identity: Identity) -> dict[str, object]:

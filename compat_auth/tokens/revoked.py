@@ -5,6 +5,8 @@ from __future__ import annotations
 from compat_auth.errors import TokenEnded
 from compat_auth.http.headers import cookie_values
 from compat_auth.http.request import GateRequest
+from compat_auth.peer import Peer
+from compat_auth.tokens.bound import BoundTokens
 from compat_auth.tokens.denylist import Denylist
 
 
@@ -14,33 +16,61 @@ class RevokedTokens:
     Args:
         denylist: Revoked tokens; None: there are none.
         cookie: The cookie that the upstream takes for an identity; b"" where there is none.
+        bound: Tokens that are good beside one client certificate alone; None: there are none.
     """
 
-    def __init__(self, denylist: Denylist | None, cookie: bytes) -> None:
+    def __init__(self, denylist: Denylist | None, cookie: bytes, bound: BoundTokens | None = None) -> None:
         self._denylist = denylist
         self._cookie = cookie
+        self._bound = bound
 
     async def require_bearer(self, request: GateRequest) -> bool:
         """Raise if the Bearer of a request is revoked; return whether the upstream's cookie is.
+
+        A token that is bound to another client certificate than the request's counts as revoked.
 
         Raises:
             TokenEnded: The Bearer is revoked.
             BackendUnavailable: The store could not be asked.
         """
         authorization = request.intake.authorization
-        if self._denylist is None or (authorization is None and not request.intake.cookies):
+        if authorization is None and not request.intake.cookies:
             return False
-        bearer, cookie = await self.among([] if authorization is None else [authorization], request.intake.cookies)
+        authorizations = [] if authorization is None else [authorization]
+        bearer, cookie = self._bound_elsewhere(authorizations, request.intake.cookies, request.peer)
+        if bearer:
+            raise TokenEnded("the token is bound to a client certificate that is not this request's")
+        if self._denylist is None:
+            return cookie
+        bearer, is_revoked = await self._denied(authorizations, request.intake.cookies)
         if bearer:
             raise TokenEnded("the token is no longer valid")
-        return cookie
+        return cookie or is_revoked
 
     async def among(self, authorizations: list[bytes], cookies: list[bytes]) -> tuple[bool, bool]:
         """Return whether a Bearer among these values is revoked, and whether the upstream's cookie is.
 
+        A token that is bound to a client certificate counts as revoked: no certificate is seen here.
+
         Raises:
             BackendUnavailable: The store could not be asked.
         """
+        bound = self._bound_elsewhere(authorizations, cookies, Peer())
+        denied = await self._denied(authorizations, cookies)
+        return bound[0] or denied[0], bound[1] or denied[1]
+
+    def _bound_elsewhere(self, authorizations: list[bytes], cookies: list[bytes], peer: Peer) -> tuple[bool, bool]:
+        bound = self._bound
+        if bound is None:
+            return False, False
+        bearers = [bearer for value in authorizations if (bearer := _bearer_in(value)) is not None]
+        values = cookie_values(cookies, self._cookie) if self._cookie and cookies else []
+        return (
+            any(bound.refuse(bearer, peer) for bearer in bearers),
+            any(bound.refuse(value.decode("latin-1"), peer) for value in values),
+        )
+
+    async def _denied(self, authorizations: list[bytes], cookies: list[bytes]) -> tuple[bool, bool]:
         denylist = self._denylist
         if denylist is None:
             return False, False

@@ -146,6 +146,19 @@ class Minted:
         return Token(sign(claims, key), expires_at)
 
 
+def require_unbound(identity: Identity) -> None:
+    """Raise if a token of the upstream's own would lose what the identity's credential is bound to.
+
+    Raises:
+        NotPermitted: It would: the upstream writes no `cnf` (RFC 8705 section 3.1).
+    """
+    if identity.certificate:
+        raise NotPermitted(
+            f"{identity.username!r}: the token is bound to a client certificate, and the upstream's would not be; use the "
+            "token itself"
+        )
+
+
 def _password_of(identity: Identity, credential: Credential) -> Basic:
     if not isinstance(credential, Basic) or looks_like_one(credential.password):
         raise NotPermitted(

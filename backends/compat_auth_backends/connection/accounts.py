@@ -6,10 +6,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from compat_auth.client_certificates import Names
 from compat_auth.config import CertificateAccountSettings
 from compat_auth.errors import ConfigError, InvalidToken
 from compat_auth.scopes import Scope, parse_scopes
-from compat_auth_backends.connection.names import Names
 
 # What one `*` may stand for: never what ends a value, a label, an address or a segment.
 _ANY = {"subject": r"[^,+=\\\"<>;]+", "dns": r"[a-z0-9_-]+", "email": r"[^@\s]+", "uri": r"[^/:?#@\s]+"}

@@ -10,23 +10,20 @@ from typing import ClassVar
 
 from compat_auth.airflow2 import airflow2_contract
 from compat_auth.backend import Backend, CredentialKind
+from compat_auth.client_certificates import Forwarded, Names, shown_certificate
 from compat_auth.config import ClientCertificateSettings, Settings
 from compat_auth.credentials import Absent, Credential
 from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
-from compat_auth.peer import Peer, request_peer
+from compat_auth.peer import request_peer
 from compat_auth.users import UserLookup
 from compat_auth_backends.connection.accounts import Accounts
 from compat_auth_backends.connection.authority import Authority
-from compat_auth_backends.connection.forwarded import Forwarded, read
-from compat_auth_backends.connection.names import Names, names_of
+from compat_auth_backends.connection.names import names_of
 from compat_auth_backends.connection.remote_user import require_trusted
 
 CLIENT_AUTH = None
-_VERIFIED = frozenset(("SUCCESS", "0"))
-# What proxies write where the client has shown no certificate.
-_NOTHING = frozenset(("", "-", "(null)"))
 
 
 class ClientCertificateBackend(Backend):
@@ -71,9 +68,8 @@ class ClientCertificateBackend(Backend):
         """
         if not isinstance(credential, Absent):
             return Skip()
-        peer = request_peer()
         try:
-            shown = Forwarded(peer.certificates) if peer.certificates else self._forwarded(peer)
+            shown = shown_certificate(self._settings, request_peer())
             if shown is None:
                 return Skip()
             return self._admit(shown)
@@ -88,24 +84,6 @@ class ClientCertificateBackend(Backend):
             BackendUnavailable: The revocation list has ended, or is another authority's.
         """
         return "what the proxies say of certificates" if self._authority is None else self._authority.probe()
-
-    def _forwarded(self, peer: Peer) -> Forwarded | None:
-        section = self._settings
-        if not section.forwarded or not peer.is_in(section.proxies):
-            return None
-        if peer.in_forward_auth and not section.forward_auth:
-            return None
-        header, *verify = section.headers
-        values = peer.values(header)
-        if not values or (len(values) == 1 and values[0].strip() in _NOTHING):
-            return None
-        if len(values) > 1:
-            raise InvalidToken(f"{header}: it came {len(values)} times; let the proxy overwrite it")
-        for name in verify:
-            said = peer.values(name)
-            if len(said) != 1 or said[0] not in _VERIFIED:
-                raise InvalidToken(f"{name}: not one SUCCESS; the proxy has not verified the certificate")
-        return read(section.forwarded, values[0])
 
     def _admit(self, shown: Forwarded) -> Outcome:
         names, ends_at = self._verified(shown)

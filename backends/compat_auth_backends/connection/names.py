@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from compat_auth.client_certificates import Names
 from compat_auth.errors import InvalidToken
 
 _SHORT = {
@@ -15,23 +14,6 @@ _SHORT = {
     NameOID.GIVEN_NAME: "GN",
     NameOID.SURNAME: "SN",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class Names:
-    """The names in a certificate.
-
-    Attributes:
-        subject: As RFC 4514 writes it.
-        dns: DNS names, in lower case.
-        email: E-mail addresses.
-        uri: URIs.
-    """
-
-    subject: str = ""
-    dns: tuple[str, ...] = ()
-    email: tuple[str, ...] = ()
-    uri: tuple[str, ...] = ()
 
 
 def names_of(certificate: x509.Certificate) -> Names:

@@ -26,14 +26,14 @@ from compat_auth.gateway.middleware import Page
 from compat_auth.gateway.refusals import Refusals
 from compat_auth.http.asgi import Receive, Send, read_body, respond
 from compat_auth.http.request import GateRequest
-from compat_auth.identity import Identity
+from compat_auth.identity import Identity, confirmation_of
 from compat_auth.requirements import Requirements
 from compat_auth.scopes import ALL, scope_token
 from compat_auth.tokens.issued import IssuedTokens, KnownToken
 from compat_auth.web.throttling import TokenAttempts
 
 _INACTIVE: Mapping[str, Any] = {"active": False}
-_CLAIMS = ("exp", "iat", "nbf", "sub", "aud", "iss", "jti")
+_CLAIMS = ("exp", "iat", "nbf", "sub", "aud", "iss", "jti", "cnf")
 
 
 class TokenPages:
@@ -146,6 +146,8 @@ class TokenPages:
         }
         if identity.expires_at is not None:
             found["exp"] = identity.expires_at
+        if identity.certificate:
+            found["cnf"] = confirmation_of(identity)
         return found
 
     def _sees_all(self, caller: Identity) -> bool:

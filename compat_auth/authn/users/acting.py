@@ -108,6 +108,7 @@ class Acting:
             scopes=caller.scopes,
             expires_at=caller.expires_at,
             credential_id=caller.credential_id,
+            certificate=caller.certificate,
             actor=caller.username,
         )
 

@@ -6,6 +6,7 @@ import logging
 import ssl
 from pathlib import Path
 
+from compat_auth.client_certificates import reads_certificates
 from compat_auth.config import Settings
 from compat_auth.crypto.file_modes import refuse_writable_at
 from compat_auth.errors import ConfigError
@@ -59,8 +60,7 @@ class ServerTls:
         if not cert or not key:
             missing = "tls_key" if cert else "tls_cert"
             raise ConfigError(f"serve.{missing}: missing; tls_cert and tls_key belong together")
-        asks_clients = any("client_certificate" in name for name in settings.auth_backends)
-        return cls(cert, key, settings.client_certificate.ca_file if asks_clients else "")
+        return cls(cert, key, settings.client_certificate.ca_file if reads_certificates(settings) else "")
 
     def refresh(self) -> None:
         """Read certificate and key again where the files have changed; what is wrong with them is logged once."""

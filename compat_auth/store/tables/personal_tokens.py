@@ -11,6 +11,7 @@ from sqlalchemy import delete, func, insert, or_, select, text, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
+from compat_auth.crypto.strict_json import is_list, is_object
 from compat_auth.errors import InvalidValue, NameTaken, NoSuchToken
 from compat_auth.store.database import Database
 from compat_auth.store.schema import personal_tokens, role_accounts
@@ -49,6 +50,7 @@ class PersonalToken:
         last_address: Address of the last client.
         last_agent: User-Agent of the last client.
         is_role: The owner is a role account.
+        certificate: `x5t#S256` of the client certificate beside which alone it works, or "".
     """
 
     id: str
@@ -73,6 +75,7 @@ class PersonalToken:
     last_address: str = ""
     last_agent: str = ""
     is_role: bool = False
+    certificate: str = ""
 
     def is_alive(self, now: int) -> bool:
         """Return whether it is neither revoked nor expired."""
@@ -210,9 +213,11 @@ def _lock_user(connection: Connection, username: str) -> None:
 
 
 def _values(token: PersonalToken) -> dict[str, Any]:
-    names = [name for name in token.__dataclass_fields__ if name != "is_role"]
+    names = [name for name in token.__dataclass_fields__ if name not in ("is_role", "certificate")]
     values = {name: getattr(token, name) for name in names}
-    values["scopes"] = json.dumps(token.scopes)
+    # A program that knows nothing of certificates cannot read the scopes of such a token, and so refuses it.
+    limits = {"scopes": token.scopes, "certificate": token.certificate} if token.certificate else token.scopes
+    values["scopes"] = json.dumps(limits)
     for name in ("old_digest", "old_pepper_id", "old_until"):
         values[name] = values[name] or None
     return values
@@ -222,7 +227,11 @@ def _token(row: Mapping[Any, Any]) -> PersonalToken:
     values = dict(row)
     for name in ("noticed_days", "notice_lease"):
         del values[name]
-    values["scopes"] = tuple(json.loads(values["scopes"]))
+    limits: object = json.loads(values["scopes"])
+    if is_object(limits):
+        values["certificate"] = limits["certificate"]
+        limits = limits["scopes"]
+    values["scopes"] = tuple(limits) if is_list(limits) else ()
     for name, nothing in (("old_digest", b""), ("old_pepper_id", ""), ("old_until", 0)):
         values[name] = values[name] or nothing
     return PersonalToken(**values)

@@ -50,7 +50,10 @@ async def opened(settings: Settings) -> AsyncGenerator[Gateway]:
         await gateway._proxy.close()
 
 
-def make_token(settings: Settings, *scopes: str, owner: str = "alice", name: str = "script") -> NewToken:
+def make_token(
+    settings: Settings, *scopes: str, owner: str = "alice", name: str = "script", certificate: str = ""
+) -> NewToken:
     """Return a new token, made as the command line does: in another process without a signal between the two."""
     tokens = PersonalTokens.from_settings(settings, RevocationEvents(), revoke_upstream=no_upstream)
-    return tokens.create(owner, PersonalTokenRequest(name, scopes or ("all",)), by=owner)
+    request = PersonalTokenRequest(name, scopes or ("all",), certificate=certificate)
+    return tokens.create(owner, request, by=owner)

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from compat_auth.client_certificates import Names
 from compat_auth.config import CertificateAccountSettings
 from compat_auth.errors import ConfigError, InvalidToken
 from compat_auth.scopes import parse_scope
 from compat_auth_backends.connection.accounts import Accounts
-from compat_auth_backends.connection.names import Names
 
 SPIFFE = "spiffe://example.org/ns/etl/sa/airflow"
 

@@ -1,6 +1,7 @@
-"""How front proxies write a client's certificate into a header.
+"""The certificate that a client has shown: in TLS to our own listener, or to a front proxy that forwards it in a header.
 
-Sources: nginx `$ssl_client_escaped_cert`; HAProxy `ssl_c_der,base64`; Envoy "x-forwarded-client-cert"; Traefik
+Whoever forwards one vouches that its client has the key, so a header counts only from the proxies that are named for it.
+Sources for the headers: nginx `$ssl_client_escaped_cert`; HAProxy `ssl_c_der,base64`; Envoy "x-forwarded-client-cert"; Traefik
 "PassTLSClientCert". A header that can be read in more than one way is refused: a client may have written a part of it.
 """
 
@@ -15,8 +16,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
+from compat_auth.config import ClientCertificateSettings, Settings
 from compat_auth.errors import InvalidToken
-from compat_auth_backends.connection.names import Names
+from compat_auth.peer import Peer
+
+__all__ = [
+    "Forwarded",
+    "Names",
+    "can_see_certificates",
+    "read",
+    "reads_certificates",
+    "shown_certificate",
+    "shown_thumbprint",
+    "thumbprint_of",
+]
 
 _MAX_CHARS = 32 * 1024
 _MAX_CERTIFICATES = 4
@@ -27,17 +40,99 @@ _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
 _ESCAPED = re.compile(r"\\(.)")
 
 
+# What proxies write where the client has shown no certificate.
+_NOTHING = frozenset(("", "-", "(null)"))
+_VERIFIED = frozenset(("SUCCESS", "0"))
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The names in a certificate.
+
+    Attributes:
+        subject: As RFC 4514 writes it.
+        dns: DNS names, in lower case.
+        email: E-mail addresses.
+        uri: URIs.
+    """
+
+    subject: str = ""
+    dns: tuple[str, ...] = ()
+    email: tuple[str, ...] = ()
+    uri: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Forwarded:
-    """A client's certificate, as a proxy forwards it.
+    """A client's certificate, as TLS or a proxy shows it.
 
     Attributes:
         certificates: DER, the client's first; () where the proxy sends only names.
-        names: What it says besides; the certificate itself says it better.
+        names: What the proxy says besides; the certificate itself says it better.
     """
 
     certificates: tuple[bytes, ...] = field(default=(), repr=False)
     names: Names | None = None
+
+
+def reads_certificates(settings: Settings) -> bool:
+    """Return whether a backend of the chain looks at a client's certificate: as the credential, or beside a personal token."""
+    return any("client_certificate" in name or "personal_token" in name for name in settings.auth_backends)
+
+
+def can_see_certificates(settings: Settings) -> bool:
+    """Return whether `[client_certificate]` says how a client's certificate gets here, and a backend looks at it."""
+    section = settings.client_certificate
+    by_tls = bool(section.ca_file and settings.serve.tls_cert)
+    return reads_certificates(settings) and (by_tls or bool(section.proxies and section.forwarded))
+
+
+def shown_certificate(section: ClientCertificateSettings, peer: Peer) -> Forwarded | None:
+    """Return the certificate that the client of a request has shown; None where none can be seen.
+
+    Args:
+        section: Which proxies are believed, and how they write it.
+        peer: The other end of the connection.
+
+    Raises:
+        InvalidToken: The header came twice, cannot be read in exactly one way, or the proxy has not verified it.
+    """
+    if peer.certificates:
+        return Forwarded(peer.certificates)
+    if not section.forwarded or not peer.is_in(section.proxies):
+        return None
+    if peer.in_forward_auth and not section.forward_auth:
+        return None
+    header, *verify = section.headers
+    values = peer.values(header)
+    if not values or (len(values) == 1 and values[0].strip() in _NOTHING):
+        return None
+    if len(values) > 1:
+        raise InvalidToken(f"{header}: it came {len(values)} times; let the proxy overwrite it")
+    for name in verify:
+        said = peer.values(name)
+        if len(said) != 1 or said[0] not in _VERIFIED:
+            raise InvalidToken(f"{name}: not one SUCCESS; the proxy has not verified the certificate")
+    return read(section.forwarded, values[0])
+
+
+def shown_thumbprint(section: ClientCertificateSettings, peer: Peer) -> str:
+    """Return the `x5t#S256` of the certificate that the client of a request has shown; "" where none can be seen.
+
+    Raises:
+        InvalidToken: See `shown_certificate`.
+    """
+    shown = shown_certificate(section, peer)
+    return thumbprint_of(shown.certificates[0]) if shown is not None and shown.certificates else ""
+
+
+def thumbprint_of(certificate: bytes) -> str:
+    """Return the `x5t#S256` of a certificate (RFC 8705 section 3.1): 43 characters.
+
+    Args:
+        certificate: DER.
+    """
+    return base64.urlsafe_b64encode(hashlib.sha256(certificate).digest()).rstrip(b"=").decode("ascii")
 
 
 def read_nginx(value: str) -> Forwarded:

@@ -6,8 +6,8 @@ import hashlib
 
 import pytest
 
+from compat_auth.client_certificates import read
 from compat_auth.errors import InvalidToken
-from compat_auth_backends.connection.forwarded import read
 from support.certificates import Authority
 
 CA = Authority()

@@ -1,0 +1,66 @@
+"""JWTs that are bound to a client's certificate (RFC 8705 section 3): the gate refuses one beside any other certificate.
+
+The upstream does not look at `cnf`, so the gate does.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+
+from compat_auth.client_certificates import shown_thumbprint
+from compat_auth.config import ClientCertificateSettings
+from compat_auth.crypto.strict_json import is_list, is_object
+from compat_auth.errors import InvalidToken
+from compat_auth.peer import Peer
+from compat_auth.tokens.jose.unverified_claims import read_payload
+
+CONFIRMATION = "x5t#S256"
+# As each of our tokens has it. Who spells the name otherwise has signed the token, and is another issuer.
+_NAME = b'"cnf"'
+
+
+class BoundTokens:
+    """Compares the `cnf` of tokens for one audience with the certificate of a request.
+
+    Args:
+        certificates: How the client's certificate of a request is found.
+        audience: Of the tokens that are made here.
+    """
+
+    def __init__(self, certificates: ClientCertificateSettings, audience: str) -> None:
+        self._certificates = certificates
+        self._audience = audience
+
+    def refuse(self, token: str, peer: Peer) -> bool:
+        """Return whether a token is bound to a certificate that the client has not shown.
+
+        Args:
+            token: Nobody has verified it: who takes `cnf` away has broken the signature.
+            peer: The other end of the connection.
+        """
+        wanted = self._confirmation(token)
+        if wanted is None:
+            return False
+        try:
+            shown = shown_thumbprint(self._certificates, peer)
+        except InvalidToken:
+            return True
+        return not shown or not hmac.compare_digest(shown.encode(), wanted.encode("utf-8", "surrogatepass"))
+
+    def _confirmation(self, token: str) -> str | None:
+        """Return the thumbprint to which a token is bound; None where it is not bound, or is for others."""
+        segments = token.split(".")
+        if len(segments) != 3:
+            return None
+        try:
+            if _NAME not in base64.urlsafe_b64decode(segments[1] + "=" * (-len(segments[1]) % 4)):
+                return None
+        except (binascii.Error, ValueError):
+            return None
+        claims = read_payload(token) or {}
+        aud, cnf = claims.get("aud"), claims.get("cnf")
+        if self._audience not in (aud if is_list(aud) else [aud]) or not is_object(cnf) or CONFIRMATION not in cnf:
+            return None
+        return str(cnf[CONFIRMATION])
