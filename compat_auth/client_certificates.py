@@ -1,6 +1,6 @@
 """The certificate that a client has shown: in TLS to our own listener, or to a front proxy that forwards it in a header.
 
-Whoever forwards one vouches that its client has the key, so a header counts only from the proxies that are named for it.
+A proxy that forwards one vouches that its client has the key, so a header counts only from the proxies that are named for it.
 Sources for the headers: nginx `$ssl_client_escaped_cert`; HAProxy `ssl_c_der,base64`; Envoy "x-forwarded-client-cert"; Traefik
 "PassTLSClientCert". A header that can be read in more than one way is refused: a client may have written a part of it.
 """

@@ -210,7 +210,7 @@ def _key_of_request() -> bytes:
 
 
 def _evidence_of_request(headers: tuple[str, ...]) -> bytes:
-    """Return what the request shows of a client's certificate, and from where; b"" for nothing."""
+    """Return a digest of the client certificate that the request shows and of who forwards it; b"" for none."""
     peer = request_peer()
     said = tuple((name, value) for name in headers for value in peer.values(name))
     return replace(peer, headers=said).evidence

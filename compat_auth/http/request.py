@@ -87,7 +87,7 @@ class GateRequest:
         return shown
 
     def _beside(self) -> bytes:
-        """Return what the answer to a credential may depend on besides: who shows it, and whether anybody uses it."""
+        """Return a key for the rest that an answer may depend on: the other end of the connection, and whether a credential is used."""
         evidence = self.peer.evidence
         return b"asked" + evidence if self.only_asked_about else evidence
 

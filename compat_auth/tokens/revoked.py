@@ -16,7 +16,7 @@ class RevokedTokens:
     Args:
         denylist: Revoked tokens; None: there are none.
         cookie: The cookie that the upstream takes for an identity; b"" where there is none.
-        bound: Tokens that are good beside one client certificate alone; None: there are none.
+        bound: Recognises tokens that work beside one client certificate alone; None: there are none.
     """
 
     def __init__(self, denylist: Denylist | None, cookie: bytes, bound: BoundTokens | None = None) -> None:

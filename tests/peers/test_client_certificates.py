@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import secrets
 import shutil
 import subprocess
 import time
@@ -17,8 +18,8 @@ import pytest
 
 from support.peers.airflows import JWT_SECRET
 from support.peers.echo import EchoUpstream
-from support.peers.gateway import Gateway, StartGateway
-from support.peers.process import free_port
+from support.peers.gateway import Gateway, StartGateway, run_compat_auth
+from support.peers.process import Process, free_port
 from support.peers.proxies import start_haproxy, start_nginx
 
 pytestmark = pytest.mark.peer
@@ -26,6 +27,8 @@ pytestmark = pytest.mark.peer
 PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "client-certificates.md").read_text(encoding="utf-8")
 SPIFFE = "spiffe://example.org/ns/etl/sa/airflow"
 WHOAMI = "/compat-auth/whoami"
+# For so long a good credential is not checked again; see UNHEARD_S in compat_auth.authn.revocation_events.
+REMEMBERED_S = 1.5
 # The smallest configuration of `openssl ca`, which makes revocation lists.
 CA_CONFIG = """
 [ca]
@@ -156,6 +159,13 @@ def front(
             client_certificate={"proxies": ["127.0.0.1/32"], "forwarded": kind},
         )
     )
+    url, process = start_front(kind, ours, made, tmp_path)
+    yield url
+    process.stop()
+
+
+def start_front(kind: str, ours: Gateway, made: Certificates, folder: Path) -> tuple[str, Process]:
+    """Start the proxy in front of a gateway, as the page configures it."""
     port = free_port()
     language = {"nginx": "nginx", "haproxy": "text"}[kind]
     found = re.search(rf"^```{language}\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -165,14 +175,13 @@ def front(
         site = site.replace("listen 443", f"listen 127.0.0.1:{port}").replace(
             "/etc/nginx/clients-ca.pem", made.path("ca.pem")
         )
-        process, _ = start_nginx(tmp_path, "", site.replace("/etc/nginx", str(made.folder)))
+        process, _ = start_nginx(folder, "", site.replace("/etc/nginx", str(made.folder)))
     else:
         site = site.replace("frontend front", "frontend tls").replace("bind :443", f"bind 127.0.0.1:{port}")
         site = site.replace("/etc/haproxy/clients-ca.pem", made.path("ca.pem"))
         site = site.replace("/etc/haproxy/server.pem", made.path("both.pem"))
-        process, _ = start_haproxy(tmp_path, f"  server nobody 127.0.0.1:9\n{site}")
-    yield f"https://localhost:{port}"
-    process.stop()
+        process, _ = start_haproxy(folder, f"  server nobody 127.0.0.1:9\n{site}")
+    return f"https://localhost:{port}", process
 
 
 GOOD = [("etl", "etl", None), ("pod", "pods", ["GET /api/v2/dags"]), ("alice", "alice", None), ("plain", "plain", None)]
@@ -277,3 +286,72 @@ def test_behind_the_documented_proxy_a_client_cannot_write_a_certificate_itself(
     statuses = {curl(made, front + WHOAMI, client, "-H", f"{name}: {value}")[0] for value in values}
 
     assert statuses <= {400, 401}
+
+
+def token_for_etl(
+    made: Certificates, gateway: StartGateway, upstream: EchoUpstream, **changed: Any
+) -> tuple[Gateway, str]:
+    """Return a gateway that takes personal tokens alone, and a token that the command has bound to a certificate."""
+    users = made.folder / "users"
+    users.write_text("alice:$2b$04$" + "a" * 53 + "\n")
+    users.chmod(0o600)
+    content = settings(made, upstream, **changed)
+    content |= {"basic_auth": {"directories": ["htpasswd"]}, "htpasswd": {"file": str(users)}}
+    content["client_certificate"].pop("accounts")
+    ours = gateway({**content, "auth_backends": ["personal_token"]})
+    config = str(ours.process.log.parent / "compat_auth.toml")
+    name = secrets.token_hex(4)
+    made_by = ("--user", "alice", "--name", name, "--certificate", made.path("etl.pem"), "--config", config)
+    return ours, run_compat_auth("tokens", "create", *made_by).strip()
+
+
+# The owner's first, so that the answer is remembered.
+ORDER = ("etl", "", "alice", "etl")
+
+
+def test_serve_itself_takes_a_bound_token_beside_its_certificate_alone(
+    made: Certificates, gateway: StartGateway, echo_upstream: EchoUpstream
+) -> None:
+    tls = {"tls_cert": made.path("server.pem"), "tls_key": made.path("server.key")}
+    ours, token = token_for_etl(made, gateway, echo_upstream, serve=tls)
+
+    found = [curl(made, ours.url + WHOAMI, name, "-H", f"Authorization: Bearer {token}") for name in ORDER]
+
+    assert [status for status, _ in found] == [200, 401, 401, 200]
+    assert list(found[0][1]["cnf"]) == ["x5t#S256"]
+
+
+@pytest.mark.parametrize("kind", ["nginx", "haproxy"])
+def test_behind_the_documented_proxy_a_bound_token_works_beside_its_certificate_alone(
+    made: Certificates, gateway: StartGateway, echo_upstream: EchoUpstream, tmp_path: Path, kind: str
+) -> None:
+    named = {"proxies": ["127.0.0.1/32"], "forwarded": kind}
+    ours, token = token_for_etl(
+        made, gateway, echo_upstream, trusted_proxies=["127.0.0.1/32"], client_certificate=named
+    )
+    url, process = start_front(kind, ours, made, tmp_path)
+
+    found = [curl(made, url + WHOAMI, name, "-H", f"Authorization: Bearer {token}")[0] for name in ORDER]
+    process.stop()
+
+    assert found == [200, 401, 401, 200]
+
+
+def test_a_bound_token_ends_with_its_certificate(
+    made: Certificates, gateway: StartGateway, echo_upstream: EchoUpstream, tmp_path: Path
+) -> None:
+    crl = tmp_path / "crl.pem"
+    crl.write_text(made.revoke())
+    tls = {"tls_cert": made.path("server.pem"), "tls_key": made.path("server.key")}
+    section = {"crl_file": str(crl)}
+    ours, token = token_for_etl(made, gateway, echo_upstream, serve=tls, client_certificate=section)
+
+    def shown() -> int:
+        return curl(made, ours.url + WHOAMI, "etl", "-H", f"Authorization: Bearer {token}")[0]
+
+    before = shown()
+    crl.write_text("")
+    time.sleep(REMEMBERED_S)
+    after = shown()
+
+    assert (before, after) == (200, 503)

@@ -15,6 +15,7 @@ from compat_auth.authn.passwords.htpasswd import add_user, delete_user
 from compat_auth.cli import commands
 from compat_auth.crypto.personal_token_format import PATTERN, parse_text
 from compat_auth.errors import ConfigError, InvalidValue, NameTaken, NoSuchToken, NoSuchUser
+from support.certificates import Authority
 
 HASH = "$2b$04$" + "a" * 53
 
@@ -275,3 +276,52 @@ def test_check_says_how_many_tokens_are_alive_and_which_pepper_is_lost(config: s
 
     assert "ok   backend personal_token: 1 active" in right.output
     assert "FAIL backend personal_token: personal_tokens.peppers: 1 tokens need a pepper that is not set" in lost.output
+
+
+def with_certificates(config: str, tmp_path: Path) -> tuple[str, Path]:
+    """Return the configuration of a site that sees certificates, and the file of one."""
+    authority = Authority()
+    ca, (file, _) = authority.write(tmp_path / "ca.pem"), authority.issue().write(tmp_path, "etl")
+    site = Path(config)
+    site.write_text(
+        site.read_text() + f'[serve]\ntls_cert = "s.pem"\ntls_key = "s.key"\n[client_certificate]\nca_file = "{ca}"\n'
+    )
+    return str(site), file
+
+
+def test_a_token_can_be_bound_to_the_certificate_in_a_file_or_by_its_thumbprint(config: str, tmp_path: Path) -> None:
+    config, file = with_certificates(config, tmp_path)
+
+    create(config, "by-file", "--certificate", str(file))
+    (first,) = json.loads(run(config, "list", "--json").stdout)
+    create(config, "by-thumbprint", "--certificate", first["certificate"])
+    found = json.loads(run(config, "list", "--json").stdout)
+
+    assert len(first["certificate"]) == 43
+    assert {token["certificate"] for token in found} == {first["certificate"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [(None, "cannot be read"), ("", "no certificate"), ("-----BEGIN CERTIFICATE-----\nAAAA\n", "no certificate")],
+    ids=["missing", "empty", "broken"],
+)
+def test_a_file_without_a_certificate_binds_no_token(
+    config: str, tmp_path: Path, content: str | None, said: str
+) -> None:
+    config, _ = with_certificates(config, tmp_path)
+    file = tmp_path / "no.pem"
+    if content is not None:
+        file.write_text(content)
+
+    with pytest.raises(InvalidValue, match=said):
+        create(config, "etl", "--certificate", str(file))
+
+    assert json.loads(run(config, "list", "--json").stdout) == []
+
+
+def test_where_no_certificate_can_be_seen_no_token_is_bound(config: str, tmp_path: Path) -> None:
+    file, _ = Authority().issue().write(tmp_path, "etl")
+
+    with pytest.raises(InvalidValue, match="no client certificate can be seen here"):
+        create(config, "etl", "--certificate", str(file))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 
 from compat_auth.errors import CompatAuthError, InvalidValue
+from compat_auth.scopes import parse_scopes
 from compat_auth.store.database import Database
 from compat_auth.store.migration import open_store
 from compat_auth.store.tables.personal_tokens import PersonalToken, PersonalTokenRows
@@ -113,3 +117,22 @@ def test_of_many_at_once_one_gets_the_name(database: Database) -> None:
 
     assert made == 1
     database.close()
+
+
+def test_a_program_that_knows_no_certificates_cannot_read_the_scopes_of_a_bound_token(tmp_path: Path) -> None:
+    database = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    rows = PersonalTokenRows(database)
+    bound = replace(token("000000000001", "bound"), certificate="c" * 43)
+    for made in (bound, token("000000000002", "plain")):
+        rows.add(made, limit=5)
+
+    with database.read() as connection:
+        stored = dict(connection.execute(text("SELECT name, scopes FROM compat_auth_personal_tokens")).all())
+    found = {name: tuple(json.loads(scopes)) for name, scopes in stored.items()}
+    read = [rows.find(made) for made in ("000000000001", "000000000002")]
+    database.close()
+
+    assert read == [bound, token("000000000002", "plain")]
+    assert parse_scopes(found["plain"]) is not None
+    with pytest.raises(ValueError, match="scope"):
+        parse_scopes(found["bound"])
