@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Protocol
 
 from compat_auth.airflow.body_in_doubt import DROPPED_S, asking_for_body, ending, require_body
+from compat_auth.airflow.stripped_headers import StrippedHeaders
 from compat_auth.credentials import Absent
 from compat_auth.errors import BadRequest, CompatAuthError, InvalidPath
 from compat_auth.gateway.authorization import Authorization
@@ -57,6 +58,7 @@ class AirflowForwarding(Forwarding):
     def __init__(self, app: ASGIApp, authorization: AirflowAuthorization, decider: Decider, refusals: Refusals) -> None:
         super().__init__(app, authorization, decider)
         self._refusals = refusals
+        self._stripped = StrippedHeaders(authorization.rules)
         self._has_upstream_credential = authorization.has_upstream_credential
 
     async def with_own_credential(
@@ -67,7 +69,7 @@ class AirflowForwarding(Forwarding):
         # What a page loads is Airflow's own business: its page leads to the login.
         if alone and self._refusals.context(request).caller != "script":
             send = _inviting(self._refusals.www_authenticate(unclaimed.challenges, request), send)
-        scope: Scope = request.scope
+        scope: Scope = self._stripped.strip(request.scope)
         if not alone:
             authorize = self.authorization.authorize(unclaimed, request)
             scope = {**scope, "extensions": {**(scope.get("extensions") or {}), AUTHORIZE: authorize}}
@@ -150,6 +152,7 @@ class AirflowMiddleware:
         self._guarded = guarded
         self._refusals = refusals
         self._revoked = revoked
+        self._stripped = StrippedHeaders(gate.rules)
         self._lasting = tuple(lasting)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -163,7 +166,7 @@ class AirflowMiddleware:
             await self._refusals.send(send, error, None)
             return
         if below is None:
-            await self._app(scope, receive, send)
+            await self._app(self._stripped.strip(scope), receive, send)
         elif scope["type"] == "http":
             await self._ask_gate(below, receive, send)
         else:

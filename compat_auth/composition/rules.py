@@ -74,6 +74,7 @@ def gate_rules(settings: Settings) -> GateRules:
         preflights=is_airflow,
         rests=AIRFLOW_RESTS if settings.upstream.profile != "generic" else None,
         identity_headers=identity_headers(settings),
+        upstream_reads=frozenset(name.lower().encode("ascii") for name in settings.upstream.reads_headers),
         sees_certificates=can_see_certificates(settings),
         health=HEALTH if settings.upstream.profile != "generic" else frozenset(),
         api_key=api_key_name(settings.personal_tokens.header),

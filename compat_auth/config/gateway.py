@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from compat_auth.config.fields import Names, Prefixes, Profile, Section, Strategy, Table, Values, read_truth
+from compat_auth.config.connection.settings import HeaderName
+from compat_auth.config.fields import (
+    Names,
+    Prefixes,
+    Profile,
+    Section,
+    Strategy,
+    Table,
+    Values,
+    read_truth,
+    split_values,
+)
 
 # Airflow 3's; FabAuthManager's, SimpleAuthManager's and KeycloakAuthManager's; Airflow 2's.
 _AIRFLOW_LOGOUTS = ("/api/v2/auth/logout", "/auth/logout", "/auth/logout/", "/logout", "/logout/")
@@ -57,6 +68,11 @@ class UpstreamSettings(Section):
     roles: Table = Field(
         default={},
         description="airflow-simple: maps user name to role (ADMIN, OP, USER, VIEWER); '*' is everybody else.",
+    )
+    reads_headers: Annotated[list[HeaderName], BeforeValidator(split_values)] = Field(
+        default=[],
+        description="Plugin: identity headers that Airflow itself reads, such as X-Forwarded-User for an auth manager of"
+        " your own; all others are dropped. The proxy must overwrite them in each request.",
     )
 
     def logouts(self) -> frozenset[bytes]:

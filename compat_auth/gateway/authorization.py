@@ -80,6 +80,7 @@ class GateRules:
         do_as: A caller may name a user for whom it acts.
         api_key: Header that may bring a personal token, in lower case; b"": none.
         identity_headers: Names of headers, in lower case, in which a backend finds who the caller is.
+        upstream_reads: Names of identity headers, in lower case, that the plugin leaves to Airflow.
         sees_certificates: A client's certificate may count, though no backend of the chain takes one for a credential.
     """
 
@@ -99,6 +100,7 @@ class GateRules:
     api_key: bytes = b""
     do_as: bool = False
     identity_headers: frozenset[bytes] = frozenset()
+    upstream_reads: frozenset[bytes] = frozenset()
     sees_certificates: bool = False
 
     def guards(self, path: bytes) -> bool:

@@ -255,6 +255,30 @@ def _kind_of(name: bytes) -> int:
 _known_kind = lru_cache(maxsize=4096)(_kind_of)
 
 
+def fold_name(name: bytes) -> bytes:
+    """Return a lower-case name with `_` and `.` as `-`, as some servers read it."""
+    return name.translate(_FOLD)
+
+
+def names_caller(folded: bytes) -> bool:
+    """Return whether a header is one that `take_in` never forwards, because it says who the caller is.
+
+    Args:
+        folded: As `fold_name` returns it.
+    """
+    return _names_caller(folded) if len(folded) > _KNOWN_LENGTH else _known_names_caller(folded)
+
+
+def _names_caller(folded: bytes) -> bool:
+    kind = _KINDS.get(folded)
+    if kind is not None:
+        return kind == _Kind.IDENTITY
+    return folded.startswith(_OURS) or tells_identity(folded)
+
+
+_known_names_caller = lru_cache(maxsize=4096)(_names_caller)
+
+
 def may_have_body(scope: Mapping[str, Any], headers: RawHeaders) -> bool:
     """Return whether a request with this header section has, or may have, a body.
 
