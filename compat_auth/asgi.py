@@ -23,6 +23,8 @@ from compat_auth.async_apps.visit import VISIT, Visit
 from compat_auth.authn.airflow2.module import CONFIG_KEY, app_settings
 from compat_auth.authn.chain import Chain
 from compat_auth.authn.judgement import judgement_of
+from compat_auth.client_certificates import can_see_certificates
+from compat_auth.composition.rules import identity_headers
 from compat_auth.concurrency.lanes import Lanes
 from compat_auth.config import Settings
 from compat_auth.errors import CompatAuthError, ConfigError
@@ -37,6 +39,7 @@ from compat_auth.guard import (
     send_rendered,
 )
 from compat_auth.http.asgi import ASGIApp
+from compat_auth.http.forwarded import Peers, TrustedProxies
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements, requirements_of
@@ -131,6 +134,8 @@ class CompatAuth:
             admitted,
             refuse,
             answer_of(framework),
+            _peers_of(settings, self.chain),
+            identity_headers(settings),
         )
         install(app, framework, lambda: site, (*FROM_VIEWS, AuthenticationFailed))
 
@@ -143,6 +148,13 @@ class CompatAuth:
         found, mint = plain_identity(identity), mint_of(self._backends)
         request = request_at_hand()
         return await self._lanes.run("", lambda: mint.mint(found, **request))
+
+
+def _peers_of(settings: Settings, chain: Chain) -> Peers | None:
+    """Return what reads the other end of the connection; None where no backend asks for it."""
+    if not can_see_certificates(settings) and not any(backend.reads_peer for backend in chain.backends):
+        return None
+    return Peers(TrustedProxies(settings.trusted_proxies), identity_headers(settings))
 
 
 class _BackendsApp(Flask):

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from compat_auth.errors import BadRequest
 from compat_auth.guard import WEBSOCKET
 from compat_auth.http.asgi import Scope
+from compat_auth.http.forwarded import Peers
 from compat_auth.http.headers import take_in
 from compat_auth.http.request import GateRequest
 from compat_auth.outcome import MODULE_ENVIRON
@@ -30,8 +31,13 @@ def path_of(scope: Scope) -> str:
     return path[len(root) :] if root and (path == root or path.startswith(f"{root}/")) else path
 
 
-def environ_of(scope: Scope) -> dict[str, Any]:
+def environ_of(scope: Scope, peers: Peers | None, named: frozenset[bytes]) -> dict[str, Any]:
     """Return the WSGI environment (PEP 3333) of a request or handshake, without its body.
+
+    Args:
+        scope: As the server made it.
+        peers: Reads the other end of the connection; None: no backend asks for it.
+        named: Headers in which a backend finds who the caller is, in lower case.
 
     Raises:
         BadRequest: The header section has two readings, see `take_in`; or the path is not text.
@@ -42,7 +48,7 @@ def environ_of(scope: Scope) -> dict[str, Any]:
     except UnicodeError:
         raise BadRequest("path: not UTF-8") from None
     raw = [(bytes(name).lower(), bytes(value)) for name, value in scope["headers"]]
-    intake = take_in(raw, may_lack_host=True)
+    intake = take_in(raw, may_lack_host=True, named=named)
     request = GateRequest(
         {**scope, "root_path": str(scope.get("root_path", "")).rstrip("/")},
         intake,
@@ -52,6 +58,8 @@ def environ_of(scope: Scope) -> dict[str, Any]:
         client_of(scope),
         "https" if scope.get("scheme") in _SECURE else "http",
     )
+    if peers is not None:
+        request.peer = peers.of(scope, intake.identity, intake.forward)
     environ = request.environ(with_cookies=True)
     # The body is the app's: a module of Airflow 2 that wants it is refused at start.
     del environ[MODULE_ENVIRON]

@@ -19,6 +19,7 @@ from compat_auth.errors import CompatAuthError, ConfigError
 from compat_auth.guard import OUTSIDE_FLASK
 from compat_auth.http.asgi import ASGIApp, Message, Receive, Scope, Send, read_body, respond, respond_rendered
 from compat_auth.http.error_responses import ErrorStyle
+from compat_auth.http.forwarded import Peers
 from compat_auth.outcome import Accept
 from compat_auth.requirements import Requirements
 
@@ -53,6 +54,8 @@ class Site:
         admit: Decides about Flask's current request, by requirements.
         refuse: Returns the answer to Flask's current request, whose view has raised an error; or raises it.
         answer: Makes the response of the app's framework of a status, headers and a body.
+        peers: Reads the other end of a connection; None: no backend asks for it.
+        named: Headers in which a backend finds who the caller is, in lower case.
     """
 
     backends: Flask
@@ -64,10 +67,12 @@ class Site:
     admit: Callable[[Requirements], Accept | flask.Response]
     refuse: Callable[[Exception], flask.Response]
     answer: Callable[[int, list[tuple[str, str]], bytes], object]
+    peers: Peers | None = None
+    named: frozenset[bytes] = frozenset()
 
     def visit(self, scope: Scope, send: Send) -> Visit:
         """Return the visit for a connection."""
-        return Visit(scope, send, self.backends, self.lanes, self.whole_app)
+        return Visit(scope, send, self.backends, self.lanes, self.whole_app, peers=self.peers, named=self.named)
 
     def answer_refusal(self, refusal: flask.Response) -> object:
         """Return the framework's response for a refusal."""

@@ -21,6 +21,7 @@ from compat_auth.concurrency.lanes import Lanes
 from compat_auth.errors import BackendUnavailable
 from compat_auth.guard import PREFLIGHT
 from compat_auth.http.asgi import ASGIApp, Message, RawHeaders, Scope, Send
+from compat_auth.http.forwarded import Peers
 from compat_auth.identity import Identity
 
 T = TypeVar("T")
@@ -37,6 +38,8 @@ class Visit:
         backends: The Flask app in which the backends live.
         lanes: Threads.
         whole_app: What answers a preflight.
+        peers: See `environ_of`, as for the last one.
+        named: See there.
 
     Attributes:
         scope: As it was given.
@@ -46,7 +49,17 @@ class Visit:
         is_refused: Nothing that the app says about a WebSocket counts any more.
     """
 
-    def __init__(self, scope: Scope, send: Send, backends: Flask, lanes: Lanes, whole_app: ASGIApp) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        send: Send,
+        backends: Flask,
+        lanes: Lanes,
+        whole_app: ASGIApp,
+        *,
+        peers: Peers | None = None,
+        named: frozenset[bytes] = frozenset(),
+    ) -> None:
         # A copy: the app's routing writes into its own what the decision must not depend on.
         self.scope = dict(scope)
         self.identity: Identity | None = None
@@ -57,6 +70,8 @@ class Visit:
         self._backends = backends
         self._lanes = lanes
         self._whole_app = whole_app
+        self._peers = peers
+        self._named = named
         self._loop = asyncio.get_running_loop()
         self._lock = asyncio.Lock()
         self._kept: dict[str, Any] = {}
@@ -97,7 +112,7 @@ class Visit:
         Raises:
             BadRequest: See `environ_of`.
         """
-        return {**environ_of(self.scope), VISIT: self, PREFLIGHT: self._preflight_from_thread}
+        return {**environ_of(self.scope, self._peers, self._named), VISIT: self, PREFLIGHT: self._preflight_from_thread}
 
     def begin(self, work: Callable[[], T]) -> Awaitable[T]:
         """Begin blocking work; the answer waits for it, whether the app does so or not."""
