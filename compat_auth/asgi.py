@@ -151,7 +151,7 @@ class CompatAuth:
 
 
 def _peers_of(settings: Settings, chain: Chain) -> Peers | None:
-    """Return what reads the other end of the connection; None where no backend asks for it."""
+    """Return the reader of the other end of the connection; None where no backend asks for it."""
     if not can_see_certificates(settings) and not any(backend.reads_peer for backend in chain.backends):
         return None
     return Peers(TrustedProxies(settings.trusted_proxies), identity_headers(settings))

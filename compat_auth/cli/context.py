@@ -15,14 +15,17 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from logging.handlers import SysLogHandler
+from pathlib import Path
 
 import click
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from compat_auth import audit
 from compat_auth.audit.losses import LogHandler
 from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.config import Settings, load_settings
-from compat_auth.errors import CompatAuthError
+from compat_auth.errors import CompatAuthError, InvalidValue
 from compat_auth.personal_tokens.service import PersonalTokens
 from compat_auth.store.tables.denylist import DenylistRows
 from compat_auth.tokens.denylist import Denylist
@@ -92,6 +95,25 @@ def start_logging(level: str = "INFO") -> None:
     chosen = os.environ.get("COMPAT_AUTH_LOG_LEVEL", level).upper()
     handler = LogHandler(sys.stderr)
     logging.basicConfig(level=chosen, format="%(asctime)s %(levelname)s %(name)s %(message)s", handlers=[handler])
+
+
+def read_certificate(file: str, *, option: str) -> bytes:
+    """Return the first certificate of a PEM file, as DER.
+
+    Args:
+        file: Its path.
+        option: The option that names it, for the message.
+
+    Raises:
+        InvalidValue: The file cannot be read, or has no certificate in it.
+    """
+    try:
+        first, *_ = x509.load_pem_x509_certificates(Path(file).read_bytes())
+    except OSError as exc:
+        raise InvalidValue(f"{option}: {file}: cannot be read ({exc.strerror}); name a PEM file") from None
+    except ValueError:
+        raise InvalidValue(f"{option}: {file}: no certificate in PEM; name the client's certificate") from None
+    return first.public_bytes(Encoding.DER)
 
 
 @contextmanager

@@ -7,11 +7,9 @@ import time
 from pathlib import Path
 
 import click
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from compat_auth.cli import context
-from compat_auth.cli.context import config_option, opened_tokens
+from compat_auth.cli.context import config_option, opened_tokens, read_certificate
 from compat_auth.client_certificates import can_see_certificates, thumbprint_of
 from compat_auth.config import load_settings
 from compat_auth.errors import InvalidValue
@@ -155,15 +153,9 @@ def describe(token: PersonalToken) -> dict[str, object]:
 
 def _thumbprint(text: str) -> str:
     """Return the `x5t#S256` that an option names, or that of the first certificate in the file that it names."""
-    path = Path(text)
-    if not path.exists() and is_thumbprint(text):
+    if not Path(text).exists() and is_thumbprint(text):
         return text
-    try:
-        return thumbprint_of(x509.load_pem_x509_certificates(path.read_bytes())[0].public_bytes(Encoding.DER))
-    except OSError as exc:
-        raise InvalidValue(f"--certificate: {text}: cannot be read ({exc.strerror}); name a PEM file") from None
-    except ValueError:
-        raise InvalidValue(f"--certificate: {text}: no certificate in PEM; name the client's certificate") from None
+    return thumbprint_of(read_certificate(text, option="--certificate"))
 
 
 def _utc(timestamp: int) -> str:

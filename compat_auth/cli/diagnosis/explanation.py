@@ -13,14 +13,16 @@ from compat_auth.airflow_api.paths import V1
 from compat_auth.airflow_api.permission import uncovered
 from compat_auth.authn.chain import Answer, Chain
 from compat_auth.backend import Backend
+from compat_auth.cli.diagnosis.connection import Connection
 from compat_auth.composition.decider import create_flask_app
 from compat_auth.composition.rules import gate_rules, protected_paths, translates_v1
 from compat_auth.composition.tokens import build_issuer
 from compat_auth.config import Settings
 from compat_auth.credentials import Absent, Basic, Credential, parse_authorization, single_authorization
 from compat_auth.errors import BadRequest, CompatAuthError
+from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.headers import RawHeaders, take_in
-from compat_auth.http.paths import MergedPath, Prefixes, Rests, canonical_query, read_path
+from compat_auth.http.paths import MergedPath, Prefixes, canonical_query, read_path
 from compat_auth.http.request import GateRequest
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from compat_auth.tokens.strategies import build_strategy
@@ -35,33 +37,47 @@ class Replay:
         target: Path and query, as in a request line.
         headers: Name and value pairs; a missing Host is added.
         body: The body, for translated operations and modules of Airflow 2.
+        connection: The other end of the connection.
     """
 
     method: str
     target: str
     headers: tuple[tuple[str, str], ...] = field(repr=False)
     body: bytes = field(default=b"", repr=False)
+    connection: Connection = Connection()  # noqa: RUF009  # nothing changes in it
 
-    def take_in(self, rests: Rests | None, api_key: bytes = b"") -> GateRequest:
+    def take_in(self, settings: Settings) -> GateRequest:
         """Return the request as the middleware would parse it.
 
         Args:
-            rests: Where the upstream treats the rest of a path as data.
-            api_key: Header that may bring a personal token.
+            settings: Of the gateway.
 
         Raises:
             MergedPath: The middleware would answer 308.
             CompatAuthError: The middleware would reject the request as malformed.
         """
-        raw: RawHeaders = [(name.lower().encode("ascii"), value.encode("utf-8")) for name, value in self.headers]
+        rules = gate_rules(settings)
+        sent = (*self.headers, *self.connection.headers(settings))
+        raw: RawHeaders = [(name.lower().encode("ascii"), value.encode("utf-8")) for name, value in sent]
         if not any(name == b"host" for name, _ in raw):
             raw.append((b"host", b"localhost"))
         path, _, query = self.target.encode("utf-8").partition(b"?")
-        intake = take_in(raw, api_key=api_key)
-        scope = {"type": "http", "method": self.method, "scheme": "http", "client": ("127.0.0.1", 0)}
-        return GateRequest(
-            scope, intake, self.method, read_path(path, rests), canonical_query(query), "127.0.0.1", body=self.body
+        intake = take_in(raw, api_key=rules.api_key, named=rules.identity_headers)
+        scope = {"type": "http", "method": self.method, "scheme": "http", **self.connection.scope(settings)}
+        trusted = TrustedProxies(settings.trusted_proxies)
+        request = GateRequest(
+            scope,
+            intake,
+            self.method,
+            read_path(path, rules.rests),
+            canonical_query(query),
+            trusted.client(scope, intake.forward),
+            body=self.body,
         )
+        request.peer = self.connection.peer(settings, scope, intake)
+        if trusted.covers(self.connection.address):
+            request.identity_headers = intake.identity
+        return request
 
 
 def explain(settings: Settings, replay: Replay) -> Iterator[str]:
@@ -73,8 +89,7 @@ def explain(settings: Settings, replay: Replay) -> Iterator[str]:
     app = create_flask_app(settings)
     chain: Chain = app.extensions["compat_auth"].chain
     try:
-        rules = gate_rules(settings)
-        request = replay.take_in(rules.rests, rules.api_key)
+        request = replay.take_in(settings)
         raw = request.intake.authorization
         credential = parse_authorization(single_authorization([raw] if raw is not None else []))
     except MergedPath as merged:
@@ -84,6 +99,7 @@ def explain(settings: Settings, replay: Replay) -> Iterator[str]:
         yield f"intake: refused with {error.status}: {error}"
         return
     yield f"path: {request.path.decode('ascii')}"
+    yield from replay.connection.described(settings, request.intake)
     protected = protected_paths(settings)
     if not Prefixes(protected).cover(request.path):
         yield f"decision: passes unchanged; not below {', '.join(protected)}"
@@ -130,6 +146,8 @@ def _result(backend: Backend, credential: Credential, outcomes: dict[str, Outcom
             return f"rejects with {status}: {reason}"
         case Challenge():
             return "wants a further leg"
+        case Skip() if backend.reads_peer and isinstance(credential, Absent):
+            return "skips: the connection says nothing that it believes"
         case Skip():
             return "skips: not its kind"
         case None:
