@@ -50,7 +50,7 @@ class Connection:
         return ((name, _written(section.forwarded, self.certificate)), *((header, "SUCCESS") for header in verify))
 
     def scope(self, settings: Settings) -> dict[str, Any]:
-        """Return what the scope of a request says of the connection."""
+        """Return the members of a scope that describe the connection."""
         by_tls = self.certificate and not self.is_forwarded(settings) and _asks_in_tls(settings)
         tls = tls_extension(self.certificate) if by_tls else {}
         return {"client": (self.address, 0), "extensions": {**tls, FROM_SOCKET: True}}
