@@ -14,7 +14,7 @@ from compat_auth.airflow.v1.catalog import OPERATIONS
 from compat_auth.config import ENV_PREFIX, Settings
 from compat_auth.config.fields import read_tables
 
-_WORDS = {
+_WORDS: dict[object, str] = {
     bool: "true or false",
     str: "text",
     int: "whole number",

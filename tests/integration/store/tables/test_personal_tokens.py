@@ -127,8 +127,8 @@ def test_a_program_that_knows_no_certificates_cannot_read_the_scopes_of_a_bound_
         rows.add(made, limit=5)
 
     with database.read() as connection:
-        stored = dict(connection.execute(text("SELECT name, scopes FROM compat_auth_personal_tokens")).all())
-    found = {name: tuple(json.loads(scopes)) for name, scopes in stored.items()}
+        stored = connection.execute(text("SELECT name, scopes FROM compat_auth_personal_tokens")).all()
+    found = {str(name): tuple(json.loads(scopes)) for name, scopes in stored}
     read = [rows.find(made) for made in ("000000000001", "000000000002")]
     database.close()
 
