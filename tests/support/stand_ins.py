@@ -37,6 +37,7 @@ from compat_auth.http.request import GateRequest, Presented, Shown
 from compat_auth.http.root_path import RootPath
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept, Outcome
+from compat_auth.tokens.bound import BoundTokens
 from compat_auth.tokens.revoked import RevokedTokens
 
 ALICE = Identity("alice", "first")
@@ -214,9 +215,11 @@ def make_airflow(
     guarded: Sequence[str],
     pages: Pages = no_pages,
     trusted: Sequence[str] = (),
+    bound: BoundTokens | None = None,
 ) -> AirflowMiddleware:
     """Return the plugin's middleware before an application."""
-    authorization, revoked = AirflowAuthorization(gate_rules), RevokedTokens(None, b"")
+    authorization = AirflowAuthorization(gate_rules)
+    revoked = RevokedTokens(None, b"" if bound is None else gate_rules.upstream_cookie, bound)
     place = Place(
         behind_root(app),
         authorization,
