@@ -33,8 +33,18 @@ BackendApplicationClient: Any = importlib.import_module("oauthlib.oauth2").Backe
 HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
 RECIPES = ("github-actions", "gitlab-ci", "kubernetes-pod", "cloud-accounts")
 # Each rule of the pages, by the platform whose token it is for.
-PLATFORMS = ("github", "gitlab", "kubernetes", "aws", "google", "entra", "entra-v1")
-AUDIENCES = {"entra": "cccccccc-0000-4000-8000-000000000003", "entra-v1": "api://airflow.example.com"}
+PLATFORMS = ("github", "gitlab", "kubernetes", "aws", "google", "entra", "entra-v1", "entra-role")
+AUDIENCES = {
+    "entra": "cccccccc-0000-4000-8000-000000000003",
+    "entra-v1": "api://airflow.example.com",
+    "entra-role": "cccccccc-0000-4000-8000-000000000003",
+}
+OF_A_ROLE = {
+    "sub": "aaaaaaaa-0000-4000-8000-000000000003",
+    "oid": "aaaaaaaa-0000-4000-8000-000000000003",
+    "azp": "bbbbbbbb-0000-4000-8000-000000000004",
+    "roles": ["Dag.Read", "Dag.Trigger"],
+}
 RUNS = "/api/v2/dags/tiny/dagRuns"
 NEW_RUN = {"logical_date": None}
 JWT_BEARER = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
@@ -82,6 +92,8 @@ def job_token(platform: str, **changed: Any) -> str:
     """Return a token of the documented workload, for the documented audience."""
     environment = {"environment": "production"} if platform == "github" else {}
     audience = AUDIENCES.get(platform, "https://airflow.example.com")
+    if platform == "entra-role":
+        return token_of("entra", aud=audience, **{**OF_A_ROLE, **changed})
     return token_of(platform, aud=audience, **{**environment, **changed})
 
 
@@ -180,6 +192,9 @@ def test_a_workload_can_do_nothing_but_trigger(site: Site, platform: str) -> Non
         ("aws", {"sub": "arn:aws:iam::123456789012:role/other"}),
         ("google", {"hd": "acme.example"}),
         ("entra", {"scp": "user_impersonation"}),
+        ("entra-role", {"roles": ["Dag.Read"]}),
+        ("entra-role", {"roles": "Dag.Trigger"}),
+        ("entra-role", {"azp": "bbbbbbbb-0000-4000-8000-000000000005"}),
     ],
 )
 def test_another_workload_triggers_nothing(site: Site, platform: str, changed: dict[str, Any]) -> None:

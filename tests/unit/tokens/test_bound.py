@@ -14,7 +14,7 @@ from compat_auth.peer import Peer
 from compat_auth.tokens.bound import BoundTokens
 from compat_auth.tokens.revoked import RevokedTokens
 from support.certificates import Authority
-from support.stand_ins import ALICE, Behind, accepting, call, http_scope, make_airflow, make_decider, rules
+from support.stand_ins import Behind, accepting, call, http_scope, make_airflow, make_decider, rules
 
 CA = Authority()
 OWN, OTHERS = CA.issue(), CA.issue()
@@ -105,7 +105,7 @@ async def test_where_nobody_sees_a_certificate_a_bound_token_counts_as_revoked()
 async def test_inside_airflow_a_bound_token_passes_on_no_path(path: bytes, name: bytes) -> None:
     behind = Behind()
     named = rules()
-    app = make_airflow(behind, make_decider(accepting(ALICE)), named, ["/api/"], bound=TOKENS)
+    app = make_airflow(behind, make_decider(accepting()), named, ["/api/"], bound=TOKENS)
     prefix = {b"authorization": b"Bearer ", b"cookie": named.upstream_cookie + b"="}[name]
 
     status = (await call(app, http_scope(path, [(name, prefix + token(cnf=BOUND).encode())]))).status
