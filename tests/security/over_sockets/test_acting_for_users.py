@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import logging
@@ -295,6 +296,24 @@ async def test_a_rule_can_name_backends_and_networks(
         sent = await ask(gateway, ALICE, doing_as("viv"))
 
     assert sent.status == status
+
+
+@pytest.mark.parametrize("path", [DAGS, b"/compat-auth/whoami"])
+@pytest.mark.parametrize("first", ["10.20.0.1", "192.0.2.1"])
+async def test_requests_at_the_same_moment_are_judged_by_the_address_of_each(
+    tmp_path: Path, upstream: Recorder, path: bytes, first: str
+) -> None:
+    addresses = sorted(("10.20.0.1", "192.0.2.1", "10.20.0.2"), key=lambda address: address != first)
+
+    async with opened(settings_of(tmp_path, upstream, {**RULE, "networks": ["10.20.0.0/16"]})) as gateway:
+        scopes = [http_scope(path, [ALICE, doing_as("viv")], client=address) for address in addresses]
+        sent = await asyncio.gather(*(call(gateway, scope) for scope in scopes))
+
+    assert {address: found.status for address, found in zip(addresses, sent, strict=True)} == {
+        "10.20.0.1": 200,
+        "10.20.0.2": 200,
+        "192.0.2.1": 403,
+    }
 
 
 async def test_without_rules_the_header_is_not_ours(tmp_path: Path, upstream: Recorder) -> None:
