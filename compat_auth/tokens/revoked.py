@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+
 from compat_auth.errors import TokenEnded
 from compat_auth.http.headers import cookie_values
 from compat_auth.http.request import GateRequest
@@ -21,10 +24,10 @@ class RevokedTokens:
         self._cookie = cookie
 
     async def require_bearer(self, request: GateRequest) -> bool:
-        """Raise if the Bearer of a request is revoked; return whether the upstream's cookie is.
+        """Raise if the token of a request is revoked; return whether the upstream's cookie is.
 
         Raises:
-            TokenEnded: The Bearer is revoked.
+            TokenEnded: The token is revoked.
             BackendUnavailable: The store could not be asked.
         """
         authorization = request.intake.authorization
@@ -36,7 +39,7 @@ class RevokedTokens:
         return cookie
 
     async def among(self, authorizations: list[bytes], cookies: list[bytes]) -> tuple[bool, bool]:
-        """Return whether a Bearer among these values is revoked, and whether the upstream's cookie is.
+        """Return whether a token among these values is revoked, and whether the upstream's cookie is.
 
         Raises:
             BackendUnavailable: The store could not be asked.
@@ -44,7 +47,7 @@ class RevokedTokens:
         denylist = self._denylist
         if denylist is None:
             return False, False
-        bearers = [bearer for value in authorizations if (bearer := _bearer_in(value)) is not None]
+        bearers = [token for value in authorizations if (token := _token_in(value)) is not None]
         values = cookie_values(cookies, self._cookie) if self._cookie and cookies else []
         if not bearers and not values:
             return False, False
@@ -53,7 +56,14 @@ class RevokedTokens:
         return any(map(denylist.is_revoked, bearers)), any(map(denylist.is_revoked_value, values))
 
 
-def _bearer_in(authorization: bytes) -> str | None:
-    if authorization[:7].lower() != b"bearer ":
+def _token_in(authorization: bytes) -> str | None:
+    """Return the Bearer of an Authorization value, or the JWT that it has as the password of HTTP Basic, as tasks may send it."""
+    if authorization[:7].lower() == b"bearer ":
+        return authorization[7:].strip(b" \t").decode("latin-1")
+    if authorization[:6].lower() != b"basic ":
         return None
-    return authorization[7:].strip(b" \t").decode("latin-1")
+    try:
+        password = base64.b64decode(authorization[6:].strip(b" \t")).partition(b":")[2]
+    except binascii.Error:
+        return None
+    return password.decode("latin-1") if password.count(b".") == 2 else None
