@@ -48,7 +48,7 @@ class TaskConnection:
         tasks: See TokenMaker.
         settings: `[airflow_task]`.
         rules: Which task acts as which account.
-        revoked: Tokens that are no longer good.
+        revoked: Knows the tokens that were revoked.
     """
 
     def __init__(
