@@ -36,6 +36,10 @@ _REFUSALS = 10_000
 _GOOGLE = frozenset(("https://accounts.google.com", "accounts.google.com"))
 
 
+class _TakenBack(InvalidToken):
+    """A workload's token that was revoked here: another backend would accept it as a person's, without its limits."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Platform:
     """One issuer: its keys, and the rules for its tokens."""
@@ -115,7 +119,7 @@ class WorkloadBackend(Backend):
         try:
             return self._admit(platform, credential.token)
         except InvalidToken as error:
-            if platform.is_shared:
+            if platform.is_shared and not isinstance(error, _TakenBack):
                 # Another backend takes tokens of this issuer, too, such as those of persons.
                 return Skip()
             refusal = f'Bearer realm="{self._realm}", error="invalid_token"'
@@ -162,7 +166,7 @@ class WorkloadBackend(Backend):
 
     def _rule_for(self, platform: _Platform, token: str) -> tuple[WorkloadRule, dict[str, object]]:
         if reason := self._refusals.why_refused(identifying_part(token)):
-            raise InvalidToken(reason)
+            raise _TakenBack(reason)
         claims = platform.keys.verify(
             token,
             audience=tuple(dict.fromkeys(name for rule in platform.rules for name in rule.audience)),

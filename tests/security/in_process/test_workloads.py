@@ -559,6 +559,18 @@ def test_a_token_that_was_taken_back_here_is_refused_from_then_on(tmp_path: Path
     assert isinstance(backend.authenticate(Bearer(other)), Accept)
 
 
+def test_a_token_that_was_taken_back_is_left_to_no_other_backend_for_the_same_issuer(tmp_path: Path) -> None:
+    more = {"oidc": {"issuers": [{"issuer": GOOGLE, "audience": AUDIENCE, "username_claim": "sub"}]}}
+    rule = rule_for("google", tmp_path)
+    backend = WorkloadBackend.from_settings(settings_with(tmp_path, rule, auth_backends=["workload", "oidc"], **more))
+    token, others = token_of("google"), token_of("google", sub="999", azp="999")
+
+    backend.refuse(Bearer(token), time.time() + 600)
+
+    assert is_refused(backend.authenticate(Bearer(token)))
+    assert backend.authenticate(Bearer(others)) == Skip()
+
+
 def test_a_forged_token_cannot_be_taken_back(tmp_path: Path) -> None:
     backend = WorkloadBackend.from_settings(settings_with(tmp_path, rule_for("github", tmp_path)))
 
