@@ -41,6 +41,8 @@ _GITHUB_EVENTS = frozenset(
 )
 # In the parent project, a merge request of a fork is one of these.
 _GITLAB_SOURCES_OF_STRANGERS = frozenset(("merge_request_event", "external_pull_request_event", "external"))
+# A pipeline that such a one starts below itself has another source, and still this reference.
+_GITLAB_REQUEST = "refs/merge-requests/"
 # Claims of a login in a browser (OpenID Connect Core 2, 3.1.3.6), or of another kind of token.
 _OF_LOGINS = ("nonce", "at_hash", "c_hash", "s_hash", "sid", "events")
 _GOOGLE_CLIENT = ".apps.googleusercontent.com"
@@ -134,10 +136,20 @@ def stranger_in(issuer: str, claims: Mapping[str, Any], rule: Mapping[str, Claim
         event = claims.get("event_name")
         if not names_it and not (isinstance(event, str) and event in _GITHUB_EVENTS):
             return "event_name"
-    if platform == "gitlab" and "pipeline_source" not in rule:
-        source = claims.get("pipeline_source")
-        if not isinstance(source, str) or source in _GITLAB_SOURCES_OF_STRANGERS:
-            return "pipeline_source"
+    return _stranger_at_gitlab(claims, rule) if platform == "gitlab" else ""
+
+
+def _stranger_at_gitlab(claims: Mapping[str, Any], rule: Mapping[str, ClaimPattern]) -> str:
+    source = claims.get("pipeline_source")
+    if "pipeline_source" in rule:
+        if rule["pipeline_source"].wanted in _GITLAB_SOURCES_OF_STRANGERS:
+            return ""
+    elif not isinstance(source, str) or source in _GITLAB_SOURCES_OF_STRANGERS:
+        return "pipeline_source"
+    for name in ("ref_path", "ref"):
+        named = str(rule[name].wanted) if name in rule else ""
+        if str(claims.get(name, "")).startswith(_GITLAB_REQUEST) and not named.startswith(_GITLAB_REQUEST):
+            return name
     return ""
 
 

@@ -64,13 +64,17 @@ class WorkloadRule:
         return cls(table.name or where, table.issuer, tuple(table.audience), claims, table.account, scopes)
 
     def why_not(self, claims: Mapping[str, Any]) -> str:
-        """Return the first claim that is not as the rule wants it; "" where the rule matches."""
+        """Return the first claim that is not as the rule wants it, or what the rule lacks; "" where the rule matches."""
         aud = claims.get("aud")
         if not any(name in (aud if is_list(aud) else [aud]) for name in self.audience):
             return "aud"
         for name, pattern in self.claims.items():
             if not pattern.matches(claims.get(name)):
                 return name
+        # A server of one's own shows only by its tokens which claims name an owner there.
+        platform = platform_of(self.issuer, claims, claims.get("sub"))
+        if not any(names_somebody(platform, name, pattern) for name, pattern in self.claims.items()):
+            return f"none of its claims names an owner; {_WHAT_NAMES[platform]}"
         return stranger_in(self.issuer, claims, self.claims)
 
 

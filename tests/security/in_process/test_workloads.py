@@ -209,12 +209,82 @@ def test_a_repository_made_anew_under_the_old_name_is_another_one(ask: Ask) -> N
         pytest.param({"pipeline_source": "external_pull_request_event"}, id="pull-request-of-elsewhere"),
         pytest.param({"pipeline_source": None}, id="source-not-said"),
         pytest.param({"ref": "feature"}, id="another-branch"),
+        pytest.param(
+            {"pipeline_source": "parent_pipeline", "ref_path": "refs/merge-requests/1/head"},
+            id="started-by-a-merge-requests-pipeline",
+        ),
+        pytest.param({"ref_path": "refs/merge-requests/1/merge"}, id="reference-of-a-merge-request"),
     ],
 )
 def test_a_gitlab_job_that_is_not_the_one_of_the_rule_is_refused(ask: Ask, changed: dict[str, Any]) -> None:
     outcome = ask("gitlab", **changed)
 
     assert is_refused(outcome)
+
+
+MERGE_REQUEST = {
+    "pipeline_source": "merge_request_event",
+    "ref": "refs/merge-requests/1/head",
+    "ref_path": "refs/merge-requests/1/head",
+}
+
+
+@pytest.mark.parametrize(
+    ("rule", "changed", "is_taken"),
+    [
+        pytest.param({}, {"pipeline_source": "parent_pipeline"}, True, id="child of a push"),
+        pytest.param({}, {"ref_path": None}, True, id="an older server without ref_path"),
+        pytest.param({}, {"ref": "refs/merge-requests/1/head", "ref_path": None}, False, id="only ref tells it"),
+        pytest.param({"pipeline_source": "merge_request_event"}, MERGE_REQUEST, True, id="the rule names the event"),
+        pytest.param({"pipeline_source": "parent_pipeline"}, MERGE_REQUEST, False, id="the rule names another event"),
+        pytest.param(
+            {
+                "pipeline_source": "parent_pipeline",
+                "ref_path": "refs/merge-requests/**",
+                "ref": "refs/merge-requests/**",
+            },
+            {**MERGE_REQUEST, "pipeline_source": "parent_pipeline"},
+            True,
+            id="the rule names the reference",
+        ),
+    ],
+)
+def test_what_a_merge_request_starts_is_taken_where_the_rule_names_it(
+    ask: Ask, rule: dict[str, Any], changed: dict[str, Any], is_taken: bool
+) -> None:
+    outcome = ask("gitlab", {"project_id": "22", **rule}, **changed)
+
+    assert isinstance(outcome, Accept) is is_taken
+
+
+@pytest.mark.parametrize(
+    ("platform", "claims", "is_taken"),
+    [
+        pytest.param("gitlab", {"ref": "main"}, False, id="every project of a GitLab"),
+        pytest.param("gitlab", {"ref": "main", "ref_protected": "true"}, False, id="every protected branch"),
+        pytest.param("gitlab", {"runner_environment": "gitlab-*"}, False, id="every runner"),
+        pytest.param("github", {"environment": "production"}, False, id="every environment of that name"),
+        pytest.param("github", {"sub": "environment:production"}, False, id="a subject without an owner"),
+        pytest.param("kubernetes", {"aud2": "x"}, False, id="every service account"),
+        pytest.param("gitlab", {"project_id": "22"}, True, id="a project of a GitLab"),
+        pytest.param("github", {"repository_owner": "acme", "environment": "production"}, True, id="an owner"),
+    ],
+)
+def test_a_rule_for_a_server_of_ones_own_has_to_name_an_owner_there(
+    tmp_path: Path, platform: str, claims: dict[str, Any], is_taken: bool
+) -> None:
+    own = "https://git.acme.example"
+    backend = WorkloadBackend.from_settings(
+        settings_with(tmp_path, rule_for(platform, tmp_path, issuer=own, claims=claims))
+    )
+    changed = {"environment": "production", "aud2": "x"}
+    changed |= {"sub": claims["sub"]} if "sub" in claims else {}
+
+    outcome = backend.authenticate(Bearer(token_of(platform, iss=own, **changed)))
+
+    assert isinstance(outcome, Accept) is is_taken
+    if isinstance(outcome, Reject):
+        assert "none of its claims names an owner; add" in outcome.reason
 
 
 @pytest.mark.parametrize(
