@@ -81,7 +81,10 @@ def platform_of(issuer: str, claims: Container[str], sub: object = "") -> Platfo
         claims: Names of the claims of a token, or of those that a rule looks at.
         sub: The claim, or the pattern for it.
     """
-    host = urlsplit(issuer).hostname or ""
+    try:
+        host = urlsplit(issuer).hostname or ""
+    except ValueError:
+        host = ""  # an address in brackets that is none
     subject = sub if isinstance(sub, str) else ""
     found: list[Platform] = [platform for pattern, platform in _HOSTS if re.match(pattern, host)]
     if any(name in claims for name in _GITHUB_CLAIMS):
