@@ -24,10 +24,10 @@ class RevokedTokens:
         self._cookie = cookie
 
     async def require_bearer(self, request: GateRequest) -> bool:
-        """Raise if the token of a request is revoked; return whether the upstream's cookie is.
+        """Raise if the Bearer of a request is revoked; return whether the upstream's cookie is.
 
         Raises:
-            TokenEnded: The token is revoked.
+            TokenEnded: The Bearer is revoked.
             BackendUnavailable: The store could not be asked.
         """
         authorization = request.intake.authorization
@@ -39,7 +39,7 @@ class RevokedTokens:
         return cookie
 
     async def among(self, authorizations: list[bytes], cookies: list[bytes]) -> tuple[bool, bool]:
-        """Return whether a token among these values is revoked, and whether the upstream's cookie is.
+        """Return whether a Bearer among these values is revoked, and whether the upstream's cookie is.
 
         Raises:
             BackendUnavailable: The store could not be asked.
@@ -47,7 +47,7 @@ class RevokedTokens:
         denylist = self._denylist
         if denylist is None:
             return False, False
-        bearers = [token for value in authorizations if (token := _token_in(value)) is not None]
+        bearers = [bearer for value in authorizations if (bearer := _bearer_in(value)) is not None]
         values = cookie_values(cookies, self._cookie) if self._cookie and cookies else []
         if not bearers and not values:
             return False, False
@@ -56,14 +56,21 @@ class RevokedTokens:
         return any(map(denylist.is_revoked, bearers)), any(map(denylist.is_revoked_value, values))
 
 
-def _token_in(authorization: bytes) -> str | None:
-    """Return the Bearer of an Authorization value, or the JWT that it has as the password of HTTP Basic, as tasks may send it."""
-    if authorization[:7].lower() == b"bearer ":
-        return authorization[7:].strip(b" \t").decode("latin-1")
-    if authorization[:6].lower() != b"basic ":
-        return None
+def _bearer_in(authorization: bytes) -> str | None:
+    """Return the Bearer of an Authorization value, or the JWT that is the password of HTTP Basic, as tasks may send it."""
+    scheme, _, rest = authorization.strip(b" \t").partition(b" ")
+    match scheme.lower():
+        case b"bearer":
+            return rest.strip(b" \t").decode("latin-1")
+        case b"basic":
+            return _jwt_in(rest.strip(b" \t"))
+        case _:
+            return None
+
+
+def _jwt_in(pair: bytes) -> str | None:
     try:
-        password = base64.b64decode(authorization[6:].strip(b" \t")).partition(b":")[2]
+        password = base64.b64decode(pair).partition(b":")[2]
     except binascii.Error:
         return None
     return password.decode("latin-1") if password.count(b".") == 2 else None
