@@ -33,6 +33,8 @@ TYPES = ("JWT", "at+jwt", "application/at+jwt", "")
 # How soon an account that was disabled or deleted is noticed.
 MAX_REUSE_S = 60.0
 _REFUSALS = 10_000
+# Whatever the list calls the backend: the pages of personal tokens know by it that no person asks.
+_KIND = "workload"
 _GOOGLE = frozenset(("https://accounts.google.com", "accounts.google.com"))
 
 
@@ -188,7 +190,7 @@ class WorkloadBackend(Backend):
             subject=subject,
             scopes=rule.scopes,
             expires_at=expires_at,
-            credential_id=credential_id_of(self.name, token),
+            credential_id=credential_id_of(_KIND, token),
         )
         reusable_s = max(0, min(MAX_REUSE_S, expires_at - self._now()))
         return Accept(identity, reusable_s=reusable_s, reason=f"rule {rule.name}: {subject} of {rule.issuer}")
