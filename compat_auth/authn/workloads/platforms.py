@@ -48,6 +48,8 @@ _OF_LOGINS = ("nonce", "at_hash", "c_hash", "s_hash", "sid", "events")
 _GOOGLE_CLIENT = ".apps.googleusercontent.com"
 _GOOGLE_ACCOUNT = ".gserviceaccount.com"
 _ENTRA_OF_PERSONS = ("scp", "upn", "unique_name", "preferred_username")
+# The application that asked for an access token; an ID token, which a person has, names none.
+_ENTRA_APPLICATION = ("azp", "appid")
 
 # Claims that name an owner or a workload where a rule has them without a wildcard, and the others: how they have to begin.
 _EXACT: Mapping[Platform, tuple[str, ...]] = {
@@ -110,7 +112,8 @@ def require_machine(issuer: str, claims: Mapping[str, Any]) -> None:
         case "google":
             _require_service_account(claims)
         case "entra":
-            if claims.get("idtyp", "app") != "app" or any(name in claims for name in _ENTRA_OF_PERSONS):
+            is_persons = claims.get("idtyp", "app") != "app" or any(name in claims for name in _ENTRA_OF_PERSONS)
+            if is_persons or not any(name in claims for name in _ENTRA_APPLICATION):
                 raise InvalidToken("a person's token, or one in a person's name; not an application's own")
         case _:
             pass

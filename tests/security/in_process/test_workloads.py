@@ -323,6 +323,8 @@ def test_another_workload_of_the_same_platform_is_refused(ask: Ask, platform: st
         pytest.param("entra", {"idtyp": "user"}, id="entra-says-user"),
         pytest.param("entra", {"preferred_username": "person@acme.example"}, id="entra-person"),
         pytest.param("entra-v1", {"upn": "person@acme.example"}, id="entra-v1-person"),
+        pytest.param("entra", {"azp": None, "azpacr": None, "roles": ["dag-runner"]}, id="entra-id-token-with-a-role"),
+        pytest.param("entra-v1", {"appid": None, "roles": ["dag-runner"]}, id="entra-v1-id-token-with-a-role"),
         pytest.param("github", {"nonce": "x"}, id="login-with-a-nonce"),
         pytest.param("kubernetes", {"cnf": {"jkt": "x"}}, id="bound-to-a-key"),
         pytest.param("gitlab", {"events": {}}, id="event-token"),
