@@ -104,8 +104,9 @@ class Acting:
             client: Address of the caller.
 
         Raises:
-            NotPermitted: No rule allows it.
-            NoSuchUser: The user is unknown, disabled, or a role account; or the caller is unknown or disabled.
+            NotPermitted: No rule lets the caller act for others.
+            NoSuchUser: The user is unknown, disabled, or a role account, or no rule covers the user; or the caller is
+                unknown or disabled.
             BackendUnavailable: A directory could not be asked.
         """
         if not caller.role_account:
@@ -118,7 +119,8 @@ class Acting:
         if not user.directory:
             raise NoSuchUser(f"{name!r} is unknown")
         if not any(user.username in rule.users or self._has_only_roles_of(rule, user) for rule in rules):
-            raise NotPermitted(f"X-Do-As: no rule of [[do_as]] lets {caller.username!r} act for {user.username!r}")
+            # As if there were no such user: the caller would learn whom the directory knows, and by which name.
+            raise NoSuchUser(f"X-Do-As: no rule of [[do_as]] lets {caller.username!r} act for {user.username!r}")
         return replace(
             user,
             subject=user.username,

@@ -154,6 +154,17 @@ async def test_nobody_becomes_somebody_else_by_this(
     assert upstream.take() == []
 
 
+async def test_a_caller_does_not_learn_whom_the_directory_knows(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        sent = [await ask(gateway, ALICE, doing_as(name)) for name in ("chief", "mix", "bare", "gone", "nobody")]
+
+    assert {(answer.status, answer.body) for answer in sent} == {(403, sent[0].body)}
+    reasons = [json.loads(record.getMessage())["reason"] for record in caplog.records if "audit" in record.name]
+    assert any("lets 'alice' act for 'chief'" in reason for reason in reasons)
+
+
 @pytest.mark.parametrize("query", [b"doAs=bob", b"a=b&DOAS=bob", b"doAs", b"%64oAs=bob", b"a;doas=bob"])
 async def test_a_user_in_the_query_is_refused_and_not_ignored(
     gateway: Gateway, upstream: Recorder, query: bytes
@@ -423,7 +434,7 @@ def test_the_roles_in_airflows_own_database_count_too(
     lookup = UserLookup((named, keys), needs_key=profile == "airflow-fab")
     acting = Acting.from_settings(settings, lookup, more_roles_of(settings, lookup))
 
-    with contextlib.nullcontext() if becomes else pytest.raises(NotPermitted):
+    with contextlib.nullcontext() if becomes else pytest.raises(NoSuchUser):
         assert acting.become(Identity("alice", "basic_auth"), "viv", "").username == "viv"
 
 
