@@ -218,7 +218,7 @@ users = ["alice"]
 """
 
 
-def test_whoever_deletes_a_role_account_learns_which_rules_still_name_it(config: str) -> None:
+def test_the_rules_that_still_name_a_deleted_role_account_are_named(config: str) -> None:
     users(config, "add", "robot", "--role-account", "--group", "role:Op")
     with Path(config).open("a", encoding="utf-8") as file:
         file.write(RULES)
