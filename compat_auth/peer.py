@@ -118,6 +118,6 @@ def is_within(address: str, networks: tuple[str, ...]) -> bool:
 
 
 def names_address(hops: str, address: str) -> bool:
-    """Return whether an X-Forwarded-For value has the address as one of its hops, with or without a port."""
-    plain = (re.sub(r"^\[(.*)\](:\d*)?$|^([^:]*):\d*$", r"\1\3", hop.strip()) for hop in hops.split(","))
+    """Return whether the address is one of these hops, which commas separate, with or without a port and quotes."""
+    plain = (re.sub(r"^\[(.*)\](:\d*)?$|^([^:]*):\d*$", r"\1\3", hop.strip(' \t"')) for hop in hops.split(","))
     return address in plain

@@ -38,6 +38,8 @@ TASK_AUDIENCE = "urn:compat-auth:task"
 """`aud` of the tokens that the plugin gives to tasks; nothing of Airflow's accepts it."""
 RUNNING = "running"
 _EXTENSION = "compat_auth.task_source"
+# Whatever the list calls the backend: the pages of personal tokens know by it that no person asks.
+_KIND = "airflow_task"
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +230,7 @@ class TaskAccounts:
             subject=f"task {instance}",
             scopes=rule.scopes,
             expires_at=token.expires_at,
-            credential_id=f"{backend}:{token.token_id or token.instance_id}",
+            credential_id=f"{_KIND}:{token.token_id or token.instance_id}",
         )
 
 

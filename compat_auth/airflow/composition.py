@@ -128,7 +128,7 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
     tasks = InProcessTasks(conf, settings.airflow_task.ttl_s)
     set_task_source(core.decider.app, tasks)
     middleware = AirflowMiddleware(app, gate, guarded, parts.refusals, revoked, [*lasting, tasks])
-    return TaskConnection(middleware, tasks, settings.airflow_task, TaskRules.from_settings(settings))
+    return TaskConnection(middleware, tasks, settings.airflow_task, TaskRules.from_settings(settings), revoked)
 
 
 def settings_in(conf: Any, environ: Mapping[str, str], manager: AuthManager) -> Settings:

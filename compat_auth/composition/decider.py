@@ -13,6 +13,7 @@ from compat_auth.authn.revocation_events import revocation_events_of
 from compat_auth.authn.upstream_tokens import set_upstream_tokens
 from compat_auth.authn.users.acting import Acting
 from compat_auth.authn.users.role_accounts import RoleAccountNames
+from compat_auth.composition.acting_roles import more_roles_of
 from compat_auth.composition.module_upstream import serve_modules
 from compat_auth.composition.tokens import build_user_lookup, issued_tokens
 from compat_auth.config import Settings
@@ -83,7 +84,7 @@ def build_core(settings: Settings, app: Flask, strategy: Strategy, *, read: Read
     # First, too: a module may read and write when it starts.
     serve_modules(app, settings)
     CompatAuth(app, settings, is_behind_gate=True)
-    acting = Acting.from_settings(settings, lookup.complete, has_directories=bool(lookup.directories))
+    acting = Acting.from_settings(settings, lookup, more_roles_of(settings, lookup))
     decider = build_decider(settings, app, TokenIssuer(lookup, strategy), acting)
     return Core(decider, denylist, issued, personal_tokens_of(app))
 

@@ -113,6 +113,9 @@ class Decider:
             return Unclaimed(credential, self.chain.challenges())
         if kind is Absent:
             return await self._check_with_body(presented, credential, b"")
+        if presented.shown.acts_for:
+            # Whether the caller may depends on its address, too: nobody gets the answer for another.
+            return await self._check_with_body(presented, credential, b"")
         digest = self._verified.digest(presented.shown.key())
         if self._alike[kind]:
             return await self._wait(self._fly(digest, presented, fresh=False))
@@ -127,10 +130,12 @@ class Decider:
         credential = self._parsed(presented)
         if isinstance(credential, Absent):
             return await self._check_with_body(presented, credential, b"", for_upstream=False)
-        if presented.shown.acts_for and (isinstance(credential, Absent) or not self._takes[type(credential)]):
+        if presented.shown.acts_for and not self._takes[type(credential)]:
             raise NotPermitted("X-Do-As: needs a credential that a backend takes")
         if not self._takes[type(credential)]:
             return Unclaimed(credential, self.chain.challenges())
+        if presented.shown.acts_for:
+            return await self._check_with_body(presented, credential, b"", for_upstream=False)
         key = presented.shown.key()
         digest = self._verified.digest(b"identity", key)
         known = self._verified.find(self._verified.digest(key)) or self._verified.find(digest)

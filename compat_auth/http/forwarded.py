@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -64,6 +65,26 @@ class TrustedProxies:
         return "https" if scope.get("scheme") == "https" else "http"
 
 
+# Where proxies write the address of a client, and servers and middlewares read it.
+_CLIENTS = (
+    b"x-forwarded-for",
+    b"x-real-ip",
+    b"x-client-ip",
+    b"x-cluster-client-ip",
+    b"true-client-ip",
+    b"cf-connecting-ip",
+)
+_FOR = re.compile(rb"(?:^|[;,])[ \t]*for=([^;,]*)", re.IGNORECASE)
+
+
+def _named_clients(forward: Mapping[bytes, Sequence[bytes]]) -> str:
+    """Return the addresses that forward headers name as the client's, separated by commas."""
+    found = [value for name in _CLIENTS for value in forward.get(name, ())]
+    # RFC 7239 section 4
+    found += [element for value in forward.get(b"forwarded", ()) for element in _FOR.findall(value)]
+    return b",".join(found).decode("latin-1")
+
+
 class Peers:
     """Reads what the other end of a connection says about the caller.
 
@@ -90,9 +111,8 @@ class Peers:
             forward: Forward headers of the request.
         """
         address = self._trusted.peer(scope)
-        hops = b",".join(forward.get(b"x-forwarded-for", ())).decode("latin-1")
         extensions = cast("Mapping[str, Any]", scope.get("extensions") or {})
-        if not extensions.get(FROM_SOCKET) and names_address(hops, address):
+        if not extensions.get(FROM_SOCKET) and names_address(_named_clients(forward), address):
             # Another server than ours may have taken the address from there, as uvicorn does with `--proxy-headers`, and
             # a client can choose what stands there.
             return Peer()

@@ -10,8 +10,8 @@ from compat_auth.requirements import Requirements
 from compat_auth.store.tables.personal_tokens import CREDENTIAL_KIND, PersonalToken
 from compat_auth.store.tables.role_accounts import RoleAccountRows
 
-# How the credential ids of the backend `workload` begin.
-_OF_WORKLOADS = "workload:"
+# How the credential ids of the backends begin that accept programs: what these make would outlive them.
+_OF_PROGRAMS = ("workload:", "airflow_task:")
 
 
 class TokenPermissions:
@@ -43,11 +43,11 @@ class TokenPermissions:
         """Raise unless the caller manages tokens in person.
 
         Raises:
-            NotPermitted: The caller is a personal token, a workload or a role account; otherwise a thief could extend a
-                stolen token.
+            NotPermitted: The caller is a personal token, a workload, a task or a role account; otherwise a thief could
+                extend a stolen token.
         """
-        if identity.credential_id.startswith((CREDENTIAL_KIND, _OF_WORKLOADS)) or identity.role_account:
-            raise NotPermitted("a personal token or a workload cannot manage personal tokens; log in yourself")
+        if identity.credential_id.startswith((CREDENTIAL_KIND, *_OF_PROGRAMS)) or identity.role_account:
+            raise NotPermitted("a personal token, a workload or a task cannot manage personal tokens; log in yourself")
 
     def is_admin(self, identity: Identity) -> bool:
         """Return whether the caller may list and revoke the tokens of all users."""

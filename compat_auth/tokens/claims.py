@@ -108,12 +108,17 @@ class ClaimProfile:
             case "airflow-fab":
                 return {"sub": _fab_id(identity)}
             case "airflow-simple":
-                return {"sub": identity.username, "role": self._simple_role(identity), "teams": []}
+                return {"sub": identity.username, "role": self.simple_role(identity), "teams": []}
             case "generic":
                 own: dict[str, object] = {"sub": identity.username}
                 return own | {claim: template.render(identity) for claim, template in self.templates.items()}
 
-    def _simple_role(self, identity: Identity) -> str:
+    def simple_role(self, identity: Identity) -> str:
+        """Return the role that airflow-simple gets for the identity.
+
+        Raises:
+            NotPermitted: There is none.
+        """
         held = {role.upper() for role in identity.roles}
         found = next((role for role in SIMPLE_ROLES if role in held), None)
         role = found or self.roles.get(identity.username) or self.roles.get("*")

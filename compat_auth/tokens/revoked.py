@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+
 from compat_auth.errors import TokenEnded
 from compat_auth.http.headers import cookie_values
 from compat_auth.http.request import GateRequest
@@ -84,6 +87,20 @@ class RevokedTokens:
 
 
 def _bearer_in(authorization: bytes) -> str | None:
-    if authorization[:7].lower() != b"bearer ":
+    """Return the Bearer of an Authorization value, or the JWT that is the password of HTTP Basic, as tasks may send it."""
+    scheme, _, rest = authorization.strip(b" \t").partition(b" ")
+    match scheme.lower():
+        case b"bearer":
+            return rest.strip(b" \t").decode("latin-1")
+        case b"basic":
+            return _jwt_in(rest.strip(b" \t"))
+        case _:
+            return None
+
+
+def _jwt_in(pair: bytes) -> str | None:
+    try:
+        password = base64.b64decode(pair).partition(b":")[2]
+    except binascii.Error:
         return None
-    return authorization[7:].strip(b" \t").decode("latin-1")
+    return password.decode("latin-1") if password.count(b".") == 2 else None

@@ -65,6 +65,7 @@ class Authority:
     name: str = "CN=Clients CA,O=Example"
     signed_by: Authority | None = None
     is_authority: bool = True
+    limits: Sequence[x509.ExtensionType] = ()
     key: ec.EllipticCurvePrivateKey = field(default_factory=lambda: ec.generate_private_key(ec.SECP256R1()))
     certificate: x509.Certificate = field(init=False)
 
@@ -80,6 +81,8 @@ class Authority:
             .not_valid_after(NOW + 9 * DAY)
             .add_extension(x509.BasicConstraints(ca=self.is_authority, path_length=None), critical=True)
         )
+        for limit in self.limits:
+            builder = builder.add_extension(limit, critical=False)
         self.certificate = builder.sign(issuer.key, hashes.SHA256())
 
     @property

@@ -42,14 +42,14 @@ def become(site: Site, content: dict[str, Any]) -> None:
     assert site.ask("/become", "POST").status_code == 200
 
 
-@pytest.mark.parametrize("given", [R.committer, {R.committer}, [R.roleacct], (R.pmc_member, R.roleacct)], ids=str)
+@pytest.mark.parametrize("given", [R.committer, {R.committer}, [R.roleacct], (R.pmc_member, R.roleacct)])
 def test_a_requirement_of_asfquarts_name_is_met_alone_or_in_any_collection(site: Site, given: Any) -> None:
     site.route("/closed", who, auth.require(given))
 
     assert site.bearer("words", "/closed").status_code == 200
 
 
-@pytest.mark.parametrize("given", [R.member, R.chair, R.root, R.mfa_enabled, {R.committer, R.member}], ids=str)
+@pytest.mark.parametrize("given", [R.member, R.chair, R.root, R.mfa_enabled, {R.committer, R.member}])
 def test_a_requirement_of_asfquarts_name_keeps_others_out(site: Site, given: Any) -> None:
     site.route("/closed", who, auth.require(given))
 

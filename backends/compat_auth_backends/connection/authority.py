@@ -15,6 +15,7 @@ from cryptography.x509.verification import Criticality, ExtensionPolicy, PolicyB
 
 from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken
 from compat_auth.files import read_unwritable
+from compat_auth_backends.connection.constraints import check_issuers
 
 _UNDERSTOOD = frozenset(
     (
@@ -69,6 +70,7 @@ class Authority:
             chain = builder.build_client_verifier().verify(leaf, others).chain
             for certificate in chain:
                 _check_critical(certificate)
+            check_issuers(chain)
         except VerificationError as exc:
             raise InvalidToken(f"certificate: {str(exc).partition('(encountered')[0].strip()[:200]}") from None
         except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as exc:

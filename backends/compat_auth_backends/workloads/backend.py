@@ -33,7 +33,13 @@ TYPES = ("JWT", "at+jwt", "application/at+jwt", "")
 # How soon an account that was disabled or deleted is noticed.
 MAX_REUSE_S = 60.0
 _REFUSALS = 10_000
+# Whatever the list calls the backend: the pages of personal tokens know by it that no person asks.
+_KIND = "workload"
 _GOOGLE = frozenset(("https://accounts.google.com", "accounts.google.com"))
+
+
+class _TakenBack(InvalidToken):
+    """A workload's token that was revoked here: another backend would accept it as a person's, without its limits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,7 @@ class WorkloadBackend(Backend):
         try:
             return self._admit(platform, credential.token)
         except InvalidToken as error:
-            if platform.is_shared:
+            if platform.is_shared and not isinstance(error, _TakenBack):
                 # Another backend takes tokens of this issuer, too, such as those of persons.
                 return Skip()
             refusal = f'Bearer realm="{self._realm}", error="invalid_token"'
@@ -162,7 +168,7 @@ class WorkloadBackend(Backend):
 
     def _rule_for(self, platform: _Platform, token: str) -> tuple[WorkloadRule, dict[str, object]]:
         if reason := self._refusals.why_refused(identifying_part(token)):
-            raise InvalidToken(reason)
+            raise _TakenBack(reason)
         claims = platform.keys.verify(
             token,
             audience=tuple(dict.fromkeys(name for rule in platform.rules for name in rule.audience)),
@@ -184,7 +190,7 @@ class WorkloadBackend(Backend):
             subject=subject,
             scopes=rule.scopes,
             expires_at=expires_at,
-            credential_id=credential_id_of(self.name, token),
+            credential_id=credential_id_of(_KIND, token),
         )
         reusable_s = max(0, min(MAX_REUSE_S, expires_at - self._now()))
         return Accept(identity, reusable_s=reusable_s, reason=f"rule {rule.name}: {subject} of {rule.issuer}")

@@ -20,6 +20,7 @@ from compat_auth.credentials import Bearer, parse_authorization, single_authoriz
 from compat_auth.errors import BackendUnavailable, CompatAuthError, InvalidToken, NotPermitted
 from compat_auth.http.asgi import ASGIApp, Receive, Scope, Send, respond
 from compat_auth.tasks import TaskInstance, TaskRules, TaskSource, TaskToken
+from compat_auth.tokens.revoked import RevokedTokens
 
 T = TypeVar("T")
 BACKEND = "airflow_task"
@@ -47,10 +48,19 @@ class TaskConnection:
         tasks: See TokenMaker.
         settings: `[airflow_task]`.
         rules: Which task acts as which account.
+        revoked: Knows the tokens that were revoked.
     """
 
-    def __init__(self, app: ASGIApp, tasks: TokenMaker, settings: AirflowTaskSettings, rules: TaskRules) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        tasks: TokenMaker,
+        settings: AirflowTaskSettings,
+        rules: TaskRules,
+        revoked: RevokedTokens,
+    ) -> None:
         self._app = app
+        self._revoked = revoked
         self._tasks = tasks
         self._rules = rules
         self._id = settings.connection_id
@@ -70,6 +80,7 @@ class TaskConnection:
             await self._app(scope, receive, send)
             return
         try:
+            await self._require_not_revoked(token)
             instance, account, value = await asyncio.to_thread(self._make, verified)
         except BackendUnavailable as error:
             await self._refuse(scope, send, 503, "unavailable", error)
@@ -89,6 +100,11 @@ class TaskConnection:
         except CompatAuthError:
             return None
         return credential.token if isinstance(credential, Bearer) else None
+
+    async def _require_not_revoked(self, token: str) -> None:
+        is_revoked, _ = await self._revoked.among([b"Bearer " + token.encode("ascii")], [])
+        if is_revoked:
+            raise InvalidToken("the task's token was revoked")
 
     def _make(self, token: TaskToken) -> tuple[TaskInstance, str, str]:
         instance, rule = self._rules.require(token, self._tasks)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from urllib.parse import unquote_plus
 
+from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.config import Settings
 from compat_auth.config.do_as import DoAsSettings
 from compat_auth.errors import AmbiguousCredentials, BadRequest, ConfigError, NoSuchUser, NotPermitted
@@ -21,6 +22,16 @@ _NAME = re.compile(r"[!-+\--~]{1,256}\Z")
 _QUERY = re.compile(r"(?:^|[&;])\s*doas\s*(?:=|&|;|$)", re.IGNORECASE)
 
 
+def require_nobody_in(query: bytes) -> None:
+    """Raise if the query of a request names a user for whom the caller wants to act.
+
+    Raises:
+        BadRequest: It does.
+    """
+    if _QUERY.search(unquote_plus(query.decode("latin-1"))):
+        raise BadRequest("doAs: not in the query, which is logged in many places; send the header X-Do-As")
+
+
 def take_acts_for(intake: Intake, query: bytes) -> None:
     """Set the user for whom the caller wants to act, and keep the header from the upstream.
 
@@ -29,8 +40,7 @@ def take_acts_for(intake: Intake, query: bytes) -> None:
         BadRequest: No user is named, in a header that some servers take for this one or in the query, or the request
             has no credential of its own in `Authorization`.
     """
-    if _QUERY.search(unquote_plus(query.decode("latin-1"))):
-        raise BadRequest("doAs: not in the query, which is logged in many places; send the header X-Do-As")
+    require_nobody_in(query)
     found = [header for header in intake.kept if header[0].translate(_FOLD) == _HEADER]
     if not found:
         return
@@ -56,16 +66,23 @@ class Acting:
     Attributes:
         rules: See `[[do_as]]`; any one of them.
         complete: Completes the user in the directories.
+        more_roles: Returns the roles that the upstream may give to a completed user besides those in the identity.
     """
 
     rules: Sequence[DoAsSettings]
     complete: Callable[[Identity], Identity]
+    more_roles: Callable[[Identity], Collection[str]] = lambda _user: ()
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, complete: Callable[[Identity], Identity], *, has_directories: bool
+        cls, settings: Settings, lookup: UserLookup, more_roles: Callable[[Identity], Collection[str]]
     ) -> Acting:
         """Return the rules of `[[do_as]]`.
+
+        Args:
+            settings: With the rules.
+            lookup: Completes the user.
+            more_roles: See the class.
 
         Raises:
             ConfigError: Nobody can tell whether a user exists, or there can be no token for one.
@@ -74,9 +91,9 @@ class Acting:
             raise ConfigError(
                 '[[do_as]]: [token] strategy = "exchange" gets tokens for a password alone; use shared_secret or key_pair'
             )
-        if settings.do_as and not has_directories:
+        if settings.do_as and not lookup.directories:
             raise ConfigError("[[do_as]]: needs [lookup] directories, which say who exists and is active; set them")
-        return cls(tuple(settings.do_as), complete)
+        return cls(tuple(settings.do_as), lookup.complete, more_roles)
 
     def become(self, caller: Identity, name: str, client: str) -> Identity:
         """Return the user for whom the caller acts: limited as the caller's credential is.
@@ -87,8 +104,9 @@ class Acting:
             client: Address of the caller.
 
         Raises:
-            NotPermitted: No rule allows it.
-            NoSuchUser: The user is unknown, disabled, or a role account; or the caller is unknown or disabled.
+            NotPermitted: No rule lets the caller act for others.
+            NoSuchUser: The user is unknown, disabled, or a role account, or no rule covers the user; or the caller is
+                unknown or disabled.
             BackendUnavailable: A directory could not be asked.
         """
         if not caller.role_account:
@@ -100,8 +118,9 @@ class Acting:
         user = self.complete(Identity(name, caller.backend))
         if not user.directory:
             raise NoSuchUser(f"{name!r} is unknown")
-        if not any(_covers(rule, user) for rule in rules):
-            raise NotPermitted(f"X-Do-As: no rule of [[do_as]] lets {caller.username!r} act for {user.username!r}")
+        if not any(user.username in rule.users or self._has_only_roles_of(rule, user) for rule in rules):
+            # As if there were no such user: the caller would learn whom the directory knows, and by which name.
+            raise NoSuchUser(f"X-Do-As: no rule of [[do_as]] lets {caller.username!r} act for {user.username!r}")
         return replace(
             user,
             subject=user.username,
@@ -111,6 +130,12 @@ class Acting:
             certificate=caller.certificate,
             actor=caller.username,
         )
+
+    def _has_only_roles_of(self, rule: DoAsSettings, user: Identity) -> bool:
+        if not user.roles or not set(user.roles) <= set(rule.roles):
+            return False
+        allowed = {role.casefold() for role in rule.roles}
+        return all(role.casefold() in allowed for role in self.more_roles(user))
 
 
 def _is_for(rule: DoAsSettings, caller: Identity, client: str) -> bool:
@@ -125,9 +150,3 @@ def _is_for(rule: DoAsSettings, caller: Identity, client: str) -> bool:
     address = getattr(address, "ipv4_mapped", None) or address
     networks = (ipaddress.ip_network(network, strict=False) for network in rule.networks)
     return any(address.version == network.version and address in network for network in networks)
-
-
-def _covers(rule: DoAsSettings, user: Identity) -> bool:
-    if user.username in rule.users:
-        return True
-    return bool(user.roles) and set(user.roles) <= set(rule.roles)

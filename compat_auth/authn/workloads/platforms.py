@@ -43,11 +43,15 @@ _GITHUB_EVENTS = frozenset(
 )
 # In the parent project, a merge request of a fork is one of these.
 _GITLAB_SOURCES_OF_STRANGERS = frozenset(("merge_request_event", "external_pull_request_event", "external"))
+# A pipeline that such a one starts below itself has another source, and still this reference.
+_GITLAB_REQUEST = "refs/merge-requests/"
 # Claims of a login in a browser (OpenID Connect Core 2, 3.1.3.6), or of another kind of token.
 _OF_LOGINS = ("nonce", "at_hash", "c_hash", "s_hash", "sid", "events")
 _GOOGLE_CLIENT = ".apps.googleusercontent.com"
 _GOOGLE_ACCOUNT = ".gserviceaccount.com"
 _ENTRA_OF_PERSONS = ("scp", "upn", "unique_name", "preferred_username")
+# The application that asked for an access token; an ID token, which a person has, names none.
+_ENTRA_APPLICATION = ("azp", "appid")
 
 # Paths of claims that name an owner or a workload where a rule has them without a wildcard, and the other claims: how they
 # have to begin.
@@ -102,7 +106,10 @@ def platform_of(issuer: str, claims: Container[str], sub: object = "") -> Platfo
         claims: Names of the claims of a token, or of those that a rule looks at.
         sub: The claim, or the pattern for it.
     """
-    host = urlsplit(issuer).hostname or ""
+    try:
+        host = urlsplit(issuer).hostname or ""
+    except ValueError:
+        host = ""  # an address in brackets that is none
     subject = sub if isinstance(sub, str) else ""
     found: list[Platform] = [platform for pattern, platform in _HOSTS if re.match(pattern, host)]
     if any(name in claims for name in _GITHUB_CLAIMS):
@@ -130,7 +137,8 @@ def require_machine(issuer: str, claims: Mapping[str, Any]) -> None:
         case "google":
             _require_service_account(claims)
         case "entra":
-            if claims.get("idtyp", "app") != "app" or any(name in claims for name in _ENTRA_OF_PERSONS):
+            is_persons = claims.get("idtyp", "app") != "app" or any(name in claims for name in _ENTRA_OF_PERSONS)
+            if is_persons or not any(name in claims for name in _ENTRA_APPLICATION):
                 raise InvalidToken("a person's token, or one in a person's name; not an application's own")
         case _:
             pass
@@ -159,10 +167,20 @@ def stranger_in(issuer: str, claims: Mapping[str, Any], rule: Mapping[str, Claim
         event = claims.get("event_name")
         if not names_it and not (isinstance(event, str) and event in _GITHUB_EVENTS):
             return "event_name"
-    if platform == "gitlab" and "pipeline_source" not in rule:
-        source = claims.get("pipeline_source")
-        if not isinstance(source, str) or source in _GITLAB_SOURCES_OF_STRANGERS:
-            return "pipeline_source"
+    return _stranger_at_gitlab(claims, rule) if platform == "gitlab" else ""
+
+
+def _stranger_at_gitlab(claims: Mapping[str, Any], rule: Mapping[str, ClaimPattern]) -> str:
+    source = claims.get("pipeline_source")
+    if "pipeline_source" in rule:
+        if rule["pipeline_source"].wanted in _GITLAB_SOURCES_OF_STRANGERS:
+            return ""
+    elif not isinstance(source, str) or source in _GITLAB_SOURCES_OF_STRANGERS:
+        return "pipeline_source"
+    for name in ("ref_path", "ref"):
+        named = str(rule[name].wanted) if name in rule else ""
+        if str(claims.get(name, "")).startswith(_GITLAB_REQUEST) and not named.startswith(_GITLAB_REQUEST):
+            return name
     return ""
 
 

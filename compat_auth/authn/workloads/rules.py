@@ -65,13 +65,18 @@ class WorkloadRule:
         return cls(table.name or where, table.issuer, tuple(table.audience), claims, table.account, scopes, conditions)
 
     def why_not(self, claims: Mapping[str, Any]) -> str:
-        """Return the first claim that is not as the rule wants it; "" where the rule matches."""
+        """Return the first claim that is not as the rule wants it, or what the rule lacks; "" where the rule matches."""
         aud = claims.get("aud")
         if not any(name in (aud if is_list(aud) else [aud]) for name in self.audience):
             return "aud"
         for condition in self.conditions:
             if not condition.holds(claims):
                 return condition.name
+        # A server of one's own shows only by its tokens which claims name an owner there.
+        platform = platform_of(self.issuer, claims, claims.get("sub"))
+        patterns = ((found.path, pattern) for found in self.conditions for pattern in found.patterns)
+        if not any(names_somebody(platform, path, pattern) for path, pattern in patterns):
+            return f"none of its claims names an owner; {_WHAT_NAMES[platform]}"
         return stranger_in(self.issuer, claims, self.claims)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 
 import click
 
@@ -50,9 +51,17 @@ def delete_role_account(config_path: str | None, name: str) -> None:
         revoked = tokens.revoke_all(name, reason="its role account was deleted")
         if not RoleAccountRows(tokens.rows.database).delete(name):
             raise InvalidValue(f"{name!r}: no such role account")
+        # JWTs that a workload got as this account are made from no personal token.
+        DenylistRows(tokens.rows.database).revoke_issued_to(name, int(tokens.now()))
         revoked += tokens.revoke_all(name, reason="its role account was deleted")
     context.record("role account deleted", f"{name}, with {revoked} token(s)", command="users delete")
     click.echo(f"{name}: role account deleted, {revoked} token(s) revoked")
+    if rules := ", ".join(_rules_for(load_settings(config_path), name)):
+        click.echo(
+            f"warning: {rules}: still names {name}, and lets a user of that name in, where a directory knows one or will; "
+            "remove the rule",
+            err=True,
+        )
 
 
 def list_role_accounts(config_path: str | None, *, as_json: bool) -> None:
@@ -65,6 +74,16 @@ def list_role_accounts(config_path: str | None, *, as_json: bool) -> None:
         return
     for account in accounts:
         click.echo(f"{account.username}\t{account.owners}")
+
+
+def _rules_for(settings: Settings, name: str) -> Iterator[str]:
+    """Yield the rules by which somebody acts as an account of this name, or which let it act for others."""
+    named = {
+        "workloads": [rule.account for rule in settings.workloads],
+        "airflow_task.rules": [rule.account for rule in settings.airflow_task.rules],
+        "do_as": [caller for rule in settings.do_as for caller in rule.callers],
+    }
+    return (place for place, accounts in named.items() if name in accounts)
 
 
 def _warn_of_person(settings: Settings, name: str) -> str:

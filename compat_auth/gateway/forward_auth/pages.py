@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 
+from compat_auth.authn.users.acting import require_nobody_in
 from compat_auth.errors import InvalidPath, NoSuchPage
 from compat_auth.gateway.admission import Browsers
 from compat_auth.gateway.authorization import Authorization
@@ -81,6 +82,8 @@ class ForwardAuth:
             except MergedPath as merged:
                 await _send_elsewhere(dialect, request, merged, send)
                 return
+            if self._rules.do_as:
+                require_nobody_in(original.query)
             headers = await self._headers_of(request, original, send)
             if headers is not None:
                 await respond(send, 200, headers=[(b"cache-control", b"no-store"), *headers])

@@ -1,7 +1,8 @@
 """JWTs that a front proxy gets with a forward-auth answer.
 
 A front proxy may keep them, so each is recorded as issued, once: it ends when its credential ends. A JWT allows
-everything that its owner may do. A limited credential therefore gets one that lives for seconds.
+everything that its owner may do. A limited credential therefore gets one that lives for seconds, and so does a caller who
+acts for a user.
 """
 
 from __future__ import annotations
@@ -67,7 +68,9 @@ class ForwardAuthTokens:
             CompatAuthError: See `Strategy.issue`.
         """
         scopes = granted.identity.scopes
-        if scopes is not None and not any(str(scope) == ALL for scope in scopes):
+        is_limited = scopes is not None and not any(str(scope) == ALL for scope in scopes)
+        # A caller that is locked out loses its own tokens, and not those of the users for whom it has acted.
+        if is_limited or granted.identity.actor:
             return await self._limited_for(request, granted)
         bearer = granted.bearer
         if self._is_ended(bearer):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from compat_auth.authn.passwords.htpasswd import add_user, delete_user
 from compat_auth.cli import commands
 from compat_auth.crypto.personal_token_format import PATTERN, parse_text
 from compat_auth.errors import ConfigError, InvalidValue, NameTaken, NoSuchToken, NoSuchUser
+from compat_auth.store.migration import open_store
+from compat_auth.store.tables.denylist import DenylistRows, IssuedToken
 from support.certificates import Authority
 
 HASH = "$2b$04$" + "a" * 53
@@ -185,6 +188,45 @@ def test_a_role_account_goes_with_its_tokens_for_good(config: str) -> None:
     users(config, "delete", "robot", "--role-account")
     with pytest.raises(InvalidValue, match="no such role account"):
         users(config, "delete", "robot", "--role-account")
+
+
+def test_a_jwt_that_a_workload_got_as_a_role_account_goes_with_it(config: str, tmp_path: Path) -> None:
+    users(config, "add", "robot", "--role-account", "--group", "role:Op")
+    ends = int(time.time()) + 600
+    store = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    DenylistRows(store).add(IssuedToken("made", b"d" * 32, "robot", "robot", "workload:1", ends - 600, ends))
+
+    deleted = users(config, "delete", "robot", "--role-account")
+    revoked = DenylistRows(store).read(-1).found
+    store.close()
+
+    assert deleted.exit_code == 0
+    assert "warning" not in deleted.stderr
+    assert [(entry.kind, entry.key) for entry in revoked] == [("jti", "made")]
+
+
+RULES = """
+[[workloads]]
+issuer = "https://ci.example.com"
+audience = "us"
+claims = { sub = "nightly" }
+account = "robot"
+scopes = ["read"]
+
+[[do_as]]
+callers = ["portal", "robot"]
+users = ["alice"]
+"""
+
+
+def test_the_rules_that_still_name_a_deleted_role_account_are_named(config: str) -> None:
+    users(config, "add", "robot", "--role-account", "--group", "role:Op")
+    with Path(config).open("a", encoding="utf-8") as file:
+        file.write(RULES)
+
+    deleted = users(config, "delete", "robot", "--role-account")
+
+    assert "warning: workloads, do_as: still names robot, " in deleted.stderr
 
 
 @pytest.mark.parametrize(

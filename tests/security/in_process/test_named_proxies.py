@@ -224,14 +224,35 @@ async def test_inside_airflow_an_address_that_its_server_has_read_off_a_header_i
     assert (b"authorization", b"Bearer token-of-alice-0") not in behind.scopes[-1]["headers"]
 
 
-@pytest.mark.parametrize("hops", [NAMED, f"192.0.2.1, {NAMED}:81"])
-async def test_under_another_server_an_address_that_stands_in_a_header_is_nobodys(behind: Behind, hops: str) -> None:
-    scope = http_scope(headers=[ALICE, (b"x-forwarded-for", hops.encode())], client=NAMED)
+@pytest.mark.parametrize(
+    ("name", "hops"),
+    [
+        ("x-forwarded-for", NAMED),
+        ("x-forwarded-for", f"192.0.2.1, {NAMED}:81"),
+        ("x-real-ip", NAMED),
+        ("x-client-ip", NAMED),
+        ("true-client-ip", NAMED),
+        ("forwarded", f"for={NAMED}"),
+        ("forwarded", f'proto=https; FOR="{NAMED}:81", for=192.0.2.1'),
+        ("forwarded", f"for=192.0.2.1,for={NAMED};by=10.0.0.7"),
+    ],
+)
+async def test_under_another_server_an_address_that_stands_in_a_header_is_nobodys(
+    behind: Behind, name: str, hops: str
+) -> None:
+    scope = http_scope(headers=[ALICE, (name.encode(), hops.encode())], client=NAMED)
 
     under_another = await call(gate_of(behind), scope)
     under_ours = await call(gate_of(behind), {**scope, "extensions": {FROM_SOCKET: True}})
 
     assert (under_another.status, under_ours.status) == (401, 200)
+
+
+@pytest.mark.parametrize("hops", [f"for=192.0.2.1;by={NAMED}", f"for=_hidden, for=192.0.2.1;host={NAMED}"])
+async def test_under_another_server_the_proxy_may_name_itself_as_the_proxy(behind: Behind, hops: str) -> None:
+    sent = await call(gate_of(behind), http_scope(headers=[ALICE, (b"forwarded", hops.encode())], client=NAMED))
+
+    assert sent.status == 200
 
 
 async def test_the_certificate_of_a_proxy_itself_is_not_its_callers(behind: Behind) -> None:

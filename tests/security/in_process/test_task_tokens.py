@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urlencode
 from uuid import uuid4
 
 import jwt
@@ -26,6 +27,7 @@ RULES = [
     {"dag": "sales.*", "task": "push*", "account": "op", "scopes": ["trigger", "GET /api/v2/dags/"]},
     {"dag": "ops.**", "bundle": "ops", "account": "op", "scopes": ["read"]},
     {"dag": "lost", "account": "nobody", "scopes": ["read"]},
+    {"dag": "wide", "account": "op", "scopes": ["GET /", "POST /", "DELETE /"]},
 ]
 SETTINGS = f"""
 [api]
@@ -151,6 +153,42 @@ async def test_a_task_gets_no_wider_than_its_scopes_and_nothing_that_outlives_it
 
     assert set(statuses) <= {401, 403}
     assert not world.has_reached_airflow
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_task_makes_no_personal_token_however_wide_its_scopes_are(world: World, method: str) -> None:
+    instance = world.tasks.add(dag_id="wide")
+    body = json.dumps({"name": "afterwards", "scopes": ["GET /"]}).encode()
+    json_type = (b"content-type", b"application/json")
+
+    sent = [
+        await world.ask("/compat-auth/api/personal-tokens", bearer(token), json_type, method=method, body=body)
+        for token in await both_tokens(world, instance)
+    ]
+
+    assert [answer.status for answer in sent] == [403, 403]
+
+
+async def revoke(world: World, token: str) -> None:
+    form = (b"content-type", b"application/x-www-form-urlencoded")
+    body = urlencode({"token": token}).encode()
+    assert (await world.ask("/compat-auth/revoke", form, method="POST", body=body)).status == 200
+
+
+async def test_a_revoked_token_is_dead_in_each_place_where_it_was_good(world: World) -> None:
+    ours, execution = await both_tokens(world, world.tasks.add())
+    other = await world.token_of(world.tasks.add())
+
+    for token in (ours, execution):
+        await revoke(world, token)
+
+    for token in (ours, execution):
+        pair = (b"authorization", basic("op", token).encode())
+        assert await world.status(token) == 401
+        assert (await world.ask(RUNS, pair, method="POST")).status == 401
+        assert not world.has_reached_airflow
+    assert (await world.ask(CONNECTION, bearer(execution))).status == 403
+    assert (await world.ask(RUNS, (b"authorization", basic("op", other).encode()), method="POST")).status == 200
 
 
 @pytest.mark.parametrize("state", ["success", "failed", "up_for_retry", "deferred", "queued", "restarting", None])

@@ -209,12 +209,82 @@ def test_a_repository_made_anew_under_the_old_name_is_another_one(ask: Ask) -> N
         pytest.param({"pipeline_source": "external_pull_request_event"}, id="pull-request-of-elsewhere"),
         pytest.param({"pipeline_source": None}, id="source-not-said"),
         pytest.param({"ref": "feature"}, id="another-branch"),
+        pytest.param(
+            {"pipeline_source": "parent_pipeline", "ref_path": "refs/merge-requests/1/head"},
+            id="started-by-a-merge-requests-pipeline",
+        ),
+        pytest.param({"ref_path": "refs/merge-requests/1/merge"}, id="reference-of-a-merge-request"),
     ],
 )
 def test_a_gitlab_job_that_is_not_the_one_of_the_rule_is_refused(ask: Ask, changed: dict[str, Any]) -> None:
     outcome = ask("gitlab", **changed)
 
     assert is_refused(outcome)
+
+
+MERGE_REQUEST = {
+    "pipeline_source": "merge_request_event",
+    "ref": "refs/merge-requests/1/head",
+    "ref_path": "refs/merge-requests/1/head",
+}
+
+
+@pytest.mark.parametrize(
+    ("rule", "changed", "is_taken"),
+    [
+        pytest.param({}, {"pipeline_source": "parent_pipeline"}, True, id="child of a push"),
+        pytest.param({}, {"ref_path": None}, True, id="an older server without ref_path"),
+        pytest.param({}, {"ref": "refs/merge-requests/1/head", "ref_path": None}, False, id="only ref tells it"),
+        pytest.param({"pipeline_source": "merge_request_event"}, MERGE_REQUEST, True, id="the rule names the event"),
+        pytest.param({"pipeline_source": "parent_pipeline"}, MERGE_REQUEST, False, id="the rule names another event"),
+        pytest.param(
+            {
+                "pipeline_source": "parent_pipeline",
+                "ref_path": "refs/merge-requests/**",
+                "ref": "refs/merge-requests/**",
+            },
+            {**MERGE_REQUEST, "pipeline_source": "parent_pipeline"},
+            True,
+            id="the rule names the reference",
+        ),
+    ],
+)
+def test_what_a_merge_request_starts_is_taken_where_the_rule_names_it(
+    ask: Ask, rule: dict[str, Any], changed: dict[str, Any], is_taken: bool
+) -> None:
+    outcome = ask("gitlab", {"project_id": "22", **rule}, **changed)
+
+    assert isinstance(outcome, Accept) is is_taken
+
+
+@pytest.mark.parametrize(
+    ("platform", "claims", "is_taken"),
+    [
+        pytest.param("gitlab", {"ref": "main"}, False, id="every project of a GitLab"),
+        pytest.param("gitlab", {"ref": "main", "ref_protected": "true"}, False, id="every protected branch"),
+        pytest.param("gitlab", {"runner_environment": "gitlab-*"}, False, id="every runner"),
+        pytest.param("github", {"environment": "production"}, False, id="every environment of that name"),
+        pytest.param("github", {"sub": "environment:production"}, False, id="a subject without an owner"),
+        pytest.param("kubernetes", {"aud2": "x"}, False, id="every service account"),
+        pytest.param("gitlab", {"project_id": "22"}, True, id="a project of a GitLab"),
+        pytest.param("github", {"repository_owner": "acme", "environment": "production"}, True, id="an owner"),
+    ],
+)
+def test_a_rule_for_a_server_of_ones_own_has_to_name_an_owner_there(
+    tmp_path: Path, platform: str, claims: dict[str, Any], is_taken: bool
+) -> None:
+    own = "https://git.acme.example"
+    backend = WorkloadBackend.from_settings(
+        settings_with(tmp_path, rule_for(platform, tmp_path, issuer=own, claims=claims))
+    )
+    changed = {"environment": "production", "aud2": "x"}
+    changed |= {"sub": claims["sub"]} if "sub" in claims else {}
+
+    outcome = backend.authenticate(Bearer(token_of(platform, iss=own, **changed)))
+
+    assert isinstance(outcome, Accept) is is_taken
+    if isinstance(outcome, Reject):
+        assert "none of its claims names an owner; add" in outcome.reason
 
 
 @pytest.mark.parametrize(
@@ -253,6 +323,8 @@ def test_another_workload_of_the_same_platform_is_refused(ask: Ask, platform: st
         pytest.param("entra", {"idtyp": "user"}, id="entra-says-user"),
         pytest.param("entra", {"preferred_username": "person@acme.example"}, id="entra-person"),
         pytest.param("entra-v1", {"upn": "person@acme.example"}, id="entra-v1-person"),
+        pytest.param("entra", {"azp": None, "azpacr": None, "roles": ["dag-runner"]}, id="entra-id-token-with-a-role"),
+        pytest.param("entra-v1", {"appid": None, "roles": ["dag-runner"]}, id="entra-v1-id-token-with-a-role"),
         pytest.param("github", {"nonce": "x"}, id="login-with-a-nonce"),
         pytest.param("kubernetes", {"cnf": {"jkt": "x"}}, id="bound-to-a-key"),
         pytest.param("gitlab", {"events": {}}, id="event-token"),
@@ -557,6 +629,18 @@ def test_a_token_that_was_taken_back_here_is_refused_from_then_on(tmp_path: Path
     assert taken_back is True
     assert is_refused(backend.authenticate(Bearer(token)))
     assert isinstance(backend.authenticate(Bearer(other)), Accept)
+
+
+def test_a_token_that_was_taken_back_is_left_to_no_other_backend_for_the_same_issuer(tmp_path: Path) -> None:
+    more = {"oidc": {"issuers": [{"issuer": GOOGLE, "audience": AUDIENCE, "username_claim": "sub"}]}}
+    rule = rule_for("google", tmp_path)
+    backend = WorkloadBackend.from_settings(settings_with(tmp_path, rule, auth_backends=["workload", "oidc"], **more))
+    token, others = token_of("google"), token_of("google", sub="999", azp="999")
+
+    backend.refuse(Bearer(token), time.time() + 600)
+
+    assert is_refused(backend.authenticate(Bearer(token)))
+    assert backend.authenticate(Bearer(others)) == Skip()
 
 
 def test_a_forged_token_cannot_be_taken_back(tmp_path: Path) -> None:

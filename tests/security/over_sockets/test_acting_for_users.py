@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import json
 import logging
+import time
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +19,11 @@ import pytest
 from compat_auth.app import Gateway
 from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.authn.users.acting import Acting
+from compat_auth.authn.users.lookup import UserLookup
+from compat_auth.composition.acting_roles import more_roles_of
 from compat_auth.config import Settings
 from compat_auth.config.do_as import DoAsSettings
+from compat_auth.directory import DirectoryUser
 from compat_auth.errors import ConfigError, NoSuchUser, NotPermitted
 from compat_auth.identity import Identity
 from compat_auth.personal_tokens.service import PersonalTokens, no_upstream
@@ -147,6 +153,17 @@ async def test_nobody_becomes_somebody_else_by_this(
 
     assert sent.status in (400, 401, 403)
     assert upstream.take() == []
+
+
+async def test_a_caller_does_not_learn_whom_the_directory_knows(
+    gateway: Gateway, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        sent = [await ask(gateway, ALICE, doing_as(name)) for name in ("chief", "mix", "bare", "gone", "nobody")]
+
+    assert {(answer.status, answer.body) for answer in sent} == {(403, sent[0].body)}
+    reasons = [json.loads(record.getMessage())["reason"] for record in caplog.records if "audit" in record.name]
+    assert any("lets 'alice' act for 'chief'" in reason for reason in reasons)
 
 
 @pytest.mark.parametrize("query", [b"doAs=bob", b"a=b&DOAS=bob", b"doAs", b"%64oAs=bob", b"a;doas=bob"])
@@ -297,6 +314,24 @@ async def test_a_rule_can_name_backends_and_networks(
     assert sent.status == status
 
 
+@pytest.mark.parametrize("path", [DAGS, b"/compat-auth/whoami"])
+@pytest.mark.parametrize("first", ["10.20.0.1", "192.0.2.1"])
+async def test_requests_at_the_same_moment_are_judged_by_the_address_of_each(
+    tmp_path: Path, upstream: Recorder, path: bytes, first: str
+) -> None:
+    addresses = sorted(("10.20.0.1", "192.0.2.1", "10.20.0.2"), key=lambda address: address != first)
+
+    async with opened(settings_of(tmp_path, upstream, {**RULE, "networks": ["10.20.0.0/16"]})) as gateway:
+        scopes = [http_scope(path, [ALICE, doing_as("viv")], client=address) for address in addresses]
+        sent = await asyncio.gather(*(call(gateway, scope) for scope in scopes))
+
+    assert {address: found.status for address, found in zip(addresses, sent, strict=True)} == {
+        "10.20.0.1": 200,
+        "10.20.0.2": 200,
+        "192.0.2.1": 403,
+    }
+
+
 async def test_without_rules_the_header_is_not_ours(tmp_path: Path, upstream: Recorder) -> None:
     settings = settings_of(tmp_path, upstream)
 
@@ -321,7 +356,89 @@ async def test_forward_auth_gives_the_users_token(tmp_path: Path, upstream: Reco
     value = dict(known.headers)[b"authorization"].split()[-1]
     claims = jwt.decode(value, options={"verify_signature": False})
     assert (claims["sub"], claims["act"]) == ("viv", {"sub": "alice"})
+    # The rule, the caller and the user may change at any moment, and the proxy may keep the token.
+    assert claims["exp"] - time.time() <= 10
     assert refused.status == 403
+
+
+async def test_forward_auth_refuses_a_user_in_the_query_of_the_original_request(
+    tmp_path: Path, upstream: Recorder
+) -> None:
+    settings = settings_of(tmp_path, upstream, trusted_proxies=["10.0.0.0/8"], forward_auth=FRONT)
+    told = [(b"x-original-uri", DAGS + b"?a=b&doAs=viv"), (b"x-original-method", b"GET")]
+    told.append((b"x-compat-auth-proxy-secret", FRONT["secret"].encode()))
+
+    async with opened(settings) as gateway:
+        scope = http_scope(b"/compat-auth/forward-auth/nginx", [*told, ALICE], client="10.0.0.1")
+        sent = await call(gateway, scope)
+
+    assert sent.status == 400
+    assert sent.values(b"authorization") == []
+
+
+# Roles that the directory of the name does not tell, and the upstream gives all the same.
+SIMPLE = {"upstream": {"profile": "airflow-simple", "roles": {"alice": "VIEWER", "zed": "ADMIN", "*": "OP"}}}
+
+
+@pytest.mark.parametrize(
+    ("user", "status"),
+    [
+        pytest.param("zed", 403, id="an administrator by the settings"),
+        pytest.param("ann", 200, id="nobody in particular by the settings"),
+        pytest.param("viv", 200, id="a role that the directory tells"),
+    ],
+)
+async def test_an_administrator_by_the_settings_has_to_be_named(
+    tmp_path: Path, upstream: Recorder, user: str, status: int
+) -> None:
+    rule = {"callers": ["alice"], "roles": ["analyst", "Viewer"]}
+    settings = settings_of(tmp_path, upstream, rule)
+    simple = settings.upstream.model_copy(update=SIMPLE["upstream"])
+    users = tmp_path / "users.toml"
+    users.write_text(
+        users.read_text() + "".join(f'[[user]]\nusername = "{name}"\nroles = ["analyst"]\n' for name in ("zed", "ann"))
+    )
+
+    async with opened(settings.model_copy(update={"upstream": simple})) as gateway:
+        sent = await ask(gateway, ALICE, doing_as(user))
+
+    assert sent.status == status
+    assert len(upstream.take()) == (status == 200)
+
+
+class Known:
+    """A directory that knows its users by name."""
+
+    def __init__(self, name: str, *users: DirectoryUser) -> None:
+        self.name = name
+        self._users = users
+
+    def find(self, username: str) -> DirectoryUser | None:
+        return next((user for user in self._users if user.username == username), None)
+
+
+@pytest.mark.parametrize(
+    ("profile", "roles", "becomes"),
+    [
+        pytest.param("airflow-fab", ("Viewer", "Admin"), False, id="an administrator in Airflow's database"),
+        pytest.param("airflow-fab", ("Op",), False, id="another role in Airflow's database"),
+        pytest.param("airflow-fab", ("viewer",), True, id="the same in Airflow's database"),
+        pytest.param("generic", ("Admin",), True, id="the second directory counts for nothing"),
+    ],
+)
+def test_the_roles_in_airflows_own_database_count_too(
+    tmp_path: Path, upstream: Recorder, profile: str, roles: tuple[str, ...], becomes: bool
+) -> None:
+    rule = {"callers": ["alice"], "roles": ["Viewer"]}
+    settings = settings_of(tmp_path, upstream, rule)
+    settings = settings.model_copy(update={"upstream": settings.upstream.model_copy(update={"profile": profile})})
+    named = Known("ldap", DirectoryUser("viv", roles=("Viewer",)), DirectoryUser("alice", roles=("Op",)))
+    keys = Known("db", DirectoryUser("viv", roles=roles, upstream_id="7"), DirectoryUser("alice", upstream_id="1"))
+    lookup = UserLookup((named, keys), needs_key=profile == "airflow-fab")
+    acting = Acting.from_settings(settings, lookup, more_roles_of(settings, lookup))
+
+    with contextlib.nullcontext() if becomes else pytest.raises(NoSuchUser):
+        assert acting.become(Identity("alice", "basic_auth"), "viv", "").username == "viv"
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,11 @@ from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.config import parse_settings
 from compat_auth.credentials import Basic, Bearer, Credential
 from compat_auth.identity import Identity
-from compat_auth.outcome import Accept
+from compat_auth.outcome import Accept, Reject
 from compat_auth.tokens.introspection_cache import IntrospectionStore, MemoryIntrospections
 from compat_auth_backends.oidc import OidcBackend
 from compat_auth_backends.openid.issuer import Issuer
-from support.stand_ins import accepting
+from support.stand_ins import ScriptedBackend, accepting
 from support.stub_issuer import AUDIENCE, EC_KEY, Answer, StubIssuer, running_issuer, sign
 
 # Of the curve P-256 (SEC 2, 2.4.2).
@@ -117,6 +117,38 @@ def test_what_is_no_good_token_is_not_taken_back(issuer: StubIssuer) -> None:
 
     assert refused == [None] * 4
     assert replica.announced == []
+
+
+class Takes(ScriptedBackend):
+    """Accepts every Bearer until it has to refuse it."""
+
+    kinds = frozenset({Bearer})
+
+    def __init__(self, name: str, *, can_refuse: bool = True) -> None:
+        self.is_refusing = False
+        self.can_refuse = can_refuse
+        identity = Identity("zoë", name, credential_id=f"{name}:1")
+        super().__init__(name, lambda _: Reject("taken back") if self.is_refusing else Accept(identity), ())
+
+    def refuse(self, credential: Credential, until: float) -> bool:
+        del credential, until
+        self.is_refusing = self.can_refuse
+        return self.can_refuse
+
+
+def test_each_backend_that_would_accept_a_token_refuses_it() -> None:
+    first, second, lasting = Takes("first"), Takes("second"), Takes("lasting", can_refuse=False)
+    revocations = RevocationEvents()
+    announced: list[RevocationEvent | None] = []
+    revocations.listen(announced.append)
+
+    # Airflow 2's chain goes on behind a refusal.
+    refused = refuse_credential(Chain((first, second, lasting), "airflow2"), revocations, Bearer("token"))
+
+    assert refused is not None
+    assert refused.backend == "first"
+    assert (first.is_refusing, second.is_refusing) == (True, True)
+    assert announced == [RevocationEvent(credential_id="first:1"), RevocationEvent(credential_id="second:1")]
 
 
 def test_a_password_is_not_taken_back() -> None:

@@ -126,6 +126,19 @@ async def test_another_job_is_401_and_never_reaches_the_upstream(
     assert upstream.take() == []
 
 
+@pytest.mark.parametrize("name", ["workload", "compat_auth_backends.workloads.backend.WorkloadBackend"])
+async def test_a_job_that_acts_as_a_person_makes_no_personal_token_whatever_the_list_calls_the_backend(
+    settings: Settings, issuer: StubIssuer, name: str
+) -> None:
+    token = token_of("aws", iss=issuer.url)
+    path = b"/compat-auth/api/personal-tokens"
+
+    async with opened(settings.model_copy(update={"auth_backends": [name, "personal_token"]})) as gateway:
+        statuses = [await ask(gateway, "GET", RUNS, token), await ask(gateway, "GET", path, token)]
+
+    assert statuses == [200, 403]
+
+
 @pytest.mark.parametrize("grant", ["assertion", "client_assertion", "exchange"])
 async def test_each_grant_gives_a_limited_job_its_own_token_with_its_limits(
     gateway: Gateway, issuer: StubIssuer, grant: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from typing import cast
 
 import pytest
@@ -25,7 +26,7 @@ class Denying:
         self.read += 1
 
     def is_revoked(self, token: str) -> bool:
-        return token == "gone"
+        return token in ("gone", "signed.and.gone")
 
     def is_revoked_value(self, value: bytes) -> bool:
         return value == b"gone"
@@ -40,10 +41,23 @@ def revoked(denylist: Denying | None, cookie: bytes = b"_token") -> RevokedToken
     return RevokedTokens(cast("Denylist | None", denylist), cookie)
 
 
-@pytest.mark.parametrize("value", [b"Bearer gone", b"bearer  gone", b"BEARER gone \t"])
+@pytest.mark.parametrize(
+    "value", [b"Bearer gone", b"bearer  gone", b"BEARER gone \t", b" Bearer gone", b"\tBearer \tgone"]
+)
 async def test_a_revoked_bearer_is_refused_however_it_is_spelled(value: bytes) -> None:
     with pytest.raises(TokenEnded):
         await revoked(Denying()).require_bearer(request((b"authorization", value)))
+
+
+@pytest.mark.parametrize("scheme", [b"Basic ", b"BASIC  ", b" basic "])
+async def test_a_revoked_jwt_is_refused_as_a_password_too(scheme: bytes) -> None:
+    pairs = [base64.b64encode(b"etl:" + token) for token in (b"signed.and.gone", b"signed.and.good")]
+
+    judged = revoked(Denying())
+
+    with pytest.raises(TokenEnded):
+        await judged.require_bearer(request((b"authorization", scheme + pairs[0])))
+    assert await judged.require_bearer(request((b"authorization", scheme + pairs[1]))) is False
 
 
 @pytest.mark.parametrize(
@@ -54,6 +68,8 @@ async def test_a_revoked_bearer_is_refused_however_it_is_spelled(value: bytes) -
         ((b"cookie", b"other=gone"), False),
         ((b"authorization", b"Bearer good"), False),
         ((b"authorization", b"Basic gone"), False),
+        ((b"authorization", b"Basic Z29uZTp4.x"), False),
+        ((b"authorization", b"Digest gone"), False),
         ((b"accept", b"*/*"), False),
     ],
 )

@@ -11,7 +11,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken
 from compat_auth_backends.connection.authority import Authority as Verifier
-from support.certificates import DAY, NOW, Authority, Issued
+from support.certificates import DAY, NOW, Authority, Issued, name_of
 
 CA = Authority()
 BELOW = Authority("CN=Below CA,O=Example", signed_by=CA)
@@ -72,6 +72,90 @@ def test_what_comes_with_a_certificate_completes_its_chain(ca: str) -> None:
     issued = BELOW.issue()
 
     assert Verifier(ca).verify([issued.der, der(BELOW)]) == issued.certificate
+
+
+def directory(text: str) -> x509.DirectoryName:
+    return x509.DirectoryName(name_of(text))
+
+
+CLIENTS, SERVERS = ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH
+SUBJECT = "CN=etl,OU=Robots,O=Example"
+
+
+@pytest.mark.parametrize(
+    ("limit", "subject", "problem"),
+    [
+        pytest.param(x509.ExtendedKeyUsage([SERVERS]), SUBJECT, "not clientAuth", id="for servers alone"),
+        pytest.param(
+            x509.NameConstraints([directory("O=Sales")], None), SUBJECT, "name constraints", id="for another company"
+        ),
+        pytest.param(
+            x509.NameConstraints([directory("OU=Robots,O=Sales"), directory("OU=Men,O=Example")], None),
+            SUBJECT,
+            "name constraints",
+            id="for other departments",
+        ),
+        pytest.param(
+            x509.NameConstraints([directory("OU=Robots")], None), SUBJECT, "name constraints", id="not from the root on"
+        ),
+        pytest.param(
+            x509.NameConstraints(None, [directory("OU=Robots,O=Example")]), SUBJECT, "name constraints", id="excluded"
+        ),
+        pytest.param(
+            x509.NameConstraints(None, [directory("O=example")]),
+            "CN=etl,O=EXAMPLE",
+            "name constraints",
+            id="excluded in another case",
+        ),
+        pytest.param(
+            x509.NameConstraints([x509.RFC822Name("sales.example")], None),
+            "1.2.840.113549.1.9.1=etl@example.org,O=Example",
+            "the address",
+            id="an address in the subject",
+        ),
+        pytest.param(
+            x509.NameConstraints(None, [x509.RFC822Name(".example.org")]),
+            "1.2.840.113549.1.9.1=etl@A.EXAMPLE.ORG,O=Example",
+            "the address",
+            id="an excluded domain in the subject",
+        ),
+    ],
+)
+def test_an_authority_below_certifies_no_more_than_it_may(
+    ca: str, limit: x509.ExtensionType, subject: str, problem: str
+) -> None:
+    limited = Authority("CN=Limited CA,O=Example", signed_by=CA, limits=(limit,))
+
+    with pytest.raises(InvalidToken, match=problem):
+        Verifier(ca).verify([limited.issue(subject).der, der(limited)])
+
+
+def test_a_limit_holds_for_what_is_issued_further_below(ca: str) -> None:
+    limit = x509.NameConstraints([directory("O=Sales")], None)
+    above = Authority("CN=Sales CA,O=Sales", signed_by=CA, limits=(limit,))
+    below = Authority("CN=Below Sales CA,O=Sales", signed_by=above)
+
+    with pytest.raises(InvalidToken, match="name constraints"):
+        Verifier(ca).verify([below.issue().der, der(below), der(above)])
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        pytest.param(x509.ExtendedKeyUsage([SERVERS, CLIENTS]), id="for both ends"),
+        pytest.param(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]), id="for every purpose"),
+        pytest.param(x509.NameConstraints([directory("O=Sales"), directory("O=EXAMPLE")], None), id="for its company"),
+        pytest.param(x509.NameConstraints(None, [directory("O=Sales")]), id="for all but another company"),
+        pytest.param(
+            x509.NameConstraints([x509.RFC822Name("sales.example")], None), id="for the addresses of its host"
+        ),
+    ],
+)
+def test_an_authority_below_certifies_what_it_may(ca: str, limit: x509.ExtensionType) -> None:
+    limited = Authority("CN=Limited CA,O=Example", signed_by=CA, limits=(limit,))
+    issued = limited.issue(f"1.2.840.113549.1.9.1=etl@sales.example,{SUBJECT}")
+
+    assert Verifier(ca).verify([issued.der, der(limited)]) == issued.certificate
 
 
 def test_a_revoked_certificate_is_refused_as_soon_as_the_file_says_so(ca: str, tmp_path: Path) -> None:

@@ -55,6 +55,13 @@ def test_the_token_is_never_printed(platform: str) -> None:
     assert not any(part in result.output for part in token.split("."))
 
 
+@pytest.mark.parametrize("iss", ["https://[", "https://x]y", "//[::1"])
+def test_an_issuer_that_is_no_url_needs_no_traceback(iss: str) -> None:
+    table = rule_in(suggest(token_of("kubernetes", iss=iss)))
+
+    assert table["issuer"] == iss
+
+
 def test_a_token_that_nobody_has_signed_is_read_all_the_same() -> None:
     token = token_of("github", key=OTHER_RSA_KEY)
 
