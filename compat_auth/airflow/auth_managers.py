@@ -6,6 +6,7 @@ Everything goes through the manager itself, so its own settings apply: LDAP, a s
 from __future__ import annotations
 
 import contextlib
+import functools
 import hmac
 import importlib
 import inspect
@@ -15,7 +16,7 @@ from typing import Any, cast
 
 import flask
 from flask import Flask
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Select, String, bindparam, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from compat_auth.airflow.managers.base import AuthManager
@@ -64,9 +65,8 @@ class FabManager(AuthManager):
             BackendUnavailable: Airflow's database is not available.
         """
         with self._security_manager() as security:
-            model = security.user_model
-            for matches in (func.lower(model.username) == func.lower(username), model.email == username):
-                found = security.session.scalars(select(model).where(matches)).all()
+            for query in _queries(security.user_model):
+                found = security.session.scalars(query, {"typed": username}).all()
                 if len(found) > 1:
                     # Several users share the address: it identifies none of them.
                     return DirectoryUser(username, active=False)
@@ -195,6 +195,14 @@ def active_auth_manager() -> AuthManager:
     if "KeycloakAuthManager" in kinds:
         return KeycloakManager(manager)
     return OtherManager(manager)
+
+
+@functools.lru_cache(maxsize=1)
+def _queries(model: Any) -> tuple[Select[Any], Select[Any]]:
+    """Return the queries for a user by name, and by e-mail address, `typed`; built once, and run at each request."""
+    typed: ColumnElement[str] = bindparam("typed", type_=String())
+    by_name = select(model).where(func.lower(model.username) == func.lower(typed))
+    return by_name, select(model).where(model.email == typed)
 
 
 def _headers() -> dict[str, str]:

@@ -21,23 +21,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from sqlalchemy import (
-    Boolean,
-    Column,
-    ColumnElement,
-    DateTime,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    cast,
-    func,
-    literal,
-    or_,
-    select,
-)
-from sqlalchemy.dialects.mysql import CHAR
 from sqlalchemy.engine import Connection, Engine, Row
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -47,35 +30,13 @@ from compat_auth.directory import DirectoryUser
 from compat_auth.errors import BackendUnavailable
 from compat_auth.passwords import decoy_like
 from compat_auth.resilience import CircuitBreaker
+from compat_auth_backends.directories.airflow_db_statements import TIME_LIMIT, Statements
 from compat_auth_backends.directories.airflow_db_url import make_engine, read_url
 
 T = TypeVar("T")
 
 # How old the idea may be of what the users' hashes cost.
 DECOY_MAX_AGE_S = 300.0
-_DECOY_SAMPLE = 50
-_metadata = MetaData()
-_users = Table(
-    "ab_user",
-    _metadata,
-    Column("id", Integer, primary_key=True),
-    Column("username", String),
-    Column("password", String),
-    Column("active", Boolean),
-    Column("email", String),
-)
-_roles = Table("ab_role", _metadata, Column("id", Integer, primary_key=True), Column("name", String))
-_user_roles = Table("ab_user_role", _metadata, Column("user_id", Integer), Column("role_id", Integer))
-
-_sessions = Table(
-    "session",
-    _metadata,
-    Column("session_id", String, primary_key=True),
-    Column("data", LargeBinary),
-    Column("expiry", DateTime),
-)
-# Of MySQL: every text, and each letter is itself only.
-_CHARSET, _COLLATION = "utf8mb4", "utf8mb4_bin"
 # Beyond this PostgreSQL's INTEGER has no number.
 _MAX_ID_DIGITS = 9
 
@@ -92,6 +53,7 @@ class AirflowDatabaseDirectory:
         # Never the user name, password or query: they may hold secrets.
         self._label = f"{self._url.get_backend_name()}://{self._url.host or ''}/{self._url.database or ''}"
         self._is_mysql = self._url.get_backend_name() == "mysql"
+        self._statements = Statements(is_mysql=self._is_mysql)
         self._monotonic = monotonic
         self._outage = CircuitBreaker.of(f"{self._label} {self._url.port or ''} {self._url.username or ''}")
         self._lock = threading.Lock()
@@ -131,12 +93,8 @@ class AirflowDatabaseDirectory:
         Raises:
             BackendUnavailable: The database could not be asked.
         """
-        # As loosely as the database's own unique index compares them: Airflow could not create such a user.
-        columns = (self._text(_users.c.username), self._text(_users.c.email))
-        same = (func.lower(column) == func.lower(address) for column in columns)
-        return (
-            self._ask(lambda connection: connection.scalar(select(_users.c.id).where(or_(*same)).limit(1))) is not None
-        )
+        taken = self._statements.taken
+        return self._ask(lambda connection: connection.scalar(taken, {"address": address})) is not None
 
     def find_by_id(self, upstream_id: str) -> DirectoryUser | None:
         """Return the user of that key, active or not; None if unknown.
@@ -148,7 +106,7 @@ class AirflowDatabaseDirectory:
             return None
 
         def ask(connection: Connection) -> DirectoryUser | None:
-            row = connection.execute(select(_users).where(_users.c.id == int(upstream_id))).one_or_none()
+            row = connection.execute(self._statements.by_id, {"id": int(upstream_id)}).one_or_none()
             return None if row is None else self._describe(connection, row)
 
         return self._ask(ask)
@@ -159,8 +117,8 @@ class AirflowDatabaseDirectory:
         Raises:
             BackendUnavailable: The database could not be asked.
         """
-        same = self._is_same(_roles.c.name, literal(name))
-        return self._ask(lambda connection: connection.scalar(select(_roles.c.id).where(same).limit(1))) is not None
+        role_id = self._statements.role_id
+        return self._ask(lambda connection: connection.scalar(role_id, {"name": name})) is not None
 
     def engine(self) -> Engine:
         """Return SQLAlchemy's engine on the database, for reading."""
@@ -172,10 +130,9 @@ class AirflowDatabaseDirectory:
         Raises:
             BackendUnavailable: The database could not be asked.
         """
-        first = select(_users).where(_users.c.active.is_(True)).order_by(_users.c.id).limit(1)
 
         def ask(connection: Connection) -> DirectoryUser | None:
-            row = connection.execute(first).one_or_none()
+            row = connection.execute(self._statements.first_active).one_or_none()
             return None if row is None else self._describe(connection, row)
 
         return self._ask(ask)
@@ -202,9 +159,13 @@ class AirflowDatabaseDirectory:
         """
         if not session_id or "\0" in session_id:
             return None
-        is_it = self._is_same(_sessions.c.session_id, literal(session_id))
-        alive = select(_sessions.c.data).where(is_it, _sessions.c.expiry > now)
-        return self._ask(lambda connection: connection.scalar(alive))
+        alive, values = self._statements.session, {"session_id": session_id, "now": now}
+
+        def ask(connection: Connection) -> bytes | None:
+            data: bytes | None = connection.scalar(alive, values)
+            return data
+
+        return self._ask(ask)
 
     def decoy(self) -> str:
         """Return a hash of no password, as costly to check as the costliest of the newest users'.
@@ -213,10 +174,8 @@ class AirflowDatabaseDirectory:
             BackendUnavailable: The database could not be asked.
         """
         if self._monotonic() - self._decoy_made > DECOY_MAX_AGE_S:
-            newest = select(_users.c.password).where(_users.c.password.is_not(None))
-            sample = self._ask(
-                lambda connection: connection.scalars(newest.order_by(_users.c.id.desc()).limit(_DECOY_SAMPLE)).all()
-            )
+            newest = self._statements.newest_hashes
+            sample = self._ask(lambda connection: connection.scalars(newest).all())
             self._decoy, self._decoy_made = decoy_like(sample), self._monotonic()
         return self._decoy
 
@@ -230,42 +189,30 @@ class AirflowDatabaseDirectory:
     def _find(self, typed: str, columns: tuple[Literal["username", "email"], ...]) -> DirectoryUser | None:
         if not typed or "\0" in typed:  # PostgreSQL knows no such text
             return None
-        by_name = self._is_same(func.lower(self._text(_users.c.username)), func.lower(typed))
-        by_email = self._is_same(self._text(_users.c.email), literal(typed))
-        matches = {"username": by_name, "email": by_email}
+        query = self._statements.by_name_or_email if "email" in columns else self._statements.by_name
 
         def ask(connection: Connection) -> DirectoryUser | None:
-            query = select(_users, *(matches[column].label(f"by_{column}") for column in columns)).where(
-                or_(*(matches[column] for column in columns))
-            )
+            found = connection.execute(query, {"typed": typed})
             # A comparison in MySQL ignores spaces at the end.
-            rows = [row for row in connection.execute(query) if not self._is_mysql or _is_exact(row, typed)]
+            rows = [row for row in found if not self._is_mysql or _is_exact(row, typed)]
             for column in columns:
-                found = [row for row in rows if getattr(row, f"by_{column}")]
-                if found:
+                known = [row for row in rows if getattr(row, f"by_{column}")]
+                if known:
                     # Two users: nobody can say whose password it would have to be, so it is nobody's.
                     return (
-                        self._describe(connection, found[0]) if len(found) == 1 else DirectoryUser(typed, active=False)
+                        self._describe(connection, known[0]) if len(known) == 1 else DirectoryUser(typed, active=False)
                     )
             return None
 
         return self._ask(ask)
 
-    def _text(self, column: Column[str]) -> ColumnElement[str]:
-        # The column may be latin1 or utf8mb3, which cannot be compared with every text.
-        return cast(column, CHAR(charset=_CHARSET)) if self._is_mysql else column
-
-    def _is_same(self, left: ColumnElement[str], right: ColumnElement[str]) -> ColumnElement[bool]:
-        return left == (right.collate(_COLLATION) if self._is_mysql else right)
-
     def _describe(self, connection: Connection, row: Row[Any]) -> DirectoryUser:
-        roles = select(_roles.c.name).join(_user_roles, _user_roles.c.role_id == _roles.c.id)
         return DirectoryUser(
             row.username,
             active=row.active is True,
             password_hash=row.password or "",
             email=row.email or "",
-            roles=tuple(sorted(connection.scalars(roles.where(_user_roles.c.user_id == row.id)))),
+            roles=tuple(sorted(connection.scalars(self._statements.role_names, {"id": row.id}))),
             upstream_id=str(row.id),
         )
 
@@ -274,9 +221,7 @@ class AirflowDatabaseDirectory:
             with self._connect() as connection, connection.begin():
                 if connection.dialect.name == "postgresql":
                     # Not as a start-up option: PgBouncer, which Airflow's Helm chart brings, refuses those.
-                    connection.execute(
-                        select(func.set_config("statement_timeout", literal(f"{STATEMENT_TIMEOUT_S}s"), literal(True)))
-                    )
+                    connection.execute(TIME_LIMIT, {"limit": f"{STATEMENT_TIMEOUT_S}s"})
                 return ask(connection)
         except (SQLAlchemyError, OSError) as exc:
             why = str(exc) if isinstance(exc, ConnectionError) else type(exc).__name__

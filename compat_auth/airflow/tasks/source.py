@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import importlib
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from jwt import PyJWTError
-from sqlalchemy import select
+from sqlalchemy import Select, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken
@@ -115,27 +116,11 @@ class InProcessTasks:
         model = importlib.import_module("airflow.models.taskinstance").TaskInstance
         version = importlib.import_module("airflow.models.dag_version").DagVersion
         key: Any = UUID(instance_id)
-        query = (
-            select(
-                model.dag_id,
-                model.task_id,
-                model.run_id,
-                model.map_index,
-                model.try_number,
-                model.state,
-                version.bundle_name,
-            )
-            .select_from(model)
-            .outerjoin(version, version.id == model.dag_version_id)
-            # Before 3.2 the column holds text.
-            .where(model.id == (key if model.id.type.python_type is UUID else str(key)))
-        )
-        if hasattr(model, "working_set"):
-            # Since 3.4 the tries before the last one stay in the table.
-            query = query.where(model.working_set.is_(True))
+        # Before 3.2 the column holds text.
+        wanted = key if model.id.type.python_type is UUID else str(key)
         try:
             with importlib.import_module("airflow.utils.session").create_session() as session:
-                row = session.execute(query).one_or_none()
+                row = session.execute(_query(model, version), {"instance": wanted}).one_or_none()
         except SQLAlchemyError as exc:
             raise BackendUnavailable(
                 f"airflow_task: Airflow's database cannot be asked ({type(exc).__name__})"
@@ -190,3 +175,24 @@ def _token_of(claims: Mapping[str, Any], try_number: int | None) -> TaskToken:
         raise InvalidToken("exp: missing")
     token_id = claims.get("jti")
     return TaskToken(instance_id, int(expires), token_id if isinstance(token_id, str) else "", try_number)
+
+
+@functools.lru_cache(maxsize=1)
+def _query(model: Any, version: Any) -> Select[Any]:
+    """Return the query for the task instance of the id `instance`; built once, and run at each request."""
+    query = (
+        select(
+            model.dag_id,
+            model.task_id,
+            model.run_id,
+            model.map_index,
+            model.try_number,
+            model.state,
+            version.bundle_name,
+        )
+        .select_from(model)
+        .outerjoin(version, version.id == model.dag_version_id)
+        .where(model.id == bindparam("instance", type_=model.id.type))
+    )
+    # Since 3.4 the tries before the last one stay in the table.
+    return query.where(model.working_set.is_(True)) if hasattr(model, "working_set") else query

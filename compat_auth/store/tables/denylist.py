@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from sqlalchemy import ColumnElement, Select, delete, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, insert, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -21,6 +21,13 @@ _ONLY = 1
 # Versions grow by random steps, so that two histories of one store (before and after a restore, or a standby that
 # lagged) do not reach the same number. 2**63 is reached after a thousand million steps.
 _MAX_STEP = 2**32
+# Built once: they run every second, and at each token that is issued.
+_KNOWN = bindparam("known", type_=denylist.c.version.type)
+_VERSION = select(denylist_version.c.version).where(denylist_version.c.id == _ONLY)
+_ONE_OF = select(denylist.c.key).where(denylist.c.version == _KNOWN).limit(1)
+_AFTER = select(denylist).where(denylist.c.version > _KNOWN)
+_ALL = select(denylist)
+_ADD_ISSUED = insert(issued_tokens)
 ALL_UP_TO = "all"
 """Key of the entry that revokes every JWT issued up to a time; no digest has this form."""
 
@@ -119,7 +126,7 @@ class DenylistRows:
         with self._database.write() as connection:
             try:
                 with connection.begin_nested():
-                    connection.execute(insert(issued_tokens).values(values))
+                    connection.execute(_ADD_ISSUED, values)
             except IntegrityError:
                 found = _issued(connection, issued_tokens.c.jti == token.jti)
                 if not any(hmac.compare_digest(known.digest, token.digest) for known in found):
@@ -156,9 +163,8 @@ class DenylistRows:
             if version == after:
                 return Reading(version, [], is_whole=False)
             # Only a store that has created the known version can say what came after it.
-            continues = version > after >= 0 and connection.scalar(_one_of(after)) is not None
-            query = select(denylist).where(denylist.c.version > after) if continues else select(denylist)
-            rows = connection.execute(query).all()
+            continues = version > after >= 0 and connection.scalar(_ONE_OF, {"known": after}) is not None
+            rows = (connection.execute(_AFTER, {"known": after}) if continues else connection.execute(_ALL)).all()
         found = [DenylistEntry(row.kind, row.key, row.expires, row.not_before) for row in rows]
         return Reading(version, found, is_whole=not continues)
 
@@ -199,17 +205,13 @@ def _issued(connection: Connection, which: ColumnElement[bool]) -> list[IssuedTo
 
 
 def _version(connection: Connection) -> int:
-    version = connection.scalar(select(denylist_version.c.version).where(denylist_version.c.id == _ONLY))
+    version = connection.scalar(_VERSION)
     if version is None:
         raise BackendUnavailable(
             "database_url: the table compat_auth_denial_version is empty, so revocations cannot be read; "
             "restore all tables from a backup"
         )
     return int(version)
-
-
-def _one_of(version: int) -> Select[tuple[str]]:
-    return select(denylist.c.key).where(denylist.c.version == version).limit(1)
 
 
 def _add_entries(connection: Connection, what: Sequence[DenylistEntry]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import delete, func, insert, or_, select, text, update
+from sqlalchemy import String, bindparam, delete, func, insert, or_, select, text, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -91,7 +91,7 @@ class PersonalTokenRows:
     def find(self, token_id: str) -> PersonalToken | None:
         """Return the token with that id, revoked or expired ones too."""
         with self.database.read() as connection:
-            found = connection.execute(_select().where(_TABLE.c.id == token_id)).mappings().first()
+            found = connection.execute(_FIND, {"token_id": token_id}).mappings().first()
         return None if found is None else _token(found)
 
     def list(self, username: str | None = None, *, alive_at: int | None = None) -> tuple[PersonalToken, ...]:
@@ -203,6 +203,10 @@ def _select() -> Any:
     is_role = role_accounts.c.username.is_not(None).label("is_role")
     joined = _TABLE.outerjoin(role_accounts, role_accounts.c.username == _TABLE.c.username)
     return select(_TABLE, is_role).select_from(joined)
+
+
+# Built once: to build it at each request costs more than to run it.
+_FIND = _select().where(_TABLE.c.id == bindparam("token_id", type_=String()))
 
 
 def _lock_user(connection: Connection, username: str) -> None:

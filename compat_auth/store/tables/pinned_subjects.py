@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import String, bindparam, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from compat_auth.errors import NoSuchUser
 from compat_auth.store.database import Database
 from compat_auth.store.schema import NAME_LENGTH, pinned_subjects
+
+# Built once: to build it at each request costs more than to run it.
+_FIND = select(pinned_subjects.c.username).where(
+    pinned_subjects.c.issuer == bindparam("issuer", type_=String()),
+    pinned_subjects.c.subject == bindparam("subject", type_=String()),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +40,8 @@ class PinnedSubjects:
         Raises:
             BackendUnavailable: The database could not be asked.
         """
-        table = pinned_subjects
-        mine = select(table.c.username).where(table.c.issuer == issuer, table.c.subject == subject)
         with self._database.read() as connection:
-            found: str | None = connection.scalar(mine)
+            found: str | None = connection.scalar(_FIND, {"issuer": issuer, "subject": subject})
         return found
 
     def of_user(self, username: str = "") -> list[Pin]:
@@ -83,9 +87,9 @@ class PinnedSubjects:
         if any(not name or len(name) > NAME_LENGTH or "\0" in name for name in (issuer, subject, username)):
             raise NoSuchUser(f"{issuer}: a subject or user name that cannot be linked")
         table = pinned_subjects
-        mine = select(table.c.username).where(table.c.issuer == issuer, table.c.subject == subject)
+        mine = {"issuer": issuer, "subject": subject}
         with self._database.read() as connection:
-            found = connection.scalar(mine)
+            found = connection.scalar(_FIND, mine)
         if found is None:
             with self._database.write() as connection:
                 try:
@@ -95,7 +99,7 @@ class PinnedSubjects:
                         )
                 except IntegrityError:
                     # Another process was first, or the user has another subject: the stored link decides.
-                    found = connection.scalar(mine)
+                    found = connection.scalar(_FIND, mine)
                 else:
                     found = username
         if found != username:

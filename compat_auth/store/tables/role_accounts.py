@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import String, bindparam, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from compat_auth.errors import InvalidValue, NameTaken
@@ -13,6 +13,9 @@ from compat_auth.store.database import Database
 from compat_auth.store.schema import NAME_LENGTH, role_accounts
 
 _TABLE = role_accounts
+# Built once: to build them at each request costs more than to run them.
+_OWNERS = select(_TABLE.c.owner_group).where(_TABLE.c.username == bindparam("username", type_=String()))
+_ALL = select(_TABLE).order_by(_TABLE.c.username)
 # No colon: it separates name and password in HTTP Basic.
 _NAME = re.compile(r"[^\s:#\x00-\x1f\x7f][^:\x00-\x1f\x7f]*(?<!\s)\Z")
 
@@ -60,14 +63,14 @@ class RoleAccountRows:
     def owners_of(self, username: str) -> str | None:
         """Return who manages a role account's tokens, as a requirement; None where the name is no role account."""
         with self._database.read() as connection:
-            return connection.scalar(select(_TABLE.c.owner_group).where(_TABLE.c.username == username))
+            return connection.scalar(_OWNERS, {"username": username})
 
     def list(self) -> tuple[RoleAccount, ...]:
         """Return all of them, by name."""
         if not self._database.is_there:
             return ()
         with self._database.read() as connection:
-            found = connection.execute(select(_TABLE).order_by(_TABLE.c.username))
+            found = connection.execute(_ALL)
             return tuple(RoleAccount(row.username, row.owner_group, row.created) for row in found)
 
     def delete(self, username: str) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, delete, insert, or_, select, update
+from sqlalchemy import Row, Select, bindparam, delete, insert, or_, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -58,9 +58,8 @@ class SessionRows:
 
     def find_live(self, session_id: str) -> SessionRow | None:
         """Return the session, or None when it is unknown, ended, or older than its user's "log out everywhere"."""
-        query = _live().where(sessions.c.id_digest == digest_of(session_id))
         with self._database.read() as connection:
-            found = connection.execute(query).one_or_none()
+            found = connection.execute(_FIND_LIVE, {"digest": digest_of(session_id)}).one_or_none()
         return None if found is None else _row(found)
 
     def list_live(self, username: str, *, seen_after: int, begun_after: int) -> dict[bytes, SessionRow]:
@@ -82,9 +81,8 @@ class SessionRows:
 
     def touch(self, session_id: str, last_seen: int) -> None:
         """Store when a session was last used; never moves back in time."""
-        mine = (sessions.c.id_digest == digest_of(session_id), sessions.c.last_seen < last_seen)
         with self._database.write() as connection:
-            connection.execute(update(sessions).where(*mine).values(last_seen=last_seen))
+            connection.execute(_TOUCH, {"digest": digest_of(session_id), "seen": last_seen})
 
     def end(self, session_id: str, now: int) -> None:
         """Revoke a session; an unknown one is ignored."""
@@ -139,6 +137,13 @@ def _live() -> Select[Any]:
         .where(sessions.c.ended.is_(None))
         .where(or_(revocations.c.not_before.is_(None), sessions.c.created >= revocations.c.not_before))
     )
+
+
+# Built once: to build them at each request costs more than to run them.
+_BY_DIGEST = sessions.c.id_digest == bindparam("digest", type_=sessions.c.id_digest.type)
+_FIND_LIVE = _live().where(_BY_DIGEST)
+_SEEN = bindparam("seen", type_=sessions.c.last_seen.type)
+_TOUCH = update(sessions).where(_BY_DIGEST, sessions.c.last_seen < _SEEN).values(last_seen=_SEEN)
 
 
 def _row(found: Row[Any]) -> SessionRow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from sqlalchemy import insert, or_, select, update
+from sqlalchemy import String, bindparam, insert, or_, select, update
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import IntegrityError
 
@@ -15,6 +15,24 @@ from compat_auth.store.schema import personal_token_uses, personal_tokens
 _USES = personal_token_uses
 _TOKENS = personal_tokens
 LAST_USED_PAUSE_S = 300
+# Built once: to build them for each use costs more than to run them.
+_TOKEN = bindparam("token", type_=String())
+_COUNT = (
+    update(_USES)
+    .where(_USES.c.token_id == _TOKEN, _USES.c.day == bindparam("on", type_=_USES.c.day.type))
+    .values(uses=_USES.c.uses + bindparam("more", type_=_USES.c.uses.type))
+)
+_FIRST = insert(_USES)
+_LAST = _TOKENS.c.last_used
+_SEE = (
+    update(_TOKENS)
+    .where(_TOKENS.c.id == _TOKEN, or_(_LAST.is_(None), bindparam("due", type_=_LAST.type) >= _LAST))
+    .values(
+        last_used=bindparam("used", type_=_LAST.type),
+        last_address=bindparam("address", type_=String()),
+        last_agent=bindparam("agent", type_=String()),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +55,9 @@ class TokenUsageRows:
         """Add to the counts by token and day, and store last uses, each at most once in five minutes."""
         with self._database.write() as connection:
             for use in last_uses:
-                seen = _TOKENS.c.last_used
-                is_due = or_(seen.is_(None), seen <= use.used - LAST_USED_PAUSE_S)
-                values = {"last_used": use.used, "last_address": use.address, "last_agent": use.agent}
-                connection.execute(update(_TOKENS).where(_TOKENS.c.id == use.token_id, is_due).values(**values))
+                values = {"used": use.used, "address": use.address, "agent": use.agent}
+                due = {"token": use.token_id, "due": use.used - LAST_USED_PAUSE_S}
+                connection.execute(_SEE, {**values, **due})
             # Always in the same order, so that two writers cannot deadlock.
             for (token_id, day), uses in sorted(counts.items()):
                 _add(connection, token_id, day, uses)
@@ -54,13 +71,12 @@ class TokenUsageRows:
 
 
 def _add(connection: Connection, token_id: str, day: int, uses: int) -> None:
-    mine = (_USES.c.token_id == token_id, _USES.c.day == day)
-    more = update(_USES).where(*mine).values(uses=_USES.c.uses + uses)
-    if connection.execute(more).rowcount:
+    more = {"token": token_id, "on": day, "more": uses}
+    if connection.execute(_COUNT, more).rowcount:
         return
     try:
         with connection.begin_nested():
-            connection.execute(insert(_USES).values(token_id=token_id, day=day, uses=uses))
+            connection.execute(_FIRST, {"token_id": token_id, "day": day, "uses": uses})
     except IntegrityError:
         # Another process was first, or the token was deleted.
-        connection.execute(more)
+        connection.execute(_COUNT, more)

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 
@@ -20,6 +22,9 @@ from compat_auth.directory import DirectoryUser, HashDirectory
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth_backends.directories.airflow_db import DECOY_MAX_AGE_S, AirflowDatabaseDirectory
 from support.airflow_tables import ADMIN, OLD, SCRYPT, Make, url_of
+from support.statements import forbid_new_statements
+
+NOW = datetime(2026, 1, 1)  # noqa: DTZ001  # as Airflow stores it
 
 
 @pytest.mark.parametrize("collate", ["", 'COLLATE "NOCASE"'], ids=["airflow-2", "airflow-3"])
@@ -186,3 +191,32 @@ def test_every_spelling_of_a_postgresql_url_uses_the_driver_that_is_there(scheme
     assert directory._url.drivername == "postgresql+psycopg"
     assert "postgresql://127.0.0.1/airflow" in str(caught.value)
     assert "hunter" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        pytest.param(lambda directory: directory.find("admin"), id="name"),
+        pytest.param(lambda directory: directory.find("admin@example.org"), id="e-mail"),
+        pytest.param(lambda directory: directory.find_by_username("admin"), id="name-alone"),
+        pytest.param(lambda directory: directory.find_by_id("7"), id="number"),
+        pytest.param(lambda directory: directory.knows("ADMIN@example.org"), id="newcomer"),
+        pytest.param(lambda directory: directory.has_role("Admin"), id="role"),
+        pytest.param(lambda directory: directory.find_session("s", NOW), id="session"),
+        pytest.param(lambda directory: directory.anybody(), id="anybody"),
+        pytest.param(lambda directory: directory.decoy(), id="decoy"),
+    ],
+)
+def test_no_statement_is_built_while_a_request_waits(
+    ask: Callable[[AirflowDatabaseDirectory], object], make: Make, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = make(ADMIN)
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("CREATE TABLE session (session_id VARCHAR(255), data BLOB, expiry DATETIME)")
+    # A connection that is used again is tested first, with a statement of the driver's own.
+    expected = [ask(directory), ask(directory)][-1]
+    forbid_new_statements(monkeypatch)
+
+    answer = ask(directory)
+
+    assert answer == expected
