@@ -111,6 +111,17 @@ class Backend(ABC):
             TooManyRequests: The caller has shown too many wrong credentials, so that it was not.
         """
 
+    def may_claim(self, credential: Credential) -> bool:
+        """Return whether the answer to a credential of one of `kinds` could be anything but a plain Skip; in doubt, true.
+
+        The gate calls it on its event loop, so it must be quick: it compares a prefix or an unverified claim, and asks
+        nobody. False must hold for every request and for as long as the process runs: such a Bearer passes to the
+        upstream without a question to `authenticate`. It counts only for the class that defines it: a subclass that does
+        not define it is always asked.
+        """
+        del credential
+        return True
+
     def refuse(self, credential: Credential, until: float) -> bool:
         """Refuse a credential that this backend has accepted, whatever its source goes on to say of it.
 

@@ -207,6 +207,19 @@ class BackendContract:
         assert outcome.identity.username == self.username
         assert outcome.identity.backend == backend.name
 
+    def test_what_it_does_not_claim_it_skips(self, backend: Backend, app: flask.Flask) -> None:
+        """`may_claim` is false only for a credential that gets a plain Skip."""
+        presented: dict[str, Headers] = {"good": self.good(), **self.bad(), **MALFORMED}
+        for name, headers in presented.items():
+            with app.test_request_context("/", headers=dict(headers)):
+                try:
+                    credential = request_credential()
+                except RequestRefused:
+                    continue
+                claims = type(credential) in backend.kinds and backend.may_claim(credential)
+
+            assert claims or self.ask(backend, app, headers) == Skip(), name
+
     def test_a_guarded_view_sees_the_identity(self, app: flask.Flask) -> None:
         """`requires_authentication` works by itself, as in Airflow 2; no session is begun."""
         answer = visit(app, self.good())
@@ -280,6 +293,7 @@ def _only_where(condition: str, *tests: str) -> None:
 
 _only_where(
     "accepts",
+    "test_what_it_does_not_claim_it_skips",
     "test_without_a_credential_the_next_backend_is_asked",
     "test_a_401_carries_the_challenges",
     "test_a_good_credential_is_accepted",

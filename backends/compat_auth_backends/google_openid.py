@@ -122,15 +122,18 @@ class GoogleOpenIdBackend(Backend):
             return Skip()
         if self._access_tokens is not None and credential.token.startswith(PREFIX):
             return self._judge_access_token(self._access_tokens, credential.token)
-        return self._judge_id_token(credential) if self._audience else Skip()
+        issuer = _google_in(credential.token) if self._audience else ""
+        return self._judge_id_token(credential, issuer) if issuer else Skip()
 
-    def _judge_id_token(self, credential: Bearer) -> Outcome:
-        try:
-            issuer = read_unverified(credential.token).get("iss")
-        except InvalidToken:
-            return Skip()
-        if not isinstance(issuer, str) or issuer not in ISSUERS:
-            return Skip()
+    def may_claim(self, credential: Credential) -> bool:
+        """Return whether a Bearer says that it is Google's."""
+        if not isinstance(credential, Bearer):
+            return True
+        if self._access_tokens is not None and credential.token.startswith(PREFIX):
+            return True
+        return bool(self._audience) and bool(_google_in(credential.token))
+
+    def _judge_id_token(self, credential: Bearer, issuer: str) -> Outcome:
         now = self._now()
         try:
             claims = self._jwks.verify(credential.token, audience=self._audience, issuer=issuer, types=TYPES, now=now)
@@ -235,6 +238,15 @@ class GoogleOpenIdBackend(Backend):
             return
         if not self._is_at_home(hosted_domain):
             raise NotPermitted("hd: missing, or none of [google_openid] hosted_domains")
+
+
+def _google_in(token: str) -> str:
+    """Return the name of Google that a JWT claims as its issuer; "" for any other token."""
+    try:
+        issuer = read_unverified(token).get("iss")
+    except InvalidToken:
+        return ""
+    return issuer if isinstance(issuer, str) and issuer in ISSUERS else ""
 
 
 def _is_service(email: str) -> bool:

@@ -144,6 +144,10 @@ class OidcBackend(Backend):
             return Reject(str(error), status=error.status)
         return Skip() if checked is None else self._admit(*checked, credential_id_of(self.name, credential.token))
 
+    def may_claim(self, credential: Credential) -> bool:
+        """Return whether a Bearer names one of the issuers, or looks like an opaque token of one."""
+        return not isinstance(credential, Bearer) or self._issuer_of(credential.token)[0] is not None
+
     def refuse(self, credential: Credential, until: float) -> bool:
         """Refuse a valid token from now on, in every process if `redis_url` is set.
 
@@ -207,16 +211,21 @@ class OidcBackend(Backend):
         return Accept(identity, reusable_s=max(0, reusable_s))
 
     def _check(self, token: str) -> tuple[Issuer, Vouched] | None:
+        issuer, is_jwt = self._issuer_of(token)
+        if issuer is None:
+            return None
+        return issuer, issuer.check_jwt(token) if is_jwt else issuer.check_opaque(token)
+
+    def _issuer_of(self, token: str) -> tuple[Issuer | None, bool]:
+        """Return the issuer that a token claims or looks like, and whether the token is a JWT."""
         try:
             claimed = read_unverified(token).get("iss")
         except InvalidToken:
             issuer = next((issuer for issuer in self._opaque if issuer.may_have_issued(token)), None)
             # A broken JWT is nobody's opaque token.
-            if issuer is None or (not issuer.opaque_prefix and token.count(".") == 2):
-                return None
-            return issuer, issuer.check_opaque(token)
-        issuer = self._by_name.get(claimed) if isinstance(claimed, str) else None
-        return None if issuer is None else (issuer, issuer.check_jwt(token))
+            is_broken = issuer is not None and not issuer.opaque_prefix and token.count(".") == 2
+            return (None if is_broken else issuer), False
+        return (self._by_name.get(claimed) if isinstance(claimed, str) else None), True
 
 
 class OidcInHeadersBackend(OidcBackend):
@@ -257,6 +266,10 @@ class OidcInHeadersBackend(OidcBackend):
                 return Reject("oidc: two headers name two people; one request is for one of them")
             outcome = said
         return outcome
+
+    def may_claim(self, credential: Credential) -> bool:
+        """Return whether a Bearer could be an issuer's; a request without one may have the header."""
+        return super().may_claim(credential)
 
     def _judge(self, header: str, issuer: Issuer, values: list[str]) -> Outcome:
         if len(values) > 1:

@@ -108,6 +108,16 @@ class PersonalTokenBackend(Backend):
         shown = shown_certificate(self._certificates, request_peer())
         self._authority.verify(shown.certificates if shown is not None else ())
 
+    def may_claim(self, credential: Credential) -> bool:
+        """Return whether the credential begins like a personal token."""
+        match credential:
+            case Bearer(text):
+                return looks_like_personal_token(text)
+            case Basic(username, text):
+                return looks_like_personal_token(username) or looks_like_personal_token(text)
+            case _:
+                return True
+
     def refuse(self, credential: Credential, until: float) -> bool:
         """Revoke a valid token: its bearer may end it.
 

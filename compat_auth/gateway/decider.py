@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable
@@ -15,6 +16,7 @@ from dataclasses import replace
 from flask import Flask
 
 from compat_auth.authn.chain import BodyWanted, Chain, Course
+from compat_auth.authn.claimants import Claimants
 from compat_auth.authn.revocation_events import revocation_events_of
 from compat_auth.authn.users.acting import Acting
 from compat_auth.backend import CredentialKind
@@ -70,6 +72,7 @@ class Decider:
         self.lanes = Lanes(threads, max_waiting, timeout_s)
         self._monotonic = monotonic
         self._flights: dict[bytes, asyncio.Task[Decision]] = {}
+        self._claimants = Claimants(chain.backends, cache_entries, monotonic)
         self._renewed_at: dict[bytes, float] = {}
         self._refused = UpstreamRefusals(monotonic)
         self._runner = ChainRunner(chain, app, issuer, self._refused, acting)
@@ -85,13 +88,23 @@ class Decider:
 
     def recall(self, shown: Shown, presented: Callable[[], Presented]) -> Granted | None:
         """Return the grant for a credential that was checked a moment ago, or None."""
+        known = self.known(shown, presented)
+        return known if isinstance(known, Granted) else None
+
+    def known(self, shown: Shown, presented: Callable[[], Presented]) -> Granted | Unclaimed | None:
+        """Return the decision about an explicit credential that was checked a moment ago, or None.
+
+        Unclaimed: it is a Bearer that no backend can claim.
+        """
         try:
             digest = self._verified.digest(shown.key())
         except CompatAuthError:
             # What is wrong with it is said where it is decided.
             return None
         remembered = self._verified.find(digest)
-        if remembered is None or remembered.grant.bearer in self._refused:
+        if remembered is None:
+            return Unclaimed(shown.credential(), self._challenges) if self._claimants.knows_nobody(digest) else None
+        if remembered.grant.bearer in self._refused:
             return None
         if self._verified.is_stale(remembered):
             remembered.refreshing = True
@@ -110,13 +123,16 @@ class Decider:
             # The upstream would take the request for the caller's own.
             raise NotPermitted("X-Do-As: needs a credential that a backend takes")
         if not self._takes[kind] or (kind is Absent and not presented.cookies and self._only_cookies_matter):
-            return Unclaimed(credential, self.chain.challenges())
+            return Unclaimed(credential, self._challenges)
         if kind is Absent:
             return await self._check_with_body(presented, credential, b"")
         if presented.shown.acts_for:
             # Whether the caller may depends on its address, too: nobody gets the answer for another.
             return await self._check_with_body(presented, credential, b"")
         digest = self._verified.digest(presented.shown.key())
+        if self._is_nobodys(presented, credential):
+            self._claimants.remember(digest)
+            return Unclaimed(credential, self._challenges)
         if self._alike[kind]:
             return await self._wait(self._fly(digest, presented, fresh=False))
         return await self._check_with_body(presented, credential, digest)
@@ -132,7 +148,7 @@ class Decider:
             return await self._check_with_body(presented, credential, b"", for_upstream=False)
         if presented.shown.acts_for and not self._takes[type(credential)]:
             raise NotPermitted("X-Do-As: needs a credential that a backend takes")
-        if not self._takes[type(credential)]:
+        if not self._takes[type(credential)] or self._is_nobodys(presented, credential):
             return Unclaimed(credential, self.chain.challenges())
         if presented.shown.acts_for:
             return await self._check_with_body(presented, credential, b"", for_upstream=False)
@@ -144,6 +160,20 @@ class Decider:
         if self._alike[type(credential)]:
             return await self._wait(self._fly(digest, presented, fresh=False, for_upstream=False))
         return await self._check_with_body(presented, credential, digest, for_upstream=False)
+
+    def _is_nobodys(self, presented: Presented, credential: Credential) -> bool:
+        """Return whether a Bearer is for the upstream to check, because no backend can claim it.
+
+        Whoever acts for a user is asked for a credential of ours.
+        """
+        return (
+            isinstance(credential, Bearer) and not presented.shown.acts_for and not self._claimants.could_be(credential)
+        )
+
+    @functools.cached_property
+    def _challenges(self) -> tuple[str, ...]:
+        # From its first use: a backend may read its settings as late as in init_app.
+        return self.chain.challenges()
 
     def _parsed(self, presented: Presented) -> Credential:
         """Return the credential; one that cannot be parsed gets its line in the audit log.

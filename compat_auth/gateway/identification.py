@@ -44,7 +44,7 @@ class Identification:
         is_cookie_revoked = await self._revoked.require_bearer(request)
         decision: Decision | None = None
         if request.intake.authorization is not None:
-            decision = self.recall(request)
+            decision = self._known(request)
         elif not is_cookie_revoked and self._has_upstream_cookie(request) and not request.peer.speaks:
             return Unclaimed(Absent(), self._challenges)
         if decision is None:
@@ -80,12 +80,16 @@ class Identification:
 
     def recall(self, request: GateRequest) -> Granted | None:
         """Return the grant for a credential that was checked a moment ago; None for any other, and for none at all."""
+        known = self._known(request)
+        return known if isinstance(known, Granted) else None
+
+    def _known(self, request: GateRequest) -> Granted | Unclaimed | None:
         try:
             shown = request.shown
         except CompatAuthError:
             # What is wrong with it is said where it is decided.
             return None
-        return self._decider.recall(shown, request.presented)
+        return self._decider.known(shown, request.presented)
 
     def _has_upstream_cookie(self, request: GateRequest) -> bool:
         cookies = request.intake.cookies

@@ -10,9 +10,10 @@ import asyncio
 import hashlib
 import logging
 import re
+import secrets
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from compat_auth.authn.revocation_events import UNHEARD_S, RevocationEvent, RevocationEvents
 from compat_auth.concurrency.circuit_breaker import PATIENCE_S
@@ -32,6 +33,7 @@ _SWEEP_PAUSE_S = 3600.0
 _KEEP_S = 86400
 _MAX_DRIFT_S = 60.0
 _TIDY_PAUSE_S = 60.0
+_MAX_NOT_REVOKED = 10_000
 _log = logging.getLogger("compat_auth.denials")
 
 
@@ -59,6 +61,11 @@ class Denylist:
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._by_kind: dict[str, dict[str, DenylistEntry]] = {"jti": {}, "sub": {}, "digest": {}}
+        # Counts the states of the entries, and of tokens that are not among them the state in which that was found:
+        # a client shows its token with every request, and to read its claims costs more than all else.
+        self._state = 0
+        self._not_revoked: dict[bytes, int] = {}
+        self._key = secrets.token_bytes(32)
         # Until when each entry is kept, by the monotonic clock.
         self._kept_until: dict[tuple[str, str], float] = {}
         self._lacking: list[DenylistEntry] = []
@@ -210,6 +217,8 @@ class Denylist:
             by_kind[entry.kind][entry.key] = entry
             self._kept_until[entry.kind, entry.key] = monotonic + max(0, entry.expires - now) + _KEEP_S
         self._by_kind = by_kind
+        # After the entries: what is found in the meantime counts as found before.
+        self._state += 1
 
     def _sweep(self, monotonic: float) -> None:
         passed_s = monotonic - self._swept
@@ -226,9 +235,22 @@ class Denylist:
 
         The signature is not compared, so every variant of the signature is revoked too: the signed claims are the same.
         """
-        by_kind = self._by_kind
+        # Before the entries, see `_add`.
+        state, by_kind = self._state, self._by_kind
         if not any(by_kind.values()):
             return False
+        key = hashlib.blake2b(token.encode("utf-8", "surrogatepass"), key=self._key, digest_size=32).digest()
+        if self._not_revoked.get(key) == state:
+            return False
+        is_revoked = self._is_among(by_kind, token)
+        if not is_revoked:
+            if len(self._not_revoked) >= _MAX_NOT_REVOKED:
+                self._not_revoked.clear()
+            self._not_revoked[key] = state
+        return is_revoked
+
+    @staticmethod
+    def _is_among(by_kind: Mapping[str, Mapping[str, DenylistEntry]], token: str) -> bool:
         if by_kind["digest"] and signed_digest(token) in by_kind["digest"]:
             return True
         claims = read_claimed(token)

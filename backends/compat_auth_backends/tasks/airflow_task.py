@@ -6,6 +6,7 @@ other is asked, and no other is asked afterwards. With Basic, the user name is t
 
 from __future__ import annotations
 
+import weakref
 from typing import ClassVar
 
 import flask
@@ -13,7 +14,7 @@ import flask
 from compat_auth.airflow2 import airflow2_contract
 from compat_auth.backend import Accept, Backend, Basic, Bearer, Credential, CredentialKind, Outcome, Reject, Skip
 from compat_auth.config import Settings
-from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser, NotPermitted
+from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken, NoSuchUser, NotPermitted
 from compat_auth.tasks import TaskAccounts, TaskRules, audiences_of, task_source_of
 
 CLIENT_AUTH = None
@@ -39,6 +40,7 @@ class AirflowTaskBackend(Backend):
         self._rules = rules
         self._accounts = accounts
         self._realm = realm
+        self._apps: weakref.WeakSet[flask.Flask] = weakref.WeakSet()
 
     @classmethod
     def from_settings(cls, settings: Settings) -> AirflowTaskBackend:
@@ -55,6 +57,10 @@ class AirflowTaskBackend(Backend):
         return cls(
             TaskRules.from_settings(settings), TaskAccounts.from_settings(settings), realm=settings.basic_auth.realm
         )
+
+    def init_app(self, app: flask.Flask) -> None:
+        """Learn the app, whose tasks' audiences tell a task's token."""
+        self._apps.add(app)
 
     def authenticate(self, credential: Credential) -> Outcome:
         """Accept the account of a running task, reject any other task's token, skip what is none.
@@ -83,6 +89,17 @@ class AirflowTaskBackend(Backend):
         except (NotPermitted, NoSuchUser) as error:
             return Reject(f"airflow_task: {error}", status=403, vouched=True)
         return Accept(identity, reusable_s=MAX_REUSE_S)
+
+    def may_claim(self, credential: Credential) -> bool:
+        """Return whether the credential has the audience of a task's token."""
+        if not isinstance(credential, Bearer | Basic) or not self._apps:
+            return True
+        text = credential.token if isinstance(credential, Bearer) else credential.password
+        claimed = audiences_of(text)
+        try:
+            return any(claimed & task_source_of(app).audiences for app in self._apps)
+        except BackendUnavailable:
+            return True
 
     def _reject(self, reason: str) -> Reject:
         # RFC 6750 3.1

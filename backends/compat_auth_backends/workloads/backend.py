@@ -129,6 +129,10 @@ class WorkloadBackend(Backend):
         except NoSuchUser as error:
             return Reject(f"workload: {error}", status=error.status, vouched=True)
 
+    def may_claim(self, credential: Credential) -> bool:
+        """Return whether a Bearer names an issuer of a rule."""
+        return not isinstance(credential, Bearer) or self._platform_of(credential.token) is not None
+
     def refuse(self, credential: Credential, until: float) -> bool:
         """Refuse a good token from now on, in every process where `redis_url` is set.
 

@@ -119,6 +119,47 @@ async def test_all_of_a_user_up_to_a_moment_is_refused(
     assert denylist.is_revoked(f"{header}.{changed}.{signature}") is refused
 
 
+async def test_a_token_that_was_looked_at_a_moment_ago_is_refused_once_it_is_denied(
+    denylist: Denylist, url: str, clock: Clock
+) -> None:
+    shown, other = token(jti="1", sub="alice"), token(jti="2", sub="alice")
+    denylist.revoke(DenylistEntry("jti", "another", 2**40))
+    looked_at = [denylist.is_revoked(shown), denylist.is_revoked(shown), denylist.is_revoked(other)]
+    elsewhere = Denylist(DenylistRows(open_store(url)), RevocationEvents())
+    elsewhere.revoke(DenylistEntry("jti", "1", 2**40))
+    elsewhere.close()
+    clock.time += 1
+
+    await denylist.up_to_date()
+
+    assert looked_at == [False] * 3
+    assert (denylist.is_revoked(shown), denylist.is_revoked(other)) == (True, False)
+
+
+async def test_the_claims_of_a_token_are_read_once_for_many_requests(
+    denylist: Denylist, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = token(jti="1", sub="alice")
+    denylist.revoke(DenylistEntry("jti", "another", 2**40))
+    read: list[str] = []
+    monkeypatch.setattr("compat_auth.tokens.denylist.read_claimed", read.append)
+
+    for _ in range(10):
+        denylist.is_revoked(shown)
+
+    assert read == [shown]
+
+
+async def test_invented_tokens_do_not_fill_the_memory(denylist: Denylist) -> None:
+    denylist.revoke(DenylistEntry("jti", "another", 2**40))
+
+    for number in range(20_001):
+        denylist.is_revoked(f"a.{number}.c")
+
+    assert len(denylist._not_revoked) <= 10_000
+    assert "a.20000.c" not in repr(denylist._not_revoked)
+
+
 async def test_a_token_without_a_name_is_refused_by_its_text(denylist: Denylist) -> None:
     denylist.revoke(*(DenylistEntry("digest", signed_digest(text), NOW + 600) for text in ("opaque", "e30.e30.first")))
     await denylist.up_to_date()
