@@ -20,7 +20,13 @@ from flask import Flask
 
 from compat_auth.authn.chain import Chain
 from compat_auth.authn.grant_cache import GrantCache
-from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents, believable_s, concerns
+from compat_auth.authn.revocation_events import (
+    RevocationEvent,
+    RevocationEvents,
+    believable_s,
+    concerns,
+    forget_revoked,
+)
 from compat_auth.concurrency.single_flight import SingleFlight
 from compat_auth.credentials import Absent, Credential, credential_key
 from compat_auth.errors import BackendUnavailable, CompatAuthError
@@ -141,7 +147,9 @@ class Judgement:
                 if not any(concerns(revocation, identity) for revocation in check.heard):
                     took_s = self._monotonic() - check.began
                     for_s = believable_s(identity, for_s, took_s=took_s, hears_all=hears_all)
-                    self._remembered.remember(digest, asked, for_s, owner=identity.username)
+                    self._remembered.remember(
+                        digest, asked, for_s, owner=identity.username, credential_id=identity.credential_id
+                    )
         return asked
 
     def _ask(self, credential: Credential) -> tuple[_Asked, float]:
@@ -166,9 +174,7 @@ class Judgement:
         """Forget the answers that a revocation concerns; called from any thread."""
         with self._lock:
             self._revoked += 1
-            self._remembered.forget_those(
-                lambda asked: isinstance(asked.outcome, Accept) and concerns(revocation, asked.outcome.identity)
-            )
+            forget_revoked(self._remembered, revocation)
             # Whom a check under way is about is not known yet.
             for check in self._under_way:
                 check.heard.append(revocation)

@@ -16,7 +16,7 @@ from dataclasses import replace
 from flask import Flask
 
 from compat_auth.authn.chain import BodyWanted, Chain, Course
-from compat_auth.authn.claimants import Claimants
+from compat_auth.authn.grants.claimants import Claimants
 from compat_auth.authn.revocation_events import revocation_events_of
 from compat_auth.authn.users.acting import Acting
 from compat_auth.backend import CredentialKind
@@ -303,7 +303,10 @@ class Decider:
             for_s = self._verified.rememberable_s(decision.identity, check, for_s)
             if for_s > 0:
                 decision = replace(decision, digest=digest)
-                self._verified.remember(digest, decision, for_s, owner=decision.identity.username)
+                identity = decision.identity
+                self._verified.remember(
+                    digest, decision, for_s, owner=identity.username, credential_id=identity.credential_id
+                )
         return decision
 
 

@@ -13,7 +13,13 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from compat_auth.authn.grant_cache import GrantCache
-from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents, believable_s, concerns
+from compat_auth.authn.revocation_events import (
+    RevocationEvent,
+    RevocationEvents,
+    believable_s,
+    concerns,
+    forget_revoked,
+)
 from compat_auth.gateway.decision import Granted
 from compat_auth.identity import Identity
 
@@ -86,7 +92,7 @@ class RevocableGrants(GrantCache[Granted]):
                 loop.call_soon_threadsafe(self._forget, revocation)
 
     def _forget(self, revocation: RevocationEvent | None) -> None:
-        self.forget_those(lambda granted: concerns(revocation, granted.identity))
+        forget_revoked(self, revocation)
         self._forgotten()
         # The answer of a check is not remembered where the revocation concerns it.
         for check in self.under_way:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import pytest
 
 from compat_auth.authn.airflow2.backend import LegacyBackend
-from compat_auth.authn.claimants import Claimants
+from compat_auth.authn.grants.claimants import Claimants
 from compat_auth.backend import Backend, Basic, Bearer, Credential, CredentialKind, Negotiate, Outcome, Skip
 from support.stand_ins import Clock
 
