@@ -70,6 +70,11 @@ class Backend(ABC):
         depends_on_credential_only: The answer follows from the credential and this backend's own source, not from
             the rest of the request, so that a later backend's Accept may be reused.
         reads_body: It may look at the request's body: the gate reads the body before it asks, and passes on what was seen.
+        depends_on_cookies_only: Its Accept with `reusable_s` to a request without Authorization follows from the cookies, the
+            scheme and its own source, for every safe method (RFC 9110 9.2.1). So a gate may reuse it for such requests.
+            The flag counts only for the class that says it, not for a subclass.
+        skips_silent_peers: It answers Skip where the other end of the connection says nothing (`Peer.speaks`), so that the
+            answer of a later backend about cookies may be reused. It counts only for the class that says it.
         one_at_a_time: It checks one request at a time in a process, so that few threads may wait for it.
         reads_peer: It reads what the other end of the connection says (`compat_auth.peer`). Where the request has no
             Authorization it is asked before the backends that read cookies, and its refusal is final.
@@ -85,6 +90,8 @@ class Backend(ABC):
     depends_on_credential_only: ClassVar[bool] = True
     decides_alone: ClassVar[bool] = False
     reads_peer: ClassVar[bool] = False
+    depends_on_cookies_only: ClassVar[bool] = False
+    skips_silent_peers: ClassVar[bool] = False
     reads_body: bool = False
     one_at_a_time: bool = False
 
@@ -112,7 +119,7 @@ class Backend(ABC):
         """
 
     def may_claim(self, credential: Credential) -> bool:
-        """Return whether the answer to a credential of one of `kinds` could be anything but a plain Skip; in doubt, true.
+        """Return whether the answer to a credential of one of `kinds` could differ from a plain Skip; in doubt, true.
 
         The gate calls it on its event loop, so it must be quick: it compares a prefix or an unverified claim, and asks
         nobody. False must hold for every request and for as long as the process runs: such a Bearer passes to the

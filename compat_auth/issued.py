@@ -26,6 +26,7 @@ __all__ = [
     "ANY_USER",
     "PersonalTokenVerifier",
     "Session",
+    "believable_s",
     "bound_to_session",
     "open_sessions",
     "presented_session",
@@ -139,8 +140,11 @@ def open_sessions(app: flask.Flask, settings: Settings | None) -> None:
     live_sessions_of(app, settings)
 
 
-def presented_session() -> Session | None:
+def presented_session(*, believed_s: float = UNHEARD_S) -> Session | None:
     """Return the login session in the cookie of Flask's current request; None where there is no such cookie.
+
+    Args:
+        believed_s: How long ago, in seconds, the store may have said that it has not been revoked; a second at most.
 
     Raises:
         InvalidSession: The cookie is not ours, its session has ended, or there are two; for logs only.
@@ -153,7 +157,16 @@ def presented_session() -> Session | None:
     if len(values) > 1:
         # One of them was set by another host of the domain, or on another path.
         raise InvalidSession("session: two cookies of that name")
-    return sessions.find(values[0], secure=flask.request.is_secure)
+    return sessions.find(values[0], secure=flask.request.is_secure, believed_s=believed_s)
+
+
+def believable_s(session: Session) -> float:
+    """Return for how many seconds a session of the current app counts without another question to the store.
+
+    That is a second after the store was asked, and never longer than the session; 0 where it was not asked.
+    """
+    sessions = live_sessions_of(flask.current_app)
+    return 0 if sessions is None else sessions.believable_s(session)
 
 
 def bound_to_session(accept: Accept, session: Session) -> Accept:

@@ -238,6 +238,7 @@ class OidcInHeadersBackend(OidcBackend):
 
     kinds: ClassVar[frozenset[CredentialKind]] = frozenset({Absent, Bearer})
     reads_peer: ClassVar[bool] = True
+    skips_silent_peers: ClassVar[bool] = True
     depends_on_credential_only: ClassVar[bool] = True
     proxies: tuple[str, ...] = ()
     by_header: Mapping[str, Issuer] = MappingProxyType({})

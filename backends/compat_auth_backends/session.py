@@ -20,7 +20,7 @@ from compat_auth.credentials import Absent, Credential
 from compat_auth.directory import UserDirectory
 from compat_auth.errors import InvalidSession
 from compat_auth.identity import Identity
-from compat_auth.issued import Session, bound_to_session, open_sessions, presented_session
+from compat_auth.issued import Session, believable_s, bound_to_session, open_sessions, presented_session
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.sessions import BY_APPLICATION, request_forgery
 from compat_auth.users import UserLookup, identity_of, is_disabled, load_directories
@@ -28,6 +28,11 @@ from compat_auth_backends.airflow_session import AirflowSessions
 from compat_auth_backends.token_handler import with_membership
 
 CLIENT_AUTH = None
+# How soon a session that Airflow has ended, or a user who was disabled, is noticed: within a second, of which a file of
+# users may need the other half until it is read again.
+REUSE_S = 0.5
+# A gate asks again before that time is over: then the store is asked, too.
+_ASK_AGAIN_S = 0.25
 
 
 class SessionBackend(Backend):
@@ -44,6 +49,8 @@ class SessionBackend(Backend):
     needs_cookies: ClassVar[bool] = True
     # The cookie decides, and the app's own session with it.
     depends_on_credential_only: ClassVar[bool] = False
+    # What has `reusable_s` comes from our cookie or from Airflow's, never from the app's login manager.
+    depends_on_cookies_only: ClassVar[bool] = True
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings
@@ -114,12 +121,12 @@ class SessionBackend(Backend):
             roles=user.roles,
             upstream_id=user.upstream_id,
         )
-        return Accept(identity)
+        return Accept(identity, reusable_s=REUSE_S)
 
     def _check_ours(self) -> Accept | Reject | None:
         """Return the decision about our own cookie; None if there is none."""
         try:
-            session = presented_session()
+            session = presented_session(believed_s=_ASK_AGAIN_S)
         except InvalidSession as error:
             return Reject(str(error))
         if session is None:
@@ -127,7 +134,9 @@ class SessionBackend(Backend):
         if forgery := request_forgery(session):
             return Reject(f"session: {forgery}", status=403)
         outcome = self._still_known(session)
-        return outcome if isinstance(outcome, Reject) else bound_to_session(outcome, session)
+        if isinstance(outcome, Reject):
+            return outcome
+        return bound_to_session(replace(outcome, reusable_s=min(REUSE_S, believable_s(session))), session)
 
     def _still_known(self, session: Session) -> Accept | Reject:
         """Return the user with the directory's current data; a Reject for one who may not log in."""

@@ -50,7 +50,8 @@ class Answer:
         challenges: `WWW-Authenticate` values for a 401, one for each scheme, in the order of the chain.
         steps: The answers of all backends that were asked, in order.
         reusable: Whether every backend that was asked used only the credential: the same credential gets the same
-            answer.
+            answer. Without a credential: whether the answer follows from the cookies and the scheme, as long as the
+            peer says nothing and the method changes nothing.
     """
 
     outcome: Outcome
@@ -164,7 +165,8 @@ class Chain:
                 continue
             if backend.reads_body and not body_at_hand:
                 raise BodyWanted(backend.name, course)
-            course.reusable = course.reusable and backend.depends_on_credential_only
+            is_reusable = course.reusable and _accepts_alike(backend, credential)
+            course.reusable = course.reusable and _skips_alike(backend, credential)
             outcome = self._ask_one(backend, credential)
             step = Step(backend.name, outcome)
             course.steps.append(step)
@@ -172,7 +174,7 @@ class Chain:
                 case Accept():
                     if backend.reads_peer and isinstance(credential, Absent):
                         return self._agreed(outcome, backend, asked[at + 1 :], course)
-                    return Answer(outcome, backend.name, (), tuple(course.steps), course.reusable)
+                    return Answer(outcome, backend.name, (), tuple(course.steps), is_reusable)
                 case Reject() | Challenge():
                     course.received.append(outcome.challenges if isinstance(outcome, Reject) else ())
                     course.refusal = course.refusal or step
@@ -247,6 +249,25 @@ class Chain:
             return ()
         own = self.backends[-1].challenges()
         return tuple(value.split(" ", 1)[0] for value in own) or received
+
+
+def _accepts_alike(backend: Backend, credential: Credential) -> bool:
+    """Return whether an Accept of the backend follows from what is presented, see `Answer.reusable`."""
+    if isinstance(credential, Absent):
+        return _says(backend, "depends_on_cookies_only")
+    return backend.depends_on_credential_only
+
+
+def _skips_alike(backend: Backend, credential: Credential) -> bool:
+    """Return whether a Skip of the backend follows from what is presented, see `Answer.reusable`."""
+    if isinstance(credential, Absent):
+        return _says(backend, "skips_silent_peers")
+    return backend.depends_on_credential_only
+
+
+def _says(backend: Backend, flag: str) -> bool:
+    """Return whether the backend's own class has the flag; an inherited one speaks of another `authenticate`."""
+    return vars(type(backend)).get(flag) is True
 
 
 def contained(backend: Backend, ask: Callable[[], T]) -> T:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from cachetools import TTLCache
@@ -29,6 +29,15 @@ _TOUCH_PAUSE_S = 60.0
 
 
 _EXTENSION = "compat_auth_sessions"
+
+
+@dataclass(frozen=True, slots=True)
+class _Live:
+    """A live session: its user, the time of the question to the store (monotonic seconds), and the events heard before."""
+
+    username: str
+    read_at: float
+    heard: int
 
 
 class LiveSessions:
@@ -56,11 +65,13 @@ class LiveSessions:
         self._rows = rows
         self._revocations = revocations or RevocationEvents()
         self._lock = threading.Lock()
-        self._live: TTLCache[str, str] = TTLCache(_BELIEVED_ENTRIES, BELIEVED_S, timer=monotonic)
+        self._live: TTLCache[str, _Live] = TTLCache(_BELIEVED_ENTRIES, BELIEVED_S, timer=monotonic)
         self._touched: TTLCache[bytes, bool] = TTLCache(_BELIEVED_ENTRIES, _TOUCH_PAUSE_S, timer=monotonic)
         self._monotonic = monotonic
         self._swept = monotonic()
         self._heard = 0
+        # What was found before this event counts for nobody: to empty the cache would take time for each session.
+        self._all_revoked = 0
         self._revocations.listen(self._forget)
 
     @classmethod
@@ -100,16 +111,24 @@ class LiveSessions:
         self._rows.add(session.id, SessionRow(session.username, session.directory, session.backend, now, now))
         return session
 
-    def find(self, value: str, *, secure: bool) -> Session:
+    def find(self, value: str, *, secure: bool, believed_s: float = BELIEVED_S) -> Session:
         """Return the session for a cookie.
+
+        Args:
+            value: Of the cookie.
+            secure: Whether it came on HTTPS.
+            believed_s: How old, in seconds, what the store has said of the session may be; `BELIEVED_S` at most.
 
         Raises:
             InvalidSession: The cookie is not ours or has expired, or its session was revoked.
         """
         session = self.cookie.open(value, secure=secure)
         credential_id = credential_id_of(session)
+        asked_at = self._monotonic()
         with self._lock:
-            username, heard = self._live.get(credential_id), self._heard
+            live, heard = self._live.get(credential_id), self._heard
+            is_known = live is not None and live.heard >= self._all_revoked and asked_at - live.read_at < believed_s
+        username = live.username if live is not None and is_known else None
         if username is None:
             row = self._rows.find_live(session.id)
             if row is None:
@@ -118,10 +137,20 @@ class LiveSessions:
             with self._lock:
                 # A logout that was announced during the query may have come too late for its result.
                 if self._heard == heard:
-                    self._live[credential_id] = username
+                    self._live[credential_id] = _Live(username, asked_at, heard)
         if username != session.username:
             raise InvalidSession("session: of another user")
         return session
+
+    def believable_s(self, session: Session) -> float:
+        """Return for how many seconds `find` may be believed about a session; 0 where that is not known."""
+        with self._lock:
+            live = self._live.get(credential_id_of(session))
+            if live is None or live.heard < self._all_revoked:
+                return 0
+            left_s = BELIEVED_S - (self._monotonic() - live.read_at)
+        now = self.cookie.now()
+        return max(0, min(left_s, self.cookie.idle_s - (now - session.last_seen), self.cookie.ends(session) - now))
 
     def renew(self, session: Session, *, idle_s: float | None = None) -> Session | None:
         """Return the session as seen now, and store that; None while that is not yet worth a new cookie."""
@@ -170,7 +199,7 @@ class LiveSessions:
         with self._lock:
             self._heard += 1
             if revocation is None or revocation.username:
-                self._live.clear()
+                self._all_revoked = self._heard
             else:
                 self._live.pop(revocation.credential_id, None)
 

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,8 +17,9 @@ from dataclasses import replace
 from flask import Flask
 
 from compat_auth.authn.chain import BodyWanted, Chain, Course
+from compat_auth.authn.grant_cache import Remembered
 from compat_auth.authn.grants.claimants import Claimants
-from compat_auth.authn.revocation_events import revocation_events_of
+from compat_auth.authn.revocation_events import UNHEARD_S, revocation_events_of
 from compat_auth.authn.users.acting import Acting
 from compat_auth.backend import CredentialKind
 from compat_auth.concurrency.lanes import Lanes
@@ -31,6 +33,7 @@ from compat_auth.tokens.upstream_refusals import RENEWAL_PAUSE_S, UpstreamRefusa
 
 logger = logging.getLogger("compat_auth.decision")
 
+_COOKIES = b"cookies"
 _KINDS: tuple[CredentialKind, ...] = (Absent, Basic, Bearer, Negotiate, Unrecognised)
 
 
@@ -102,17 +105,34 @@ class Decider:
             # What is wrong with it is said where it is decided.
             return None
         remembered = self._verified.find(digest)
-        if remembered is None:
-            return Unclaimed(shown.credential(), self._challenges) if self._claimants.knows_nobody(digest) else None
-        if remembered.grant.bearer in self._refused:
+        if remembered is None and self._claimants.knows_nobody(digest):
+            return Unclaimed(shown.credential(), self._challenges)
+        return self._recalled(remembered, presented)
+
+    def recall_cookies(self, cookies: tuple[bytes, ...], presented: Callable[[], Presented]) -> Granted | None:
+        """Return the grant for cookies that were checked a moment ago, or None.
+
+        Args:
+            cookies: All that the decision may depend on; see `decide`.
+            presented: What the request presents, for a check in the background.
+        """
+        return self._recalled(self._verified.find(self._verified.digest(_COOKIES, *cookies)), presented)
+
+    def _recalled(self, remembered: Remembered[Granted] | None, presented: Callable[[], Presented]) -> Granted | None:
+        if remembered is None or remembered.grant.bearer in self._refused:
             return None
         if self._verified.is_stale(remembered):
             remembered.refreshing = True
             self._fly(remembered.grant.digest, presented(), fresh=False)
         return remembered.grant
 
-    async def decide(self, presented: Presented) -> Decision:
+    async def decide(self, presented: Presented, cookies: tuple[bytes, ...] = ()) -> Decision:
         """Return the decision for a request.
+
+        Args:
+            presented: What it presents.
+            cookies: Scheme and cookies of a request without Authorization whose method changes nothing and whose peer
+                says nothing: by them the grant is remembered, if it depends on nothing else. () remembers none.
 
         Raises:
             CompatAuthError: The credential is malformed, a source is unavailable, or too many requests wait.
@@ -125,7 +145,8 @@ class Decider:
         if not self._takes[kind] or (kind is Absent and not presented.cookies and self._only_cookies_matter):
             return Unclaimed(credential, self._challenges)
         if kind is Absent:
-            return await self._check_with_body(presented, credential, b"")
+            digest = self._verified.digest(_COOKIES, *cookies) if cookies else b""
+            return await self._check_with_body(presented, credential, digest)
         if presented.shown.acts_for:
             # Whether the caller may depends on its address, too: nobody gets the answer for another.
             return await self._check_with_body(presented, credential, b"")
@@ -164,7 +185,7 @@ class Decider:
     def _is_nobodys(self, presented: Presented, credential: Credential) -> bool:
         """Return whether a Bearer is for the upstream to check, because no backend can claim it.
 
-        Whoever acts for a user is asked for a credential of ours.
+        A caller that acts for a user needs a credential that a backend takes.
         """
         return (
             isinstance(credential, Bearer) and not presented.shown.acts_for and not self._claimants.could_be(credential)
@@ -300,7 +321,9 @@ class Decider:
                     lambda: self._runner.run(presented, fresh=fresh, for_upstream=for_upstream, course=course)
                 )
         if isinstance(decision, Granted) and digest:
-            for_s = self._verified.rememberable_s(decision.identity, check, for_s)
+            # Nobody announces that a user was disabled, or has logged out of Airflow.
+            at_most_s = UNHEARD_S if isinstance(presented.shown.credential(), Absent) else math.inf
+            for_s = self._verified.rememberable_s(decision.identity, check, for_s, at_most_s=at_most_s)
             if for_s > 0:
                 decision = replace(decision, digest=digest)
                 identity = decision.identity

@@ -43,12 +43,15 @@ class Identification:
         """
         is_cookie_revoked = await self._revoked.require_bearer(request)
         decision: Decision | None = None
+        cookies: tuple[bytes, ...] = ()
         if request.intake.authorization is not None:
             decision = self._known(request)
         elif not is_cookie_revoked and self._has_upstream_cookie(request) and not request.peer.speaks:
             return Unclaimed(Absent(), self._challenges)
+        elif cookies := _deciding_cookies(request):
+            decision = self._decider.recall_cookies(cookies, request.presented)
         if decision is None:
-            decision = await self._decider.decide(request.presented())
+            decision = await self._decider.decide(request.presented(), cookies)
             if is_cookie_revoked and isinstance(decision, Unclaimed):
                 # The upstream would judge it, and some upstreams believe the cookie and not the Bearer beside it.
                 raise NotAuthenticated("the token in the cookie is no longer good")
@@ -94,3 +97,15 @@ class Identification:
     def _has_upstream_cookie(self, request: GateRequest) -> bool:
         cookies = request.intake.cookies
         return bool(cookies and self._upstream_cookie and has_cookie(cookies, self._upstream_cookie))
+
+
+def _deciding_cookies(request: GateRequest) -> tuple[bytes, ...]:
+    """Return the scheme and the cookies of a request, if a decision about its session depends on nothing else; else ().
+
+    A request whose method changes something is checked for forgery each time, and a peer that names the caller is asked
+    before a cookie.
+    """
+    intake = request.intake
+    if not intake.cookies or intake.acts_for or request.method not in SAFE_METHODS or request.peer.speaks:
+        return ()
+    return (request.scheme.encode("ascii"), *intake.cookies)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
+from math import inf
 from time import monotonic
 
 from compat_auth.authn.grant_cache import GrantCache
@@ -70,17 +71,19 @@ class RevocableGrants(GrantCache[Granted]):
         finally:
             self.under_way.discard(check)
 
-    def rememberable_s(self, identity: Identity, check: Check, for_s: float) -> float:
+    def rememberable_s(self, identity: Identity, check: Check, for_s: float, *, at_most_s: float = inf) -> float:
         """Return for how many seconds the grant of a check may be remembered; 0 if a revocation concerns it.
 
         Args:
             identity: The identity that the check has accepted.
             check: As it ended.
             for_s: Seconds that its backend allows.
+            at_most_s: Seconds from when the check began.
         """
         if any(concerns(revocation, identity) for revocation in check.heard):
             return 0
         took_s = self._now() - check.began
+        for_s = min(for_s, at_most_s - took_s)
         return believable_s(identity, for_s, took_s=took_s, hears_all=self._revocations.hears_all)
 
     def _hear(self, revocation: RevocationEvent | None) -> None:

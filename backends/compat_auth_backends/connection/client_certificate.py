@@ -40,6 +40,7 @@ class ClientCertificateBackend(Backend):
     needs: ClassVar[tuple[str, ...]] = ("[client_certificate] ca_file", "[[client_certificate.accounts]]")
     depends_on_credential_only: ClassVar[bool] = False
     reads_peer: ClassVar[bool] = True
+    skips_silent_peers: ClassVar[bool] = True
 
     def __init__(self, settings: ClientCertificateSettings, lookup: UserLookup, authority: Authority | None) -> None:
         self._settings = settings

@@ -44,6 +44,7 @@ class RemoteUserBackend(Backend):
     needs: ClassVar[tuple[str, ...]] = ("[remote_user] proxies",)
     depends_on_credential_only: ClassVar[bool] = False
     reads_peer: ClassVar[bool] = True
+    skips_silent_peers: ClassVar[bool] = True
 
     def __init__(self, settings: RemoteUserSettings, lookup: UserLookup) -> None:
         if not settings.proxies:

@@ -1,4 +1,4 @@
-"""The queries on Airflow's own tables, built once for each directory: to build one anew costs more than to run it."""
+"""The queries on Airflow's own tables, built once for each directory: to build one costs more than to run it."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ DECOY_SAMPLE = 50
 TIME_LIMIT: Select[Any] = select(
     func.set_config("statement_timeout", bindparam("limit", type_=String()), literal(True))
 )
-"""Of PostgreSQL: limits each query of the transaction to the time `limit`, such as "5s"."""
+"""Limits each query of a transaction in PostgreSQL to the time `limit`, such as "5s"."""
 
 
 class Statements:

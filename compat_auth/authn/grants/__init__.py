@@ -1,4 +1,4 @@
-"""What the memory of grants is made of: grants by owner and credential, and the credentials that nobody can claim.
+"""Parts of the memory of grants: grants by owner and credential, and the credentials that no backend can claim.
 
 Imports: `compat_auth.backend` and what `authn` may import.
 """

@@ -35,7 +35,7 @@ class Claimants:
         self._unclaimed: OrderedDict[bytes, float] = OrderedDict()
 
     def could_be(self, credential: Credential) -> bool:
-        """Return whether a backend that is asked about this kind of credential could answer anything but Skip."""
+        """Return whether a backend that is asked about this kind of credential could answer differently from Skip."""
         kind: CredentialKind = type(credential)
         if any(kind in backend.kinds for backend in self._always):
             return True

@@ -21,7 +21,7 @@ from compat_auth.credentials import Absent
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
-from compat_auth_backends.session import SessionBackend
+from compat_auth_backends.session import REUSE_S, SessionBackend
 
 KEY = "airflow's own secret key"
 NOW = datetime.now(UTC)
@@ -94,11 +94,11 @@ def test_a_session_in_airflows_database_vouches_for_its_user(
 ) -> None:
     cookie = stored(database, write({"_permanent": True, "_fresh": True, "_user_id": "7", "csrf_token": "x"}))
 
-    assert judge(backend, cookie) == Accept(ALICE)
+    assert judge(backend, cookie) == Accept(ALICE, reusable_s=REUSE_S)
 
 
 def test_a_session_in_the_cookie_itself_does_so_too(backend: SessionBackend) -> None:
-    assert judge(backend, signed({"_user_id": "7"})) == Accept(ALICE)
+    assert judge(backend, signed({"_user_id": "7"})) == Accept(ALICE, reusable_s=REUSE_S)
 
 
 def test_a_disabled_user_is_refused(backend: SessionBackend) -> None:
@@ -175,7 +175,7 @@ def test_another_site_cannot_use_it(backend: SessionBackend, headers: dict[str, 
 
 
 def test_a_program_may_use_it_as_it_could_with_airflow_2(backend: SessionBackend) -> None:
-    assert judge(backend, signed({"_user_id": "7"}), method="PATCH") == Accept(ALICE)
+    assert judge(backend, signed({"_user_id": "7"}), method="PATCH") == Accept(ALICE, reusable_s=REUSE_S)
 
 
 def test_a_database_that_is_down_is_nobodys_way_in(
