@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from jwt import PyJWTError
-from sqlalchemy import Select, bindparam, select
+from sqlalchemy import Executable, bindparam, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken
@@ -178,7 +178,7 @@ def _token_of(claims: Mapping[str, Any], try_number: int | None) -> TaskToken:
 
 
 @functools.lru_cache(maxsize=1)
-def _query(model: Any, version: Any) -> Select[Any]:
+def _query(model: Any, version: Any) -> Executable:
     """Return the query for the task instance of the id `instance`; built once, and run at each request."""
     query = (
         select(

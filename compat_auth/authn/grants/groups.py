@@ -29,7 +29,7 @@ class Group:
     def use(self, digest: bytes) -> None:
         """Add a digest, or make it the one that was used last."""
         self.digests.pop(digest, None)
-        if len(self.digests) == _FEW and type(self.digests) is dict:
+        if len(self.digests) == _FEW and not isinstance(self.digests, OrderedDict):
             self.digests = OrderedDict(self.digests)
         self.digests[digest] = None
 

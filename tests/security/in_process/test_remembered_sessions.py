@@ -82,7 +82,6 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def clock(app: flask.Flask, monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(sessions_of(app), "_monotonic", clock)
-    monkeypatch.setattr(sessions_of(app)._live.timer, "_Timer__timer", clock, raising=False)
     return clock
 
 
@@ -108,8 +107,9 @@ def gate_of(
     """Return a function that asks a gate with these cookies and returns the status."""
     backends = (*before, *app.extensions["compat_auth"].chain.backends)
     ours = frozenset(name.encode() for name in sessions_of(app).cookie.names)
-    times = {} if clock is None else {"monotonic": clock}
-    decider = make_decider(*backends, app=app, **times, **options)
+    if clock is not None:
+        options["monotonic"] = clock
+    decider = make_decider(*backends, app=app, **options)
     gate_rules = replace(rules(own_cookies=ours), do_as=do_as)
     gate = make_gate(Behind(), decider, gate_rules=gate_rules, trusted=trusted)
 

@@ -107,7 +107,7 @@ async def test_a_token_that_has_worked_is_not_shut_out_by_a_neighbour_who_guesse
     await flood(gateway, made.token.id)
 
     warm = (await call(gateway, scope)).status
-    gateway._core.decider._verified.forget_those(lambda _grant: True)
+    gateway._core.decider._verified.forget_owner("alice")
     cold = (await call(gateway, scope)).status
 
     assert (before, warm, cold) == (200, 200, 200)
@@ -162,7 +162,7 @@ async def test_a_token_that_has_worked_and_is_dead_now_is_no_longer_waved_throug
     made = make_token(settings)
     await show(gateway, made.text)
     PersonalTokens.from_settings(settings, RevocationEvents(), revoke_upstream=no_upstream).revoke(made.token)
-    gateway._core.decider._verified.forget_those(lambda _grant: True)
+    gateway._core.decider._verified.forget_owner("alice")
     asked.clear()
 
     statuses = [(await show(gateway, made.text)).status for _ in range(2 * ENOUGH)]
