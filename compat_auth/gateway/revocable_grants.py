@@ -92,9 +92,10 @@ class RevocableGrants(GrantCache[Granted]):
         # Before the first check there is nothing to forget, and after the loop has ended nobody to let in.
         if loop is not None:
             with contextlib.suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._forget, revocation)
+                loop.call_soon_threadsafe(self.end, revocation)
 
-    def _forget(self, revocation: RevocationEvent | None) -> None:
+    def end(self, revocation: RevocationEvent | None) -> None:
+        """Forget the grants of a revocation; on the event loop, which waits for it."""
         forget_revoked(self, revocation)
         self._forgotten()
         # The answer of a check is not remembered where the revocation concerns it.

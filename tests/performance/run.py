@@ -19,6 +19,7 @@ from performance import (  # found by the line above, wherever this is started
     inside,
     many_backends,
     memory,
+    other_credentials,
     strain,
     tickets,
     token_growth,
@@ -40,8 +41,12 @@ GROUPS: tuple[tuple[frozenset[str], Callable[..., list[Row]]], ...] = (
     (frozenset(("P16",)), memory.streams),
     (frozenset(("P17",)), memory.workers),
     (frozenset(("P18",)), memory.start),
+    (frozenset(("N1", "N2")), other_credentials.beside_a_password),
+    (frozenset(("N5",)), other_credentials.revocation),
 )
-ALL = sorted({target for targets, _ in GROUPS for target in targets}, key=lambda target: int(target[1:]))
+ALL = sorted(
+    {target for targets, _ in GROUPS for target in targets}, key=lambda target: (target[0] == "N", int(target[1:]))
+)
 
 
 def measure(only: Sequence[str], *, seconds: float, rounds: int) -> list[Row]:
