@@ -143,7 +143,7 @@ class Decider:
             # The upstream would take the request for the caller's own.
             raise NotPermitted("X-Do-As: needs a credential that a backend takes")
         if not self._takes[kind] or (kind is Absent and not presented.cookies and self._only_cookies_matter):
-            return Unclaimed(credential, self._challenges)
+            return Unclaimed(credential, self.chain.challenges())
         if kind is Absent:
             digest = self._verified.digest(_COOKIES, *cookies) if cookies else b""
             return await self._check_with_body(presented, credential, digest)
@@ -153,7 +153,7 @@ class Decider:
         digest = self._verified.digest(presented.shown.key())
         if self._is_nobodys(presented, credential):
             self._claimants.remember(digest)
-            return Unclaimed(credential, self._challenges)
+            return Unclaimed(credential, self.chain.challenges())
         if self._alike[kind]:
             return await self._wait(self._fly(digest, presented, fresh=False))
         return await self._check_with_body(presented, credential, digest)
