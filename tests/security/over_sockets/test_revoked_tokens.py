@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -19,10 +20,20 @@ from support.security.taking_back import FORM, GatewayUnderTest, as_user, bearer
 from support.security.upstream import Recorder
 from support.stand_ins import basic, call, http_scope
 
+BESIDE_BEARERS: dict[str, Any] = {
+    "auth_backends": ["session", "personal_token", "oidc", "google_openid", "basic_auth"],
+    "oidc": {"issuers": [{"issuer": "https://id.example.org", "audience": "airflow"}]},
+    "google_openid": {"audience": ["app"], "hosted_domains": ["example.org"]},
+    "session": {"secret": "s" * 32},
+    "personal_tokens": {"pepper": "p" * 32},
+}
 
-@pytest.fixture
-async def instance(tmp_path: Path, upstream: Recorder) -> AsyncIterator[GatewayUnderTest]:
-    async with open_instance(tmp_path, upstream) as instance:
+
+@pytest.fixture(params=[pytest.param({}, id="passwords-alone"), pytest.param(BESIDE_BEARERS, id="beside-bearers")])
+async def instance(
+    tmp_path: Path, upstream: Recorder, request: pytest.FixtureRequest
+) -> AsyncIterator[GatewayUnderTest]:
+    async with open_instance(tmp_path, upstream, **request.param) as instance:
         yield instance
 
 
@@ -38,6 +49,18 @@ async def test_a_revoked_token_gets_no_further_than_the_gateway(instance: Gatewa
     assert (await instance.get("/ui/dags", bearer(token))).status == 401
     assert instance.upstream.take() == []
     assert (await instance.get("/api/v2/dags", bearer(other))).status == 200
+
+
+async def test_a_token_that_has_passed_many_times_is_refused_once_it_is_revoked(instance: GatewayUnderTest) -> None:
+    token = await instance.token_of("alice")
+    before = [(await instance.get("/api/v2/dags", bearer(token))).status for _ in range(5)]
+
+    await instance.revoke(token)
+
+    instance.upstream.take()
+    assert before == [200] * 5
+    assert [(await instance.get("/api/v2/dags", bearer(token))).status for _ in range(3)] == [401] * 3
+    assert instance.upstream.take() == []
 
 
 @pytest.mark.parametrize("spelling", ["{}=", "{}==", "{}.x", " {} "])

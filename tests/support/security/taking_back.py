@@ -67,8 +67,8 @@ def cookie(value: str) -> tuple[bytes, bytes]:
 
 
 @asynccontextmanager
-async def open_instance(tmp_path: Path, upstream: Recorder) -> AsyncGenerator[GatewayUnderTest]:
-    """Give a gateway with its store, keys and users in a folder."""
+async def open_instance(tmp_path: Path, upstream: Recorder, **changed: Any) -> AsyncGenerator[GatewayUnderTest]:
+    """Give a gateway with its store, keys and users in a folder; `changed` are settings of another value."""
     lines = [f"{name}:{bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4)).decode()}" for name, secret in USERS.items()]
     (tmp_path / "htpasswd").write_text("\n".join(lines))
     (tmp_path / "htpasswd").chmod(0o600)
@@ -81,6 +81,7 @@ async def open_instance(tmp_path: Path, upstream: Recorder) -> AsyncGenerator[Ga
         "upstream": {"url": f"http://127.0.0.1:{upstream.port}", "profile": "generic"},
         "token": {"strategy": "key_pair", "key_file": str(tmp_path / "keys.json")},
         "token_endpoint": {"introspect_any_of": ["user:seer"], "failures_per_minute": 1000},
+        **changed,
     }
     gateway = Gateway(parse_settings(content, origin="test"))
     await gateway._proxy.open()
