@@ -50,6 +50,14 @@ class RevokedTokens:
             raise TokenEnded("the token is no longer valid")
         return cookie or is_revoked
 
+    def is_known_good(self, authorization: bytes) -> bool:
+        """Return whether the Authorization value is no revoked Bearer, and nobody needs to ask the store about that."""
+        denylist = self._denylist
+        bearer = None if denylist is None else _bearer_in(authorization)
+        if denylist is None or bearer is None:
+            return True
+        return not denylist.is_stale and not denylist.is_revoked(bearer)
+
     async def among(self, authorizations: list[bytes], cookies: list[bytes]) -> tuple[bool, bool]:
         """Return whether a Bearer among these values is revoked, and whether the upstream's cookie is.
 

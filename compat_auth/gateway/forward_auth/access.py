@@ -10,6 +10,7 @@ import hmac
 import ipaddress
 import logging
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from compat_auth.config import Settings
@@ -43,20 +44,35 @@ class Access:
         Raises:
             NotPermitted: A client may have sent it through a proxy; the log says why.
         """
-        reason = self._find_fault(trusted, request)
+        peer = trusted.peer(request.scope)
+        reason = self.find_fault(trusted, peer, request.scope["headers"], request.intake.forward)
         if reason:
             hint(f"forward-auth: refused: {reason}")
             raise NotPermitted("forward-auth: only for the front proxy; the log says what to do")
 
-    def _find_fault(self, trusted: TrustedProxies, request: GateRequest) -> str:
-        if not trusted.covers(trusted.peer(request.scope)):
+    def find_fault(
+        self,
+        trusted: TrustedProxies,
+        peer: str,
+        headers: Sequence[tuple[bytes, bytes]],
+        forward: Mapping[bytes, Sequence[bytes]],
+    ) -> str:
+        """Return why a request may not come from the front proxy itself; "" where it does.
+
+        Args:
+            trusted: The proxies whose headers are believed.
+            peer: Address of the connection's other end.
+            headers: As received.
+            forward: Forward headers among them.
+        """
+        if not trusted.covers(peer):
             return "the asking address is not in trusted_proxies; name the front proxy there"
         if self.secret:
-            found = [value for name, value in request.scope["headers"] if name == SECRET_HEADER]
+            found = [value for name, value in headers if name == SECRET_HEADER]
             # Two values: a client has sent one of them.
             if len(found) != 1 or not hmac.compare_digest(found[0], self.secret):
                 return "X-Compat-Auth-Proxy-Secret is not [forward_auth] secret; let the front proxy set it"
-        if trusted.names_hop_beyond_client(request.intake.forward):
+        if trusted.names_hop_beyond_client(forward):
             return (
                 "X-Forwarded-For names a hop beyond the proxy; let the front proxy set it to the client's address alone, "
                 "or name the proxies in between in trusted_proxies"

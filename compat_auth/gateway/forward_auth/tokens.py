@@ -80,6 +80,13 @@ class ForwardAuthTokens:
             await self._fly(bearer, lambda: self._write_down(request, granted, bearer))
         return bearer
 
+    def recorded_bearer(self, granted: Granted) -> bytes | None:
+        """Return the Authorization value that `bearer_for` returns, or None where that has to wait for something."""
+        bearer = granted.bearer
+        if granted.identity.scopes is not None or self._is_ended(bearer) or bearer not in self._written:
+            return None
+        return bearer
+
     async def _limited_for(self, request: GateRequest, granted: Granted) -> bytes:
         kept = self._limited.get(granted.identity)
         if kept is not None and self._now() < kept.until and not self._is_ended(kept.bearer):
