@@ -11,6 +11,7 @@ from compat_auth.api.swagger_ui import Site
 from compat_auth.audit.losses import refuse_without_log
 from compat_auth.browsers.visits import BrowserVisits
 from compat_auth.composition.decider import build_core, new_flask_app
+from compat_auth.composition.fast import FastParts
 from compat_auth.composition.gate import GateParts, Place, forward_auth_of
 from compat_auth.composition.pages import own_pages
 from compat_auth.composition.rules import gate_rules, translates_v1
@@ -18,6 +19,7 @@ from compat_auth.composition.tasks import add_task_source
 from compat_auth.composition.tokens import build_issuer, build_logout, build_reader
 from compat_auth.config import Settings, load_settings
 from compat_auth.gateway.authorization import Authorization
+from compat_auth.gateway.fast.fast_paths import FastPaths
 from compat_auth.gateway.forward_auth.access import access_of, port_of
 from compat_auth.gateway.forward_auth.pages import FORWARD_AUTH_PAGES, not_here, nothing_else
 from compat_auth.gateway.forward_auth.tokens import ForwardAuthTokens
@@ -109,7 +111,10 @@ class Gateway:
             **(v1_public_pages(parts.forwarding, site) if translates else {}),
             **own_pages(settings, parts, core.issued, metadata, site),
         }
-        self._gate = parts.gate(pages, max_judged_body=settings.airflow2_modules.max_body_bytes)
+        self._gate = gate = parts.gate(pages, max_judged_body=settings.airflow2_modules.max_body_bytes)
+        fast = FastParts(parts, settings, access, forward_auth_tokens, self._forward_auth_port)
+        self.fast_paths: FastPaths | None = fast.build(gate.paths)
+        """Requests that the server may answer without this application; None: there are none."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection."""
@@ -132,13 +137,15 @@ class Gateway:
                 await send({"type": "lifespan.startup.complete"})
             elif message["type"] == "lifespan.shutdown":
                 self._core.decider.close()
+                if self.fast_paths is not None:
+                    self.fast_paths.close()
                 await self._proxy.close()
                 await asyncio.to_thread(self._core.flush)
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
 
-def create_app(settings: Settings | None = None) -> ASGIApp:
+def create_app(settings: Settings | None = None) -> Gateway:
     """Return the gateway as an ASGI application; without settings, from the file and the environment.
 
     Raises:

@@ -23,6 +23,7 @@ from compat_auth.config import DEFAULT_FILE, ENV_PREFIX, Settings, load_settings
 from compat_auth.config.loading import find_file
 from compat_auth.config.upstream_url import read_address
 from compat_auth.errors import BackendUnavailable
+from compat_auth.gateway.fast.protocol_choice import protocol_for
 from compat_auth.gateway.forward_auth.access import access_of
 from compat_auth.gateway.server.server import bind_socket, serve_workers, uvicorn_config
 from compat_auth.gateway.server.tls import ServerTls
@@ -95,7 +96,8 @@ def _serve(
         _serve_reloading(config_path, listeners)
     else:
         is_proxy = TrustedProxies(settings.trusted_proxies).covers
-        sys.exit(serve_workers(app, listeners, settings.serve, is_proxy=is_proxy, tls=tls))
+        protocol = protocol_for(app.fast_paths)
+        sys.exit(serve_workers(app, listeners, settings.serve, is_proxy=is_proxy, tls=tls, protocol=protocol))
 
 
 def _simplest(url: str, config_path: str | None, stack: contextlib.ExitStack, *, reload: bool) -> Settings:

@@ -24,6 +24,8 @@ INTAKE = "compat_auth.intake"
 """Key in the ASGI scope's `extensions`: the `GateRequest`, for the application behind the gate."""
 AUTHORIZE = "compat_auth.demand"
 """Key in the ASGI scope's `extensions`: an `Authorize`; missing when the caller was not identified."""
+FAILED = "compat_auth.failed"
+"""Key in the ASGI scope's `extensions`: a list with the error of an attempt that must not be repeated, else empty."""
 FROM_UPSTREAM = "compat_auth.from_upstream"
 """Key in the message that starts an answer: true if its headers are those of the upstream."""
 

@@ -116,8 +116,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_body(self, body: bytes) -> None:
         """Receive a piece of the body."""
         super().on_body(body)
-        self._body_clock.received(len(body))
-        self._grown_by += len(body)
+        self._count_body(len(body))
+
+    def _count_body(self, size: int) -> None:
+        self._body_clock.received(size)
+        self._grown_by += size
         if self._grown_by >= PROGRESS_BYTES:
             self._grown_by = 0
             self._bounds.receiving(self)

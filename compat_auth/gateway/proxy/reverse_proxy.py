@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import re
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,8 +22,22 @@ from yarl import URL
 from compat_auth.config import UpstreamSettings
 from compat_auth.config.upstream_url import read_address
 from compat_auth.crypto.file_modes import refuse_writable_at
-from compat_auth.errors import BadRequest, ConfigError, NotImplementedHere, UpstreamTimeout, UpstreamUnreachable
-from compat_auth.gateway.forwarding import FROM_UPSTREAM, INTAKE, RENEW
+from compat_auth.errors import (
+    BadRequest,
+    CompatAuthError,
+    ConfigError,
+    NotImplementedHere,
+    UpstreamTimeout,
+    UpstreamUnreachable,
+)
+from compat_auth.gateway.forwarding import FAILED, FROM_UPSTREAM, INTAKE, RENEW
+from compat_auth.gateway.proxy.header_rules import (
+    HOP_BY_HOP,
+    REPLAYABLE_BYTES,
+    answer_headers,
+    forwarded_headers,
+    nominated,
+)
 from compat_auth.gateway.proxy.upstream_connection import (
     StaleConnection,
     UpstreamRequest,
@@ -37,18 +50,6 @@ from compat_auth.http.request import GateRequest
 from compat_auth.tokens.upstream_refusals import MAX_REFUSAL_BYTES, may_have_ended, says_refused
 
 logger = logging.getLogger("compat_auth.proxy")
-
-_HOP_BY_HOP = frozenset(
-    b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
-    b"upgrade expect http2-settings".split()
-)
-# A Connection header may not nominate these away: they carry the identity, or say what the body is.
-_NOT_NOMINABLE = frozenset(b"authorization cookie host content-length content-type".split())
-_BODILESS = frozenset((204, 304))
-# RFC 9110 5.5: no control character but the tab.
-_VALUE_FORBIDDEN = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
-# A body up to this size is held, so that the request can be sent again with a fresh token.
-_REPLAYABLE_BYTES = 64 * 1024
 
 Renew = Callable[[], Awaitable["bytes | None"]]
 Body = bytes | AsyncIterator[bytes]
@@ -81,6 +82,9 @@ class ReverseProxy:
         Raises:
             UpstreamUnreachable, UpstreamTimeout: Before any part of the answer was sent.
         """
+        failures: list[CompatAuthError] = scope["extensions"].get(FAILED, [])
+        if failures:
+            raise failures.pop()
         request: GateRequest = scope["extensions"][INTAKE]
         renew: Renew | None = scope["extensions"][RENEW]
         headers = self._request_headers(scope, request)
@@ -159,27 +163,19 @@ class ReverseProxy:
 
     def _request_headers(self, scope: Scope, request: GateRequest) -> CIMultiDict[str]:
         headers: CIMultiDict[str] = CIMultiDict()
-        dropped = {*_HOP_BY_HOP}
+        dropped = {*HOP_BY_HOP}
         if _opens_websocket(scope):
             raise NotImplementedHere("WebSocket connections are not passed on; call the upstream directly")
         for name, value in scope["headers"]:
             if name == b"connection":
-                dropped |= _nominated(value)
+                dropped |= nominated(value)
         for name, value in scope["headers"]:
             if name not in dropped:
                 headers.add(name.decode("ascii"), header_text(value))
         peer = self._trusted.peer(scope)
-        forward = request.intake.forward if self._trusted.covers(peer) else {}
-        hops = [header_text(value) for value in forward.get(b"x-forwarded-for", ())]
-        headers["X-Forwarded-For"] = ", ".join((*hops, peer))
-        for name, own in (
-            ("X-Forwarded-Proto", str(scope.get("scheme", "http"))),
-            ("X-Forwarded-Host", request.intake.host.decode("ascii")),
-        ):
-            vouched = forward.get(name.lower().encode())
-            said = header_text(vouched[-1]) if vouched else own
-            if said:
-                headers[name] = said
+        scheme, is_trusted = str(scope.get("scheme", "http")), self._trusted.covers(peer)
+        for name, value in forwarded_headers(peer, scheme, request.intake, is_trusted=is_trusted):
+            headers[name.decode("ascii")] = header_text(value)
         return headers
 
     async def _take_body(self, length: str | None, chunked: bool, receive: Receive, watch: ClientWatch) -> Body:
@@ -188,7 +184,7 @@ class ReverseProxy:
             return b""
         if length is not None and not (length.isascii() and length.isdigit()):
             raise BadRequest("Content-Length: not a number")
-        if length is not None and int(length) <= _REPLAYABLE_BYTES:
+        if length is not None and int(length) <= REPLAYABLE_BYTES:
             held = b"".join([part async for part in body_parts(receive)])
             watch.start()
             return held
@@ -215,17 +211,8 @@ class ReverseProxy:
             raise UpstreamUnreachable("upstream: no connection, or no whole answer") from exc
 
     async def _pass_back(self, response: aiohttp.ClientResponse, held: bytes, send: Send) -> None:
-        dropped = {*_HOP_BY_HOP}
-        for name, value in response.raw_headers:
-            if name.lower() == b"connection":
-                dropped |= _nominated(value)
-        if response.status in _BODILESS:
-            # The length of what is not sent: allowed (RFC 9110 8.6), but servers take it for a promise.
-            dropped.add(b"content-length")
-        headers: RawHeaders = [
-            (lower, value) for name, value in response.raw_headers if (lower := name.lower()) not in dropped
-        ]
-        if not 200 <= response.status < 600 or any(_VALUE_FORBIDDEN.search(value) for _, value in headers):
+        headers = answer_headers(response.status, [*response.raw_headers])
+        if headers is None:
             raise UpstreamUnreachable("upstream: an answer that HTTP does not know")
         start = {"type": "http.response.start", "status": response.status, "headers": headers, FROM_UPSTREAM: True}
         await send(start)
@@ -257,8 +244,8 @@ def _opens_websocket(scope: Scope) -> bool:
     headers: RawHeaders = scope["headers"]
     if any(name in (b"content-length", b"transfer-encoding") for name, _ in headers):
         return False
-    nominated = any(name == b"connection" and b"upgrade" in _nominated(value) for name, value in headers)
-    return nominated and any(name == b"upgrade" and value.strip().lower() == b"websocket" for name, value in headers)
+    upgrades = any(name == b"connection" and b"upgrade" in nominated(value) for name, value in headers)
+    return upgrades and any(name == b"upgrade" and value.strip().lower() == b"websocket" for name, value in headers)
 
 
 def _reason(error: aiohttp.ClientError) -> str:
@@ -276,10 +263,6 @@ async def _only_once(request: aiohttp.ClientRequest, send: aiohttp.ClientHandler
         raise
     except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as exc:
         raise aiohttp.ClientConnectionError(str(exc)) from exc
-
-
-def _nominated(value: bytes) -> frozenset[bytes]:
-    return frozenset(name.strip().lower() for name in value.split(b",")) - _NOT_NOMINABLE
 
 
 async def _refuses_token(response: aiohttp.ClientResponse, bearer: bytes) -> tuple[bool, bytes]:

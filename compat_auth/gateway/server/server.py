@@ -55,12 +55,16 @@ def bind_socket(bind: str, setting: str = "serve.bind") -> socket.socket:
 
 
 def uvicorn_config(
-    app: ASGIApp | str, lifespan: Literal["on", "auto", "off"] = "on", *, bounds: ConnectionBounds | None = None
+    app: ASGIApp | str,
+    lifespan: Literal["on", "auto", "off"] = "on",
+    *,
+    bounds: ConnectionBounds | None = None,
+    protocol: type[StrictProtocol] = StrictProtocol,
 ) -> ServerConfig:
     """Return our configuration of uvicorn: it reads no forward headers and logs nothing that may hold a credential."""
     config = ServerConfig(
         app,
-        http=StrictProtocol,
+        http=protocol,
         loop="uvloop",
         lifespan=lifespan,
         ws="none",
@@ -84,6 +88,7 @@ def serve_workers(
     *,
     is_proxy: Callable[[str], bool] = lambda _: False,
     tls: ServerTls | None = None,
+    protocol: type[StrictProtocol] = StrictProtocol,
 ) -> int:
     """Serve until SIGINT or SIGTERM and return the exit status.
 
@@ -93,6 +98,7 @@ def serve_workers(
         settings: The number of workers and their limits.
         is_proxy: Whether an address is a proxy's, which stands for many clients.
         tls: The TLS of all listeners; None: plain HTTP.
+        protocol: The class of the clients' connections.
     """
     open_files = raise_limit()
     limit = settings.max_connections or connections_within(open_files)
@@ -101,7 +107,7 @@ def serve_workers(
     states = WorkerStates(settings.workers, silence_s=settings.worker_timeout_s)
 
     def run_worker(worker: int) -> int:
-        config = uvicorn_config(app, bounds=bounds)
+        config = uvicorn_config(app, bounds=bounds, protocol=protocol)
         config.tls = None if tls is None else tls.context
         refresh = (lambda: None) if tls is None else tls.refresh
         server = WorkerServer(config, states, worker, drain_s=settings.drain_s, at_beat=refresh)

@@ -156,7 +156,8 @@ class WorkerServer(uvicorn.Server):
                 await loop.connect_accepted_socket(self._protocol, connection, ssl=self._tls)
 
     def _protocol(self) -> StrictProtocol:
-        return StrictProtocol(self.config, self.server_state, self.lifespan.state)
+        protocol = cast("type[StrictProtocol]", self.config.http_protocol_class)
+        return protocol(self.config, self.server_state, self.lifespan.state)
 
     def _connections(self) -> list[StrictProtocol]:
         connections = cast("set[HttpToolsProtocol]", self.server_state.connections)

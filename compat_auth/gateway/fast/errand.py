@@ -1,0 +1,59 @@
+"""A request on its way to the upstream past the ASGI application."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from compat_auth.errors import CompatAuthError
+from compat_auth.gateway.decision import Granted
+from compat_auth.tokens.upstream_refusals import MAX_REFUSAL_BYTES, may_have_ended, says_refused
+
+
+@dataclass(slots=True)
+class Errand:
+    """One request to the upstream.
+
+    Attributes:
+        data: The request as the upstream gets it.
+        method: Its method.
+        granted: The grant of the caller.
+        closes: Whether the client's connection ends with the answer.
+    """
+
+    data: bytes = field(repr=False)
+    method: bytes
+    granted: Granted
+    closes: bool = False
+
+    @property
+    def may_repeat(self) -> bool:
+        """Whether it may be sent again when nobody knows whether the upstream has done it (RFC 9110 section 9.2.2)."""
+        return self.method in (b"GET", b"HEAD")
+
+    def is_refused(self, body: bytes, content_encoding: bytes) -> bool:
+        """Return whether a 403 with this body refuses the token, and not the caller's permission."""
+        if not body or len(body) > MAX_REFUSAL_BYTES:
+            return False
+        return says_refused(body, content_encoding) or may_have_ended(self.granted.bearer, time.time())
+
+
+class Client(Protocol):
+    """The client's side of an errand. Exactly one of the last three methods is called, once."""
+
+    def pass_on(self, data: bytes) -> None:
+        """Send a piece of the answer."""
+
+    def end_answer(self) -> None:
+        """Note that the answer is complete."""
+
+    def break_off(self) -> None:
+        """Close the connection, because the rest of the answer will never come."""
+
+    def take_ordinary_way(self, failure: CompatAuthError | None) -> None:
+        """Give the request to the ASGI application; nothing of an answer has been sent.
+
+        Args:
+            failure: What the client is to be told; None: the request may be sent again.
+        """

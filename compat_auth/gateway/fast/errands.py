@@ -1,0 +1,93 @@
+"""Writes the requests that go to the upstream past the ASGI application, byte for byte as the proxy writes them."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from compat_auth.config import UpstreamSettings
+from compat_auth.gateway.fast.candidate import Candidate, Ends, TakesOrdinaryWay
+from compat_auth.gateway.fast.errand import Client, Errand
+from compat_auth.gateway.fast.upstream_connection import UpstreamConnection
+from compat_auth.gateway.fast.upstream_pool import UpstreamPool
+from compat_auth.gateway.fast.warm_grants import WarmGrants
+from compat_auth.gateway.proxy.header_rules import HOP_BY_HOP, forwarded_headers
+from compat_auth.http.asgi import RawHeaders
+
+_BODILESS = frozenset((b"GET", b"HEAD"))
+# Requests with these go the ordinary way, which knows what they mean.
+_UNUSUAL = frozenset((b"te", b"trailer", b"transfer-encoding", b"upgrade", b"expect", b"http2-settings"))
+
+
+class Errands:
+    """Requests to the upstream.
+
+    Args:
+        warm: Finds grants.
+        settings: The upstream's URL and its time limits.
+        below: Prefix of the paths whose requests are forwarded unchanged.
+        prefix: Where our own pages live, with both slashes.
+        pages: Whole paths of our own pages elsewhere; one that ends with a slash stands for all below it.
+    """
+
+    def __init__(
+        self, warm: WarmGrants, settings: UpstreamSettings, *, below: bytes, prefix: bytes, pages: frozenset[bytes]
+    ) -> None:
+        self._warm = warm
+        self._pool = UpstreamPool(settings)
+        self._below = below
+        self._base = urlsplit(settings.url).path.rstrip("/").encode("ascii")
+        self._trees = (prefix, *(page for page in pages if page.endswith(b"/")))
+        self._pages = pages
+
+    def errand(self, asked: Candidate, ends: Ends) -> Errand:
+        """Return the errand for a request.
+
+        Raises:
+            TakesOrdinaryWay: The request is unusual, or its decision is not in memory.
+        """
+        if self._pool.is_full:
+            raise TakesOrdinaryWay
+        target = asked.url
+        intake = self._warm.take_in(asked.headers, target.partition(b"?")[2])
+        path, query = self._warm.read_target(target)
+        if not path.startswith(self._below) or path in self._pages or path.startswith(self._trees):
+            raise TakesOrdinaryWay
+        granted = self._warm.find(intake, asked.method.decode("ascii"), path)
+        out = [
+            b"%b %b%b%b HTTP/1.1\r\nhost: %b"
+            % (asked.method, self._base, path, b"?" + query if query else b"", intake.host)
+        ]
+        out += _kept(intake.kept)
+        out.append(b"\r\nauthorization: " + granted.bearer)
+        out += [b"\r\ncookie: " + value for value in intake.cookies]
+        for name, value in forwarded_headers(ends.peer, ends.scheme, intake, is_trusted=ends.is_trusted):
+            out += (b"\r\n", name, b": ", value)
+        if asked.method not in _BODILESS and not any(name == b"content-length" for name, _ in intake.kept):
+            out.append(b"\r\nContent-Length: 0")
+        out.append(b"\r\n\r\n")
+        out += asked.body
+        return Errand(b"".join(out), asked.method, granted)
+
+    def send(self, client: Client, errand: Errand) -> UpstreamConnection:
+        """Send a request to the upstream; its answer goes to the client."""
+        return self._pool.send(client, errand)
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pool.close()
+
+
+def _kept(headers: RawHeaders) -> list[bytes]:
+    """Return the header lines that pass to the upstream.
+
+    Raises:
+        TakesOrdinaryWay: There is one that only the proxy knows how to forward.
+    """
+    lines: list[bytes] = []
+    for name, value in headers:
+        if name in HOP_BY_HOP:
+            if name in _UNUSUAL or (name == b"connection" and value.lower() != b"keep-alive"):
+                raise TakesOrdinaryWay
+        else:
+            lines += (b"\r\n", name, b": ", value)
+    return lines

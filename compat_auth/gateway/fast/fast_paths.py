@@ -1,0 +1,72 @@
+"""Decides which requests take the fast path: with an answer at once, or with an errand to the upstream."""
+
+from __future__ import annotations
+
+from compat_auth.audit.losses import LOSSES
+from compat_auth.gateway.fast.candidate import Candidate, Ends, TakesOrdinaryWay
+from compat_auth.gateway.fast.errand import Client, Errand
+from compat_auth.gateway.fast.errands import Errands
+from compat_auth.gateway.fast.forward_auth_answers import ForwardAuthAnswers
+from compat_auth.gateway.fast.upstream_connection import UpstreamConnection
+from compat_auth.http.forwarded import TrustedProxies
+
+
+class FastPaths:
+    """The fast paths of one process; one event loop.
+
+    Args:
+        trusted: Proxies whose headers about the caller are believed.
+        forward_auth: Answers front proxies; None: forward-auth is off.
+        errands: Forwards requests; None: every request is forwarded by the ASGI application.
+        front_port: The port of the listener that serves front proxies alone; None: there is none.
+    """
+
+    def __init__(
+        self,
+        trusted: TrustedProxies,
+        forward_auth: ForwardAuthAnswers | None,
+        errands: Errands | None,
+        front_port: int | None,
+    ) -> None:
+        self._trusted = trusted
+        self._forward_auth = forward_auth
+        self._errands = errands
+        self._front_port = front_port
+
+    def ends(self, server: tuple[str, int | None] | None, client: tuple[str, int] | None, scheme: str) -> Ends:
+        """Return what decides about all requests of one connection.
+
+        Args:
+            server: Our address, by the socket.
+            client: Address of the other end, by the socket.
+            scheme: "http" or "https", by the socket.
+        """
+        peer = str(client[0]) if client else ""
+        # The socket's own address decides, not a header.
+        is_front = self._front_port is not None and server is not None and server[1] == self._front_port
+        return Ends(peer, self._trusted.covers(peer), scheme, is_front)
+
+    def plan(self, asked: Candidate, ends: Ends) -> bytes | Errand:
+        """Return the answer to a complete request, or the errand for it.
+
+        Raises:
+            TakesOrdinaryWay: The ASGI application answers it.
+        """
+        if LOSSES.is_failing:
+            raise TakesOrdinaryWay
+        forward_auth, errands = self._forward_auth, self._errands
+        if forward_auth is not None and (dialect := forward_auth.pages.get(asked.url)) is not None:
+            return forward_auth.answer(asked, dialect, ends)
+        if errands is None or ends.is_front:
+            raise TakesOrdinaryWay
+        return errands.errand(asked, ends)
+
+    def send(self, client: Client, errand: Errand) -> UpstreamConnection:
+        """Send a request to the upstream; its answer goes to the client."""
+        assert self._errands is not None  # noqa: S101  # it has made the errand
+        return self._errands.send(client, errand)
+
+    def close(self) -> None:
+        """Close the connections to the upstream."""
+        if self._errands is not None:
+            self._errands.close()

@@ -1,0 +1,98 @@
+"""Answers of forward-auth for warm credentials, byte for byte as the ASGI application gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from compat_auth.gateway.fast.candidate import Candidate, Ends, TakesOrdinaryWay
+from compat_auth.gateway.fast.warm_grants import WarmGrants
+from compat_auth.gateway.forward_auth.access import Access
+from compat_auth.gateway.forward_auth.dialects import DIALECTS, Dialect
+from compat_auth.gateway.forward_auth.pages import COOKIE_HEADER
+from compat_auth.gateway.forward_auth.tokens import ForwardAuthTokens
+from compat_auth.gateway.middleware import REFUSED_METHODS
+from compat_auth.http.forwarded import TrustedProxies
+from compat_auth.http.headers import is_host
+from compat_auth.http.root_path import RootPath
+from compat_auth.scopes import METHOD_OVERRIDES
+
+_YES = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\ncache-control: no-store\r\nauthorization: "
+_REFUSED_METHODS = frozenset(method.encode("ascii") for method in REFUSED_METHODS)
+
+
+class ForwardAuthAnswers:
+    """Says yes to a front proxy.
+
+    Args:
+        warm: Finds grants.
+        access: Who may ask.
+        trusted: Proxies whose headers about the caller are believed.
+        tokens: Makes the Authorization values that front proxies get.
+        prefix: Where our own pages live, with both slashes.
+        root: The path in front of all paths.
+    """
+
+    def __init__(
+        self,
+        warm: WarmGrants,
+        access: Access,
+        trusted: TrustedProxies,
+        tokens: ForwardAuthTokens,
+        prefix: bytes,
+        root: RootPath,
+    ) -> None:
+        self._warm = warm
+        self._access = access
+        self._trusted = trusted
+        self._tokens = tokens
+        pages = {prefix + b"forward-auth/" + name.encode("ascii"): dialect for name, dialect in DIALECTS.items()}
+        self.pages: Mapping[bytes, Dialect] = {
+            path: dialect for path, dialect in pages.items() if root.strip(path) == path
+        }
+        """The dialects, by request target of their pages."""
+        # Without a secret, only the listener of front proxies has these pages.
+        self._anywhere = bool(access.secret)
+
+    def answer(self, asked: Candidate, dialect: Dialect, ends: Ends) -> bytes:
+        """Return the yes to a front proxy that asks about a request.
+
+        Raises:
+            TakesOrdinaryWay: The answer is another one, or is not in memory.
+        """
+        if asked.method != b"GET" or asked.length or not (ends.is_front or self._anywhere):
+            raise TakesOrdinaryWay
+        intake = self._warm.take_in(asked.headers, b"")
+        forward = intake.forward
+        if self._access.find_fault(self._trusted, ends.peer, asked.headers, forward):
+            raise TakesOrdinaryWay
+        target, method = _original(dialect, forward)
+        path, _ = self._warm.read_target(target)
+        granted = self._warm.find(intake, method, path)
+        bearer = self._tokens.recorded_bearer(granted)
+        if bearer is None:
+            raise TakesOrdinaryWay
+        if granted.used is not None:
+            granted.used()
+        if intake.cookies:
+            return b"%b%b\r\n%b: %b\r\n\r\n" % (_YES, bearer, COOKIE_HEADER, b"; ".join(intake.cookies))
+        return b"%b%b\r\n\r\n" % (_YES, bearer)
+
+
+def _original(dialect: Dialect, forward: Mapping[bytes, Sequence[bytes]]) -> tuple[bytes, str]:
+    """Return the target and the method of the original request, where the front proxy names one of each and no override.
+
+    Raises:
+        TakesOrdinaryWay: It names more, or fewer, or names them in another way.
+    """
+    targets, methods = forward.get(dialect.uri, ()), forward.get(dialect.method, ())
+    if len(targets) != 1 or len(methods) != 1:
+        raise TakesOrdinaryWay
+    method = methods[0]
+    if not method.isalpha() or not method.isupper() or method in _REFUSED_METHODS:
+        raise TakesOrdinaryWay
+    hosts = forward.get(dialect.host)
+    if hosts and (len(hosts) != 1 or not is_host(hosts[0])):
+        raise TakesOrdinaryWay
+    if any(name in forward for name in METHOD_OVERRIDES):
+        raise TakesOrdinaryWay
+    return targets[0], method.decode("ascii")

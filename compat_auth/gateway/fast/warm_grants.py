@@ -1,0 +1,103 @@
+"""Finds the grant of a request that needs nothing but memory: the gate's own checks, in the gate's order.
+
+Every function raises `TakesOrdinaryWay` where the gate would do anything else than forward the request as it is.
+"""
+
+from __future__ import annotations
+
+import re
+
+from compat_auth.authn.users.acting import take_acts_for
+from compat_auth.errors import CompatAuthError, InvalidPath
+from compat_auth.gateway.authorization import GateRules
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.decision import Granted
+from compat_auth.gateway.fast.candidate import TakesOrdinaryWay
+from compat_auth.http.asgi import RawHeaders
+from compat_auth.http.browser.csrf import SAFE_METHODS
+from compat_auth.http.headers import Intake, take_in, without_cookies
+from compat_auth.http.paths import canonical_query, read_path
+from compat_auth.http.request import Shown
+from compat_auth.http.root_path import RootPath
+from compat_auth.tokens.revoked import RevokedTokens
+
+# What a browser says about the page behind a request that changes something.
+_ABOUT_PAGE = frozenset((b"origin", b"sec-fetch-site"))
+# No value of ours may end a header line.
+_VALUE = re.compile(rb"[\x20-\x7e]+\Z")
+
+
+class WarmGrants:
+    """Reads requests and finds their grants.
+
+    Args:
+        rules: The gate's.
+        root: The path in front of all paths.
+        decider: Remembers credentials.
+        revoked: The upstream's revoked tokens.
+    """
+
+    def __init__(self, rules: GateRules, root: RootPath, decider: Decider, revoked: RevokedTokens) -> None:
+        self._rules = rules
+        self._root = root
+        self._decider = decider
+        self._revoked = revoked
+        self._dropped = rules.dropped_cookies
+
+    def take_in(self, headers: RawHeaders, raw_query: bytes) -> Intake:
+        """Return the header section of a request that has an Authorization value, and no cookie for us or an identity.
+
+        Raises:
+            TakesOrdinaryWay: It is another kind of request, or malformed.
+        """
+        rules = self._rules
+        try:
+            intake = take_in(headers, api_key=rules.api_key, named=rules.identity_headers)
+            if rules.do_as:
+                take_acts_for(intake, raw_query)
+        except CompatAuthError:
+            raise TakesOrdinaryWay from None
+        if intake.authorization is None or intake.acts_for:
+            raise TakesOrdinaryWay
+        if intake.cookies and without_cookies(intake.cookies, self._dropped) != intake.cookies:
+            raise TakesOrdinaryWay
+        return intake
+
+    def read_target(self, target: bytes) -> tuple[bytes, bytes]:
+        """Return the canonical path, as the decisions see it, and the canonical query of a request target.
+
+        Raises:
+            TakesOrdinaryWay: The gate refuses or redirects such a target.
+        """
+        path, _, query = target.partition(b"?")
+        try:
+            return self._root.strip(read_path(path, self._rules.rests)), canonical_query(query) if query else b""
+        except InvalidPath:
+            raise TakesOrdinaryWay from None
+
+    def find(self, intake: Intake, method: str, path: bytes) -> Granted:
+        """Return the remembered grant with which a request may be forwarded as it is.
+
+        Args:
+            intake: Its header section, as `take_in` returns it.
+            method: Its method, upper case.
+            path: Its canonical path.
+
+        Raises:
+            TakesOrdinaryWay: There is none, or the request is limited by scopes or requirements.
+        """
+        rules, authorization = self._rules, intake.authorization
+        if authorization is None or not rules.guards(path) or rules.task_api.cover(path):
+            raise TakesOrdinaryWay
+        if any(rule.objects or rule.covers(method, path) for rule in rules.requirements):
+            raise TakesOrdinaryWay
+        if method not in SAFE_METHODS and not _ABOUT_PAGE.isdisjoint([name for name, _ in intake.kept]):
+            raise TakesOrdinaryWay
+        if not authorization.isascii() or not self._revoked.is_known_good(authorization):
+            raise TakesOrdinaryWay
+        granted = self._decider.recall_settled(Shown(authorization.decode("ascii")))
+        if granted is None or granted.identity.scopes is not None or granted.headers:
+            raise TakesOrdinaryWay
+        if not _VALUE.match(granted.bearer):
+            raise TakesOrdinaryWay
+        return granted
