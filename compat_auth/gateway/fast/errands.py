@@ -33,7 +33,7 @@ class Errands:
         self, warm: WarmGrants, settings: UpstreamSettings, *, below: bytes, prefix: bytes, pages: frozenset[bytes]
     ) -> None:
         self._warm = warm
-        self._pool = UpstreamPool(settings)
+        self.pool = UpstreamPool(settings)
         self._below = below
         self._base = urlsplit(settings.url).path.rstrip("/").encode("ascii")
         self._trees = (prefix, *(page for page in pages if page.endswith(b"/")))
@@ -45,7 +45,7 @@ class Errands:
         Raises:
             TakesOrdinaryWay: The request is unusual, or its decision is not in memory.
         """
-        if self._pool.is_full:
+        if self.pool.is_full:
             raise TakesOrdinaryWay
         target = asked.url
         intake = self._warm.take_in(asked.headers, target.partition(b"?")[2])
@@ -70,11 +70,11 @@ class Errands:
 
     def send(self, client: Client, errand: Errand) -> UpstreamConnection:
         """Send a request to the upstream; its answer goes to the client."""
-        return self._pool.send(client, errand)
+        return self.pool.send(client, errand)
 
     def close(self) -> None:
         """Close the connections."""
-        self._pool.close()
+        self.pool.close()
 
 
 def _kept(headers: RawHeaders) -> list[bytes]:

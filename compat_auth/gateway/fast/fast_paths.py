@@ -30,7 +30,7 @@ class FastPaths:
     ) -> None:
         self._trusted = trusted
         self._forward_auth = forward_auth
-        self._errands = errands
+        self.errands = errands
         self._front_port = front_port
 
     def ends(self, server: tuple[str, int | None] | None, client: tuple[str, int] | None, scheme: str) -> Ends:
@@ -54,7 +54,7 @@ class FastPaths:
         """
         if LOSSES.is_failing:
             raise TakesOrdinaryWay
-        forward_auth, errands = self._forward_auth, self._errands
+        forward_auth, errands = self._forward_auth, self.errands
         if forward_auth is not None and (dialect := forward_auth.pages.get(asked.url)) is not None:
             return forward_auth.answer(asked, dialect, ends)
         if errands is None or ends.is_front:
@@ -63,10 +63,10 @@ class FastPaths:
 
     def send(self, client: Client, errand: Errand) -> UpstreamConnection:
         """Send a request to the upstream; its answer goes to the client."""
-        assert self._errands is not None  # noqa: S101  # it has made the errand
-        return self._errands.send(client, errand)
+        assert self.errands is not None  # noqa: S101  # it has made the errand
+        return self.errands.send(client, errand)
 
     def close(self) -> None:
         """Close the connections to the upstream."""
-        if self._errands is not None:
-            self._errands.close()
+        if self.errands is not None:
+            self.errands.close()

@@ -27,6 +27,8 @@ logger = logging.getLogger("compat_auth.proxy")
 
 MAX_HEAD_BYTES = 64 * 1024
 """Longest head of an answer, interim answers included."""
+MAX_HEADERS = 128
+"""Most headers of an answer, as in aiohttp."""
 _TIMEOUT = re.compile(rb"(?:^|[,\s])timeout\s*=\s*([0-9]{1,9})(?![0-9])", re.IGNORECASE)
 _END_OF_HEAD = b"\r\n\r\n"
 _STIRS = select.POLLIN | select.POLLHUP | select.POLLERR | getattr(select, "POLLRDHUP", 0)
@@ -241,7 +243,7 @@ class UpstreamConnection(asyncio.Protocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         """Receive a header; a trailer is dropped (RFC 9110 section 6.5.1)."""
         if self._head is None:
-            self._headers.append((name, value))
+            self._headers.append((name, value.strip(b" \t")))
 
     def on_headers_complete(self) -> None:
         """Make the head for the client."""
@@ -251,6 +253,9 @@ class UpstreamConnection(asyncio.Protocol):
         status = self._parser.get_status_code()
         if 100 <= status < 200 and status != 101:
             self._is_interim = True
+            return
+        if len(self._headers) > MAX_HEADERS:
+            self._is_unusual = True
             return
         head = answer_head(status, self._headers, errand.method, closes=errand.closes)
         if head is None or status == 401:

@@ -31,7 +31,7 @@ class UpstreamPool:
     def __init__(self, settings: UpstreamSettings, *, most: int = MAX_CONNECTIONS) -> None:
         url = urlsplit(settings.url)
         self._host, self._port = url.hostname or "", url.port or 80
-        self._most = most
+        self.most = most
         self._connect_timeout_s = settings.connect_timeout_s
         self.head_timeout_s = settings.timeout_s
         self.body_timeout_s = settings.idle_timeout_s
@@ -52,7 +52,7 @@ class UpstreamPool:
     @property
     def is_full(self) -> bool:
         """Whether there is no connection for another request."""
-        return self._is_closed or (not self._idle and len(self._all) >= self._most)
+        return self._is_closed or (not self._idle and len(self._all) >= self.most)
 
     def send(self, client: Client, errand: Errand) -> UpstreamConnection:
         """Send a request, on a kept connection or a new one."""
