@@ -142,7 +142,11 @@ class FastProtocol(StrictProtocol):
                 length = int(value)
             elif name == b"transfer-encoding":
                 return None
-        if length > (0 if method in (b"GET", b"HEAD") else REPLAYABLE_BYTES) or not _TARGET.match(url) or len(url) > _MAX_TARGET:
+        if (
+            length > (0 if method in (b"GET", b"HEAD") else REPLAYABLE_BYTES)
+            or not _TARGET.match(url)
+            or len(url) > _MAX_TARGET
+        ):
             return None
         return Candidate(method, url, headers, length)
 
@@ -223,11 +227,8 @@ class FastProtocol(StrictProtocol):
 
     def pass_on(self, data: bytes) -> None:
         """Send a piece of the answer."""
-        errand = self._errand
-        if errand is not None and not self._has_begun:
-            self._has_begun = True
-            if errand.granted.used is not None:
-                errand.granted.used()
+        if not self._has_begun:
+            self._count_use()
         self._wire.write(data)
 
     def end_answer(self) -> None:
@@ -260,7 +261,15 @@ class FastProtocol(StrictProtocol):
             self.flow.resume_reading()
             self.data_received(early)
 
+    def _count_use(self) -> None:
+        """Count the use of the credential; where the application gets the request in the end, it counts."""
+        self._has_begun = True
+        if self._errand is not None and (used := self._errand.granted.used) is not None:
+            used()
+
     def _leave_upstream(self) -> None:
+        if not self._has_begun:
+            self._count_use()
         upstream = self._upstream
         self._errand = self._upstream = None
         if upstream is not None:
@@ -314,9 +323,9 @@ class FastProtocol(StrictProtocol):
                 self._take_up(self._candidate)
             super()._end_with(status, detail, retry_after_s)
             return
-        self._candidate = None
+        self._candidate, has_begun = None, self._has_begun
         self._leave_upstream()
-        if self._has_begun or self.transport.get_write_buffer_size():
+        if has_begun or self.transport.get_write_buffer_size():
             self.transport.abort()
         else:
             self._refused = True

@@ -54,6 +54,11 @@ class UpstreamPool:
         """Whether there is no connection for another request."""
         return self._is_closed or (not self._idle and len(self._all) >= self.most)
 
+    @property
+    def is_idle(self) -> bool:
+        """Whether no request is on its way."""
+        return not any(connection.is_busy for connection in self._all)
+
     def send(self, client: Client, errand: Errand) -> UpstreamConnection:
         """Send a request, on a kept connection or a new one."""
         while self._idle:

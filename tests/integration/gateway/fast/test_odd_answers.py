@@ -31,9 +31,18 @@ WHOLE: dict[str, tuple[bytes, bool]] = {
     "unknown-status": (b"HTTP/1.1 299 Odd\r\nContent-Length: 2\r\n\r\nok", False),
     "redirect": (b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n", False),
     "cookies": (_HEAD + b"Set-Cookie: a=b\r\nSet-Cookie: c=d\r\nContent-Length: 2\r\n\r\nok", False),
-    "nominated": (_HEAD + b"Connection: X-Own, keep-alive\r\nX-Own: 1\r\nX-Two: 2\r\nContent-Length: 2\r\n\r\nok", False),
-    "hop-by-hop": (_HEAD + b"Keep-Alive: timeout=5\r\nProxy-Authenticate: a\r\nTE: b\r\nContent-Length: 2\r\n\r\nok", False),
-    "its-own-headers": (_HEAD + b"Date: x\r\nServer: y\r\nVia: z\r\nX-Compat-Auth-User: w\r\nContent-Length: 0\r\n\r\n", False),
+    "nominated": (
+        _HEAD + b"Connection: X-Own, keep-alive\r\nX-Own: 1\r\nX-Two: 2\r\nContent-Length: 2\r\n\r\nok",
+        False,
+    ),
+    "hop-by-hop": (
+        _HEAD + b"Keep-Alive: timeout=5\r\nProxy-Authenticate: a\r\nTE: b\r\nContent-Length: 2\r\n\r\nok",
+        False,
+    ),
+    "its-own-headers": (
+        _HEAD + b"Date: x\r\nServer: y\r\nVia: z\r\nX-Compat-Auth-User: w\r\nContent-Length: 0\r\n\r\n",
+        False,
+    ),
     "early-hints": (b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + OK, False),
     "two-interim-answers": (b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 102 Processing\r\nX-A: b\r\n\r\n" + OK, False),
     "bytes-beyond-ascii": (_HEAD + b"X-A: \xff\xc3\xa9\r\nContent-Length: 2\r\n\r\nok", False),
@@ -46,7 +55,10 @@ WHOLE: dict[str, tuple[bytes, bool]] = {
     "403-until-the-end": (b"HTTP/1.1 403 Forbidden\r\n\r\nForbidden", True),
     "403-of-many-bytes": (b"HTTP/1.1 403 F\r\nContent-Length: 9000\r\n\r\n" + b"x" * 9000, False),
     "empty-403": (b"HTTP/1.1 403 F\r\nContent-Length: 0\r\n\r\n", False),
-    "thousand-headers": (_HEAD + b"".join(b"X-%d: a\r\n" % n for n in range(1000)) + b"Content-Length: 2\r\n\r\nok", False),
+    "thousand-headers": (
+        _HEAD + b"".join(b"X-%d: a\r\n" % n for n in range(1000)) + b"Content-Length: 2\r\n\r\nok",
+        False,
+    ),
 }
 
 

@@ -40,13 +40,19 @@ FAST = {
     "escapes": get(b"/api/v2/dags/a/dagRuns/manual__2024-01-01T00%3a00%3A00%2B00%3A00"),
     "letters-in-escapes": get(b"/api/v2/%41%62"),
     "head": get(method=b"HEAD"),
-    "own-headers": get(b"/api/v2/x", b"X-One: 1", b"x-two:  2  ", b"X-One: 3", b"Accept: */*", b"X-Bytes: \xff\xc3\xa9"),
+    "own-headers": get(
+        b"/api/v2/x", b"X-One: 1", b"x-two:  2  ", b"X-One: 3", b"Accept: */*", b"X-Bytes: \xff\xc3\xa9"
+    ),
     "kept-and-said-so": get(b"/api/v2/x", b"Connection: Keep-Alive", b"Keep-Alive: timeout=5"),
     "proxy-connection": get(b"/api/v2/x", b"Proxy-Connection: keep-alive", b"Proxy-Authorization: Basic YTpi"),
     "foreign-cookies": get(b"/api/v2/x", b"Cookie: theme=dark; lang=de", b"Cookie: more=1"),
-    "identity-headers": get(b"/api/v2/x", b"Remote-User: root", b"X-Forwarded-User: root", b"X-Auth-Request-Email: a@b"),
+    "identity-headers": get(
+        b"/api/v2/x", b"Remote-User: root", b"X-Forwarded-User: root", b"X-Auth-Request-Email: a@b"
+    ),
     "ours": get(b"/api/v2/x", b"X-Compat-Auth-Cookie: a", b"X-Compat-Auth-User: root"),
-    "forwarded": get(b"/api/v2/x", b"X-Forwarded-For: 203.0.113.9", b"X-Forwarded-Proto: https", b"X-Forwarded-Host: o.example"),
+    "forwarded": get(
+        b"/api/v2/x", b"X-Forwarded-For: 203.0.113.9", b"X-Forwarded-Proto: https", b"X-Forwarded-Host: o.example"
+    ),
     "forwarded-twice": get(b"/api/v2/x", b"X-Forwarded-For: 203.0.113.9", b"X-Forwarded-For: 10.0.0.1, 10.0.0.2"),
     "origin": get(b"/api/v2/x", b"Origin: https://elsewhere.example", b"Sec-Fetch-Site: cross-site"),
     "override": get(b"/api/v2/x", b"X-HTTP-Method-Override: DELETE"),
@@ -145,7 +151,9 @@ async def test_a_path_with_requirements_takes_the_ordinary_way(tmp_path: Path, p
     assert (answer.status, len(arrived)) == ((403, 0) if "only" in path else (200, 1))
 
 
-def asked_by_proxy(*lines: bytes, secret: bytes = SECRET_LINE, page: bytes = b"nginx", authorization: bytes = ALICE) -> bytes:
+def asked_by_proxy(
+    *lines: bytes, secret: bytes = SECRET_LINE, page: bytes = b"nginx", authorization: bytes = ALICE
+) -> bytes:
     about = lines or (b"X-Original-URI: /api/v2/x?y=1", b"X-Original-Method: GET")
     return get(b"/compat-auth/forward-auth/" + page, secret, *about, authorization=authorization)
 
