@@ -184,7 +184,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.deadline = pool.now() + (
             pool.head_timeout_s if self._head is None or self._held is not None else pool.body_timeout_s
         )
-        if self._is_unusual or (self._head is None and (is_broken or self._head_bytes > MAX_HEAD_BYTES)):
+        is_hopeless = is_broken and not self._is_complete and not self._has_sent
+        if self._is_unusual or is_hopeless or (self._head is None and self._head_bytes > MAX_HEAD_BYTES):
             self._give_back(errand)
         elif self._held is None or self._is_held_no_longer(errand):
             self._pass_on(client)
@@ -192,8 +193,6 @@ class UpstreamConnection(asyncio.Protocol):
                 self._complete(client, is_broken=is_broken)
             elif is_broken:
                 self._break_off("it is malformed")
-        elif is_broken:
-            self._give_back(errand)
         elif self._is_complete:
             # The token is refused, and the request has not been done: the ASGI application gets another token.
             self._take_ordinary_way()

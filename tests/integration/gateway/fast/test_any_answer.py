@@ -129,8 +129,9 @@ async def without_stray_bytes(world: World, raw: bytes, answer: bytes, fast: Ans
 
 
 def told(answer: Answer) -> tuple[object, ...]:
-    """Return what a client can rely on: of a body that broke off, nothing."""
-    return answer.status, answer.is_whole, answer.headers, answer.body if answer.is_whole else b""
+    """Return what a client can rely on: nothing, if the answer failed before or after its head was sent."""
+    has_failed = answer.status == 502 or not answer.is_whole
+    return () if has_failed else (answer.status, answer.headers, answer.body)
 
 
 @settings(

@@ -154,7 +154,7 @@ async def test_a_client_that_waits_for_its_body_makes_room_at_the_bound(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bounds, "STALLED_S", 0.05)
-    world.fast.bounds._limit = 1  # noqa: SLF001  # the fixture's own
+    world.fast.bounds._limit = 1  # the fixture's own
 
     async with world.fast.connected() as stalled:
         await stalled.send(post(b"x" * 100)[:-50])
@@ -170,7 +170,7 @@ async def test_a_client_whose_request_the_upstream_works_on_never_makes_room(
 ) -> None:
     monkeypatch.setattr(bounds, "STALLED_S", 0.0)
     monkeypatch.setattr(bounds, "IDLE_S", 0.0)
-    world.fast.bounds._limit = 1  # noqa: SLF001  # the fixture's own
+    world.fast.bounds._limit = 1  # the fixture's own
     go_on = asyncio.Event()
 
     async def wait(call: Call) -> None:
@@ -189,7 +189,7 @@ async def test_a_client_whose_request_the_upstream_works_on_never_makes_room(
 
 
 async def test_an_idle_client_makes_room_and_is_closed_in_time(world: World) -> None:
-    world.fast.bounds._limit = 1  # noqa: SLF001  # the fixture's own
+    world.fast.bounds._limit = 1  # the fixture's own
 
     async with world.fast.connected() as idle:
         await idle.ask(get())
@@ -206,8 +206,8 @@ async def test_an_idle_connection_ends_after_its_time(world: World) -> None:
         (connection,) = world.fast.protocols()
         connection.timeout_keep_alive = 1
         # The first timer was set before.
-        connection._idle_timer.cancel()  # type: ignore[attr-defined]  # noqa: SLF001
-        connection._idle_timer = None  # type: ignore[attr-defined]  # noqa: SLF001
+        connection._idle_timer.cancel()  # type: ignore[attr-defined]
+        connection._idle_timer = None  # type: ignore[attr-defined]
         began = time.monotonic()
         for _ in range(3):
             await client.ask(get())
