@@ -127,7 +127,7 @@ class Decider:
         return remembered.grant
 
     def recall_settled(self, shown: Shown) -> Granted | None:
-        """Return what `recall` returns, but None where it would start a check of the credential."""
+        """Return the grant of `recall`, but None where `recall` would start a check of the credential."""
         try:
             digest = self._verified.digest(shown.key())
         except CompatAuthError:

@@ -14,7 +14,6 @@ from compat_auth.gateway.proxy.header_rules import BODILESS, answer_headers
 from compat_auth.http.asgi import RawHeaders
 from compat_auth.http.headers import is_header
 
-_is_name = lru_cache(maxsize=1024)(lambda name: is_header(name, b""))
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _STATUS_LINES = {
     status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n".encode("ascii") for status in range(200, 600)
@@ -72,3 +71,8 @@ def answer_head(status: int, raw_headers: RawHeaders, method: bytes, *, closes: 
 
 def _is_length(value: bytes) -> bool:
     return value.isdigit() and len(value) < 20
+
+
+@lru_cache(maxsize=1024)
+def _is_name(name: bytes) -> bool:
+    return is_header(name, b"")

@@ -55,5 +55,5 @@ class Client(Protocol):
         """Give the request to the ASGI application; nothing of an answer has been sent.
 
         Args:
-            failure: What the client is to be told; None: the request may be sent again.
+            failure: The error that the client gets; None: the request may be sent again.
         """

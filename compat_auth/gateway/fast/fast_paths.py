@@ -34,7 +34,7 @@ class FastPaths:
         self._front_port = front_port
 
     def ends(self, server: tuple[str, int | None] | None, client: tuple[str, int] | None, scheme: str) -> Ends:
-        """Return what decides about all requests of one connection.
+        """Return the facts that decide about all requests of one connection.
 
         Args:
             server: Our address, by the socket.

@@ -194,7 +194,7 @@ class FastProtocol(StrictProtocol):
         """Give a request to uvicorn, as its parser would have done."""
         self._candidate = None
         self._noted = -math.inf
-        parser, after = self.parser, (self._in_head, self._head_begun, self._progress)
+        parser, in_head, head_begun = self.parser, self._in_head, self._head_begun
         self.parser = cast("httptools.HttpRequestParser", candidate)
         try:
             self._begin(candidate.url, candidate.headers, expects_continue=False, failure=failure)
@@ -204,7 +204,7 @@ class FastProtocol(StrictProtocol):
                 super().on_message_complete()
         finally:
             self.parser = parser
-            self._in_head, self._head_begun, self._progress = after
+            self._in_head, self._head_begun = in_head, head_begun
 
     def _begin(
         self,

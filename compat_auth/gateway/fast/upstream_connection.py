@@ -161,7 +161,7 @@ class UpstreamConnection(asyncio.Protocol):
         """Note that there is no connection; nothing was sent.
 
         Args:
-            failure: What the client is to be told; None: the ASGI application may try.
+            failure: The error that the client gets; None: the ASGI application may try.
         """
         client = self._client
         self._client = self._errand = None
@@ -363,7 +363,7 @@ class UpstreamConnection(asyncio.Protocol):
             self._transport.abort()
 
     def _restart_parser(self, data: bytes) -> None:
-        """Begin anew after an answer to HEAD: llhttp cannot know that no body follows."""
+        """Begin again after an answer to HEAD: llhttp cannot know that no body follows."""
         self._is_kept = self._is_kept and data.endswith(_END_OF_HEAD) and data.count(_END_OF_HEAD) == 1
         self._parser = _new_parser(self)
 

@@ -1,4 +1,4 @@
-"""Finds the grant of a request that needs nothing but memory: the gate's own checks, in the gate's order.
+"""Finds the grant of a request whose decision is in memory: the gate's own checks, in the gate's order.
 
 Every function raises `TakesOrdinaryWay` where the gate would do anything else than forward the request as it is.
 """

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from compat_auth.gateway.decision import Granted
-from support.fast_world import ELSEWHERE, OK, SECRET, Call, Client, World, basic, get, post, say, worlds
+from support.fast_world import ELSEWHERE, OK, SECRET, Call, Client, World, get, post, say, worlds
+from support.security.gateway import basic
 
 CLIENTS, ROUNDS = 40, 25
 _USERS = [f"user{number}" for number in range(CLIENTS)]
