@@ -50,7 +50,9 @@ class TrustedProxies:
 
     def names_hop_beyond_client(self, forward: Mapping[bytes, Sequence[bytes]]) -> bool:
         """Return whether X-Forwarded-For has entries before the client's address, unverified by any trusted proxy."""
-        hops = b",".join(forward.get(b"x-forwarded-for", ())).decode("latin-1").split(",")
+        if b"x-forwarded-for" not in forward:
+            return False
+        hops = b",".join(forward[b"x-forwarded-for"]).decode("latin-1").split(",")
         trusted = [self.covers(hop.strip()) for hop in hops]
         while trusted and trusted[-1]:
             trusted.pop()

@@ -18,7 +18,7 @@ from compat_auth.gateway.connections.bounds import ConnectionBounds
 from compat_auth.gateway.connections.uvicorn_protocol import StrictProtocol
 from compat_auth.gateway.fast.fast_paths import FastPaths
 from compat_auth.gateway.fast.fast_protocol import fast_protocol
-from compat_auth.gateway.fast.upstream_pool import UpstreamPool
+from compat_auth.gateway.fast.upstream.pool import UpstreamPool
 from compat_auth.gateway.server.server import uvicorn_config
 from compat_auth.http.asgi import Receive, Scope, Send
 from support.security.gateway import basic, write_config

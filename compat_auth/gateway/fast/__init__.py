@@ -2,7 +2,7 @@
 
 A request whose decision is in memory is answered or forwarded here; every other request goes to the ASGI application
 unchanged, and so does a request whose answer from the upstream is unusual. `fast_protocol` reads requests, `fast_paths`
-decides what happens, `upstream_connection` talks to the upstream.
+decides what happens, `upstream` talks to the upstream.
 
 Imports: everything that `gateway` may import, and its modules.
 """

@@ -6,9 +6,9 @@ from urllib.parse import urlsplit
 
 from compat_auth.config import UpstreamSettings
 from compat_auth.gateway.fast.candidate import Candidate, Ends, TakesOrdinaryWay
-from compat_auth.gateway.fast.errand import Client, Errand
-from compat_auth.gateway.fast.upstream_connection import UpstreamConnection
-from compat_auth.gateway.fast.upstream_pool import UpstreamPool
+from compat_auth.gateway.fast.upstream.connection import UpstreamConnection
+from compat_auth.gateway.fast.upstream.errand import Client, Errand
+from compat_auth.gateway.fast.upstream.pool import UpstreamPool
 from compat_auth.gateway.fast.warm_grants import WarmGrants
 from compat_auth.gateway.proxy.header_rules import HOP_BY_HOP, forwarded_headers
 from compat_auth.http.asgi import RawHeaders

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from compat_auth.audit.losses import LOSSES
 from compat_auth.gateway.fast.candidate import Candidate, Ends, TakesOrdinaryWay
-from compat_auth.gateway.fast.errand import Client, Errand
 from compat_auth.gateway.fast.errands import Errands
 from compat_auth.gateway.fast.forward_auth_answers import ForwardAuthAnswers
-from compat_auth.gateway.fast.upstream_connection import UpstreamConnection
+from compat_auth.gateway.fast.upstream.connection import UpstreamConnection
+from compat_auth.gateway.fast.upstream.errand import Client, Errand
 from compat_auth.http.forwarded import TrustedProxies
 
 

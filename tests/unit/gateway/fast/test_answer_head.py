@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compat_auth.gateway.fast.answer_head import answer_head
+from compat_auth.gateway.fast.upstream.answer_head import answer_head
 
 LENGTH = (b"Content-Length", b"5")
 CHUNKED = (b"Transfer-Encoding", b"chunked")

@@ -18,13 +18,13 @@ class Errand:
     Attributes:
         data: The request as the upstream gets it.
         method: Its method.
-        granted: The grant of the caller.
+        granted: The grant of the caller; None: nobody has asked.
         closes: Whether the client's connection ends with the answer.
     """
 
     data: bytes = field(repr=False)
     method: bytes
-    granted: Granted
+    granted: Granted | None
     closes: bool = False
 
     @property
@@ -34,9 +34,10 @@ class Errand:
 
     def is_refused(self, body: bytes, content_encoding: bytes) -> bool:
         """Return whether a 403 with this body refuses the token, and not the caller's permission."""
-        if not body or len(body) > MAX_REFUSAL_BYTES:
+        granted = self.granted
+        if granted is None or not body or len(body) > MAX_REFUSAL_BYTES:
             return False
-        return says_refused(body, content_encoding) or may_have_ended(self.granted.bearer, time.time())
+        return says_refused(body, content_encoding) or may_have_ended(granted.bearer, time.time())
 
 
 class Client(Protocol):

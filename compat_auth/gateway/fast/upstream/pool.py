@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 from compat_auth.config import UpstreamSettings
 from compat_auth.errors import CompatAuthError, UpstreamTimeout
-from compat_auth.gateway.fast.errand import Client, Errand
-from compat_auth.gateway.fast.upstream_connection import UpstreamConnection
+from compat_auth.gateway.fast.upstream.connection import UpstreamConnection
+from compat_auth.gateway.fast.upstream.errand import Client, Errand
 
 MAX_CONNECTIONS = 1024
 """Connections of one process; requests beyond them take the ordinary way."""
