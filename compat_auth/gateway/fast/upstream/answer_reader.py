@@ -36,6 +36,8 @@ class Verdict(Enum):
     """It refuses the token, and the request has not been done."""
     IS_UNUSUAL = auto()
     """It does not pass, and the request may have been done."""
+    IS_MALFORMED = auto()
+    """Its body is no body of HTTP, and nothing of the answer was passed on."""
 
 
 class AnswerReader:
@@ -112,11 +114,11 @@ class AnswerReader:
     def _verdict(self) -> Verdict:
         if self._is_refusal:
             return Verdict.REFUSES_TOKEN
-        is_hopeless = self.is_broken and not self.is_complete and not self.has_passed
-        if self._is_unusual or is_hopeless or (self._head is None and self._head_bytes > MAX_HEAD_BYTES):
-            return Verdict.IS_UNUSUAL
         if self._head is None:
-            return Verdict.WAITS
+            is_unusual = self._is_unusual or self.is_broken or self._head_bytes > MAX_HEAD_BYTES
+            return Verdict.IS_UNUSUAL if is_unusual else Verdict.WAITS
+        if self.is_broken and not self.is_complete and not self.has_passed:
+            return Verdict.IS_MALFORMED
         return Verdict.PASSES if self._held is None else self._verdict_on_403(self._head, self._held)
 
     def _verdict_on_403(self, head: AnswerHead, held: list[bytes]) -> Verdict:

@@ -178,6 +178,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._fail(None)
         elif verdict is Verdict.IS_UNUSUAL:
             self._give_back(errand)
+        elif verdict is Verdict.IS_MALFORMED:
+            self._fail_to_answer(errand)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the client, if one waits."""
@@ -215,7 +217,10 @@ class UpstreamConnection(asyncio.Protocol):
         """End an attempt of which the client has got nothing."""
         if errand.may_repeat:
             self._fail(None)
-            return
+        else:
+            self._fail_to_answer(errand)
+
+    def _fail_to_answer(self, errand: Errand) -> None:
         logger.warning("upstream: no whole answer to a %s", errand.method.decode("ascii"))
         self._fail(UpstreamUnreachable("upstream: no connection, or no whole answer"))
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator
 
 import pytest
+import uvloop
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -96,7 +97,7 @@ def answers(draw: st.DrawFn) -> bytes:
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[asyncio.Runner, World]]:
-    with asyncio.Runner() as runner:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         manager = worlds(tmp_path_factory.mktemp("any"))
         yield runner, runner.run(manager.__aenter__())
         runner.run(manager.__aexit__(None, None, None))
@@ -113,7 +114,11 @@ async def both(world: World, raw: bytes, answer: bytes, cuts: list[int]) -> tupl
 
     world.upstream.script = in_pieces
     fast = await world.fast.ask(raw)
-    ordinary = await world.ordinary.ask(raw)
+    try:
+        ordinary = await asyncio.wait_for(world.ordinary.ask(raw), 1.5)
+    except TimeoutError:
+        # aiohttp notices some malformed chunks only when the upstream has paused for too long.
+        ordinary = Answer(0, [], b"", is_whole=False)
     world.upstream.take()
     return fast, ordinary
 
@@ -135,7 +140,7 @@ def told(answer: Answer) -> tuple[object, ...]:
 
 
 @settings(
-    max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(answer=answers(), cuts=st.lists(st.integers(0, 120), max_size=3), method=st.sampled_from([b"GET", b"POST"]))
 def test_any_answer_is_the_same_by_both_ways(

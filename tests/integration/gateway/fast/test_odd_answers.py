@@ -114,6 +114,15 @@ async def test_a_request_that_may_have_been_done_is_sent_once(world: World, name
     assert [call.head.split(b" ")[0] for call in world.upstream.take()] == [b"POST", b"PATCH", b"DELETE"]
 
 
+@pytest.mark.parametrize("raw", [get(), post(b"x")], ids=["get", "post"])
+async def test_a_malformed_body_in_the_packet_of_its_head_is_a_502_at_once(world: World, raw: bytes) -> None:
+    world.upstream.script = say(_CHUNKED + b"\r\nhello\r\n0\r\n\r\n")
+
+    answer = await world.fast.ask(raw)
+
+    assert (answer.status, len(world.upstream.take())) == (502, 1)
+
+
 CUT = {name: WHOLE[name][0] for name in ("length", "chunked", "trailers", "early-hints", "403", "403-in-chunks")}
 
 
