@@ -16,7 +16,7 @@ from compat_auth.gateway.forward_auth.tokens import ForwardAuthTokens
 
 @dataclass(frozen=True, slots=True, repr=False)
 class FastParts:
-    """The parts from which the fast paths are built.
+    """Builds the fast paths.
 
     Attributes:
         parts: The parts of the gate.

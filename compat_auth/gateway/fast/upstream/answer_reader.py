@@ -26,7 +26,7 @@ _LAST_CHUNK = b"0\r\n\r\n"
 
 
 class Verdict(Enum):
-    """What becomes of the answer so far."""
+    """The verdict on the part of an answer that has arrived."""
 
     WAITS = auto()
     """Nobody can tell yet; nothing may be passed on."""
@@ -122,7 +122,7 @@ class AnswerReader:
         return Verdict.PASSES if self._held is None else self._verdict_on_403(self._head, self._held)
 
     def _verdict_on_403(self, head: AnswerHead, held: list[bytes]) -> Verdict:
-        """Return what becomes of a 403: held until it is complete, or too long for a refused token."""
+        """Return the verdict on a 403: held until it is complete, or too long for a refused token."""
         body = b"".join(held)
         if not self.is_complete and len(body) <= MAX_REFUSAL_BYTES:
             return Verdict.WAITS
