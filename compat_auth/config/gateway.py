@@ -204,7 +204,7 @@ class ServeSettings(Section):
     fast_protocol: Annotated[bool, BeforeValidator(read_truth)] = Field(
         default=True,
         description="Answer and forward requests with a credential that was checked a moment ago in the server's"
-        " protocol, at a fifth of the cost; false: every request takes the ordinary way.",
+        " protocol, at less than half of the CPU; false: every request takes the ordinary way.",
     )
     workers: int = Field(default=1, ge=1, le=64, description="Processes.")
     threads: int = Field(default=16, ge=1, le=256, description="Threads that run backends, in each worker.")

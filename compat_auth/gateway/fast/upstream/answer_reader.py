@@ -25,8 +25,8 @@ _END_OF_HEAD = b"\r\n\r\n"
 _LAST_CHUNK = b"0\r\n\r\n"
 
 
-class Verdict(Enum):
-    """The verdict on the part of an answer that has arrived."""
+class AnswerState(Enum):
+    """The state of an answer, by the part that has arrived."""
 
     WAITS = auto()
     """Nobody can tell yet; nothing may be passed on."""
@@ -76,7 +76,7 @@ class AnswerReader:
         """Whether the connection may carry another request: it is kept, and no byte came behind the answer."""
         return self.is_complete and self._is_kept and not self._has_stray and not self.is_broken
 
-    def feed(self, data: bytes) -> Verdict:
+    def feed(self, data: bytes) -> AnswerState:
         """Read what has arrived, and return what becomes of the answer."""
         if self._head is None:
             self._head_bytes += len(data)
@@ -88,15 +88,15 @@ class AnswerReader:
             # llhttp cannot know that no body follows.
             self._is_kept = self._is_kept and data.endswith(_END_OF_HEAD) and data.count(_END_OF_HEAD) == 1
             self._parser = self._new_parser()
-        return self._verdict()
+        return self._state()
 
-    def end(self) -> Verdict:
+    def end(self) -> AnswerState:
         """Note that the upstream sends nothing more, and return what becomes of the answer."""
         head = self._head
         if head is not None and head.ends_with_connection and not self.is_complete and not self.is_broken:
             self.is_complete = True
             self._out.append(_LAST_CHUNK)
-        return self._verdict()
+        return self._state()
 
     def take(self) -> bytes:
         """Return the pieces for the client that nobody has taken yet."""
@@ -111,25 +111,25 @@ class AnswerReader:
                 return int(match[1])
         return None
 
-    def _verdict(self) -> Verdict:
+    def _state(self) -> AnswerState:
         if self._is_refusal:
-            return Verdict.REFUSES_TOKEN
+            return AnswerState.REFUSES_TOKEN
         if self._head is None:
             is_unusual = self._is_unusual or self.is_broken or self._head_bytes > MAX_HEAD_BYTES
-            return Verdict.IS_UNUSUAL if is_unusual else Verdict.WAITS
+            return AnswerState.IS_UNUSUAL if is_unusual else AnswerState.WAITS
         if self.is_broken and not self.is_complete and not self.has_passed:
-            return Verdict.IS_MALFORMED
-        return Verdict.PASSES if self._held is None else self._verdict_on_403(self._head, self._held)
+            return AnswerState.IS_MALFORMED
+        return AnswerState.PASSES if self._held is None else self._state_on_403(self._head, self._held)
 
-    def _verdict_on_403(self, head: AnswerHead, held: list[bytes]) -> Verdict:
-        """Return the verdict on a 403: held until it is complete, or too long for a refused token."""
+    def _state_on_403(self, head: AnswerHead, held: list[bytes]) -> AnswerState:
+        """Return the state of a 403: held until it is complete, or too long for a refused token."""
         body = b"".join(held)
         if not self.is_complete and len(body) <= MAX_REFUSAL_BYTES:
-            return Verdict.WAITS
+            return AnswerState.WAITS
         if self._errand.is_refused(body, head.encoding):
-            return Verdict.REFUSES_TOKEN
+            return AnswerState.REFUSES_TOKEN
         self._held = None
-        return Verdict.PASSES
+        return AnswerState.PASSES
 
     # Events of the parser
 

@@ -12,7 +12,7 @@ import select
 from typing import Protocol, cast
 
 from compat_auth.errors import CompatAuthError, UpstreamTimeout, UpstreamUnreachable
-from compat_auth.gateway.fast.upstream.answer_reader import AnswerReader, Verdict
+from compat_auth.gateway.fast.upstream.answer_reader import AnswerReader, AnswerState
 from compat_auth.gateway.fast.upstream.errand import Client, Errand
 from compat_auth.gateway.proxy.upstream_connection import KEEP_ALIVE_MARGIN_S
 
@@ -151,21 +151,21 @@ class UpstreamConnection(asyncio.Protocol):
             # Nobody has asked.
             self._abort()
             return
-        verdict = reader.feed(data)
+        state = reader.feed(data)
         self.deadline = pool.now() + (pool.body_timeout_s if reader.is_in_body else pool.head_timeout_s)
-        self._follow(verdict, client, errand)
+        self._follow(state, client, errand)
 
     def eof_received(self) -> None:
         """End an answer that ends with its connection."""
         client, errand = self._client, self._errand
         if client is not None and errand is not None:
-            verdict = self._reader.end()
+            state = self._reader.end()
             if self._reader.is_complete:
-                self._follow(verdict, client, errand)
+                self._follow(state, client, errand)
 
-    def _follow(self, verdict: Verdict, client: Client, errand: Errand) -> None:
+    def _follow(self, state: AnswerState, client: Client, errand: Errand) -> None:
         reader = self._reader
-        if verdict is Verdict.PASSES:
+        if state is AnswerState.PASSES:
             piece = reader.take()
             if piece:
                 client.pass_on(piece)
@@ -173,12 +173,12 @@ class UpstreamConnection(asyncio.Protocol):
                 self._complete(client)
             elif reader.is_broken:
                 self._break_off("it is malformed")
-        elif verdict is Verdict.REFUSES_TOKEN:
+        elif state is AnswerState.REFUSES_TOKEN:
             # The application gets another token.
             self._fail(None)
-        elif verdict is Verdict.IS_UNUSUAL:
+        elif state is AnswerState.IS_UNUSUAL:
             self._give_back(errand)
-        elif verdict is Verdict.IS_MALFORMED:
+        elif state is AnswerState.IS_MALFORMED:
             self._fail_to_answer(errand)
 
     def connection_lost(self, exc: Exception | None) -> None:
