@@ -41,7 +41,7 @@ class FastParts:
         if not self.settings.serve.fast_protocol:
             return None
         place, rules = self.parts.place, self.parts.rules
-        warm = WarmGrants(rules, place.root, self.parts.decider, self.parts.revoked)
+        warm = WarmGrants(rules, place.root, self.parts.decider, self.parts.revoked, reads_peer=self.parts.asks_peer)
         answers = None
         if self.access is not None:
             answers = ForwardAuthAnswers(warm, self.access, place.trusted, self.tokens, rules.prefix, place.root)

@@ -115,6 +115,11 @@ class GateParts:
         """The gate's rules for paths and cookies."""
         return self.place.authorization.rules
 
+    @property
+    def asks_peer(self) -> bool:
+        """Whether a decision may depend on the other end of the connection: a certificate, or a proxy's identity headers."""
+        return self.rules.sees_certificates or any(backend.reads_peer for backend in self.decider.chain.backends)
+
     def endpoint(self) -> EndpointParts:
         """Return the parts that the token endpoint uses."""
         return EndpointParts(
@@ -129,8 +134,6 @@ class GateParts:
             max_judged_body: Bytes of a body that a backend must see before the request is forwarded; beyond: 413.
         """
         trusted, names = self.place.trusted, self.rules.identity_headers
-        backends = self.decider.chain.backends
-        asks_peer = self.rules.sees_certificates or any(backend.reads_peer for backend in backends)
         return Gate(
             self.place.app,
             self.rules,
@@ -143,7 +146,7 @@ class GateParts:
             body_timeout_s=self.decider.lanes.timeout_s,
             browsers=self.browsers,
             root=self.place.root,
-            peers=Peers(trusted, names) if asks_peer else None,
+            peers=Peers(trusted, names) if self.asks_peer else None,
         )
 
 

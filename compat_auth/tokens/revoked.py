@@ -51,12 +51,18 @@ class RevokedTokens:
         return cookie or is_revoked
 
     def is_known_good(self, authorization: bytes) -> bool:
-        """Return whether the Authorization value is no revoked Bearer, and nobody needs to ask the store about that."""
-        denylist = self._denylist
-        bearer = None if denylist is None else _bearer_in(authorization)
-        if denylist is None or bearer is None:
+        """Return whether the value shows no revoked token, and none bound to a certificate; false where the store has to be asked.
+
+        Args:
+            authorization: The Authorization value of a request without a client certificate.
+        """
+        denylist, bound = self._denylist, self._bound
+        bearer = None if denylist is None and bound is None else _bearer_in(authorization)
+        if bearer is None:
             return True
-        return not denylist.is_stale and not denylist.is_revoked(bearer)
+        if bound is not None and bound.refuse(bearer, Peer()):
+            return False
+        return denylist is None or (not denylist.is_stale and not denylist.is_revoked(bearer))
 
     async def among(self, authorizations: list[bytes], cookies: list[bytes]) -> tuple[bool, bool]:
         """Return whether a Bearer among these values is revoked, and whether the upstream's cookie is.

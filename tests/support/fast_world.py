@@ -244,11 +244,13 @@ def post(body: bytes, *lines: bytes, method: bytes = b"POST") -> bytes:
     return get(b"/api/v2/x", b"Content-Length: %d" % len(body), *lines, method=method) + body
 
 
-def settings_for(folder: Path, upstream_port: int, extra: str = ELSEWHERE, *, url_path: str = "") -> Settings:
+def settings_for(
+    folder: Path, upstream_port: int, extra: str = ELSEWHERE, *, url_path: str = "", backends: str = '["basic_auth"]'
+) -> Settings:
     """Return the settings of a gateway with password users and forward-auth by secret."""
     folder.mkdir(exist_ok=True)
     lines = f'database_url = "sqlite:///{folder}/store.db"\n{extra}\n[forward_auth]\nsecret = "{SECRET.decode()}"'
-    return load_settings(str(write_config(folder, f"http://127.0.0.1:{upstream_port}{url_path}", lines)))
+    return load_settings(str(write_config(folder, f"http://127.0.0.1:{upstream_port}{url_path}", lines, backends)))
 
 
 @contextlib.asynccontextmanager
@@ -287,12 +289,17 @@ async def gateway(settings: Settings, *, is_fast: bool) -> AsyncGenerator[Gatewa
 
 
 @contextlib.asynccontextmanager
-async def worlds(folder: Path, extra: str = ELSEWHERE, *, url_path: str = "") -> AsyncGenerator[World]:
+async def worlds(
+    folder: Path, extra: str = ELSEWHERE, *, url_path: str = "", backends: str = '["basic_auth"]'
+) -> AsyncGenerator[World]:
     """Serve both gateways; alice is warm at both."""
     upstream = Upstream()
     server = await asyncio.start_server(upstream.serve, "127.0.0.1", 0)
     upstream.port = server.sockets[0].getsockname()[1]
-    settings = [settings_for(folder / name, upstream.port, extra, url_path=url_path) for name in ("fast", "ordinary")]
+    settings = [
+        settings_for(folder / name, upstream.port, extra, url_path=url_path, backends=backends)
+        for name in ("fast", "ordinary")
+    ]
     async with gateway(settings[0], is_fast=True) as fast, gateway(settings[1], is_fast=False) as ordinary:
         world = World(fast, ordinary, upstream)
         await world.warm()

@@ -62,9 +62,11 @@ class Ends:
         is_trusted: Whether that is a trusted proxy.
         scheme: "http" or "https", by the socket.
         is_front: Whether the connection came to the listener of forward-auth.
+        has_certificate: Whether the other end has shown a client certificate.
     """
 
     peer: str
     is_trusted: bool
     scheme: str
     is_front: bool
+    has_certificate: bool

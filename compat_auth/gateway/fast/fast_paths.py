@@ -33,18 +33,26 @@ class FastPaths:
         self.errands = errands
         self._front_port = front_port
 
-    def ends(self, server: tuple[str, int | None] | None, client: tuple[str, int] | None, scheme: str) -> Ends:
+    def ends(
+        self,
+        server: tuple[str, int | None] | None,
+        client: tuple[str, int] | None,
+        scheme: str,
+        *,
+        has_certificate: bool,
+    ) -> Ends:
         """Return the facts that decide about all requests of one connection.
 
         Args:
             server: Our address, by the socket.
             client: Address of the other end, by the socket.
             scheme: "http" or "https", by the socket.
+            has_certificate: Whether the other end has shown a client certificate.
         """
         peer = str(client[0]) if client else ""
         # The socket's own address decides, not a header.
         is_front = self._front_port is not None and server is not None and server[1] == self._front_port
-        return Ends(peer, self._trusted.covers(peer), scheme, is_front)
+        return Ends(peer, self._trusted.covers(peer), scheme, is_front, has_certificate)
 
     def plan(self, asked: Candidate, ends: Ends) -> bytes | Errand:
         """Return the answer to a complete request, or the errand for it.
@@ -52,7 +60,8 @@ class FastPaths:
         Raises:
             TakesOrdinaryWay: The ASGI application answers it.
         """
-        if LOSSES.is_failing:
+        # A decision may depend on a certificate, and is remembered beside it.
+        if LOSSES.is_failing or ends.has_certificate:
             raise TakesOrdinaryWay
         forward_auth, errands = self._forward_auth, self.errands
         if forward_auth is not None and (dialect := forward_auth.pages.get(asked.url)) is not None:

@@ -16,6 +16,7 @@ from compat_auth.gateway.fast.deferring_protocol import DeferringProtocol
 from compat_auth.gateway.fast.fast_paths import FastPaths
 from compat_auth.gateway.fast.upstream.connection import UpstreamConnection
 from compat_auth.gateway.fast.upstream.errand import Errand
+from compat_auth.peer import certificates_of
 
 _MAX_EARLY_BYTES = 64 * 1024
 # How old the note may be that a connection is idle: noting it for every answer costs more than it is worth.
@@ -40,7 +41,8 @@ class FastProtocol(DeferringProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """Keep what decides about all requests of the connection."""
         super().connection_made(transport)
-        self._ends = self.paths.ends(self.server, self.client, self.scheme or "http")
+        has_certificate = bool(certificates_of({"extensions": self._extensions}))
+        self._ends = self.paths.ends(self.server, self.client, self.scheme or "http", has_certificate=has_certificate)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give up the request at the upstream."""

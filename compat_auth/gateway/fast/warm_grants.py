@@ -5,8 +5,8 @@ Every function raises `TakesOrdinaryWay` where the gate would do anything else t
 
 from __future__ import annotations
 
-from compat_auth.authn.users.acting import take_acts_for
-from compat_auth.errors import CompatAuthError, InvalidPath
+from compat_auth.authn.users.acting import require_nobody_in, take_acts_for
+from compat_auth.errors import CompatAuthError
 from compat_auth.gateway.authorization import GateRules
 from compat_auth.gateway.decider import Decider
 from compat_auth.gateway.decision import Granted
@@ -33,13 +33,17 @@ class WarmGrants:
         root: The path in front of all paths.
         decider: Remembers credentials.
         revoked: The upstream's revoked tokens.
+        reads_peer: Whether a decision may depend on what a proxy says about the caller in identity headers.
     """
 
-    def __init__(self, rules: GateRules, root: RootPath, decider: Decider, revoked: RevokedTokens) -> None:
+    def __init__(
+        self, rules: GateRules, root: RootPath, decider: Decider, revoked: RevokedTokens, *, reads_peer: bool
+    ) -> None:
         self._rules = rules
         self._root = root
         self._decider = decider
         self._revoked = revoked
+        self._reads_peer = reads_peer
         self._dropped = rules.dropped_cookies
 
     def take_in(self, headers: RawHeaders, raw_query: bytes) -> Intake:
@@ -55,7 +59,7 @@ class WarmGrants:
                 take_acts_for(intake, raw_query)
         except CompatAuthError:
             raise TakesOrdinaryWay from None
-        if intake.authorization is None or intake.acts_for:
+        if intake.authorization is None or intake.acts_for or (self._reads_peer and intake.identity):
             raise TakesOrdinaryWay
         if intake.cookies and without_cookies(intake.cookies, self._dropped) != intake.cookies:
             raise TakesOrdinaryWay
@@ -69,8 +73,11 @@ class WarmGrants:
         """
         path, _, query = target.partition(b"?")
         try:
-            return self._root.strip(read_path(path, self._rules.rests)), canonical_query(query) if query else b""
-        except InvalidPath:
+            canonical = canonical_query(query) if query else b""
+            if canonical and self._rules.do_as:
+                require_nobody_in(canonical)
+            return self._root.strip(read_path(path, self._rules.rests)), canonical
+        except CompatAuthError:
             raise TakesOrdinaryWay from None
 
     def find(self, intake: Intake, method: str, path: bytes) -> Granted:

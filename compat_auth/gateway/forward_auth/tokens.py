@@ -82,8 +82,8 @@ class ForwardAuthTokens:
 
     def recorded_bearer(self, granted: Granted) -> bytes | None:
         """Return the Authorization value that `bearer_for` returns, or None where that has to wait for something."""
-        bearer = granted.bearer
-        if granted.identity.scopes is not None or self._is_ended(bearer) or bearer not in self._written:
+        bearer, identity = granted.bearer, granted.identity
+        if identity.scopes is not None or identity.actor or self._is_ended(bearer) or bearer not in self._written:
             return None
         return bearer
 

@@ -151,6 +151,35 @@ async def test_a_path_with_requirements_takes_the_ordinary_way(tmp_path: Path, p
     assert (answer.status, len(arrived)) == ((403, 0) if "only" in path else (200, 1))
 
 
+async def test_where_a_proxy_names_callers_a_request_with_identity_headers_takes_the_ordinary_way(
+    tmp_path: Path,
+) -> None:
+    settings = 'trusted_proxies = ["127.0.0.1/32"]\nremote_user = { proxies = ["127.0.0.1/32"] }'
+    async with worlds(tmp_path, settings, backends='["remote_user", "basic_auth"]') as world:
+        await compare(world, get())
+        asked_without = world.fast.asked
+        await compare(world, get(b"/api/v2/x", b"X-Forwarded-User: user1"))
+
+    assert (asked_without, world.fast.asked) == (0, 1)
+
+
+@pytest.mark.parametrize("query", [b"", b"?doAs=bob", b"?a=b"])
+async def test_a_user_named_in_the_query_is_refused_where_callers_may_act_for_others(
+    tmp_path: Path, query: bytes
+) -> None:
+    rule = 'trusted_proxies = ["127.0.0.1/32"]\nlookup = { directories = ["htpasswd"] }\n[[do_as]]\ncallers = ["alice"]\nusers = ["user1"]'
+    async with worlds(tmp_path, rule) as world:
+        for gateway in (world.fast, world.ordinary):
+            await gateway.ask(asked_by_proxy())
+        world.fast.asked = 0
+        forwarded, _ = await compare(world, get(b"/api/v2/x" + query))
+        asked, _ = await compare(world, asked_by_proxy(b"X-Original-URI: /api/v2/x" + query, b"X-Original-Method: GET"))
+        acting, _ = await compare(world, get(b"/api/v2/x", b"X-Do-As: user1"))
+
+    assert (forwarded.status, asked.status) == ((400, 400) if b"doAs" in query else (200, 200))
+    assert (acting.status, world.fast.asked) == (200, 3 if b"doAs" in query else 1)
+
+
 def asked_by_proxy(
     *lines: bytes, secret: bytes = SECRET_LINE, page: bytes = b"nginx", authorization: bytes = ALICE
 ) -> bytes:
