@@ -98,7 +98,7 @@ def ask(version: str, folder: Path) -> Path:
 
 def main() -> int:
     """Ask the Airflows, print the table, and return the exit status."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description="What works with each Airflow 3.")
     parser.add_argument("versions", nargs="*", metavar="VERSION", default=VERSIONS)
     parser.add_argument("--write", action="store_true", help="put the table into the page")
     given = parser.parse_args()
