@@ -137,7 +137,8 @@ _LUA = """
                 local lasts_s
                 found, lasts_s = ask(headers)
                 if not found then return ngx.exec("@gateway") end
-                -- An answer counts from the moment of the question.
+                -- An answer counts from the moment of the question. The second only clears the memory: it must never be
+                -- the time that is left, since less than a millisecond would be 0, which is for ever.
                 lane:set(key, string.format("%.4f\\n", now_s + lasts_s) .. found, 1)
             end
             local authorization_end = found:find("\\n", 1, true)

@@ -314,3 +314,14 @@ def test_own_pages_stay_the_gateways_where_everything_is_protected() -> None:
     own = ["/compat-auth/whoami", "/compat-auth", "/auth/token", "/auth/token/cli", "/.well-known/jwks.json", "/health"]
     assert [path for path in own if re.match(lane.target, path)] == []
     assert re.match(lane.target, "/anything")
+
+
+def test_with_lua_no_answer_can_be_kept_for_ever(write: Write, tmp_path: Path) -> None:
+    for name in ("ndk_http_module.so", "ngx_http_lua_module.so"):
+        (tmp_path / name).touch()
+
+    text = text_of(write, "nginx", tmp_path, "--lane", "lua", "--nginx-modules", str(tmp_path))
+
+    # 0 is for ever, and so is less than a millisecond.
+    assert re.findall(r"lane:set\(.*, (\S+)\)$", text, re.MULTILINE) == ["1"]
+    assert "now_s < tonumber(ends_s)" in text
