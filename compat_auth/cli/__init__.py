@@ -26,6 +26,7 @@ _COMMANDS = {
     "keys": "compat_auth.cli.keys:keys",
     "login": "compat_auth.cli.login:login",
     "logout": "compat_auth.cli.login:logout",
+    "proxy-config": "compat_auth.cli.proxy_config.command:proxy_config",
     "serve": "compat_auth.cli.serve:serve",
     "token": "compat_auth.cli.login:token",
     "tokens": "compat_auth.cli.tokens:tokens",

@@ -10,6 +10,7 @@ from compat_auth.gateway.admission import Admission, Browsers
 from compat_auth.gateway.authorization import Authorization, GateRules
 from compat_auth.gateway.decider import Decider
 from compat_auth.gateway.forward_auth.access import Access
+from compat_auth.gateway.forward_auth.lane import Lane
 from compat_auth.gateway.forward_auth.pages import BearerFor, ForwardAuth
 from compat_auth.gateway.forwarding import Forwarding
 from compat_auth.gateway.identification import Identification
@@ -168,4 +169,5 @@ def forward_auth_of(parts: GateParts, access: Access, bearer_for: BearerFor) -> 
         trusted=parts.place.trusted,
         browsers=parts.browsers,
         root=parts.place.root,
+        lane=Lane(access, parts.decider, parts.rules, parts.revoked, trusted=parts.place.trusted),
     )

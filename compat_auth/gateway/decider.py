@@ -24,6 +24,7 @@ from compat_auth.authn.users.acting import Acting
 from compat_auth.backend import CredentialKind
 from compat_auth.concurrency.lanes import Lanes
 from compat_auth.credentials import ANY_SPELLING, Absent, Basic, Bearer, Credential, Negotiate, Unrecognised
+from compat_auth.crypto.personal_token_format import looks_like_one
 from compat_auth.errors import BackendUnavailable, CompatAuthError, NotPermitted, TooManyRequests
 from compat_auth.gateway.chain_runner import ChainRunner, Issuer, record_error
 from compat_auth.gateway.decision import Decision, Granted, Unclaimed
@@ -258,6 +259,28 @@ class Decider:
         async with self.lanes.chain.turn(presented.client):
             bearer = await self.lanes.chain.work(lambda: self._runner.renew(presented, refused))
         return replace(refused, bearer=bearer)
+
+    def glance(self, shown: Shown) -> tuple[Granted, float] | None:
+        """Return the grant of a checked credential, and for how many seconds it holds; starts no check.
+
+        None also where a check is due: the request itself starts it, in `recall`.
+
+        Raises:
+            CompatAuthError: The credential is malformed.
+        """
+        remembered = self._verified.find(self._verified.digest(shown.key()))
+        if remembered is None or remembered.grant.bearer in self._refused or self._verified.is_stale(remembered):
+            return None
+        return remembered.grant, remembered.ends_at - self._monotonic()
+
+    def leaves_to_upstream(self, shown: Shown) -> bool:
+        """Return whether a Bearer is for the upstream to check, as far as that is known without a check.
+
+        Raises:
+            CompatAuthError: The credential is malformed.
+        """
+        credential = shown.credential()
+        return isinstance(credential, Bearer) and not self._takes[Bearer] and not looks_like_one(credential.token)
 
     def open(self) -> None:
         """Listen to revocations in this process from now on, not only from its first check."""

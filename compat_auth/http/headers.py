@@ -279,6 +279,15 @@ def _names_caller(folded: bytes) -> bool:
 _known_names_caller = lru_cache(maxsize=4096)(_names_caller)
 
 
+def removed_names() -> tuple[str, ...]:
+    """Return the names that never come on from a caller: identity, forwarding and method overrides; lower case, sorted.
+
+    Besides these there are families of names: see `identity_families`, and `X-Compat-Auth-*`.
+    """
+    names = (*IDENTITY_NAMES, *_FORWARD, b"proxy-authorization", b"proxy-connection")
+    return tuple(sorted({name.decode("ascii") for name in names}))
+
+
 def may_have_body(scope: Mapping[str, Any], headers: RawHeaders) -> bool:
     """Return whether a request with this header section has, or may have, a body.
 

@@ -76,6 +76,16 @@ def _pattern(family: str) -> str:
 _FAMILY = re.compile(f"(?:{'|'.join(map(_pattern, _FAMILIES.split()))})\\Z".encode(), re.DOTALL)
 
 
+def identity_families() -> tuple[str, ...]:
+    """Return the families of names: an end "*" stands for any end of a name, "?" for none or one that begins a new word."""
+    return tuple(_FAMILIES.split())
+
+
+def names_of_applications() -> tuple[str, ...]:
+    """Return the names that belong to no family, although they look so, sorted."""
+    return tuple(sorted(name.decode("ascii") for name in _OF_APPLICATIONS))
+
+
 def tells_identity(name: bytes) -> bool:
     """Return whether a header with that lower-case name is one with which proxies say who the caller is."""
     folded = name.translate(_FOLD)

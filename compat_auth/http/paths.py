@@ -16,6 +16,8 @@ from compat_auth.errors import InvalidPath
 # The common case in one match: unreserved characters and sub-delimiters without "%", ";" or a dot at the start of a
 # segment, and no empty segment but the last.
 _PLAIN = re.compile(rb"(?:/(?![./])[A-Za-z0-9_\-.~!$&'()*+,=:@]*)+\Z")
+PLAIN_PATH = _PLAIN.pattern.decode("ascii").removesuffix(r"\Z")
+"""Regular expression (PCRE) of the paths that every parser reads alike, and that go on unchanged."""
 _ALLOWED = re.compile(rb"[A-Za-z0-9_\-.~!$&'()*+,;=:@/%\x80-\xff]+\Z")
 _ESCAPE = re.compile(rb"%([0-9A-Fa-f]{2})?")
 _DOUBLE = re.compile(rb"%25[0-9A-Fa-f]{2}", re.IGNORECASE)
@@ -25,7 +27,8 @@ _UNRESERVED = frozenset(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz01
 _QUERY = re.compile(rb"[\x21\x22\x24-\x7e\x80-\xff]*\Z")
 _MATRIX = re.compile(rb";[^/]*")
 _SLASHES = re.compile(rb"/{2,}")
-_MAX_PATH = 8192
+MAX_PATH_BYTES = 8192
+"""Longest path."""
 _MAX_QUERY = 32768
 
 
@@ -38,8 +41,8 @@ def canonical_path(raw_path: bytes) -> bytes:
     Raises:
         InvalidPath: Another parser could read the path differently.
     """
-    if len(raw_path) > _MAX_PATH:
-        raise InvalidPath(f"path: longer than {_MAX_PATH} bytes")
+    if len(raw_path) > MAX_PATH_BYTES:
+        raise InvalidPath(f"path: longer than {MAX_PATH_BYTES} bytes")
     if _PLAIN.match(raw_path):
         return raw_path
     if not raw_path.startswith(b"/"):

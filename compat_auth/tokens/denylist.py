@@ -113,6 +113,14 @@ class Denylist:
         believed_s = _HEARING_S if self._revocations.hears_all else UNHEARD_S
         return self._monotonic() - self._read_at >= believed_s
 
+    @property
+    def reliable_s(self) -> float:
+        """For how many seconds `is_revoked` is reliable without another read of the store; 0 where it is not."""
+        if self._read_heard != self._heard:
+            return 0.0
+        believed_s = _HEARING_S if self._revocations.hears_all else UNHEARD_S
+        return max(0.0, believed_s - (self._monotonic() - self._read_at))
+
     def open(self) -> None:
         """Start the first read of the store, before it can be lost; call on the event loop."""
         # Kept, because the event loop holds only weak references to its tasks.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import math
 
 from compat_auth.errors import TokenEnded
 from compat_auth.http.headers import cookie_values
@@ -98,6 +99,17 @@ class RevokedTokens:
         if denylist.is_stale:
             await denylist.up_to_date()
         return any(map(denylist.is_revoked, bearers)), any(map(denylist.is_revoked_value, values))
+
+    def good_s(self, authorization: bytes) -> float:
+        """Return for how many seconds an Authorization value is surely not revoked; never asks the store.
+
+        0 where it is revoked, or where only the store could tell.
+        """
+        bearer = _bearer_in(authorization)
+        if self._denylist is None or bearer is None:
+            return math.inf
+        reliable_s = self._denylist.reliable_s
+        return 0.0 if reliable_s <= 0 or self._denylist.is_revoked(bearer) else reliable_s
 
 
 def _bearer_in(authorization: bytes) -> str | None:

@@ -11,6 +11,7 @@ from compat_auth.gateway.authorization import Authorization
 from compat_auth.gateway.decision import Granted, Unclaimed
 from compat_auth.gateway.forward_auth.access import Access, hint
 from compat_auth.gateway.forward_auth.dialects import DIALECTS, Dialect, origin_of, original_of, overridden
+from compat_auth.gateway.forward_auth.lane import COOKIE_HEADER, LANE_PAGE, Lane
 from compat_auth.gateway.forwarding import authorization_without_ours
 from compat_auth.gateway.identification import Identification
 from compat_auth.gateway.middleware import Page
@@ -23,9 +24,7 @@ from compat_auth.http.request import GateRequest
 from compat_auth.http.root_path import RootPath
 from compat_auth.tokens.revoked import RevokedTokens
 
-COOKIE_HEADER = b"x-compat-auth-cookie"
-"""The Cookie header for the front proxy to forward: without our cookies and, once the caller is known, the upstream's."""
-FORWARD_AUTH_PAGES = tuple(f"forward-auth/{name}" for name in DIALECTS)
+FORWARD_AUTH_PAGES = (*(f"forward-auth/{name}" for name in DIALECTS), LANE_PAGE)
 """Path of the pages, below the prefix."""
 BearerFor = Callable[[GateRequest, Granted], Awaitable[bytes]]
 """Return the Authorization value that the front proxy gets for an accepted original request."""
@@ -44,6 +43,7 @@ class ForwardAuth:
         trusted: Proxies whose headers about the caller are believed.
         browsers: The treatment of browsers; None: they are treated as programs.
         root: The path in front of all paths.
+        lane: Answers from memory.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class ForwardAuth:
         trusted: TrustedProxies,
         browsers: Browsers | None,
         root: RootPath,
+        lane: Lane,
     ) -> None:
         self._access = access
         self._bearer_for = bearer_for
@@ -69,10 +70,12 @@ class ForwardAuth:
         self._trusted = trusted
         self._browsers = browsers
         self._root = root
+        self._lane = lane
 
     def pages(self) -> dict[str, Page]:
-        """Return one page for each dialect, by path below the prefix."""
-        return {f"forward-auth/{name}": self._page(dialect) for name, dialect in DIALECTS.items()}
+        """Return one page for each dialect and that of the lane, by path below the prefix."""
+        pages = {f"forward-auth/{name}": self._page(dialect) for name, dialect in DIALECTS.items()}
+        return {**pages, LANE_PAGE: self._lane.answer}
 
     def _page(self, dialect: Dialect) -> Page:
         async def answer(request: GateRequest, _receive: Receive, send: Send) -> None:

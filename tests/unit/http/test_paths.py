@@ -111,7 +111,7 @@ def test_a_prefix_covers_nothing_else(path: bytes) -> None:
 
 
 def test_a_path_may_have_as_many_bytes_as_the_bound_and_no_more() -> None:
-    longest = b"/" + b"a" * (paths._MAX_PATH - 1)
+    longest = b"/" + b"a" * (paths.MAX_PATH_BYTES - 1)
 
     assert paths.canonical_path(longest) == longest
     with pytest.raises(InvalidPath, match="longer than"):

@@ -184,6 +184,17 @@ async def test_another_process_is_heard_of_within_a_second(denylist: Denylist, u
     assert denylist.is_revoked(token())
 
 
+async def test_it_says_for_how_long_it_is_reliable_without_another_read(denylist: Denylist, clock: Clock) -> None:
+    before = denylist.reliable_s
+    await denylist.up_to_date()
+    after = denylist.reliable_s
+    clock.time += 0.75
+    later = denylist.reliable_s
+    denylist.announce()
+
+    assert (before, after, later, denylist.reliable_s) == (0, 1, 0.25, 0)
+
+
 async def test_a_store_that_cannot_be_asked_is_no_yes(tmp_path: Path) -> None:
     (tmp_path / "store.db").write_bytes(b"no database at all" * 100)
     denylist = Denylist(DenylistRows(open_store(f"sqlite:///{tmp_path / 'store.db'}")), RevocationEvents())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from typing import cast
 
 import pytest
@@ -21,6 +22,7 @@ class Denying:
     def __init__(self, *, is_stale: bool = False) -> None:
         self.is_stale = is_stale
         self.read = 0
+        self.reliable_s = 0.0 if is_stale else 0.5
 
     async def up_to_date(self) -> None:
         self.read += 1
@@ -104,3 +106,25 @@ async def test_without_a_list_nothing_is_revoked() -> None:
 
 async def test_where_the_upstream_takes_no_cookie_none_is_judged() -> None:
     assert await revoked(Denying(), b"").among([], [b"_token=gone"]) == (False, False)
+
+
+@pytest.mark.parametrize(
+    ("value", "good_s"),
+    [(b"Bearer good", 0.5), (b"Bearer gone", 0), (b"bearer  gone", 0), (b"Basic gone", math.inf)],
+)
+async def test_it_says_without_the_store_for_how_long_a_value_is_good(value: bytes, good_s: float) -> None:
+    denying = Denying()
+
+    assert revoked(denying).good_s(value) == good_s
+    assert denying.read == 0
+
+
+async def test_a_bearer_is_good_for_no_time_while_only_the_store_could_tell() -> None:
+    denying = Denying(is_stale=True)
+
+    assert revoked(denying).good_s(b"Bearer good") == 0
+    assert denying.read == 0
+
+
+async def test_without_a_list_every_value_is_good() -> None:
+    assert revoked(None).good_s(b"Bearer gone") == math.inf

@@ -1,0 +1,156 @@
+"""The requests that may go straight to the upstream, once the gateway has said so about their credential."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from compat_auth.api.oauth.token_endpoint import PATHS
+from compat_auth.composition.rules import HEALTH, translates_v1
+from compat_auth.config import Settings
+from compat_auth.errors import ConfigError
+from compat_auth.gateway.forward_auth.access import access_of
+from compat_auth.gateway.forward_auth.lane import LANE_PAGE
+from compat_auth.http.paths import MAX_PATH_BYTES, PLAIN_PATH, Prefixes
+
+_ADDRESS = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):(?P<port>[0-9]{1,5})\Z")
+_ANY = frozenset(("0.0.0.0", "[::]", ""))  # noqa: S104  # compared, not listened on
+_API = "/api/v2/"
+# What no proxy's configuration takes for syntax.
+_PREFIX = re.compile(r"/(?:[A-Za-z0-9_.~-]+/)*\Z")
+_SECRET = re.compile(r"[A-Za-z0-9_.~+/=-]*\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A host, with brackets around IPv6, and a port."""
+
+    host: str
+    port: int
+
+    @classmethod
+    def parse(cls, text: str, where: str) -> Address:
+        """Return the address that a text spells; without a host it means every address of this machine.
+
+        Raises:
+            ConfigError: It is none.
+        """
+        found = _ADDRESS.match(text)
+        if found is None or not 0 < int(found["port"]) < 65536:
+            raise ConfigError(f"{where}: {text!r} is not HOST:PORT; write one, such as 127.0.0.1:8080")
+        return cls(found["host"], int(found["port"]))
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+    @property
+    def reachable(self) -> Address:
+        """The address by which a program on this machine connects to one that listens there."""
+        if self.host == "localhost":
+            return Address("127.0.0.1", self.port)
+        if self.host not in _ANY:
+            return self
+        return Address("[::1]" if self.host == "[::]" else "127.0.0.1", self.port)
+
+    @property
+    def is_loopback(self) -> bool:
+        """Whether only this machine reaches it."""
+        if self.host == "localhost":
+            return True
+        try:
+            return ipaddress.ip_address(self.host.strip("[]")).is_loopback
+        except ValueError:
+            return False
+
+
+@dataclass(frozen=True, slots=True)
+class LanePlan:
+    """The requests that may go straight to the upstream once the gateway has said so about their credential.
+
+    Attributes:
+        asked: Where to ask.
+        page: What to ask there.
+        secret: To send along; "": none.
+        target: Regular expression (PCRE) of the request targets; all others go through the gateway.
+    """
+
+    asked: Address
+    page: str
+    secret: str = field(repr=False)
+    target: str = field()
+
+
+def why_no_lane(settings: Settings, root: str, gateways: Sequence[Address], *, has_upstreams: bool) -> str:
+    """Return why no request may go straight to the upstream, and what would change that; "" if some may."""
+    bind = settings.forward_auth.bind
+    is_far = bool(bind) and not gateways[0].is_loopback and Address.parse(bind, "forward_auth.bind").is_loopback
+    reasons = (
+        (access_of(settings) is None, "forward-auth is off; set [forward_auth] bind to turn it on"),
+        (
+            is_far,
+            f"[forward_auth] bind {bind} cannot be reached from another machine; bind it elsewhere, with a secret",
+        ),
+        (bool(settings.require), "[[require]] depends on the path"),
+        (bool(settings.do_as), "[[do_as]] depends on the request"),
+        (not has_upstreams, "[upstream] url is https, and the gateway checks its certificate"),
+        (root != urlsplit(settings.upstream.url).path.rstrip("/"), "[upstream] url does not have the path of the site"),
+        (not _open_prefixes(settings), f"[upstream] protect covers no such requests, as {_API} would"),
+    )
+    return next((reason for is_so, reason in reasons if is_so), "")
+
+
+def _open_prefixes(settings: Settings) -> list[str]:
+    if settings.upstream.profile == "generic":
+        return [prefix for prefix in settings.upstream.protect if _PREFIX.match(prefix)]
+    return [_API] if Prefixes(settings.upstream.protect).cover(_API.encode()) else []
+
+
+def plan_lane(settings: Settings, root: str, gateways: Sequence[Address]) -> LanePlan:
+    """Return the requests that may go straight to the upstream.
+
+    Raises:
+        ConfigError: The secret of forward-auth cannot stand in a configuration.
+    """
+    section = settings.forward_auth
+    secret = section.secret.get_secret_value()
+    if not _SECRET.match(secret):
+        raise ConfigError(
+            "forward_auth.secret: has characters with a meaning in configurations of proxies; "
+            "make one with: openssl rand -hex 32"
+        )
+    asked = gateways[0]
+    if section.bind:
+        bind = Address.parse(section.bind, "forward_auth.bind").reachable
+        asked = Address(asked.host, bind.port) if bind.is_loopback and not asked.is_loopback else bind
+    return LanePlan(
+        asked=asked,
+        page=f"{settings.prefix}{LANE_PAGE}",
+        secret=secret,
+        target=_target(_open_prefixes(settings), _closed_paths(settings), root),
+    )
+
+
+def _closed_paths(settings: Settings) -> Iterable[str]:
+    """Yield the prefixes of what the gateway answers itself, or forwards in a special way."""
+    yield settings.prefix
+    yield "/.well-known/"
+    yield from PATHS
+    yield from sorted(path.decode("ascii") for path in HEALTH)
+    yield from sorted(path.decode("utf-8") for path in settings.upstream.logouts())
+    # Airflow's own login pages, which need no decision.
+    yield "/api/v2/auth/"
+    if translates_v1(settings):
+        yield "/api/v1/"
+
+
+def _target(prefixes: Sequence[str], closed: Iterable[str], root: str) -> str:
+    """Return the expression of request targets that every parser reads alike."""
+    opened = "|".join(re.escape(f"{root}{prefix}") for prefix in sorted(set(prefixes)))
+    # A path in another form is no plain target.
+    plain = [path.rstrip("/") for path in dict.fromkeys(closed) if re.fullmatch(PLAIN_PATH, path)]
+    barred = "|".join(re.escape(f"{root}{path}") for path in plain)
+    query = r"(?:\?[\x21\x22\x24-\x7e]*)?"
+    return rf"^(?=[^?]{{1,{MAX_PATH_BYTES}}}(?:\?|$))(?=(?:{opened}))(?!(?:{barred})(?:[/?]|$)){PLAIN_PATH}{query}$"

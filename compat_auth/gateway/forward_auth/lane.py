@@ -1,0 +1,130 @@
+"""The lane: a front proxy asks about a credential, and not about a request, and is answered from memory alone.
+
+A yes means that the gateway would forward every ordinary request with this credential as the same caller, for as long as
+the answer says. Everything else is an empty 401, without a challenge, and the front proxy sends the request itself through
+the gateway, which answers it in full. So a no costs a detour and never an answer.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable
+
+from compat_auth.credentials import Bearer
+from compat_auth.crypto.personal_token_format import holds_one
+from compat_auth.errors import CompatAuthError
+from compat_auth.gateway.authorization import GateRules
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.decision import Granted
+from compat_auth.gateway.forward_auth.access import Access
+from compat_auth.http.asgi import RawHeaders, Receive, Send, respond
+from compat_auth.http.forwarded import TrustedProxies
+from compat_auth.http.headers import cookie_values, without_cookies
+from compat_auth.http.request import GateRequest
+from compat_auth.scopes import ALL, Scope
+from compat_auth.tokens.revoked import RevokedTokens
+
+LANE_PAGE = "forward-auth/lane"
+"""Path of the page, below the prefix."""
+COOKIE_HEADER = b"x-compat-auth-cookie"
+"""The Cookie header for the front proxy to forward: without our cookies and, once the caller is known, the upstream's."""
+LASTS_HEADER = b"x-compat-auth-lasts-ms"
+"""For how many milliseconds the front proxy may use the answer, from the moment at which it asked."""
+# A front proxy's clock is coarse, and its answer is under way for a moment: together that stays below a second.
+_LASTS_S = 0.9
+_NO_STORE = (b"cache-control", b"no-store")
+
+
+class Lane:
+    """The page of the lane.
+
+    Args:
+        access: Who may ask.
+        decider: Remembers credentials.
+        rules: The gate's rules.
+        revoked: The upstream's revoked tokens.
+        trusted: Proxies whose headers about the caller are believed.
+        now: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        access: Access,
+        decider: Decider,
+        rules: GateRules,
+        revoked: RevokedTokens,
+        *,
+        trusted: TrustedProxies,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._access = access
+        self._decider = decider
+        self._revoked = revoked
+        self._trusted = trusted
+        self._now = now
+        # These depend on the request: on its path and method, or on a parameter that names another user.
+        self._is_closed = bool(rules.requirements) or rules.do_as
+        self._dropped = rules.dropped_cookies
+
+    async def answer(self, request: GateRequest, _receive: Receive, send: Send) -> None:
+        """Answer 200 with the headers that replace the caller's credentials, or an empty 401.
+
+        Raises:
+            NotPermitted: A client may have sent the question.
+        """
+        self._access.require(self._trusted, request)
+        found = None if self._is_closed else self._find(request)
+        if found is None:
+            await respond(send, 401, headers=[_NO_STORE])
+            return
+        headers, lasts_s = found
+        await respond(send, 200, headers=[_NO_STORE, *headers, *self._lasts(lasts_s)])
+
+    def _find(self, request: GateRequest) -> tuple[RawHeaders, float] | None:
+        """Return the headers of a yes, and for how many seconds the memory behind it holds; None for a no."""
+        authorization = request.intake.authorization
+        if authorization is None or request.intake.acts_for:
+            return None
+        good_s = self._revoked.good_s(authorization)
+        if good_s <= 0:
+            return None
+        try:
+            glance = self._decider.glance(request.shown)
+        except CompatAuthError:
+            # What is wrong with it is said where it is decided.
+            return None
+        if glance is None:
+            return self._own(request, authorization, good_s)
+        granted, holds_s = glance
+        if granted.headers or not _is_unlimited(granted):
+            return None
+        if granted.used is not None:
+            granted.used()
+        return [(b"authorization", granted.bearer), *_cookie(request, self._dropped)], min(good_s, holds_s)
+
+    def _own(self, request: GateRequest, authorization: bytes, good_s: float) -> tuple[RawHeaders, float] | None:
+        """Return the headers for a token that only the upstream checks."""
+        cookies = request.intake.cookies
+        # An upstream may believe its cookie and not the Bearer beside it.
+        if any(cookie_values(cookies, name) for name in self._dropped) or holds_one(authorization):
+            return None
+        if not isinstance(request.shown.credential(), Bearer) or not self._decider.leaves_to_upstream(request.shown):
+            return None
+        return [(b"authorization", authorization), *_cookie(request, frozenset())], good_s
+
+    def _lasts(self, lasts_s: float) -> Iterable[tuple[bytes, bytes]]:
+        now = self._now()
+        yield LASTS_HEADER, b"%d" % int(min(lasts_s, _LASTS_S) * 1000)
+        # nginx takes whole seconds: "@" and a second is that second to its end, 0 is not at all.
+        yield b"x-accel-expires", b"@%d" % now if now + lasts_s >= math.floor(now) + 1 else b"0"
+
+
+def _is_unlimited(granted: Granted) -> bool:
+    scopes: Iterable[Scope] | None = granted.identity.scopes
+    return scopes is None or any(str(scope) == ALL for scope in scopes)
+
+
+def _cookie(request: GateRequest, dropped: frozenset[bytes]) -> RawHeaders:
+    cookies = request.intake.cookies
+    return [(COOKIE_HEADER, b"; ".join(without_cookies(cookies, dropped)))] if cookies else []
