@@ -130,13 +130,10 @@ class Decider:
     def recall_settled(self, shown: Shown) -> Granted | None:
         """Return the grant of `recall`, but None where `recall` would start a check of the credential."""
         try:
-            digest = self._verified.digest(shown.key())
+            glanced = self.glance(shown)
         except CompatAuthError:
             return None
-        remembered = self._verified.find(digest)
-        if remembered is None or remembered.grant.bearer in self._refused or self._verified.is_stale(remembered):
-            return None
-        return remembered.grant
+        return None if glanced is None else glanced[0]
 
     async def decide(self, presented: Presented, cookies: tuple[bytes, ...] = ()) -> Decision:
         """Return the decision for a request.
@@ -280,7 +277,9 @@ class Decider:
             CompatAuthError: The credential is malformed.
         """
         credential = shown.credential()
-        return isinstance(credential, Bearer) and not self._takes[Bearer] and not looks_like_one(credential.token)
+        if not isinstance(credential, Bearer) or looks_like_one(credential.token):
+            return False
+        return not self._takes[Bearer] or not self._claimants.could_be(credential)
 
     def open(self) -> None:
         """Listen to revocations in this process from now on, not only from its first check."""

@@ -8,7 +8,7 @@ from compat_auth.gateway.fast.candidate import Candidate, Ends, TakesOrdinaryWay
 from compat_auth.gateway.fast.warm_grants import WarmGrants
 from compat_auth.gateway.forward_auth.access import Access
 from compat_auth.gateway.forward_auth.dialects import DIALECTS, Dialect
-from compat_auth.gateway.forward_auth.pages import COOKIE_HEADER
+from compat_auth.gateway.forward_auth.lane import COOKIE_HEADER
 from compat_auth.gateway.forward_auth.tokens import ForwardAuthTokens
 from compat_auth.gateway.middleware import REFUSED_METHODS
 from compat_auth.http.forwarded import TrustedProxies
