@@ -60,7 +60,7 @@ nitpick_ignore = [
 ]
 nitpick_ignore_regex = [
     # Seen in signatures, but not promised to stay: what the private rooms define.
-    ("py:class", r"compat_auth\.(authn|concurrency|config|http|net|personal_tokens|tokens)\..+"),
+    ("py:class", r"compat_auth\.(app\.Gateway|(authn|concurrency|config|http|net|personal_tokens|tokens)\..+)"),
     ("py:class", r"sqlalchemy\..+"),
     # Halves of a generic type: Sphinx splits "Callable[[], float]" at its comma.
     ("py:class", r"(collections\.abc\.(Callable|Mapping)|tuple)\[.*"),

@@ -2,6 +2,7 @@
 
 import gc
 import os
+import warnings
 from collections.abc import Generator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -115,12 +116,15 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write what was measured while the process is still waited for: a worker of xdist has 10 s for its exit."""
-    measured = Coverage.current()
+    measured = Coverage.current() if hasattr(session.config, "workerinput") else None
     if measured is not None:
         measured.stop()
-        measured.save()
+        with warnings.catch_warnings():
+            # It also warns of what this process has not imported.
+            warnings.simplefilter("ignore")
+            measured.save()
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -58,6 +58,7 @@ def describe(prefix: str, answered: Collection[str], *, root: str = "") -> Part:
         **_personal_tokens(f"{prefix}{TOKENS}"),
         f"{prefix}{LEAKED}": {"post": _leak_report()},
         **{f"{prefix}forward-auth/{name}": {"get": _forward_auth(said)} for name, said in _FORWARD_AUTH.items()},
+        f"{prefix}forward-auth/lane": {"get": _lane()},
     }
     paths = {path: item for path, item in paths.items() if path.partition("{")[0] in answered}
     for path, item in paths.items():
@@ -194,16 +195,36 @@ def _leak_report() -> Part:
     return {**described, "requestBody": body("LeakReport")}
 
 
+def _lane() -> Part:
+    described = operation("May this credential pass for the next moment?", {200: None}, (401, 404), SOMEBODY)
+    described["security"] = [*SOMEBODY, {}]
+    described["parameters"] = [_proxy_secret()]
+    described["responses"]["401"] = {"description": "Nobody can tell from memory: send the request to the gateway."}
+    described["responses"]["404"]["description"] = "Forward-auth is off, or on another listener."
+    described["responses"]["200"] = {
+        "description": "It may.",
+        "headers": {
+            "Authorization": {"schema": TEXT, "description": "To send upstream instead of the caller's."},
+            "X-Compat-Auth-Cookie": {"schema": TEXT, "description": "To send upstream as `Cookie`."},
+            "X-Compat-Auth-Lasts-Ms": {"schema": TEXT, "description": "For how many milliseconds, at most 900."},
+            "X-Accel-Expires": {"schema": TEXT, "description": "The same, for nginx."},
+        },
+    }
+    return described
+
+
+def _proxy_secret() -> Part:
+    secret = header("X-Compat-Auth-Proxy-Secret", "The front proxy's own, where `[forward_auth]` has a secret.")
+    return {**secret, "required": False}
+
+
 def _forward_auth(said: str) -> Part:
     described = operation("May this request pass?", {200: None}, (401, 403, 404, 429, 501, 503), SOMEBODY)
     described["security"] = [*SOMEBODY, {}]
     described["parameters"] = [
         header(f"{said}-Method", "Method of the request that is asked about.", pattern="^[A-Za-z]+$"),
         header(f"{said}-{'URI' if said == 'X-Original' else 'Uri'}", "Its path and query.", pattern="^/"),
-        {
-            **header("X-Compat-Auth-Proxy-Secret", "The front proxy's own, where `[forward_auth]` has a secret."),
-            "required": False,
-        },
+        _proxy_secret(),
     ]
     described["responses"]["404"]["description"] = "Forward-auth is off, or on another listener."
     described["responses"]["200"] = {

@@ -290,7 +290,7 @@ def test_a_token_is_good_once_whichever_worker_is_asked(url: str, tickets: Ticke
 def test_a_token_is_good_once_when_it_comes_many_times_at_once(url: str, tickets: Tickets) -> None:
     header = negotiate(tickets.token("alice"))
     statuses: list[int] = []
-    start = threading.Barrier(8)
+    start = threading.Barrier(8, timeout=60)
 
     def present() -> None:
         start.wait()

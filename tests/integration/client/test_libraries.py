@@ -287,7 +287,7 @@ def test_a_short_token_is_renewed_before_it_ends(client: Client, server: TokenSe
 @pytest.mark.parametrize("threads", [16])
 def test_threads_that_begin_together_log_in_once(client: Client, server: TokenServer, threads: int) -> None:
     server.login_takes_s = 0.2
-    together = threading.Barrier(threads)
+    together = threading.Barrier(threads, timeout=60)
 
     def ask() -> int:
         together.wait()

@@ -141,7 +141,7 @@ def test_a_login_that_cannot_be_says_what_to_do(status: int, message: str) -> No
 
 def test_many_threads_log_in_once(endpoint: FakeTokenEndpoint) -> None:
     keeper = endpoint.keeper()
-    together = threading.Barrier(16)
+    together = threading.Barrier(16, timeout=60)
 
     def ask() -> str:
         together.wait()
@@ -157,7 +157,7 @@ def test_many_threads_whose_token_is_refused_log_in_once_more(endpoint: FakeToke
     keeper = endpoint.keeper()
     refused = keeper.obtain()
     endpoint.moment += TOO_YOUNG_TO_RENEW_S
-    together = threading.Barrier(16)
+    together = threading.Barrier(16, timeout=60)
 
     def ask() -> str | None:
         together.wait()
