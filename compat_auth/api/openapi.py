@@ -33,6 +33,10 @@ _METADATA = {
     "/.well-known/oauth-protected-resource": "Which server issues tokens for the protected API (RFC 9728)",
 }
 _FORWARD_AUTH = {"nginx": "X-Original", "caddy": "X-Forwarded", "traefik": "X-Forwarded"}
+_PASSED_ON: Part = {
+    "Authorization": {"schema": TEXT, "description": "To send upstream instead of the caller's."},
+    "X-Compat-Auth-Cookie": {"schema": TEXT, "description": "To send upstream as `Cookie`."},
+}
 
 
 def describe(prefix: str, answered: Collection[str], *, root: str = "") -> Part:
@@ -204,8 +208,7 @@ def _lane() -> Part:
     described["responses"]["200"] = {
         "description": "It may.",
         "headers": {
-            "Authorization": {"schema": TEXT, "description": "To send upstream instead of the caller's."},
-            "X-Compat-Auth-Cookie": {"schema": TEXT, "description": "To send upstream as `Cookie`."},
+            **_PASSED_ON,
             "X-Compat-Auth-Lasts-Ms": {"schema": TEXT, "description": "For how many milliseconds, at most 900."},
             "X-Accel-Expires": {"schema": TEXT, "description": "The same, for nginx."},
         },
@@ -229,9 +232,6 @@ def _forward_auth(said: str) -> Part:
     described["responses"]["404"]["description"] = "Forward-auth is off, or on another listener."
     described["responses"]["200"] = {
         "description": "It may.",
-        "headers": {
-            "Authorization": {"schema": TEXT, "description": "To send upstream instead of the caller's."},
-            "X-Compat-Auth-Cookie": {"schema": TEXT, "description": "To send upstream as `Cookie`."},
-        },
+        "headers": _PASSED_ON,
     }
     return described

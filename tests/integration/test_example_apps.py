@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-import threading
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,10 @@ import jwt
 import pytest
 import requests
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from werkzeug.serving import make_server
 
 from compat_auth.errors import ConfigError
 from compat_auth_backends import basic_auth, google_openid, session
+from support.serving import served_by_wsgi
 from support.stub_issuer import RSA_KEY, Answer, StubIssuer, jwk, running_issuer
 
 EXAMPLES = Path(__file__).parents[2] / "docs" / "examples"
@@ -34,19 +32,6 @@ def load(name: str, **replaced: str) -> Any:
     found: dict[str, Any] = {"__name__": name}
     exec(compile(source, f"{name}.py", "exec"), found)  # noqa: S102  # our own example
     return found["app"]
-
-
-@contextmanager
-def served(app: Any) -> Generator[str]:
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def curl(*arguments: str) -> tuple[int, str]:
@@ -73,7 +58,7 @@ def test_basic_auth_alone_lets_curl_in_with_the_password(folder: Path) -> None:
     hashed = bcrypt.hashpw(b"wonder", bcrypt.gensalt(4)).decode()
     (folder / "users.htpasswd").write_text(f"alice:{hashed}\n", encoding="utf-8")
 
-    with served(load("basic_auth_app")) as url:
+    with served_by_wsgi(load("basic_auth_app")) as url:
         answers = [curl("-u", "alice:wonder", url), curl("-u", "alice:wrong", url), curl(url)]
 
     assert answers[0] == (200, "alice")
@@ -81,7 +66,7 @@ def test_basic_auth_alone_lets_curl_in_with_the_password(folder: Path) -> None:
 
 
 def test_session_alone_lets_in_whom_flask_login_knows() -> None:
-    with served(load("session_app")) as url, requests.Session() as browser:
+    with served_by_wsgi(load("session_app")) as url, requests.Session() as browser:
         before = browser.get(url, timeout=10)
         browser.post(f"{url}/login", timeout=10)
         after = browser.get(url, timeout=10)
@@ -133,7 +118,7 @@ def test_google_openid_alone_lets_in_the_client_session_of_its_own_module(
         **{"my-app": '"1001"', "hosted_domains": f'"jwks_url": "{google.url}/jwks", "hosted_domains"'},
     )
 
-    with served(app) as url, google_openid.create_client_session() as client:
+    with served_by_wsgi(app) as url, google_openid.create_client_session() as client:
         good = client.get(url, timeout=10)
         bad = requests.get(url, headers={"Authorization": "Bearer a.b.c"}, timeout=10)
 

@@ -75,7 +75,7 @@ def asked() -> Iterator[Google]:
 
 @pytest.fixture
 def google(asked: Google) -> Google:
-    """Return the stand-in, which nobody has asked yet."""
+    """Return the stand-in, before its first request."""
     asked.asked_with.clear()
     asked.stub.asked.clear()
     return asked

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from typing import Any
 
 import uvicorn
@@ -19,22 +19,20 @@ from werkzeug.serving import make_server
 def served(handler: type[BaseHTTPRequestHandler]) -> Generator[str]:
     """Yield the URL, without a slash at the end, at which the handler answers; it writes nothing about its requests."""
     quiet = type(handler.__name__, (handler,), {"log_message": lambda *_: None})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), quiet)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with _running(ThreadingHTTPServer(("127.0.0.1", 0), quiet)) as url:
+        yield url
 
 
 @contextmanager
 def served_by_wsgi(app: Any) -> Generator[str]:
     """Yield the URL, without a slash at the end, at which a WSGI app answers."""
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
+    with _running(make_server("127.0.0.1", 0, app, threaded=True)) as url:
+        yield url
+
+
+@contextmanager
+def _running(server: HTTPServer) -> Generator[str]:
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
         yield f"http://127.0.0.1:{server.server_port}"

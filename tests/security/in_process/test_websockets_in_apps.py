@@ -59,7 +59,7 @@ def handshake(site: Site, headers: Mapping[str, str], path: str = "/ws") -> list
     async def receive() -> dict[str, Any]:
         if coming:
             return coming.pop()
-        # The browser stays until it is told something, or the view has noted what it read.
+        # The browser waits for a message, or for the view to note what it has read.
         for _ in range(500):
             if told or len(getattr(site, "read", ())) > before:
                 break

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from compat_auth.gateway.connections import bounds, clocks
-from support.fast_world import OK, SECRET, Call, World, get, post
+from support.fast_world import OK, SECRET, Call, Script, World, get, post
 
 MIB = 1024 * 1024
 YES = get(
@@ -36,6 +36,16 @@ KINDS: dict[str, Callable[[bytes], bytes]] = {
     "public": lambda target: get(b"/static" + target),
     "posted": lambda target: post(b"body").replace(b"/api/v2/x", target, 1),
 }
+
+
+def after(go_on: asyncio.Event) -> Script:
+    """Return a script that answers once the event has come."""
+
+    async def wait(call: Call) -> None:
+        await go_on.wait()
+        await call.write(OK)
+
+    return wait
 
 
 @pytest.mark.parametrize("pieces", [1, 2, 50])
@@ -173,11 +183,7 @@ async def test_a_client_whose_request_the_upstream_works_on_never_makes_room(
     world.fast.bounds._limit = 1  # the fixture's own
     go_on = asyncio.Event()
 
-    async def wait(call: Call) -> None:
-        await go_on.wait()
-        await call.write(OK)
-
-    world.upstream.script = wait
+    world.upstream.script = after(go_on)
     async with world.fast.connected() as client:
         await client.send(get())
         await asyncio.sleep(0.1)
@@ -336,11 +342,7 @@ async def test_a_slow_reader_does_not_run_into_the_timeout_of_the_upstream(world
 async def test_a_client_that_sends_much_while_it_waits_is_held_back(world: World) -> None:
     go_on = asyncio.Event()
 
-    async def wait(call: Call) -> None:
-        await go_on.wait()
-        await call.write(OK)
-
-    world.upstream.script = wait
+    world.upstream.script = after(go_on)
     flood = get(b"/api/v2/y", b"X-A: " + b"a" * 10_000) * 2000
     async with world.fast.connected() as client:
         await client.send(get())
@@ -358,11 +360,7 @@ async def test_a_client_that_sends_much_while_it_waits_is_held_back(world: World
 async def test_at_a_stop_a_pending_answer_is_finished_and_says_that_the_connection_ends(world: World) -> None:
     go_on = asyncio.Event()
 
-    async def wait(call: Call) -> None:
-        await go_on.wait()
-        await call.write(OK)
-
-    world.upstream.script = wait
+    world.upstream.script = after(go_on)
     async with world.fast.connected() as client:
         await client.send(get())
         await asyncio.sleep(0.05)
