@@ -21,8 +21,8 @@ from compat_auth.directory import DirectoryUser, PasswordAccepted
 from compat_auth.errors import BackendUnavailable, Overloaded
 from compat_auth.outcome import Accept, Reject
 from compat_auth_backends.basic_auth import BasicAuthBackend
-from compat_auth_backends.directories import ldap as ldap_directory
 from compat_auth_backends.directories.ldap import LdapDirectory
+from compat_auth_backends.ldap.bind import reason_in
 from compat_auth_backends.ldap.connection_pool import ALONE_PAUSE_S
 from support.peers.authority import Authority
 from support.peers.process import free_port
@@ -169,7 +169,7 @@ def test_what_active_directory_and_389_say_of_a_user_who_may_not_log_in_is_under
     api: Any = ldap
     error = api.INVALID_CREDENTIALS({"result": 49, "desc": "Invalid credentials", "ctrls": [], "info": info})
 
-    assert ldap_directory._reason_in(error) == reason
+    assert reason_in(error) == reason
 
 
 @pytest.mark.parametrize("name", ["disabled", "locked"])

@@ -10,19 +10,17 @@ computes no hash; also list a hash directory if that difference matters.
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import re
 from dataclasses import dataclass
 from typing import Any, cast
 
 import ldap
-from ldap.controls.ppolicy import PasswordPolicyControl
 
 from compat_auth.config import LdapSettings, Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused, accepted_or_none
 from compat_auth.errors import BackendUnavailable
-from compat_auth_backends.ldap.connection_pool import ConnectionPool, Lost, Servers, Silent
+from compat_auth_backends.ldap.bind import LOST, lost, try_bind, why
+from compat_auth_backends.ldap.connection_pool import ConnectionPool, Lost, Servers
 from compat_auth_backends.ldap.probe import ProbeFailed, probe
 from compat_auth_backends.ldap.settings import (
     ca_file_of,
@@ -35,44 +33,6 @@ from compat_auth_backends.ldap.settings import (
 
 # python-ldap has no type stubs.
 _api = cast("Any", ldap)
-_Policy = cast("Any", PasswordPolicyControl)
-# Another server, or the same a moment later, may well answer.
-_LOST = (
-    _api.SERVER_DOWN,
-    _api.CONNECT_ERROR,
-    _api.TIMEOUT,
-    _api.BUSY,
-    _api.UNAVAILABLE,
-)
-# What servers answer to a bind with a wrong password, or by a user who may not log in.
-_REFUSED = (
-    _api.INVALID_CREDENTIALS,
-    _api.NO_SUCH_OBJECT,
-    _api.INVALID_DN_SYNTAX,
-    _api.INAPPROPRIATE_AUTH,  # the entry has no password
-    _api.UNWILLING_TO_PERFORM,
-    _api.CONSTRAINT_VIOLATION,  # 389 Directory Server: too many wrong passwords
-    _api.INSUFFICIENT_ACCESS,
-)
-# draft-behera-ldap-password-policy-10 section 6.2.
-_POLICY_ERRORS = {0: "password expired", 1: "locked", 2: "password to be changed first"}
-# Microsoft's sub-codes of "invalid credentials" (winerror.h); 52e is a wrong password, 525 an unknown user.
-_ACTIVE_DIRECTORY = re.compile(r"AcceptSecurityContext error, data ([0-9a-f]+)", re.IGNORECASE)
-_ACTIVE_DIRECTORY_REASONS = {
-    "530": "not permitted to log in at this time",
-    "531": "not permitted to log in from here",
-    "532": "password expired",
-    "533": "user is disabled",
-    "701": "account expired",
-    "773": "password to be changed first",
-    "775": "locked",
-}
-# 389 Directory Server's own words.
-_WORDS = (
-    ("exceed password retry limit", "locked"),
-    ("account inactivated", "user is disabled"),
-    ("password expired", "password expired"),
-)
 _log = logging.getLogger(__name__)
 # To connect, and to begin TLS, a server needs no search: one that takes longer does not answer at all.
 CONNECT_S = 3.0
@@ -266,15 +226,15 @@ class LdapDirectory:
     ) -> list[tuple[str, dict[str, list[str]]]]:
         try:
             rows = connection.search_ext_s(base, scope, query, names, timeout=self._settings.timeout_s, sizelimit=limit)
-        except _LOST as exc:
-            raise _lost(exc) from exc
+        except LOST as exc:
+            raise lost(exc) from exc
         except _api.SIZELIMIT_EXCEEDED:
             if limit:
                 raise
             raise BackendUnavailable(f"ldap: {base}: more groups than the server shows; raise its limit") from None
         except _api.LDAPError as exc:
             raise BackendUnavailable(
-                f"ldap: the search below {base!r} failed ({_why(exc)}); check [ldap] base, the filters and bind_dn's rights"
+                f"ldap: the search below {base!r} failed ({why(exc)}); check [ldap] base, the filters and bind_dn's rights"
             ) from exc
         # A row without a DN refers to another server, which nobody has vouched for.
         return [(dn, _texts(attributes)) for dn, attributes in rows if dn is not None]
@@ -285,7 +245,7 @@ class LdapDirectory:
         Raises:
             _MayNotLogIn: The server says that the user may not log in.
         """
-        result = self._binds.run(lambda connection: _try_bind(connection, dn, password, self._settings.timeout_s))
+        result = self._binds.run(lambda connection: try_bind(connection, dn, password, self._settings.timeout_s))
         if isinstance(result, str):
             raise _MayNotLogIn(result)
         return result
@@ -296,7 +256,7 @@ class LdapDirectory:
             connection.simple_bind_s(self._settings.bind_dn, self._settings.bind_password.get_secret_value())
         except _api.LDAPError as exc:
             _disconnect(connection)
-            raise Lost(f"the server refused bind_dn: {_why(exc)}") from exc
+            raise Lost(f"the server refused bind_dn: {why(exc)}") from exc
         return connection
 
     def _connect(self, url: str) -> Any:
@@ -321,50 +281,12 @@ class LdapDirectory:
         except ProbeFailed as exc:
             raise Lost(str(exc)) from exc
         except _api.LDAPError as exc:
-            raise Lost(_why(exc)) from exc
+            raise Lost(why(exc)) from exc
         return connection
-
-
-def _try_bind(connection: Any, dn: str, password: str, timeout_s: float) -> bool | str:
-    """Return whether the password is right, or why the user may not log in."""
-    try:
-        message = connection.simple_bind(dn, password, serverctrls=[_Policy()])
-        _, _, _, controls = connection.result3(message, timeout=timeout_s)
-    except _LOST as exc:
-        raise _lost(exc) from exc
-    except _REFUSED as exc:
-        return _reason_in(exc) or False
-    except _api.LDAPError as exc:
-        raise BackendUnavailable(f"ldap: the password could not be checked ({_why(exc)})") from exc
-    for control in controls:
-        # The password is right, but expired (also in its grace time), locked, or to be changed first.
-        if isinstance(control, _Policy) and (control.error is not None or control.graceAuthNsRemaining is not None):
-            return "password expired" if control.error is None else _POLICY_ERRORS.get(control.error, "may not log in")
-    return True
-
-
-def _reason_in(exc: Exception) -> str:
-    """Return why the user of a refused bind may not log in; "" if perhaps only the password is wrong."""
-    details = cast("dict[str, Any]", exc.args[0]) if exc.args and isinstance(exc.args[0], dict) else {}
-    for oid, _, value in details.get("ctrls") or ():
-        if oid == _Policy.controlType and value:
-            control = _Policy()
-            with contextlib.suppress(Exception):  # pyasn1 has many errors; a control that cannot be read says nothing
-                control.decodeControlValue(value)
-            if control.error in _POLICY_ERRORS:
-                return _POLICY_ERRORS[control.error]
-    info = str(details.get("info", ""))
-    if found := _ACTIVE_DIRECTORY.search(info):
-        return _ACTIVE_DIRECTORY_REASONS.get(found[1].lower(), "")
-    return next((reason for words, reason in _WORDS if words in info.lower()), "")
 
 
 def _in_parentheses(query: str) -> str:
     return query if query.startswith("(") else f"({query})"
-
-
-def _lost(exc: Exception) -> Lost:
-    return (Silent if isinstance(exc, _api.TIMEOUT) else Lost)(_why(exc))
 
 
 def _disconnect(connection: Any) -> None:
@@ -372,13 +294,6 @@ def _disconnect(connection: Any) -> None:
         connection.unbind_ext_s()
     except _api.LDAPError:
         return
-
-
-def _why(exc: Exception) -> str:
-    details = cast("object", exc.args[0]) if exc.args else None
-    texts = cast("dict[str, object]", details) if isinstance(details, dict) else {}
-    info = " ".join(str(texts[key]) for key in ("desc", "info") if texts.get(key))
-    return f"{type(exc).__name__}: {info}"[:200]
 
 
 def _texts(attributes: dict[str, list[bytes]]) -> dict[str, list[str]]:
