@@ -231,7 +231,7 @@ def test_users_of_airflow_2_s_api_are_there_or_the_answer_says_why_not(place: Pl
         assert (answer.status_code, "FabAuthManager" in found["detail"]) == (400, True)
     elif seed.AIRFLOW3 == "airflow30":
         assert answer.status_code == 401
-        assert "Airflow 3.0 takes neither" in found["detail"]
+        assert "Airflow 3.0 accepts neither" in found["detail"]
     else:
         assert answer.status_code == 200
         assert {"admin", "viewer"} <= {user["username"] for user in found["users"]}
