@@ -16,6 +16,7 @@ from compat_auth import audit
 from compat_auth.api.oauth.client_grants import ClientGrant
 from compat_auth.api.oauth.grant_checks import is_whole, may_be_passed_on, oauth_content, passed_on, require_fitting
 from compat_auth.api.oauth.token_credential import as_client, content_type, is_of_own_site, with_credential_of
+from compat_auth.api.oauth.token_refusals import JSON, NO_STORE, TokenRefusals, send_oauth_error
 from compat_auth.api.oauth.token_request import (
     MAX_BODY_BYTES,
     Ask,
@@ -46,9 +47,7 @@ from compat_auth.gateway.decision import Decision, Granted
 from compat_auth.gateway.identification import Identification
 from compat_auth.gateway.origins import UpstreamOrigins
 from compat_auth.gateway.refusals import Refusals
-from compat_auth.http.asgi import RawHeaders, Receive, Send, read_body, respond
-from compat_auth.http.challenges import ask_for_scope
-from compat_auth.http.problem import PROBLEM_JSON, problem_body
+from compat_auth.http.asgi import Receive, Send, read_body, respond
 from compat_auth.http.request import GateRequest
 from compat_auth.identity import Identity, Token
 from compat_auth.scopes import ALL
@@ -57,13 +56,10 @@ from compat_auth.web.throttling import TokenAttempts
 
 PATHS: Mapping[str, Kind] = {"/auth/token": "token", "/auth/token/cli": "cli"}
 Issue = Callable[[Identity, Credential, Kind], Token]
-_NO_STORE: RawHeaders = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
-_JSON = b"application/json"
 _UNPROCESSABLE = 422
 _BASIC, _MANAGER = "basic_auth", "auth_manager"
 # RFC 8693 2.2.2: a bad subject token is an invalid request, whatever is bad about it.
 _SUBJECT_AT_FAULT = frozenset((400, 401, 403))
-_CLIENT_CHALLENGE = b'Basic realm="token endpoint"'
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -158,9 +154,9 @@ class TokenEndpoint:
                     raise TokenRequestRefused(wanted.fault, "no token for it") from error
                 raise
         except TokenRequestRefused as error:
-            await _refuse_oauth(send, error, request)
+            await send_oauth_error(send, error, request)
         except CompatAuthError as error:
-            await self._refuse(request, send, error)
+            await self._refusals.send_error(send, error, request)
 
     def _parse(self, request: GateRequest, body: bytes) -> TokenRequest | None:
         """Return the request for a token; None: the upstream must answer.
@@ -199,7 +195,7 @@ class TokenEndpoint:
         """
         # A script of another site sends JSON only where Airflow's CORS settings let it.
         kind = content_type(request)
-        if self.logins_are_upstreams and isinstance(wanted, Login) and kind.startswith(_JSON.decode()):
+        if self.logins_are_upstreams and isinstance(wanted, Login) and kind.startswith(JSON.decode()):
             return
         if is_of_own_site(request):
             return
@@ -255,17 +251,17 @@ class TokenEndpoint:
                 raise IncompleteLogin("Username and password must be provided")
             detail = "Not authenticated" if shown.intake.authorization is None else "Invalid credentials"
             status = getattr(decision, "status", 401)
-            await self._send_refusal(send, status, detail, self._challenges(shown, status, decision.challenges))
+            await self._refusals.send(send, status, detail, decision.challenges, shown)
             return
         if isinstance(wanted, (Exchange, ClientGrant)):
             require_fitting(wanted, decision.identity, self.audience)
         token = await self._token_for(shown, wanted, decision)
-        headers = [*_NO_STORE, *decision.headers]
+        headers = [*NO_STORE, *decision.headers]
         if isinstance(wanted, (Exchange, ClientGrant)):
             content, status = oauth_content(wanted, token, decision.identity), 200
         else:
             content, status = {"access_token": token.value}, 201
-        await respond(send, status, json.dumps(content).encode(), content_type=_JSON, headers=headers)
+        await respond(send, status, json.dumps(content).encode(), content_type=JSON, headers=headers)
 
     async def _token_for(self, shown: GateRequest, wanted: TokenRequest, decision: Granted) -> Token:
         identity = decision.identity
@@ -316,38 +312,10 @@ class TokenEndpoint:
         _record(shown, identity, "issue", "")
         return token
 
-    async def _refuse(self, request: GateRequest, send: Send, error: CompatAuthError) -> None:
-        if isinstance(error, IncompleteLogin):
-            await self._send_refusal(send, self.incomplete_status, str(error), [])
-        elif error.status in (401, 403):
-            detail = str(error) if isinstance(error, (InsufficientScope, MalformedCredentials)) else ""
-            headers = self._challenges(request, error.status, self.at.decider.chain.challenges())
-            if isinstance(error, InsufficientScope):
-                headers = [
-                    (
-                        b"www-authenticate",
-                        ask_for_scope(error.needed, self.at.refusals.context(request)).encode("ascii"),
-                    )
-                ]
-            await self._send_refusal(send, error.status, detail or _DETAILS[error.status], headers)
-        else:
-            await self.at.refusals.send(send, error, request)
-
-    async def _send_refusal(self, send: Send, status: int, detail: str, headers: RawHeaders) -> None:
-        if self.words_of_airflow:
-            body, content_type = json.dumps({"detail": detail}).encode(), _JSON
-        else:
-            body, content_type = problem_body(status, detail=detail), PROBLEM_JSON.encode()
-        await respond(send, status, body, content_type=content_type, headers=[*_NO_STORE, *headers])
-
-    def _challenges(self, request: GateRequest, status: int, challenges: tuple[str, ...]) -> RawHeaders:
-        if status != 401:
-            return []
-        sent = self.at.refusals.www_authenticate(challenges, request)
-        return [(b"www-authenticate", challenge.encode("latin-1")) for challenge in sent]
-
-
-_DETAILS = {401: "Invalid credentials", 403: "Forbidden"}
+    @property
+    def _refusals(self) -> TokenRefusals:
+        challenges = self.at.decider.chain.challenges
+        return TokenRefusals(self.at.refusals, challenges, self.incomplete_status, self.words_of_airflow)
 
 
 async def _require_shown(decider: Decider, request: GateRequest, identity: Identity) -> None:
@@ -377,13 +345,3 @@ def _record(shown: GateRequest, identity: Identity, result: str, reason: str) ->
     audit.record(
         audit.AuditEvent(result, identity.backend, identity.username, reason, shown.method, path, shown.client)
     )
-
-
-async def _refuse_oauth(send: Send, error: TokenRequestRefused, request: GateRequest) -> None:
-    content = {"error": error.code, "error_description": str(error)}
-    status, headers = 400, [*_NO_STORE]
-    if error.code == "invalid_client":
-        # RFC 6749 5.2: 401, with a challenge where the client has used the header.
-        status = 401
-        headers += [(b"www-authenticate", _CLIENT_CHALLENGE)] if request.intake.authorization is not None else []
-    await respond(send, status, json.dumps(content).encode(), content_type=_JSON, headers=headers)
