@@ -52,9 +52,10 @@ class Identification:
             decision = self._decider.recall_cookies(cookies, request.presented)
         if decision is None:
             decision = await self._decider.decide(request.presented(), cookies)
-            if is_cookie_revoked and isinstance(decision, Unclaimed):
-                # The upstream would judge it, and some upstreams believe the cookie and not the Bearer beside it.
-                raise NotAuthenticated("the token in the cookie is no longer good")
+        # A remembered decision is about the Bearer alone.
+        if is_cookie_revoked and isinstance(decision, Unclaimed):
+            # The upstream would judge it, and some upstreams believe the cookie and not the Bearer beside it.
+            raise NotAuthenticated("the token in the cookie is no longer good")
         if request.method not in SAFE_METHODS:
             await self._origins.require_own(decision, request)
         if isinstance(decision, Granted) and decision.used is not None and not request.only_asked_about:

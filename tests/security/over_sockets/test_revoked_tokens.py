@@ -101,6 +101,20 @@ async def test_a_good_bearer_lends_nothing_to_a_revoked_cookie(instance: Gateway
     assert instance.upstream.take() == []
 
 
+async def test_a_bearer_that_has_passed_before_lends_nothing_to_a_revoked_cookie_either(
+    instance: GatewayUnderTest,
+) -> None:
+    good, revoked = await instance.token_of("alice"), await instance.token_of("bob")
+    await instance.revoke(revoked)
+    before = await instance.get("/api/v2/dags", bearer(good))
+    instance.upstream.take()
+
+    beside = [await instance.get("/api/v2/dags", bearer(good), cookie(revoked)) for _ in range(3)]
+
+    assert (before.status, [sent.status for sent in beside]) == (200, [401] * 3)
+    assert instance.upstream.take() == []
+
+
 async def test_another_process_refuses_it_within_a_second(instance: GatewayUnderTest) -> None:
     token = await instance.token_of("alice")
     other = Gateway(parse_settings(instance.content, origin="test"))
