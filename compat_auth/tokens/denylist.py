@@ -108,10 +108,7 @@ class Denylist:
     @property
     def is_stale(self) -> bool:
         """Whether the store must be read before `is_revoked` is reliable."""
-        if self._read_heard != self._heard:
-            return True
-        believed_s = _HEARING_S if self._revocations.hears_all else UNHEARD_S
-        return self._monotonic() - self._read_at >= believed_s
+        return self.reliable_s <= 0
 
     @property
     def reliable_s(self) -> float:

@@ -51,20 +51,6 @@ class RevokedTokens:
             raise TokenEnded("the token is no longer valid")
         return cookie or is_revoked
 
-    def is_known_good(self, authorization: bytes) -> bool:
-        """Return whether the value shows no revoked token, and none bound to a certificate; false where the store has to be asked.
-
-        Args:
-            authorization: The Authorization value of a request without a client certificate.
-        """
-        denylist, bound = self._denylist, self._bound
-        bearer = None if denylist is None and bound is None else _bearer_in(authorization)
-        if bearer is None:
-            return True
-        if bound is not None and bound.refuse(bearer, Peer()):
-            return False
-        return denylist is None or (not denylist.is_stale and not denylist.is_revoked(bearer))
-
     async def among(self, authorizations: list[bytes], cookies: list[bytes]) -> tuple[bool, bool]:
         """Return whether a Bearer among these values is revoked, and whether the upstream's cookie is.
 
@@ -101,15 +87,21 @@ class RevokedTokens:
         return any(map(denylist.is_revoked, bearers)), any(map(denylist.is_revoked_value, values))
 
     def good_s(self, authorization: bytes) -> float:
-        """Return for how many seconds an Authorization value is surely not revoked; never asks the store.
+        """Return for how many seconds an Authorization value surely shows no revoked token; never asks the store.
 
-        0 where it is revoked, or where only the store could tell.
+        0 where it shows one, or one that is bound to a certificate, since none is seen here; and where only the store could
+        tell.
         """
-        bearer = _bearer_in(authorization)
-        if self._denylist is None or bearer is None:
+        denylist, bound = self._denylist, self._bound
+        bearer = None if denylist is None and bound is None else _bearer_in(authorization)
+        if bearer is None:
             return math.inf
-        reliable_s = self._denylist.reliable_s
-        return 0.0 if reliable_s <= 0 or self._denylist.is_revoked(bearer) else reliable_s
+        if bound is not None and bound.refuse(bearer, Peer()):
+            return 0.0
+        if denylist is None:
+            return math.inf
+        reliable_s = denylist.reliable_s
+        return 0.0 if reliable_s <= 0 or denylist.is_revoked(bearer) else reliable_s
 
 
 def _bearer_in(authorization: bytes) -> str | None:

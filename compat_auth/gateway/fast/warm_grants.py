@@ -98,7 +98,7 @@ class WarmGrants:
             raise TakesOrdinaryWay
         if method not in SAFE_METHODS and not _ABOUT_PAGE.isdisjoint([name for name, _ in intake.kept]):
             raise TakesOrdinaryWay
-        if not authorization.isascii() or not self._revoked.is_known_good(authorization):
+        if not authorization.isascii() or self._revoked.good_s(authorization) <= 0:
             raise TakesOrdinaryWay
         granted = self._decider.recall_settled(Shown(authorization.decode("ascii")))
         if granted is None or granted.identity.scopes is not None or granted.headers:

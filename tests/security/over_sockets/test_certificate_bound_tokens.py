@@ -221,6 +221,29 @@ async def test_forward_auth_believes_a_certificate_only_where_it_is_told_to(
     assert (with_own.status, without.status) == (200 if reads else 401, 401)
 
 
+async def test_the_lane_says_nothing_about_it_since_the_front_proxy_would_use_the_answer_for_others(
+    tmp_path: Path, upstream: Recorder
+) -> None:
+    settings = behind_nginx(tmp_path, upstream, forward_auth=FRONT)
+    token = make_token(settings, certificate=THUMBPRINT).text
+    own = (NGINX, OWN.escaped.encode())
+    lane = b"/compat-auth/forward-auth/lane"
+
+    async with opened(settings) as gateway:
+        warm = await ask(gateway, bearer(token), own, client=PROXY)
+        made = await ask(gateway, bearer(token), own, client=PROXY, path=b"/auth/token", method="POST")
+        jwt_of_it = str(json.loads(made.body)["access_token"])
+        used = await ask(gateway, bearer(jwt_of_it), own, client=PROXY)
+        answers = [
+            await ask(gateway, bearer(text), *shown, client=PROXY, path=lane)
+            for text in (token, jwt_of_it)
+            for shown in ([], [own])
+        ]
+
+    assert (warm.status, made.status, used.status) == (200, 201, 200)
+    assert [(answer.status, answer.values(b"authorization")) for answer in answers] == [(401, [])] * 4
+
+
 # --- what is made from it --------------------------------------------------------------------------------------------
 
 

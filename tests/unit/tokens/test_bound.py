@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 from typing import Any
 
 import pytest
@@ -98,6 +99,17 @@ async def test_where_nobody_sees_a_certificate_a_bound_token_counts_as_revoked()
     assert await revoked.among([bearer], []) == (True, False)
     assert await revoked.among([], [cookie]) == (False, True)
     assert await revoked.among([b"Bearer " + token().encode()], [b"_token=x"]) == (False, False)
+
+
+def test_where_nobody_sees_a_certificate_a_bound_token_is_good_for_no_time() -> None:
+    revoked = RevokedTokens(None, b"_token", TOKENS)
+    values = [
+        b"Bearer " + token(cnf=BOUND).encode(),
+        b" bearer  " + token(cnf=BOUND).encode(),
+        b"Bearer " + token().encode(),
+    ]
+
+    assert [revoked.good_s(value) for value in values] == [0, 0, math.inf]
 
 
 @pytest.mark.parametrize("path", [b"/api/v2/dags", b"/ui/dags", b"/auth/x", b"/"])
