@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import cast
 
 import flask
@@ -21,10 +21,9 @@ from flask import Flask
 from compat_auth.authn.chain import Chain
 from compat_auth.authn.grant_cache import GrantCache
 from compat_auth.authn.revocation_events import (
+    Check,
     RevocationEvent,
     RevocationEvents,
-    believable_s,
-    concerns,
     forget_revoked,
 )
 from compat_auth.concurrency.single_flight import SingleFlight
@@ -44,14 +43,6 @@ class _Asked:
 
     outcome: Outcome
     backend: str
-
-
-@dataclass(slots=True, eq=False)
-class _Check:
-    """A check under way: when it began (monotonic seconds), and what has been revoked since."""
-
-    began: float
-    heard: list[RevocationEvent | None] = field(default_factory=list["RevocationEvent | None"])
 
 
 class Judgement:
@@ -85,7 +76,7 @@ class Judgement:
         self._remembered: GrantCache[_Asked] = GrantCache(entries, monotonic)
         # The server of the app bounds how many requests are at work.
         self._flight = SingleFlight[_Asked](max_waiting=sys.maxsize)
-        self._under_way: set[_Check] = set()
+        self._under_way: set[Check] = set()
         self._revoked = 0
         revocations.listen(self._hear)
 
@@ -129,7 +120,7 @@ class Judgement:
         return self._flight.run(flight, lambda: self._check(digest, credential))
 
     def _check(self, digest: bytes, credential: Credential) -> _Asked:
-        check = _Check(self._monotonic())
+        check = Check(self._monotonic())
         with self._lock:
             self._under_way.add(check)
         try:
@@ -144,12 +135,10 @@ class Judgement:
             self._under_way.discard(check)
             if isinstance(asked.outcome, Accept) and for_s > 0:
                 identity = asked.outcome.identity
-                if not any(concerns(revocation, identity) for revocation in check.heard):
-                    took_s = self._monotonic() - check.began
-                    for_s = believable_s(identity, for_s, took_s=took_s, hears_all=hears_all)
-                    self._remembered.remember(
-                        digest, asked, for_s, owner=identity.username, credential_id=identity.credential_id
-                    )
+                for_s = check.believable_s(identity, for_s, now=self._monotonic(), hears_all=hears_all)
+                self._remembered.remember(
+                    digest, asked, for_s, owner=identity.username, credential_id=identity.credential_id
+                )
         return asked
 
     def _ask(self, credential: Credential) -> tuple[_Asked, float]:

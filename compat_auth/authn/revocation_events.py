@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from flask import Flask
@@ -90,6 +90,27 @@ def believable_s(identity: Identity, for_s: float, *, took_s: float, hears_all: 
     if not identity.credential_id:
         return for_s
     return min(for_s, (HEARD_S if hears_all else UNHEARD_S) - took_s)
+
+
+@dataclass(slots=True, eq=False)
+class Check:
+    """A check under way: when it began (monotonic seconds), and what has been revoked since; see `concerns` for None."""
+
+    began: float
+    heard: list[RevocationEvent | None] = field(default_factory=list["RevocationEvent | None"])
+
+    def believable_s(self, identity: Identity, for_s: float, *, now: float, hears_all: bool) -> float:
+        """Return for how many seconds the identity that it has accepted may be cached; 0 if a revocation concerns it.
+
+        Args:
+            identity: The accepted identity.
+            for_s: Seconds that its backend allows.
+            now: Monotonic seconds.
+            hears_all: See `RevocationEvents`.
+        """
+        if any(concerns(revocation, identity) for revocation in self.heard):
+            return 0
+        return believable_s(identity, for_s, took_s=now - self.began, hears_all=hears_all)
 
 
 Heard = Callable[[RevocationEvent | None], None]

@@ -9,28 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
 from math import inf
 from time import monotonic
 
 from compat_auth.authn.grant_cache import GrantCache
 from compat_auth.authn.revocation_events import (
+    Check,
     RevocationEvent,
     RevocationEvents,
-    believable_s,
-    concerns,
     forget_revoked,
 )
 from compat_auth.gateway.decision import Granted
 from compat_auth.identity import Identity
-
-
-@dataclass(slots=True, eq=False)
-class Check:
-    """A check under way: when it began (monotonic seconds), and what has been revoked since."""
-
-    began: float
-    heard: list[RevocationEvent | None] = field(default_factory=list["RevocationEvent | None"])
 
 
 class RevocableGrants(GrantCache[Granted]):
@@ -80,11 +70,9 @@ class RevocableGrants(GrantCache[Granted]):
             for_s: Seconds that its backend allows.
             at_most_s: Seconds from when the check began.
         """
-        if any(concerns(revocation, identity) for revocation in check.heard):
-            return 0
-        took_s = self._now() - check.began
-        for_s = min(for_s, at_most_s - took_s)
-        return believable_s(identity, for_s, took_s=took_s, hears_all=self._revocations.hears_all)
+        now = self._now()
+        for_s = min(for_s, at_most_s - (now - check.began))
+        return check.believable_s(identity, for_s, now=now, hears_all=self._revocations.hears_all)
 
     def _hear(self, revocation: RevocationEvent | None) -> None:
         """Forget the grants of a revocation on the event loop; called from any thread."""
