@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import re
+from urllib.parse import unquote
 
 from compat_auth.client_certificates import shown_thumbprint
 from compat_auth.config import ClientCertificateSettings
@@ -19,6 +21,10 @@ from compat_auth.tokens.jose.unverified_claims import read_payload
 CONFIRMATION = "x5t#S256"
 # As each of our tokens has it. Who spells the name otherwise has signed the token, and is another issuer.
 _NAME = b'"cnf"'
+# What parsers take off a cookie's value: quotes, a character's number in octal or a backslash before it (RFC 2109, and
+# Python's http.cookies), and percent-encoding. Nobody writes a token with more than one of them.
+_ESCAPED = re.compile(r"\\(?:([0-3][0-7][0-7])|(.))", re.DOTALL)
+_MAX_LAYERS = 4
 
 
 class BoundTokens:
@@ -49,6 +55,20 @@ class BoundTokens:
             return True
         return not shown or not hmac.compare_digest(shown.encode(), wanted.encode("utf-8", "surrogatepass"))
 
+    def refuse_value(self, value: bytes, peer: Peer) -> bool:
+        """Return whether a cookie's value is such a token in any spelling, or is in a form that cannot be checked.
+
+        Args:
+            value: As it came.
+            peer: See `refuse`.
+        """
+        text = value.decode("latin-1")
+        for _ in range(_MAX_LAYERS):
+            before, text = text, _with_one_layer_less(text)
+            if text == before:
+                return self.refuse(text, peer)
+        return True
+
     def _confirmation(self, token: str) -> str | None:
         """Return the thumbprint to which a token is bound; None where it is not bound, or is for others."""
         segments = token.split(".")
@@ -64,3 +84,8 @@ class BoundTokens:
         if self._audience not in (aud if is_list(aud) else [aud]) or not is_object(cnf) or CONFIRMATION not in cnf:
             return None
         return str(cnf[CONFIRMATION])
+
+
+def _with_one_layer_less(text: str) -> str:
+    bare = _ESCAPED.sub(lambda found: chr(int(found[1], 8)) if found[1] else str(found[2]), text.strip('"'))
+    return unquote(bare, encoding="latin-1")

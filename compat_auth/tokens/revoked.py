@@ -71,7 +71,7 @@ class RevokedTokens:
         values = cookie_values(cookies, self._cookie) if self._cookie and cookies else []
         return (
             any(bound.refuse(bearer, peer) for bearer in bearers),
-            any(bound.refuse(value.decode("latin-1"), peer) for value in values),
+            any(bound.refuse_value(value, peer) for value in values),
         )
 
     async def _denied(self, authorizations: list[bytes], cookies: list[bytes]) -> tuple[bool, bool]:

@@ -262,14 +262,26 @@ async def test_a_jwt_that_is_made_from_it_says_so_and_is_bound_in_the_same_way(g
     assert [answer.status for answer in answers] == [200, 401, 401, 200]
 
 
-async def test_the_jwt_as_the_upstreams_cookie_is_bound_too(tmp_path: Path, upstream: Recorder) -> None:
+@pytest.mark.parametrize(
+    "spell",
+    [
+        pytest.param(str, id="plain"),
+        pytest.param('"{}"'.format, id="quoted"),
+        # As Python's http.cookies reads it, and with it Airflow.
+        pytest.param(lambda token: '"{}"'.format(token.replace(".e", r".\145", 1)), id="escaped"),
+        pytest.param(lambda token: '"' + "".join(f"\\{ord(letter):03o}" for letter in token) + '"', id="all-escaped"),
+    ],
+)
+async def test_the_jwt_as_the_upstreams_cookie_is_bound_too(
+    tmp_path: Path, upstream: Recorder, spell: Callable[[str], str]
+) -> None:
     settings = settings_of(tmp_path, upstream)
     of_airflow = settings.upstream.model_copy(update={"identity_cookies": ["_token"]})
     settings = settings.model_copy(update={"upstream": of_airflow})
     token = make_token(settings, certificate=THUMBPRINT).text
 
     async with opened(settings) as gateway:
-        cookie = (b"cookie", b"_token=" + (await exchanged(gateway, token)).encode())
+        cookie = (b"cookie", b"_token=" + spell(await exchanged(gateway, token)).encode())
         answers = [await ask(gateway, cookie, shows=by_tls(shown)) for shown in (OWN, None, OTHERS)]
 
     assert [answer.status for answer in answers] == [200, 401, 401]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -90,6 +91,40 @@ def test_a_header_that_can_be_read_in_two_ways_shows_no_certificate() -> None:
     found = [BoundTokens(section, "apache-airflow").refuse(token(cnf=BOUND), peer) for peer in peers]
 
     assert found == [False, True, True]
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        pytest.param(str, id="plain"),
+        pytest.param('"{}"'.format, id="quoted"),
+        pytest.param('"{}'.format, id="quoted-at-the-start"),
+        pytest.param(lambda text: '"' + text.replace(".e", r".\145", 1) + '"', id="octal"),
+        pytest.param(lambda text: '"' + "\\".join(["", *text]) + '"', id="backslashes"),
+        pytest.param(lambda text: text.replace(".e", ".%65", 1), id="percent"),
+        pytest.param(lambda text: text.replace(".e", ".%2565", 1), id="percent-twice"),
+        pytest.param(lambda text: '"' + text.replace(".e", ".%5C145", 1) + '"', id="octal-in-percent"),
+    ],
+)
+def test_a_cookie_is_bound_however_it_is_spelled(spell: Callable[[str], str]) -> None:
+    value = spell(token(cnf=BOUND)).encode()
+
+    found = [TOKENS.refuse_value(value, peer) for peer in (Peer(certificates=(OWN.der,)), Peer())]
+
+    assert found == [False, True]
+
+
+@pytest.mark.parametrize(
+    "value", [token().encode(), b'"a\\054b"', b"%7B%22cnf%22%3A1%7D", b'"', b"", b"\\", b"100%", b"\xe4"]
+)
+def test_any_other_cookie_is_judged_elsewhere(value: bytes) -> None:
+    assert TOKENS.refuse_value(value, Peer()) is False
+
+
+def test_a_cookie_in_layer_upon_layer_is_refused_at_once() -> None:
+    value = b"%" + b"25" * 20_000 + b"41"
+
+    assert TOKENS.refuse_value(value, Peer()) is True
 
 
 async def test_where_nobody_sees_a_certificate_a_bound_token_counts_as_revoked() -> None:
