@@ -101,15 +101,21 @@ class RevokedTokens:
         return any(map(denylist.is_revoked, bearers)), any(map(denylist.is_revoked_value, values))
 
     def good_s(self, authorization: bytes) -> float:
-        """Return for how many seconds an Authorization value is surely not revoked; never asks the store.
+        """Return for how many seconds an Authorization value is surely good without a client certificate; never asks the store.
 
-        0 where it is revoked, or where only the store could tell.
+        0 where it is revoked or bound to a certificate, or where only the store could tell; infinite where it has no
+        token that could be revoked.
         """
-        bearer = _bearer_in(authorization)
-        if self._denylist is None or bearer is None:
+        denylist, bound = self._denylist, self._bound
+        bearer = None if denylist is None and bound is None else _bearer_in(authorization)
+        if bearer is None:
             return math.inf
-        reliable_s = self._denylist.reliable_s
-        return 0.0 if reliable_s <= 0 or self._denylist.is_revoked(bearer) else reliable_s
+        if bound is not None and bound.refuse(bearer, Peer()):
+            return 0.0
+        if denylist is None:
+            return math.inf
+        reliable_s = denylist.reliable_s
+        return 0.0 if reliable_s <= 0 or denylist.is_revoked(bearer) else reliable_s
 
 
 def _bearer_in(authorization: bytes) -> str | None:

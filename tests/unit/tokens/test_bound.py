@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,6 +26,22 @@ TOKENS = BoundTokens(ClientCertificateSettings(), "apache-airflow")
 
 def token(**claims: Any) -> str:
     return raw(json.dumps({"sub": "1", "aud": "apache-airflow", **claims}))
+
+
+@pytest.mark.parametrize(("claims", "is_good"), [({}, True), ({"cnf": BOUND}, False)], ids=["unbound", "bound"])
+@pytest.mark.parametrize(
+    "spell",
+    [lambda t: f"Bearer {t}", lambda t: "Basic " + base64.b64encode(f"x:{t}".encode()).decode()],
+    ids=["bearer", "password"],
+)
+def test_without_a_request_a_bound_token_is_good_for_no_time(
+    claims: dict[str, Any], spell: Callable[[str], str], *, is_good: bool
+) -> None:
+    value = spell(token(**claims)).encode()
+
+    revoked = RevokedTokens(None, b"_token", TOKENS)
+
+    assert (revoked.good_s(value) > 0, revoked.is_known_good(value)) == (is_good, is_good)
 
 
 def raw(payload: str) -> str:
