@@ -377,6 +377,29 @@ async def test_at_a_stop_a_pending_answer_is_finished_and_says_that_the_connecti
     assert (answer.body, dict(answer.headers)[b"connection"], closed) == (b"hello", b"close", True)
 
 
+async def test_at_a_stop_a_403_that_is_still_read_says_that_the_connection_ends(world: World) -> None:
+    go_on = asyncio.Event()
+
+    async def wait(call: Call) -> None:
+        await call.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nForb")
+        await go_on.wait()
+        await call.write(b"idden")
+
+    world.upstream.script = wait
+    async with world.fast.connected() as client:
+        await client.send(get())
+        await asyncio.sleep(0.05)
+        (connection,) = world.fast.protocols()
+        world.fast.bounds.stopping = True
+        connection.announce_close()
+        go_on.set()
+        answer = await client.answer()
+        closed = await client.is_closed()
+
+    assert (answer.status, answer.body, closed) == (403, b"Forbidden", True)
+    assert (b"connection", b"close") in answer.headers
+
+
 async def test_at_a_stop_an_answer_that_has_begun_is_finished(world: World) -> None:
     go_on = asyncio.Event()
 
