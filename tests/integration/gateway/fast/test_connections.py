@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from compat_auth.gateway.connections import bounds, clocks
-from support.fast_world import OK, SECRET, Call, World, get, post
+from support.fast_world import OK, SECRET, Call, World, get, post, say
 
 MIB = 1024 * 1024
 YES = get(
@@ -66,6 +66,28 @@ async def test_answers_of_forward_auth_keep_their_place_between_others(world: Wo
 
     assert [answer.body for answer in answers] == [b"/api/v2/1", b"", b"/api/v2/2", b"", b""]
     assert [b"authorization" in dict(answer.headers) for answer in answers] == [False, True, False, True, True]
+
+
+@pytest.mark.parametrize("method", [b"HEAD", b"GET"])
+async def test_an_answer_at_once_does_not_overtake_a_head_that_is_held_back(world: World, method: bytes) -> None:
+    world.upstream.script = say(b"HTTP/1.1 204 No Content\r\nX-First: 1\r\n\r\n")
+
+    async with world.fast.connected() as client:
+        await client.ask(YES)
+        (connection,) = world.fast.protocols()
+        complete = connection.on_response_complete
+
+        def complete_and_receive() -> None:
+            # The data was there in the same turn of the event loop.
+            complete()
+            connection.on_response_complete = complete  # type: ignore[method-assign]
+            connection.data_received(YES)
+
+        connection.on_response_complete = complete_and_receive  # type: ignore[method-assign]
+        await client.send(get(b"/static/x", method=method))
+        answers = [await client.answer(method), await client.answer()]
+
+    assert [(answer.status, b"x-first" in dict(answer.headers)) for answer in answers] == [(204, True), (200, False)]
 
 
 async def test_what_comes_while_the_upstream_works_is_answered_afterwards(world: World) -> None:
