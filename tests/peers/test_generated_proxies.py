@@ -579,6 +579,17 @@ def test_only_the_named_host_is_served(site: Site, tmp_path: Path, name: str) ->
     assert site.upstream.calls == 0
 
 
+@pytest.mark.parametrize("name", WITH_LANE)
+def test_a_question_that_the_gateway_cannot_read_is_no_answer(site: Site, tmp_path: Path, name: str) -> None:
+    too_large = ("Cookie", f"a={'x' * 62_000}")
+
+    with started(name, site, tmp_path) as front:
+        answer, own = (ask(url, "/api/x", ALICE, too_large) for url in (front.url, site.url))
+
+    assert own.status == 431
+    assert (answer.status, answer.body) == (own.status, own.body)
+
+
 @pytest.mark.parametrize("name", PROXIES)
 def test_a_host_in_the_request_line_brings_in_no_other_host(site: Site, tmp_path: Path, name: str) -> None:
     with started(name, site, tmp_path, "--server-name", HOST) as front:
