@@ -57,13 +57,7 @@ class RevokedTokens:
         Args:
             authorization: The Authorization value of a request without a client certificate.
         """
-        denylist, bound = self._denylist, self._bound
-        bearer = None if denylist is None and bound is None else _bearer_in(authorization)
-        if bearer is None:
-            return True
-        if bound is not None and bound.refuse(bearer, Peer()):
-            return False
-        return denylist is None or (not denylist.is_stale and not denylist.is_revoked(bearer))
+        return self.good_s(authorization) > 0
 
     async def among(self, authorizations: list[bytes], cookies: list[bytes]) -> tuple[bool, bool]:
         """Return whether a Bearer among these values is revoked, and whether the upstream's cookie is.
