@@ -580,6 +580,36 @@ def test_only_the_named_host_is_served(site: Site, tmp_path: Path, name: str) ->
 
 
 @pytest.mark.parametrize("name", WITH_LANE)
+def test_a_question_that_the_gateway_cannot_read_is_no_answer(site: Site, tmp_path: Path, name: str) -> None:
+    too_large = ("Cookie", f"a={'x' * 62_000}")
+
+    with started(name, site, tmp_path) as front:
+        answer, own = (ask(url, "/api/x", ALICE, too_large) for url in (front.url, site.url))
+
+    assert own.status == 431
+    assert (answer.status, answer.body) == (own.status, own.body)
+
+
+@pytest.mark.parametrize("name", PROXIES)
+def test_a_host_in_the_request_line_brings_in_no_other_host(site: Site, tmp_path: Path, name: str) -> None:
+    with started(name, site, tmp_path, "--server-name", HOST) as front:
+        same = ask(front.url, f"http://{HOST}/api/x", ALICE)
+        others = [
+            ask(front.url, f"http://{line}/api/x", ALICE, host=host)
+            for line, host in (
+                (HOST, "other.example"),
+                (HOST, f"x.{HOST}"),
+                (HOST, f"{HOST}.x"),
+                ("other.example", HOST),
+            )
+        ]
+
+    seen = [seen_headers(answer.seen) for answer in (same, *others) if answer.status == 200 and answer.body]
+    assert same.status == 200
+    assert {(headers["host"], headers["x-forwarded-host"]) for headers in seen} == {(HOST, HOST)}
+
+
+@pytest.mark.parametrize("name", WITH_LANE)
 def test_a_token_that_only_the_upstream_checks_goes_straight_until_it_is_revoked(tmp_path: Path, name: str) -> None:
     with running_site(tmp_path, backends='["basic_auth"]') as site, started(name, site, tmp_path) as front:
         token = ask(site.url, "/auth/token", ALICE, method="POST", body=b"").seen["access_token"]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from compat_auth.cli.proxy_config.lane_plan import Address
-from compat_auth.cli.proxy_config.removal import SAID_BY_PROXY, families, single_names
+from compat_auth.cli.proxy_config.removal import families, kept_names, single_names
 from compat_auth.cli.proxy_config.site import Site
-from compat_auth.http.identity_headers import names_of_applications
 
 _TEXT = """# Envoy in front of the compat_auth gateway.
 # Written by `compat-auth proxy-config envoy`; write it again after a change of the gateway's settings.
@@ -159,7 +158,7 @@ def _lua(site: Site) -> str:
         "NAMES": "\n".join(f'  ["{name}"] = true,' for name in names),
         "STEMS": "\n".join(f'  "{family[:-1]}",' for family in families() if family.endswith("*")),
         "WORDS": "\n".join(f'  "{family[:-1]}",' for family in families() if family.endswith("?")),
-        "KEPT": "\n".join(f'  ["{name}"] = true,' for name in (*names_of_applications(), *SAID_BY_PROXY)),
+        "KEPT": "\n".join(f'  ["{name}"] = true,' for name in kept_names(site.believed)),
     }
     text = _LUA
     for key, value in values.items():

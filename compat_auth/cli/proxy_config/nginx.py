@@ -68,6 +68,13 @@ http {
         default "";
         websocket upgrade;
     }
+    # A request line may name a host (RFC 9112 section 3.2.2). It chooses the server here and goes no further, so it must
+    # be that of the Host header. A request without that header is the gateway's to judge.
+    map "$host $http_host" $compat_auth_one_host {
+        default 0;
+        "~ $" 1;
+        "~*^(\\S+) \\1\\.?(?::[0-9]+)?$" 1;
+    }
 @LANE_HTTP@
     upstream compat_auth_gateway {
 @GATEWAYS@
@@ -76,6 +83,9 @@ http {
 @UPSTREAM@@OTHERS@
     server {
 @LISTEN@
+        if ($compat_auth_one_host = 0) {
+            return 400;
+        }
         proxy_http_version 1.1;
         proxy_redirect off;
         proxy_connect_timeout 5s;

@@ -232,7 +232,7 @@ _ASKING_LOCATION = """
             proxy_set_header X-Forwarded-For $remote_addr;@SECRET@
             # Whatever is wrong there, the gateway answers the request in full.
             proxy_intercept_errors on;
-            error_page 400 404 413 429 500 502 503 504 =401 /.compat-auth-no;
+            error_page 400 404 405 408 413 414 421 429 431 500 501 502 503 504 =401 /.compat-auth-no;
         }
 
         location = /.compat-auth-no {

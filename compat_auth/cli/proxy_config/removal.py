@@ -20,6 +20,15 @@ def families() -> tuple[str, ...]:
     return (*identity_families(), _OURS)
 
 
+def kept_names(believed: frozenset[str] = frozenset()) -> tuple[str, ...]:
+    """Return the names that stay although they look like removed ones, in lower case, sorted.
+
+    Args:
+        believed: Names that backends of the site read, in lower case.
+    """
+    return tuple(sorted({*names_of_applications()} - believed)) + SAID_BY_PROXY
+
+
 def single_names(believed: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """Return the names that can be removed one by one, in the usual spelling, sorted.
 
@@ -28,7 +37,7 @@ def single_names(believed: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """
     of_families = [family.rstrip("*?") for family in families() if not family.endswith("-*")]
     ours = ("x-compat-auth-cookie", "x-compat-auth-lasts-ms", "x-compat-auth-proxy-secret")
-    found = {*removed_names(), *believed, *of_families, *ours} - {*SAID_BY_PROXY, *names_of_applications()}
+    found = {*removed_names(), *believed, *of_families, *ours} - {*kept_names(believed)}
     return tuple(sorted(map(spelled, found)))
 
 
@@ -38,7 +47,7 @@ def pattern(believed: frozenset[str] = frozenset()) -> str:
     Args:
         believed: See `single_names`.
     """
-    kept = "|".join(map(re.escape, (*names_of_applications(), *SAID_BY_PROXY)))
+    kept = "|".join(map(re.escape, kept_names(believed)))
     names = sorted({*removed_names(), *believed})
     words = [*map(re.escape, names), *map(_of_family, families())]
     return f"^(?!(?:{kept})$)(?:{'|'.join(dict.fromkeys(words))})$".replace(r"\-", "-")

@@ -50,6 +50,12 @@ class JoinedWrites:
         else:
             self._transport.write(data)
 
+    def write_at_once(self, data: bytes) -> None:
+        """Send without waiting for more; a head that is held back goes first."""
+        if self._head:
+            self._flush()
+        self._transport.write(data)
+
     def close(self) -> None:
         """Close when everything is sent."""
         self._flush()

@@ -15,6 +15,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 
 from compat_auth.errors import CompatAuthError
+from compat_auth.gateway.connections.joined_writes import JoinedWrites
 from compat_auth.gateway.connections.uvicorn_protocol import StrictProtocol
 from compat_auth.gateway.fast.candidate import Candidate
 from compat_auth.gateway.forwarding import FAILED
@@ -36,9 +37,9 @@ class DeferringProtocol(StrictProtocol):
     _noted = -math.inf
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
-        """Keep the transport itself, for answers that need no joining of writes."""
+        """Keep the transport that joins writes, for answers that need no joining."""
         super().connection_made(transport)
-        self._wire = transport
+        self._wire = cast("JoinedWrites", self.transport)
 
     def data_received(self, data: bytes) -> None:
         """Parse the data, and decide about the last request in it."""

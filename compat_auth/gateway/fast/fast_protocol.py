@@ -75,7 +75,7 @@ class FastProtocol(DeferringProtocol):
             self._upstream = self.paths.send(self, planned)
         else:
             self._candidate = None
-            self._wire.write(planned)
+            self._wire.write_at_once(planned)
             self._note_answer()
 
     # The client's side of an errand
@@ -84,7 +84,7 @@ class FastProtocol(DeferringProtocol):
         """Send a piece of the answer."""
         if not self._has_begun:
             self._count_use()
-        self._wire.write(data)
+        self._wire.write_at_once(data)
 
     def end_answer(self) -> None:
         """Wait for the next request, or close the connection."""

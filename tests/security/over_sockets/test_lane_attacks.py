@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 
@@ -38,6 +41,12 @@ def by_secret(tmp_path_factory: pytest.TempPathFactory) -> Generator[Gateway]:
 
 def tokens(answer: Answer) -> list[bytes]:
     return [value for name, value in answer.headers if name == b"authorization"]
+
+
+def upstream_token(**claims: Any) -> bytes:
+    """Return a JWT that only the upstream checks."""
+    parts: tuple[dict[str, Any], ...] = ({"alg": "HS512"}, {"sub": "1", "aud": "apache-airflow", **claims}, {})
+    return b".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=") for part in parts)
 
 
 def warm(gateway: Gateway) -> None:
@@ -118,3 +127,23 @@ def test_a_question_reaches_neither_backend_nor_upstream(behind_proxy: tuple[Gat
 
     assert clients.upstream.take() == []
     assert clients.log.read_bytes()[written:] == b""
+
+
+@pytest.mark.parametrize(
+    ("claims", "status"),
+    [
+        pytest.param({}, 200, id="unbound"),
+        pytest.param({"cnf": {"x5t#S256": "of-another-caller"}}, 401, id="bound"),
+        pytest.param({"cnf": {"x5t#S256": "of-another-caller"}, "aud": ["x", "apache-airflow"]}, 401, id="bound-too"),
+    ],
+)
+def test_a_token_that_needs_a_certificate_does_not_pass_without_it(
+    behind_proxy: tuple[Gateway, Gateway], claims: dict[str, Any], status: int
+) -> None:
+    clients, front = behind_proxy
+    shown = (b"Authorization", b"Bearer " + upstream_token(**claims))
+
+    answers = [clients.ask("/api/v2/x", shown), front.ask(LANE, shown)]
+
+    assert [answer.status for answer in answers] == [status, status]
+    assert (tokens(answers[1]) != []) is (status == 200)

@@ -241,3 +241,13 @@ async def test_a_use_is_counted() -> None:
     await ask(gate, AUTHORIZATION)
 
     assert len(uses) == before + 1
+
+
+async def test_an_answer_never_rests_on_what_a_proxy_says_about_one_caller() -> None:
+    said = (b"x-ssl-client-cert", b"of-alice")
+    seen = replace(rules(), sees_certificates=True, identity_headers=frozenset((said[0],)))
+    gate = gate_of(accepting(), gate_rules=seen)
+    await warm(gate, AUTHORIZATION, said)
+
+    assert is_empty_no(await ask(gate, AUTHORIZATION, said))
+    assert is_empty_no(await ask(gate, AUTHORIZATION))

@@ -129,6 +129,9 @@ class AnswerReader:
         if self._errand.is_refused(body, head.encoding):
             return AnswerState.REFUSES_TOKEN
         self._held = None
+        # Meanwhile the client's connection may have got an end.
+        if self._errand.closes and (last := answer_head(403, self._headers, self._errand.method, closes=True)):
+            self._out[0] = last.data
         return AnswerState.PASSES
 
     # Events of the parser

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from compat_auth.gateway.connections import bounds, clocks
-from support.fast_world import OK, SECRET, Call, Script, World, get, post
+from support.fast_world import OK, SECRET, Call, Script, World, get, post, say
 
 MIB = 1024 * 1024
 YES = get(
@@ -76,6 +76,28 @@ async def test_answers_of_forward_auth_keep_their_place_between_others(world: Wo
 
     assert [answer.body for answer in answers] == [b"/api/v2/1", b"", b"/api/v2/2", b"", b""]
     assert [b"authorization" in dict(answer.headers) for answer in answers] == [False, True, False, True, True]
+
+
+@pytest.mark.parametrize("method", [b"HEAD", b"GET"])
+async def test_an_answer_at_once_does_not_overtake_a_head_that_is_held_back(world: World, method: bytes) -> None:
+    world.upstream.script = say(b"HTTP/1.1 204 No Content\r\nX-First: 1\r\n\r\n")
+
+    async with world.fast.connected() as client:
+        await client.ask(YES)
+        (connection,) = world.fast.protocols()
+        complete = connection.on_response_complete
+
+        def complete_and_receive() -> None:
+            # The data was there in the same turn of the event loop.
+            complete()
+            connection.on_response_complete = complete  # type: ignore[method-assign]
+            connection.data_received(YES)
+
+        connection.on_response_complete = complete_and_receive  # type: ignore[method-assign]
+        await client.send(get(b"/static/x", method=method))
+        answers = [await client.answer(method), await client.answer()]
+
+    assert [(answer.status, b"x-first" in dict(answer.headers)) for answer in answers] == [(204, True), (200, False)]
 
 
 async def test_what_comes_while_the_upstream_works_is_answered_afterwards(world: World) -> None:
@@ -373,6 +395,29 @@ async def test_at_a_stop_a_pending_answer_is_finished_and_says_that_the_connecti
         closed = await client.is_closed()
 
     assert (answer.body, dict(answer.headers)[b"connection"], closed) == (b"hello", b"close", True)
+
+
+async def test_at_a_stop_a_403_that_is_still_read_says_that_the_connection_ends(world: World) -> None:
+    go_on = asyncio.Event()
+
+    async def wait(call: Call) -> None:
+        await call.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nForb")
+        await go_on.wait()
+        await call.write(b"idden")
+
+    world.upstream.script = wait
+    async with world.fast.connected() as client:
+        await client.send(get())
+        await asyncio.sleep(0.05)
+        (connection,) = world.fast.protocols()
+        world.fast.bounds.stopping = True
+        connection.announce_close()
+        go_on.set()
+        answer = await client.answer()
+        closed = await client.is_closed()
+
+    assert (answer.status, answer.body, closed) == (403, b"Forbidden", True)
+    assert (b"connection", b"close") in answer.headers
 
 
 async def test_at_a_stop_an_answer_that_has_begun_is_finished(world: World) -> None:

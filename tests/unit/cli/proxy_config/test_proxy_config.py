@@ -85,12 +85,22 @@ def is_named(name: str, text: str, proxy: str) -> bool:
     )
 
 
+# The second name usually is one of applications.
+@pytest.mark.parametrize("header", ["X-Our-Own-Person", "X-Login-Hint"])
 @pytest.mark.parametrize("proxy", PROXIES)
-def test_a_header_that_a_backend_of_the_site_believes_is_removed(write: Write, tmp_path: Path, proxy: str) -> None:
+def test_a_header_that_a_backend_of_the_site_believes_is_removed(
+    write: Write, tmp_path: Path, proxy: str, header: str
+) -> None:
     believing = BASE.replace('["basic_auth"]', '["remote_user"]', 1) + FORWARD_AUTH
-    believing += '[remote_user]\nproxies = ["127.0.0.1/32"]\nheader = "X-Our-Own-Person"\n'
+    believing += f'[remote_user]\nproxies = ["127.0.0.1/32"]\nheader = "{header}"\n'
+    believed = frozenset((header.lower(),))
 
-    assert "x-our-own-person" in text_of(write, proxy, tmp_path, config=believing).lower()
+    removed, _, kept = text_of(write, proxy, tmp_path, config=believing).lower().partition("local kept")
+
+    assert is_named(header.lower(), removed, proxy)
+    # Envoy's list of names that stay comes last, and ends before its function.
+    assert header.lower() not in kept.partition("}")[0]
+    assert re.match(pattern(believed), header.lower())
 
 
 def test_the_expression_matches_what_the_gate_removes_and_nothing_else() -> None:

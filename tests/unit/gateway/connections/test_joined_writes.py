@@ -72,3 +72,14 @@ async def test_a_large_part_is_not_copied() -> None:
 
     assert recorder.written[0] == HEAD
     assert recorder.written[1] is part
+
+
+async def test_data_that_waits_for_nothing_goes_behind_a_head_that_is_held_back() -> None:
+    recorder = Recorder()
+    transport = joined(recorder)
+
+    transport.write(HEAD)
+    transport.write_at_once(HEAD + b"ok")
+    await asyncio.sleep(0)
+
+    assert recorder.written == [HEAD, HEAD + b"ok"]
