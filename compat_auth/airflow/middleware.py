@@ -27,7 +27,7 @@ from compat_auth.tokens.revoked import RevokedTokens
 
 _ROOT = "compat_auth.airflow.root"
 _TASK_API = "/execution/"
-# What Airflow's own middlewares leave for the views: whom a cookie names, and that they may believe it.
+# Set by Airflow's own middlewares for the views: the user that a cookie names, and that they may believe it.
 _USER_STATE = frozenset(("user", "user_authenticated_via"))
 
 
@@ -76,15 +76,31 @@ class AirflowForwarding(Forwarding):
         await self.app(scope, receive, send)
 
     async def as_caller(self, granted: Granted, request: GateRequest, receive: Receive, send: Send) -> None:
-        """Forward the request as the caller and nobody else: 3.1 and 3.2 prefer whom a cookie names to a token."""
-        state = {name: value for name, value in request.scope.get("state", {}).items() if name not in _USER_STATE}
-        request.scope = {**request.scope, "state": state}
+        """Forward the request as the caller and nobody else."""
+        _forget_user(request)
         await super().as_caller(granted, request, receive, send)
+
+    async def without_credentials(self, request: GateRequest, receive: Receive, send: Send) -> None:
+        """Forward a request as nobody's."""
+        _forget_user(request)
+        await super().without_credentials(request, receive, send)
+
+    async def unprotected(self, request: GateRequest, receive: Receive, send: Send, *, is_cookie_revoked: bool) -> None:
+        """Forward a request for a path that needs no decision; a revoked cookie names nobody."""
+        if is_cookie_revoked:
+            _forget_user(request)
+        await super().unprotected(request, receive, send, is_cookie_revoked=is_cookie_revoked)
 
     def cors_of(self, request: GateRequest) -> ASGIApp:
         """Return the whole of Airflow's application: its CORS middleware stands before the gate."""
         app: ASGIApp | None = request.scope.get("app")
         return self.app if app is None else behind_root(app)
+
+
+def _forget_user(request: GateRequest) -> None:
+    """Remove the user whom a middleware of Airflow 3.1 and 3.2 has read from a cookie: views prefer it to a token."""
+    state = {name: value for name, value in request.scope.get("state", {}).items() if name not in _USER_STATE}
+    request.scope = {**request.scope, "state": state}
 
 
 class Guarded:
