@@ -21,7 +21,7 @@ _COMMANDS = {
     "check": "compat_auth.cli.check:check",
     "curl": "compat_auth.cli.curl:curl",
     "db": "compat_auth.cli.db:db",
-    "demo": "compat_auth.cli.demo:demo",
+    "demo": "compat_auth.cli.demo.command:demo",
     "explain": "compat_auth.cli.explain:explain_command",
     "init": "compat_auth.cli.settings.init:init",
     "keys": "compat_auth.cli.keys:keys",

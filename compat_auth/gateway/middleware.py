@@ -75,7 +75,9 @@ class Gate:
         self._about_itself = frozenset(rules.prefix + name for name in (b"live", b"ready"))
         forward_auth = (path for path in self._pages if path.startswith(rules.prefix + b"forward-auth/"))
         self._open_to_actors = frozenset((rules.prefix + b"whoami", *forward_auth))
-        self._trees = tuple((path, page) for path, page in self._pages.items() if path.endswith(b"/"))
+        self._trees = tuple(
+            (path, page) for path, page in self._pages.items() if path.endswith(b"/") and path != rules.prefix
+        )
         self.paths = frozenset(path.decode("ascii") for path in self._pages)
         """The paths of our own pages; one that ends with a slash stands for all below it."""
         self._bodies = bodies

@@ -26,6 +26,7 @@ from compat_auth.web.page import COPY_SCRIPT, COPY_SCRIPT_FILE, STYLE, STYLE_FIL
 from compat_auth.web.session_page import SessionPage
 from compat_auth.web.sign_in import SignInPages
 from compat_auth.web.sign_in_state import AttemptCookie
+from compat_auth.web.start_page import StartPage
 from compat_auth.web.token_pages import TokenPages, shown_day, shown_time
 
 BLUEPRINT = "compat_auth_web"
@@ -89,6 +90,7 @@ class _Site:
             ("session", "GET", show_session),
             (STYLE, "GET", _static(STYLE_FILE, "text/css")),
             (COPY_SCRIPT, "GET", _static(COPY_SCRIPT_FILE, "text/javascript")),
+            *StartPage(account, settings.prefix).routes(),
             *session_page.routes(),
             *token_routes,
             *(route for way in ways for route in way.routes()),

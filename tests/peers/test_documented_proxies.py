@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from compat_auth.app import create_app
 from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.cli import commands
-from compat_auth.cli.demo_upstream import BackgroundServer
+from compat_auth.cli.demo.upstream import BackgroundServer
 from compat_auth.config import parse_settings
 from compat_auth.gateway.server.server import bind_socket
 from compat_auth.http.asgi import Receive, Scope, Send, respond

@@ -25,7 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from compat_auth.app import create_app
 from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.cli import commands
-from compat_auth.cli.demo_upstream import BackgroundServer
+from compat_auth.cli.demo.upstream import BackgroundServer
 from compat_auth.cli.proxy_config.removal import families, single_names
 from compat_auth.config import load_settings
 from compat_auth.credentials import Bearer, Credential

@@ -163,7 +163,7 @@ def test_making_copying_and_revoking_need_no_mouse(page: Page, chromium: Browser
     page.reload()
 
     assert tabbed(page, "Create token") == [
-        *("Tokens", "Sessions", "API", "Log out"),
+        *("Start", "Tokens", "Sessions", "API", "Log out"),
         *("name", "until", "limit", "scopes", "Create token"),
     ]
     tab_back_to(page, "name")
@@ -258,6 +258,29 @@ def test_an_error_has_the_focus_of_its_field(page: Page) -> None:
     expect(page.get_by_label("Name")).to_be_focused()
 
 
+def test_the_start_page_says_who_is_logged_in_and_leads_to_all_others(page: Page, instance: Gateway) -> None:
+    page.goto(f"{instance.url}/compat-auth/")
+
+    expect(page.get_by_role("heading", level=1)).to_have_text("Hello, alice")
+    expect(page.get_by_text(f"curl -u alice {instance.url}/compat-auth/whoami")).to_be_visible()
+    for name, path in (("Personal tokens", "tokens"), ("Sessions", "sessions"), ("API", "docs")):
+        page.get_by_role("main").get_by_role("link", name=name, exact=True).click()
+        page.wait_for_url(f"{instance.url}/compat-auth/{path}")
+        page.goto(f"{instance.url}/compat-auth/")
+
+
+def test_the_start_page_asks_for_a_login_first_and_comes_back(chromium: BrowserContext, instance: Gateway) -> None:
+    page = chromium.new_page()
+    page.goto(f"{instance.url}/compat-auth/")
+    page.get_by_label("User name").fill("alice")
+    page.get_by_label("Password").fill(PASSWORD)
+
+    page.get_by_role("button", name="Log in").click()
+
+    page.wait_for_url(f"{instance.url}/compat-auth/")
+    expect(page.get_by_role("link", name="Start")).to_have_attribute("aria-current", "page")
+
+
 def test_a_name_that_is_script_runs_nowhere(page: Page) -> None:
     ran: list[str] = []
 
@@ -300,6 +323,9 @@ def test_every_page_is_for_everybody_and_fits_the_screen(
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     shot = Shots(page, tmp_path, f"{width}-{scheme}")
 
+    page.goto(f"{instance.url}/compat-auth/")
+    shot("start")
+    page.goto(f"{instance.url}/compat-auth/tokens")
     shot("tokens-empty")
     create(page)
     shot("token-made")

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from compat_auth.cli import commands
-from compat_auth.cli.demo_upstream import write_demo
+from compat_auth.cli.demo.upstream import write_demo
 from compat_auth.errors import BackendNotFound, ConfigError
 
 SECRET = "a-secret-of-more-than-sixty-four-bytes-that-nobody-else-may-ever-see-0123456789"

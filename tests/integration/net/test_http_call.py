@@ -199,7 +199,7 @@ def test_there_is_one_http_client() -> None:
     }
 
     # The client is for programs that have requests or httpx; the upstream of the demo asks for keys on loopback.
-    assert found == {"net/http_call.py", "client/for_requests.py", "client/for_httpx.py", "cli/demo_upstream.py"}
+    assert found == {"net/http_call.py", "client/for_requests.py", "client/for_httpx.py", "cli/demo/upstream.py"}
 
 
 def test_a_tls_handshake_that_never_ends_is_given_up() -> None:

@@ -14,7 +14,15 @@ import click
 
 from compat_auth.app import create_app
 from compat_auth.cli.context import start_logging
-from compat_auth.cli.demo_upstream import BackgroundServer, Upstream, curl_lines, jwks_url, make_token, write_demo
+from compat_auth.cli.demo.upstream import (
+    BackgroundServer,
+    DemoUser,
+    Upstream,
+    curl_lines,
+    jwks_url,
+    make_token,
+    write_demo,
+)
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.gateway.server.server import bind_socket, serve_here
 
@@ -47,7 +55,7 @@ def demo(port: int | None, check: bool) -> None:
                 with BackgroundServer(app, listener):
                     status = _run(lines)
             else:
-                _introduce(url, upstream_url, lines)
+                _introduce(url, upstream_url, lines, users[0])
                 status = serve_here(app, listener)
     if not check:
         click.echo("\nThe demo has ended, and its files are deleted.")
@@ -64,10 +72,12 @@ def _bind(port: int | None) -> socket.socket:
         return bind_socket("127.0.0.1:0")
 
 
-def _introduce(url: str, upstream_url: str, lines: list[str]) -> None:
+def _introduce(url: str, upstream_url: str, lines: list[str], user: DemoUser) -> None:
     click.echo(
         f"The gateway listens on {url}, in front of an API on {upstream_url} that accepts only the gateway's JWT."
     )
+    click.echo(f"In a browser: {url}/compat-auth/ ({user.name} / {user.password})")
+    click.echo(f"What the API receives, live: {url}/\n")
     click.echo("Old clients log in as before; copy and paste:\n")
     for line in lines:
         click.echo(line)

@@ -24,6 +24,7 @@ import uvicorn
 from werkzeug.security import generate_password_hash
 
 from compat_auth.authn.revocation_events import RevocationEvents
+from compat_auth.cli.demo.received_page import ReceivedPage
 from compat_auth.config import Settings, parse_settings
 from compat_auth.errors import InvalidToken
 from compat_auth.gateway.health import JWKS_PATH
@@ -88,6 +89,7 @@ def write_demo(folder: Path, upstream_url: str) -> tuple[Settings, tuple[DemoUse
             "audience": AUDIENCE,
             "claims": {"email": "{email}", "roles": "{roles}", "backend": "{backend}"},
         },
+        "session": {"secret": secrets.token_urlsafe(48)},
         "basic_auth": {"directories": ["airflow_db"]},
         "airflow_db": {"url": f"sqlite:///{folder / 'airflow.db'}"},
     }
@@ -105,17 +107,22 @@ class Upstream:
         self.jwks_url = ""
         self._keys: Mapping[str, VerifyingKey] = {}
         self._fetched_at = -60.0
+        self._page = ReceivedPage()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer `GET /api/whoami` with the verified claims and the received headers."""
+        """Answer `GET /api/whoami` with the verified claims and the received headers, and `/` with a page about them."""
         del receive
         if scope["type"] != "http":
+            return
+        if scope["path"] == "/":
+            page = self._page.render()
+            await respond(send, 200, page, content_type=b"text/html; charset=utf-8", headers=[*self._page.headers])
             return
         if scope["path"] != WHOAMI_PATH:
             await respond_rendered(
                 send,
                 ErrorStyle().render(
-                    404, detail=f"the demo has only {WHOAMI_PATH}; /compat-auth/docs is a page for browsers"
+                    404, detail=f"the demo has only {WHOAMI_PATH}, and for browsers / and /compat-auth/"
                 ),
             )
             return
@@ -126,6 +133,7 @@ class Upstream:
             response = ErrorStyle().render(401, ('Bearer error="invalid_token"',), detail=str(error))
             await respond_rendered(send, response)
             return
+        self._page.add(f"{scope['method']} {scope['path']}", claims)
         body = json.dumps({"claims": claims, "headers": dict(headers)}, indent=2).encode() + b"\n"
         await respond(send, 200, body, content_type=b"application/json")
 
