@@ -23,6 +23,7 @@ _COMMANDS = {
     "db": "compat_auth.cli.db:db",
     "demo": "compat_auth.cli.demo.command:demo",
     "explain": "compat_auth.cli.explain:explain_command",
+    "import": "compat_auth.cli.migration.command:import_command",
     "init": "compat_auth.cli.settings.init:init",
     "keys": "compat_auth.cli.keys:keys",
     "login": "compat_auth.cli.login:login",

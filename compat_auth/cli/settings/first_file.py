@@ -7,6 +7,8 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from compat_auth.cli.settings.toml_text import quoted
+
 _MIN_SECRET_BYTES = 64  # RFC 7518 section 3.2, for HS512
 
 
@@ -87,37 +89,32 @@ def _lines(choices: Choices) -> Iterator[str]:
     if choices.airflow_cfg:
         yield "# The old list of auth_backends, and what the backends in it read there."
         yield f"# There: {choices.old_backends!r}"
-        yield f"airflow_cfg = {_quoted(choices.airflow_cfg)}"
+        yield f"airflow_cfg = {quoted(choices.airflow_cfg)}"
     else:
         yield "# Who is asked about a credential, in this order."
         yield f"auth_backends = {json.dumps(list(choices.backends))}"
     if choices.jwt_secret:
         yield "# Where sessions, personal tokens and revocations are kept; PostgreSQL for several replicas."
         yield 'database_url = "sqlite:///compat_auth.db"'
-    yield from ("", "[upstream]", f"url = {_quoted(choices.url)}")
+    yield from ("", "[upstream]", f"url = {quoted(choices.url)}")
     yield "# What kind of token this Airflow expects: FabAuthManager's, or SimpleAuthManager's."
-    yield f"profile = {_quoted(choices.profile)}"
+    yield f"profile = {quoted(choices.profile)}"
     yield from ("", "[token]")
     if choices.jwt_secret:
         yield "# Airflow's own [api_auth] jwt_secret: the gateway signs with it. A file of its own is safer:"
         yield "# remove the line and set COMPAT_AUTH_TOKEN__SECRET_FILE."
         yield 'strategy = "shared_secret"'
-        yield f"secret = {_quoted(choices.jwt_secret)}"
+        yield f"secret = {quoted(choices.jwt_secret)}"
     else:
         yield "# Airflow checks each user name and password, and makes the token."
         yield 'strategy = "exchange"'
-    yield from ("", "[basic_auth]", f"directories = [{_quoted(choices.directory)}]")
+    yield from ("", "[basic_auth]", f"directories = [{quoted(choices.directory)}]")
     if choices.airflow_database_url:
         yield from ("", "[airflow_db]", "# Needs no more than SELECT on ab_user, ab_role and ab_user_role.")
-        yield f"url = {_quoted(choices.airflow_database_url)}"
+        yield f"url = {quoted(choices.airflow_database_url)}"
     if choices.keytab:
-        yield from ("", "[kerberos]", f"keytab = {_quoted(choices.keytab)}")
+        yield from ("", "[kerberos]", f"keytab = {quoted(choices.keytab)}")
     if choices.has_sessions:
         yield from ("", "[session]", "# Encrypts cookies; the same in every replica.")
-        yield f"secret = {_quoted(secrets.token_urlsafe(48))}"
-    yield from ("", "[serve]", f"bind = {_quoted(choices.bind)}")
-
-
-def _quoted(text: str) -> str:
-    """Return a basic string of TOML; what JSON escapes TOML escapes alike, but for U+007F."""
-    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+        yield f"secret = {quoted(secrets.token_urlsafe(48))}"
+    yield from ("", "[serve]", f"bind = {quoted(choices.bind)}")

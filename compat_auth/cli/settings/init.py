@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +18,8 @@ from compat_auth.cli.settings.discovery import (
     suggested_url,
 )
 from compat_auth.cli.settings.first_file import Choices, problem_of, text_of
+from compat_auth.cli.settings.new_file import introduce, require_free, write_new
 from compat_auth.config import DEFAULT_FILE
-from compat_auth.config.loading import parse_settings, read_toml
 from compat_auth.crypto.file_modes import read_unwritable
 from compat_auth.errors import AddressTaken, CompatAuthError, ConfigError
 from compat_auth.gateway.server.server import bind_socket
@@ -59,8 +58,7 @@ def init(
     """
     path = Path(output)
     _try_address(bind)
-    if path.exists() and not force:
-        raise ConfigError(f"--output: {path}: exists; name another file, or add --force to replace it")
+    require_free(path, replaces=force)
     asks = not yes and sys.stdin.isatty()
     cfg = _answer(asks, airflow_cfg, "airflow.cfg with the old auth_backends", suggested_cfg(os.environ))
     old = read_old(cfg, os.environ)
@@ -72,8 +70,8 @@ def init(
     problem = problem_of(choices)
     if problem:
         raise ConfigError(problem)
-    _write(path, text_of(choices), replaces=force)
-    _introduce(path)
+    write_new(path, text_of(choices), replaces=force)
+    introduce(path)
 
 
 def _completed(
@@ -154,32 +152,3 @@ def _profile(url: str) -> str:
         return "airflow-fab"
     click.echo(f"Found Airflow {found.version} at {url}.", err=True)
     return found.settings.upstream.profile
-
-
-def _write(path: Path, text: str, *, replaces: bool) -> None:
-    """Write the file at once or not at all, for its owner alone.
-
-    Raises:
-        ConfigError: It is not a configuration, or cannot be written.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        parse_settings(read_toml(beside), origin=str(path))
-        if replaces:
-            beside.replace(path)
-        else:
-            os.link(beside, path)
-    except FileExistsError:
-        raise ConfigError(f"--output: {path}: exists; name another file, or add --force to replace it") from None
-    except OSError as exc:
-        raise ConfigError(f"--output: {path}: cannot be written ({exc.strerror}); name another file") from None
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _introduce(path: Path) -> None:
-    named = "" if str(path) == DEFAULT_FILE else f" --config {shlex.quote(str(path))}"
-    click.echo(f"Written: {path}. Next:\n\n  compat-auth check{named}\n  compat-auth serve{named}")
