@@ -130,7 +130,8 @@ def _static(file: Path, media_type: str) -> Callable[[], Response]:
 
 
 def _token_pages(tokens: PersonalTokens, account: Account, settings: Settings) -> TokenPages:
-    return TokenPages(tokens, TokenPermissions.from_settings(tokens, settings), account, settings.prefix)
+    tried = f"{settings.prefix}whoami" if settings.upstream.profile == "generic" else "/api/v2/dags?limit=1"
+    return TokenPages(tokens, TokenPermissions.from_settings(tokens, settings), account, settings.prefix, tried)
 
 
 def _require_own_names(ways: list[SignInPages]) -> None:

@@ -22,6 +22,7 @@ from compat_auth.web.page import Account, View, allow_script, here, record, redi
 PATH = "tokens"
 _OVERLAPS = ((0, "at once"), (3600, "in an hour"), (86400, "in a day"), (MAX_OVERLAP_S, "in 7 days"))
 _DAY_S = 86400
+_PRESET_DAYS = (7, 30, 90)
 _DONE = {"revoked": "The token is revoked. It no longer works."}
 
 
@@ -50,13 +51,17 @@ class TokenPages:
         access: Finds the tokens of a user.
         account: Protects the pages.
         prefix: Path prefix of our own pages.
+        tried: Path of a request that everybody may try a new token with.
     """
 
-    def __init__(self, tokens: PersonalTokens, access: TokenPermissions, account: Account, prefix: str) -> None:
+    def __init__(
+        self, tokens: PersonalTokens, access: TokenPermissions, account: Account, prefix: str, tried: str
+    ) -> None:
         self._tokens = tokens
         self._access = access
         self._account = account
         self._list_path = prefix + PATH
+        self._tried = tried
 
     def routes(self) -> tuple[tuple[str, str, Callable[[], Response]], ...]:
         """Return (path below the prefix, method, view) of each page."""
@@ -173,7 +178,8 @@ class TokenPages:
         record(f"token {what}", session.username, made.token.id, way="session")
         nonce = allow_script()
         row = self._row(made.token)
-        return render_account("token_made.html", session, found=row, text=made.text, what=what, nonce=nonce)
+        url = f"{request.scheme}://{request.host}{here(self._tried)}"
+        return render_account("token_made.html", session, found=row, text=made.text, what=what, nonce=nonce, url=url)
 
     def _empty_form(self) -> TokenForm:
         rules = self._tokens.rules
@@ -182,7 +188,8 @@ class TokenPages:
     def _limits(self) -> dict[str, object]:
         now, rules = self._tokens.now(), self._tokens.rules
         last = day_ahead(now, rules.max_days)
-        return {"enabled": rules.enabled, "first_day": day_ahead(now, 1), "last_day": last}
+        presets = [(day_ahead(now, days), f"{days} days") for days in _PRESET_DAYS if days <= rules.max_days]
+        return {"enabled": rules.enabled, "first_day": day_ahead(now, 1), "last_day": last, "presets": presets}
 
     def _row(self, token: PersonalToken) -> TokenRow:
         now = self._tokens.now()
