@@ -28,6 +28,7 @@ _COMMANDS = {
     "keys": "compat_auth.cli.keys:keys",
     "login": "compat_auth.cli.login:login",
     "logout": "compat_auth.cli.login:logout",
+    "migrate": "compat_auth.cli.scripts.command:migrate",
     "proxy-config": "compat_auth.cli.proxy_config.command:proxy_config",
     "serve": "compat_auth.cli.serve:serve",
     "settings": "compat_auth.cli.settings.command:settings_command",

@@ -1,0 +1,6 @@
+"""`compat-auth migrate`: finds calls of the old API and old logins in scripts, and shows a patch for each.
+
+`old_paths` knows the new address of an old one, `old_logins` the new login, `scan` goes through files and folders.
+
+Imports: `airflow.v1`, and the rest of `cli`.
+"""

@@ -1,0 +1,87 @@
+"""`compat-auth migrate`: the scripts of a site, rewritten for the new API."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from compat_auth.cli.scripts.scan import Script, files_below, look_into
+from compat_auth.errors import ConfigError
+
+MUST_ACT = 3
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.option("--write", is_flag=True, help="Change the files; without it nothing is written.")
+@click.option("--json", "as_json", is_flag=True, help="For programs: a list of file, line, before, after, notes.")
+def migrate(paths: tuple[str, ...], *, write: bool, as_json: bool) -> None:
+    """Find calls of /api/v1 and old logins in scripts, and show a patch for /api/v2 and a personal token.
+
+    PATH is a file or a folder: Python, shell, YAML, Terraform or any other text. Lines that begin with ACT say what a
+    person must change. Exits 0 if nothing is left to do, 3 if a person must act. The gateway's /api/v1 serves what stays.
+    """
+    found = [script for path in paths for file in files_below(Path(path)) if (script := look_into(file)) is not None]
+    if as_json:
+        click.echo(json.dumps([entry for script in found for entry in _for_programs(script)], indent=2))
+    else:
+        for script in found:
+            _show(script)
+        _sum_up(found, write=write)
+    if write:
+        for script in found:
+            _write(script)
+    sys.exit(MUST_ACT if any(place.must_act for script in found for place in script.places) else 0)
+
+
+def _show(script: Script) -> None:
+    click.echo(script.patch(), nl=False)
+    for place in script.places:
+        for note in place.notes:
+            click.echo(f"{'ACT ' if place.must_act else 'note'} {script.path}:{place.number}: {note}")
+
+
+def _sum_up(found: list[Script], *, write: bool) -> None:
+    places = [place for script in found for place in script.places]
+    patched = sum(place.after != place.before for place in places)
+    left = sum(place.must_act for place in places)
+    click.echo(f"{len(places)} line(s) in {len(found)} file(s): {patched} with a patch, {left} for a person.", err=True)
+    if patched and not write:
+        click.echo("Nothing is written; add --write to change the files.", err=True)
+
+
+def _write(script: Script) -> None:
+    """Replace the file at once, with its mode.
+
+    Raises:
+        ConfigError: It cannot be written.
+    """
+    if script.patched == script.text:
+        return
+    path = script.path.resolve()
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_bytes(script.patched.encode("utf-8"))
+        beside.chmod(path.stat().st_mode & 0o7777)
+        beside.replace(path)
+    except OSError as exc:
+        beside.unlink(missing_ok=True)
+        raise ConfigError(f"{script.path}: cannot be written ({exc.strerror}); it is unchanged") from None
+
+
+def _for_programs(script: Script) -> list[dict[str, object]]:
+    return [
+        {
+            "file": str(script.path),
+            "line": place.number,
+            "before": place.before.rstrip("\r\n"),
+            "after": place.after.rstrip("\r\n"),
+            "notes": list(place.notes),
+            "must_act": place.must_act,
+        }
+        for place in script.places
+    ]
