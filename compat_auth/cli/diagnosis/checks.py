@@ -198,11 +198,15 @@ def _upstream(settings: Settings) -> Iterator[Finding]:
         yield Finding("upstream", str(error), error.exit_code)
         return
     yield Finding("upstream", detail=found)
-    yield _try("upstream clock", lambda: _clock(settings, probe))
+    clock = _try("upstream clock", lambda: _clock(settings, probe))
+    yield clock
     if is_airflow:
         if way := find_way_around(settings):
             yield Finding("browsers", detail=way)
-        yield from _tokens(settings, probe)
+        if clock.problem and settings.token.strategy != "exchange":
+            yield Finding("upstream token", detail="not checked: the clocks differ; correct that first")
+        else:
+            yield from _tokens(settings, probe)
 
 
 def _version(settings: Settings, probe: UpstreamProbe) -> str:

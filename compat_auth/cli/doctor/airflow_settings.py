@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from compat_auth.airflow2_config.settings import OldSettings, Option, Written
+from compat_auth.cli.doctor.plugin import read_plugin
 from compat_auth.cli.doctor.result import Result
 from compat_auth.config import Settings
 from compat_auth.config.loading import old_settings_of
@@ -54,9 +55,11 @@ def examine_airflow(
     if not airflow_cfg and not any(name.startswith("AIRFLOW__API_AUTH__") for name in environ):
         yield Result.not_asked(_ID, "no airflow.cfg is known; name it with --airflow-cfg FILE")
         return
-    found = [*_trusted_keys(airflow), *_team_plugin(airflow), *_signer_audience(airflow)]
+    found = [*_trusted_keys(airflow), *_signer_audience(airflow)]
+    if read_plugin(airflow_cfg, environ) is not None:
+        found += _team_plugin(airflow)
     if not is_accepted:
-        found += _own_secret(airflow)
+        found += _own_secret(airflow, settings)
     if settings is not None and settings.upstream.profile != "generic" and not is_accepted:
         found += [*_same_secret(settings, airflow), *_same_claims(settings, airflow)]
     yield from found
@@ -64,15 +67,19 @@ def examine_airflow(
         yield Result.okay(_ID, "no setting that is known to break logins", airflow_cfg or "the environment")
 
 
-def _own_secret(airflow: OldSettings) -> Iterator[Result]:
+def _own_secret(airflow: OldSettings, settings: Settings | None) -> Iterator[Result]:
     if (place := _indirect(airflow, _SECRET)) is not None:
         yield Result.not_asked(_ID, f"{place} fetches the secret from another place")
         return
     if _text(airflow, _SECRET) or _text(airflow, _OWN_KEY):
         return
     workers = _text(airflow, ("api", "workers")) or "1"
-    several = f", and [api] workers = {workers} processes" if workers not in ("", "1") else ", and each process"
-    yield Result.failure(
+    is_alone = workers == "1"
+    several = ", and each process" if is_alone else f", and [api] workers = {workers} processes"
+    # With exchange, a token that Airflow has forgotten is replaced by another login.
+    is_harmless = settings is not None and settings.token.strategy == "exchange" and is_alone
+    say = Result.warning if is_harmless else Result.failure
+    yield say(
         _ID,
         f"[api_auth] jwt_secret: not set, so that each start{several} of Airflow makes another secret and rejects the "
         "tokens of the others; set it, the same in every process and replica: openssl rand -base64 64",

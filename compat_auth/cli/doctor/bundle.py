@@ -1,4 +1,4 @@
-"""`doctor --bundle`: an archive for whoever helps, without a secret in it, readable by its owner only."""
+"""`doctor --bundle`: an archive for a helper, without a secret in it, that only its owner can read."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from compat_auth.errors import InvalidValue
 _LOG_LINES = 500
 _LOG_BYTES = 256 * 1024
 _PREFIXES = ("COMPAT_AUTH_", "AIRFLOW_", "KRB5", "SSL_CERT", "LDAP")
-_README = """What `compat-auth doctor --bundle` has collected, to send to a helper.
+_README = """`compat-auth doctor --bundle` has collected this, to send to a helper.
 
-findings.json       the results of doctor
-versions.json       the program, Python, and the packages that it uses
-configuration.json  the settings in effect; each secret is replaced by (hidden)
-environment.txt     names of variables, without their values
-files.txt           modes and owners of the files that the configuration names, without their content
-log.txt             the last lines of the log, if --log named one; credentials and keys are replaced by (hidden)
+- The results of doctor are in findings.json.
+- The versions of the program, of Python and of its packages are in versions.json.
+- The settings in effect are in configuration.json; each secret is replaced by (hidden).
+- The names of variables are in environment.txt, without their values.
+- The modes and owners of the files that the configuration names are in files.txt, without their content.
+- The last lines of the log are in log.txt, if --log named one; credentials and keys are replaced by (hidden).
 
 Read it before you send it: names of users, hosts and groups are in it.
 """

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
-from compat_auth.cli.diagnosis.checks import directories_of, examine
+from compat_auth.cli.diagnosis.checks import examine
 from compat_auth.cli.diagnosis.configuration import read_configuration
 from compat_auth.cli.doctor.airflow_settings import examine_airflow, find_airflow_cfg
 from compat_auth.cli.doctor.files import examine_files
@@ -14,12 +15,13 @@ from compat_auth.cli.doctor.peers.certificates import examine_certificates
 from compat_auth.cli.doctor.peers.clocks import ask_ntp, describe_clock
 from compat_auth.cli.doctor.peers.directories import examine_directory
 from compat_auth.cli.doctor.peers.kerberos import examine_kerberos
-from compat_auth.cli.doctor.peers.providers import Provider, examine_provider, providers_of
+from compat_auth.cli.doctor.peers.providers import examine_provider, providers_of
 from compat_auth.cli.doctor.peers.stores import examine_database_clock, examine_redis, examine_schema
 from compat_auth.cli.doctor.peers.upstream_keys import examine_upstream_keys
+from compat_auth.cli.doctor.plugin import Plugin, read_plugin, set_up
 from compat_auth.cli.doctor.result import Result
 from compat_auth.cli.doctor.versions import examine_versions
-from compat_auth.config import Settings
+from compat_auth.config import Settings, find_file
 from compat_auth.errors import CompatAuthError
 
 # Airflow's [api_auth] jwt_leeway is 10 s; Kerberos allows 300 s.
@@ -61,15 +63,33 @@ class Examination:
     def _run(self) -> Iterator[Result]:
         yield examine_versions()
         self.settings, findings = read_configuration(self.config_path)
-        yield from map(Result.of_check, findings)
+        plugin = None
+        if self.settings is None and find_file(self.config_path, self.environ) is None:
+            plugin = read_plugin(find_airflow_cfg(None, self.airflow_cfg, self.environ), self.environ)
+        if plugin is None:
+            yield from map(Result.of_check, findings)
         if self.ntp is not None:
             server = self.ntp
             yield from _guarded("clock NTP", lambda: [_ntp(server)])
         if self.settings is not None:
-            yield from self._ask_peers(self.settings)
+            yield from self._ask_all(self.settings)
+        elif plugin is not None:
+            yield from self._ask_plugins_peers(plugin)
         yield from _guarded("airflow.cfg", self._airflow)
 
-    def _ask_peers(self, settings: Settings) -> Iterator[Result]:
+    def _ask_plugins_peers(self, plugin: Plugin) -> Iterator[Result]:
+        if plugin.fault:
+            yield Result.failure("configuration", plugin.fault)
+            return
+        self.settings = settings = plugin.settings
+        yield Result.okay(
+            "configuration", "the plugin in Airflow; only its API server can check the rest", plugin.place
+        )
+        if schema := examine_schema(settings):
+            yield schema
+        yield from self._ask_peers(settings)
+
+    def _ask_all(self, settings: Settings) -> Iterator[Result]:
         if schema := examine_schema(settings):
             yield schema
         yield from map(Result.of_check, examine(settings))
@@ -77,6 +97,9 @@ class Examination:
         yield from self._then(
             "upstream keys", ["token", "upstream", "upstream token"], lambda: examine_upstream_keys(settings)
         )
+        yield from self._ask_peers(settings)
+
+    def _ask_peers(self, settings: Settings) -> Iterator[Result]:
         yield from self._then("clock database", ["database_url"], lambda: [examine_database_clock(settings)])
         if settings.redis_url.get_secret_value():
             yield from self._then("redis round trip", ["redis_url"], lambda: examine_redis(settings))
@@ -86,9 +109,9 @@ class Examination:
             yield from self._then("kerberos KDC", ["auth_backends"], lambda: examine_kerberos(settings))
         else:
             yield Result.not_asked("kerberos KDC", "kerberos.keytab is not set")
-        for name in directories_of(settings):
+        for name in set_up(settings):
             about = f"directory {name}"
-            yield from self._then(about, [about], lambda name=name: examine_directory(name, settings))
+            yield from self._then(about, [about], partial(examine_directory, name, settings))
         yield from self._providers(settings)
         yield from self._then("certificates", [], lambda: examine_certificates(settings))
         said = " ".join(f"{one.where} {one.what} {one.next}" for one in self.results if one.status == "failure")
@@ -99,12 +122,9 @@ class Examination:
         if not providers:
             yield Result.not_asked("jwks", "no backend has keys of a provider")
 
-        def ask(provider: Provider) -> Callable[[], Iterable[Result]]:
-            return lambda: examine_provider(provider)
-
         for provider in providers:
             needs = ["auth_backends", f"backend {provider.backend}"]
-            yield from self._then(f"jwks {provider.issuer}", needs, ask(provider))
+            yield from self._then(f"jwks {provider.issuer}", needs, partial(examine_provider, provider))
 
     def _then(self, about: str, needs: list[str], ask: Callable[[], Iterable[Result]]) -> Iterator[Result]:
         """Yield the results of a question whose needs are fulfilled."""
@@ -133,7 +153,5 @@ def _guarded(about: str, ask: Callable[[], Iterable[Result]]) -> Iterator[Result
         yield Result.failure(about, str(error))
     except Exception as error:  # noqa: BLE001  # a mistake of ours in one question must not hide the others
         # Only the class: a message may quote what was sent or received.
-        text = (
-            f"the question failed ({type(error).__name__}), which is a mistake of compat_auth; report it with --bundle"
-        )
-        yield Result.not_asked(about, text)
+        text = f"the question itself failed ({type(error).__name__}), which is a mistake of compat_auth"
+        yield Result(about, "warning", text, about, "report it, with the file of --bundle")

@@ -1,4 +1,4 @@
-"""Who can read or change the files that the configuration names, and the folders in which they are."""
+"""Finds files of the configuration that others can read, change or replace."""
 
 from __future__ import annotations
 

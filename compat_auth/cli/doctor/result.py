@@ -56,6 +56,8 @@ class Result:
             return cls.failure(finding.what, finding.problem)
         if finding.warning:
             return cls.warning(finding.what, finding.warning)
+        if finding.detail.startswith("not checked: "):
+            return cls.not_asked(finding.what, finding.detail)
         return cls.okay(finding.what, finding.detail)
 
     @property

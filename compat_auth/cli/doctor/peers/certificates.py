@@ -1,4 +1,4 @@
-"""How long certificates are valid: those in files of ours, and those that servers show."""
+"""How long certificates are valid: those in our files, and those that servers show."""
 
 from __future__ import annotations
 

@@ -86,5 +86,6 @@ def ask_ntp(server: str) -> float:
 
 
 def _time_at(packet: bytes, place: int) -> float:
-    seconds, fraction = struct.unpack_from(">II", packet, place)
+    found: tuple[int, int] = struct.unpack_from(">II", packet, place)
+    seconds, fraction = found
     return seconds - _EPOCH_1900_S + fraction / 2**32

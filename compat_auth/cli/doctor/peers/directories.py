@@ -1,4 +1,4 @@
-"""What the directories say of themselves, beyond `check`: whether filters find anybody, and their certificates."""
+"""Asks directories for more than `check` does: whether their filters find anybody, and for certificates."""
 
 from __future__ import annotations
 

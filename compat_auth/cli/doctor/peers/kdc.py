@@ -32,7 +32,7 @@ _NO_TYPE = (-1000,)  # nobody has it, so that the answer is an error, which has 
 
 @dataclass(frozen=True, slots=True)
 class KdcFacts:
-    """What a KDC says of a principal whose key is in a keytab.
+    """The facts that a KDC tells about a principal whose key is in a keytab.
 
     Attributes:
         kdc: HOST:PORT; "" if none was asked.

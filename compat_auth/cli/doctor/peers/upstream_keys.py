@@ -29,7 +29,7 @@ def examine_upstream_keys(settings: Settings) -> Iterator[Result]:
         ConfigError, UpstreamTimeout, UpstreamUnreachable: There was no complete answer.
     """
     if settings.token.strategy != "key_pair" or settings.upstream.profile == "generic":
-        yield Result.not_asked(_ID, "only Airflow with token.strategy = key_pair has keys of ours")
+        yield Result.not_asked(_ID, "only Airflow with token.strategy = key_pair has our keys")
         return
     strategy = build_strategy(settings)
     assert isinstance(strategy, Minted)  # noqa: S101  # for the type checkers: key_pair is
@@ -40,7 +40,7 @@ def examine_upstream_keys(settings: Settings) -> Iterator[Result]:
         if state == "retired":
             continue
         signing = SigningKey(key.kid, key.algorithm, key.private)
-        if trusts(probe, replace(strategy, signing_key=lambda signing=signing: signing)):
+        if trusts(probe, _signed_with(strategy, signing)):
             yield Result.okay(_ID, f"{key.kid} ({state}): trusted", settings.upstream.url)
         elif state == "next":
             text = f"{key.kid} (next): not trusted yet, and it signs in {max(0, key.signs_from - now) // 60} minutes"
@@ -49,3 +49,7 @@ def examine_upstream_keys(settings: Settings) -> Iterator[Result]:
         else:
             step = "add the output of `compat-auth keys jwks` to what [api_auth] trusted_jwks_url names"
             yield Result(_ID, "failure", f"{key.kid} ({state}): not trusted", settings.upstream.url, step)
+
+
+def _signed_with(strategy: Minted, key: SigningKey) -> Minted:
+    return replace(strategy, signing_key=lambda: key)

@@ -1,4 +1,4 @@
-"""What a client may send to pass for somebody else, or to reach a path past the check: names, values, and paths.
+"""Headers and paths that a client may send to pass for somebody else, or to reach a path past the check.
 
 All of it is harmless: GET, no body, a name that nobody has, a certificate that nobody signed. Nothing here desynchronises
 a connection (request smuggling): that could disturb other users of the proxy.
@@ -154,7 +154,7 @@ class _Values:
 
 
 def _certificate(name: str) -> x509.Certificate:
-    """Return a certificate that nobody but its own key has signed."""
+    """Return a certificate that only its own key has signed."""
     key, now = ec.generate_private_key(ec.SECP256R1()), dt.datetime.now(dt.UTC)
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(subject).public_key(key.public_key())

@@ -1,7 +1,7 @@
 """Finds what gets through a front proxy, from the answers alone: the gateway says to nobody what it has received.
 
 A header gets through if it changes the answer to `whoami` for a caller without a credential, or whom it names for one
-with a credential. A path gets through if a caller without a credential gets anything except a refusal of ours. So the
+with a credential. A path gets through if a caller without a credential gets anything except our refusal. So the
 probe learns nothing that any client could not learn.
 """
 
@@ -113,9 +113,9 @@ class Probe:
         known = identity_headers(self.name, self.more)
         leaking: list[str] = []
         for pairs in (*_slices(known), *([pair] for pair in spellings(self.name))):
-            for name, answer in self._bisect(send, before, pairs):
+            for name, other in self._bisect(send, before, pairs):
                 leaking.append(name)
-                yield self._leak(f"the header {name}", status, answer, name)
+                yield self._leak(f"the header {name}", status, other, name)
         # A header that gets through anyway needs no address.
         claims = {name: self.name for name in ("X-Forwarded-User", "Remote-User") if name not in leaking}
         for headers in address_headers():

@@ -43,7 +43,12 @@ def test_equal_settings_have_nothing_wrong(tmp_path: Path) -> None:
         pytest.param(RIGHT + "jwt_audience = other\n", "token.audience", "accepts 'other'", id="audience"),
         pytest.param(RIGHT + "jwt_issuer = https://a,https://b\n", "token.issuer", "https://a, https://b", id="issuer"),
         pytest.param(RIGHT + "trusted_jwks_url = /k\n", "[api_auth] trusted_jwks_url", "its own tokens", id="jwks"),
-        pytest.param(RIGHT + "[core]\nmulti_team = True\n", "[core] multi_team", "skips the middleware", id="team"),
+        pytest.param(
+            RIGHT + "[core]\nmulti_team = True\n[compat_auth]\nauth_backends = basic_auth\n",
+            "[core] multi_team",
+            "skips the middleware",
+            id="team",
+        ),
     ],
 )
 def test_a_setting_that_breaks_logins_is_found(tmp_path: Path, text: str, where: str, what: str) -> None:
