@@ -15,7 +15,6 @@ from typing import cast
 
 from compat_auth.cli.doctor.proxy.attacks import (
     CANARY_HOST,
-    PathAttack,
     address_headers,
     forward_auth_questions,
     host_headers,
@@ -82,14 +81,16 @@ class Probe:
         if self.credential:
             somebody = self.site.must_get(whoami, self.credential)
             if somebody.status == 200:
-                send = lambda headers: self.site.get(whoami, {**self.credential, **headers})  # noqa: E731
-                yield from self._headers(send, _mark(somebody), somebody.status)
+                yield from self._headers(self._beside_credential, _mark(somebody), somebody.status)
             else:
                 text = f"the credential gets {somebody.status} from whoami; headers beside a credential were not tried"
                 yield Result.not_asked(_ID, text)
         yield from self._hosts(whoami)
         yield from self._paths()
         yield from self._forward_auth()
+
+    def _beside_credential(self, headers: Mapping[str, str]) -> HttpAnswer | None:
+        return self.site.get(f"{self.site.root}{self.prefix}whoami", {**self.credential, **headers})
 
     def _fault_of(self, nobody: HttpAnswer) -> Result | None:
         url, status = f"{self.site.url}{self.prefix}whoami", nobody.status
@@ -170,19 +171,24 @@ class Probe:
             return
         open_path = f"{self.prefix}live"
         usual = self.site.get(self.site.root + open_path)
+        elsewhere = self.site.get(f"{self.site.root}/{self.name}/x")
+        doubtful: list[str] = []
         for attack in path_attacks(self.path, self.site.root, open_path, self.site.host):
-            yield from self._path(attack, usual)
-
-    def _path(self, attack: PathAttack, usual: HttpAnswer | None) -> Iterator[Result]:
-        answer = self.site.get(attack.target, dict(attack.headers))
-        if answer is None or _is_ours(answer) or not (_is_content(answer) or _is_upstreams_refusal(answer)):
-            return
-        if usual is not None and (answer.status, answer.body) == (usual.status, usual.body):
-            return
-        shown = f"GET {attack.target}" + "".join(f" with {name}: {value}" for name, value in attack.headers)
-        text = f"{shown} gets {answer.status} without a credential: it reached the upstream past the check"
-        step = "let the proxy forward the path as received, send all of the site through the gateway, and overwrite these headers"
-        yield Result(_ID, "failure", text, self.site.url, step)
+            answer = self.site.get(attack.target, dict(attack.headers))
+            if answer is None or not _is_past_us(answer) or _is_like(answer, usual, body=True):
+                continue
+            shown = f"GET {attack.target}" + "".join(f" with {name}: {value}" for name, value in attack.headers)
+            # A path that needs no credential goes to the upstream, too: its answer alone does not tell them apart.
+            if elsewhere is not None and _is_past_us(elsewhere) and _is_like(answer, elsewhere, body=False):
+                doubtful.append(shown)
+                continue
+            text = f"{shown} gets {answer.status} without a credential: it reached the upstream past the check"
+            step = "let the proxy forward the path as received, send all of the site through the gateway, and overwrite these headers"
+            yield Result(_ID, "failure", text, self.site.url, step)
+        if doubtful:
+            text = f"{len(doubtful)} other spellings of {self.path} reach the upstream as unprotected paths do: {doubtful[0]}"
+            step = "check that the upstream takes none of them for the protected path, or add '/' to upstream.protect"
+            yield Result(_ID, "warning", text, self.site.url, step)
 
     def _forward_auth(self) -> Iterator[Result]:
         for question in forward_auth_questions(self.site.root + self.prefix, self.site.host):
@@ -236,6 +242,17 @@ def _is_page(answer: HttpAnswer) -> bool:
 
 def _is_ours(answer: HttpAnswer) -> bool:
     return answer.status >= 400 and _kind(answer) == _PROBLEM
+
+
+def _is_past_us(answer: HttpAnswer) -> bool:
+    """Return whether the upstream has answered a caller without a credential, with content or its own refusal."""
+    return not _is_ours(answer) and (_is_content(answer) or _is_upstreams_refusal(answer))
+
+
+def _is_like(answer: HttpAnswer, other: HttpAnswer | None, *, body: bool) -> bool:
+    if other is None or (answer.status, _kind(answer)) != (other.status, _kind(other)):
+        return False
+    return not body or answer.body == other.body
 
 
 def _is_content(answer: HttpAnswer) -> bool:
