@@ -10,7 +10,6 @@ computes no hash; also list a hash directory if that difference matters.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from dataclasses import dataclass
 from typing import Any, cast
@@ -22,7 +21,7 @@ from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused, 
 from compat_auth.errors import BackendUnavailable
 from compat_auth_backends.ldap.bind import LOST, lost, try_bind, why
 from compat_auth_backends.ldap.connection_pool import ConnectionPool, Lost, Servers
-from compat_auth_backends.ldap.diagnosis import SAMPLE, diagnose
+from compat_auth_backends.ldap.diagnosis import Sampler, certificates, diagnose
 from compat_auth_backends.ldap.probe import ProbeFailed, probe
 from compat_auth_backends.ldap.settings import (
     ca_file_of,
@@ -163,42 +162,11 @@ class LdapDirectory:
         Raises:
             BackendUnavailable: No server could be asked, or it refused the search.
         """
-        names = (self._settings.username_attribute, self._settings.email_attribute, self._settings.member_of)
-        return self._searches.run(
-            lambda connection: diagnose(self._settings, lambda *asked: self._sample(connection, *asked), names)
-        )
+        return self._searches.run(lambda connection: diagnose(self._settings, Sampler(connection, self._settings)))
 
     def certificates(self) -> list[tuple[str, bytes]]:
         """Return URL and certificate (DER) of each server that has TLS and answers, for `compat-auth doctor`."""
-        found: list[tuple[str, bytes]] = []
-        for url in self._settings.url:
-            with contextlib.suppress(ProbeFailed):
-                shown = probe(url, start_tls=self._settings.start_tls, ca_file=self._ca_file, timeout_s=CONNECT_S)
-                found += [(url, shown)] if shown else []
-        return found
-
-    def _sample(
-        self, connection: Any, base: str, query: str, names: list[str]
-    ) -> list[tuple[str, dict[str, list[str]]]]:
-        """Return the first entries that a search finds; an entry that is not there has none."""
-        scope = _api.SCOPE_BASE if not query else _api.SCOPE_SUBTREE
-        try:
-            message = connection.search_ext(
-                base, scope, query or "(objectClass=*)", names, timeout=self._settings.timeout_s, sizelimit=SAMPLE
-            )
-            rows: list[tuple[str | None, dict[str, list[bytes]]]] = []
-            with contextlib.suppress(_api.SIZELIMIT_EXCEEDED):
-                while (found := connection.result(message, all=0, timeout=self._settings.timeout_s))[1]:
-                    rows += found[1]
-        except LOST as exc:
-            raise lost(exc) from exc
-        except _api.NO_SUCH_OBJECT:
-            return []
-        except _api.LDAPError as exc:
-            raise BackendUnavailable(
-                f"ldap.base: the search below {base!r} failed ({why(exc)}); check it and bind_dn's rights"
-            ) from exc
-        return [(dn, _texts(attributes)) for dn, attributes in rows if dn is not None]
+        return certificates(self._settings, self._ca_file, CONNECT_S)
 
     def _fault_of(self, url: str) -> str:
         try:

@@ -1,28 +1,90 @@
-"""Whether the base and the filters of `[ldap]` find anybody, for `compat-auth doctor`."""
+"""Whether the base and the filters of `[ldap]` find anybody, and the servers' certificates, for `compat-auth doctor`."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import ldap
 
 from compat_auth.config import LdapSettings
+from compat_auth.errors import BackendUnavailable
+from compat_auth_backends.ldap.bind import LOST, lost, why
+from compat_auth_backends.ldap.probe import ProbeFailed, probe
 from compat_auth_backends.ldap.settings import fill_filter
 
+# python-ldap has no type stubs.
+_api = cast("Any", ldap)
 SAMPLE = 20
 """The most entries that one search returns."""
-Sample = Callable[[str, str, list[str]], list[tuple[str, dict[str, list[str]]]]]
+Entry = tuple[str, dict[str, list[str]]]
+"""DN, and values by attribute in lower case."""
+Sample = Callable[[str, str, list[str]], list[Entry]]
 """Searches below a base with a filter for attributes; an empty filter reads the entry itself."""
 _NO_ATTRIBUTES = ["1.1"]  # RFC 4511 section 4.5.1.8
 _MARK = "compat-auth-doctor-anybody"
 
 
-def diagnose(settings: LdapSettings, sample: Sample, names: tuple[str, ...]) -> list[tuple[str, str]]:
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """Searches on one connection, and is content with the first entries.
+
+    Attributes:
+        connection: Bound as `bind_dn`.
+        settings: The settings.
+    """
+
+    connection: Any = field(repr=False)
+    settings: LdapSettings = field(repr=False)
+
+    def __call__(self, base: str, query: str, names: list[str]) -> list[Entry]:
+        """Return at most `SAMPLE` entries; none where the base is not there.
+
+        Raises:
+            Lost: The connection gives no answer.
+            BackendUnavailable: The server refuses the search.
+        """
+        scope, timeout_s = _api.SCOPE_SUBTREE if query else _api.SCOPE_BASE, self.settings.timeout_s
+        rows: list[tuple[str | None, dict[str, list[bytes]]]] = []
+        try:
+            asked = self.connection.search_ext(
+                base, scope, query or "(objectClass=*)", names, timeout=timeout_s, sizelimit=SAMPLE
+            )
+            with contextlib.suppress(_api.SIZELIMIT_EXCEEDED):
+                while (found := self.connection.result(asked, all=0, timeout=timeout_s))[1]:
+                    rows += found[1]
+        except LOST as exc:
+            raise lost(exc) from exc
+        except _api.NO_SUCH_OBJECT:
+            return []
+        except _api.LDAPError as exc:
+            raise BackendUnavailable(
+                f"ldap.base: the search below {base!r} failed ({why(exc)}); check it, and the rights of bind_dn"
+            ) from exc
+        # A row without a DN refers to another server.
+        return [(dn, _texts(attributes)) for dn, attributes in rows if dn is not None]
+
+
+def certificates(settings: LdapSettings, ca_file: str, timeout_s: float) -> list[tuple[str, bytes]]:
+    """Return URL and certificate (DER) of each server that has TLS and can be used."""
+    found: list[tuple[str, bytes]] = []
+    for url in settings.url:
+        with contextlib.suppress(ProbeFailed):
+            shown = probe(url, start_tls=settings.start_tls, ca_file=ca_file, timeout_s=timeout_s)
+            found += [(url, shown)] if shown else []
+    return found
+
+
+def diagnose(settings: LdapSettings, sample: Sample) -> list[tuple[str, str]]:
     """Return facts: pairs of ok, warning or failure, and "WHERE: WHAT; NEXT STEP".
 
     Args:
         settings: The settings.
         sample: Searches.
-        names: The attributes of a user that are read.
     """
+    names = (settings.username_attribute, settings.email_attribute, settings.member_of)
     if not sample(settings.base, "", _NO_ATTRIBUTES):
         return [
             (
@@ -78,3 +140,7 @@ def _roles(settings: LdapSettings, sample: Sample) -> list[tuple[str, str]]:
 def _for_anybody(template: str) -> str:
     """Return a filter of the settings for every name."""
     return fill_filter(template, username=_MARK, dn=_MARK).replace(_MARK, "*")
+
+
+def _texts(attributes: dict[str, list[bytes]]) -> dict[str, list[str]]:
+    return {name.lower(): [value.decode(errors="replace") for value in values] for name, values in attributes.items()}

@@ -28,12 +28,12 @@ _LOG_BYTES = 256 * 1024
 _PREFIXES = ("COMPAT_AUTH_", "AIRFLOW_", "KRB5", "SSL_CERT", "LDAP")
 _README = """`compat-auth doctor --bundle` has collected this, to send to a helper.
 
-- The results of doctor are in findings.json.
-- The versions of the program, of Python and of its packages are in versions.json.
-- The settings in effect are in configuration.json; each secret is replaced by (hidden).
-- The names of variables are in environment.txt, without their values.
-- The modes and owners of the files that the configuration names are in files.txt, without their content.
-- The last lines of the log are in log.txt, if --log named one; credentials and keys are replaced by (hidden).
+The results of doctor are in findings.json.
+The versions of the program, of Python and of its packages are in versions.json.
+The settings in effect are in configuration.json; each secret is replaced by (hidden).
+The names of variables are in environment.txt, without their values.
+The modes and owners of the files that the configuration names are in files.txt, without their content.
+The last lines of the log are in log.txt, if --log named one; credentials and keys are replaced by (hidden).
 
 Read it before you send it: names of users, hosts and groups are in it.
 """

@@ -7,14 +7,25 @@ probe learns nothing that any client could not learn.
 
 from __future__ import annotations
 
-import json
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
+from compat_auth.cli.doctor.proxy.answers import (
+    REFUSED_INPUT,
+    Mark,
+    Send,
+    has_effect,
+    is_content,
+    is_like,
+    is_ours,
+    is_page,
+    is_past_us,
+    mark,
+    names_canary,
+    username_in,
+)
 from compat_auth.cli.doctor.proxy.attacks import (
-    CANARY_HOST,
     address_headers,
     forward_auth_questions,
     host_headers,
@@ -28,8 +39,6 @@ from compat_auth.net.http_call import HttpAnswer
 
 _ID = "probe"
 _AT_ONCE = 10
-_PROBLEM = "application/problem+json"
-_REFUSED_INPUT = frozenset((400, 413, 414, 421, 431, 501))
 _OVERWRITE = 'let the proxy remove it, or overwrite it, in each request: nginx: proxy_set_header {name} "";'
 Pairs = Sequence[tuple[str, str]]
 
@@ -77,11 +86,11 @@ class Probe:
         if fault := self._fault_of(nobody):
             yield fault
             return
-        yield from self._headers(lambda headers: self.site.get(whoami, headers), _mark(nobody), nobody.status)
+        yield from self._headers(lambda headers: self.site.get(whoami, headers), mark(nobody), nobody.status)
         if self.credential:
             somebody = self.site.must_get(whoami, self.credential)
             if somebody.status == 200:
-                yield from self._headers(self._beside_credential, _mark(somebody), somebody.status)
+                yield from self._headers(self._beside_credential, mark(somebody), somebody.status)
             else:
                 text = f"the credential gets {somebody.status} from whoami; headers beside a credential were not tried"
                 yield Result.not_asked(_ID, text)
@@ -95,7 +104,7 @@ class Probe:
     def _fault_of(self, nobody: HttpAnswer) -> Result | None:
         url, status = f"{self.site.url}{self.prefix}whoami", nobody.status
         if status == 200:
-            text = f"a caller without a credential is {_username(nobody)!r}: the proxy adds an identity, or a backend accepts everybody"
+            text = f"a caller without a credential is {username_in(nobody)!r}: the proxy adds an identity, or a backend accepts everybody"
             step = (
                 "let the proxy send an identity only for callers that it has authenticated; remove the backend default"
             )
@@ -110,7 +119,7 @@ class Probe:
             return Result(_ID, "failure", text, url, step)
         return None
 
-    def _headers(self, send: _Send, before: _Mark, status: int) -> Iterator[Result]:
+    def _headers(self, send: Send, before: Mark, status: int) -> Iterator[Result]:
         known = identity_headers(self.name, self.more)
         leaking: list[str] = []
         for pairs in (*_slices(known), *([pair] for pair in spellings(self.name))):
@@ -121,20 +130,20 @@ class Probe:
         claims = {name: self.name for name in ("X-Forwarded-User", "Remote-User") if name not in leaking}
         for headers in address_headers():
             answer = send({**claims, **headers})
-            if answer is not None and _has_effect(before, answer):
+            if answer is not None and has_effect(before, answer):
                 names = list(headers)
                 yield self._leak(f"an address in {', '.join(names)}", status, answer, names[0])
 
-    def _bisect(self, send: _Send, before: _Mark, pairs: Pairs) -> Iterator[tuple[str, HttpAnswer]]:
+    def _bisect(self, send: Send, before: Mark, pairs: Pairs) -> Iterator[tuple[str, HttpAnswer]]:
         """Yield each header of these that has an effect, and the answer."""
         answer = send(dict(pairs))
-        is_refused = answer is None or answer.status in _REFUSED_INPUT
-        has_effect = answer is not None and _has_effect(before, answer)
+        is_refused = answer is None or answer.status in REFUSED_INPUT
+        is_believed = answer is not None and has_effect(before, answer)
         if len(pairs) == 1:
-            if answer is not None and has_effect:
+            if answer is not None and is_believed:
                 yield pairs[0][0], answer
         # A refusal of one hides the effect of the others.
-        elif is_refused or has_effect:
+        elif is_refused or is_believed:
             half = len(pairs) // 2
             yield from self._bisect(send, before, pairs[:half])
             yield from self._bisect(send, before, pairs[half:])
@@ -144,7 +153,7 @@ class Probe:
             plain = self.site.get(target)
             for name, value in host_headers():
                 answer = self.site.get(target, {name: value})
-                if answer is not None and plain is not None and _names_canary(answer):
+                if answer is not None and plain is not None and names_canary(answer):
                     text = f"the header {name} of a client decides which host the answer names, so that links may lead elsewhere"
                     step = f"set token_endpoint.public_url, and let the proxy overwrite it: nginx: proxy_set_header {name} $host;"
                     yield Result(_ID, "failure", text, self.site.url, step)
@@ -153,7 +162,7 @@ class Probe:
         target = self.site.root + self.path
         before = self.site.must_get(target)
         if before.status not in (401, 403):
-            if _is_content(before):
+            if is_content(before):
                 text = f"a caller without a credential gets {before.status} with content"
                 step = "let the proxy send all of the API to the gateway; name its paths in upstream.protect"
                 yield Result(_ID, "failure", text, f"{self.site.url}{self.path}", step)
@@ -162,7 +171,7 @@ class Probe:
                     _ID, f"{self.path} answers {before.status}; name a protected path with --probe-path"
                 )
             return
-        if not _is_ours(before):
+        if not is_ours(before):
             text = (
                 f"answers {before.status}, which is not a refusal of compat_auth: the request went around the gateway"
             )
@@ -175,11 +184,11 @@ class Probe:
         doubtful: list[str] = []
         for attack in path_attacks(self.path, self.site.root, open_path, self.site.host):
             answer = self.site.get(attack.target, dict(attack.headers))
-            if answer is None or not _is_past_us(answer) or _is_like(answer, usual, body=True):
+            if answer is None or not is_past_us(answer) or is_like(answer, usual, body=True):
                 continue
             shown = f"GET {attack.target}" + "".join(f" with {name}: {value}" for name, value in attack.headers)
             # A path that needs no credential goes to the upstream, too: its answer alone does not tell them apart.
-            if elsewhere is not None and _is_past_us(elsewhere) and _is_like(answer, elsewhere, body=False):
+            if elsewhere is not None and is_past_us(elsewhere) and is_like(answer, elsewhere, body=False):
                 doubtful.append(shown)
                 continue
             text = f"{shown} gets {answer.status} without a credential: it reached the upstream past the check"
@@ -193,13 +202,13 @@ class Probe:
     def _forward_auth(self) -> Iterator[Result]:
         for question in forward_auth_questions(self.site.root + self.prefix, self.site.host):
             answer = self.site.get(question.target, dict(question.headers))
-            if answer is not None and answer.status == 200 and not _is_page(answer):
+            if answer is not None and answer.status == 200 and not is_page(answer):
                 text = f"{question.target} answers a client, who may learn and receive what only the proxy should"
                 step = f"let the proxy answer 404 below {self.prefix}forward-auth/, or use forward_auth.bind"
                 yield Result(_ID, "failure", text, self.site.url, step)
 
     def _leak(self, cause: str, status: int, answer: HttpAnswer, header: str) -> Result:
-        got = f"{answer.status} as {_username(answer)!r}" if answer.status == 200 else str(answer.status)
+        got = f"{answer.status} as {username_in(answer)!r}" if answer.status == 200 else str(answer.status)
         if got == str(status):
             got += " with another challenge"
         text = f"{cause} of a client reaches the gateway and is believed: whoami answers {got}, without it {status}"
@@ -209,70 +218,3 @@ class Probe:
 def _slices(pairs: Pairs) -> Iterator[Pairs]:
     for start in range(0, len(pairs), _AT_ONCE):
         yield pairs[start : start + _AT_ONCE]
-
-
-_Mark = tuple[int, str, str, str]
-_Send = Callable[[Mapping[str, str]], HttpAnswer | None]
-
-
-def _mark(answer: HttpAnswer) -> _Mark:
-    """Return the parts of an answer that an identity changes."""
-    headers = answer.headers
-    who = _username(answer) if answer.status == 200 else ""
-    return answer.status, _kind(answer), headers.get("www-authenticate", ""), who
-
-
-def _has_effect(before: _Mark, answer: HttpAnswer) -> bool:
-    """Return whether another identity was seen; a refusal by the proxy itself, of whatever kind, is none."""
-    after = _mark(answer)
-    if after == before or answer.status in _REFUSED_INPUT:
-        return False
-    if answer.status == 200:
-        return _username(answer) != "" and after[3] != before[3]
-    return answer.status in (401, 403) and after[1] == before[1]
-
-
-def _kind(answer: HttpAnswer) -> str:
-    return answer.headers.get("content-type", "").partition(";")[0].strip().lower()
-
-
-def _is_page(answer: HttpAnswer) -> bool:
-    return _kind(answer) == "text/html"
-
-
-def _is_ours(answer: HttpAnswer) -> bool:
-    return answer.status >= 400 and _kind(answer) == _PROBLEM
-
-
-def _is_past_us(answer: HttpAnswer) -> bool:
-    """Return whether the upstream has answered a caller without a credential, with content or its own refusal."""
-    return not _is_ours(answer) and (_is_content(answer) or _is_upstreams_refusal(answer))
-
-
-def _is_like(answer: HttpAnswer, other: HttpAnswer | None, *, body: bool) -> bool:
-    if other is None or (answer.status, _kind(answer)) != (other.status, _kind(other)):
-        return False
-    return not body or answer.body == other.body
-
-
-def _is_content(answer: HttpAnswer) -> bool:
-    return 200 <= answer.status < 300 and not _is_page(answer) and bool(answer.body)
-
-
-def _is_upstreams_refusal(answer: HttpAnswer) -> bool:
-    """Return whether the upstream itself asks for a login: the request went around the gateway."""
-    return answer.status in (401, 403) and _kind(answer) == "application/json"
-
-
-def _names_canary(answer: HttpAnswer) -> bool:
-    said = " ".join(value for name, value in answer.headers.items() if name in ("location", "www-authenticate", "link"))
-    return CANARY_HOST in said or CANARY_HOST.encode() in answer.body
-
-
-def _username(answer: HttpAnswer) -> str:
-    try:
-        content: object = json.loads(answer.body)
-    except ValueError:
-        return ""
-    found = cast("dict[str, object]", content).get("username", "") if isinstance(content, dict) else ""
-    return found[:64] if isinstance(found, str) and found.isprintable() else ""
