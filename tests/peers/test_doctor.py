@@ -25,6 +25,8 @@ from support.peers.proxies import StartProxy
 from support.peers.redis_server import PASSWORD, RedisServer
 from support.peers.slapd import GROUPS, PEOPLE, SERVICE, SERVICE_PASSWORD, Slapd
 from support.serving import served
+from support.stub_airflow import SECRET as STUBS_SECRET
+from support.stub_airflow import StubAirflow
 
 pytestmark = pytest.mark.peer
 
@@ -45,7 +47,7 @@ def doctor(tmp_path: Path) -> Doctor:
         (tmp_path / "c.toml").write_text(toml(settings), encoding="utf-8")
         (tmp_path / "c.toml").chmod(0o600)
         result = CliRunner().invoke(commands, ["doctor", "--json", "--config", str(tmp_path / "c.toml"), *arguments])
-        for secret in (OTHER_SECRET, JWT_SECRET, SHARED, SERVICE_PASSWORD, PASSWORD):
+        for secret in (OTHER_SECRET, JWT_SECRET, STUBS_SECRET, SHARED, SERVICE_PASSWORD, PASSWORD):
             assert secret not in result.output
         return result.exit_code, json.loads(result.stdout)
 
@@ -61,18 +63,33 @@ def users(tmp_path: Path) -> Path:
     return path
 
 
+class Simple(StubAirflow):
+    """Answers as Airflow with SimpleAuthManager does."""
+
+    manager = "simple"
+
+
 @pytest.fixture
-def right(airflow_simple: Airflow3, users: Path, tmp_path: Path) -> dict[str, Any]:
-    """The smallest right set-up, in front of a real Airflow."""
-    return {
-        "auth_backends": ["basic_auth"],
-        "database_url": f"sqlite:///{tmp_path}/store.db",
-        "serve": {"bind": "127.0.0.1:0"},
-        "basic_auth": {"directories": ["htpasswd"]},
-        "htpasswd": {"file": str(users)},
-        "upstream": {"url": airflow_simple.url, "profile": "airflow-simple", "roles": {"*": "VIEWER"}},
-        "token": {"strategy": "shared_secret", "secret": airflow_simple.jwt_secret},
-    }
+def right(users: Path, tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """The smallest right set-up; its upstream answers the questions of a check as Airflow does."""
+    with served(Simple) as url:
+        yield {
+            "auth_backends": ["basic_auth"],
+            "database_url": f"sqlite:///{tmp_path}/store.db",
+            "serve": {"bind": "127.0.0.1:0"},
+            "basic_auth": {"directories": ["htpasswd"]},
+            "htpasswd": {"file": str(users)},
+            "upstream": {"url": url, "profile": "airflow-simple", "roles": {"*": "VIEWER"}},
+            "token": {"strategy": "shared_secret", "secret": STUBS_SECRET},
+        }
+
+
+@pytest.fixture
+def with_airflow(right: dict[str, Any], airflow_simple: Airflow3) -> dict[str, Any]:
+    """The same in front of a real Airflow."""
+    right["upstream"]["url"] = airflow_simple.url
+    right["token"]["secret"] = airflow_simple.jwt_secret
+    return right
 
 
 def ldap_of(server: Slapd, **changed: Any) -> dict[str, Any]:
@@ -119,14 +136,14 @@ def migrated(postgres: Postgres) -> str:
 
 def test_a_right_setup_of_every_peer_has_no_failure_and_no_warning(
     doctor: Doctor,
-    right: dict[str, Any],
+    with_airflow: dict[str, Any],
     kdc: Kdc,
     keytab: Path,
     slapd: Slapd,
     redis_server: RedisServer,
     migrated: str,
 ) -> None:
-    settings = right | {
+    settings = with_airflow | {
         "auth_backends": ["kerberos", "basic_auth"],
         "kerberos": {"keytab": str(keytab), "replay_cache": str(kdc.folder / "replays")},
         "basic_auth": {"directories": ["htpasswd", "ldap"]},
@@ -248,26 +265,26 @@ def test_a_group_filter_of_ldap_that_finds_no_group_is_found(
     assert the_only_failure(status, found)["where"] == "ldap.group_filter"
 
 
-def test_another_secret_than_airflows_is_found(doctor: Doctor, right: dict[str, Any], tmp_path: Path) -> None:
+def test_another_secret_than_airflows_is_found(doctor: Doctor, with_airflow: dict[str, Any], tmp_path: Path) -> None:
     cfg = tmp_path / "airflow.cfg"
     cfg.write_text(f"[api_auth]\njwt_secret = {JWT_SECRET}\n")
     cfg.chmod(0o600)
-    right["token"]["secret"] = OTHER_SECRET
+    with_airflow["token"]["secret"] = OTHER_SECRET
 
-    status, found = doctor(right, "--airflow-cfg", str(cfg))
+    status, found = doctor(with_airflow, "--airflow-cfg", str(cfg))
 
     failure = the_only_failure(status, found)
     assert failure["where"] == "token.secret"
     assert "jwt_secret" in failure["next"]
 
 
-def test_another_audience_than_airflows_is_found(doctor: Doctor, right: dict[str, Any], tmp_path: Path) -> None:
+def test_another_audience_than_airflows_is_found(doctor: Doctor, with_airflow: dict[str, Any], tmp_path: Path) -> None:
     cfg = tmp_path / "airflow.cfg"
     cfg.write_text(f"[api_auth]\njwt_secret = {JWT_SECRET}\n")
     cfg.chmod(0o600)
-    right["token"]["audience"] = "other"
+    with_airflow["token"]["audience"] = "other"
 
-    status, found = doctor(right, "--airflow-cfg", str(cfg))
+    status, found = doctor(with_airflow, "--airflow-cfg", str(cfg))
 
     failure = the_only_failure(status, found)
     assert failure["where"] == "token.audience"
