@@ -22,6 +22,7 @@ _COMMANDS = {
     "curl": "compat_auth.cli.curl:curl",
     "db": "compat_auth.cli.db:db",
     "demo": "compat_auth.cli.demo.command:demo",
+    "doctor": "compat_auth.cli.doctor.command:doctor",
     "explain": "compat_auth.cli.explain:explain_command",
     "import": "compat_auth.cli.migration.command:import_command",
     "init": "compat_auth.cli.settings.init:init",

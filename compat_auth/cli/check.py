@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import click
 
 from compat_auth.cli.context import config_option, start_logging
 from compat_auth.cli.diagnosis.checks import examine
+from compat_auth.cli.diagnosis.configuration import read_configuration
 from compat_auth.cli.diagnosis.finding import Finding
-from compat_auth.config import DEFAULT_FILE, ENV_PREFIX, find_file, load_settings, overriding_variables
-from compat_auth.errors import ConfigError
 
 
 @click.command()
@@ -41,29 +38,7 @@ def check(config_path: str | None, as_json: bool) -> None:
 
 
 def _findings(config_path: str | None) -> Iterator[Finding]:
-    path = find_file(config_path, os.environ)
-    variables = sorted(name for name in os.environ if name.startswith(ENV_PREFIX) and name != f"{ENV_PREFIX}CONFIG")
-    if path is None and not variables:
-        yield Finding(
-            "configuration",
-            f"configuration: no file: {Path(DEFAULT_FILE).absolute()} does not exist, and neither --config nor "
-            f"${ENV_PREFIX}CONFIG names another; create it, change to its folder, or pass --config FILE",
-            ConfigError.exit_code,
-        )
-        return
-    try:
-        settings = load_settings(config_path)
-    except ConfigError as error:
-        yield from (Finding("configuration", line, error.exit_code) for line in str(error).splitlines())
-        return
-    yield Finding("configuration", detail=_sources(path, variables))
-    yield from examine(settings)
-
-
-def _sources(path: str | None, variables: list[str]) -> str:
-    parts = [str(Path(path).absolute()) if path else "no file"]
-    if variables:
-        parts.append(f"{', '.join(f'${name}' for name in variables)}")
-    text = " and ".join(parts)
-    overriding = overriding_variables(path, os.environ) if path else []
-    return text + (f"; {', '.join(overriding)}" if overriding else "")
+    settings, findings = read_configuration(config_path)
+    yield from findings
+    if settings is not None:
+        yield from examine(settings)

@@ -21,6 +21,7 @@ from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused, 
 from compat_auth.errors import BackendUnavailable
 from compat_auth_backends.ldap.bind import LOST, lost, try_bind, why
 from compat_auth_backends.ldap.connection_pool import ConnectionPool, Lost, Servers
+from compat_auth_backends.ldap.diagnosis import Sampler, certificates, diagnose
 from compat_auth_backends.ldap.probe import ProbeFailed, probe
 from compat_auth_backends.ldap.settings import (
     ca_file_of,
@@ -154,6 +155,18 @@ class LdapDirectory:
                 if url.lower().startswith("ldap:")
             ]
         return found + [fault for url in self._settings.url if (fault := self._fault_of(url))]
+
+    def diagnose(self) -> list[tuple[str, str]]:
+        """Return facts for `compat-auth doctor`: pairs of ok, warning or failure, and "WHERE: WHAT; NEXT STEP".
+
+        Raises:
+            BackendUnavailable: No server could be asked, or it refused the search.
+        """
+        return self._searches.run(lambda connection: diagnose(self._settings, Sampler(connection, self._settings)))
+
+    def certificates(self) -> list[tuple[str, bytes]]:
+        """Return URL and certificate (DER) of each server that has TLS and answers, for `compat-auth doctor`."""
+        return certificates(self._settings, self._ca_file, CONNECT_S)
 
     def _fault_of(self, url: str) -> str:
         try:

@@ -21,8 +21,11 @@ class ProbeFailed(Exception):
     """The server cannot be used; the message says why."""
 
 
-def probe(url: str, *, start_tls: bool, ca_file: str, timeout_s: float) -> None:
+def probe(url: str, *, start_tls: bool, ca_file: str, timeout_s: float) -> bytes:
     """Check that the server answers and its certificate is valid.
+
+    Returns:
+        The server's certificate, as DER; b"" without TLS.
 
     Args:
         url: ldap, ldaps or ldapi; ldapi is a socket on this machine and is not probed.
@@ -35,16 +38,16 @@ def probe(url: str, *, start_tls: bool, ca_file: str, timeout_s: float) -> None:
     """
     parts = urlsplit(url)
     if parts.scheme not in _PORTS:
-        return
+        return b""
     host = parts.hostname or "localhost"
     try:
         with socket.create_connection((host, parts.port or _PORTS[parts.scheme]), timeout=timeout_s) as connection:
             if parts.scheme == "ldap" and not start_tls:
-                return
+                return b""
             if parts.scheme == "ldap":
                 _start_tls(connection)
-            with _context(ca_file).wrap_socket(connection, server_hostname=host):
-                return
+            with _context(ca_file).wrap_socket(connection, server_hostname=host) as secure:
+                return secure.getpeercert(binary_form=True) or b""
     except ssl.SSLCertVerificationError as exc:
         raise ProbeFailed(f"its certificate is refused: {exc.verify_message}") from exc
     except TimeoutError as exc:

@@ -78,7 +78,7 @@ def _with_next_step(finding: Finding) -> str:
 def _examine(settings: Settings) -> Iterator[Finding]:
     yield _try("auth_backends", lambda: _chain(settings))
     yield from _backends(settings)
-    for name in _directories_of(settings):
+    for name in directories_of(settings):
         yield from _directory(name, settings)
     yield _try("database_url", lambda: _store(settings))
     if url := settings.redis_url.get_secret_value():
@@ -129,8 +129,8 @@ def _backends(settings: Settings) -> Iterator[Finding]:
         yield Finding("token", problem, ConfigError.exit_code)
 
 
-def _directories_of(settings: Settings) -> list[str]:
-    """Return the names of the directories in use."""
+def directories_of(settings: Settings) -> list[str]:
+    """Return the names of the directories in use: for passwords, and for users."""
     takes_passwords = any("basic_auth" in name for name in settings.auth_backends)
     asked = settings.basic_auth.directories if takes_passwords else []
     return list(dict.fromkeys([*asked, *_lookups_of(settings)]))
@@ -198,11 +198,15 @@ def _upstream(settings: Settings) -> Iterator[Finding]:
         yield Finding("upstream", str(error), error.exit_code)
         return
     yield Finding("upstream", detail=found)
-    yield _try("upstream clock", lambda: _clock(settings, probe))
+    clock = _try("upstream clock", lambda: _clock(settings, probe))
+    yield clock
     if is_airflow:
         if way := find_way_around(settings):
             yield Finding("browsers", detail=way)
-        yield from _tokens(settings, probe)
+        if clock.problem and settings.token.strategy != "exchange":
+            yield Finding("upstream token", detail="not checked: the clocks differ; correct that first")
+        else:
+            yield from _tokens(settings, probe)
 
 
 def _version(settings: Settings, probe: UpstreamProbe) -> str:

@@ -23,6 +23,8 @@ _TTL_S = 30
 _QUESTION = "/api/v2/dags?limit=1"
 _FAB_QUESTION = "/auth/fab/v1/users?limit=1"
 _NAME = "compat-auth check"
+# In FAB, the first user always has id 1.
+_SOMEBODY = Identity(_NAME, "check", upstream_id="1", roles=("VIEWER",))
 
 
 def judge(
@@ -46,9 +48,8 @@ def judge(
         ConfigError: The upstream rejects the token; the message names the setting.
         UpstreamTimeout, UpstreamUnreachable: There was no complete answer, or it did not show whether the token is valid.
     """
-    # In FAB, the first user always has id 1; an expired token gives no access.
-    somebody = Identity(_NAME, "check", upstream_id="1", roles=("VIEWER",))
-    expired = probe.ask("GET", _QUESTION, token=_mint(strategy, somebody, -_AGE_S))
+    somebody = _SOMEBODY
+    expired = _ask_expired(probe, strategy)
     if not _mentions(expired, "expired"):
         if settings.token.strategy == "key_pair" and not is_serving():
             # Avoid a deadlock: a service that runs this check before it starts would wait for Airflow, which waits for our keys.
@@ -67,6 +68,19 @@ def judge(
             f"upstream.url: {probe.url} answers {answer.status} to GET {_QUESTION}; look at Airflow's log"
         )
     raise _refused_claims(settings, probe, somebody)
+
+
+def trusts(probe: UpstreamProbe, strategy: Minted) -> bool:
+    """Return whether the upstream, an Airflow, verifies the signature of an expired token, which gives no access.
+
+    Raises:
+        UpstreamTimeout, UpstreamUnreachable: There was no complete answer.
+    """
+    return _mentions(_ask_expired(probe, strategy), "expired")
+
+
+def _ask_expired(probe: UpstreamProbe, strategy: Minted) -> HttpAnswer:
+    return probe.ask("GET", _QUESTION, token=_mint(strategy, _SOMEBODY, -_AGE_S))
 
 
 def _mint(strategy: Minted, identity: Identity, seconds: int) -> str:

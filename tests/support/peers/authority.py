@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-VALID = dt.timedelta(days=2)
+VALID = dt.timedelta(days=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,19 +40,20 @@ class Authority:
         self.ca_file = folder / "ca.pem"
         self.ca_file.write_bytes(_pem(builder.sign(self._key, hashes.SHA256())))
 
-    def sign(self, name: str, *addresses: str) -> Signed:
+    def sign(self, name: str, *addresses: str, valid: dt.timedelta = VALID) -> Signed:
         """Return a certificate for a server.
 
         Args:
             name: Of the files.
             addresses: IP addresses that it names; none: loopback and this machine's own name.
+            valid: How long from now; a negative time has expired.
         """
         key = ec.generate_private_key(ec.SECP256R1())
         # libldap looks for the machine's own name where it was asked to connect to "localhost".
         names: list[x509.GeneralName] = [] if addresses else [x509.DNSName("localhost"), x509.DNSName(_host_name())]
         names += [x509.IPAddress(ipaddress.ip_address(address)) for address in addresses or ("127.0.0.1",)]
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-        builder = _builder(subject, self._name, key.public_key()).add_extension(
+        builder = _builder(subject, self._name, key.public_key(), valid).add_extension(
             x509.SubjectAlternativeName(names), critical=False
         )
         # Python 3.13 refuses certificates without it (RFC 5280 section 4.2.1.1).
@@ -68,7 +69,9 @@ class Authority:
         return signed
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, valid: dt.timedelta = VALID
+) -> x509.CertificateBuilder:
     now = dt.datetime.now(dt.UTC)
     return (
         x509.CertificateBuilder()
@@ -76,8 +79,8 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicK
         .issuer_name(issuer)
         .public_key(key)
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(hours=1))
-        .not_valid_after(now + VALID)
+        .not_valid_before(now - dt.timedelta(days=1))
+        .not_valid_after(now + valid)
     )
 
 
