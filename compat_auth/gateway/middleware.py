@@ -24,6 +24,7 @@ from compat_auth.http.headers import may_have_body, take_in
 from compat_auth.http.paths import MergedPath, canonical_query, read_path
 from compat_auth.http.request import GateRequest
 from compat_auth.http.root_path import RootPath
+from compat_auth.telemetry.access_log import shown_path
 
 # CONNECT asks for a tunnel and TRACE echoes credentials (RFC 9110 9.3.6, 9.3.8).
 REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
@@ -154,7 +155,7 @@ class Gate:
                 raise NotPermitted("a caller who acts for another user has no pages of that user")
             await page(request, receive, send)
         elif request.path.startswith(self.rules.prefix):
-            raise NoSuchPage(f"{request.path.decode('ascii')}: no such page")
+            raise NoSuchPage(f"{shown_path(request.path)}: no such page")
         else:
             await self._admission.admit(request, receive, send)
 

@@ -26,8 +26,8 @@ def require_library() -> None:
     """
     if importlib.util.find_spec("prometheus_client") is None:
         raise ConfigError(
-            "metrics.bind: prometheus_client is not installed; install compat_auth with its extra 'metrics' (pip install"
-            " 'compat_auth[metrics]'), or remove metrics.bind"
+            "metrics.bind: prometheus_client is not installed; install compat_auth with its extra 'metrics' (README:"
+            " Install), or remove metrics.bind"
         )
 
 

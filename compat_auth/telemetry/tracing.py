@@ -35,8 +35,8 @@ class Tracer:
             installed = False
         if not installed:
             raise ConfigError(
-                "tracing.enabled: opentelemetry-api is not installed; install compat_auth with its extra 'otel' (pip install"
-                " 'compat_auth[otel]'), or remove tracing.enabled"
+                "tracing.enabled: opentelemetry-api is not installed; install compat_auth with its extra 'otel' (README:"
+                " Install), or remove tracing.enabled"
             )
         # Loaded only where it is used: it is an extra, and its types are too.
         self._trace: Any = importlib.import_module("opentelemetry.trace")
