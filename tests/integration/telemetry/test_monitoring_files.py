@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import re
 import shutil
@@ -11,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from compat_auth.telemetry.families import FAMILIES
 
+# It has no types.
+yaml: Any = importlib.import_module("yaml")
 FOLDER = Path(__file__).parents[3] / "deploy" / "monitoring"
 _NAME = re.compile(r"\bcompat_auth_\w+")
 _SELECTOR = re.compile(r"(compat_auth_\w+)\{([^}]*)\}")
