@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import TextIO
 
@@ -19,51 +19,73 @@ MIN_KEY_CHARACTERS = 32
 class AuditFile(LogHandler):
     """Appends to a file that only its owner may read; one that was moved away or deleted is opened again.
 
+    The first event opens it: `compat-auth check`, which may run as another user, must not create it.
+
     Args:
         path: The file.
 
     Raises:
-        ConfigError: It cannot be opened.
+        ConfigError: It cannot be written.
     """
 
     def __init__(self, path: str) -> None:
+        _require_writable(Path(path))
+        super().__init__(sys.stderr)
         self._path = path
-        try:
-            opened = _open(path)
-        except OSError as exc:
-            raise ConfigError(
-                f"audit.file: {path}: cannot be written ({exc.strerror}); name a file in a folder of the service's user"
-            ) from exc
-        super().__init__(opened)
+        self._is_open = False
         self.setFormatter(logging.Formatter("%(message)s"))
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one event."""
-        with contextlib.suppress(OSError):
-            self._follow()
-        super().emit(record)
 
     def close(self) -> None:
         """Close the file."""
         super().close()
-        self.stream.close()
+        if self._is_open:
+            self._is_open = False
+            self.stream.close()
+
+    def _write(self, line: str) -> None:
+        self._follow()
+        super()._write(line)
 
     def _follow(self) -> None:
-        """Open the file again where another one, or none, has its name."""
-        own = os.fstat(self.stream.fileno())
-        try:
-            named = Path(self._path).stat()
-            is_own = (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)
-        except FileNotFoundError:
-            is_own = False
-        if not is_own:
-            opened, self.stream = self.stream, _open(self._path)
-            opened.close()
+        """Open the file, unless the one that is open still has its name.
+
+        Raises:
+            OSError: It cannot be opened.
+        """
+        if self._is_open and _is_named(self.stream, self._path):
+            return
+        opened = _open(self._path)
+        before, was_open = self.stream, self._is_open
+        self.stream, self._is_open = opened, True
+        if was_open:
+            before.close()
+
+
+def _is_named(stream: TextIO, path: str) -> bool:
+    try:
+        named = Path(path).stat()
+    except FileNotFoundError:
+        return False
+    own = os.fstat(stream.fileno())
+    return (named.st_dev, named.st_ino) == (own.st_dev, own.st_ino)
 
 
 def _open(path: str) -> TextIO:
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     return os.fdopen(descriptor, "a", encoding="utf-8", errors="backslashreplace")
+
+
+def _require_writable(path: Path) -> None:
+    """Check that a file can be written or made.
+
+    Raises:
+        ConfigError: It cannot.
+    """
+    wanted = os.W_OK if path.exists() else os.W_OK | os.X_OK
+    if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, wanted):
+        raise ConfigError(
+            f"audit.file: {path}: cannot be written; name a file in a folder that the service's user may write to"
+        )
 
 
 def set_up_audit(*, file: str, event_format: EventFormat, chain_key: str, may_refuse: bool) -> None:
