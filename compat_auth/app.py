@@ -8,7 +8,6 @@ from compat_auth.airflow.v1.translation import V1Translation
 from compat_auth.airflow.v1.translation import public_pages as v1_public_pages
 from compat_auth.api.oauth.metadata import MetadataPages
 from compat_auth.api.swagger_ui import Site
-from compat_auth.audit.losses import refuse_without_log
 from compat_auth.browsers.visits import BrowserVisits
 from compat_auth.composition.decider import build_core, new_flask_app
 from compat_auth.composition.fast import FastParts
@@ -16,6 +15,7 @@ from compat_auth.composition.gate import GateParts, Place, forward_auth_of
 from compat_auth.composition.pages import own_pages
 from compat_auth.composition.rules import gate_rules, translates_v1
 from compat_auth.composition.tasks import add_task_source
+from compat_auth.composition.telemetry import Metrics, set_up_logs
 from compat_auth.composition.tokens import build_issuer, build_logout, build_reader
 from compat_auth.config import Settings, load_settings
 from compat_auth.gateway.authorization import Authorization
@@ -48,7 +48,7 @@ class Gateway:
     """
 
     def __init__(self, settings: Settings) -> None:
-        refuse_without_log(settings.audit.when_full == "refuse")
+        set_up_logs(settings)
         trusted = TrustedProxies(settings.trusted_proxies)
         self._proxy = ReverseProxy(settings.upstream, trusted)
         strategy = build_strategy(settings)
@@ -115,6 +115,8 @@ class Gateway:
         fast = FastParts(parts, settings, access, forward_auth_tokens, self._forward_auth_port)
         self.fast_paths: FastPaths | None = fast.build(gate.paths)
         """Requests that the server may answer without this application; None: there are none."""
+        self.metrics = Metrics.from_settings(settings, core, self._proxy.require_reachable, self.fast_paths)
+        """The metrics of this process; None: they are off."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one ASGI connection."""

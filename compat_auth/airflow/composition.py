@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from compat_auth.airflow.auth_managers import FabManager, active_auth_manager
 from compat_auth.airflow.in_process import InProcess
 from compat_auth.airflow.keytab import services_in
 from compat_auth.airflow.managers.base import AuthManager
+from compat_auth.airflow.metrics import PluginMetrics
 from compat_auth.airflow.middleware import (
     AirflowAuthorization,
     AirflowForwarding,
@@ -38,12 +40,14 @@ from compat_auth.composition.decider import build_core, new_flask_app
 from compat_auth.composition.gate import GateParts, Place
 from compat_auth.composition.pages import own_pages
 from compat_auth.composition.rules import gate_rules, protected_paths, translates_v1
+from compat_auth.composition.telemetry import Metrics, set_up_logs
 from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
 from compat_auth.config.loading import merge, parse_settings, read_toml, read_variables
 from compat_auth.errors import ConfigError
 from compat_auth.gateway.health import live, ready_page
 from compat_auth.gateway.middleware import Page
+from compat_auth.gateway.server.server import bind_socket
 from compat_auth.http.asgi import ASGIApp
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.store.readiness import StoreReadiness
@@ -76,6 +80,7 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
     """
     manager = active_auth_manager()
     settings = settings_in(conf, environ, manager)
+    set_up_logs(settings)
     limits = settings.token_endpoint
     ttls_s: dict[Kind, int] = {"token": limits.ttl_s, "cli": limits.cli_ttl_s}
     cache = TokenCache(settings.serve.cache_entries, unix_now)
@@ -123,6 +128,10 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
     )
     tokens = core.personal_tokens
     lasting: list[Lasting] = [core.decider, manager, core.denylist, *([tokens] if tokens is not None else [])]
+    metrics = Metrics.from_settings(settings, core)
+    if metrics is not None:
+        bind = partial(bind_socket, settings.metrics.bind, "metrics.bind")
+        lasting.append(PluginMetrics(metrics.process, metrics.surroundings, bind))
     if all(backend.name != TASKS for backend in core.decider.chain.backends):
         return AirflowMiddleware(app, gate, guarded, parts.refusals, revoked, lasting)
     tasks = InProcessTasks(conf, settings.airflow_task.ttl_s)

@@ -14,7 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from compat_auth.audit.names import masked, shown_name
+from compat_auth.concurrency.current_request import REQUEST_ID
 from compat_auth.crypto.personal_token_format import without_secrets
+from compat_auth.telemetry import counts
 
 logger = logging.getLogger("compat_auth.audit")
 checks: list[Callable[[], None]] = []
@@ -58,6 +60,7 @@ def record(event: AuditEvent) -> None:
     Raises:
         BackendUnavailable: The log cannot be written, and the operator wants requests refused then.
     """
+    counts.decisions.add(event.backend, event.result, "chain")
     if not logger.isEnabledFor(logging.INFO):
         return
     username = without_secrets(event.username)[:_MAX_TEXT]
@@ -76,6 +79,8 @@ def record(event: AuditEvent) -> None:
         "path": without_secrets(event.path)[:_MAX_TEXT],
         "client": event.client,
     }
+    if request_id := REQUEST_ID.get():
+        fields["request_id"] = request_id
     if event.actor:
         fields["actor"] = without_secrets(event.actor)[:_MAX_TEXT]
     # json.dumps escapes control characters, so a user name cannot forge a line.

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TextIO
 
 from compat_auth.audit import log
+from compat_auth.audit.chain import Chain
 from compat_auth.errors import BackendUnavailable
 
 # How often requests that are refused for this reason test whether the log works again.
@@ -119,25 +120,41 @@ class LogHandler(logging.StreamHandler[TextIO]):
         super().__init__(stream)
         self._losses = losses
         self._torn = False
+        self._chain = Chain()
+        self._linking = threading.Lock()
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write one line."""
         is_audit = record.name == log.logger.name
         try:
-            line = self.format(record)
+            line = record.getMessage() if is_audit else self.format(record)
         except Exception:  # noqa: BLE001  # as logging itself does
             self.handleError(record)
             return
         try:
+            # Before the line itself: the earlier place in the chain is that of the losses.
             self._losses.report(self._write_event)
-            self._write(line)
+            if is_audit:
+                self._write_linked(record.levelno, line)
+            else:
+                self._write(line)
         except (OSError, ValueError):
             if is_audit:
                 self._losses.count(self._write_event)
 
     def _write_event(self, event: str) -> None:
-        record = logging.LogRecord(log.logger.name, logging.WARNING, "", 0, "%s", (event,), None)
-        self._write(self.format(record))
+        self._write_linked(logging.WARNING, event)
+
+    def _write_linked(self, level: int, event: str) -> None:
+        """Write an event with its place in the chain; a text that is no event has none."""
+        if not event.startswith("{"):
+            self._write(self.format(logging.LogRecord(log.logger.name, level, "", 0, "%s", (event,), None)))
+            return
+        # A request that tests whether the log works again does not have the lock of the handler.
+        with self._linking:
+            record = logging.LogRecord(log.logger.name, level, "", 0, "%s", (self._chain.link(event),), None)
+            self._write(self.format(record))
+            self._chain.advance()
 
     def _write(self, line: str) -> None:
         """Write a line without a buffer: a buffered line could appear later, although it was counted as lost."""

@@ -17,6 +17,7 @@ from compat_auth import __version__
 from compat_auth.errors import CompatAuthError
 
 _COMMANDS = {
+    "audit": "compat_auth.cli.audit.commands:audit",
     "backends": "compat_auth.cli.backends:backends",
     "check": "compat_auth.cli.check:check",
     "curl": "compat_auth.cli.curl:curl",

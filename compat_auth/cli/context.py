@@ -22,6 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from compat_auth import audit
+from compat_auth.audit.lines import LogFormat, lines_of
 from compat_auth.audit.losses import LogHandler
 from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.config import Settings, load_settings
@@ -94,7 +95,15 @@ def start_logging(level: str = "INFO") -> None:
     """Send our log to standard error, one line per event; $COMPAT_AUTH_LOG_LEVEL sets the level."""
     chosen = os.environ.get("COMPAT_AUTH_LOG_LEVEL", level).upper()
     handler = LogHandler(sys.stderr)
-    logging.basicConfig(level=chosen, format="%(asctime)s %(levelname)s %(name)s %(message)s", handlers=[handler])
+    handler.setFormatter(lines_of("text"))
+    logging.basicConfig(level=chosen, handlers=[handler])
+
+
+def shape_log(log_format: LogFormat) -> None:
+    """Write the lines of the log in this format from now on."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, LogHandler):
+            handler.setFormatter(lines_of(log_format))
 
 
 def read_certificate(file: str, *, option: str) -> bytes:

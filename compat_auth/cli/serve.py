@@ -17,15 +17,16 @@ import uvicorn
 from uvicorn.supervisors import ChangeReload
 
 from compat_auth.app import create_app
-from compat_auth.cli.context import config_option, start_logging
+from compat_auth.cli.context import config_option, shape_log, start_logging
 from compat_auth.cli.diagnosis.simplest_setup import find_setup
+from compat_auth.composition.telemetry import Metrics
 from compat_auth.config import DEFAULT_FILE, ENV_PREFIX, Settings, load_settings
 from compat_auth.config.loading import find_file
 from compat_auth.config.upstream_url import read_address
 from compat_auth.errors import BackendUnavailable
 from compat_auth.gateway.fast.protocol_choice import protocol_for
 from compat_auth.gateway.forward_auth.access import access_of
-from compat_auth.gateway.server.server import bind_socket, serve_workers, uvicorn_config
+from compat_auth.gateway.server.server import ServedMetrics, bind_socket, serve_workers, uvicorn_config
 from compat_auth.gateway.server.tls import ServerTls
 from compat_auth.gateway.server.worker import UNUSED_SIGNALS
 from compat_auth.http.forwarded import TrustedProxies
@@ -66,6 +67,7 @@ def serve(
             settings = load_settings(config_path)
         else:
             settings = _simplest(airflow_url, config_path, stack, reload=reload)
+        shape_log(settings.log.format)
         said = {"bind": bind, "workers": workers, "tls_cert": tls_cert, "tls_key": tls_key}
         _serve(_adjusted(settings, said), config_path, stack, reload=reload, shows_curl=airflow_url is not None)
 
@@ -95,9 +97,14 @@ def _serve(
     if reload:
         _serve_reloading(config_path, listeners)
     else:
+        metrics = _served_metrics(app.metrics, settings, stack)
         is_proxy = TrustedProxies(settings.trusted_proxies).covers
         protocol = protocol_for(app.fast_paths)
-        sys.exit(serve_workers(app, listeners, settings.serve, is_proxy=is_proxy, tls=tls, protocol=protocol))
+        sys.exit(
+            serve_workers(
+                app, listeners, settings.serve, is_proxy=is_proxy, tls=tls, protocol=protocol, metrics=metrics
+            )
+        )
 
 
 def _simplest(url: str, config_path: str | None, stack: contextlib.ExitStack, *, reload: bool) -> Settings:
@@ -153,6 +160,17 @@ def _with_front_listener(settings: Settings, stack: contextlib.ExitStack) -> tup
     listener = stack.enter_context(bind_socket(section.bind, "forward_auth.bind"))
     bind = f"{section.bind.rpartition(':')[0]}:{listener.getsockname()[1]}"
     return settings.model_copy(update={"forward_auth": section.model_copy(update={"bind": bind})}), [listener]
+
+
+def _served_metrics(metrics: Metrics | None, settings: Settings, stack: contextlib.ExitStack) -> ServedMetrics | None:
+    """Return the metrics of all workers with their listener; None where they are off."""
+    if metrics is None:
+        return None
+    listener = stack.enter_context(bind_socket(settings.metrics.bind, "metrics.bind"))
+    host, port = listener.getsockname()[:2]
+    with contextlib.suppress(OSError):
+        click.echo(f"compat-auth: metrics at http://{_callable(host)}:{port}/metrics", err=True)
+    return ServedMetrics(metrics.process, metrics.surroundings, listener)
 
 
 def _serve_reloading(config_path: str | None, listeners: list[socket.socket]) -> None:

@@ -38,7 +38,8 @@ class FastParts:
         Args:
             pages: The paths of our own pages; one that ends with a slash stands for all below it.
         """
-        if not self.settings.serve.fast_protocol:
+        # Only the ASGI application makes spans.
+        if not self.settings.serve.fast_protocol or self.settings.tracing.enabled:
             return None
         place, rules = self.parts.place, self.parts.rules
         warm = WarmGrants(rules, place.root, self.parts.decider, self.parts.revoked, reads_peer=self.parts.asks_peer)
@@ -55,4 +56,4 @@ class FastParts:
         # The paths of the old API are translated, and Airflow's pages are for browsers.
         below = b"/" if upstream.profile == "generic" else b"/api/v2/"
         own = frozenset(page.encode("ascii") for page in pages)
-        return Errands(warm, upstream, below=below, prefix=self.parts.rules.prefix, pages=own)
+        return Errands(warm, upstream, self.parts.place.trusted, below=below, prefix=self.parts.rules.prefix, pages=own)

@@ -29,6 +29,7 @@ class FairQueue:
         max_waiting: How many may wait, for all clients; one client gets at most half of them.
 
     Attributes:
+        places: As given.
         present: How many run or wait now.
     """
 
@@ -36,6 +37,7 @@ class FairQueue:
         self._places_each = max(1, places * 3 // 4)
         self._limit_each = self._places_each + max(1, max_waiting // 2)
         self._limit = places + max_waiting
+        self.places = places
         self.present = 0
         self._lines: dict[str, _Line] = {}
 

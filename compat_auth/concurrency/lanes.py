@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
 from typing import Literal, TypeVar
 
+from compat_auth.concurrency.current_request import REQUEST_ID
 from compat_auth.concurrency.fair_queue import FairQueue
 from compat_auth.concurrency.rate_limit import network_of
 from compat_auth.errors import BackendUnavailable
@@ -39,11 +40,12 @@ class Lane:
         return self.turns.take(network_of(client))
 
     async def work(self, work: Callable[[], T]) -> T:
-        """Return the result of the work; it runs on a thread, in its own context.
+        """Return the result of the work; it runs on a thread, in its own context, which has the id of the request.
 
         Its changes to context variables do not reach another request.
         """
         context = contextvars.Context()
+        context.run(REQUEST_ID.set, REQUEST_ID.get())
         return await asyncio.get_running_loop().run_in_executor(self.pool, lambda: context.run(work))
 
 
@@ -93,6 +95,11 @@ class Lanes:
             return await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(wait())), self.timeout_s)
         except TimeoutError:
             raise BackendUnavailable(f"no answer within {self.timeout_s:g} s") from None
+
+    def queues(self) -> Iterator[tuple[LaneName, FairQueue]]:
+        """Yield the queue of each lane."""
+        for name, lane in self._lanes.items():
+            yield name, lane.turns
 
     def close(self) -> None:
         """Start no new work."""

@@ -176,16 +176,6 @@ class Airflow2Settings(Section):
     )
 
 
-class AuditSettings(Section):
-    """The audit log."""
-
-    when_full: Literal["continue", "refuse"] = Field(
-        default="continue",
-        description="What `serve` does while the log cannot be written, such as on a full disk: continue and count the"
-        " lost lines, or answer every request with 503.",
-    )
-
-
 class ServeSettings(Section):
     """The process."""
 

@@ -27,7 +27,6 @@ from compat_auth.config.do_as import DoAsSettings
 from compat_auth.config.fields import Names, Network, Section, read_tables, split_values
 from compat_auth.config.gateway import (
     Airflow2Settings,
-    AuditSettings,
     ForwardAuthSettings,
     RequireSettings,
     ServeSettings,
@@ -38,6 +37,7 @@ from compat_auth.config.gateway import (
 from compat_auth.config.openid import GoogleOpenIdSettings, OidcSettings, WorkloadSettings
 from compat_auth.config.personal_tokens import PersonalTokenSettings
 from compat_auth.config.tasks import AirflowTaskSettings
+from compat_auth.config.telemetry.settings import AuditSettings, LogSettings, MetricsSettings, TracingSettings
 from compat_auth.crypto.aead import MIN_SECRET_BYTES
 from compat_auth.errors import ConfigError
 
@@ -114,6 +114,9 @@ class Settings(Section):
         default_factory=Airflow2ModuleSettings, description="See [airflow2_modules]."
     )
     airflow2: Airflow2Settings = Field(default_factory=Airflow2Settings, description="See [airflow2].")
+    log: LogSettings = Field(default_factory=LogSettings, description="See [log].")
+    tracing: TracingSettings = Field(default_factory=TracingSettings, description="See [tracing].")
+    metrics: MetricsSettings = Field(default_factory=MetricsSettings, description="See [metrics].")
     audit: AuditSettings = Field(default_factory=AuditSettings, description="See [audit].")
     serve: ServeSettings = Field(default_factory=ServeSettings, description="See [serve].")
     backends: dict[str, dict[str, Any]] = Field(default={}, description="Settings of third-party backends, by name.")

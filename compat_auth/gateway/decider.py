@@ -30,6 +30,8 @@ from compat_auth.gateway.chain_runner import ChainRunner, Issuer, record_error
 from compat_auth.gateway.decision import Decision, Granted, Unclaimed
 from compat_auth.gateway.revocable_grants import RevocableGrants
 from compat_auth.http.request import Presented, Shown
+from compat_auth.telemetry import counts
+from compat_auth.telemetry.tracing import OPTIONS
 from compat_auth.tokens.upstream_refusals import RENEWAL_PAUSE_S, UpstreamRefusals
 
 logger = logging.getLogger("compat_auth.decision")
@@ -285,6 +287,11 @@ class Decider:
         """Listen to revocations in this process from now on, not only from its first check."""
         _ = self._revocations.hears_all
 
+    @property
+    def remembered(self) -> int:
+        """How many grants are remembered."""
+        return len(self._verified)
+
     def close(self) -> None:
         """Start no more checks."""
         self.lanes.close()
@@ -348,11 +355,16 @@ class Decider:
         course: Course | None = None,
     ) -> Decision:
         alone = self._alone if self._waits_for_one[type(presented.shown.credential())] else contextlib.nullcontext()
-        async with self.lanes.chain.turn(presented.client), alone:
-            with self._verified.check() as check:
-                decision, for_s = await self.lanes.chain.work(
-                    lambda: self._runner.run(presented, fresh=fresh, for_upstream=for_upstream, course=course)
-                )
+        counts.GRANT_MISSES.value += 1
+        began = time.perf_counter()
+        try:
+            async with self.lanes.chain.turn(presented.client), alone:
+                with self._verified.check() as check, _traced():
+                    decision, for_s = await self.lanes.chain.work(
+                        lambda: self._runner.run(presented, fresh=fresh, for_upstream=for_upstream, course=course)
+                    )
+        finally:
+            counts.DECISION.observe(time.perf_counter() - began)
         if isinstance(decision, Granted) and digest:
             # Nobody announces that a user was disabled, or has logged out of Airflow.
             at_most_s = UNHEARD_S if isinstance(presented.shown.credential(), Absent) else math.inf
@@ -375,6 +387,11 @@ async def _hold_body(presented: Presented, backend: str) -> None:
         )
         raise NotPermitted("an authentication backend has to see the body, which does not come here")
     await presented.hold_body()
+
+
+def _traced() -> contextlib.AbstractContextManager[object]:
+    tracer = OPTIONS.tracer
+    return contextlib.nullcontext() if tracer is None else tracer.decision()
 
 
 def _is_refusal(error: BaseException) -> bool:

@@ -16,6 +16,7 @@ from compat_auth.http.asgi import ASGIApp, RawHeaders, Receive, Send
 from compat_auth.http.browser.preflight import NoBody, PreflightAnswer
 from compat_auth.http.headers import without_cookies
 from compat_auth.http.request import GateRequest
+from compat_auth.telemetry.request_ids import HEADER as REQUEST_ID
 from compat_auth.tokens.upstream_refusals import watch_for_refusal
 
 RENEW = "compat_auth.renew"
@@ -120,6 +121,8 @@ class Forwarding:
         headers: RawHeaders = [*request.intake.kept]
         if request.intake.host:
             headers.insert(0, (b"host", request.intake.host))
+        if request.request_id:
+            headers.append((REQUEST_ID, request.request_id))
         if authorization is not None:
             headers.append((b"authorization", authorization))
         if request.intake.cookies:

@@ -10,6 +10,7 @@ from compat_auth.gateway.origins import UpstreamOrigins
 from compat_auth.http.browser.csrf import SAFE_METHODS
 from compat_auth.http.headers import has_cookie
 from compat_auth.http.request import GateRequest
+from compat_auth.telemetry.counts import count_cached
 from compat_auth.tokens.revoked import RevokedTokens
 
 
@@ -50,6 +51,8 @@ class Identification:
             return Unclaimed(Absent(), self._challenges)
         elif cookies := _deciding_cookies(request):
             decision = self._decider.recall_cookies(cookies, request.presented)
+        if isinstance(decision, Granted):
+            count_cached(decision.identity.backend)
         if decision is None:
             decision = await self._decider.decide(request.presented(), cookies)
         # A remembered decision is about the Bearer alone.
@@ -58,8 +61,10 @@ class Identification:
             raise NotAuthenticated("the token in the cookie is no longer good")
         if request.method not in SAFE_METHODS:
             await self._origins.require_own(decision, request)
-        if isinstance(decision, Granted) and decision.used is not None and not request.only_asked_about:
-            decision.used()
+        if isinstance(decision, Granted):
+            request.identity = decision.identity
+            if decision.used is not None and not request.only_asked_about:
+                decision.used()
         return decision
 
     async def decide_here(self, request: GateRequest) -> Decision:

@@ -5,6 +5,7 @@ The application behind it differs: a reverse proxy, a forward-auth responder, or
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Mapping
 
 from compat_auth.audit.losses import LOSSES
@@ -14,6 +15,7 @@ from compat_auth.gateway.admission import Admission, Browsers
 from compat_auth.gateway.authorization import GateRules
 from compat_auth.gateway.origins import UpstreamOrigins
 from compat_auth.gateway.refusals import Refusals, refuse_websocket, respond_moved
+from compat_auth.gateway.telemetry.observation import Observation
 from compat_auth.http.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.http.body import BodyBudget, HeldBody
 from compat_auth.http.browser.preflight import is_preflight
@@ -22,6 +24,7 @@ from compat_auth.http.headers import may_have_body, take_in
 from compat_auth.http.paths import MergedPath, canonical_query, read_path
 from compat_auth.http.request import GateRequest
 from compat_auth.http.root_path import RootPath
+from compat_auth.telemetry.access_log import shown_path
 
 # CONNECT asks for a tunnel and TRACE echoes credentials (RFC 9110 9.3.6, 9.3.8).
 REFUSED_METHODS = frozenset(("CONNECT", "TRACE"))
@@ -90,8 +93,11 @@ class Gate:
         """Answer or forward one ASGI connection."""
         if scope["type"] == "http":
             request: GateRequest | None = None
+            observation = Observation(scope, send, is_trusted=self._trusted.covers(self._trusted.peer(scope)))
+            send = observation.send
             try:
                 request = self._take_in(scope)
+                request.request_id = observation.request_id
                 if self._browsers is not None:
                     send = self._browsers.leading_in(request, send)
                 send = self._origins.telling(request, send)
@@ -106,6 +112,7 @@ class Gate:
             finally:
                 if request is not None and request.held is not None:
                     request.held.release()
+                observation.end(request, sys.exception())
         elif scope["type"] == "websocket":
             await refuse_websocket(scope, receive, send)
         else:
@@ -148,7 +155,7 @@ class Gate:
                 raise NotPermitted("a caller who acts for another user has no pages of that user")
             await page(request, receive, send)
         elif request.path.startswith(self.rules.prefix):
-            raise NoSuchPage(f"{request.path.decode('ascii')}: no such page")
+            raise NoSuchPage(f"{shown_path(request.path)}: no such page")
         else:
             await self._admission.admit(request, receive, send)
 

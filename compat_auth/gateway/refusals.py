@@ -12,6 +12,7 @@ from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.http.paths import canonical_query
 from compat_auth.http.problem import PROBLEM_JSON, problem_body
 from compat_auth.http.request import GateRequest
+from compat_auth.telemetry import counts
 
 
 class Refusals:
@@ -49,6 +50,7 @@ class Refusals:
             refusal: Why.
             request: As it came; None if it could not be read.
         """
+        counts.refusals.add(_reason_of(refusal))
         context = self.context(request)
         if isinstance(refusal, CompatAuthError):
             # What stands behind takes Bearers, whether or not a backend of ours does.
@@ -73,6 +75,13 @@ class Refusals:
             "" if self._metadata_url is None else self._metadata_url(request),
             caller_of(request.intake.kept),
         )
+
+
+def _reason_of(refusal: CompatAuthError | Refused | Unclaimed) -> str:
+    """Return the reason as a metric names it: the kind of the error, never its text."""
+    if isinstance(refusal, Unclaimed):
+        return "NotClaimed"
+    return "CredentialRefused" if isinstance(refusal, Refused) else type(refusal).__name__
 
 
 async def respond_moved(send: Send, path: bytes, raw_query: bytes) -> None:

@@ -17,6 +17,7 @@ from compat_auth.credentials import authorization_with_api_key
 from compat_auth.crypto.personal_token_format import PREFIX
 from compat_auth.errors import AmbiguousCredentials, BadRequest, ConfigError, HeadersTooLarge
 from compat_auth.http.identity_headers import IDENTITY_NAMES, tells_identity
+from compat_auth.telemetry.request_ids import HEADER as REQUEST_ID
 
 RawHeaders = list[tuple[bytes, bytes]]
 
@@ -45,6 +46,7 @@ class _Kind(IntEnum):
     OTHER_FRAMING = 6
     ORDINARY = 7
     OURS = 8
+    REQUEST_ID = 9
 
 
 _KINDS: dict[bytes, int] = {
@@ -54,8 +56,10 @@ _KINDS: dict[bytes, int] = {
     b"host": _Kind.HOST,
     b"authorization": _Kind.AUTHORIZATION,
     b"cookie": _Kind.COOKIE,
+    REQUEST_ID: _Kind.REQUEST_ID,
 }
-_SET_APART = frozenset((_Kind.OURS, _Kind.HOST))
+# Whose id a request has is decided before; see `compat_auth.telemetry.request_ids`.
+_SET_APART = frozenset((_Kind.OURS, _Kind.HOST, _Kind.REQUEST_ID))
 _LENGTHS = frozenset((b"content-length", b"transfer-encoding"))
 _KNOWN_LENGTH = 64
 _OURS = b"x-compat-auth-"
@@ -74,7 +78,7 @@ class Intake:
     """A header section after strict parsing.
 
     Attributes:
-        kept: Headers to forward: no Authorization, Cookie, identity headers, forward headers or Host.
+        kept: Headers to forward: no Authorization, Cookie, identity headers, forward headers, request id or Host.
         host: The Host value, ASCII; b"" where a request may lack it.
         authorization: Authorization values, at most one.
         cookies: Cookie values.
@@ -243,6 +247,8 @@ def _kind_of(name: bytes) -> int:
     """
     if b"_" in name or b"." in name:
         folded = name.translate(_FOLD)
+        if folded == REQUEST_ID:
+            return _Kind.REQUEST_ID
         if folded in _KINDS or folded.startswith(_OURS):
             raise BadRequest("header section: a name with '_' or '.' that some servers take for another header")
     if not _NAME.match(name):

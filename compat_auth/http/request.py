@@ -15,6 +15,7 @@ from compat_auth.http.asgi import RawHeaders, Scope
 from compat_auth.http.body import HeldBody
 from compat_auth.http.header_values import cookie_header, one_blank
 from compat_auth.http.headers import Intake
+from compat_auth.identity import Identity
 from compat_auth.outcome import MODULE_ENVIRON, MODULE_PEER, ONLY_ASKED_ABOUT
 from compat_auth.peer import PEER, Peer
 
@@ -41,6 +42,8 @@ class GateRequest:
         original: The request that a front proxy asks about.
         peer: The other end of the connection, with what it may say about the caller.
         inspected: The whole body, where a limit hangs on what it names; None: nobody has looked.
+        request_id: Its id; b"" where none was made.
+        identity: The caller, once a decision has accepted it.
     """
 
     scope: Scope = field(repr=False)
@@ -55,6 +58,8 @@ class GateRequest:
     held: HeldBody | None = field(default=None, repr=False)
     identity_headers: RawHeaders = field(default_factory=list["tuple[bytes, bytes]"], repr=False)
     inspected: bytes | None = field(default=None, repr=False)
+    request_id: bytes = b""
+    identity: Identity | None = field(default=None, repr=False)
     original: GateRequest | None = field(default=None, repr=False)
     peer: Peer = field(default=Peer(), repr=False)  # nothing changes in it
     _shown: Shown | None = field(default=None, init=False, repr=False, compare=False)
@@ -164,6 +169,8 @@ class GateRequest:
             environ[ONLY_ASKED_ABOUT] = True
         kept = [header for header in self.intake.kept if header[0] not in _BODY_HEADERS]
         environ.update((name, ",".join(values)) for name, values in _by_name(kept).items())
+        if self.request_id:
+            environ["HTTP_X_REQUEST_ID"] = self.request_id.decode("ascii")
         if self.intake.authorization is not None:
             environ["HTTP_AUTHORIZATION"] = one_blank(self.intake.authorization).decode("latin-1")
         if with_cookies and (cookies := cookie_header(self.intake.cookies)):

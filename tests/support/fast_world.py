@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import uvicorn
 
@@ -21,9 +22,11 @@ from compat_auth.gateway.fast.fast_protocol import fast_protocol
 from compat_auth.gateway.fast.upstream.pool import UpstreamPool
 from compat_auth.gateway.server.server import uvicorn_config
 from compat_auth.http.asgi import Receive, Scope, Send
+from compat_auth.telemetry import request_ids
 from support.security.gateway import basic, write_config
 
 WAIT_S = 10.0
+REQUEST_ID = b"4bf92f3577b34da6a3ce929d0e0e4736"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"
 ALICE = b"Authorization: " + basic()
 ELSEWHERE = 'trusted_proxies = ["10.9.0.0/16"]'
@@ -300,10 +303,13 @@ async def worlds(
         settings_for(folder / name, upstream.port, extra, url_path=url_path, backends=backends)
         for name in ("fast", "ordinary")
     ]
-    async with gateway(settings[0], is_fast=True) as fast, gateway(settings[1], is_fast=False) as ordinary:
-        world = World(fast, ordinary, upstream)
-        await world.warm()
-        yield world
+    # Answers of both are compared: the ids that they make must not differ.
+    same_id = mock.patch.object(request_ids, "make_id", return_value=REQUEST_ID)
+    with same_id:
+        async with gateway(settings[0], is_fast=True) as fast, gateway(settings[1], is_fast=False) as ordinary:
+            world = World(fast, ordinary, upstream)
+            await world.warm()
+            yield world
     server.close()
     for writer in list(upstream.open):
         writer.close()

@@ -113,6 +113,11 @@ class ConnectionBounds:
         self.receiving(connection)
         return True
 
+    @property
+    def present(self) -> int:
+        """How many connections are open."""
+        return len(self._group_of)
+
     def leave(self, connection: Connection) -> None:
         """Forget a closed connection."""
         self._leaving.discard(connection)

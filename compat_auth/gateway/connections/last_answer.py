@@ -5,6 +5,7 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from compat_auth.http.problem import PROBLEM_JSON, problem_body
+from compat_auth.telemetry import counts
 
 
 def last_answer(status: int, detail: str, *, retry_after_s: int | None = None) -> bytes:
@@ -15,6 +16,7 @@ def last_answer(status: int, detail: str, *, retry_after_s: int | None = None) -
         detail: What went wrong.
         retry_after_s: Seconds until a retry makes sense (RFC 9110 section 10.2.3).
     """
+    counts.refusals.add(f"Server{status}")
     body = problem_body(status, detail=detail)
     lines = [
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",

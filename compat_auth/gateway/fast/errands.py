@@ -12,6 +12,9 @@ from compat_auth.gateway.fast.upstream.pool import UpstreamPool
 from compat_auth.gateway.fast.warm_grants import WarmGrants
 from compat_auth.gateway.proxy.header_rules import HOP_BY_HOP, forwarded_headers
 from compat_auth.http.asgi import RawHeaders
+from compat_auth.http.forwarded import TrustedProxies
+from compat_auth.telemetry.access_log import OPTIONS
+from compat_auth.telemetry.request_ids import request_id_of
 
 _BODILESS = frozenset((b"GET", b"HEAD"))
 # Requests with these go the ordinary way, which knows what they mean.
@@ -24,15 +27,24 @@ class Errands:
     Args:
         warm: Finds grants.
         settings: The upstream's URL and its time limits.
+        trusted: Proxies whose headers about the caller are believed.
         below: Prefix of the paths whose requests are forwarded unchanged.
         prefix: Where our own pages live, with both slashes.
         pages: Whole paths of our own pages elsewhere; one that ends with a slash stands for all below it.
     """
 
     def __init__(
-        self, warm: WarmGrants, settings: UpstreamSettings, *, below: bytes, prefix: bytes, pages: frozenset[bytes]
+        self,
+        warm: WarmGrants,
+        settings: UpstreamSettings,
+        trusted: TrustedProxies,
+        *,
+        below: bytes,
+        prefix: bytes,
+        pages: frozenset[bytes],
     ) -> None:
         self._warm = warm
+        self._trusted = trusted
         self.pool = UpstreamPool(settings)
         self._below = below
         self._base = urlsplit(settings.url).path.rstrip("/").encode("ascii")
@@ -58,7 +70,8 @@ class Errands:
             % (asked.method, self._base, path, b"?" + query if query else b"", intake.host)
         ]
         out += _kept(intake.kept)
-        out.append(b"\r\nauthorization: " + granted.bearer)
+        request_id = request_id_of(asked.headers, is_trusted=ends.is_trusted)
+        out.append(b"\r\nx-request-id: %b\r\nauthorization: %b" % (request_id, granted.bearer))
         out += [b"\r\ncookie: " + value for value in intake.cookies]
         for name, value in forwarded_headers(ends.peer, ends.scheme, intake, is_trusted=ends.is_trusted):
             out += (b"\r\n", name, b": ", value)
@@ -66,7 +79,10 @@ class Errands:
             out.append(b"\r\nContent-Length: 0")
         out.append(b"\r\n\r\n")
         out += asked.body
-        return Errand(b"".join(out), asked.method, granted)
+        errand = Errand(b"".join(out), asked.method, granted, request_id=request_id, path=path)
+        if OPTIONS.is_on:
+            errand.caller = self._trusted.client({"client": (ends.peer, 0)}, intake.forward)
+        return errand
 
     def send(self, client: Client, errand: Errand) -> UpstreamConnection:
         """Send a request to the upstream; its answer goes to the client."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from time import perf_counter
 from typing import ClassVar, cast
 
 from compat_auth.errors import CompatAuthError
@@ -17,6 +18,8 @@ from compat_auth.gateway.fast.fast_paths import FastPaths
 from compat_auth.gateway.fast.upstream.connection import UpstreamConnection
 from compat_auth.gateway.fast.upstream.errand import Errand
 from compat_auth.peer import certificates_of
+from compat_auth.telemetry import counts
+from compat_auth.telemetry.access_log import OPTIONS, AccessEntry, write_access
 
 _MAX_EARLY_BYTES = 64 * 1024
 # How old the note may be that a connection is idle: noting it for every answer costs more than it is worth.
@@ -63,6 +66,7 @@ class FastProtocol(DeferringProtocol):
         super().data_received(data)
 
     def _decide(self, candidate: Candidate) -> None:
+        began = perf_counter()
         try:
             planned = self.paths.plan(candidate, self._ends)
         except TakesOrdinaryWay:
@@ -71,25 +75,35 @@ class FastProtocol(DeferringProtocol):
         if isinstance(planned, Errand):
             self._bounds.working(self)
             self._noted = -math.inf
+            planned.began = began
             self._errand, self._has_begun = planned, False
             self._upstream = self.paths.send(self, planned)
         else:
             self._candidate = None
             self._wire.write_at_once(planned)
+            counts.FAST_FORWARD_AUTH.value += 1
             self._note_answer()
 
     # The client's side of an errand
 
     def pass_on(self, data: bytes) -> None:
         """Send a piece of the answer."""
+        errand = self._errand
         if not self._has_begun:
             self._count_use()
+            if errand is not None:
+                counts.UPSTREAM.observe(perf_counter() - errand.began)
+                counts.UPSTREAM_ANSWERS.count(errand.status)
+        if errand is not None:
+            errand.sent_bytes += len(data)
         self._wire.write_at_once(data)
 
     def end_answer(self) -> None:
         """Wait for the next request, or close the connection."""
         errand = self._errand
         self._candidate = self._errand = self._upstream = None
+        if errand is not None:
+            self._observe(errand)
         if errand is not None and errand.closes:
             self.transport.close()
             return
@@ -98,8 +112,35 @@ class FastProtocol(DeferringProtocol):
 
     def break_off(self) -> None:
         """Close the connection, because the rest of the answer will never come."""
+        errand = self._errand
         self._candidate = self._errand = self._upstream = None
+        if errand is not None:
+            self._observe(errand)
         self.transport.close()
+
+    def _observe(self, errand: Errand) -> None:
+        """Count a request whose answer has ended, or never will."""
+        duration_s = perf_counter() - errand.began
+        counts.REQUEST.observe(duration_s)
+        counts.FAST.count(errand.status)
+        if errand.granted is None:
+            return
+        identity = errand.granted.identity
+        counts.count_cached(identity.backend)
+        if OPTIONS.is_on:
+            write_access(
+                AccessEntry(
+                    errand.request_id,
+                    errand.method.decode("ascii"),
+                    errand.path,
+                    errand.caller,
+                    errand.status,
+                    duration_s,
+                    errand.sent_bytes,
+                    identity.backend,
+                    identity.username,
+                )
+            )
 
     def take_ordinary_way(self, failure: CompatAuthError | None) -> None:
         """Give the request to the ASGI application; nothing of an answer has been sent."""
@@ -126,8 +167,10 @@ class FastProtocol(DeferringProtocol):
     def _leave_upstream(self) -> None:
         if not self._has_begun:
             self._count_use()
-        upstream = self._upstream
+        upstream, errand = self._upstream, self._errand
         self._errand = self._upstream = None
+        if errand is not None:
+            self._observe(errand)
         if upstream is not None:
             upstream.abandon()
 

@@ -15,8 +15,13 @@ from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.headers import is_host
 from compat_auth.http.root_path import RootPath
 from compat_auth.scopes import METHOD_OVERRIDES
+from compat_auth.telemetry.access_log import OPTIONS, AccessEntry, write_access
+from compat_auth.telemetry.counts import count_cached
+from compat_auth.telemetry.request_ids import request_id_of
 
-_YES = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\ncache-control: no-store\r\nauthorization: "
+_HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\ncache-control: no-store\r\nauthorization: %b\r\n"
+_YES = _HEAD + b"x-request-id: %b\r\n\r\n"
+_YES_WITH_COOKIES = _HEAD + b"%b: %b\r\nx-request-id: %b\r\n\r\n"
 _REFUSED_METHODS = frozenset(method.encode("ascii") for method in REFUSED_METHODS)
 
 
@@ -73,9 +78,18 @@ class ForwardAuthAnswers:
             raise TakesOrdinaryWay
         if granted.used is not None:
             granted.used()
+        count_cached(granted.identity.backend)
+        request_id = request_id_of(asked.headers, is_trusted=ends.is_trusted)
+        if OPTIONS.is_on:
+            identity = granted.identity
+            written = AccessEntry(
+                request_id, "GET", asked.url, ends.peer, 200, 0.0, 0, identity.backend, identity.username
+            )
+            write_access(written)
         if intake.cookies:
-            return b"%b%b\r\n%b: %b\r\n\r\n" % (_YES, bearer, COOKIE_HEADER, b"; ".join(intake.cookies))
-        return b"%b%b\r\n\r\n" % (_YES, bearer)
+            cookies = b"; ".join(intake.cookies)
+            return _YES_WITH_COOKIES % (bearer, COOKIE_HEADER, cookies, request_id)
+        return _YES % (bearer, request_id)
 
 
 def _original(dialect: Dialect, forward: Mapping[bytes, Sequence[bytes]]) -> tuple[bytes, str]:

@@ -23,6 +23,7 @@ from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.headers import cookie_values, without_cookies
 from compat_auth.http.request import GateRequest
 from compat_auth.scopes import ALL, Scope
+from compat_auth.telemetry import counts
 from compat_auth.tokens.revoked import RevokedTokens
 
 LANE_PAGE = "forward-auth/lane"
@@ -76,8 +77,10 @@ class Lane:
         self._access.require(self._trusted, request)
         found = None if self._is_closed else self._find(request)
         if found is None:
+            counts.LANE_NO.value += 1
             await respond(send, 401, headers=[_NO_STORE])
             return
+        counts.LANE_YES.value += 1
         headers, lasts_s = found
         await respond(send, 200, headers=[_NO_STORE, *headers, *self._lasts(lasts_s)])
 
@@ -103,6 +106,7 @@ class Lane:
             return None
         if granted.used is not None:
             granted.used()
+        counts.count_cached(granted.identity.backend)
         return [(b"authorization", granted.bearer), *_cookie(request, self._dropped)], min(good_s, holds_s)
 
     def _own(self, request: GateRequest, authorization: bytes, good_s: float) -> tuple[RawHeaders, float] | None:

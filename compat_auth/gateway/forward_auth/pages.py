@@ -22,6 +22,7 @@ from compat_auth.http.headers import without_cookies
 from compat_auth.http.paths import MergedPath
 from compat_auth.http.request import GateRequest
 from compat_auth.http.root_path import RootPath
+from compat_auth.telemetry.access_log import shown_path
 from compat_auth.tokens.revoked import RevokedTokens
 
 FORWARD_AUTH_PAGES = (*(f"forward-auth/{name}" for name in DIALECTS), LANE_PAGE)
@@ -139,7 +140,7 @@ async def not_here(request: GateRequest, _receive: Receive, _send: Send) -> None
         "forward-auth: asked for, but off on this listener; set [forward_auth] bind and let the front proxy ask there, "
         "or set [forward_auth] secret"
     )
-    raise NoSuchPage(f"{request.path.decode('ascii')}: no such page")
+    raise NoSuchPage(f"{shown_path(request.path)}: no such page")
 
 
 async def nothing_else(request: GateRequest, _receive: Receive, _send: Send) -> None:
@@ -148,7 +149,7 @@ async def nothing_else(request: GateRequest, _receive: Receive, _send: Send) -> 
     Raises:
         NoSuchPage: Always.
     """
-    raise NoSuchPage(f"{request.path.decode('ascii')}: no such page on the listener of forward-auth")
+    raise NoSuchPage(f"{shown_path(request.path)}: no such page on the listener of forward-auth")
 
 
 async def _send_elsewhere(dialect: Dialect, request: GateRequest, merged: MergedPath, send: Send) -> None:

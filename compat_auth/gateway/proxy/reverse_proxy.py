@@ -47,6 +47,8 @@ from compat_auth.gateway.proxy.upstream_connection import (
 from compat_auth.http.asgi import ClientGone, ClientWatch, RawHeaders, Receive, Scope, Send, body_parts
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.request import GateRequest
+from compat_auth.telemetry import counts
+from compat_auth.telemetry.tracing import OPTIONS
 from compat_auth.tokens.upstream_refusals import MAX_REFUSAL_BYTES, may_have_ended, says_refused
 
 logger = logging.getLogger("compat_auth.proxy")
@@ -191,22 +193,38 @@ class ReverseProxy:
         return body_parts(receive, watch.start)
 
     async def _call(self, method: str, url: URL, headers: CIMultiDict[str], body: Body) -> aiohttp.ClientResponse:
+        tracer = OPTIONS.tracer
+        if tracer is None:
+            return await self._send(method, url, headers, body)
+        path = url.raw_path.encode("ascii")
+        with tracer.upstream(method, url.host or "", url.port, path, headers) as span:
+            response = await self._send(method, url, headers, body)
+            tracer.set_response(span, response.status)
+            return response
+
+    async def _send(self, method: str, url: URL, headers: CIMultiDict[str], body: Body) -> aiohttp.ClientResponse:
         if self._session is None:
             await self.open()
         session = self._session
         if session is None:
             raise UpstreamUnreachable("the pool of connections is closed")
         only_once = (_only_once,) if method == "DELETE" else None
+        began = time.perf_counter()
         try:
             while True:
                 # Those that have ended leave the pool. Nothing was sent on them, so any request may be sent again.
                 with contextlib.suppress(StaleConnection):
-                    return await session.request(
+                    response = await session.request(
                         method, url, headers=headers, data=body or None, allow_redirects=False, middlewares=only_once
                     )
+                    counts.UPSTREAM.observe(time.perf_counter() - began)
+                    counts.UPSTREAM_ANSWERS.count(response.status)
+                    return response
         except (TimeoutError, aiohttp.ConnectionTimeoutError) as exc:
+            counts.upstream_failures.add("timeout")
             raise UpstreamTimeout("upstream: no answer in time") from exc
         except aiohttp.ClientError as exc:
+            counts.upstream_failures.add("unreachable")
             logger.warning("upstream %s: %s", url.origin(), _reason(exc))
             raise UpstreamUnreachable("upstream: no connection, or no whole answer") from exc
 
@@ -228,6 +246,7 @@ class ReverseProxy:
                 await send({"type": "http.response.body", "body": chunk, "more_body": True})
         except (TimeoutError, aiohttp.ClientError) as exc:
             # The answer has begun: leaving it unfinished makes the server close the connection.
+            counts.upstream_failures.add("broke off")
             logger.warning("upstream: answer broke off: %s", type(exc).__name__)
             return
         await send({"type": "http.response.body", "body": b""})

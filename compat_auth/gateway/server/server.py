@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from compat_auth.config.gateway import ServeSettings
@@ -21,7 +22,26 @@ from compat_auth.gateway.server.supervisor import Supervisor
 from compat_auth.gateway.server.tls import ServerTls
 from compat_auth.gateway.server.worker import GRACE_S, WorkerServer
 from compat_auth.gateway.server.worker_states import WorkerStates
+from compat_auth.gateway.telemetry.scrape import Part, ProcessNumbers, Surroundings
+from compat_auth.gateway.telemetry.worker_metrics import WorkerMetrics
 from compat_auth.http.asgi import ASGIApp
+from compat_auth.telemetry import families
+from compat_auth.telemetry.shared import SharedNumbers
+
+
+@dataclass(frozen=True, slots=True)
+class ServedMetrics:
+    """The metrics of all workers.
+
+    Attributes:
+        process: The numbers of a process.
+        surroundings: The values that are the same for all workers.
+        listener: Where scrapes come in.
+    """
+
+    process: ProcessNumbers
+    surroundings: Surroundings
+    listener: socket.socket
 
 
 def bind_socket(bind: str, setting: str = "serve.bind") -> socket.socket:
@@ -89,6 +109,7 @@ def serve_workers(
     is_proxy: Callable[[str], bool] = lambda _: False,
     tls: ServerTls | None = None,
     protocol: type[StrictProtocol] = StrictProtocol,
+    metrics: ServedMetrics | None = None,
 ) -> int:
     """Serve until SIGINT or SIGTERM and return the exit status.
 
@@ -99,22 +120,32 @@ def serve_workers(
         is_proxy: Whether an address is a proxy's, which stands for many clients.
         tls: The TLS of all listeners; None: plain HTTP.
         protocol: The class of the clients' connections.
+        metrics: The metrics of all workers; None: there are none.
     """
     open_files = raise_limit()
     limit = settings.max_connections or connections_within(open_files)
     per_address = settings.max_connections_per_address or max(1, limit // 2)
     bounds = ConnectionBounds(limit, per_address, is_exempt=is_proxy)
     states = WorkerStates(settings.workers, silence_s=settings.worker_timeout_s)
+    shared = None if metrics is None else SharedNumbers(settings.workers)
 
     def run_worker(worker: int) -> int:
         config = uvicorn_config(app, bounds=bounds, protocol=protocol)
         config.tls = None if tls is None else tls.context
         refresh = (lambda: None) if tls is None else tls.refresh
-        server = WorkerServer(config, states, worker, drain_s=settings.drain_s, at_beat=refresh)
+        own = None
+        if metrics is not None and shared is not None:
+            process = replace(metrics.process, parts=(*metrics.process.parts, _connections(bounds)))
+            own = WorkerMetrics(process, metrics.surroundings, shared, worker, states.phases), metrics.listener
+        server = WorkerServer(config, states, worker, drain_s=settings.drain_s, at_beat=refresh, metrics=own)
         server.run(sockets=listeners)
         return 0 if server.started else 1
 
     return Supervisor(run_worker, listeners, states, drain_s=settings.drain_s).run()
+
+
+def _connections(bounds: ConnectionBounds) -> Part:
+    return lambda: [(families.CONNECTIONS, (), bounds.present)]
 
 
 def serve_here(app: ASGIApp, listener: socket.socket) -> int:

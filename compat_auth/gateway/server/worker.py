@@ -20,6 +20,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from compat_auth.gateway.connections.bounded_protocol import ServerConfig
 from compat_auth.gateway.connections.uvicorn_protocol import StrictProtocol
 from compat_auth.gateway.server.worker_states import REPLICA, Phase, Stop, WorkerStates
+from compat_auth.gateway.telemetry.worker_metrics import WorkerMetrics
 
 logger = logging.getLogger("compat_auth.server")
 
@@ -68,6 +69,7 @@ class WorkerServer(uvicorn.Server):
         drain_s: How long it still accepts connections after `ready` reports that the replica stops.
         is_alone: Whether it runs without a parent.
         at_beat: Called with each sign of life; must be quick.
+        metrics: The metrics of this worker, and their listener; None: there are none.
     """
 
     def __init__(
@@ -79,9 +81,11 @@ class WorkerServer(uvicorn.Server):
         drain_s: float,
         is_alone: bool = False,
         at_beat: Callable[[], None] = lambda: None,
+        metrics: tuple[WorkerMetrics, socket.socket] | None = None,
     ) -> None:
         super().__init__(config)
         self._at_beat = at_beat
+        self._metrics = metrics
         self._tls = config.tls
         self._bounds = config.bounds
         self._states = states
@@ -99,6 +103,9 @@ class WorkerServer(uvicorn.Server):
         await super().startup(sockets)
         self.lifespan.state[REPLICA] = self._states
         self._phase = Phase.SERVING
+        if self._metrics is not None:
+            metrics, listener = self._metrics
+            await metrics.open(listener)
         self._beat()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -127,6 +134,8 @@ class WorkerServer(uvicorn.Server):
             self._end_idle(stopping_since=began)
             await asyncio.sleep(0.05)
         await self._end_pending()
+        if self._metrics is not None:
+            self._metrics[0].close()
         await self.lifespan.shutdown()
 
     async def _close_listeners(self, sockets: list[socket.socket]) -> None:
@@ -197,6 +206,8 @@ class WorkerServer(uvicorn.Server):
         self._states.beat(self._worker, self._phase)
         self._check_open_files()
         self._at_beat()
+        if self._metrics is not None:
+            self._metrics[0].publish()
         asyncio.get_running_loop().call_later(BEAT_S, self._beat)
 
     def _check_open_files(self) -> None:

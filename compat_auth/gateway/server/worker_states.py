@@ -90,6 +90,13 @@ class WorkerStates:
             if self.phase(worker) is not Phase.STARTING and self.silent_for(worker) > limit
         ]
 
+    def phases(self) -> dict[str, int]:
+        """Return how many workers there are, by phase; a worker without a heartbeat is `hung`."""
+        hung = set(self.hung())
+        names = ["hung" if worker in hung else self.phase(worker).name.lower() for worker in range(self.workers)]
+        kinds = (*(phase.name.lower() for phase in Phase), "hung")
+        return {kind: names.count(kind) for kind in kinds}
+
     def why_not_ready(self) -> str:
         """Return why the replica should get no new requests; "" if it should get them."""
         if self.stop is not Stop.NOT:

@@ -186,6 +186,12 @@ class PersonalTokenRows:
             rows = connection.execute(query.order_by(_TABLE.c.expires)).mappings()
             return tuple((_token(row), row["noticed_days"]) for row in rows)
 
+    def count_expiring(self, now: int, *, before: int) -> int:
+        """Return how many active tokens expire before a time."""
+        alive = (_TABLE.c.revoked.is_(None), _TABLE.c.expires > now, _TABLE.c.expires < before)
+        with self.database.read() as connection:
+            return connection.execute(select(func.count()).select_from(_TABLE).where(*alive)).scalar_one()
+
     def lease_notice(self, token_id: str, now: int, *, until: int) -> bool:
         """Take the lease on the next notice until a time, and return whether this process has it."""
         mine = (_TABLE.c.id == token_id, _TABLE.c.notice_lease <= now, _TABLE.c.revoked.is_(None))

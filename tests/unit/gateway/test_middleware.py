@@ -88,7 +88,7 @@ async def test_identity_and_forward_headers_from_outside_are_dropped(gate: Gate,
 
     for scope in behind.scopes:
         names = {name for name, _ in scope["headers"]}
-        assert names <= {b"host", b"x-kept", b"authorization"}
+        assert names <= {b"host", b"x-kept", b"x-request-id", b"authorization"}
 
 
 @pytest.mark.parametrize("token", [b"Bearer eyJ.abc.def", b"bearer opaque"])

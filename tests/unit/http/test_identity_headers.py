@@ -28,7 +28,7 @@ access-control-request-method cache-control content-type content-language conten
 content-location content-md5 content-digest date dnt early-data etag expect from if-match if-none-match if-range
 if-modified-since keep-alive link max-forwards origin pragma priority prefer range referer sec-fetch-site
 sec-fetch-mode sec-ch-ua sec-websocket-key sec-gpc signature signature-input save-data trailer traceparent
-tracestate baggage user-agent upgrade-insecure-requests via warning x-request-id x-correlation-id x-b3-traceid
+tracestate baggage user-agent upgrade-insecure-requests via warning x-correlation-id x-b3-traceid
 x-b3-sampled b3 x-airflow-client x-airflow-foo x-requested-with x-csrf-token x-csrftoken x-xsrf-token
 idempotency-key x-api-key x-api-version apikey api-key x-amzn-trace-id x-amz-date x-amz-content-sha256
 x-amzn-requestid x-cloud-trace-context x-datadog-trace-id uber-trace-id newrelic x-client-version x-client-name
@@ -64,6 +64,13 @@ def test_what_applications_send_for_themselves_goes_on(name: str) -> None:
     intake = take_in([HOST, header])
 
     assert (intake.kept, intake.identity) == ([header], [])
+
+
+@pytest.mark.parametrize("name", [b"x-request-id", b"x_request_id", b"x.request.id"])
+def test_the_id_that_a_request_brings_is_not_forwarded_unchecked(name: bytes) -> None:
+    intake = take_in([HOST, (name, b"1")])
+
+    assert (intake.kept, intake.identity, intake.forward) == ([], [], {})
 
 
 def test_identity_headers_are_kept_aside_in_the_order_of_the_wire() -> None:

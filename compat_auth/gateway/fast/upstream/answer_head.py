@@ -13,6 +13,7 @@ from http import HTTPStatus
 from compat_auth.gateway.proxy.header_rules import BODILESS, answer_headers
 from compat_auth.http.asgi import RawHeaders
 from compat_auth.http.headers import is_header
+from compat_auth.telemetry.request_ids import HEADER as REQUEST_ID
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 _STATUS_LINES = {
@@ -37,7 +38,9 @@ class AnswerHead:
     encoding: bytes
 
 
-def answer_head(status: int, raw_headers: RawHeaders, method: bytes, *, closes: bool) -> AnswerHead | None:
+def answer_head(
+    status: int, raw_headers: RawHeaders, method: bytes, *, closes: bool, request_id: bytes = b""
+) -> AnswerHead | None:
     """Return the head for the client; None if the answer is unusual.
 
     Args:
@@ -45,6 +48,7 @@ def answer_head(status: int, raw_headers: RawHeaders, method: bytes, *, closes: 
         raw_headers: As received, names in any case.
         method: Of the request.
         closes: Whether the client's connection ends with this answer.
+        request_id: Replaces the upstream's own; b"": the upstream's passes.
     """
     codings = [value for name, value in raw_headers if name.lower() == b"transfer-encoding"]
     headers = answer_headers(status, raw_headers)
@@ -56,11 +60,15 @@ def answer_head(status: int, raw_headers: RawHeaders, method: bytes, *, closes: 
     out = [_STATUS_LINES[status]]
     encoding = b""
     for name, value in headers:
+        if name == REQUEST_ID and request_id:
+            continue
         if name == b"content-encoding":
             encoding = value
         if not _is_name(name):
             return None
         out += (name, b": ", value, b"\r\n")
+    if request_id:
+        out += (REQUEST_ID, b": ", request_id, b"\r\n")
     if closes:
         out.append(b"connection: close\r\n")
     has_body = method != b"HEAD" and status not in BODILESS

@@ -130,7 +130,10 @@ class AnswerReader:
             return AnswerState.REFUSES_TOKEN
         self._held = None
         # Meanwhile the client's connection may have got an end.
-        if self._errand.closes and (last := answer_head(403, self._headers, self._errand.method, closes=True)):
+        errand = self._errand
+        if errand.closes and (
+            last := answer_head(403, self._headers, errand.method, closes=True, request_id=errand.request_id)
+        ):
             self._out[0] = last.data
         return AnswerState.PASSES
 
@@ -155,11 +158,13 @@ class AnswerReader:
             return
         head = None
         if len(self._headers) <= MAX_HEADERS:
-            head = answer_head(status, self._headers, errand.method, closes=errand.closes)
+            head = answer_head(status, self._headers, errand.method, closes=errand.closes, request_id=errand.request_id)
         if head is None or status == 401:
             self._is_refusal, self._is_unusual = status == 401, True
             return
         self._head = head
+        errand.status = status
+        errand.sent_bytes = -len(head.data)
         self._out.append(head.data)
         if errand.method == b"HEAD":
             self.is_complete, self._is_kept = True, self._parser.should_keep_alive()

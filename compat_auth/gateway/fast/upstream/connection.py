@@ -15,6 +15,7 @@ from compat_auth.errors import CompatAuthError, UpstreamTimeout, UpstreamUnreach
 from compat_auth.gateway.fast.upstream.answer_reader import AnswerReader, AnswerState
 from compat_auth.gateway.fast.upstream.errand import Client, Errand
 from compat_auth.gateway.proxy.upstream_connection import KEEP_ALIVE_MARGIN_S
+from compat_auth.telemetry import counts
 
 logger = logging.getLogger("compat_auth.proxy")
 
@@ -139,6 +140,8 @@ class UpstreamConnection(asyncio.Protocol):
         client = self._client
         self._client = self._errand = None
         self._pool.forget(self)
+        if failure is not None:
+            counts.upstream_failures.add("timeout")
         if client is not None:
             client.take_ordinary_way(failure)
 
@@ -225,6 +228,8 @@ class UpstreamConnection(asyncio.Protocol):
         self._fail(UpstreamUnreachable("upstream: no connection, or no whole answer"))
 
     def _fail(self, failure: CompatAuthError | None) -> None:
+        if failure is not None:
+            counts.upstream_failures.add("timeout" if isinstance(failure, UpstreamTimeout) else "unreachable")
         client = self._client
         self._client = self._errand = None
         self._abort()
@@ -235,6 +240,7 @@ class UpstreamConnection(asyncio.Protocol):
         client = self._client
         self._client = self._errand = None
         self._abort()
+        counts.upstream_failures.add("broke off")
         logger.warning("upstream: answer broke off: %s", reason)
         if client is not None:
             client.break_off()

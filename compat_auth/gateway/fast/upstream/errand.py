@@ -20,12 +20,24 @@ class Errand:
         method: Its method.
         granted: The grant of the caller; None: nobody has asked.
         closes: Whether the client's connection ends with the answer.
+        request_id: Its id.
+        path: Its canonical path.
+        caller: Address of the caller, where the access log needs it; else "".
+        began: When it began, by `perf_counter`.
+        status: Status of the answer; 0 before it begins.
+        sent_bytes: Bytes of the body so far, as the client gets them.
     """
 
     data: bytes = field(repr=False)
     method: bytes
     granted: Granted | None
     closes: bool = False
+    request_id: bytes = b""
+    path: bytes = b""
+    caller: str = ""
+    began: float = 0.0
+    status: int = 0
+    sent_bytes: int = 0
 
     @property
     def may_repeat(self) -> bool:

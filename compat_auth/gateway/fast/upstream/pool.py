@@ -54,6 +54,10 @@ class UpstreamPool:
         """Whether there is no connection for another request."""
         return self._is_closed or (not self._idle and len(self._all) >= self.most)
 
+    def states(self) -> dict[str, int]:
+        """Return how many connections there are, by state."""
+        return {"idle": len(self._idle), "busy": len(self._all) - len(self._idle)}
+
     @property
     def is_idle(self) -> bool:
         """Whether no request is on its way."""

@@ -53,6 +53,10 @@ FAST = {
     "forwarded": get(
         b"/api/v2/x", b"X-Forwarded-For: 203.0.113.9", b"X-Forwarded-Proto: https", b"X-Forwarded-Host: o.example"
     ),
+    "request-id": get(b"/api/v2/x", b"X-Request-Id: an-id"),
+    "request-id-in-other-spellings": get(b"/api/v2/x", b"X_Request_Id: a", b"x.request.id: b"),
+    "malformed-request-id": get(b"/api/v2/x", b'X-Request-Id: a"b'),
+    "two-request-ids": get(b"/api/v2/x", b"X-Request-Id: a", b"X-Request-Id: b"),
     "forwarded-twice": get(b"/api/v2/x", b"X-Forwarded-For: 203.0.113.9", b"X-Forwarded-For: 10.0.0.1, 10.0.0.2"),
     "origin": get(b"/api/v2/x", b"Origin: https://elsewhere.example", b"Sec-Fetch-Site: cross-site"),
     "override": get(b"/api/v2/x", b"X-HTTP-Method-Override: DELETE"),

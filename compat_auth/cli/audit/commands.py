@@ -1,0 +1,67 @@
+"""`compat-auth audit`: verifies the audit log."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TextIO
+
+import click
+
+from compat_auth.audit.verification import ChainVerifier
+from compat_auth.cli.context import config_option
+from compat_auth.config import load_settings
+from compat_auth.errors import InvalidValue
+
+BROKEN = 1
+"""Exit code where a line breaks a chain."""
+
+
+def _opened(file: str, argument: str) -> TextIO:
+    """Open a file.
+
+    Raises:
+        InvalidValue: It cannot be read.
+    """
+    try:
+        return Path(file).open(encoding="utf-8", errors="surrogateescape")
+    except OSError as exc:
+        raise InvalidValue(f"{argument}: {file}: cannot be read ({exc.strerror}); name a file of the log") from None
+
+
+@click.group()
+def audit() -> None:
+    """Verify the audit log."""
+
+
+@audit.command("verify")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True)
+@config_option
+@click.option("--key-file", metavar="FILE", help="Text file with [audit] chain_key; default: that of the configuration.")  # fmt: skip
+def verify(files: tuple[str, ...], config_path: str | None, key_file: str | None) -> None:
+    """Check that no event of an audit log was changed, removed or inserted.
+
+    FILE is a log of `serve` or an audit file; give rotated files in order, the oldest first. The command prints how many
+    events hold, or names the first line that does not and exits with 1. It cannot see that the last events of a
+    process were removed, or all events of one. Without a key, it cannot see that somebody computed all hashes again.
+    """
+    if key_file is not None:
+        with _opened(key_file, "--key-file") as text:
+            key = text.read().strip()
+    else:
+        key = load_settings(config_path).audit.chain_key.get_secret_value()
+    verifier = ChainVerifier(key.encode())
+    for file in files:
+        with _opened(file, "FILE") as lines:
+            fault = verifier.find_fault(lines)
+        if fault is not None:
+            number, reason = fault
+            click.echo(f"{file}:{number}: {reason}", err=True)
+            sys.exit(BROKEN)
+    for chain, first in verifier.late.items():
+        click.echo(
+            f"warning: chain {chain} begins with event {first}: give the file with the events before it, too", err=True
+        )
+    click.echo(
+        f"{verifier.events} events in {verifier.chains} chains hold" + ("" if key else " (hashes without a key)")
+    )
