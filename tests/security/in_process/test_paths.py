@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TypedDict, cast
 from urllib.parse import unquote, urlsplit
@@ -16,7 +15,7 @@ from yarl import URL
 
 from compat_auth.errors import InvalidPath
 from compat_auth.http.paths import Prefixes, canonical_path, canonical_query
-from support.security.path_corpus import CORPUS_FILE
+from corpora.cases import cases
 
 
 class Case(TypedDict):
@@ -25,7 +24,7 @@ class Case(TypedDict):
     why: str
 
 
-CORPUS = cast("list[Case]", json.loads(CORPUS_FILE.read_text(encoding="utf-8")))
+CORPUS = cast("list[Case]", cases("paths"))
 REFUSED = [case for case in CORPUS if case["canonical"] is None]
 ACCEPTED = [(case["path"].encode("latin-1"), case["canonical"]) for case in CORPUS if case["canonical"] is not None]
 IDS = [path.decode("latin-1")[:40] for path, _ in ACCEPTED]
