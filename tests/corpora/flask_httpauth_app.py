@@ -15,14 +15,14 @@ _USERS = {"alice": "secret", "bob": "other-secret"}
 _METHODS = ["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"]
 
 
-@auth.verify_password
+@auth.verify_password  # type: ignore[untyped-decorator]  # Flask-HTTPAuth has no types
 def verify(username: str, password: str) -> str | None:
     return username if password and _USERS.get(username) == password else None
 
 
 @app.route("/", defaults={"path": ""}, methods=_METHODS, provide_automatic_options=False)
 @app.route("/<path:path>", methods=_METHODS, provide_automatic_options=False)
-@auth.login_required
+@auth.login_required  # type: ignore[untyped-decorator]  # the same
 def tell(path: str) -> Response:
     """Send the echo what arrived, with the user in `X-Remote-User`."""
     del path

@@ -61,12 +61,13 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What a server did with a case."""
+    """What a server did with a case; `target`: the one that arrived first at the upstream, "" for none."""
 
     corpus: str
     id: str
     verdict: str
     detail: str
+    target: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +92,9 @@ def judge(request: Request, exchange: Exchange, arrived: Sequence[Arrived], site
         arrived: What the upstream got meanwhile.
         site: The server.
     """
-    verdict, detail = _judge(request, exchange, [one for one in arrived if one["complete"]], site)
-    return Verdict(request.corpus, request.id, verdict, detail)
+    complete = [one for one in arrived if one["complete"]]
+    verdict, detail = _judge(request, exchange, complete, site)
+    return Verdict(request.corpus, request.id, verdict, detail, complete[0]["target"] if complete else "")
 
 
 def _judge(request: Request, exchange: Exchange, arrived: Sequence[Arrived], site: Site) -> tuple[str, str]:

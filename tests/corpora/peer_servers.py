@@ -22,14 +22,14 @@ import bcrypt
 
 from compat_auth import __version__
 from corpora.cases import published_keys
-from corpora.jose import Facts, make_token, public_jwks
+from corpora.jose import Facts, make_token, public_jwks, unb64
 from corpora.make_jwt import GOOD
 from support.peers.generated import Site as GatewaySite
 from support.peers.generated import Upstream, program_of, start
 from support.peers.kerberos import PASSWORDS, Kdc
 from support.peers.place import environment
 from support.peers.process import Process, answers_http, free_port
-from support.peers.proxies import start_caddy, start_nginx
+from support.peers.proxies import start_caddy, start_haproxy, start_nginx
 from support.security.gateway import running_gateway, write_config
 from support.security.upstream import Recorder
 from support.serving import served
@@ -195,6 +195,22 @@ def _hash(password: str) -> str:
 
 
 @contextmanager
+def haproxy_auth(folder: Path, echo_url: str) -> Generator[Peer]:
+    """HAProxy with http_auth."""
+    backend = (
+        "  http-request auth unless { http_auth(known) }\n"
+        "  http-request set-header X-Remote-User %[http_auth_user]\n"
+        f"  server echo {urlsplit(echo_url).netloc}\n"
+        "userlist known\n" + "".join(f"  user {name} insecure-password {word}\n" for name, word in USERS.items())
+    )
+    process, url = start_haproxy(folder, backend)
+    try:
+        yield Peer(url, proxy_version("haproxy"), _REMOTE_USER)
+    finally:
+        process.stop()
+
+
+@contextmanager
 def traefik_basic(folder: Path, echo_url: str) -> Generator[Peer]:
     """Traefik with the middleware basicAuth."""
     port = free_port()
@@ -276,7 +292,10 @@ def apache_gssapi(folder: Path, echo_url: str) -> Generator[Peer]:
     kdc = Kdc()
     try:
         kdc.start()
-        keytab = kdc.keytab("HTTP/localhost")
+        # Another user runs Apache's workers, who may not enter the KDC's folder.
+        keytab = shutil.copy(kdc.keytab("HTTP/localhost"), folder / "keytab")
+        keytab.chmod(0o644)
+        config = shutil.copy(kdc.folder / "krb5.conf", folder / "krb5.conf")
         rules = f"""AuthType GSSAPI
 AuthName lab
 GssapiCredStore keytab:{keytab}
@@ -285,7 +304,7 @@ GssapiBasicAuth On
 GssapiLocalName On
 Require valid-user"""
         pair = ("--user", f"unknown:{PASSWORDS['unknown']}", "--other", f"disabled:{PASSWORDS['disabled']}")
-        with _apache(folder, echo_url, ("auth_gssapi",), rules, kdc.env) as url:
+        with _apache(folder, echo_url, ("auth_gssapi",), rules, {"KRB5_CONFIG": str(config)}) as url:
             yield Peer(
                 url, f"{proxy_version('apache')}, {_package('libapache2-mod-auth-gssapi')}", (*_REMOTE_USER, *pair)
             )
@@ -296,18 +315,18 @@ Require valid-user"""
 @contextmanager
 def apache_openidc(folder: Path, echo_url: str) -> Generator[Peer]:
     """Apache with mod_auth_openidc as an OAuth 2.0 resource server."""
-    with _jwks() as jwks_url:
-        server = f"OIDCOAuthVerifyJwksUri {jwks_url}\nOIDCOAuthRemoteUserClaim sub\nOIDCCryptoPassphrase x\n"
-        # mod_auth_openidc does not check audience and issuer by itself: its documentation uses `Require claim`.
-        rules = f"""AuthType oauth20
+    (folder / "rsa.pem").write_bytes(unb64(published_keys()["rsa-pem"]["k"]))
+    server = f"OIDCOAuthVerifyCertFiles rsa#{folder}/rsa.pem\nOIDCOAuthRemoteUserClaim sub\nOIDCCryptoPassphrase x\n"
+    # mod_auth_openidc does not check audience and issuer by itself: its documentation uses `Require claim`.
+    rules = f"""AuthType oauth20
 <RequireAll>
 Require claim aud:{AUDIENCE}
 Require claim iss:{ISSUER}
 </RequireAll>"""
-        with _apache(folder, echo_url, ("auth_openidc",), rules, {}, server) as url:
-            arguments = (*_REMOTE_USER, *_jwt_arguments())
-            version = f"{proxy_version('apache')}, {_package('libapache2-mod-auth-openidc')}"
-            yield Peer(url, version, arguments, ("framing", "headers", "paths", "jwt"))
+    with _apache(folder, echo_url, ("auth_openidc",), rules, {}, server) as url:
+        arguments = (*_REMOTE_USER, *_jwt_arguments())
+        version = f"{proxy_version('apache')}, {_package('libapache2-mod-auth-openidc')}"
+        yield Peer(url, version, arguments, ("framing", "headers", "paths", "jwt"))
 
 
 def _package(name: str) -> str:
@@ -409,6 +428,7 @@ STARTS: dict[str, Start] = {
     "compat_auth serve, oidc": gateway_with_oidc,
     **{f"{name.partition('-')[0]} + compat_auth": before_gateway(name) for name in FRONTS},
     "nginx, auth_request": nginx_auth_request,
+    "HAProxy, http_auth": haproxy_auth,
     "Caddy, basic_auth": caddy_basic,
     "Traefik, basicAuth": traefik_basic,
     "Envoy, jwt_authn": envoy_jwt,

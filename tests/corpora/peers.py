@@ -2,7 +2,7 @@
 
     python tests/corpora/peers.py [--only NAME]... [--write] [--json FILE]
 
---write replaces the table in docs/explanation/corpora.md. Needs the peers of tests/support/peers/install, also `flask-httpauth`, and
+--write replaces the tables in docs/explanation/corpora.md. Needs the peers of tests/support/peers/install, also `flask-httpauth`, and
 the Debian packages libapache2-mod-auth-gssapi and libapache2-mod-auth-openidc.
 """
 
@@ -16,7 +16,9 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from _pytest.outcomes import Failed  # what a missing peer raises
 
@@ -24,16 +26,19 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from corpora.echo import running_echo  # found by the line above, wherever this is started
 from corpora.judge import AMBIGUOUS, FAILURES, LET_THROUGH, PASSED, REFUSED, Verdict  # the same
-from corpora.peer_servers import STARTS, Peer  # the same
+from corpora.page import write_between  # the same
+from corpora.path_table import path_table  # the same
+from corpora.peer_servers import STARTS  # the same
 from corpora.run import make_run, parse, summary  # the same
 
-PAGE = Path(__file__).parents[2] / "docs" / "explanation" / "corpora.md"
+Results = dict[str, tuple[str, list[Verdict]]]
+"""Version and verdicts by name of the server."""
 COLUMNS = ("framing", "headers", "paths", "jwt", "redirects")
 _NUMBER = re.compile(r"-?\d+$")
 
 
-def measure(name: str) -> tuple[Peer, list[Verdict]]:
-    """Return a server as it was, and its verdicts."""
+def measure(name: str) -> tuple[str, list[Verdict]]:
+    """Return the version of a server and its verdicts."""
     with (
         tempfile.TemporaryDirectory(prefix="corpora-", ignore_cleanup_errors=True) as folder,
         running_echo() as (_, echo_url),
@@ -42,14 +47,14 @@ def measure(name: str) -> tuple[Peer, list[Verdict]]:
         place.mkdir()
         with STARTS[name](place, echo_url) as peer:
             arguments = ["--base-url", peer.url, "--echo-url", echo_url, "--timeout-s", "15", *peer.arguments]
-            return peer, list(make_run(parse(arguments)).verdicts(peer.corpora))
+            return peer.version, list(make_run(parse(arguments)).verdicts(peer.corpora))
 
 
-def row(name: str, peer: Peer, verdicts: Sequence[Verdict]) -> str:
+def row(name: str, version: str, verdicts: Sequence[Verdict]) -> str:
     """Return the row of a server."""
     counts = summary(verdicts)
     cells = [_cell(counts[column]) if column in counts else "" for column in COLUMNS]
-    return f"| {name} {peer.version} | " + " | ".join(cells) + " |"
+    return f"| {name} {version} | " + " | ".join(cells) + " |"
 
 
 def _cell(counts: Mapping[str, int]) -> str:
@@ -81,7 +86,7 @@ def _cell_text(text: str) -> str:
     return "`" + shown.replace("|", "¦").replace("`", "'") + "`" if shown else ""
 
 
-def page_of(results: Mapping[str, tuple[Peer, Sequence[Verdict]]], when: str) -> str:
+def page_of(results: Results, when: str) -> str:
     """Return what stands between the marks of the page."""
     rows = [row(name, *result) for name, result in results.items()]
     lines = [line for name, (_, verdicts) in results.items() for line in findings(name, verdicts)]
@@ -102,44 +107,48 @@ def page_of(results: Mapping[str, tuple[Peer, Sequence[Verdict]]], when: str) ->
     )
 
 
-def write_between(text: str, mark: str) -> None:
-    """Replace what stands between the comments `mark` and `end of mark` of the page."""
-    page = PAGE.read_text(encoding="utf-8")
-    head, begin, rest = page.partition(f"<!-- {mark} -->\n")
-    _, end, tail = rest.partition(f"<!-- end of {mark} -->")
-    PAGE.write_text(f"{head}{begin}\n{text}\n\n{end}{tail}", encoding="utf-8")
+def _load(file: Path | None) -> Results:
+    """Return what earlier runs have written into the file."""
+    if file is None or not file.is_file():
+        return {}
+    known: dict[str, dict[str, Any]] = json.loads(file.read_text(encoding="utf-8"))
+    return {name: (one["version"], [Verdict(**verdict) for verdict in one["verdicts"]]) for name, one in known.items()}
+
+
+def _save(file: Path, results: Results) -> None:
+    every = {
+        name: {"version": version, "verdicts": [asdict(one) for one in found]}
+        for name, (version, found) in results.items()
+    }
+    file.write_text(json.dumps(every, indent=1) + "\n", encoding="utf-8")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run the command and return its exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", choices=list(STARTS), help="this server; may be repeated")
-    parser.add_argument("--write", action="store_true", help="replace the table in the documentation")
-    parser.add_argument("--json", type=Path, help="write every verdict into this file")
+    parser.add_argument("--write", action="store_true", help="replace the tables in the documentation")
+    parser.add_argument("--json", type=Path, help="keep every verdict in this file, beside those of earlier runs")
     options = parser.parse_args(arguments)
-    results: dict[str, tuple[Peer, list[Verdict]]] = {}
+    results = _load(options.json)
     for name in options.only or STARTS:
         began = time.monotonic()
         try:
             results[name] = measure(name)
-        except (RuntimeError, Failed) as failure:
-            sys.stderr.write(f"{name}: {failure}\n")
+        except (RuntimeError, AssertionError, Failed) as failure:
+            sys.stderr.write(f"{name}: {str(failure)[:500]}\n")
             continue
         sys.stderr.write(f"{name}: {len(results[name][1])} cases in {time.monotonic() - began:.0f} s\n")
-    text = page_of(results, time.strftime("%Y-%m-%d", time.gmtime()))
-    sys.stdout.write(text + "\n")
+        if options.json:
+            _save(options.json, results)
+    ordered = {name: results[name] for name in STARTS if name in results}
+    text, paths = page_of(ordered, time.strftime("%Y-%m-%d", time.gmtime())), path_table(ordered)
+    sys.stdout.write(f"{text}\n\n{paths}\n")
     if options.write:
         write_between(text, "corpora")
-    if options.json:
-        every = {
-            name: [[one.corpus, one.id, one.verdict, one.detail] for one in found]
-            for name, (_, found) in results.items()
-        }
-        options.json.write_text(json.dumps(every, indent=1))
-    bad = [
-        one for name, (_, found) in results.items() if "compat_auth" in name for one in found if one.verdict in FAILURES
-    ]
-    return 1 if any(one.verdict == LET_THROUGH for one in bad) else 0
+        write_between(paths, "paths")
+    ours = [verdict for name, (_, found) in ordered.items() if "compat_auth" in name for verdict in found]
+    return 1 if any(verdict.verdict == LET_THROUGH for verdict in ours) else 0
 
 
 if __name__ == "__main__":
