@@ -21,6 +21,7 @@ ARRIVED = "/corpora-arrived"
 """A request whose path ends so is answered with the requests since the last such one, and is not kept itself."""
 _LENGTH = re.compile(rb"\r?\ncontent-length[ \t]*:[ \t]*\+?([0-9]{1,9})[ \t]*\r?\n", re.IGNORECASE)
 _CHUNKED = re.compile(rb"\r?\ntransfer-encoding[ \t]*:[^\n]*chunked", re.IGNORECASE)
+_EXPECTS = re.compile(rb"\nexpect[ \t]*:[ \t]*100-continue", re.IGNORECASE)
 _LONGEST_HEAD = 2**20
 Arrived = dict[str, Any]
 
@@ -65,6 +66,9 @@ class _Handler(socketserver.BaseRequestHandler):
             held += part
         head, _, held = held.partition(b"\r\n\r\n")
         head += b"\r\n\r\n"
+        if _EXPECTS.search(head):
+            # Some proxies send the body only then.
+            connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         body: bytes | None = b""
         if _CHUNKED.search(head):
             body, held = _read_chunks(connection, held)

@@ -7,7 +7,7 @@ import socket
 from urllib.parse import urlsplit
 
 from flask import Flask, Response, request
-from flask_httpauth import HTTPBasicAuth
+from flask_httpauth import HTTPBasicAuth  # pyright: ignore[reportMissingImports]  # in that environment
 
 app = Flask(__name__)
 auth = HTTPBasicAuth()

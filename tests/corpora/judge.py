@@ -18,6 +18,8 @@ VERDICTS = (REFUSED, PASSED, AMBIGUOUS, LET_THROUGH, SERVER_ERROR, HANG)
 FAILURES = (LET_THROUGH, SERVER_ERROR, HANG)
 # A server that does not implement something says so; the upstream, which answers 200 always, is not to blame.
 _NOT_IMPLEMENTED = (501, 505)
+PROTECTED = "/api/"
+"""Below this path the corpora expect that the credential counts."""
 UNCHANGED = "unchanged: for the upstream to judge"
 _FOLD = str.maketrans("_.", "--")
 
@@ -149,7 +151,8 @@ def leads_elsewhere(place: str, base_url: str) -> bool:
 def _dangers(request: Request, arrived: Sequence[Arrived], site: Site) -> Iterator[str]:
     """Yield what must not be so at the upstream."""
     if arrived and not request.may_arrive:
-        yield f"arrived without a credential as {_short(arrived[0]['target'])}"
+        what = "with a token that everybody must refuse" if request.corpus == "jwt" else "without a credential"
+        yield f"arrived {what}, as {_short(arrived[0]['target'])}"
     if len(arrived) > 1:
         yield f"{len(arrived)} requests arrived: " + ", ".join(_short(one["target"]) for one in arrived)
     for one in arrived[:1]:
@@ -164,7 +167,8 @@ def _dangers(request: Request, arrived: Sequence[Arrived], site: Site) -> Iterat
             believed = [who for name, value in headers if name in site.believes for who in [believed_in(value)]]
             if believed and set(believed) != {request.who}:
                 yield f"the upstream believes {', '.join(_short(who) or 'nobody' for who in believed)}"
-            if not believed:
+            # Elsewhere a credential need not count.
+            if not believed and str(one["target"]).startswith(PROTECTED):
                 yield "the upstream believes nobody: the identity was lost"
 
 

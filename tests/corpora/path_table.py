@@ -26,6 +26,7 @@ def path_table(results: Results) -> str:
     if not names:
         return ""
     groups: dict[str, list[str]] = defaultdict(list)
+    two_readings = {case["id"] for case in cases("paths") if case["canonical"] is None}
     paths = {case["id"]: case["path"] for case in cases("paths") if case["id"] in found[names[0]]}
     for case in cases("paths"):
         if case["id"] in paths:
@@ -38,12 +39,14 @@ def path_table(results: Results) -> str:
     ]
     for why, ids in groups.items():
         lines.append(f"| {why} | " + " | ".join(_cell(found[name], ids, paths) for name in names) + " |")
-    return "\n".join([*lines, "", *_changed(found, paths)])
+    return "\n".join(
+        [*lines, "", *_changed(found, {name: path for name, path in paths.items() if name in two_readings})]
+    )
 
 
 def _cell(arrived: Mapping[str, str], ids: Sequence[str], paths: Mapping[str, str]) -> str:
     refused = [name for name in ids if not arrived[name]]
-    same = [name for name in ids if arrived[name] == paths[name]]
+    same = [name for name in ids if arrived[name] and arrived[name] == paths[name]]
     return f"{len(refused)} / {len(same)} / {len(ids) - len(refused) - len(same)}"
 
 
@@ -58,7 +61,13 @@ def _changed(found: Mapping[str, Mapping[str, str]], paths: Mapping[str, str]) -
         for (case_id, target), names in sorted(by_target.items(), key=lambda item: list(paths).index(item[0][0]))
         if len(paths[case_id]) < 100
     ]
-    return ["Paths that arrived changed:", "", "| sent | arrived | behind |", "|---|---|---|", *rows]
+    return [
+        "Paths with more than one reading that arrived changed:",
+        "",
+        "| sent | arrived | behind |",
+        "|---|---|---|",
+        *rows,
+    ]
 
 
 def _code(text: str) -> str:

@@ -34,7 +34,8 @@ from support.security.gateway import running_gateway, write_config
 from support.security.upstream import Recorder
 from support.serving import served
 
-START_S = 30
+# Long, so that a busy machine ends no run of an hour.
+START_S = 120
 USERS = {"alice": "secret", "bob": "other-secret"}
 ISSUER, AUDIENCE = "https://us.example", "api"
 FRONTS = ("nginx-lua", "haproxy", "caddy", "apache", "traefik", "envoy")
@@ -76,7 +77,9 @@ def gateway(folder: Path, echo_url: str) -> Generator[Peer]:
     """`compat-auth serve`."""
     extra = f'database_url = "sqlite:///{folder}/store.db"'
     config = write_config(folder, echo_url, extra, '["session", "basic_auth"]')
-    with running_gateway(config, Recorder(), environ={"COMPAT_AUTH_SESSION__SECRET": "s" * 40}) as running:
+    with running_gateway(
+        config, Recorder(), environ={"COMPAT_AUTH_SESSION__SECRET": "s" * 40}, start_s=START_S
+    ) as running:
         url = f"http://127.0.0.1:{running.port}"
         corpora = ("framing", "headers", "paths", "redirects")
         yield Peer(url, __version__, (*_OURS, "--login", "/compat-auth/login"), corpora)
@@ -91,7 +94,7 @@ def gateway_with_oidc(folder: Path, echo_url: str) -> Generator[Peer]:
             f'types = ["JWT"]\nmax_lifetime_s = 3600\njwks_url = "{jwks_url}"'
         )
         config = write_config(folder, echo_url, extra, '["oidc"]')
-        with running_gateway(config, Recorder()) as running:
+        with running_gateway(config, Recorder(), start_s=START_S) as running:
             url = f"http://127.0.0.1:{running.port}"
             yield Peer(url, __version__, (*_jwt_arguments(), "--host", "gateway", "--upstream-judges"), ("jwt",))
 
@@ -107,7 +110,7 @@ def before_gateway(proxy: str) -> Start:
             f'[forward_auth]\nbind = "127.0.0.1:{free_port()}"'
         )
         config = write_config(folder, echo_url, extra)
-        with running_gateway(config, Recorder()) as running:
+        with running_gateway(config, Recorder(), start_s=START_S) as running:
             # Where the proxy finds it; the gateway itself has read its file.
             with config.open("a") as more:
                 more.write(f'[serve]\nbind = "127.0.0.1:{running.port}"\n')
@@ -293,7 +296,7 @@ def apache_gssapi(folder: Path, echo_url: str) -> Generator[Peer]:
     try:
         kdc.start()
         # Another user runs Apache's workers, who may not enter the KDC's folder.
-        keytab = shutil.copy(kdc.keytab("HTTP/localhost"), folder / "keytab")
+        keytab = Path(shutil.copy(kdc.keytab("HTTP/localhost"), folder / "keytab"))
         keytab.chmod(0o644)
         config = shutil.copy(kdc.folder / "krb5.conf", folder / "krb5.conf")
         rules = f"""AuthType GSSAPI

@@ -19,13 +19,14 @@ VERDICTS = [
     Verdict("paths", "plain-1", "passed", "", "/"),
     Verdict("paths", "plain-2", "refused", "400"),
     Verdict("paths", "plain-3", "ambiguous", "", "/changed"),
+    Verdict("paths", "dot-segment-1", "ambiguous", "", "/changed"),
 ]
 
 
 def test_a_row_counts_the_verdicts_of_a_server() -> None:
     text = page_of({"some server": ("1.2", VERDICTS)}, "2026-01-01")
 
-    assert "| some server 1.2 |  | 0 / 1 / 0 / **2** / 0 / 0 | 1 / 1 / **1** / 0 / 0 / 0 |  |  |" in text
+    assert "| some server 1.2 |  | 0 / 1 / 0 / **2** / 0 / 0 | 1 / 1 / **2** / 0 / 0 / 0 |  |  |" in text
     assert "| some server | let through | headers | 2 | `identity-x-user` | `arrived: x-user: mallory ¦ x` |" in text
 
 
@@ -33,7 +34,7 @@ def test_the_table_of_paths_shows_what_arrived_changed() -> None:
     text = path_table({"some server": ("1.2", VERDICTS)})
 
     assert "| plain | 1 / 1 / 1 |" in text
-    assert "| `/api/` | `/changed` | some server |" in text
+    assert "| `/.` | `/changed` | some server |" in text
 
 
 def test_a_table_replaces_the_one_before(tmp_path: Path) -> None:
