@@ -30,7 +30,8 @@ _FORWARD = (
     b"x-forwarded-server x-forwarded-by x-real-ip x-client-ip x-cluster-client-ip true-client-ip cf-connecting-ip "
     b"x-original-url x-original-uri x-original-host x-original-method x-original-forwarded-for x-rewrite-url "
     b"x-script-name x-envoy-original-path x-envoy-original-method x-envoy-external-address x-envoy-internal "
-    b"proxy x-http-method x-http-method-override x-method-override front-end-https x-url-scheme"
+    b"proxy x-http-method x-http-method-override x-method-override front-end-https x-url-scheme x-host "
+    b"x-http-host-override x-originating-ip x-custom-ip-authorization cluster-client-ip"
 ).split()
 _FRAMING = (
     b"host authorization proxy-authorization cookie content-length transfer-encoding connection upgrade te".split()

@@ -199,10 +199,7 @@ def _load(jwk: Mapping[str, Any]) -> PublicKey | PrivateKey:
         # The reason could quote a private member.
         raise KeyFileError(f"kty {kty}: its members do not make up a key") from None
     if isinstance(key, RSAPrivateKey | RSAPublicKey):
-        if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
-            raise KeyFileError(
-                f"RSA key of {key.key_size} bits; allowed are {MIN_RSA_BITS} (RFC 7518 section 3.3) to {MAX_RSA_BITS}"
-            )
+        _check_modulus(key)
         return key
     if isinstance(key, Ed25519PrivateKey | Ed25519PublicKey | EllipticCurvePublicKey):
         return key
@@ -210,3 +207,15 @@ def _load(jwk: Mapping[str, Any]) -> PublicKey | PrivateKey:
         # Elliptic curve keys are only verified with or published, so the public key is enough.
         return key.public_key()
     raise KeyFileError("crv: must be Ed25519")
+
+
+def _check_modulus(key: RSAPrivateKey | RSAPublicKey) -> None:
+    """Raise KeyFileError where the modulus is too short, too long, or even."""
+    if not MIN_RSA_BITS <= key.key_size <= MAX_RSA_BITS:
+        raise KeyFileError(
+            f"RSA key of {key.key_size} bits; allowed are {MIN_RSA_BITS} (RFC 7518 section 3.3) to {MAX_RSA_BITS}"
+        )
+    public = key.public_key() if isinstance(key, RSAPrivateKey) else key
+    # It has 2 as a factor, so anybody can compute the private key.
+    if public.public_numbers().n % 2 == 0:
+        raise KeyFileError("n: an even number is not an RSA modulus")

@@ -37,11 +37,11 @@ from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Reject
 from compat_auth.requirements import Requirements
 from compat_auth.scopes import parse_scope
-from support.security.path_corpus import CORPUS_FILE
+from corpora.cases import cases
 from support.stand_ins import ALICE, GOOD, Sent, accepting, call, http_scope, make_airflow, make_decider, scripted
 
 ROOTS: Final = ("", "/af", "/api", "/team.a/af")
-CORPUS: Final = [case["path"] for case in json.loads(CORPUS_FILE.read_text(encoding="utf-8"))]
+CORPUS: Final = [case["path"] for case in cases("paths")]
 PROTECT: Final = ["/api/", "/auth/fab/v1/"]
 AUTHORIZATION: Final = (b"authorization", GOOD.encode())
 OWN_JWT: Final = (b"authorization", b"Bearer eyJhbGciOiJIUzUxMiJ9.e30.c2ln")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from typing import TypedDict, cast
 from urllib.parse import unquote, urlsplit
 
@@ -16,7 +14,8 @@ from yarl import URL
 
 from compat_auth.errors import InvalidPath
 from compat_auth.http.paths import Prefixes, canonical_path, canonical_query
-from support.security.path_corpus import CORPUS_FILE
+from corpora.cases import cases
+from corpora.readings import readings
 
 
 class Case(TypedDict):
@@ -25,7 +24,7 @@ class Case(TypedDict):
     why: str
 
 
-CORPUS = cast("list[Case]", json.loads(CORPUS_FILE.read_text(encoding="utf-8")))
+CORPUS = cast("list[Case]", cases("paths"))
 REFUSED = [case for case in CORPUS if case["canonical"] is None]
 ACCEPTED = [(case["path"].encode("latin-1"), case["canonical"]) for case in CORPUS if case["canonical"] is not None]
 IDS = [path.decode("latin-1")[:40] for path, _ in ACCEPTED]
@@ -81,22 +80,6 @@ def test_four_other_parsers_see_the_path_that_we_see(path: bytes, canonical: str
     assert (split.path, split.query, split.fragment) == (canonical, "", "")
 
 
-def _readings(path: str) -> set[str]:
-    """Return what careless upstreams make of a path: any mix of what we know some to do."""
-    readings = {path}
-    for _ in range(3):
-        for reading in list(readings):
-            readings |= {
-                unquote(reading),
-                re.sub("/{2,}", "/", reading),
-                re.sub(";[^/]*", "", reading),
-                reading.lower(),
-                reading.replace("\\", "/"),
-                reading.rstrip("/") + "/",
-            }
-    return readings
-
-
 parts = [
     "/",
     "/",
@@ -136,7 +119,7 @@ def test_no_spelling_leads_around_the_fence(path: str) -> None:
 
     covered = Prefixes(["/api/"]).cover(canonical)
 
-    inside = any(reading.startswith("/api/") for reading in _readings(canonical.decode()))
+    inside = any(reading.startswith("/api/") for reading in readings(canonical.decode()))
     assert covered or not inside
 
 

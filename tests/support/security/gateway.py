@@ -153,7 +153,12 @@ file = "{folder / "htpasswd"}"
 
 @contextlib.contextmanager
 def running_gateway(
-    config: Path, upstream: Recorder, *, environ: Mapping[str, str] | None = None, max_file_bytes: int = 0
+    config: Path,
+    upstream: Recorder,
+    *,
+    environ: Mapping[str, str] | None = None,
+    max_file_bytes: int = 0,
+    start_s: float = START_S,
 ) -> Generator[Gateway]:
     """Serve until the end of the block, in a process of its own, which can make no file longer than the bound."""
     port, log = free_port(), config.parent / "log"
@@ -174,7 +179,7 @@ def running_gateway(
     if max_file_bytes:
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (max_file_bytes, max_file_bytes))
     try:
-        _wait_until_live(port, process, log)
+        _wait_until_live(port, process, log, start_s)
         yield Gateway(port, process, log, upstream)
     finally:
         process.send_signal(signal.SIGTERM)
@@ -185,8 +190,8 @@ def running_gateway(
             process.wait()
 
 
-def _wait_until_live(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_S
+def _wait_until_live(port: int, process: subprocess.Popen[bytes], log: Path, start_s: float) -> None:
+    deadline = time.monotonic() + start_s
     while time.monotonic() < deadline and process.poll() is None:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1) as probe:
             probe.sendall(b"GET /compat-auth/live HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
