@@ -181,14 +181,21 @@ class Probe:
         open_path = f"{self.prefix}live"
         usual = self.site.get(self.site.root + open_path)
         elsewhere = self.site.get(f"{self.site.root}/{self.name}/x")
+        protected = f"{self.site.root}/{self.path.split('/')[1]}/"
         doubtful: list[str] = []
         for attack in path_attacks(self.path, self.site.root, open_path, self.site.host):
             answer = self.site.get(attack.target, dict(attack.headers))
             if answer is None or not is_past_us(answer) or is_like(answer, usual, body=True):
                 continue
             shown = f"GET {attack.target}" + "".join(f" with {name}: {value}" for name, value in attack.headers)
+            is_below = attack.target.startswith(protected)
             # A path that needs no credential goes to the upstream, too: its answer alone does not tell them apart.
-            if elsewhere is not None and is_past_us(elsewhere) and is_like(answer, elsewhere, body=False):
+            if (
+                not is_below
+                and elsewhere is not None
+                and is_past_us(elsewhere)
+                and is_like(answer, elsewhere, body=False)
+            ):
                 doubtful.append(shown)
                 continue
             text = f"{shown} gets {answer.status} without a credential: it reached the upstream past the check"

@@ -145,6 +145,26 @@ class ServesApiItself(Right):
             super().answer()
 
 
+class AnswersEveryPath(Right):
+    """The upstream answers whatever the gateway does not protect."""
+
+    def answer(self) -> None:
+        if self.path.startswith(("/api/", "/compat-auth/")):
+            super().answer()
+        else:
+            self.send(401, {"detail": "Not authenticated"}, "application/json")
+
+
+class AnswersStyles(AnswersEveryPath):
+    """The proxy asks the upstream itself for style sheets."""
+
+    def answer(self) -> None:
+        if self.path.endswith(".css"):
+            self.send(401, {"detail": "Not authenticated"}, "application/json")
+        else:
+            super().answer()
+
+
 class Elsewhere(Right):
     def answer(self) -> None:
         self.send(302, {}, "text/html", Location="https://login.example/")
@@ -231,6 +251,23 @@ def test_every_path_that_goes_around_the_gateway_is_named(probe: Probe) -> None:
     assert status == 78
     assert all("reached the upstream past the check" in result["what"] for result in found)
     assert len(found) >= 3
+
+
+def test_an_upstream_that_answers_every_path_is_a_doubt(probe: Probe) -> None:
+    status, found = probe(AnswersEveryPath)
+
+    assert status == 0
+    assert [one["status"] for one in found] == ["warning", "ok"]
+    assert "reach the upstream as unprotected paths do" in found[0]["what"]
+
+
+def test_an_upstream_that_answers_every_path_hides_no_path_below_the_protected_one(probe: Probe) -> None:
+    status, found = probe(AnswersStyles)
+
+    failures = [one for one in found if not one["ok"]]
+    assert status == 78
+    assert failures
+    assert all(".css" in one["what"] for one in failures)
 
 
 def test_another_login_in_front_leaves_nothing_to_ask(probe: Probe) -> None:
