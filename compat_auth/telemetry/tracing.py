@@ -64,12 +64,12 @@ class Tracer:
         span = self._tracer.start_span(
             _span_name(method), context, kind=self._trace.SpanKind.SERVER, attributes=attributes
         )
-        token = self._context.attach(self._trace.set_span_in_context(span, context))
-        return RequestSpan(self, span, token)
+        attached = self._context.attach(self._trace.set_span_in_context(span, context))
+        return RequestSpan(self, span, attached)
 
     def end(self, span: RequestSpan, status: int, request_id: str, backend: str) -> None:
         """End the span of a request."""
-        self._context.detach(span.token)
+        self._context.detach(span.attached)
         span.span.set_attribute("compat_auth.request_id", request_id)
         if backend:
             span.span.set_attribute("compat_auth.backend", backend)
@@ -145,12 +145,12 @@ class RequestSpan:
     Attributes:
         tracer: Has made it.
         span: OpenTelemetry's.
-        token: Ends its time as the current one.
+        attached: Ends its time as the current one.
     """
 
     tracer: Tracer
     span: Any
-    token: Any
+    attached: Any
 
 
 @dataclass(slots=True)
