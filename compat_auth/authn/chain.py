@@ -23,6 +23,7 @@ from compat_auth.sign_in import SignIn
 logger = logging.getLogger("compat_auth.chain")
 
 T = TypeVar("T")
+Prepare = Callable[[object], None]
 Mode = Literal["strict", "airflow2"]
 # The names that Airflow 2 searches the list for; it treats FAB's own name for the same module as another one.
 _CORE_SESSION = frozenset(("session", "airflow.api.auth.backend.session"))
@@ -144,13 +145,21 @@ class Chain:
                     return False  # a backend for this kind alone always decides
         return False
 
-    def ask(self, credential: Credential, course: Course | None = None, *, body_at_hand: bool = True) -> Answer:
-        """Return the chain's answer, inside a Flask request context.
+    def ask(
+        self,
+        credential: Credential,
+        course: Course | None = None,
+        *,
+        body_at_hand: bool = True,
+        prepare: Prepare | None = None,
+    ) -> Answer:
+        """Return the chain's answer, inside a Flask request context or what `prepare` makes.
 
         Args:
             credential: As presented.
             course: Where to continue; None: at the first backend.
             body_at_hand: Whether Flask's request has the whole body, or the request has none.
+            prepare: Called with each backend before it is asked, to make the request visible to it; None: it is.
 
         Raises:
             BackendUnavailable: A backend could not ask its source. No later, weaker backend is asked instead.
@@ -167,13 +176,13 @@ class Chain:
                 raise BodyWanted(backend.name, course)
             is_reusable = course.reusable and _accepts_alike(backend, credential)
             course.reusable = course.reusable and _skips_alike(backend, credential)
-            outcome = self._ask_one(backend, credential)
+            outcome = self._ask_one(backend, credential, prepare)
             step = Step(backend.name, outcome)
             course.steps.append(step)
             match outcome:
                 case Accept():
                     if backend.reads_peer and isinstance(credential, Absent):
-                        return self._agreed(outcome, backend, asked[at + 1 :], course)
+                        return self._agreed(outcome, backend, asked[at + 1 :], course, prepare)
                     return Answer(outcome, backend.name, (), tuple(course.steps), is_reusable)
                 case Reject() | Challenge():
                     course.received.append(outcome.challenges if isinstance(outcome, Reject) else ())
@@ -185,12 +194,19 @@ class Chain:
                     course.received.append(challenges)
         return self._refuse(course.refusal, course.steps, course.received)
 
-    def _agreed(self, accepted: Accept, backend: Backend, others: tuple[Backend, ...], course: Course) -> Answer:
+    def _agreed(
+        self,
+        accepted: Accept,
+        backend: Backend,
+        others: tuple[Backend, ...],
+        course: Course,
+        prepare: Prepare | None,
+    ) -> Answer:
         """Return the answer once everybody who reads what the connection says has named the same user, or nobody."""
         for other in others:
             if not other.reads_peer or Absent not in other.kinds:
                 continue
-            said = self._ask_one(other, Absent())
+            said = self._ask_one(other, Absent(), prepare)
             if isinstance(said, Accept) and said.identity.username != accepted.identity.username:
                 said = Reject(f"{backend.name} and {other.name} name two people; one request is for one of them")
             course.steps.append(Step(other.name, said))
@@ -206,7 +222,9 @@ class Chain:
         """
         return self.reserves is None or not self.reserves(identity)
 
-    def _ask_one(self, backend: Backend, credential: Credential) -> Outcome:
+    def _ask_one(self, backend: Backend, credential: Credential, prepare: Prepare | None) -> Outcome:
+        if prepare is not None:
+            prepare(backend)
         outcome = contained(backend, lambda: backend.authenticate(credential))
         if isinstance(outcome, Accept) and not self.may_verify(outcome.identity):
             return Reject(f"{outcome.identity.username!r} is a role account: only its personal tokens are accepted")
