@@ -16,6 +16,7 @@ from compat_auth.audit.log import describe_exception
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.credentials import Absent, Bearer, Credential, Unrecognised
 from compat_auth.errors import BackendUnavailable, CompatAuthError
+from compat_auth.facts import answers_without_flask
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from compat_auth.sign_in import SignIn
@@ -141,9 +142,23 @@ class Chain:
             if kind in backend.kinds:
                 if backend.one_at_a_time:
                     return True
-                if self.mode == "strict" and backend.kinds == frozenset((kind,)) and kind not in _OF_MANY:
-                    return False  # a backend for this kind alone always decides
+                if self._always_decides(backend, kind):
+                    return False
         return False
+
+    def answers_without_flask(self, kind: CredentialKind) -> bool:
+        """Return whether no backend that this kind of credential may reach needs Flask's request, or its body, or a turn."""
+        for backend in self._asked:
+            if kind in backend.kinds:
+                if backend.reads_body or backend.one_at_a_time or not answers_without_flask(backend):
+                    return False
+                if self._always_decides(backend, kind):
+                    return True
+        return True
+
+    def _always_decides(self, backend: Backend, kind: CredentialKind) -> bool:
+        """Return whether no later backend gets this kind of credential: this one is for it alone."""
+        return self.mode == "strict" and backend.kinds == frozenset((kind,)) and kind not in _OF_MANY
 
     def ask(
         self,
