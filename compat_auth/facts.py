@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, cast
@@ -165,14 +165,24 @@ def is_secure(facts: RequestFacts) -> bool:
     return facts.scheme in _SECURE
 
 
+def set_facts(facts: RequestFacts | None) -> Token[RequestFacts | None]:
+    """Make these the facts of the current request on this thread, until `reset_facts`; None: those of Flask's request."""
+    return _asked_about.set(facts)
+
+
+def reset_facts(before: Token[RequestFacts | None]) -> None:
+    """Undo `set_facts`, and every later one."""
+    _asked_about.reset(before)
+
+
 @contextmanager
 def asked_about(facts: RequestFacts | None) -> Generator[None]:
     """Make these the facts of the current request, for this thread and this block; None: those of Flask's request."""
-    token = _asked_about.set(facts)
+    before = set_facts(facts)
     try:
         yield
     finally:
-        _asked_about.reset(token)
+        reset_facts(before)
 
 
 def answers_without_flask(thing: object) -> bool:

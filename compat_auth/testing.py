@@ -222,14 +222,16 @@ class BackendContract:
 
     def test_it_answers_a_gate_as_it_answers_flask(self, backend: Backend, app: flask.Flask) -> None:
         """A gate makes no Flask request for a backend that `answers_without_flask`; its answers are the same."""
-        presented: dict[str, Headers] = {"nothing": {}, **self.bad(), **MALFORMED, **_FROM_BROWSERS}
+        # Made twice: some credentials are good for one question only, also to be refused.
+        sets: list[dict[str, Headers]] = [
+            {"nothing": {}, **self.bad(), **MALFORMED, **_FROM_BROWSERS} for _ in range(2)
+        ]
 
-        for name, headers in presented.items():
-            answers = [
-                _ask_at_gate(backend, app, headers, "POST", with_facts=with_facts) for with_facts in (True, False)
-            ]
+        for name in sets[0]:
+            native = _ask_at_gate(backend, app, sets[0][name], "POST", with_facts=True)
+            by_flask = _ask_at_gate(backend, app, sets[1][name], "POST", with_facts=False)
 
-            assert answers[0] == answers[1], name
+            assert native == by_flask, name
 
     def test_it_accepts_at_a_gate_whom_it_accepts_in_flask(self, backend: Backend, app: flask.Flask) -> None:
         """The same identity, with the same response headers."""
@@ -372,6 +374,9 @@ def _ask_at_gate(
             outcome = backend.authenticate(credential)
         except CompatAuthError as error:
             return ("error", type(error).__name__)
+    if isinstance(outcome, Reject):
+        # The reason may name the credential.
+        return (replace(outcome, reason=""),)
     if not isinstance(outcome, Accept):
         return (outcome,)
     identity = replace(outcome.identity, expires_at=None, credential_id="")

@@ -19,13 +19,15 @@ from compat_auth.concurrency.current_request import REQUEST_ID
 
 T = TypeVar("T")
 
-SHORT_S = 0.001
+SHORT_S = 0.0025
 """Work that typically takes longer is not waited for."""
 DEADLINE_S = 0.005
 """The longest wait."""
-# What waits take beyond SHORT_S each is a loss for all others: one part in twenty of the time, half a second's at once.
-ALLOWED_SHARE = 0.05
-ALLOWED_AT_ONCE_S = 0.025
+FREE_S = 0.001
+"""A wait up to this long costs the others no more than the way over a thread."""
+# The rest of a wait is a loss for all others: a tenth of the time at most, half a second's share at once.
+ALLOWED_SHARE = 0.1
+ALLOWED_AT_ONCE_S = 0.05
 # One measurement moves what is typical by a tenth, so that about twenty of another size change the decision.
 _STEP = 1.1
 _SHORTEST_S, _LONGEST_S = SHORT_S / 10, SHORT_S * 10
@@ -168,7 +170,7 @@ class BriefWork:
         began = self._monotonic()
         self._jobs.put(job)  # type: ignore[arg-type]  # the same
         job.wait(DEADLINE_S)
-        self._allowed_s -= max(0.0, self._monotonic() - began - SHORT_S)
+        self._allowed_s -= max(0.0, self._monotonic() - began - FREE_S)
         return job
 
     def close(self) -> None:
