@@ -326,27 +326,34 @@ class Decider:
         counts.GRANT_MISSES.value += 1
         began = time.perf_counter()
         check = self._verified.begin()
-        with _traced():
-            job = self._briefs.start(
-                type(presented.shown.credential()),
-                lambda: self._runner.run(presented, fresh=False, for_upstream=for_upstream),
-            )
-        if not job.is_done:
+        concluded: tuple[Decision, float] | None = None
+        try:
+            with _traced():
+                job = self._briefs.start(
+                    type(presented.shown.credential()),
+                    lambda: self._runner.run(presented, fresh=False, for_upstream=for_upstream),
+                )
+                if job.is_done:
+                    concluded = job.result()
+        except Exception as error:
+            self._note_end(check, began)
+            if is_shared:
+                self._settle(digest, error)
+            raise
+        if concluded is None:
             flight = asyncio.ensure_future(self._end(job, check, began, presented, digest))
             if is_shared:
                 self._launch(digest, flight)
             return flight
-        counts.DECISION.observe(time.perf_counter() - began)
-        self._verified.under_way.discard(check)
-        try:
-            decision = self._remembered(presented, digest, check, job.result())
-        except CompatAuthError as error:
-            if is_shared:
-                self._settle(digest, error)
-            raise
+        self._note_end(check, began)
+        decision = self._remembered(presented, digest, check, concluded)
         if is_shared:
             self._settle(digest, decision)
         return decision
+
+    def _note_end(self, check: Check, began: float) -> None:
+        counts.DECISION.observe(time.perf_counter() - began)
+        self._verified.under_way.discard(check)
 
     async def _end(
         self, job: Job[tuple[Decision, float]], check: Check, began: float, presented: Presented, digest: bytes
@@ -354,8 +361,7 @@ class Decider:
         try:
             concluded = await job.late()
         finally:
-            counts.DECISION.observe(time.perf_counter() - began)
-            self._verified.under_way.discard(check)
+            self._note_end(check, began)
         return self._remembered(presented, digest, check, concluded)
 
     def _fly(

@@ -12,6 +12,7 @@ import pytest
 
 from compat_auth.concurrency import brief_work
 from compat_auth.concurrency.brief_work import ALLOWED_AT_ONCE_S, DEADLINE_S, FREE_S, SHORT_S, BriefWork, Pace
+from compat_auth.concurrency.current_request import REQUEST_ID
 
 FAR_S = 10
 
@@ -78,6 +79,16 @@ def test_work_sees_no_context_variable_of_another_and_leaves_none(brief: BriefWo
     second = brief.start(variable.get, pace).result()
 
     assert (first, second, variable.get()) == ("nobody", "nobody", "the event loop")
+
+
+@pytest.mark.usefixtures("patient")
+def test_work_knows_the_id_of_the_request(brief: BriefWork) -> None:
+    token = REQUEST_ID.set("request 1")
+
+    found = brief.start(REQUEST_ID.get, short()).result()
+    REQUEST_ID.reset(token)
+
+    assert found == "request 1"
 
 
 async def test_work_that_hangs_does_not_hold_the_event_loop(brief: BriefWork) -> None:

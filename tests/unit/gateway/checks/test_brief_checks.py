@@ -23,6 +23,7 @@ from compat_auth.http.headers import take_in
 from compat_auth.http.request import GateRequest, Presented
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject
+from compat_auth.telemetry import counts
 from support.stand_ins import BASIC_ONLY, Issuing, Says, ScriptedBackend, basic, give_token, scripted
 
 FAR_S = 10
@@ -121,6 +122,17 @@ async def test_it_grants_refuses_and_fails_as_a_thread_of_the_pool_does(alike: b
     assert refused == Refused(401, ("Basic",))
     with pytest.raises(BackendUnavailable):
         await decider.decide(presented(basic("alice", "another")))
+    decider.close()
+
+
+@pytest.mark.usefixtures("patient")
+async def test_it_is_counted_and_timed_as_any_other() -> None:
+    decider = await warmed(decider_of(native(GOOD)))
+    before = counts.GRANT_MISSES.value
+
+    await decider.decide(presented())
+
+    assert counts.GRANT_MISSES.value == before + 1
     decider.close()
 
 
