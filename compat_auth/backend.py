@@ -1,7 +1,8 @@
 """The contract of a backend: two methods of Airflow 2, and one that we add.
 
 A backend checks one kind of credential. It answers in exactly one of four ways (`compat_auth.outcome`), and
-raises only `BackendUnavailable` and `TooManyRequests`. Inside `authenticate` Flask's `request` is the caller's request.
+raises only `BackendUnavailable` and `TooManyRequests`. Inside `authenticate` Flask's `request` is the caller's request,
+unless the backend says that it does not need it (`answers_without_flask`).
 
 One import is enough for a backend: the answers, the credentials, the identity, the settings and the errors are here, too.
 """
@@ -111,12 +112,23 @@ class Backend(ABC):
 
     @abstractmethod
     def authenticate(self, credential: Credential) -> Outcome:
-        """Answer for a credential of one of `kinds`, inside a Flask request context; any thread may call.
+        """Answer for a credential of one of `kinds`; any thread may call.
+
+        It is called inside a Flask request context, unless `answers_without_flask` says that none is needed.
 
         Raises:
             BackendUnavailable: The source could not be asked.
             TooManyRequests: The caller has shown too many wrong credentials, so that it was not.
         """
+
+    def answers_without_flask(self) -> bool:
+        """Return whether `authenticate` reads the request from `compat_auth.facts.request_facts` alone.
+
+        Then a gate makes no Flask request context for it, which is faster. It must hold for everything that the answer
+        uses, such as directories. It counts only for the class that defines it: a subclass that does not define it has
+        Flask's request.
+        """
+        return False
 
     def may_claim(self, credential: Credential) -> bool:
         """Return whether the answer to a credential of one of `kinds` could differ from a plain Skip; in doubt, true.

@@ -7,7 +7,6 @@ from typing import Any, cast, overload
 
 import flask
 from flask import Flask
-from flask_login import LoginManager
 
 from compat_auth import sessions
 from compat_auth.api.leak_receiver import register_leak_receiver
@@ -20,6 +19,7 @@ from compat_auth.authn.chain import Chain
 from compat_auth.authn.judgement import Judgement, judgement_of, set_judgement
 from compat_auth.authn.registry import load_chain
 from compat_auth.authn.revocation_events import revocation_events_of
+from compat_auth.authn.users.logins import NoLogins
 from compat_auth.authn.users.role_accounts import RoleAccountNames
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
@@ -102,8 +102,7 @@ class CompatAuth:
             _refuse_rules_of_gates(settings)
             settings = with_handler_on(app, settings)
         if getattr(app, "login_manager", None) is None:
-            # Views ask flask-login's current_user; an app without sessions of its own has no other user to load.
-            cast("Any", LoginManager(app)).user_loader(_no_user)
+            NoLogins(app)
         self.style = style_of(settings)
         revocation_events_of(app, settings)
         self.chain = Chain(
@@ -196,10 +195,6 @@ def _refuse_rules_of_gates(settings: Settings) -> None:
             raise ConfigError(
                 f"{section}: only the gateway, forward-auth and Airflow's plugin apply it; remove it and {instead}"
             )
-
-
-def _no_user(_user_id: str) -> None:
-    return None
 
 
 def requires_authentication(view: View) -> View:

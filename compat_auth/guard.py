@@ -40,6 +40,7 @@ from compat_auth.errors import (
     NotPermitted,
     RequestRefused,
 )
+from compat_auth.facts import request_facts
 from compat_auth.http.browser.cross_origin import (
     Call,
     find_foreign_origin,
@@ -283,9 +284,9 @@ def _require_own_origin() -> None:
 
 
 def method_for_browsers() -> str:
-    """Return the method of Flask's current request, for the question whether another site may be behind it."""
-    request = flask.request
-    is_handshake = request.environ.get(WEBSOCKET) or "websocket" in request.headers.get("Upgrade", "").lower()
+    """Return the method of the current request, for the question whether another site may be behind it."""
+    request = request_facts()
+    is_handshake = request.environ.get(WEBSOCKET) or "websocket" in (request.header("Upgrade") or "").lower()
     return HANDSHAKE if is_handshake else request.method
 
 

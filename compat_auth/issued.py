@@ -15,9 +15,11 @@ from compat_auth.client_certificates import shown_thumbprint
 from compat_auth.config import Settings
 from compat_auth.credentials import looks_like_personal_token
 from compat_auth.errors import InvalidSession, InvalidToken, NoSuchToken, NotAuthenticated
+from compat_auth.facts import answers_without_flask, is_secure, request_facts
 from compat_auth.outcome import ONLY_ASKED_ABOUT, Accept
 from compat_auth.peer import request_peer
 from compat_auth.personal_tokens.expiry_notices import expiry_headers
+from compat_auth.personal_tokens.owners import TokenOwners
 from compat_auth.personal_tokens.service import PersonalTokens, no_upstream, personal_tokens_of
 from compat_auth.sessions import cookie_values
 from compat_auth.store.tables.personal_tokens import PersonalToken
@@ -37,7 +39,7 @@ ANY_USER = "__token__"
 
 
 class PersonalTokenVerifier:
-    """Verifies and revokes personal tokens. Any thread may call, inside a Flask request context.
+    """Verifies and revokes personal tokens of the current request. Any thread may call.
 
     Args:
         settings: With `[personal_tokens]`, and where owners are looked up.
@@ -45,6 +47,11 @@ class PersonalTokenVerifier:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._owners: list[TokenOwners] = []
+
+    def answers_without_flask(self) -> bool:
+        """Return whether no directory of an app reads Flask's request."""
+        return all(answers_without_flask(owners) for owners in self._owners)
 
     def init_app(self, app: flask.Flask) -> None:
         """Give the app its personal tokens; calling it twice is harmless.
@@ -52,7 +59,9 @@ class PersonalTokenVerifier:
         Raises:
             ConfigError: A pepper, a directory or the database's URL cannot work, or owners cannot be looked up.
         """
-        _required(personal_tokens_of(app, self._settings)).owners.require_some()
+        owners = _required(personal_tokens_of(app, self._settings)).owners
+        owners.require_some()
+        self._owners.append(owners)
 
     def verify(self, text: str, username: str, *, backend: str) -> Accept:
         """Return the owner of a token, limited as the token is; the use is recorded.
@@ -68,8 +77,9 @@ class PersonalTokenVerifier:
             BackendUnavailable: The store or a directory could not be asked.
             TooManyRequests: Too many wrong tokens have come from this address.
         """
-        tokens, request = _required(personal_tokens_of(flask.current_app)), flask.request
-        token, owner = tokens.verification.verify(text, client=request.remote_addr or "")
+        request = request_facts()
+        tokens = _required(personal_tokens_of(request.app))
+        token, owner = tokens.verification.verify(text, client=request.client)
         if username not in (ANY_USER, owner.username):
             raise NotAuthenticated(f"{token.id}: belongs to a user who is not the one in the request")
         # Who introspects a token need not be its bearer: the answer has the certificate in `cnf` (RFC 8705 section 3.2).
@@ -78,8 +88,8 @@ class PersonalTokenVerifier:
         tokens.notices.ensure()
         # Introspection is no use: the owner could not tell the program that asks from a thief.
         if ONLY_ASKED_ABOUT not in request.environ:
-            agent = request.headers.get("User-Agent", "")
-            tokens.usage.see(token.id, token.last_used, address=request.remote_addr or "", agent=agent)
+            agent = request.header("User-Agent") or ""
+            tokens.usage.see(token.id, token.last_used, address=request.client, agent=agent)
         return Accept(
             dataclasses.replace(owner, backend=backend),
             expiry_headers(token, tokens.now()),
@@ -107,7 +117,7 @@ class PersonalTokenVerifier:
         Raises:
             BackendUnavailable: The store could not be asked.
         """
-        tokens = personal_tokens_of(flask.current_app)
+        tokens = personal_tokens_of(request_facts().app)
         if tokens is None or not looks_like_personal_token(text):
             return False
         try:
@@ -141,7 +151,7 @@ def open_sessions(app: flask.Flask, settings: Settings | None) -> None:
 
 
 def presented_session(*, believed_s: float = UNHEARD_S) -> Session | None:
-    """Return the login session in the cookie of Flask's current request; None where there is no such cookie.
+    """Return the login session in the cookie of the current request; None where there is no such cookie.
 
     Args:
         believed_s: How long ago, in seconds, the store may have said that it has not been revoked; a second at most.
@@ -150,14 +160,15 @@ def presented_session(*, believed_s: float = UNHEARD_S) -> Session | None:
         InvalidSession: The cookie is not ours, its session has ended, or there are two; for logs only.
         BackendUnavailable: The store could not be asked.
     """
-    sessions = live_sessions_of(flask.current_app)
+    request = request_facts()
+    sessions = live_sessions_of(request.app)
     values = [] if sessions is None else cookie_values(sessions)
     if sessions is None or not values:
         return None
     if len(values) > 1:
         # One of them was set by another host of the domain, or on another path.
         raise InvalidSession("session: two cookies of that name")
-    return sessions.find(values[0], secure=flask.request.is_secure, believed_s=believed_s)
+    return sessions.find(values[0], secure=is_secure(request), believed_s=believed_s)
 
 
 def believable_s(session: Session) -> float:
@@ -165,7 +176,7 @@ def believable_s(session: Session) -> float:
 
     That is a second after the store was asked, and never longer than the session; 0 where it was not asked.
     """
-    sessions = live_sessions_of(flask.current_app)
+    sessions = live_sessions_of(request_facts().app)
     return 0 if sessions is None else sessions.believable_s(session)
 
 
@@ -177,7 +188,8 @@ def bound_to_session(accept: Accept, session: Session) -> Accept:
     Raises:
         BackendUnavailable: The store could not be asked.
     """
-    sessions = live_sessions_of(flask.current_app)
+    request = request_facts()
+    sessions = live_sessions_of(request.app)
     assert sessions is not None  # noqa: S101  # for the type checkers: the session came from there
     ends_at, credential_id = sessions.cookie.ends(session), credential_id_of(session)
     accept = dataclasses.replace(
@@ -186,7 +198,7 @@ def bound_to_session(accept: Accept, session: Session) -> Accept:
     renewed = sessions.renew(session)
     if renewed is None:
         return accept
-    header = sessions.cookie.header(renewed, secure=flask.request.is_secure)
+    header = sessions.cookie.header(renewed, secure=is_secure(request))
     # The upstream's answer may say that any cache may keep it.
     headers = (("Set-Cookie", header), ("Cache-Control", "no-store"))
     return dataclasses.replace(accept, headers=headers, reusable_s=0)

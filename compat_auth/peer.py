@@ -17,6 +17,8 @@ from typing import Any, cast
 
 import flask
 
+from compat_auth.facts import request_facts
+
 __all__ = ["PEER", "Peer", "request_peer"]
 
 PEER = "compat_auth.peer"
@@ -73,12 +75,12 @@ class Peer:
 
 
 def request_peer() -> Peer:
-    """Return the other end of the connection of Flask's current request.
+    """Return the other end of the connection of the current request.
 
     Without a gate in front, the address is the WSGI server's `REMOTE_ADDR`, as it was before werkzeug's `ProxyFix`, and
     the headers are those of the request.
     """
-    environ = flask.request.environ
+    environ = request_facts().environ
     told = environ.get(PEER)
     if isinstance(told, Peer):
         return told

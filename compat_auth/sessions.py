@@ -20,6 +20,7 @@ from compat_auth.authn.session_sealing import Session
 from compat_auth.config import Settings
 from compat_auth.credentials import Absent, Bearer
 from compat_auth.errors import ConfigError, InvalidSession, RequestRefused
+from compat_auth.facts import is_secure, request_facts
 from compat_auth.guard import current_identity, method_for_browsers, request_credential, require_permission
 from compat_auth.http.browser.csrf import HANDSHAKE, TOKEN_HEADER, Source, find_forgery
 from compat_auth.identity import Identity
@@ -245,28 +246,26 @@ def current_session() -> Session | None:
 
 
 def cookie_values(sessions: LiveSessions) -> list[str]:
-    """Return the values of our cookie in Flask's current request."""
-    return flask.request.cookies.getlist(sessions.cookie.name(secure=flask.request.is_secure))
+    """Return the values of our cookie in the current request."""
+    request = request_facts()
+    return request.cookies(sessions.cookie.name(secure=is_secure(request)))
 
 
 def request_forgery(session: Session | None) -> str:
-    """Return why Flask's current request could be forged by another site, for logs only; "" when it cannot.
+    """Return why the current request could be forged by another site, for logs only; "" when it cannot.
 
     Args:
         session: Whose token may stand for a missing word of where the request comes from; None for a cookie without a
             token, where the missing word is taken for that of a program, which no other site can steer.
     """
-    request = flask.request
-    source = Source(
-        request.headers.get("Sec-Fetch-Site"),
-        request.headers.get("Origin"),
-        f"{request.scheme}://{request.host}",
-        request.headers.get(TOKEN_HEADER, ""),
-    )
+    request = request_facts()
+    sec_fetch_site, origin = request.header("Sec-Fetch-Site"), request.header("Origin")
     method = method_for_browsers()
     # Browsers say in each handshake of a WebSocket where it comes from (RFC 6455 4.1), and a program has no token at hand.
-    if (session is None or method == HANDSHAKE) and source.sec_fetch_site is None and source.origin is None:
+    if (session is None or method == HANDSHAKE) and sec_fetch_site is None and origin is None:
         return ""
+    own_origin = f"{request.scheme}://{request.host}"
+    source = Source(sec_fetch_site, origin, own_origin, request.header(TOKEN_HEADER) or "")
     return find_forgery(method, source, session.csrf_token if session is not None else "")
 
 

@@ -13,6 +13,7 @@ from compat_auth.config import Settings
 from compat_auth.config.tasks import TaskRuleSettings
 from compat_auth.crypto.strict_json import is_list
 from compat_auth.errors import BackendUnavailable, InvalidToken, NotPermitted
+from compat_auth.facts import answers_without_flask
 from compat_auth.identity import Identity
 from compat_auth.personal_tokens.owners import TokenOwners
 from compat_auth.scopes import Scope, parse_scopes
@@ -208,6 +209,10 @@ class TaskAccounts:
         """
         rows = RoleAccountRows(open_store(settings.database_url.get_secret_value()))
         return cls(TokenOwners.from_settings(settings), lambda name: any(row.username == name for row in rows.list()))
+
+    def answers_without_flask(self) -> bool:
+        """Return whether no directory reads Flask's request."""
+        return answers_without_flask(self._owners)
 
     def find(self, username: str) -> Identity:
         """Return the active account of that name, without a backend.

@@ -25,16 +25,23 @@ import random
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, cast
 
 import flask
 import pytest
 from flask_login import LoginManager  # pyright: ignore[reportMissingTypeStubs]  # flask-login has no stubs
 
+from compat_auth.authn.surroundings import Surroundings
 from compat_auth.backend import Backend
-from compat_auth.errors import BackendUnavailable, RequestRefused
+from compat_auth.credentials import Absent
+from compat_auth.errors import BackendUnavailable, CompatAuthError, RequestRefused
 from compat_auth.guard import current_identity, request_credential
+from compat_auth.http.asgi import Scope
+from compat_auth.http.headers import take_in
+from compat_auth.http.request import GateRequest
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
+from compat_auth.peer import Peer
 
 __all__ = ["MALFORMED", "BackendContract", "Headers", "visit"]
 
@@ -61,6 +68,12 @@ MALFORMED: dict[str, Headers] = {
 }
 """Authorization values that no backend may accept, whatever its kind, by name."""
 
+_FROM_BROWSERS: dict[str, Headers] = {
+    "own page": {"Sec-Fetch-Site": "same-origin", "Origin": "http://gateway.example"},
+    "foreign page": {"Sec-Fetch-Site": "cross-site", "Origin": "http://elsewhere.example"},
+    "old browser": {"Origin": "http://gateway.example:80", "User-Agent": "old"},
+    "handshake": {"Origin": "http://elsewhere.example", "Upgrade": "WebSocket"},
+}
 _THREADS = 6
 _ROUNDS = 4
 _RANDOM_TOKENS = 50
@@ -207,6 +220,31 @@ class BackendContract:
         assert outcome.identity.username == self.username
         assert outcome.identity.backend == backend.name
 
+    def test_it_answers_a_gate_as_it_answers_flask(self, backend: Backend, app: flask.Flask) -> None:
+        """A gate makes no Flask request for a backend that `answers_without_flask`; its answers are the same."""
+        # Made twice: some credentials are good for one question only, also to be refused.
+        sets: list[dict[str, Headers]] = [
+            {"nothing": {}, **self.bad(), **MALFORMED, **_FROM_BROWSERS} for _ in range(2)
+        ]
+
+        for name in sets[0]:
+            native = _ask_at_gate(backend, app, sets[0][name], "POST", with_facts=True)
+            by_flask = _ask_at_gate(backend, app, sets[1][name], "POST", with_facts=False)
+
+            assert native == by_flask, name
+
+    def test_it_accepts_at_a_gate_whom_it_accepts_in_flask(self, backend: Backend, app: flask.Flask) -> None:
+        """The same identity, with the same response headers."""
+        answers = [
+            _ask_at_gate(backend, app, {**self.good(), **more}, method, with_facts=with_facts)
+            for method in ("GET", "POST")
+            for more in (dict[str, str](), *_FROM_BROWSERS.values())
+            for with_facts in (True, False)
+        ]
+
+        assert answers[0][0] == "accept"
+        assert answers[::2] == answers[1::2]
+
     def test_what_it_does_not_claim_it_skips(self, backend: Backend, app: flask.Flask) -> None:
         """`may_claim` is false only for a credential that gets a plain Skip."""
         presented: dict[str, Headers] = {"good": self.good(), **self.bad(), **MALFORMED}
@@ -297,6 +335,7 @@ _only_where(
     "test_without_a_credential_the_next_backend_is_asked",
     "test_a_401_carries_the_challenges",
     "test_a_good_credential_is_accepted",
+    "test_it_accepts_at_a_gate_whom_it_accepts_in_flask",
     "test_a_guarded_view_sees_the_identity",
     "test_init_app_may_be_called_twice",
     "test_two_apps_of_one_process_do_not_meet",
@@ -310,6 +349,38 @@ def visit(app: flask.Flask, headers: Headers) -> Any:
     """Return the answer to a request for the guarded view of `guarded_app`."""
     # With a cookie jar, the test client would drop the Cookie header.
     return app.test_client(use_cookies=False).get("/", headers=dict(headers))
+
+
+def _ask_at_gate(
+    backend: Backend, app: flask.Flask, headers: Headers, method: str, *, with_facts: bool
+) -> tuple[object, ...]:
+    """Return a summary of the backend's answer at a gate, where two good credentials of one user have the same summary."""
+    raw = [(name.lower().encode(), value.encode("utf-8")) for name, value in headers.items()]
+    scope: Scope = {"type": "http", "headers": [(b"host", b"gateway.example"), *raw]}
+    try:
+        peer = Peer("127.0.0.1", tuple((name.lower(), value) for name, value in headers.items()))
+        request = GateRequest(scope, take_in(scope["headers"]), method, b"/", b"", "127.0.0.1", peer=peer)
+        presented = request.presented()
+        credential = presented.shown.credential()
+    except RequestRefused as error:
+        return ("malformed", str(error))
+    if type(credential) not in backend.kinds:
+        return ("skip",)
+    with_cookies = isinstance(credential, Absent)
+    facts = request.facts(app, with_cookies) if with_facts else None
+    with Surroundings(app, facts, lambda: presented.environ(with_cookies)) as surroundings:
+        surroundings.provide_for(backend)
+        try:
+            outcome = backend.authenticate(credential)
+        except CompatAuthError as error:
+            return ("error", type(error).__name__)
+    if isinstance(outcome, Reject):
+        # The reason may name the credential.
+        return (replace(outcome, reason=""),)
+    if not isinstance(outcome, Accept):
+        return (outcome,)
+    identity = replace(outcome.identity, expires_at=None, credential_id="")
+    return ("accept", identity, [name for name, _ in outcome.headers], outcome.reusable_s > 0, outcome.token is None)
 
 
 def _no_user(_user_id: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compat_auth.authn.users.directories import load_directories, load_password_directories, shared_directory
+from compat_auth.authn.users.logins import has_logins
 from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.authn.users.objects import identity_of, is_disabled
 from compat_auth.personal_tokens.owners import Accounts
@@ -16,6 +17,7 @@ __all__ = [
     "UpstreamLogin",
     "UpstreamUsers",
     "UserLookup",
+    "has_logins",
     "identity_of",
     "is_disabled",
     "load_directories",

@@ -13,6 +13,7 @@ from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Basic, Credential
 from compat_auth.directory import Directory
+from compat_auth.facts import answers_without_flask
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.passwords import HashPool, PasswordChecker, RightPassword, WrongPassword
@@ -79,6 +80,10 @@ class BasicAuthBackend(Backend):
                     upstream_id=user.upstream_id,
                 )
                 return Accept(identity, reusable_s=self._reusable_s, token=token)
+
+    def answers_without_flask(self) -> bool:
+        """Return whether no directory reads Flask's request."""
+        return answers_without_flask(self._checker)
 
     def challenges(self) -> tuple[str, ...]:
         """Return the Basic challenge, in UTF-8 (RFC 7617 section 2.1)."""

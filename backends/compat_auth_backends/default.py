@@ -13,6 +13,7 @@ from compat_auth.airflow2 import airflow2_contract
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Absent, Credential
+from compat_auth.facts import answers_without_flask
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Skip
 from compat_auth.users import UserLookup
@@ -38,6 +39,10 @@ class DefaultBackend(Backend):
             ConfigError: The look-up is misconfigured.
         """
         return cls(UserLookup.from_settings(settings))
+
+    def answers_without_flask(self) -> bool:
+        """Return whether no directory of the look-up reads Flask's request."""
+        return answers_without_flask(self._lookup)
 
     def authenticate(self, credential: Credential) -> Outcome:
         """Accept a caller without a credential.

@@ -18,6 +18,10 @@ class DenyAllBackend(Backend):
     name = "deny_all"
     kinds: ClassVar[frozenset[CredentialKind]] = EVERY_KIND
 
+    def answers_without_flask(self) -> bool:
+        """Return True: it reads nothing."""
+        return True
+
     def authenticate(self, credential: Credential) -> Outcome:
         """Reject every credential."""
         del credential

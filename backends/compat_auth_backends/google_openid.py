@@ -17,6 +17,7 @@ from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import GoogleOpenIdSettings, Settings, load_settings
 from compat_auth.credentials import Bearer, Credential
 from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser, NotPermitted, UnknownUser
+from compat_auth.facts import answers_without_flask
 from compat_auth.identity import Identity
 from compat_auth.openid import AccountLinks, ConfiguredLinks, Endpoint, FirstUseLinks, JwksCache, read_unverified
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
@@ -124,6 +125,10 @@ class GoogleOpenIdBackend(Backend):
             return self._judge_access_token(self._access_tokens, credential.token)
         issuer = _google_in(credential.token) if self._audience else ""
         return self._judge_id_token(credential, issuer) if issuer else Skip()
+
+    def answers_without_flask(self) -> bool:
+        """Return whether no directory of the look-up reads Flask's request."""
+        return answers_without_flask(self._lookup)
 
     def may_claim(self, credential: Credential) -> bool:
         """Return whether a Bearer says that it is Google's."""

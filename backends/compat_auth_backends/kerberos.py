@@ -16,6 +16,7 @@ from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential, Negotiate
 from compat_auth.errors import ConfigError
+from compat_auth.facts import answers_without_flask
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.sessions import request_forgery
@@ -77,6 +78,10 @@ class KerberosBackend(Backend):
         reply = base64.b64encode(ticket.reply).decode("ascii")
         headers = (("WWW-Authenticate", f"Negotiate {reply}"),) if reply else ()
         return self._lookup.accept(Accept(identity, headers))
+
+    def answers_without_flask(self) -> bool:
+        """Return whether no directory of the look-up reads Flask's request."""
+        return answers_without_flask(self._lookup)
 
     def challenges(self) -> tuple[str, ...]:
         """Return the Negotiate challenge (RFC 4559 section 4.1)."""

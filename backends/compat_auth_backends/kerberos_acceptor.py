@@ -179,7 +179,11 @@ class Acceptor:
 
     @staticmethod
     def _service_of(context: SecurityContext | None) -> str:
-        return _display(gss.inquire_context(context).target_name if context is not None else None)
+        if context is None:
+            return ""
+        # Only what is used: each further answer costs a conversion.
+        asked = dict.fromkeys(("initiator_name", "lifetime", "mech", "flags", "locally_init", "complete"), False)
+        return _display(gss.inquire_context(context, **asked).target_name)
 
     def _current(self) -> Creds:
         try:

@@ -17,6 +17,7 @@ from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import OidcIssuerSettings, Settings
 from compat_auth.credentials import Absent, Bearer, Credential
 from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser
+from compat_auth.facts import answers_without_flask
 from compat_auth.identity import Identity
 from compat_auth.openid import AccountLinks, ConfiguredLinks, FirstUseLinks, open_introspections, read_unverified
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
@@ -144,6 +145,10 @@ class OidcBackend(Backend):
             return Reject(str(error), status=error.status)
         return Skip() if checked is None else self._admit(*checked, credential_id_of(self.name, credential.token))
 
+    def answers_without_flask(self) -> bool:
+        """Return whether no directory of the look-up reads Flask's request."""
+        return answers_without_flask(self._lookup)
+
     def may_claim(self, credential: Credential) -> bool:
         """Return whether a Bearer names one of the issuers, or looks like an opaque token of one."""
         return not isinstance(credential, Bearer) or self._issuer_of(credential.token)[0] is not None
@@ -267,6 +272,10 @@ class OidcInHeadersBackend(OidcBackend):
                 return Reject("oidc: two headers name two people; one request is for one of them")
             outcome = said
         return outcome
+
+    def answers_without_flask(self) -> bool:
+        """Return whether no directory of the look-up reads Flask's request."""
+        return super().answers_without_flask()
 
     def may_claim(self, credential: Credential) -> bool:
         """Return whether a Bearer could be an issuer's; a request without one may have the header."""

@@ -25,6 +25,7 @@ from compat_auth.client_certificates import can_see_certificates, shown_certific
 from compat_auth.config import Settings
 from compat_auth.credentials import looks_like_personal_token
 from compat_auth.errors import InvalidToken, NotAuthenticated
+from compat_auth.facts import answers_without_flask, request_facts
 from compat_auth.issued import ANY_USER, PersonalTokenVerifier
 from compat_auth.outcome import ONLY_ASKED_ABOUT, Accept
 from compat_auth.peer import request_peer
@@ -103,10 +104,14 @@ class PersonalTokenBackend(Backend):
             InvalidToken: It is not.
             BackendUnavailable: The list of revoked certificates has ended, or cannot be read.
         """
-        if self._authority is None or not accepted.identity.certificate or ONLY_ASKED_ABOUT in flask.request.environ:
+        if self._authority is None or not accepted.identity.certificate or ONLY_ASKED_ABOUT in request_facts().environ:
             return
         shown = shown_certificate(self._certificates, request_peer())
         self._authority.verify(shown.certificates if shown is not None else ())
+
+    def answers_without_flask(self) -> bool:
+        """Return whether no directory of owners reads Flask's request."""
+        return answers_without_flask(self._verifier)
 
     def may_claim(self, credential: Credential) -> bool:
         """Return whether the credential begins like a personal token."""

@@ -7,6 +7,7 @@ from (`compat_auth.http.browser.csrf`).
 
 from __future__ import annotations
 
+import weakref
 from dataclasses import replace
 from typing import ClassVar
 
@@ -19,11 +20,12 @@ from compat_auth.config import Settings
 from compat_auth.credentials import Absent, Credential
 from compat_auth.directory import UserDirectory
 from compat_auth.errors import InvalidSession
+from compat_auth.facts import answers_without_flask, request_facts
 from compat_auth.identity import Identity
 from compat_auth.issued import Session, believable_s, bound_to_session, open_sessions, presented_session
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.sessions import BY_APPLICATION, request_forgery
-from compat_auth.users import UserLookup, identity_of, is_disabled, load_directories
+from compat_auth.users import UserLookup, has_logins, identity_of, is_disabled, load_directories
 from compat_auth_backends.airflow_session import AirflowSessions
 from compat_auth_backends.token_handler import with_membership
 
@@ -54,6 +56,7 @@ class SessionBackend(Backend):
 
     def __init__(self, settings: Settings | None = None) -> None:
         self._settings = settings
+        self._apps: weakref.WeakSet[flask.Flask] = weakref.WeakSet()
         self._directories: dict[str, UserDirectory | None] = {}
         self._airflow = None if settings is None else AirflowSessions.from_settings(settings)
         if settings is not None and (settings.session.secret.get_secret_value() or settings.session.secrets):
@@ -82,6 +85,16 @@ class SessionBackend(Backend):
             ConfigError: The secret is too short, or the database's URL cannot work.
         """
         open_sessions(app, self._settings)
+        self._apps.add(app)
+
+    def answers_without_flask(self) -> bool:
+        """Return whether no app has logins of its own, and no directory reads Flask's request."""
+        directories = (directory for directory in self._directories.values() if directory is not None)
+        return (
+            not any(has_logins(app) for app in self._apps)
+            and answers_without_flask(self._lookup)
+            and all(answers_without_flask(directory) for directory in directories)
+        )
 
     def authenticate(self, credential: Credential) -> Outcome:
         """Accept the signed-in user, reject a disabled one or a bad cookie, skip if nobody is signed in.
@@ -95,7 +108,8 @@ class SessionBackend(Backend):
             return outcome
         if self._airflow is not None and (outcome := self._check_airflow(self._airflow)) is not None:
             return outcome
-        if not hasattr(flask.current_app, "login_manager"):
+        # Without Flask's request there are no logins, see `answers_without_flask`.
+        if not flask.has_request_context() or not hasattr(flask.current_app, "login_manager"):
             return Skip()
         if is_disabled(current_user):
             return Reject("session: user is disabled")
@@ -104,7 +118,7 @@ class SessionBackend(Backend):
 
     def _check_airflow(self, airflow: AirflowSessions) -> Accept | Reject | None:
         """Return the decision about Airflow's own cookie; None if it names nobody, then Airflow may decide."""
-        user = airflow.find_user(flask.request.cookies.getlist(airflow.cookie_name))
+        user = airflow.find_user(request_facts().cookies(airflow.cookie_name))
         if user is None:
             return None
         if not user.active:

@@ -16,6 +16,7 @@ from compat_auth.audit.log import describe_exception
 from compat_auth.backend import Backend, CredentialKind
 from compat_auth.credentials import Absent, Bearer, Credential, Unrecognised
 from compat_auth.errors import BackendUnavailable, CompatAuthError
+from compat_auth.facts import answers_without_flask
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from compat_auth.sign_in import SignIn
@@ -23,6 +24,7 @@ from compat_auth.sign_in import SignIn
 logger = logging.getLogger("compat_auth.chain")
 
 T = TypeVar("T")
+Prepare = Callable[[object], None]
 Mode = Literal["strict", "airflow2"]
 # The names that Airflow 2 searches the list for; it treats FAB's own name for the same module as another one.
 _CORE_SESSION = frozenset(("session", "airflow.api.auth.backend.session"))
@@ -140,17 +142,39 @@ class Chain:
             if kind in backend.kinds:
                 if backend.one_at_a_time:
                     return True
-                if self.mode == "strict" and backend.kinds == frozenset((kind,)) and kind not in _OF_MANY:
-                    return False  # a backend for this kind alone always decides
+                if self._always_decides(backend, kind):
+                    return False
         return False
 
-    def ask(self, credential: Credential, course: Course | None = None, *, body_at_hand: bool = True) -> Answer:
-        """Return the chain's answer, inside a Flask request context.
+    def answers_without_flask(self, kind: CredentialKind) -> bool:
+        """Return whether no backend that this kind of credential may reach needs Flask's request, or its body, or a turn."""
+        for backend in self._asked:
+            if kind in backend.kinds:
+                if backend.reads_body or backend.one_at_a_time or not answers_without_flask(backend):
+                    return False
+                if self._always_decides(backend, kind):
+                    return True
+        return True
+
+    def _always_decides(self, backend: Backend, kind: CredentialKind) -> bool:
+        """Return whether no later backend gets this kind of credential: this one is for it alone."""
+        return self.mode == "strict" and backend.kinds == frozenset((kind,)) and kind not in _OF_MANY
+
+    def ask(
+        self,
+        credential: Credential,
+        course: Course | None = None,
+        *,
+        body_at_hand: bool = True,
+        prepare: Prepare | None = None,
+    ) -> Answer:
+        """Return the chain's answer, inside a Flask request context or what `prepare` makes.
 
         Args:
             credential: As presented.
             course: Where to continue; None: at the first backend.
             body_at_hand: Whether Flask's request has the whole body, or the request has none.
+            prepare: Called with each backend before it is asked, to make the request visible to it; None: it is.
 
         Raises:
             BackendUnavailable: A backend could not ask its source. No later, weaker backend is asked instead.
@@ -167,13 +191,13 @@ class Chain:
                 raise BodyWanted(backend.name, course)
             is_reusable = course.reusable and _accepts_alike(backend, credential)
             course.reusable = course.reusable and _skips_alike(backend, credential)
-            outcome = self._ask_one(backend, credential)
+            outcome = self._ask_one(backend, credential, prepare)
             step = Step(backend.name, outcome)
             course.steps.append(step)
             match outcome:
                 case Accept():
                     if backend.reads_peer and isinstance(credential, Absent):
-                        return self._agreed(outcome, backend, asked[at + 1 :], course)
+                        return self._agreed(outcome, backend, asked[at + 1 :], course, prepare)
                     return Answer(outcome, backend.name, (), tuple(course.steps), is_reusable)
                 case Reject() | Challenge():
                     course.received.append(outcome.challenges if isinstance(outcome, Reject) else ())
@@ -185,12 +209,19 @@ class Chain:
                     course.received.append(challenges)
         return self._refuse(course.refusal, course.steps, course.received)
 
-    def _agreed(self, accepted: Accept, backend: Backend, others: tuple[Backend, ...], course: Course) -> Answer:
+    def _agreed(
+        self,
+        accepted: Accept,
+        backend: Backend,
+        others: tuple[Backend, ...],
+        course: Course,
+        prepare: Prepare | None,
+    ) -> Answer:
         """Return the answer once everybody who reads what the connection says has named the same user, or nobody."""
         for other in others:
             if not other.reads_peer or Absent not in other.kinds:
                 continue
-            said = self._ask_one(other, Absent())
+            said = self._ask_one(other, Absent(), prepare)
             if isinstance(said, Accept) and said.identity.username != accepted.identity.username:
                 said = Reject(f"{backend.name} and {other.name} name two people; one request is for one of them")
             course.steps.append(Step(other.name, said))
@@ -206,7 +237,9 @@ class Chain:
         """
         return self.reserves is None or not self.reserves(identity)
 
-    def _ask_one(self, backend: Backend, credential: Credential) -> Outcome:
+    def _ask_one(self, backend: Backend, credential: Credential, prepare: Prepare | None) -> Outcome:
+        if prepare is not None:
+            prepare(backend)
         outcome = contained(backend, lambda: backend.authenticate(credential))
         if isinstance(outcome, Accept) and not self.may_verify(outcome.identity):
             return Reject(f"{outcome.identity.username!r} is a role account: only its personal tokens are accepted")

@@ -10,6 +10,7 @@ from flask import Flask
 
 from compat_auth import audit
 from compat_auth.authn.chain import Answer, Chain, Course
+from compat_auth.authn.surroundings import Surroundings
 from compat_auth.authn.users.acting import Acting
 from compat_auth.credentials import Absent, Basic, Credential
 from compat_auth.errors import BackendUnavailable, CompatAuthError, NotPermitted
@@ -36,7 +37,7 @@ class Issuer(Protocol):
 
 
 class ChainRunner:
-    """Runs the chain in its own Flask request context. Any thread may use it.
+    """Runs the chain, in a Flask request context of its own if a backend needs it. Any thread may use it.
 
     Args:
         chain: The backends.
@@ -72,10 +73,18 @@ class ChainRunner:
         """
         credential = presented.shown.credential()
         # An explicit credential beats a cookie: beside one, backends do not even see the cookies.
-        with self._app.request_context(presented.environ(isinstance(credential, Absent))):
+        with_cookies = isinstance(credential, Absent)
+        facts = None if presented.facts is None else presented.facts(self._app, with_cookies)
+        with Surroundings(self._app, facts, lambda: presented.environ(with_cookies)) as surroundings:
             try:
-                answer = self._chain.ask(credential, course, body_at_hand=presented.body_at_hand())
-                answer = self._acted(answer, presented)
+                answer = self._chain.ask(
+                    credential, course, body_at_hand=presented.body_at_hand(), prepare=surroundings.provide_for
+                )
+                if presented.shown.acts_for:
+                    surroundings.provide_flask()
+                    answer = self._acted(answer, presented)
+                if for_upstream and isinstance(answer.outcome, Accept):
+                    surroundings.provide_for(self._issuer)
                 decision, for_s = self._conclude(answer, credential, fresh, for_upstream)
             except CompatAuthError as error:
                 record_error(presented, credential, error)

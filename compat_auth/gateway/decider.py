@@ -1,6 +1,7 @@
 """Decisions: a remembered credential is answered from memory, on the event loop.
 
-On a miss the chain runs on one of a bounded number of threads, once for each credential however many requests wait.
+On a miss the chain runs on one of a bounded number of threads, once for each credential however many requests wait. For a
+check that is short the event loop waits, see `compat_auth.gateway.checks`.
 """
 
 from __future__ import annotations
@@ -19,14 +20,16 @@ from flask import Flask
 from compat_auth.authn.chain import BodyWanted, Chain, Course
 from compat_auth.authn.grant_cache import Remembered
 from compat_auth.authn.grants.claimants import Claimants
-from compat_auth.authn.revocation_events import UNHEARD_S, revocation_events_of
+from compat_auth.authn.revocation_events import UNHEARD_S, Check, revocation_events_of
 from compat_auth.authn.users.acting import Acting
 from compat_auth.backend import CredentialKind
+from compat_auth.concurrency.brief_work import Job
 from compat_auth.concurrency.lanes import Lanes
 from compat_auth.credentials import ANY_SPELLING, Absent, Basic, Bearer, Credential, Negotiate, Unrecognised
 from compat_auth.crypto.personal_token_format import looks_like_one
 from compat_auth.errors import BackendUnavailable, CompatAuthError, NotPermitted, TooManyRequests
 from compat_auth.gateway.chain_runner import ChainRunner, Issuer, record_error
+from compat_auth.gateway.checks.brief_checks import BriefChecks
 from compat_auth.gateway.decision import Decision, Granted, Unclaimed
 from compat_auth.gateway.revocable_grants import RevocableGrants
 from compat_auth.http.request import Presented, Shown
@@ -84,6 +87,7 @@ class Decider:
         self._runner = ChainRunner(chain, app, issuer, self._refused, acting)
         self._takes = {kind: chain.takes(kind) for kind in _KINDS}
         self._only_cookies_matter = all(backend.needs_cookies for backend in chain.backends if Absent in backend.kinds)
+        self._briefs = BriefChecks(chain, issuer, _KINDS, self.lanes.chain.turns, threads)
         self._waits_for_one = {kind: chain.waits_for_one(kind) for kind in _KINDS}
         # Threads that wait for their turn at a backend are threads that the others lack.
         self._alone = asyncio.Semaphore(max(1, threads // 2))
@@ -157,17 +161,15 @@ class Decider:
             return Unclaimed(credential, self.chain.challenges())
         if kind is Absent:
             digest = self._verified.digest(_COOKIES, *cookies) if cookies else b""
-            return await self._check_with_body(presented, credential, digest)
+            return await self._ask(presented, credential, digest)
         if presented.shown.acts_for:
             # Whether the caller may depends on its address, too: nobody gets the answer for another.
-            return await self._check_with_body(presented, credential, b"")
+            return await self._ask(presented, credential, b"")
         digest = self._verified.digest(presented.shown.key())
         if self._is_nobodys(presented, credential):
             self._claimants.remember(digest)
             return Unclaimed(credential, self.chain.challenges())
-        if self._alike[kind]:
-            return await self._wait(self._fly(digest, presented, fresh=False))
-        return await self._check_with_body(presented, credential, digest)
+        return await self._ask(presented, credential, digest)
 
     async def identify(self, presented: Presented) -> Decision:
         """Return who the caller is, by the Authorization value or else the cookies, without a token for the upstream.
@@ -177,21 +179,19 @@ class Decider:
         """
         credential = self._parsed(presented)
         if isinstance(credential, Absent):
-            return await self._check_with_body(presented, credential, b"", for_upstream=False)
+            return await self._ask(presented, credential, b"", for_upstream=False)
         if presented.shown.acts_for and not self._takes[type(credential)]:
             raise NotPermitted("X-Do-As: needs a credential that a backend takes")
         if not self._takes[type(credential)] or self._is_nobodys(presented, credential):
             return Unclaimed(credential, self.chain.challenges())
         if presented.shown.acts_for:
-            return await self._check_with_body(presented, credential, b"", for_upstream=False)
+            return await self._ask(presented, credential, b"", for_upstream=False)
         key = presented.shown.key()
         digest = self._verified.digest(b"identity", key)
         known = self._verified.find(self._verified.digest(key)) or self._verified.find(digest)
         if known is not None and not self._verified.is_stale(known):
             return known.grant
-        if self._alike[type(credential)]:
-            return await self._wait(self._fly(digest, presented, fresh=False, for_upstream=False))
-        return await self._check_with_body(presented, credential, digest, for_upstream=False)
+        return await self._ask(presented, credential, digest, for_upstream=False)
 
     def _is_nobodys(self, presented: Presented, credential: Credential) -> bool:
         """Return whether a Bearer is for the upstream to check, because no backend can claim it.
@@ -295,6 +295,74 @@ class Decider:
     def close(self) -> None:
         """Start no more checks."""
         self.lanes.close()
+        self._briefs.close()
+
+    async def _ask(
+        self, presented: Presented, credential: Credential, digest: bytes, *, for_upstream: bool = True
+    ) -> Decision:
+        """Return the decision about a credential that is not remembered.
+
+        Raises:
+            CompatAuthError: See `decide`.
+        """
+        kind = type(credential)
+        # One check for all who show the same credential at the same time; b"": the answer is for this request alone.
+        is_shared = self._alike[kind] and bool(digest)
+        if not (is_shared and digest in self._flights) and not presented.shown.acts_for and self._briefs.takes(kind):
+            begun = self._begin(presented, digest, is_shared=is_shared, for_upstream=for_upstream)
+            return await self._wait(begun) if isinstance(begun, asyncio.Task) else begun
+        if is_shared:
+            return await self._wait(self._fly(digest, presented, fresh=False, for_upstream=for_upstream))
+        return await self._check_with_body(presented, credential, digest, for_upstream=for_upstream)
+
+    def _begin(
+        self, presented: Presented, digest: bytes, *, is_shared: bool, for_upstream: bool
+    ) -> Decision | asyncio.Task[Decision]:
+        """Return the decision of a check for which the event loop waits, or the check if it goes on.
+
+        Raises:
+            CompatAuthError: See `decide`.
+        """
+        counts.GRANT_MISSES.value += 1
+        began = time.perf_counter()
+        check = self._verified.begin()
+        concluded: tuple[Decision, float] | None = None
+        try:
+            with _traced():
+                job = self._briefs.start(
+                    type(presented.shown.credential()),
+                    lambda: self._runner.run(presented, fresh=False, for_upstream=for_upstream),
+                )
+                if job.is_done:
+                    concluded = job.result()
+        except Exception as error:
+            self._note_end(check, began)
+            if is_shared:
+                self._settle(digest, error)
+            raise
+        if concluded is None:
+            flight = asyncio.ensure_future(self._end(job, check, began, presented, digest))
+            if is_shared:
+                self._launch(digest, flight)
+            return flight
+        self._note_end(check, began)
+        decision = self._remembered(presented, digest, check, concluded)
+        if is_shared:
+            self._settle(digest, decision)
+        return decision
+
+    def _note_end(self, check: Check, began: float) -> None:
+        counts.DECISION.observe(time.perf_counter() - began)
+        self._verified.under_way.discard(check)
+
+    async def _end(
+        self, job: Job[tuple[Decision, float]], check: Check, began: float, presented: Presented, digest: bytes
+    ) -> Decision:
+        try:
+            concluded = await job.late()
+        finally:
+            self._note_end(check, began)
+        return self._remembered(presented, digest, check, concluded)
 
     def _fly(
         self, digest: bytes, presented: Presented, *, fresh: bool, for_upstream: bool = True
@@ -303,18 +371,23 @@ class Decider:
         flight = self._flights.get(digest)
         if flight is None:
             flight = asyncio.ensure_future(self._check(presented, digest, fresh=fresh, for_upstream=for_upstream))
-            self._flights[digest] = flight
-            flight.add_done_callback(lambda done: self._land(digest, done))
+            self._launch(digest, flight)
         return flight
+
+    def _launch(self, digest: bytes, flight: asyncio.Task[Decision]) -> None:
+        self._flights[digest] = flight
+        flight.add_done_callback(lambda done: self._land(digest, done))
 
     def _land(self, digest: bytes, flight: asyncio.Task[Decision]) -> None:
         if self._flights.get(digest) is flight:
             del self._flights[digest]
         if flight.cancelled():
             return
-        error = flight.exception()
+        self._settle(digest, flight.exception() or flight.result())
+
+    def _settle(self, digest: bytes, outcome: Decision | BaseException) -> None:
         # A definite refusal ends what is remembered at once; a source that is down leaves it to its own end.
-        if _is_refusal(error) if error is not None else not isinstance(flight.result(), Granted):
+        if _is_refusal(outcome) if isinstance(outcome, BaseException) else not isinstance(outcome, Granted):
             self._verified.forget(digest)
         remembered = self._verified.find(digest)
         if remembered is not None:
@@ -360,11 +433,20 @@ class Decider:
         try:
             async with self.lanes.chain.turn(presented.client), alone:
                 with self._verified.check() as check, _traced():
-                    decision, for_s = await self.lanes.chain.work(
-                        lambda: self._runner.run(presented, fresh=fresh, for_upstream=for_upstream, course=course)
+                    work = self._briefs.measured(
+                        type(presented.shown.credential()),
+                        lambda: self._runner.run(presented, fresh=fresh, for_upstream=for_upstream, course=course),
                     )
+                    concluded = await self.lanes.chain.work(work)
         finally:
             counts.DECISION.observe(time.perf_counter() - began)
+        return self._remembered(presented, digest, check, concluded)
+
+    def _remembered(
+        self, presented: Presented, digest: bytes, check: Check, concluded: tuple[Decision, float]
+    ) -> Decision:
+        """Return the decision of a check that has ended, once it is remembered if it may be."""
+        decision, for_s = concluded
         if isinstance(decision, Granted) and digest:
             # Nobody announces that a user was disabled, or has logged out of Airflow.
             at_most_s = UNHEARD_S if isinstance(presented.shown.credential(), Absent) else math.inf

@@ -53,13 +53,18 @@ class RevocableGrants(GrantCache[Granted]):
     @contextlib.contextmanager
     def check(self) -> Generator[Check]:
         """Yield a check that hears of revocations during the block."""
-        self._loop = asyncio.get_running_loop()
-        check = Check(self._now())
-        self.under_way.add(check)
+        check = self.begin()
         try:
             yield check
         finally:
             self.under_way.discard(check)
+
+    def begin(self) -> Check:
+        """Return a check that hears of revocations until it is taken out of `under_way`."""
+        self._loop = asyncio.get_running_loop()
+        check = Check(self._now())
+        self.under_way.add(check)
+        return check
 
     def rememberable_s(self, identity: Identity, check: Check, for_s: float, *, at_most_s: float = inf) -> float:
         """Return for how many seconds the grant of a check may be remembered; 0 if a revocation concerns it.

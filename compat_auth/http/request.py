@@ -9,8 +9,11 @@ from io import BytesIO
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from flask import Flask
+
 from compat_auth.credentials import Credential, key_of, parse_authorization, parse_in_any_spelling
 from compat_auth.errors import CompatAuthError, MalformedCredentials
+from compat_auth.facts import GateFacts, RequestFacts
 from compat_auth.http.asgi import RawHeaders, Scope
 from compat_auth.http.body import HeldBody
 from compat_auth.http.header_values import cookie_header, one_blank
@@ -115,6 +118,7 @@ class GateRequest:
             path=self.path.decode("ascii"),
             client=self.client,
             environ=self.environ,
+            facts=self.facts,
             body_at_hand=lambda: self.body is not None,
             hold_body=None if self.held is None else self._hold_body,
         )
@@ -122,6 +126,20 @@ class GateRequest:
     async def _hold_body(self) -> None:
         if self.held is not None:
             self.body = await self.held.hold()
+
+    def facts(self, app: Flask, with_cookies: bool) -> RequestFacts:
+        """Return the facts that backends may use without Flask; they say what `environ` says."""
+        told: dict[str, Any] = {PEER: self.peer}
+        if self.only_asked_about:
+            told[ONLY_ASKED_ABOUT] = True
+        return GateFacts(
+            app, self.method, self.scheme, self.client, told, self._find_header, lambda: self.environ(with_cookies)
+        )
+
+    def _find_header(self, name: str) -> str | None:
+        wanted = name.encode("latin-1", "replace")
+        values = [value for found, value in self.intake.kept if found == wanted]
+        return ",".join(one_blank(value).decode("latin-1") for value in values) if values else None
 
     def module_environ(self, with_cookies: bool) -> dict[str, Any]:
         """Return the WSGI environment that a module of Airflow 2 sees: with the body and the proxy's word on the caller."""
@@ -262,6 +280,8 @@ class Presented:
         path: Canonical path, ASCII.
         client: Address of the caller.
         environ: Makes the WSGI environment for the backends; the argument says whether with cookies.
+        facts: Makes the facts for backends that need no Flask request; the arguments are their app, and whether with
+            cookies. None: every backend gets Flask's request.
         body_at_hand: The environment has the whole body, or there is none.
         hold_body: Reads the body, so that the environment has it from then on; None: it does not come here.
     """
@@ -272,5 +292,6 @@ class Presented:
     path: str
     client: str
     environ: Callable[[bool], dict[str, Any]] = field(repr=False)
+    facts: Callable[[Flask, bool], RequestFacts] | None = field(default=None, repr=False)
     body_at_hand: Callable[[], bool] = field(default=lambda: True, repr=False)
     hold_body: Callable[[], Awaitable[None]] | None = field(default=None, repr=False)

@@ -11,6 +11,7 @@ from compat_auth.authn.users.role_accounts import RoleAccountNames
 from compat_auth.config import Settings
 from compat_auth.directory import UserDirectory
 from compat_auth.errors import ConfigError, NoSuchUser
+from compat_auth.facts import answers_without_flask
 from compat_auth.identity import Identity
 
 ROLE_DIRECTORY = "role_accounts"
@@ -48,6 +49,10 @@ class TokenOwners:
             directories = tuple(directory for directory in found if isinstance(directory, UserDirectory))
             lookup = UserLookup(directories, needs_key=needs_key, last_answers=LastAnswers.from_settings(settings))
         return cls(lookup, needs_key=needs_key)
+
+    def answers_without_flask(self) -> bool:
+        """Return whether no directory reads Flask's request."""
+        return answers_without_flask(self._lookup)
 
     @property
     def has_directories(self) -> bool:
@@ -129,6 +134,10 @@ class Accounts:
             ConfigError: A directory is misconfigured, or the database's URL cannot work.
         """
         return cls(TokenOwners.from_settings(settings), RoleAccountNames.from_settings(settings))
+
+    def answers_without_flask(self) -> bool:
+        """Return whether no directory reads Flask's request."""
+        return answers_without_flask(self._owners)
 
     def find(self, name: str) -> Identity:
         """Return the role account or active user of that name, without a backend.

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from compat_auth.authn.users.lookup import UserLookup
 from compat_auth.credentials import Credential
+from compat_auth.facts import answers_without_flask
 from compat_auth.identity import Identity, Token
 from compat_auth.tokens.strategies import Exchange, Strategy
 
@@ -21,6 +22,10 @@ class TokenIssuer:
 
     lookup: UserLookup
     strategy: Strategy
+
+    def answers_without_flask(self) -> bool:
+        """Return whether neither the strategy nor a directory reads Flask's request."""
+        return answers_without_flask(self.lookup) and answers_without_flask(self.strategy)
 
     def obtain(
         self, identity: Identity, credential: Credential, yielded: Token | None = None, *, fresh: bool = False

@@ -79,6 +79,10 @@ class Exchange:
     cache: TokenCache
     digest_key: bytes = field(repr=False)
 
+    def answers_without_flask(self) -> bool:
+        """Return True: it reads nothing of the request."""
+        return True
+
     def obtain(self, identity: Identity, credential: Credential, *, fresh: bool) -> Token:
         """Return the upstream's token for the pair; see `Strategy.obtain`."""
         basic = _password_of(identity, credential)
@@ -116,6 +120,10 @@ class Minted:
     cache: TokenCache
     now: Callable[[], int] = unix_now
     ttls_s: Mapping[Kind, int] = field(default_factory=dict[Kind, int])
+
+    def answers_without_flask(self) -> bool:
+        """Return True: it reads nothing of the request."""
+        return True
 
     def obtain(self, identity: Identity, credential: Credential, *, fresh: bool) -> Token:
         """Return a token that we have signed; see `Strategy.obtain`."""

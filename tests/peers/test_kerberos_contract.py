@@ -29,6 +29,7 @@ class Known:
     """Users in memory."""
 
     name = "known"
+    answers_without_flask = True
 
     def __init__(self) -> None:
         users = (DirectoryUser("alice"), DirectoryUser("jürgen"), DirectoryUser("disabled", active=False))

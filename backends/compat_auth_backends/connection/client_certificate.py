@@ -14,6 +14,7 @@ from compat_auth.client_certificates import Forwarded, Names, shown_certificate
 from compat_auth.config import ClientCertificateSettings, Settings
 from compat_auth.credentials import Absent, Credential
 from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser
+from compat_auth.facts import answers_without_flask
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.peer import request_peer
@@ -76,6 +77,10 @@ class ClientCertificateBackend(Backend):
             return self._admit(shown)
         except InvalidToken as error:
             return Reject(f"client_certificate: {error}")
+
+    def answers_without_flask(self) -> bool:
+        """Return whether no directory of the look-up reads Flask's request."""
+        return answers_without_flask(self._lookup)
 
     def probe(self) -> str:
         """Return a summary of the authorities.

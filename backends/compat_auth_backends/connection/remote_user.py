@@ -16,6 +16,7 @@ from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import RemoteUserSettings, Settings
 from compat_auth.credentials import Absent, Credential
 from compat_auth.errors import ConfigError, NoSuchUser
+from compat_auth.facts import answers_without_flask
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
 from compat_auth.peer import request_peer
@@ -85,6 +86,10 @@ class RemoteUserBackend(Backend):
         if _NAME.fullmatch(name) is None:
             return Reject(f"{header}: not one plain ASCII name of at most 256 characters")
         return self._admit(name)
+
+    def answers_without_flask(self) -> bool:
+        """Return whether no directory of the look-up reads Flask's request."""
+        return answers_without_flask(self._lookup)
 
     def probe(self) -> str:
         """Return whose word counts.

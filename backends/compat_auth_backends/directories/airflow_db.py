@@ -47,6 +47,7 @@ class AirflowDatabaseDirectory:
     name = "airflow_db"
     is_server = True
     needs = ("[airflow_db] url",)
+    answers_without_flask = True
 
     def __init__(self, url: str, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._url = read_url(url)

@@ -55,6 +55,7 @@ class HtpasswdDirectory:
 
     name = "htpasswd"
     needs = ("[htpasswd] file",)
+    answers_without_flask = True
     knows_upstream_id = False
 
     def __init__(

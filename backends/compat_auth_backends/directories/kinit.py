@@ -53,6 +53,7 @@ class KinitDirectory:
 
     name = "kinit"
     needs = ("[kerberos] keytab", "the extra kerberos")
+    answers_without_flask = True
 
     def __init__(
         self, acceptor: Acceptor, principals: Principals, lookup: UserLookup, *, timeout_s: float = 10

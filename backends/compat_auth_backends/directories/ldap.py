@@ -58,6 +58,7 @@ class LdapDirectory:
 
     name = "ldap"
     needs = ("[ldap] url", "[ldap] base")
+    answers_without_flask = True
     knows_upstream_id = False
     is_server = True
 

@@ -58,6 +58,7 @@ class MappingDirectory:
 
     name = "mapping"
     needs = ("[mapping] file",)
+    answers_without_flask = True
 
     @classmethod
     def from_settings(cls, settings: Settings) -> MappingDirectory:

@@ -25,11 +25,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, cast
 
-import flask
-
 from compat_auth.config import ENV_PREFIX, PamSettings, Settings
 from compat_auth.directory import DirectoryUser, PasswordAccepted, UserRefused, accepted_or_none
 from compat_auth.errors import BackendUnavailable, ConfigError, Overloaded
+from compat_auth.facts import client_address
 from compat_auth.passwords import HashPool
 from compat_auth.resilience import CircuitBreaker, network_of
 from compat_auth_backends.directories import pam_worker
@@ -69,6 +68,7 @@ class PamDirectory:
 
     name = "pam"
     needs = ("[pam] service",)
+    answers_without_flask = True
 
     def __init__(self, settings: PamSettings, *, max_waiting: int = 64) -> None:
         self._settings = settings
@@ -112,7 +112,7 @@ class PamDirectory:
         # PAM takes C strings: what follows a NUL would not count.
         if not password or "\0" in password or not username or not username.isprintable():
             return None
-        host = (flask.request.remote_addr if flask.has_request_context() else None) or ""
+        host = client_address()
         try:
             with self._outage.trying():
                 code, user = self._pool.run(lambda: self._ask(username, password, host), client=network_of(host))

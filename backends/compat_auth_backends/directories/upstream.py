@@ -17,6 +17,7 @@ class UpstreamDirectory:
 
     name = "upstream"
     needs = ("[upstream] url",)
+    answers_without_flask = True
 
     def __init__(self, login: UpstreamLogin) -> None:
         self._login = login

@@ -14,10 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
-import flask
-
 from compat_auth.config import GoogleOpenIdSettings, Settings
 from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken
+from compat_auth.facts import client_address
 from compat_auth.openid import (
     Endpoint,
     IntrospectionCache,
@@ -227,5 +226,5 @@ def _in(seconds: int | None, now: float) -> float | None:
 
 def _network() -> str:
     """Return the network of the caller; "" where nobody calls."""
-    client = flask.request.remote_addr if flask.has_request_context() else None
+    client = client_address()
     return network_of(client) if client else ""

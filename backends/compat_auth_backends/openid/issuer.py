@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import flask
-
 from compat_auth.config import OidcIssuerSettings
 from compat_auth.errors import InvalidToken
+from compat_auth.facts import client_address
 from compat_auth.openid import (
     CLOCK_SKEW_S,
     AccountLinks,
@@ -388,5 +387,5 @@ class Issuer:
 
 def _network() -> str:
     """Return the network of the caller; "" if there is no caller."""
-    client = flask.request.remote_addr if flask.has_request_context() else None
+    client = client_address()
     return network_of(client) if client else ""

@@ -15,6 +15,7 @@ from compat_auth.airflow2 import airflow2_contract
 from compat_auth.backend import Accept, Backend, Basic, Bearer, Credential, CredentialKind, Outcome, Reject, Skip
 from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable, ConfigError, InvalidToken, NoSuchUser, NotPermitted
+from compat_auth.facts import answers_without_flask, request_facts
 from compat_auth.tasks import TaskAccounts, TaskRules, audiences_of, task_source_of
 
 CLIENT_AUTH = None
@@ -75,7 +76,7 @@ class AirflowTaskBackend(Backend):
                 pass
             case _:
                 return Skip()
-        source = task_source_of(flask.current_app)
+        source = task_source_of(request_facts().app)
         if not audiences_of(text) & source.audiences:
             return Skip()
         try:
@@ -89,6 +90,10 @@ class AirflowTaskBackend(Backend):
         except (NotPermitted, NoSuchUser) as error:
             return Reject(f"airflow_task: {error}", status=403, vouched=True)
         return Accept(identity, reusable_s=MAX_REUSE_S)
+
+    def answers_without_flask(self) -> bool:
+        """Return whether no directory reads Flask's request."""
+        return answers_without_flask(self._accounts)
 
     def may_claim(self, credential: Credential) -> bool:
         """Return whether the credential has the audience of a task's token."""

@@ -16,6 +16,7 @@ from compat_auth.backend import Backend, CredentialKind
 from compat_auth.config import Settings
 from compat_auth.credentials import Bearer, Credential
 from compat_auth.errors import ConfigError, InvalidToken, NoSuchUser
+from compat_auth.facts import answers_without_flask
 from compat_auth.identity import Identity
 from compat_auth.openid import IntrospectionCache, JwksCache, MemoryIntrospections, open_introspections, read_unverified
 from compat_auth.outcome import Accept, Outcome, Reject, Skip
@@ -132,6 +133,10 @@ class WorkloadBackend(Backend):
     def may_claim(self, credential: Credential) -> bool:
         """Return whether a Bearer names an issuer of a rule."""
         return not isinstance(credential, Bearer) or self._platform_of(credential.token) is not None
+
+    def answers_without_flask(self) -> bool:
+        """Return whether no directory of the look-up reads Flask's request."""
+        return answers_without_flask(self._accounts)
 
     def refuse(self, credential: Credential, until: float) -> bool:
         """Refuse a good token from now on, in every process where `redis_url` is set.

@@ -15,8 +15,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-import flask
-
 from compat_auth.authn.passwords.hash_pool import HashPool
 from compat_auth.authn.passwords.hashes import check_hash, decoy_like
 from compat_auth.concurrency.rate_limit import network_of
@@ -31,6 +29,7 @@ from compat_auth.directory import (
     UserDirectory,
     UserRefused,
 )
+from compat_auth.facts import answers_without_flask, client_address
 from compat_auth.identity import Token
 
 
@@ -76,6 +75,10 @@ class PasswordChecker:
     def __init__(self, directories: tuple[Directory, ...], pool: HashPool) -> None:
         self.directories = directories
         self.pool = pool
+
+    def answers_without_flask(self) -> bool:
+        """Return whether no directory reads Flask's request."""
+        return all(answers_without_flask(directory) for directory in self.directories)
 
     def check(self, username: str, password: str) -> Checked:
         """Return whose password this is, or why it is nobody's.
@@ -138,4 +141,4 @@ def _right(directory: Directory, user: DirectoryUser, token: Token | None) -> Ch
 
 def _client() -> str:
     """Return whom the request counts against: the address, or the network that one IPv6 customer has (RFC 6177)."""
-    return network_of((flask.request.remote_addr or "") if flask.has_request_context() else "")
+    return network_of(client_address())

@@ -11,6 +11,7 @@ from compat_auth.authn.users.last_answers import LastAnswers
 from compat_auth.config import Settings
 from compat_auth.directory import DirectoryUser, UserDirectory
 from compat_auth.errors import NoSuchUser, UnknownUser
+from compat_auth.facts import answers_without_flask
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Reject
 
@@ -75,6 +76,10 @@ class UserLookup:
     def finds_keys(self) -> bool:
         """Whether one of the directories may know the upstream's own key for a user."""
         return any(getattr(directory, "knows_upstream_id", True) for directory in self.directories)
+
+    def answers_without_flask(self) -> bool:
+        """Return whether no directory reads Flask's request."""
+        return all(answers_without_flask(directory) for directory in self.directories)
 
     def find(self, directory: UserDirectory, username: str) -> DirectoryUser | None:
         """Return a directory's answer about a name; while it is unavailable, its most recent answer.

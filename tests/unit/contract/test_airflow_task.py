@@ -57,6 +57,7 @@ class Source:
 
 class Directory:
     name = "users"
+    answers_without_flask = True
 
     def find(self, username: str) -> DirectoryUser | None:
         users = {"alice": DirectoryUser("alice"), "disabled": DirectoryUser("disabled", active=False)}

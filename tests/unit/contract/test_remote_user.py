@@ -18,6 +18,7 @@ class Known:
     """Users in memory; one of them has an e-mail address for a second name."""
 
     name = "known"
+    answers_without_flask = True
 
     def find(self, username: str) -> DirectoryUser | None:
         users = {name: DirectoryUser(name) for name in ("alice", "bob")}
