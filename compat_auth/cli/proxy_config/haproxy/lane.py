@@ -172,7 +172,6 @@ local function ask(authorization, host, client)
     if not socket:connect("@HOST@", @PORT@) then return nil end
     local lines = {
         "GET @PAGE@ HTTP/1.1", "Host: " .. host, "Authorization: " .. authorization, "X-Forwarded-For: " .. client,@SECRET@
-        "Connection: close"
     }
     if not socket:send(table.concat(lines, "\\r\\n") .. "\\r\\n\\r\\n") then socket:close() return nil end
     local status = socket:receive("*l")
