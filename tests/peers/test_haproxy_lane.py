@@ -13,7 +13,9 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from click.testing import CliRunner
 
+from compat_auth.cli import commands
 from support.certificates import Authority
 from support.peers.asking import ALICE, ask, ask_on, connect, new_token, subject
 from support.peers.generated import Front, Site, basic, program_of, running_site, seen_headers, start
@@ -159,7 +161,45 @@ def test_a_revoked_credential_whose_token_is_refused_gets_the_gateways_refusal(f
     assert answer.body == own.body
 
 
-def test_the_upstreams_own_401_reaches_the_client_once_the_gateway_has_tried(front: Front) -> None:
+def test_a_credential_that_is_revoked_while_its_body_arrives_does_not_reach_the_upstream(front: Front) -> None:
+    token, token_id = new_token(front.site)
+    warm(front, ("Authorization", token))
+    head = (
+        f"POST /api/x HTTP/1.1\r\nHost: x\r\nAuthorization: {token}\r\nContent-Length: 3\r\nConnection: close\r\n\r\n"
+    )
+    address = urlsplit(front.url)
+
+    with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=10) as connection:
+        connection.sendall(head.encode() + b"a=")
+        time.sleep(0.2)
+        ask(front.site.url, f"/compat-auth/api/personal-tokens/{token_id}", ALICE, method="DELETE")
+        time.sleep(1)
+        front.site.upstream.calls = 0
+        connection.sendall(b"b")
+        received = read_all(connection)
+
+    assert received.startswith(b"HTTP/1.1 401 ")
+    assert front.site.upstream.calls == 0
+
+
+def test_haproxys_own_check_accepts_all_three_files(site: Site, tmp_path: Path) -> None:
+    command = [
+        "proxy-config",
+        "haproxy",
+        "--lane",
+        "lua",
+        "--config",
+        str(site.config),
+        "--output",
+        str(tmp_path / "new"),
+    ]
+
+    done = CliRunner().invoke(commands, [*command, "--check", "--program", program_of("haproxy")])
+
+    assert (done.exit_code, done.exception) == (0, None)
+
+
+def test_the_upstreams_own_403_reaches_the_client_once_the_gateway_has_tried(front: Front) -> None:
     warm(front)
 
     answer = ask(front.url, "/api/denied", ALICE)

@@ -54,8 +54,10 @@ _FRONTEND = f"""
     acl compat_auth_usual var(txn.compat_auth_key) -m found
     acl compat_auth_live var(txn.compat_auth_left_ms) -m int 1:{_LONGEST_MS}
     acl compat_auth_yes var(txn.compat_auth_bearer) -m found
-    # HTTP/2 tells a body without a length only by its bytes.
-    http-request wait-for-body time 10s if METH_GET compat_auth_http_2 compat_auth_target
+    # Nothing is decided before the whole body is here: a credential could be revoked meanwhile. HTTP/2 tells a body without
+    # a length only by its bytes.
+    http-request wait-for-body time 30s if METH_GET compat_auth_http_2 compat_auth_target
+    http-request wait-for-body time 30s if compat_auth_write compat_auth_has_length compat_auth_small compat_auth_small_head compat_auth_target !compat_auth_unusual
     acl compat_auth_has_body req.body_size gt 0
     http-request set-var(txn.compat_auth_key) 'req.fhdr(authorization),hmac(sha256,proc.compat_auth_key),hex' if METH_GET !compat_auth_has_length !compat_auth_has_body compat_auth_target compat_auth_origin_form compat_auth_one compat_auth_credential compat_auth_host !compat_auth_unusual
     http-request set-var(txn.compat_auth_key) 'req.fhdr(authorization),hmac(sha256,proc.compat_auth_key),hex' if compat_auth_write compat_auth_has_length compat_auth_small compat_auth_small_head !compat_auth_browser compat_auth_target compat_auth_origin_form compat_auth_one compat_auth_credential compat_auth_host !compat_auth_unusual
@@ -84,7 +86,6 @@ backend compat_auth_upstream_writes
     retries 1
     retry-on conn-failure 401 403
     option redispatch 1
-    option http-buffer-request
     http-reuse never
     option http-server-close
 @SERVERS@
