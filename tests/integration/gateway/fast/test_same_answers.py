@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
@@ -217,6 +218,61 @@ async def test_a_front_proxy_gets_the_same_yes(world: World, raw: bytes) -> None
 
     assert (answer.status, arrived, world.fast.asked) == (200, [], 0)
     assert dict(answer.headers)[b"authorization"].startswith(b"Bearer ey")
+
+
+THEIRS = b"Authorization: Bearer aaa.bbb.ccc"
+ABOUT = (b"X-Original-URI: /api/v2/x", b"X-Original-Method: GET")
+UPSTREAMS = {
+    "get": asked_by_proxy(authorization=THEIRS),
+    "post": asked_by_proxy(ABOUT[0], b"X-Original-Method: POST", authorization=THEIRS),
+    "foreign-cookie": asked_by_proxy(*ABOUT, b"Cookie: a=b", authorization=THEIRS),
+    "lower-case": asked_by_proxy(authorization=THEIRS.replace(b"Bearer", b"bearer")),
+}
+
+
+@pytest.mark.parametrize("raw", UPSTREAMS.values(), ids=UPSTREAMS)
+async def test_a_token_that_only_the_upstream_checks_passes_a_front_proxy_the_same_way(
+    world: World, raw: bytes
+) -> None:
+    answer, arrived = await compare(world, raw)
+
+    assert (answer.status, arrived, world.fast.asked) == (200, [], 0)
+    assert dict(answer.headers)[b"authorization"].lower() == b"bearer aaa.bbb.ccc"
+
+
+NOT_UPSTREAMS = {
+    "personal-token": asked_by_proxy(authorization=b"Authorization: Bearer cat_pat_x"),
+    "personal-token-inside": asked_by_proxy(authorization=b"Authorization: Bearer x-cat_pat_x"),
+    "cookie-of-another-login": asked_by_proxy(*ABOUT, b"Cookie: session=evil", authorization=THEIRS),
+    "another-sites-form": asked_by_proxy(
+        ABOUT[0], b"X-Original-Method: POST", b"Origin: https://evil.example", authorization=THEIRS
+    ),
+    "two-blanks": asked_by_proxy(authorization=THEIRS.replace(b"Bearer ", b"Bearer  ")),
+    "not-ascii": asked_by_proxy(authorization=THEIRS + b"\xe4"),
+    "empty": asked_by_proxy(authorization=b"Authorization: Bearer "),
+    "unprotected": asked_by_proxy(b"X-Original-URI: /static/x", ABOUT[1], authorization=THEIRS),
+}
+
+
+@pytest.mark.parametrize("raw", NOT_UPSTREAMS.values(), ids=NOT_UPSTREAMS)
+async def test_a_token_of_another_kind_gets_the_same_answer_at_a_front_proxy(world: World, raw: bytes) -> None:
+    await compare(world, raw)
+
+
+async def test_a_revoked_token_of_the_upstreams_gets_the_same_refusal_at_a_front_proxy(world: World) -> None:
+    before, after = [], []
+    for gateway in (world.fast, world.ordinary):
+        made = await gateway.ask(get(b"/auth/token", b"Content-Length: 0", method=b"POST"))
+        token = json.loads(made.body)["access_token"].encode()
+        asked = asked_by_proxy(authorization=b"Authorization: Bearer " + token)
+        before.append((await gateway.ask(asked)).status)
+        body = b"token=" + token
+        form = (b"Content-Type: application/x-www-form-urlencoded", b"Content-Length: %d" % len(body))
+        revoked = get(b"/compat-auth/revoke", *form, method=b"POST", authorization=b"X-A: b") + body
+        assert (await gateway.ask(revoked)).status == 200
+        after.append((await gateway.ask(asked)).status)
+
+    assert (before, after) == ([200, 200], [401, 401])
 
 
 NO = {
