@@ -123,7 +123,7 @@ class WarmGrants:
             return None
 
     def _ordinary(self, intake: Intake, method: str, path: bytes) -> Shown:
-        """Return the Authorization value of a request about which nothing but its credential has to be decided.
+        """Return the Authorization value of a request about which only its credential has to be decided.
 
         Raises:
             TakesOrdinaryWay: It is another kind of request, or its token may be revoked.
