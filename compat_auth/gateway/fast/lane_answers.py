@@ -13,12 +13,24 @@ from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.headers import take_in
 from compat_auth.http.request import Shown
 from compat_auth.http.root_path import RootPath
+from compat_auth.telemetry.access_log import OPTIONS
+from compat_auth.telemetry.request_ids import request_id_of
 
 _YES = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\ncache-control: no-store\r\n"
-_NO = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\ncache-control: no-store\r\n\r\n"
+_NO = b"HTTP/1.1 401 Unauthorized\r\ncontent-length: 0\r\ncache-control: no-store\r\n"
+_END = b"x-request-id: %b\r\n\r\n"
 # Beside any other header, the gate might have more to say: to a browser, for one.
 _USUAL = frozenset(
-    (b"host", b"authorization", b"cookie", b"connection", b"content-length", b"x-forwarded-for", SECRET_HEADER)
+    (
+        b"host",
+        b"authorization",
+        b"cookie",
+        b"connection",
+        b"content-length",
+        b"x-forwarded-for",
+        b"x-request-id",
+        SECRET_HEADER,
+    )
 )
 
 
@@ -48,8 +60,10 @@ class LaneAnswers:
         """Return the answer.
 
         Raises:
-            TakesOrdinaryWay: The question is another one, or nobody may ask it here.
+            TakesOrdinaryWay: The question is another one, nobody may ask it here, or the access log needs a line.
         """
+        if OPTIONS.is_on:
+            raise TakesOrdinaryWay
         if asked.method != b"GET" or asked.length or not (ends.is_front or self._anywhere):
             raise TakesOrdinaryWay
         rules, headers = self._rules, asked.headers
@@ -68,7 +82,8 @@ class LaneAnswers:
             raise TakesOrdinaryWay
         shown = Shown(authorization.decode("ascii"), acts_for=intake.acts_for)
         found = self._lane.headers_of(intake, lambda: shown)
-        return _NO if found is None else b"%b%b\r\n" % (_YES, _lines(found))
+        end = _END % request_id_of(headers, is_trusted=ends.is_trusted)
+        return _NO + end if found is None else b"".join((_YES, _lines(found), end))
 
 
 def _lines(headers: RawHeaders) -> bytes:
