@@ -101,7 +101,7 @@ class Site:
         folder: With `compat_auth.toml`.
         url: Of the gateway.
         upstream: See `Upstream`.
-        seen: Paths of the requests that reached the gateway.
+        seen: Paths of the requests that reached the gateway, but for questions whether it lives.
         asked: Paths of the questions about credentials.
     """
 
@@ -165,7 +165,7 @@ per_user_limit = 1000
         app = create_app(load_settings(str(site.config)))
 
         async def counting(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] == "http":
+            if scope["type"] == "http" and not scope["path"].endswith(("/live", "/ready")):
                 is_question = scope["path"].endswith("/lane")
                 (site.asked if is_question else site.seen).append(scope["path"])
             await app(scope, receive, send)
