@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from compat_auth.composition.gate import GateParts
+from compat_auth.composition.gate import GateParts, lane_of
 from compat_auth.config import Settings
 from compat_auth.gateway.fast.errands import Errands
 from compat_auth.gateway.fast.fast_paths import FastPaths
 from compat_auth.gateway.fast.forward_auth_answers import ForwardAuthAnswers
+from compat_auth.gateway.fast.lane_answers import LaneAnswers
 from compat_auth.gateway.fast.warm_grants import WarmGrants
 from compat_auth.gateway.forward_auth.access import Access
 from compat_auth.gateway.forward_auth.tokens import ForwardAuthTokens
@@ -43,10 +44,11 @@ class FastParts:
             return None
         place, rules = self.parts.place, self.parts.rules
         warm = WarmGrants(rules, place.root, self.parts.decider, self.parts.revoked, reads_peer=self.parts.asks_peer)
-        answers = None
+        answers = lane = None
         if self.access is not None:
             answers = ForwardAuthAnswers(warm, self.access, place.trusted, self.tokens, rules.prefix, place.root)
-        return FastPaths(place.trusted, answers, self._errands(warm, pages), self.front_port)
+            lane = LaneAnswers(lane_of(self.parts, self.access), self.access, place.trusted, rules, place.root)
+        return FastPaths(place.trusted, answers, self._errands(warm, pages), self.front_port, lane)
 
     def _errands(self, warm: WarmGrants, pages: frozenset[str]) -> Errands | None:
         upstream = self.settings.upstream

@@ -169,5 +169,15 @@ def forward_auth_of(parts: GateParts, access: Access, bearer_for: BearerFor) -> 
         trusted=parts.place.trusted,
         browsers=parts.browsers,
         root=parts.place.root,
-        lane=Lane(access, parts.decider, parts.rules, parts.revoked, trusted=parts.place.trusted),
+        lane=lane_of(parts, access),
     )
+
+
+def lane_of(parts: GateParts, access: Access) -> Lane:
+    """Return the lane at a gate.
+
+    Args:
+        parts: Of the gate.
+        access: Who may ask.
+    """
+    return Lane(access, parts.decider, parts.rules, parts.revoked, trusted=parts.place.trusted)

@@ -155,7 +155,7 @@ class ByStatus:
 
 APPLICATION = ByStatus(requests, "application")
 FAST = ByStatus(requests, "fast")
-FAST_FORWARD_AUTH = requests.series("fast_forward_auth", "2xx")
+FAST_FORWARD_AUTH = ByStatus(requests, "fast_forward_auth")
 UPSTREAM_ANSWERS = ByStatus(upstream_responses)
 
 

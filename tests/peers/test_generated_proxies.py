@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import http.client
-import itertools
-import json
 import re
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import jwt
 import pytest
 from click.testing import CliRunner
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from compat_auth.app import create_app
-from compat_auth.authn.revocation_events import RevocationEvents
 from compat_auth.cli import commands
 from compat_auth.cli.demo.upstream import BackgroundServer
 from compat_auth.cli.proxy_config.removal import families, single_names
@@ -32,12 +26,12 @@ from compat_auth.credentials import Bearer, Credential
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.gateway.server.server import bind_socket
 from compat_auth.outcome import Outcome
-from compat_auth.personal_tokens.request import PersonalTokenRequest
-from compat_auth.personal_tokens.service import PersonalTokens, no_upstream
 from compat_auth_backends.personal_token import PersonalTokenBackend
 from support.certificates import Authority
+from support.peers.asking import ALICE, HOST, Answer, ask, ask_on, connect, new_token, subject
 from support.peers.generated import (
     PROXIES,
+    WITH_LANE,
     Front,
     Site,
     basic,
@@ -51,8 +45,6 @@ from support.peers.process import free_port
 
 pytestmark = pytest.mark.peer
 
-NUMBERS = itertools.count()
-HOST = "airflow.example"
 UNAVAILABLE = "cat_pat_of_a_store_that_is_down"
 _authenticate = PersonalTokenBackend.authenticate
 
@@ -79,74 +71,6 @@ def front(request: pytest.FixtureRequest, site: Site, tmp_path_factory: pytest.T
         yield running
     finally:
         running.process.stop()
-
-
-@dataclass(frozen=True)
-class Answer:
-    status: int
-    headers: list[tuple[str, str]]
-    body: bytes
-
-    def values(self, name: str) -> list[str]:
-        return [value for found, value in self.headers if found.lower() == name]
-
-    @property
-    def seen(self) -> Any:
-        return json.loads(self.body)
-
-
-def connect(url: str) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(urlsplit(url).netloc, timeout=20)
-
-
-def ask_on(
-    connection: http.client.HTTPConnection,
-    target: str,
-    *headers: tuple[str, str],
-    method: str = "GET",
-    body: bytes | None = None,
-    host: str = HOST,
-) -> Answer:
-    connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
-    connection.putheader("Host", host)
-    for name, value in headers:
-        connection.putheader(name, value)
-    if body is not None:
-        connection.putheader("Content-Length", str(len(body)))
-    connection.endheaders(body)
-    answer = connection.getresponse()
-    return Answer(answer.status, answer.getheaders(), answer.read())
-
-
-def ask(url: str, target: str, *headers: tuple[str, str], **options: Any) -> Answer:
-    with closing(connect(url)) as connection:
-        return ask_on(connection, target, *headers, **options)
-
-
-@contextmanager
-def token_service(site: Site) -> Generator[PersonalTokens]:
-    tokens = PersonalTokens.from_settings(
-        load_settings(str(site.config)), RevocationEvents(), revoke_upstream=no_upstream
-    )
-    try:
-        yield tokens
-    finally:
-        tokens.rows.database.close()
-
-
-def new_token(site: Site, *scopes: str) -> tuple[str, str]:
-    """Return the Authorization value and the id of a new personal token of alice."""
-    with token_service(site) as tokens:
-        made = tokens.create("alice", PersonalTokenRequest(f"token {next(NUMBERS)}", scopes or ("all",)), by="alice")
-        return f"Bearer {made.text}", made.token.id
-
-
-def subject(answer: Answer) -> str:
-    token = seen_headers(answer.seen)["authorization"].removeprefix("Bearer ")
-    return str(jwt.decode(token, options={"verify_signature": False})["sub"])
-
-
-ALICE = ("Authorization", basic("alice"))
 
 
 def test_a_good_password_reaches_the_upstream_as_its_users_token(front: Front) -> None:
@@ -440,7 +364,7 @@ def tls_front(
     name = str(request.param)
     folder = tmp_path_factory.mktemp(f"{name}-tls")
     certificate, key = certificate_for(folder)
-    if name == "haproxy":
+    if name.startswith("haproxy"):
         certificate.write_text(certificate.read_text() + key.read_text())
     running = start(name, site, folder, "--tls-cert", str(certificate), "--tls-key", str(key))
     try:
@@ -497,9 +421,6 @@ def test_a_refusal_over_http_2_has_every_challenge(tls_front: tuple[Front, Path]
 
     challenges = [line.partition(": ")[2] for line in done.stdout.splitlines() if line.startswith("www-authenticate")]
     assert sorted(word.partition(" ")[0] for word in challenges) == ["Basic", "Bearer"]
-
-
-WITH_LANE = ("nginx-lua", "nginx-ask")
 
 
 @contextmanager
@@ -630,10 +551,11 @@ def test_a_token_that_only_the_upstream_checks_goes_straight_until_it_is_revoked
     assert (revoke.status, revoked.status, beside.status) == (200, 401, 401)
 
 
+@pytest.mark.parametrize("name", ["nginx-lua", "haproxy-lua"])
 def test_with_lua_a_credential_is_asked_about_more_than_once_a_second_and_not_each_time(
-    front_of: Callable[[str], Front],
+    front_of: Callable[[str], Front], name: str
 ) -> None:
-    front = front_of("nginx-lua")
+    front = front_of(name)
     ask(front.url, "/api/x", ALICE)
     front.site.asked.clear()
     requests, until = 0, time.monotonic() + 3

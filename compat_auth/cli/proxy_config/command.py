@@ -14,7 +14,7 @@ from compat_auth.cli.proxy_config.apache import apache_config
 from compat_auth.cli.proxy_config.caddy import caddy_config
 from compat_auth.cli.proxy_config.checking import require_valid
 from compat_auth.cli.proxy_config.envoy import envoy_config
-from compat_auth.cli.proxy_config.haproxy import haproxy_config
+from compat_auth.cli.proxy_config.haproxy.configuration import haproxy_config
 from compat_auth.cli.proxy_config.nginx import LaneKind, modules_folder, nginx_config
 from compat_auth.cli.proxy_config.site import Options, Site
 from compat_auth.cli.proxy_config.traefik import traefik_config
@@ -27,7 +27,6 @@ Files = Mapping[str, str]
 _MODE = 0o600
 
 _OTHERS: Mapping[str, Callable[[Site], Files]] = {
-    "haproxy": haproxy_config,
     "envoy": envoy_config,
     "traefik": traefik_config,
     "caddy": caddy_config,
@@ -36,7 +35,7 @@ _OTHERS: Mapping[str, Callable[[Site], Files]] = {
 
 
 @click.command("proxy-config")
-@click.argument("proxy", type=click.Choice(["nginx", *_OTHERS]))
+@click.argument("proxy", type=click.Choice(["nginx", "haproxy", *_OTHERS]))
 @config_option
 @click.option(
     "--listen", metavar="[HOST]:PORT", default="", help="Address for clients; default :443, or :80 without TLS."
@@ -64,8 +63,9 @@ _OTHERS: Mapping[str, Callable[[Site], Files]] = {
     type=click.Choice(["auto", "lua", "ask", "off"]),
     default="auto",
     show_default=True,
-    help="nginx: how requests go straight to the upstream. lua: the gateway's answer counts for less than a second. "
-    "ask: each request asks. off: all go through the gateway. auto: lua where the module is installed, else off.",
+    help="nginx, HAProxy: how requests go straight to the upstream. lua: the gateway's answer counts for less than a second. "
+    "ask: each request asks; nginx alone. off: all go through the gateway. auto: off with HAProxy. With nginx it is lua where "
+    "the module is installed, else off.",
 )
 @click.option("--nginx-modules", metavar="FOLDER", help="nginx: folder of its modules.")
 @click.option("--user", metavar="NAME", default="", help="Account of the proxy's workers; default the proxy's own.")
@@ -99,11 +99,12 @@ def proxy_config(
     has to answer. The output depends only on the settings, on the options, and for nginx on the modules of this machine.
     """
     site = Site.read(load_settings(config_path), Options(gateways=gateways, upstreams=upstreams, **options))
-    files = (
-        {"nginx.conf": nginx_config(site, lane, nginx_modules or modules_folder())}
-        if proxy == "nginx"
-        else _OTHERS[proxy](site)
-    )
+    if proxy == "nginx":
+        files: Files = {"nginx.conf": nginx_config(site, lane, nginx_modules or modules_folder())}
+    elif proxy == "haproxy":
+        files = haproxy_config(site, lane)
+    else:
+        files = _OTHERS[proxy](site)
     if output is not None:
         started = _write(files, output)
     elif len(files) > 1:
@@ -130,6 +131,10 @@ def _write(files: Files, output: Path) -> Path:
     Raises:
         ConfigError: They cannot be written.
     """
+    if len(files) > 1 and output.is_file():
+        raise ConfigError(
+            f"--output: {output} is a file, and {len(files)} are written ({', '.join(files)}); name a folder"
+        )
     is_folder = len(files) > 1 or output.is_dir()
     folder = output if is_folder else output.parent
     needed = Path(next(iter(files))).suffix

@@ -21,6 +21,10 @@ _ANY = frozenset(("0.0.0.0", "[::]", ""))  # noqa: S104  # compared, not listene
 _API = "/api/v2/"
 # What no proxy's configuration takes for syntax.
 _PREFIX = re.compile(r"/(?:[A-Za-z0-9_.~-]+/)*\Z")
+SCHEME = r"^(?:Basic|Bearer) [A-Za-z0-9._~+/-]+=*$"
+"""Regular expression (PCRE) of the Authorization values about which a front proxy asks, in upper or lower case."""
+HOST = r"^(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?$"
+"""Regular expression (PCRE) of the Host values that can stand in a question."""
 _SECRET = re.compile(r"[A-Za-z0-9_.~+/=-]*\Z")
 
 
@@ -54,6 +58,15 @@ class Address:
         if self.host not in _ANY:
             return self
         return Address("[::1]" if self.host == "[::]" else "127.0.0.1", self.port)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the host is an address, and not a name."""
+        try:
+            ipaddress.ip_address(self.host.strip("[]"))
+        except ValueError:
+            return False
+        return True
 
     @property
     def is_loopback(self) -> bool:

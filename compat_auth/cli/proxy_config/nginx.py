@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from pathlib import Path
 from typing import Literal
 
 from compat_auth.cli.proxy_config import nginx_lane
-from compat_auth.cli.proxy_config.lane_plan import Address
 from compat_auth.cli.proxy_config.removal import single_names
 from compat_auth.cli.proxy_config.site import Site
 from compat_auth.errors import ConfigError
@@ -173,21 +171,13 @@ def _kind_of(site: Site, lane: LaneKind, modules: str) -> Literal["lua", "ask", 
         )
     if lane == "auto":
         # To ask each time costs more than the way through the gateway, and loses the headers that no list names.
-        return "lua" if has_lua and _is_number(site.lane.asked) else "off"
-    if lane == "lua" and not _is_number(site.lane.asked):
+        return "lua" if has_lua and site.lane.asked.is_number else "off"
+    if lane == "lua" and not site.lane.asked.is_number:
         raise ConfigError(
             f"--lane lua: {site.lane.asked.host} is a name, and Lua connects to addresses; write the address into "
             "[forward_auth] bind, or pass --lane ask"
         )
     return lane
-
-
-def _is_number(address: Address) -> bool:
-    try:
-        ipaddress.ip_address(address.host.strip("[]"))
-    except ValueError:
-        return False
-    return True
 
 
 def _note(site: Site, kind: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compat_auth.cli.proxy_config.lane_plan import LanePlan
+from compat_auth.cli.proxy_config.lane_plan import HOST, SCHEME, LanePlan
 from compat_auth.cli.proxy_config.removal import pattern
 from compat_auth.cli.proxy_config.site import Site
 
@@ -15,8 +15,6 @@ _PASSING = """
     Idempotency-Key Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site X-CSRFToken X-Requested-With X-Request-Id Traceparent
     Tracestate Baggage Airflow-API-Version Correlation-Id X-Correlation-Id
 """
-_SCHEME = r"^(?:Basic|Bearer) [A-Za-z0-9._~+/-]+=*$"
-_HOST = r"^(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?$"
 _PIECE = 100
 MAX_BODY_BYTES = 1024 * 1024
 """Largest body of a request that goes straight to the upstream: it is kept in memory, to be sent again through the gateway."""
@@ -285,8 +283,8 @@ def _filled(text: str, site: Site, lane: LanePlan) -> str:
         "SHARED": str(SHARED_MIB),
         "REMOVED": _in_pieces(pattern(site.believed)),
         "TARGET": lane.target if in_lua else lane.target.replace('"', r"\x22"),
-        "SCHEME": _SCHEME,
-        "HOST": _HOST,
+        "SCHEME": SCHEME,
+        "HOST": HOST,
         "API_KEY": "" if not key else f'headers["{key}"] or ' if in_lua else f"$http_{key.replace('-', '_')}",
         "MAX_BODY": str(MAX_BODY_BYTES),
         "PAGE": lane.page,

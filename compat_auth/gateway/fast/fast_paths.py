@@ -6,6 +6,7 @@ from compat_auth.audit.losses import LOSSES
 from compat_auth.gateway.fast.candidate import Candidate, Ends, TakesOrdinaryWay
 from compat_auth.gateway.fast.errands import Errands
 from compat_auth.gateway.fast.forward_auth_answers import ForwardAuthAnswers
+from compat_auth.gateway.fast.lane_answers import LaneAnswers
 from compat_auth.gateway.fast.upstream.connection import UpstreamConnection
 from compat_auth.gateway.fast.upstream.errand import Client, Errand
 from compat_auth.http.forwarded import TrustedProxies
@@ -19,6 +20,7 @@ class FastPaths:
         forward_auth: Answers front proxies; None: forward-auth is off.
         errands: Forwards requests; None: every request is forwarded by the ASGI application.
         front_port: The port of the listener that serves front proxies alone; None: there is none.
+        lane: Answers front proxies that ask about a credential; None: forward-auth is off.
     """
 
     def __init__(
@@ -27,11 +29,13 @@ class FastPaths:
         forward_auth: ForwardAuthAnswers | None,
         errands: Errands | None,
         front_port: int | None,
+        lane: LaneAnswers | None = None,
     ) -> None:
         self._trusted = trusted
         self._forward_auth = forward_auth
         self.errands = errands
         self._front_port = front_port
+        self._lane = lane
 
     def ends(
         self,
@@ -66,6 +70,9 @@ class FastPaths:
         forward_auth, errands = self._forward_auth, self.errands
         if forward_auth is not None and (dialect := forward_auth.pages.get(asked.url)) is not None:
             return forward_auth.answer(asked, dialect, ends)
+        lane = self._lane
+        if lane is not None and asked.url == lane.page:
+            return lane.answer(asked, ends)
         if errands is None or ends.is_front:
             raise TakesOrdinaryWay
         return errands.errand(asked, ends)

@@ -72,20 +72,20 @@ class ForwardAuthAnswers:
             raise TakesOrdinaryWay
         target, method = _original(dialect, forward)
         path, _ = self._warm.read_target(target)
-        granted = self._warm.find(intake, method, path)
-        bearer = self._tokens.recorded_bearer(granted)
+        backend = username = ""
+        bearer = self._warm.upstreams_bearer(intake, method, path)
         if bearer is None:
-            raise TakesOrdinaryWay
-        if granted.used is not None:
-            granted.used()
-        count_cached(granted.identity.backend)
+            granted = self._warm.find(intake, method, path)
+            bearer = self._tokens.recorded_bearer(granted)
+            if bearer is None:
+                raise TakesOrdinaryWay
+            if granted.used is not None:
+                granted.used()
+            backend, username = granted.identity.backend, granted.identity.username
+            count_cached(backend)
         request_id = request_id_of(asked.headers, is_trusted=ends.is_trusted)
         if OPTIONS.is_on:
-            identity = granted.identity
-            written = AccessEntry(
-                request_id, "GET", asked.url, ends.peer, 200, 0.0, 0, identity.backend, identity.username
-            )
-            write_access(written)
+            write_access(AccessEntry(request_id, "GET", asked.url, ends.peer, 200, 0.0, 0, backend, username))
         if intake.cookies:
             cookies = b"; ".join(intake.cookies)
             return _YES_WITH_COOKIES % (bearer, COOKIE_HEADER, cookies, request_id)

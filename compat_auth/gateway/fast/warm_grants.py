@@ -6,6 +6,7 @@ Every function raises `TakesOrdinaryWay` where the gate would do anything else t
 from __future__ import annotations
 
 from compat_auth.authn.users.acting import require_nobody_in, take_acts_for
+from compat_auth.crypto.personal_token_format import holds_one
 from compat_auth.errors import CompatAuthError
 from compat_auth.gateway.authorization import GateRules
 from compat_auth.gateway.decider import Decider
@@ -91,6 +92,42 @@ class WarmGrants:
         Raises:
             TakesOrdinaryWay: There is none, or the request is limited by scopes or requirements.
         """
+        shown = self._ordinary(intake, method, path)
+        granted = self._decider.recall_settled(shown)
+        if granted is None or granted.identity.scopes is not None or granted.headers:
+            raise TakesOrdinaryWay
+        if granted.bearer.translate(None, _PRINTABLE):
+            raise TakesOrdinaryWay
+        return granted
+
+    def upstreams_bearer(self, intake: Intake, method: str, path: bytes) -> bytes | None:
+        """Return the Authorization value of a request with a Bearer that only the upstream checks; None for any other.
+
+        Args:
+            intake: See `find`.
+            method: See `find`.
+            path: See `find`.
+
+        Raises:
+            TakesOrdinaryWay: The request is limited by requirements.
+        """
+        authorization = intake.authorization
+        if authorization is None or authorization[:7].lower() != b"bearer ":
+            return None
+        shown = self._ordinary(intake, method, path)
+        if authorization.translate(None, _PRINTABLE) or holds_one(authorization):
+            return None
+        try:
+            return authorization if self._decider.leaves_to_upstream(shown) else None
+        except CompatAuthError:
+            return None
+
+    def _ordinary(self, intake: Intake, method: str, path: bytes) -> Shown:
+        """Return the Authorization value of a request about which only its credential has to be decided.
+
+        Raises:
+            TakesOrdinaryWay: It is another kind of request, or its token may be revoked.
+        """
         rules, authorization = self._rules, intake.authorization
         if authorization is None or not rules.guards(path) or rules.task_api.cover(path):
             raise TakesOrdinaryWay
@@ -100,9 +137,4 @@ class WarmGrants:
             raise TakesOrdinaryWay
         if not authorization.isascii() or self._revoked.good_s(authorization) <= 0:
             raise TakesOrdinaryWay
-        granted = self._decider.recall_settled(Shown(authorization.decode("ascii")))
-        if granted is None or granted.identity.scopes is not None or granted.headers:
-            raise TakesOrdinaryWay
-        if granted.bearer.translate(None, _PRINTABLE):
-            raise TakesOrdinaryWay
-        return granted
+        return Shown(authorization.decode("ascii"))

@@ -20,8 +20,8 @@ from compat_auth.gateway.decision import Granted
 from compat_auth.gateway.forward_auth.access import Access
 from compat_auth.http.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.http.forwarded import TrustedProxies
-from compat_auth.http.headers import cookie_values, without_cookies
-from compat_auth.http.request import GateRequest
+from compat_auth.http.headers import Intake, cookie_values, without_cookies
+from compat_auth.http.request import GateRequest, Shown
 from compat_auth.scopes import ALL, Scope
 from compat_auth.telemetry import counts
 from compat_auth.tokens.revoked import RevokedTokens
@@ -75,31 +75,40 @@ class Lane:
             NotPermitted: A client may have sent the question.
         """
         self._access.require(self._trusted, request)
-        found = None if self._is_closed else self._find(request)
+        # The front proxy uses the answer for every request with this credential, whatever is said about its caller.
+        headers = self.headers_of(None if request.peer.speaks else request.intake, lambda: request.shown)
+        await respond(send, 401 if headers is None else 200, headers=[_NO_STORE, *(headers or ())])
+
+    def headers_of(self, intake: Intake | None, shown: Callable[[], Shown]) -> RawHeaders | None:
+        """Return the headers of a yes, without those that every answer has; None for a no.
+
+        Args:
+            intake: The header section of the question; None: it says itself who the caller is.
+            shown: Returns the Authorization value; raises `CompatAuthError` where it is malformed.
+        """
+        found = None if self._is_closed or intake is None else self._find(intake, shown)
         if found is None:
             counts.LANE_NO.value += 1
-            await respond(send, 401, headers=[_NO_STORE])
-            return
+            return None
         counts.LANE_YES.value += 1
-        headers, lasts_s = found
-        await respond(send, 200, headers=[_NO_STORE, *headers, *self._lasts(lasts_s)])
+        return [*found[0], *self._lasts(found[1])]
 
-    def _find(self, request: GateRequest) -> tuple[RawHeaders, float] | None:
+    def _find(self, intake: Intake, shown: Callable[[], Shown]) -> tuple[RawHeaders, float] | None:
         """Return the headers of a yes, and for how many seconds the memory behind it holds; None for a no."""
-        authorization = request.intake.authorization
-        # The front proxy uses the answer for every request with this credential, whatever is said about its caller.
-        if authorization is None or request.intake.acts_for or request.peer.speaks:
+        authorization = intake.authorization
+        if authorization is None or intake.acts_for:
             return None
         good_s = self._revoked.good_s(authorization)
         if good_s <= 0:
             return None
         try:
-            glance = self._decider.glance(request.shown)
+            found = shown()
+            glance = self._decider.glance(found)
         except CompatAuthError:
             # What is wrong with it is said where it is decided.
             return None
         if glance is None:
-            return self._own(request, authorization, good_s)
+            return self._own(intake, found, good_s)
         granted, holds_s = glance
         # The front proxy uses the answer for whoever shows the credential, with the certificate or without it.
         if granted.headers or granted.identity.certificate or not _is_unlimited(granted):
@@ -107,17 +116,19 @@ class Lane:
         if granted.used is not None:
             granted.used()
         counts.count_cached(granted.identity.backend)
-        return [(b"authorization", granted.bearer), *_cookie(request, self._dropped)], min(good_s, holds_s)
+        return [(b"authorization", granted.bearer), *_cookie(intake, self._dropped)], min(good_s, holds_s)
 
-    def _own(self, request: GateRequest, authorization: bytes, good_s: float) -> tuple[RawHeaders, float] | None:
+    def _own(self, intake: Intake, shown: Shown, good_s: float) -> tuple[RawHeaders, float] | None:
         """Return the headers for a token that only the upstream checks."""
-        cookies = request.intake.cookies
+        authorization = intake.authorization
         # An upstream may believe its cookie and not the Bearer beside it.
-        if any(cookie_values(cookies, name) for name in self._dropped) or holds_one(authorization):
+        if authorization is None or any(cookie_values(intake.cookies, name) for name in self._dropped):
             return None
-        if not isinstance(request.shown.credential(), Bearer) or not self._decider.leaves_to_upstream(request.shown):
+        if holds_one(authorization) or not isinstance(shown.credential(), Bearer):
             return None
-        return [(b"authorization", authorization), *_cookie(request, frozenset())], good_s
+        if not self._decider.leaves_to_upstream(shown):
+            return None
+        return [(b"authorization", authorization), *_cookie(intake, frozenset())], good_s
 
     def _lasts(self, lasts_s: float) -> Iterable[tuple[bytes, bytes]]:
         now = self._now()
@@ -131,6 +142,6 @@ def _is_unlimited(granted: Granted) -> bool:
     return scopes is None or any(str(scope) == ALL for scope in scopes)
 
 
-def _cookie(request: GateRequest, dropped: frozenset[bytes]) -> RawHeaders:
-    cookies = request.intake.cookies
+def _cookie(intake: Intake, dropped: frozenset[bytes]) -> RawHeaders:
+    cookies = intake.cookies
     return [(COOKIE_HEADER, b"; ".join(without_cookies(cookies, dropped)))] if cookies else []

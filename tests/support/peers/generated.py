@@ -29,7 +29,8 @@ from support.peers.process import Process, free_port
 
 START_S = 20
 USERS = {"alice": "secret", "bob": "other-secret"}
-PROXIES = ("nginx-lua", "nginx-ask", "nginx-off", "haproxy", "caddy", "apache", "traefik", "envoy")
+PROXIES = ("nginx-lua", "nginx-ask", "nginx-off", "haproxy", "haproxy-lua", "caddy", "apache", "traefik", "envoy")
+WITH_LANE = ("nginx-lua", "nginx-ask", "haproxy-lua")
 _SEARCH = os.pathsep.join((os.defpath, "/usr/sbin"))
 
 
@@ -100,7 +101,7 @@ class Site:
         folder: With `compat_auth.toml`.
         url: Of the gateway.
         upstream: See `Upstream`.
-        seen: Paths of the requests that reached the gateway.
+        seen: Paths of the requests that reached the gateway, but for questions whether it lives.
         asked: Paths of the questions about credentials.
     """
 
@@ -164,7 +165,7 @@ per_user_limit = 1000
         app = create_app(load_settings(str(site.config)))
 
         async def counting(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] == "http":
+            if scope["type"] == "http" and not scope["path"].endswith(("/live", "/ready")):
                 is_question = scope["path"].endswith("/lane")
                 (site.asked if is_question else site.seen).append(scope["path"])
             await app(scope, receive, send)
@@ -193,7 +194,7 @@ class Front:
 
     @property
     def has_lane(self) -> bool:
-        return self.name in ("nginx-lua", "nginx-ask")
+        return self.name in WITH_LANE
 
 
 def start(name: str, site: Site, folder: Path, *options: str) -> Front:
@@ -224,7 +225,8 @@ def _is_serving(url: str, host: str) -> bool:
 
 def generate(proxy: str, site: Site, folder: Path, port: int, lane: str = "", *options: str) -> Path:
     """Write the configuration of a proxy; return the file that it is started with."""
-    output = folder if proxy == "traefik" else folder / ("envoy.yaml" if proxy == "envoy" else f"{proxy}.conf")
+    has_files = proxy == "traefik" or (proxy == "haproxy" and lane == "lua")
+    output = folder if has_files else folder / ("envoy.yaml" if proxy == "envoy" else f"{proxy}.conf")
     command = ["proxy-config", proxy, "--config", str(site.config), "--listen", f"127.0.0.1:{port}"]
     command += ["--folder", str(folder), "--output", str(output), *options]
     if lane:
@@ -234,7 +236,7 @@ def generate(proxy: str, site: Site, folder: Path, port: int, lane: str = "", *o
         command += ["--user", "root"]
     done = CliRunner().invoke(commands, command)
     assert done.exit_code == 0, (done.output, done.exception)
-    return output / "traefik.yml" if proxy == "traefik" else output
+    return output / ("traefik.yml" if proxy == "traefik" else "haproxy.cfg") if has_files else output
 
 
 def program_of(proxy: str) -> str:

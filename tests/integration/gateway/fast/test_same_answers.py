@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -218,6 +220,61 @@ async def test_a_front_proxy_gets_the_same_yes(world: World, raw: bytes) -> None
     assert dict(answer.headers)[b"authorization"].startswith(b"Bearer ey")
 
 
+THEIRS = b"Authorization: Bearer aaa.bbb.ccc"
+ABOUT = (b"X-Original-URI: /api/v2/x", b"X-Original-Method: GET")
+UPSTREAMS = {
+    "get": asked_by_proxy(authorization=THEIRS),
+    "post": asked_by_proxy(ABOUT[0], b"X-Original-Method: POST", authorization=THEIRS),
+    "foreign-cookie": asked_by_proxy(*ABOUT, b"Cookie: a=b", authorization=THEIRS),
+    "lower-case": asked_by_proxy(authorization=THEIRS.replace(b"Bearer", b"bearer")),
+}
+
+
+@pytest.mark.parametrize("raw", UPSTREAMS.values(), ids=UPSTREAMS)
+async def test_a_token_that_only_the_upstream_checks_passes_a_front_proxy_the_same_way(
+    world: World, raw: bytes
+) -> None:
+    answer, arrived = await compare(world, raw)
+
+    assert (answer.status, arrived, world.fast.asked) == (200, [], 0)
+    assert dict(answer.headers)[b"authorization"].lower() == b"bearer aaa.bbb.ccc"
+
+
+NOT_UPSTREAMS = {
+    "personal-token": asked_by_proxy(authorization=b"Authorization: Bearer cat_pat_x"),
+    "personal-token-inside": asked_by_proxy(authorization=b"Authorization: Bearer x-cat_pat_x"),
+    "cookie-of-another-login": asked_by_proxy(*ABOUT, b"Cookie: session=evil", authorization=THEIRS),
+    "another-sites-form": asked_by_proxy(
+        ABOUT[0], b"X-Original-Method: POST", b"Origin: https://evil.example", authorization=THEIRS
+    ),
+    "two-blanks": asked_by_proxy(authorization=THEIRS.replace(b"Bearer ", b"Bearer  ")),
+    "not-ascii": asked_by_proxy(authorization=THEIRS + b"\xe4"),
+    "empty": asked_by_proxy(authorization=b"Authorization: Bearer "),
+    "unprotected": asked_by_proxy(b"X-Original-URI: /static/x", ABOUT[1], authorization=THEIRS),
+}
+
+
+@pytest.mark.parametrize("raw", NOT_UPSTREAMS.values(), ids=NOT_UPSTREAMS)
+async def test_a_token_of_another_kind_gets_the_same_answer_at_a_front_proxy(world: World, raw: bytes) -> None:
+    await compare(world, raw)
+
+
+async def test_a_revoked_token_of_the_upstreams_gets_the_same_refusal_at_a_front_proxy(world: World) -> None:
+    before, after = [], []
+    for gateway in (world.fast, world.ordinary):
+        made = await gateway.ask(get(b"/auth/token", b"Content-Length: 0", method=b"POST"))
+        token = json.loads(made.body)["access_token"].encode()
+        asked = asked_by_proxy(authorization=b"Authorization: Bearer " + token)
+        before.append((await gateway.ask(asked)).status)
+        body = b"token=" + token
+        form = (b"Content-Type: application/x-www-form-urlencoded", b"Content-Length: %d" % len(body))
+        revoked = get(b"/compat-auth/revoke", *form, method=b"POST", authorization=b"X-A: b") + body
+        assert (await gateway.ask(revoked)).status == 200
+        after.append((await gateway.ask(asked)).status)
+
+    assert (before, after) == ([200, 200], [401, 401])
+
+
 NO = {
     "no-secret": asked_by_proxy(secret=b"X-A: b"),
     "wrong-secret": asked_by_proxy(secret=SECRET_LINE[:-1] + b"x"),
@@ -259,6 +316,110 @@ async def test_every_other_answer_to_a_front_proxy_is_the_application_s(world: W
     await compare(world, raw)
 
     assert world.fast.asked == world.ordinary.asked == 1
+
+
+def asked_about(*lines: bytes, secret: bytes = SECRET_LINE, authorization: bytes = ALICE) -> bytes:
+    return get(b"/compat-auth/forward-auth/lane", secret, *lines, authorization=authorization)
+
+
+def without_times(answer: Answer) -> Answer:
+    """Return an answer of the lane without the times in it: the two are given one after the other."""
+    times = (b"x-accel-expires", b"x-compat-auth-lasts-ms")
+    return replace(answer, headers=[(name, b"" if name in times else value) for name, value in answer.headers])
+
+
+async def compare_lane(world: World, raw: bytes) -> Answer:
+    """Return the answer of the lane, which is the same at both gateways and never asks the upstream."""
+    answers = [await gateway.ask(raw) for gateway in (world.fast, world.ordinary)]
+    assert shown(without_times(answers[0])) == shown(without_times(answers[1]))
+    assert world.upstream.take() == []
+    return answers[0]
+
+
+LANE = {
+    "warm": (200, asked_about()),
+    "client-named": (200, asked_about(b"X-Forwarded-For: 203.0.113.9")),
+    "cookie": (200, asked_about(b"Cookie: a=b; c=d")),
+    "identity-cookie": (200, asked_about(b"Cookie: session=evil; a=b")),
+    "two-cookie-headers": (200, asked_about(b"Cookie: a=b", b"Cookie: c=d")),
+    "kept": (200, asked_about(b"Connection: keep-alive", b"Content-Length: 0")),
+    "another-spelling": (200, asked_about(authorization=ALICE.replace(b"Basic ", b"bASIC "))),
+    "upstreams-token": (200, asked_about(authorization=b"Authorization: Bearer aaa.bbb.ccc")),
+    "upstreams-token-and-cookie": (
+        401,
+        asked_about(b"Cookie: session=x", authorization=b"Authorization: Bearer a.b.c"),
+    ),
+    "personal-token": (401, asked_about(authorization=b"Authorization: Bearer cat_pat_x")),
+    "wrong-password": (401, asked_about(authorization=ALICE[:-4] + b"AAA=")),
+    "ticket": (401, asked_about(authorization=b"Authorization: Negotiate YIIabc")),
+    "malformed": (401, asked_about(authorization=b"Authorization: Basic ???")),
+    "unknown-scheme": (401, asked_about(authorization=b"Authorization: Digest a=b")),
+}
+
+
+@pytest.mark.parametrize(("status", "raw"), LANE.values(), ids=LANE)
+async def test_a_front_proxy_that_asks_about_a_credential_gets_the_same_answer(
+    world: World, status: int, raw: bytes
+) -> None:
+    await world.fast.ask(get())
+    await world.ordinary.ask(get())
+    world.upstream.take()
+    world.fast.asked = 0
+
+    answer = await compare_lane(world, raw)
+
+    assert (answer.status, world.fast.asked) == (status, 0)
+    assert (b"authorization" in dict(answer.headers)) is (status == 200)
+
+
+ORDINARY_LANE = {
+    "no-secret": asked_about(secret=b"Connection: keep-alive"),
+    "wrong-secret": asked_about(secret=SECRET_LINE[:-1] + b"x"),
+    "secret-twice": asked_about(SECRET_LINE),
+    "hop-beyond-the-client": asked_about(b"X-Forwarded-For: 10.0.0.1, 203.0.113.9"),
+    "no-credential": asked_about(authorization=b"Connection: keep-alive"),
+    "two-credentials": asked_about(ALICE),
+    "not-ascii": asked_about(authorization=b"Authorization: Basic \xff"),
+    "browser": asked_about(b"Accept: text/html", b"Sec-Fetch-Mode: navigate"),
+    "another-origin": asked_about(b"Origin: https://evil.example"),
+    "acts-for": asked_about(b"X-Do-As: bob"),
+    "api-key": asked_about(b"X-API-Key: cat_pat_x"),
+    "post": asked_about(b"Content-Length: 0").replace(b"GET ", b"POST ", 1),
+    "head": asked_about().replace(b"GET ", b"HEAD ", 1),
+    "body": asked_about(b"Content-Length: 1") + b"x",
+    "query": asked_about().replace(b"/lane ", b"/lane?a ", 1),
+    "another-spelling-of-the-page": asked_about().replace(b"/lane ", b"/l%61ne ", 1),
+    "a-page-below": asked_about().replace(b"/lane ", b"/lane/ ", 1),
+    "two-hosts": asked_about(b"Host: other"),
+}
+
+
+@pytest.mark.parametrize("raw", ORDINARY_LANE.values(), ids=ORDINARY_LANE)
+async def test_every_other_question_about_a_credential_is_the_application_s(world: World, raw: bytes) -> None:
+    await world.fast.ask(get())
+    await world.ordinary.ask(get())
+    world.upstream.take()
+    world.fast.asked = world.ordinary.asked = 0
+
+    await compare_lane(world, raw)
+
+    assert world.fast.asked == world.ordinary.asked
+
+
+async def test_a_client_of_an_unknown_proxy_learns_nothing_of_a_credential(distrusting: World) -> None:
+    answer = await compare_lane(distrusting, asked_about())
+
+    assert (answer.status, distrusting.fast.asked) == (403, 1)
+
+
+async def test_what_is_asked_in_one_packet_is_answered_in_order(world: World) -> None:
+    wrong = asked_about(authorization=ALICE[:-4] + b"AAA=")
+
+    async with world.fast.connected() as client:
+        await client.send(asked_about() + wrong + asked_about())
+        answers = [await client.answer() for _ in range(3)]
+
+    assert [answer.status for answer in answers] == [200, 401, 200]
 
 
 async def test_a_client_of_an_unknown_proxy_gets_no_yes(distrusting: World) -> None:

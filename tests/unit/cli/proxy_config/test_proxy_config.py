@@ -199,6 +199,63 @@ def test_a_lane_that_cannot_be_is_refused_with_the_next_step(write: Write, kind:
     assert "set [forward_auth] bind" in str(done.exception)
 
 
+@pytest.mark.parametrize(
+    ("kind", "config", "words"),
+    [
+        ("lua", BASE, ["set [forward_auth] bind", "--lane off"]),
+        ("ask", BASE + FORWARD_AUTH, ["--lane lua"]),
+        (
+            "lua",
+            BASE + FORWARD_AUTH.replace("127.0.0.1:9188", "gateway.example:9188") + f'secret = "{SECRET}"',
+            ["is a name"],
+        ),
+    ],
+    ids=["no-forward-auth", "asks", "host-name"],
+)
+def test_a_lane_that_haproxy_cannot_have_is_refused_with_the_next_step(
+    write: Write, kind: str, config: str, words: list[str]
+) -> None:
+    done = write("haproxy", "--lane", kind, config=config)
+
+    assert isinstance(done.exception, ConfigError)
+    assert [word for word in words if word not in str(done.exception)] == []
+
+
+def test_without_being_asked_for_haproxy_has_no_lane_and_one_file(write: Write) -> None:
+    done = write("haproxy")
+
+    assert done.exit_code == 0
+    assert "--lane lua" in done.stdout
+    assert "compat_auth_upstream" not in done.stdout
+
+
+def test_haproxys_lane_says_that_an_answer_counts_for_less_than_a_second(write: Write, tmp_path: Path) -> None:
+    text = text_of(write, "haproxy", tmp_path, "--lane", "lua")
+
+    assert "acl compat_auth_live var(txn.compat_auth_left_ms) -m int 1:950\n" in text
+    assert "local LONGEST_MS = 950\n" in text
+
+
+def test_haproxys_lane_has_the_secret_in_the_file_that_asks_and_no_other(write: Write, tmp_path: Path) -> None:
+    config = f'{BASE}[forward_auth]\nsecret = "{SECRET}"\n'
+
+    done = write("haproxy", "--lane", "lua", "--output", str(tmp_path / "haproxy"), config=config)
+
+    assert done.exit_code == 0
+    files = sorted((tmp_path / "haproxy").iterdir())
+    assert [path.name for path in files if SECRET in path.read_text()] == ["compat_auth_lane.lua"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
+
+
+def test_several_files_are_not_written_into_one(write: Write, tmp_path: Path) -> None:
+    (tmp_path / "haproxy.cfg").touch()
+
+    done = write("haproxy", "--lane", "lua", "--output", str(tmp_path / "haproxy.cfg"))
+
+    assert isinstance(done.exception, ConfigError)
+    assert "name a folder" in str(done.exception)
+
+
 def test_without_the_lua_module_everything_goes_through_the_gateway(write: Write, tmp_path: Path) -> None:
     text = text_of(write, "nginx", tmp_path, "--nginx-modules", str(tmp_path))
 

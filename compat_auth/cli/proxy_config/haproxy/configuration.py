@@ -1,28 +1,31 @@
 """The configuration of HAProxy.
 
-Every request goes through the gateway. HAProxy could learn from its answers and send the next requests straight to the
-upstream. But it cannot send a request again through the gateway where the upstream refuses a token that has ended, so its
-clients would see refusals that nobody else's do.
+Every request goes through the gateway, or those of the API go straight to the upstream once the gateway has said that
+their credential may pass; see `lane`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
+from compat_auth.cli.proxy_config.haproxy import lane
 from compat_auth.cli.proxy_config.removal import families, single_names
 from compat_auth.cli.proxy_config.site import Site
+from compat_auth.errors import ConfigError
 
+HaproxyLane = Literal["auto", "lua", "ask", "off"]
 _PER_LINE = 8
 _TEXT = """# HAProxy in front of the compat_auth gateway.
 # Written by `compat-auth proxy-config haproxy`; write it again after a change of the gateway's settings.
 #
-# Every request goes through the gateway: HAProxy cannot send a request there that the upstream has refused.
+@NOTE@
 global
     log stdout format raw local0 notice
     # Kerberos tickets make large headers; the gateway takes 60 KiB.
     tune.bufsize 81920
     tune.maxrewrite 8192
-@GLOBAL@    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
+@LANE_GLOBAL@@GLOBAL@    ssl-default-bind-options ssl-min-ver TLSv1.2 no-tls-tickets
 
 defaults
     mode http
@@ -50,7 +53,7 @@ frontend compat_auth
     http-request set-header X-Forwarded-For %[src]
     http-request set-header X-Forwarded-Proto @SCHEME@
     http-request set-header X-Forwarded-Host %[req.hdr(host)]
-    default_backend compat_auth_gateway
+@LANE@    default_backend compat_auth_gateway
 
 backend compat_auth_gateway
     balance leastconn
@@ -62,14 +65,33 @@ backend compat_auth_gateway
     retry-on conn-failure
     default-server check inter 500ms fall 1 rise 2
 @GATEWAYS@
-"""
+@LANE_BACKENDS@"""
+_LANE_NOTE = (
+    "Requests of the API go straight to the upstream once the gateway has said that their credential may pass.",
+    "Its answer is used for less than a second, and is kept in memory alone, by a keyed digest of the credential.",
+    "Everything else goes through the gateway, which answers in full.",
+)
 
 
-def haproxy_config(site: Site) -> Mapping[str, str]:
-    """Return the configuration, by the name of the file."""
+def haproxy_config(site: Site, kind: HaproxyLane) -> Mapping[str, str]:
+    """Return the configuration, by the name of the file.
+
+    Args:
+        site: See `Site`.
+        kind: How to use the lane: "lua", or not at all.
+
+    Raises:
+        ConfigError: The lane is wanted and cannot be.
+    """
+    plan = site.lane if kind == "lua" else None
+    _require_possible(site, kind)
     where = f"{site.listen.host or '*'}:{site.listen.port}"
     bind = f"{where} ssl crt {site.tls_cert} alpn h2,http/1.1" if site.tls_cert else where
     values = {
+        "NOTE": "\n".join(f"# {line}" for line in (_note(site) if plan is None else _LANE_NOTE)),
+        "LANE_GLOBAL": "" if plan is None else lane.lane_global(),
+        "LANE": "" if plan is None else lane.lane_frontend(site, plan),
+        "LANE_BACKENDS": "" if plan is None else lane.lane_backends(site),
         "GLOBAL": f"    user {site.user}\n" if site.user else "",
         "BIND": bind,
         "ACCEPTED": _accepted(site),
@@ -83,7 +105,29 @@ def haproxy_config(site: Site) -> Mapping[str, str]:
     text = _TEXT
     for name, value in values.items():
         text = text.replace(f"@{name}@", value)
-    return {"haproxy.cfg": text}
+    return {"haproxy.cfg": text, **({} if plan is None else lane.lane_files(plan))}
+
+
+def _require_possible(site: Site, kind: HaproxyLane) -> None:
+    if kind == "ask":
+        raise ConfigError("--lane ask: HAProxy has no such lane; pass --lane lua or --lane off")
+    if kind != "lua":
+        return
+    if site.lane is None:
+        raise ConfigError(f"--lane lua: {site.no_lane}; or pass --lane off")
+    if not site.lane.asked.is_number:
+        raise ConfigError(
+            f"--lane lua: {site.lane.asked.host} is a name, and Lua connects to addresses; write the address into "
+            "[forward_auth] bind, or pass --lane off"
+        )
+
+
+def _note(site: Site) -> list[str]:
+    if site.lane is None:
+        return [f"Every request goes through the gateway: {site.no_lane}."]
+    return [
+        "Every request goes through the gateway. With --lane lua most requests of the API go straight to the upstream."
+    ]
 
 
 def _accepted(site: Site) -> str:
