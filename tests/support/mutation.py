@@ -1,11 +1,10 @@
 """Changes a module in one place at a time and counts the changes that the tests without peers notice.
 
-    .venv/bin/python tests/support/mutation.py [--sample 40] [--renew] [MODULE[:LINE] …] [--tests FILE …]
+    .venv/bin/python tests/support/mutation.py [--sample 40] [MODULE[:LINE] …] [--tests FILE …]
 
-All fast tests run once with coverage, which says what tests run a line; `--renew` does that again. Then every mutant of the
-modules is put in place in a forked process that has collected all tests, and the tests of its lines run, those first that
-noticed other mutants, and no longer than 30 s of them. A mutant that no test notices is printed with its place;
-tests/mutation-survivors.md says why it may live.
+The tests run once with coverage, which says what tests run a line. Then every mutant of the modules is put in place in a
+forked process that has collected the tests, and those of its lines run: first those that noticed other mutants, and no longer
+than 30 s of them. A mutant that no test notices is printed with its place; tests/mutation-survivors.md says why it may live.
 """
 
 from __future__ import annotations
@@ -13,21 +12,21 @@ from __future__ import annotations
 import argparse
 import gc
 import importlib
-import json
 import os
+import pickle
 import random
 import signal
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from itertools import accumulate
 from pathlib import Path
 from typing import Final
 
 import pytest
-from coverage import Coverage
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
+from support.lines import Lines, measure
 from support.mutants import mutants_of
 from support.placing import put_in_place
 
@@ -43,7 +42,6 @@ MEASURED: Final = (
     "tokens/*.py",
     "tokens/jose/*.py",
 )
-MAP: Final = ROOT / ".pytest_cache" / "tests-of-lines.json"
 # Of all the tests that run a line, so many seconds; of one test, when it does not come to its end.
 LONGEST_S: Final = 30.0
 LONGEST_TEST_S: Final = 10
@@ -59,10 +57,9 @@ def _say(line: str) -> None:
 class Mutation:
     """A plugin of pytest that runs the collected tests for every mutant, each time in a forked process."""
 
-    def __init__(self, modules: list[str], *, sample: int, renew: bool) -> None:
+    def __init__(self, modules: list[str], *, sample: int) -> None:
         self.modules = modules
         self.sample = sample
-        self.renew = renew
         self.tried = self.noticed = 0
         self.is_forked = False
 
@@ -78,21 +75,26 @@ class Mutation:
         gc.collect()
         gc.freeze()
         self.items = {item.nodeid: item for item in session.items}
-        if self.renew or not MAP.exists():
-            child = os.fork()
-            if child == 0:
-                _quiet()
-                _write_map(session)
-                os._exit(0)
-            os.waitpid(child, 0)
-        known = json.loads(MAP.read_text(encoding="utf-8"))
-        self.seconds: dict[str, float] = known["seconds"]
-        self.of_lines: dict[str, dict[str, list[int]]] = known["lines"]
-        self.ids: list[str] = known["tests"]
-        self.new = [test for test in self.items if test not in self.seconds]
+        self.lines = self._measured(session)
+        for test in self.items.keys() - self.lines.seconds.keys():
+            _say(f"fails without a change: {test}")
         for name in self.modules:
             self._check(session, *name.partition(":")[::2])
         return True
+
+    def _measured(self, session: pytest.Session) -> Lines:
+        files = [Path(str(importlib.import_module(name.partition(":")[0]).__file__)) for name in self.modules]
+        told, tell = os.pipe()
+        if os.fork() == 0:
+            _quiet()
+            with os.fdopen(tell, "wb") as pipe:
+                pickle.dump(measure(session, files), pipe)
+            os._exit(0)
+        os.close(tell)
+        with os.fdopen(told, "rb") as pipe:
+            lines: Lines = pickle.load(pipe)  # noqa: S301  # our own process
+        os.wait()
+        return lines
 
     def _check(self, session: pytest.Session, name: str, line: str) -> None:
         module = importlib.import_module(name)
@@ -104,25 +106,11 @@ class Mutation:
             mutants = random.Random(name).sample(mutants, self.sample)  # noqa: S311
         killers: Counter[str] = Counter()
         tried = noticed = elsewhere = 0
-        of_lines = self.of_lines[str(path.relative_to(ROOT))]
-        everything = self._in_order({test for tests in of_lines.values() for test in tests}, name, killers)
-        broken = set()
-        while (found := self._run(session, [one for one in everything if one not in broken], lambda: True)) not in (
-            None,
-            "",
-            "-",
-        ):
-            _say(f"{name}: fails without a change: {found}")
-            broken.add(found)
         for mutant in sorted(mutants, key=lambda one: one.line):
-            chosen = {test for at in mutant.lines for test in of_lines.get(str(at), ())}
-            if mutant.value is not None or mutant.defaults is not None or not chosen:
-                chosen = {test for tests in of_lines.values() for test in tests}
-            tests = [test for test in self._in_order(chosen, name, killers) if test not in broken]
-            began = time.monotonic()
+            is_in_function = mutant.value is None and mutant.defaults is None
+            chosen = self.lines.of(path, mutant.lines if is_in_function else ())
+            tests = self._in_order(chosen, name, killers)
             killer = self._run(session, tests, lambda mutant=mutant: put_in_place(module, mutant))  # type: ignore[misc]
-            if os.environ.get("MUTATION_TIMES"):
-                _say(f"   {time.monotonic() - began:.2f} {mutant.line} {mutant.kind} {killer}")
             if killer == "-":
                 elsewhere += 1
                 _say(f"{name}:{mutant.line}: not put in place: {mutant.kind}")
@@ -137,24 +125,17 @@ class Mutation:
         self.noticed += noticed
         _say(f"{name}: {noticed} of {tried} noticed, {elsewhere} not tried")
 
-    def _in_order(self, tests: Iterable[int], name: str, killers: Counter[str]) -> list[str]:
+    def _in_order(self, tests: list[str], name: str, killers: Counter[str]) -> list[str]:
         """Return tests, those first that are likely to notice and fast, and no more than there is time for."""
         room, stem = name.split(".")[-2:]
-        chosen = [self.ids[test] for test in tests if self.ids[test] in self.items]
 
         def rank(test: str) -> tuple[int, int, float]:
             file = Path(test.partition("::")[0])
             near = 0 if file.stem == f"test_{stem}" else 1 if file.parent.name == room else 2
-            return -killers[test], near, self.seconds[test]
+            return -killers[test], near, self.lines.seconds[test]
 
-        chosen.sort(key=rank)
-        found, left = list(self.new), LONGEST_S
-        for test in chosen:
-            left -= self.seconds[test]
-            if left < 0:
-                break
-            found.append(test)
-        return found
+        spent = accumulate(self.lines.seconds[test] for test in sorted(tests, key=rank))
+        return [test for test, until in zip(sorted(tests, key=rank), spent, strict=True) if until < LONGEST_S]
 
     def _run(self, session: pytest.Session, tests: list[str], change: Callable[[], bool]) -> str | None:
         """Return the test that fails, "" where the change broke more than a test, "-" where it cannot be made."""
@@ -180,7 +161,7 @@ class Mutation:
                 return _UNCHANGED
             for index, test in enumerate(tests):
                 os.write(tell, f"{test}\n".encode())
-                signal.alarm(LONGEST_TEST_S + int(10 * self.seconds.get(test, 1)))
+                signal.alarm(LONGEST_TEST_S + int(10 * self.lines.seconds[test]))
                 item = self.items[test]
                 following = self.items[tests[index + 1]] if index + 1 < len(tests) else None
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
@@ -197,36 +178,6 @@ def _quiet() -> None:
     os.dup2(nothing, 2)
 
 
-def _write_map(session: pytest.Session) -> None:
-    """Run all tests, and write down what tests run each line of the measured modules, and how long each test takes."""
-    files = [str(path) for pattern in MEASURED for path in ROOT.glob(f"compat_auth/{pattern}")]
-    measured = Coverage(data_file=None, config_file=False, include=files)
-    seconds: dict[str, float] = {}
-    measured.start()
-    for index, item in enumerate(session.items):
-        following = session.items[index + 1] if index + 1 < len(session.items) else None
-        began, failed = time.process_time(), session.testsfailed
-        measured.switch_context(item.nodeid)
-        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        if session.testsfailed == failed:
-            seconds[item.nodeid] = round(time.process_time() - began, 4)
-        else:
-            _say(f"fails without a change: {item.nodeid}")
-    measured.stop()
-    found = measured.get_data()
-    tests = list(seconds)
-    number = {test: at for at, test in enumerate(tests)}
-    lines = {
-        str(Path(file).relative_to(ROOT)): {
-            str(line): sorted({number[context] for context in contexts if context in number})
-            for line, contexts in found.contexts_by_lineno(file).items()
-        }
-        for file in found.measured_files()
-    }
-    MAP.parent.mkdir(exist_ok=True)
-    MAP.write_text(json.dumps({"tests": tests, "seconds": seconds, "lines": lines}), encoding="utf-8")
-
-
 def modules() -> list[str]:
     """Return the names of the modules that are measured."""
     found = (path for pattern in MEASURED for path in sorted(ROOT.glob(f"compat_auth/{pattern}")))
@@ -238,11 +189,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sample", type=int, default=0, help="how many mutants of each module at most; 0 for all")
     parser.add_argument("--tests", nargs="+", default=FAST, help="files and folders to run; without it, all fast tests")
-    parser.add_argument("--renew", action="store_true", help="measure again which tests run a line")
     parser.add_argument("modules", nargs="*", default=modules())
     given = parser.parse_args()
     os.chdir(ROOT)
-    plugin = Mutation(given.modules, sample=given.sample, renew=given.renew)
+    plugin = Mutation(given.modules, sample=given.sample)
     options = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "-p", "no:schemathesis", "--capture=no"]
     pytest.main([*options, *given.tests], plugins=[plugin])
     _say(f"{plugin.noticed} of {plugin.tried}: {plugin.noticed / max(plugin.tried, 1):.1%}")

@@ -68,8 +68,7 @@ def _put_value(module: ModuleType, owner: str, name: str, node: ast.expr) -> boo
         before = vars(module).get(name)
         # Those that have imported the value have it, too.
         for other in list(sys.modules.values()):
-            is_ours = getattr(other, "__name__", "").startswith(("compat_auth", "support"))
-            if is_ours and vars(other).get(name) is before:
+            if other is module or getattr(other, "__dict__", {}).get(name) is before:
                 setattr(other, name, value)
         return True
     if name in getattr(holder, "__dataclass_fields__", {}):
