@@ -332,10 +332,20 @@ def test_airflow2_finds_session_by_either_of_its_names(name: str) -> None:
     assert Chain((session, password), "airflow2").ask(BASIC).challenges == ("Basic",)
 
 
+def test_the_steps_say_who_was_asked_where_nobody_decides() -> None:
+    assert Chain((backend("one", Skip()), backend("two", Skip()))).ask(BASIC).steps == (
+        Step("one", Skip()),
+        Step("two", Skip()),
+    )
+
+
 def test_the_steps_say_who_answered_what() -> None:
-    steps = Chain((backend("one", Skip()), backend("two", ALICE))).ask(BASIC).steps
+    one, two = backend("one", Skip()), backend("two", ALICE)
+
+    steps = Chain((one, two)).ask(BASIC).steps
 
     assert steps == (Step("one", Skip()), Step("two", ALICE))
+    assert one.asked == two.asked == [BASIC]
 
 
 def test_an_exception_of_a_backend_is_in_the_log_without_its_message(caplog: pytest.LogCaptureFixture) -> None:
