@@ -341,15 +341,59 @@ async def test_a_body_that_does_not_come_here_is_a_refusal_and_the_log_says_what
     assert reading.asked == []
 
 
-async def test_a_body_that_is_refused_is_in_the_audit_log(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("way", ["decide", "identify"])
+@pytest.mark.parametrize("acts_for", ["", "bob"])
+async def test_a_body_that_is_refused_is_in_the_audit_log(
+    way: str, acts_for: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "compat_auth.audit")
     reading = flagged(REMEMBERED, reads_body=True, depends_on_credential_only=False)
+    shown = replace(Body(BodyTooLarge("too large")).presented(), shown=Shown(GOOD, acts_for=acts_for))
 
     with pytest.raises(BodyTooLarge):
-        await make_decider(reading).decide(Body(BodyTooLarge("too large")).presented())
+        await getattr(may_act(reading), way)(shown)
 
     event = json.loads(caplog.messages[-1])
     assert (event["result"], event["username"]) == ("reject", "alice")
+
+
+async def test_a_token_is_made_anew_only_where_the_upstream_has_refused_one() -> None:
+    asked: list[tuple[Credential, bool]] = []
+
+    def obtain(identity: Identity, credential: Credential, _yielded: Token | None, fresh: bool) -> Token:
+        asked.append((credential, fresh))
+        return token_for(identity, int(fresh))
+
+    reading = flagged(Accept(ALICE), reads_body=True, depends_on_credential_only=False)
+    decider = make_decider(reading, obtain=obtain)
+    granted = cast("Granted", await decider.decide(Body().presented()))
+    decider.forget_token(granted)
+
+    again = cast("Granted", await decider.decide(Body().presented()))
+
+    alice = Basic("alice", "pässwörd")
+    assert (granted.bearer, again.bearer) == (b"Bearer token-of-alice-0", b"Bearer token-of-alice-1")
+    assert asked == [(alice, False), (alice, False), (alice, True)]
+
+
+async def test_a_check_that_could_not_ask_is_made_again_by_the_next_request() -> None:
+    clock = Clock()
+    answers: list[Outcome | Exception] = [REMEMBERED, BackendUnavailable("down"), REMEMBERED]
+
+    def says(_credential: Credential) -> Outcome:
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    decider = make_decider(scripted("first", says), monotonic=clock)
+    await decider.decide(presented())
+    clock.time += 55
+
+    for left in (1, 0):
+        assert decider.recall(Shown(GOOD), presented) is not None
+        await landed(decider)
+        assert len(answers) == left
 
 
 async def test_a_refused_token_is_not_renewed_where_the_body_has_gone_on() -> None:

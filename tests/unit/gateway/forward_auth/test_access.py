@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -81,7 +82,7 @@ def test_the_same_hint_is_logged_once_a_minute(
 ) -> None:
     clock = Clock()
     monkeypatch.setattr(access, "_HINTED", {})
-    monkeypatch.setattr(access.time, "monotonic", clock)
+    monkeypatch.setattr(access, "time", SimpleNamespace(monotonic=clock))
 
     with caplog.at_level(logging.WARNING):
         for moment in (1000.0, 1000.0, 1059.9, 1060.0):

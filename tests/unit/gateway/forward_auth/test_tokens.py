@@ -343,7 +343,7 @@ async def test_two_limited_callers_at_once_share_no_token() -> None:
         world.bearer(LIMITED), world.bearer(replace(LIMITED, scopes=parse_scopes(("GET /b",)))), world.bearer(LIMITED)
     )
 
-    assert bearers == [b"Bearer limited-1", b"Bearer limited-2", b"Bearer limited-1"]
+    assert [*bearers] == [b"Bearer limited-1", b"Bearer limited-2", b"Bearer limited-1"]
 
 
 async def test_a_record_that_fails_when_nobody_waits_any_more_is_nobodys_error() -> None:
