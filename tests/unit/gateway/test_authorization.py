@@ -55,6 +55,15 @@ def test_a_requirement_is_about_its_methods(methods: tuple[str, ...], method: st
     assert not rule.covers(method, b"/api/b")
 
 
+def test_what_a_rule_does_not_say_is_closed() -> None:
+    unset = rules()
+
+    assert (unset.preflights, unset.do_as, unset.sees_certificates) == (False, False, False)
+    assert not unset.task_api.cover(b"/api/execution/x")
+    assert (unset.requirements, unset.rests, unset.api_key) == ((), None, b"")
+    assert not unset.public | unset.to_login | unset.logouts | unset.health
+
+
 def test_a_path_is_guarded_unless_it_leads_to_the_upstreams_own_login_or_logout() -> None:
     guarding = rules_with(to_login=frozenset((b"/api/login",)), logouts=frozenset((b"/api/logout",)))
 

@@ -139,3 +139,4 @@ async def test_a_websocket_is_refused_once_it_has_asked(extensions: Any) -> None
     ]
     assert body["type"] == "websocket.http.response.body"
     assert json.loads(body["body"])["status"] == 501
+    assert "call the upstream directly" in json.loads(body["body"])["detail"]
