@@ -339,6 +339,12 @@ def test_the_steps_say_who_was_asked_where_nobody_decides() -> None:
     )
 
 
+def test_the_steps_say_who_refused() -> None:
+    steps = Chain((backend("one", Skip()), backend("two", Reject("wrong")))).ask(BASIC).steps
+
+    assert steps == (Step("one", Skip()), Step("two", Reject("wrong")))
+
+
 def test_the_steps_say_who_answered_what() -> None:
     one, two = backend("one", Skip()), backend("two", ALICE)
 

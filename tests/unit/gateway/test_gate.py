@@ -311,6 +311,8 @@ async def test_the_root_is_taken_off_the_path_and_told_to_the_application() -> N
     [
         ("", "", b"//api//x", b"/api/x?a=1"),
         ("/air", "", b"/air//api/x", b"/air/api/x?a=1"),
+        ("/air", "", b"//api/x", b"/air/api/x?a=1"),
+        ("", "/zoë", b"//api/x", b"/zo/api/x?a=1"),
         ("", "/mounted", b"//api/x", b"/mounted/api/x?a=1"),
         ("", "//evil.example", b"//api/x", b"/evil.example/api/x?a=1"),
     ],
@@ -324,6 +326,36 @@ async def test_a_path_with_empty_segments_is_redirected_on_this_host(
 
     assert (sent.status, sent.values(b"location")) == (308, [location])
     assert world.admission.seen == []
+
+
+async def test_a_server_that_tells_no_root_has_none() -> None:
+    sent = await call(World().gate, http_scope(b"//api//x"))
+
+    assert sent.values(b"location") == [b"/api/x"]
+
+
+async def test_a_request_without_a_query_has_an_empty_one() -> None:
+    world = World()
+
+    await call(world.gate, http_scope(b"/api/x"))
+
+    assert world.seen.query == b""
+
+
+async def test_a_websocket_is_refused_once_it_has_asked() -> None:
+    received: list[int] = []
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        received.append(1)
+        return {"type": "websocket.connect"}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    await World().gate({"type": "websocket", "extensions": {}}, receive, send)
+
+    assert (received, [message["type"] for message in sent]) == ([1], ["websocket.close"])
 
 
 async def test_events_that_are_no_request_are_the_applications() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
 from compat_auth.errors import BackendUnavailable
@@ -81,6 +83,26 @@ def test_a_failure_is_not_remembered() -> None:
     make.fails = False
 
     assert obtain(cache, make) == "2"
+
+
+def test_a_token_at_hand_does_not_wait_for_the_one_that_replaces_it() -> None:
+    clock, begun, go = Clock(), threading.Event(), threading.Event()
+    cache, make = TokenCache(10, clock), Making(clock)
+    obtain(cache, make)
+
+    def slowly() -> Token:
+        begun.set()
+        assert go.wait(5)
+        return make()
+
+    replacing = threading.Thread(target=lambda: cache.obtain("alice", slowly, fresh=True))
+    replacing.start()
+    assert begun.wait(5)
+    at_hand = obtain(cache, make)
+    go.set()
+    replacing.join()
+
+    assert (at_hand, obtain(cache, make)) == ("1", "2")
 
 
 def test_tokens_are_remembered_up_to_a_bound() -> None:

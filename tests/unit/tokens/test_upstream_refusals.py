@@ -153,6 +153,7 @@ async def test_an_answer_that_has_not_ended_is_waited_for_up_to_a_bound() -> Non
     long = REFUSED + b" " * MAX_REFUSAL_BYTES
 
     assert await watched(403, REFUSED, unfinished=True) == 0
+    assert await watched(403, long, unfinished=True) == 1
     assert await watched(403, long, long, unfinished=True) == 1
     assert await watched(403, b" " * MAX_REFUSAL_BYTES, REFUSED) == 0
 

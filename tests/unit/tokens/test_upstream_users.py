@@ -12,6 +12,7 @@ from compat_auth.config import parse_settings
 from compat_auth.credentials import Absent, Credential
 from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.identity import Identity, Token
+from compat_auth.tokens import upstream_users
 from compat_auth.tokens.strategies import Strategy
 from compat_auth.tokens.upstream_login import UpstreamLogin
 from compat_auth.tokens.upstream_users import NewUser, UpstreamUsers
@@ -99,3 +100,18 @@ def test_an_upstream_without_users_is_a_wrong_setting(changed: dict[str, Any], s
 
     with pytest.raises(ConfigError, match=says):
         UpstreamUsers.from_settings(settings, where="newcomers")
+
+
+@pytest.mark.parametrize("strategy", ["shared_secret", "key_pair"])
+def test_users_are_added_by_the_strategy_and_at_the_upstream_of_the_settings(
+    strategy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = parse_settings({"upstream": {"profile": "airflow-fab"}, "token": {"strategy": strategy}}, origin="test")
+    upstream = Upstream(201)
+    monkeypatch.setattr(UpstreamLogin, "from_settings", lambda given: upstream if given is settings else None)
+    monkeypatch.setattr(upstream_users, "build_strategy", lambda given: Tokens() if given is settings else None)
+
+    added = UpstreamUsers.from_settings(settings, where="newcomers").add(ZOE, ADMIN)
+
+    assert added
+    assert [token for _, _, token in upstream.sent] == ["of-admin"]
