@@ -64,7 +64,6 @@ _SET_APART = frozenset((_Kind.OURS, _Kind.HOST, _Kind.REQUEST_ID))
 _LENGTHS = frozenset((b"content-length", b"transfer-encoding"))
 _KNOWN_LENGTH = 64
 _OURS = b"x-compat-auth-"
-_BODY = frozenset((b"content-length", b"transfer-encoding"))
 _FOLD = bytes.maketrans(b"_.", b"--")
 _HOST = re.compile(rb"(?:[A-Za-z0-9\-._~]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
 # RFC 9110 5.5: no control character but the tab.
@@ -139,9 +138,6 @@ def take_in(
         raise BadRequest("header section: a control character in a value")
     if size > MAX_HEADER_BYTES:
         raise HeadersTooLarge(f"header section: larger than {MAX_HEADER_BYTES} bytes")
-    if intake.kept and len(_LENGTHS.intersection([name for name, _ in intake.kept])) > 1:
-        # Parsers disagree about where such a body ends: request smuggling (RFC 9112 section 6.1).
-        raise BadRequest("Content-Length and Transfer-Encoding in one request; send one")
     intake.host = _one_host(raw_headers, may_lack_host)
     _set_apart(intake, named)
     if api_key:
@@ -232,7 +228,8 @@ def _sort(intake: Intake, kind: int, header: tuple[bytes, bytes]) -> None:
     elif kind == _Kind.FORWARD:
         intake.forward.setdefault(name, []).append(value)
     else:
-        if name in _BODY and any(kept in _BODY for kept, _ in intake.kept):
+        if name in _LENGTHS and any(kept in _LENGTHS for kept, _ in intake.kept):
+            # Parsers disagree about where such a body ends: request smuggling (RFC 9112 section 6.1).
             raise BadRequest("Content-Length, Transfer-Encoding: send one of them, once (RFC 9112 section 6.3)")
         if name == b"transfer-encoding" and value.lower() != b"chunked":
             # A coding that is forwarded unnamed would change the content for the upstream.

@@ -146,3 +146,13 @@ def test_two_credentials_never_share_a_key() -> None:
 def test_what_is_no_credential_has_no_key(value: str) -> None:
     with pytest.raises(RequestRefused):
         credential_key(value)
+
+
+@pytest.mark.parametrize("value", ["Bearer Xa", "Bearer aX", "bearer \tXaX\t "])
+def test_only_blanks_around_a_credential_are_taken_off(value: str) -> None:
+    assert parse_authorization(value) == Bearer(value.partition(" ")[2].strip())
+
+
+def test_a_scheme_that_is_not_ours_has_the_whole_value_for_a_key() -> None:
+    assert credential_key("Other x") != credential_key("Other y")
+    assert credential_key("Other x").endswith(b"Other x")

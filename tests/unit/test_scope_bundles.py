@@ -88,3 +88,51 @@ SUBSETS: list[tuple[list[str], list[str], bool]] = [
 @pytest.mark.parametrize(("child", "parent", "allowed"), SUBSETS)
 def test_a_child_gets_no_more_than_its_parent_has(child: list[str], parent: list[str], allowed: bool) -> None:
     assert is_subset(parse_scopes(tuple(child)), parse_scopes(tuple(parent))) is allowed
+
+
+@pytest.mark.parametrize("api", ["/api/v1", "/api/v2"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
+def test_the_bundle_of_a_dag_covers_each_method_in_both_apis(method: str, api: str) -> None:
+    scopes = parse_scopes(("dags:daily",))
+
+    assert allow(scopes, method, f"{api}/dags/daily")
+    assert allow(scopes, method, f"{api}/dags/daily/dagRuns")
+    assert not allow(scopes, method, f"{api}/dags")
+    assert not allow(scopes, method, f"{api}/variables/daily")
+
+
+@pytest.mark.parametrize("api", ["/api/v1", "/api/v2"])
+def test_to_trigger_is_to_start_any_run_and_to_read_that_run(api: str) -> None:
+    assert [str(scope) for scope in parse_scopes(("trigger",)) if api in scope.path] == [
+        f"POST {api}/dags/{{dag_id}}/dagRuns",
+        f"GET {api}/dags/{{dag_id}}/dagRuns/{{dag_run_id}}",
+    ]
+
+
+def test_a_dag_may_have_every_name_that_airflow_allows() -> None:
+    assert allow(parse_scopes(("dags:a.b-c_d~1",)), "GET", "/api/v2/dags/a.b-c_d~1")
+    assert allow(parse_scopes(("dags:" + "d" * 250,)), "GET", "/api/v2/dags/" + "d" * 250)
+    with pytest.raises(ValueError, match="no DAG's id"):
+        parse_scopes(("dags:" + "d" * 251,))
+
+
+def test_a_credential_has_from_one_to_fifty_scopes() -> None:
+    fifty = tuple(f"GET /{number}" for number in range(50))
+
+    assert [str(scope) for scope in parse_scopes(fifty)] == list(fifty)
+    assert len(parse_scopes(("GET /a",))) == 1
+    for scopes in ((), (*fifty, "GET /50")):
+        with pytest.raises(ValueError, match=r"^scopes: 1 to 50 of them$"):
+            parse_scopes(scopes)
+
+
+def test_a_scope_has_at_most_512_characters() -> None:
+    longest = "GET /" + "a" * 507
+
+    assert str(parse_scopes((longest,))[0]) == longest
+    with pytest.raises(ValueError, match=r"^scopes: none longer than 512 characters$"):
+        parse_scopes(("read", longest + "a"))
+
+
+def test_a_scope_that_is_named_twice_counts_once() -> None:
+    assert parse_scopes(("GET /a", "read", "GET /a", "GET /")) == (parse_scope("GET /a"), parse_scope("GET /"))

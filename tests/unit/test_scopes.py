@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compat_auth.scopes import allow, needed_scopes, parse_scope
+from compat_auth.scopes import MAX_LENGTH, Scope, allow, needed_scopes, parse_scope
 
 # Scopes, request, allowed.
 VECTORS: list[tuple[list[str], str, bool]] = [
@@ -32,6 +32,7 @@ VECTORS: list[tuple[list[str], str, bool]] = [
     (["GET /b", "POST /a"], "POST /a", True),
     (["GET /a/b"], "GET /a%2Fb", False),
     (["GET /A"], "GET /a", False),
+    (["GET /X"], "GET /X", True),
 ]
 
 
@@ -75,6 +76,7 @@ def test_a_scope_is_spelled_as_it_was_read(text: str) -> None:
         (["GET"], "/api/v2/dags", "GET:/api/v2/dags"),
         (["HEAD"], "/api/v2/dags/", "HEAD:/api/v2/dags"),
         (["GET"], "/", "GET:/"),
+        (["GET"], "/X", "GET:/X"),
         (["POST", "DELETE", "POST"], "/a", "POST:/a DELETE:/a"),
         (["PURGE"], "/a", "all"),
         (["GET", 'X", realm="'], "/a", "GET:/a all"),
@@ -91,3 +93,61 @@ def test_what_a_request_is_told_to_need_covers_it(path: str) -> None:
     needed = needed_scopes(["PUT"], path).replace(":", " ", 1)
 
     assert allow([parse_scope(needed)], "PUT", path)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_a_scope_may_name_each_method_that_an_api_has(method: str) -> None:
+    scope = parse_scope(f"{method} /a")
+
+    assert (scope.method, scope.path) == (method, "/a")
+    assert needed_scopes([method], "/a") == f"{method}:/a"
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("get /a", r"did you mean 'GET /a'\?$"),
+        ("FETCH /a", "such as 'GET /api/v2/dags'$"),
+        ("GET /a b", "such as 'GET /api/v2/dags'$"),
+        ("get a", "such as 'GET /api/v2/dags'$"),
+        # Upper case would not make it right.
+        ("GET /{a", "such as 'GET /api/v2/dags'$"),
+    ],
+)
+def test_the_error_says_what_was_probably_meant(text: str, hint: str) -> None:
+    with pytest.raises(ValueError, match=hint):
+        parse_scope(text)
+
+
+def test_the_longest_scope_is_named_as_needed_and_a_longer_one_is_not() -> None:
+    longest = "/" + "a" * (MAX_LENGTH - len("GET /"))
+
+    assert needed_scopes(["GET"], longest) == f"GET:{longest}"
+    assert needed_scopes(["GET"], longest + "a") == ""
+    assert needed_scopes(["GET", "DELETE"], longest) == ""
+
+
+@pytest.mark.parametrize(
+    ("scope", "path", "allowed"),
+    [
+        ("GET /a%2Fb", "/a%2fb", False),
+        ("GET /a/b", "/a%62", False),
+        ("GET /d/{id}/x", "/d/1/x", True),
+        ("GET /d/{id}/x", "/d/1/y", False),
+        ("GET /d/{id}/x", "/d//x", False),
+        ("GET /d/{id}/x", "/d/1/2/x", False),
+        ("GET /d/{id}/x/", "/d/1/x", False),
+        ("GET /d/{id}/x/", "/d/1/x/2", True),
+        ("GET /d/{id}/x/", "/d/1/x/2/3", True),
+        ("GET /d/{id}/x/", "/d/1/y/2", False),
+        ("GET /{id}", "/", False),
+    ],
+)
+def test_a_segment_in_braces_is_any_one_segment_and_the_others_are_themselves(
+    scope: str, path: str, allowed: bool
+) -> None:
+    assert allow([parse_scope(scope)], "GET", path) is allowed
+
+
+def test_the_scope_that_limits_nothing_has_neither_method_nor_path() -> None:
+    assert parse_scope("all") == Scope("", "")

@@ -84,7 +84,7 @@ def original_of(dialect: Dialect, request: GateRequest, rests: Rests | None, roo
     """
     forward = request.intake.forward
     targets, methods = forward.get(dialect.uri, []), forward.get(dialect.method, [])
-    if len(targets) != 1 or len(methods) != 1 or not methods[0].isalpha() or not methods[0].isascii():
+    if len(targets) != 1 or len(methods) != 1 or not methods[0].isalpha():
         needed = f"{dialect.uri.decode()} and {dialect.method.decode()}"
         raise BadRequest(f"forward-auth: the proxy must send exactly one {needed}")
     host = host_of(dialect, request)

@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from compat_auth.backend import CredentialKind
 from compat_auth.credentials import Absent, Basic, Bearer, Negotiate
 from compat_auth.gateway.authorization import GateRules, PathRequirement
+from compat_auth.gateway.decider import Decider
+from compat_auth.gateway.decision import Granted
+from compat_auth.gateway.forward_auth.access import Access
+from compat_auth.gateway.forward_auth.lane import Lane
 from compat_auth.gateway.middleware import Gate
 from compat_auth.http.asgi import RawHeaders
+from compat_auth.http.forwarded import TrustedProxies
+from compat_auth.http.headers import take_in
 from compat_auth.http.paths import Prefixes
+from compat_auth.http.request import GateRequest
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Reject
+from compat_auth.peer import Peer
 from compat_auth.requirements import Requirements
 from compat_auth.scopes import parse_scopes
+from compat_auth.tokens.revoked import RevokedTokens
 from support.stand_ins import (
     ALICE,
     GOOD,
@@ -251,3 +261,127 @@ async def test_an_answer_never_rests_on_what_a_proxy_says_about_one_caller() -> 
 
     assert is_empty_no(await ask(gate, AUTHORIZATION, said))
     assert is_empty_no(await ask(gate, AUTHORIZATION))
+
+
+class Revocations:
+    """Tokens at the upstream: for how many seconds it is known that one is good."""
+
+    def __init__(self, good_s: float) -> None:
+        self.good = good_s
+
+    def good_s(self, authorization: bytes) -> float:
+        assert authorization in (GOOD.encode(), b"Bearer theirs")
+        return self.good
+
+
+class Remembering:
+    """A decider that has checked a credential a moment ago."""
+
+    def __init__(self, glance: tuple[Granted, float] | None, *, leaves: bool = True) -> None:
+        self._glance = glance
+        self._leaves = leaves
+
+    def glance(self, _shown: object) -> tuple[Granted, float] | None:
+        return self._glance
+
+    def leaves_to_upstream(self, _shown: object) -> bool:
+        return self._leaves
+
+
+async def lane_answer(
+    decider: Remembering,
+    *,
+    authorization: bytes | None = GOOD.encode(),
+    good_s: float = math.inf,
+    now: float = 1000.5,
+    cookies: tuple[bytes, ...] = (),
+    **changed: Any,
+) -> Sent:
+    revoked = cast("RevokedTokens", Revocations(good_s))
+    lane = Lane(
+        Access(), cast("Decider", decider), rules(), revoked, trusted=TrustedProxies(["10.0.0.0/8"]), now=lambda: now
+    )
+    headers = [(b"host", b"a"), *((b"cookie", value) for value in cookies)]
+    if authorization is not None:
+        headers.append((b"authorization", authorization))
+    scope = {"client": (FRONT, 5), "headers": headers}
+    intake = replace(take_in(headers), **{name: changed.pop(name) for name in ("acts_for",) if name in changed})
+    request = GateRequest(scope, intake, "GET", b"/compat-auth/forward-auth/lane", b"", "192.0.2.1", **changed)
+    sent = Sent()
+
+    async def send(message: Any) -> None:
+        sent.messages.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError
+
+    await lane.answer(request, receive, send)
+    return sent
+
+
+GRANTED = Granted(ALICE, b"Bearer t")
+
+
+@pytest.mark.parametrize(
+    ("holds_s", "good_s", "lasts_ms", "nginx"),
+    [
+        pytest.param(60.0, math.inf, b"900", b"@1000", id="long"),
+        pytest.param(0.5, math.inf, b"500", b"@1000", id="to-the-end-of-the-second"),
+        pytest.param(0.8125, math.inf, b"812", b"@1000", id="beyond-the-second"),
+        pytest.param(0.4375, math.inf, b"437", b"0", id="less-than-the-second"),
+        pytest.param(60.0, 0.25, b"250", b"0", id="the-denylist-is-known-for-less"),
+        pytest.param(0.25, 60.0, b"250", b"0", id="the-denylist-is-known-for-longer"),
+    ],
+)
+async def test_an_answer_says_for_how_long_it_may_be_used(
+    holds_s: float, good_s: float, lasts_ms: bytes, nginx: bytes
+) -> None:
+    sent = await lane_answer(Remembering((GRANTED, holds_s)), good_s=good_s)
+
+    assert sent.values(b"x-compat-auth-lasts-ms") == [lasts_ms]
+    assert sent.values(b"x-accel-expires") == [nginx]
+    assert sent.values(b"authorization") == [b"Bearer t"]
+    assert sent.values(b"x-compat-auth-cookie") == []
+
+
+@pytest.mark.parametrize("good_s", [0.0, -1.0])
+async def test_where_only_the_store_could_tell_that_a_token_is_good_the_answer_is_no(good_s: float) -> None:
+    sent = await lane_answer(Remembering((GRANTED, 60)), good_s=good_s)
+
+    assert is_empty_no(sent)
+    assert sent.values(b"cache-control") == [b"no-store"]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"acts_for": "bob"}, {"peer": Peer(FRONT, (("X-User", "bob"),))}, {"authorization": None}],
+    ids=["acting", "a-proxy-names-the-caller", "no-credential"],
+)
+async def test_what_depends_on_more_than_the_credential_goes_the_whole_way(changed: dict[str, Any]) -> None:
+    assert is_empty_no(await lane_answer(Remembering((GRANTED, 60)), **changed))
+
+
+async def test_a_caller_who_is_known_by_a_certificate_goes_the_whole_way() -> None:
+    granted = replace(GRANTED, identity=replace(ALICE, certificate="ab" * 32))
+
+    assert is_empty_no(await lane_answer(Remembering((granted, 60))))
+
+
+async def test_several_cookie_headers_become_one() -> None:
+    sent = await lane_answer(Remembering((GRANTED, 60)), cookies=(b"a=1; ours=2", b"b=3"))
+
+    assert sent.values(b"x-compat-auth-cookie") == [b"a=1; b=3"]
+
+
+@pytest.mark.parametrize(
+    ("authorization", "leaves", "passes"),
+    [(b"Bearer theirs", True, True), (b"Bearer theirs", False, False), (GOOD.encode(), True, False)],
+    ids=["the-upstreams", "a-backends", "a-password"],
+)
+async def test_only_a_bearer_that_no_backend_claims_passes_as_it_is(
+    authorization: bytes, leaves: bool, passes: bool
+) -> None:
+    sent = await lane_answer(Remembering(None, leaves=leaves), authorization=authorization, good_s=0.125)
+
+    assert is_empty_no(sent) is not passes
+    assert sent.values(b"x-compat-auth-lasts-ms") == ([b"125"] if passes else [])

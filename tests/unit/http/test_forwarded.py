@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from compat_auth.http.forwarded import TrustedProxies
+from compat_auth.http.forwarded import Peers, TrustedProxies
+from compat_auth.peer import FROM_SOCKET, Peer
 
 FORGED = {b"x-forwarded-for": [b"203.0.113.9"]}
 
@@ -117,3 +118,46 @@ def test_without_a_trusted_proxy_any_two_hops_are_one_too_many() -> None:
 
 def test_bits_beyond_the_prefix_of_a_network_do_not_count() -> None:
     assert TrustedProxies(["10.1.2.3/8"]).covers("10.9.9.9") is True
+
+
+NAMED = frozenset((b"x-user",))
+IDENTITY = [(b"x-user", b"zo\xeb"), (b"x-other", b"1"), (b"x-user", b"2")]
+
+
+def seen(client: str | None, forward: dict[bytes, list[bytes]] | None = None, **extensions: object) -> Peer:
+    """Return the other end of a connection, as it is seen behind a proxy in 10.0.0.0/8."""
+    scope = {"client": None if client is None else (client, 5), "extensions": extensions}
+    return Peers(TrustedProxies(["10.0.0.0/8"]), NAMED).of(scope, IDENTITY, forward or {})
+
+
+def test_a_trusted_proxy_says_who_the_caller_is_in_the_named_headers_alone() -> None:
+    assert seen("10.0.0.1") == Peer("10.0.0.1", (("x-user", "zoë"), ("x-user", "2")))
+
+
+def test_nobody_else_says_who_the_caller_is() -> None:
+    assert seen("192.0.2.1") == Peer("192.0.2.1")
+    assert seen(None) == Peer("")
+
+
+@pytest.mark.parametrize(
+    "name", ["x-forwarded-for", "x-real-ip", "x-client-ip", "x-cluster-client-ip", "true-client-ip", "cf-connecting-ip"]
+)
+@pytest.mark.parametrize("value", ["10.0.0.1", "192.0.2.1, 10.0.0.1", "10.0.0.1:80"])
+def test_an_address_that_a_header_could_have_set_is_nobodys(name: str, value: str) -> None:
+    forward = {name.encode(): [b"192.0.2.9", value.encode()]}
+
+    assert seen("10.0.0.1", forward) == Peer()
+    assert seen("10.0.0.2", forward).address == "10.0.0.2"
+    assert seen("10.0.0.1", forward, **{FROM_SOCKET: True}).address == "10.0.0.1"
+
+
+@pytest.mark.parametrize("value", ["for=10.0.0.1", 'proto=https; For="10.0.0.1:80"', "for=192.0.2.1,\tfor=10.0.0.1"])
+def test_an_address_in_the_standard_header_is_nobodys_either(value: str) -> None:
+    assert seen("10.0.0.1", {b"forwarded": [value.encode()]}) == Peer()
+    assert seen("10.0.0.1", {b"forwarded": [value.replace("or=", "rom=").encode()]}).address == "10.0.0.1"
+
+
+def test_networks_that_are_none_cover_nobody_and_are_false() -> None:
+    assert not TrustedProxies([])
+    assert TrustedProxies(["10.0.0.0/8"])
+    assert not TrustedProxies([]).covers("10.0.0.1")

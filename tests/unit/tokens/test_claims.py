@@ -116,7 +116,7 @@ def test_what_a_user_is_called_is_never_read_as_a_template() -> None:
     assert made["name"] == "{email}{0}"
 
 
-@pytest.mark.parametrize("claim", ["aud", "iss", "iat", "nbf", "exp", "jti"])
+@pytest.mark.parametrize("claim", ["act", "aud", "cnf", "iss", "iat", "nbf", "exp", "jti"])
 def test_a_claim_that_is_ours_cannot_be_set(claim: str) -> None:
     with pytest.raises(ConfigError, match=f"claims: {claim}"):
         claims(profile="generic", claims={claim: "x"})
@@ -151,3 +151,84 @@ def test_a_list_cannot_be_the_subject() -> None:
 def test_a_template_without_effect_is_refused() -> None:
     with pytest.raises(ConfigError, match="only for"):
         claims(claims={"x": "y"})
+
+
+def test_a_token_of_a_caller_who_acts_for_a_user_names_both() -> None:
+    made = claims(Identity("anna", "basic_auth", upstream_id="7", actor="bob"))
+
+    assert (made["sub"], made["act"]) == ("7", {"sub": "bob"})
+
+
+def test_a_token_for_a_bound_credential_names_its_certificate() -> None:
+    made = claims(Identity("anna", "basic_auth", upstream_id="7", certificate="thumbprint"))
+
+    assert made["cnf"] == {"x5t#S256": "thumbprint"}
+
+
+@pytest.mark.parametrize(
+    ("placeholder", "value"),
+    [
+        ("{username}", "anna"),
+        ("{email}", "anna@example.org"),
+        ("{subject}", "s"),
+        ("{backend}", "basic_auth"),
+        ("{directory}", "d"),
+        ("{upstream_id}", "7"),
+        ("{roles}", ["Op"]),
+        ("{groups}", ["a", "b"]),
+    ],
+)
+def test_each_placeholder_stands_for_what_it_names(placeholder: str, value: object) -> None:
+    anna = Identity(
+        "anna",
+        "basic_auth",
+        email="anna@example.org",
+        roles=("Op",),
+        groups=("a", "b"),
+        upstream_id="7",
+        subject="s",
+        directory="d",
+    )
+
+    assert claims(anna, profile="generic", claims={"x": placeholder})["x"] == value
+
+
+@pytest.mark.parametrize("role", ["ADMIN", "OP", "USER", "VIEWER"])
+def test_each_role_of_airflow_can_be_held_and_configured(role: str) -> None:
+    held = claims(Identity("anna", "basic_auth", roles=(role.lower(),)), profile="airflow-simple")
+    configured = claims(Identity("anna", "basic_auth"), profile="airflow-simple", roles={"anna": role.lower()})
+
+    assert held["role"] == configured["role"] == role
+
+
+def test_the_highest_of_all_roles_wins() -> None:
+    everything = Identity("anna", "basic_auth", roles=("viewer", "user", "op", "admin"))
+
+    assert claims(everything, profile="airflow-simple")["role"] == "ADMIN"
+
+
+def test_a_token_lives_for_a_second_where_its_credential_does() -> None:
+    made = claims(Identity("anna", "oidc", upstream_id="7", expires_at=NOW + 1))
+
+    assert made["exp"] == NOW + 1
+
+
+def test_a_token_lives_no_longer_than_its_setting_says() -> None:
+    made = claims(Identity("anna", "oidc", upstream_id="7", expires_at=NOW + 10_000), ttl_s=60)
+
+    assert made["exp"] == NOW + 60
+
+
+def test_the_largest_id_of_a_user_has_19_digits() -> None:
+    assert claims(Identity("anna", "oidc", upstream_id="9" * 19))["sub"] == "9" * 19
+    with pytest.raises(NoSuchUser):
+        claims(Identity("anna", "oidc", upstream_id="9" * 20))
+
+
+def test_a_subject_of_blanks_is_nobody() -> None:
+    with pytest.raises(NoSuchUser):
+        claims(Identity("anna", "basic_auth"), profile="generic", claims={"sub": " "})
+
+
+def test_a_token_without_an_issuer_has_no_such_claim() -> None:
+    assert not {"iss", "act", "cnf"} & set(claims())

@@ -69,6 +69,8 @@ async def test_a_revoked_jwt_is_refused_as_a_password_too(scheme: bytes) -> None
         ((b"cookie", b"_token=good; a=1"), False),
         ((b"cookie", b"other=gone"), False),
         ((b"authorization", b"Bearer good"), False),
+        ((b"authorization", b"Bearer goneX"), False),
+        ((b"authorization", b"Bearer Xgone"), False),
         ((b"authorization", b"Basic gone"), False),
         ((b"authorization", b"Basic Z29uZTp4.x"), False),
         ((b"authorization", b"Digest gone"), False),
