@@ -19,6 +19,7 @@ from compat_auth.backend import Backend, CredentialKind
 from compat_auth.composition.decider import create_flask_app
 from compat_auth.config import Settings, parse_settings
 from compat_auth.credentials import Absent, Credential
+from compat_auth.facts import request_facts
 from compat_auth.http.asgi import RawHeaders
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Outcome, Skip
@@ -71,7 +72,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     authenticate = SessionBackend.authenticate
 
     def note(self: SessionBackend, credential: Credential) -> Outcome:
-        found.append(flask.request.method)
+        found.append(request_facts().method)
         return authenticate(self, credential)
 
     monkeypatch.setattr(SessionBackend, "authenticate", note)
