@@ -72,6 +72,13 @@ def served(tmp_path: Path) -> Generator[tuple[Gateway, Metrics]]:
         yield world
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Gateway, Metrics]]:
+    """Yield a gateway for the tests that count nothing."""
+    with recording_upstream() as upstream, serving(tmp_path_factory.mktemp("kept"), upstream) as world:
+        yield world
+
+
 @contextlib.contextmanager
 def serving(folder: Path, upstream: Recorder) -> Generator[tuple[Gateway, Metrics]]:
     """Serve with two workers and metrics."""
@@ -157,8 +164,8 @@ def _serves(gateway: Gateway) -> bool:
         return False
 
 
-def test_the_surroundings_are_shown(served: tuple[Gateway, Metrics]) -> None:
-    _, metrics = served
+def test_the_surroundings_are_shown(kept: tuple[Gateway, Metrics]) -> None:
+    _, metrics = kept
 
     samples = metrics.samples()
 
@@ -172,8 +179,8 @@ def test_the_surroundings_are_shown(served: tuple[Gateway, Metrics]) -> None:
     assert metrics.value("scrape_errors") == 0
 
 
-def test_only_metrics_are_on_their_listener_and_they_are_on_no_other(served: tuple[Gateway, Metrics]) -> None:
-    gateway, metrics = served
+def test_only_metrics_are_on_their_listener_and_they_are_on_no_other(kept: tuple[Gateway, Metrics]) -> None:
+    gateway, metrics = kept
 
     statuses = {path: metrics.ask("GET", path)[0] for path in ("/", "/api/x", "/compat-auth/live", "/metricsx")}
     public = ask(gateway, path="/metrics"), gateway.upstream.take()
@@ -194,8 +201,8 @@ def test_only_metrics_are_on_their_listener_and_they_are_on_no_other(served: tup
         pytest.param(b"GET /metrics HTTP/1.1\r\n" + b"a: " + b"x" * 70_000 + b"\r\n\r\n", id="long-head"),
     ],
 )
-def test_a_malformed_scrape_gets_400_and_the_next_one_is_answered(sent: bytes, served: tuple[Gateway, Metrics]) -> None:
-    _, metrics = served
+def test_a_malformed_scrape_gets_400_and_the_next_one_is_answered(sent: bytes, kept: tuple[Gateway, Metrics]) -> None:
+    _, metrics = kept
 
     with socket.create_connection(("127.0.0.1", metrics.port), timeout=10) as client:
         client.sendall(sent)
