@@ -98,9 +98,9 @@ def page_of(results: Results, when: str) -> str:
             "|---" * (len(COLUMNS) + 1) + "|",
             *rows,
             "",
-            "What was let through, failed or hung, by kind, with one case of each:",
+            "The cases that were let through, failed or hung, by kind, with one of each:",
             "",
-            "| server | verdict | corpus | cases | for example | what happened |",
+            "| server | result | corpus | cases | for example | detail |",
             "|---|---|---|---|---|---|",
             *lines,
         ]

@@ -34,7 +34,7 @@ from compat_auth.credentials import Basic
 from compat_auth.outcome import Reject
 from corpora.page import write_between  # found by the line above, wherever this is started
 from support.peers.authority import Authority  # the same
-from support.peers.slapd import Slapd  # the same
+from support.peers.slapd import SERVICE_PASSWORD, SUFFIX, Slapd  # the same
 
 Guess = Callable[[str], None]
 _WARM_UP = 50
@@ -151,8 +151,11 @@ def ldap(folder: Path) -> Generator[tuple[Guess, str]]:
     authority = Authority(folder)
     server = Slapd(folder, authority, authority.sign("slapd"))
     server.start()
+    # A counted failure is a write, which tells an unknown name from a wrong password whatever the client does.
+    server.apply(f"dn: cn=grace,ou=policies,{SUFFIX}\nchangetype: modify\nreplace: pwdLockout\npwdLockout: FALSE\n")
     try:
-        settings = json.loads(server.settings().model_dump_json())
+        # The dump masks the password.
+        settings = {**json.loads(server.settings().model_dump_json()), "bind_password": SERVICE_PASSWORD}
         with _guess({"basic_auth": {"directories": ["ldap"]}, "ldap": settings}) as guess:
             yield guess, "grace"
     finally:
