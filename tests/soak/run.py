@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from soak import account as rules  # found by the line above, wherever this is started
 from soak.account import Account  # the same
 from soak.credentials import Credentials  # the same
-from soak.faults import FAULTS, SURVIVOR, World  # the same
+from soak.faults import FAULTS  # the same
 from soak.leaks import Held, grown, measure  # the same
 from soak.load import Load  # the same
 from soak.logs import LogReader  # the same
@@ -33,6 +33,7 @@ from soak.place import Place, running_place  # the same
 from soak.report import Outcome, markdown  # the same
 from soak.revocations import Revocations  # the same
 from soak.schedule import Step, make_schedule  # the same
+from soak.world import SURVIVOR, World  # the same
 from support.peers.soak_site import family_of  # the same
 
 WARM_S: Final = 30.0
