@@ -6,6 +6,7 @@ for a missing or corrupt file too: a client is refused only after the file has b
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import stat
@@ -33,6 +34,15 @@ SPNEGO: OID = gss.OID.from_int_seq("1.3.6.1.5.5.2")  # RFC 4178 section 3
 _DEFAULT_REPLAY_CACHE = "dfl:"
 # How MIT Kerberos words trouble with its file, as opposed to "Request is a replay".
 _NO_REPLAY_CACHE = re.compile(r"replay cache|\(filename: [^)]*\)$", re.IGNORECASE)
+# While it writes its file, it says only what the system said: GSSAPI replaces the number of such an error by one of its own.
+# None of these follows from what a client sends.
+_NOT_WRITTEN = frozenset(
+    os.strerror(number)
+    for number in (
+        errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ENOLCK, errno.ESTALE, errno.EMFILE,
+        errno.ENFILE, errno.ENOMEM,
+    )
+)  # fmt: skip
 
 
 class TokenRefused(Exception):
@@ -145,7 +155,7 @@ class Acceptor:
             result = gss.accept_sec_context(token, creds)
         except GSSError as exc:
             reason = explain(exc)
-            if _NO_REPLAY_CACHE.search(reason):
+            if _NO_REPLAY_CACHE.search(reason) or reason in _NOT_WRITTEN:
                 raise BackendUnavailable(f"kerberos: the replay cache cannot be used: {reason}") from exc
             self._require_usable()
             raise TokenRefused(reason) from exc

@@ -579,6 +579,20 @@ def test_a_replay_cache_that_cannot_be_used_refuses_nobody_and_accepts_nobody(
         acceptor.accept(tickets.token("alice"))
 
 
+def test_a_replay_cache_on_a_full_disk_refuses_nobody_and_accepts_nobody(
+    kdc: Kdc, keytab: Path, tickets: Tickets, tmp_path: Path
+) -> None:
+    acceptor = Acceptor(keytab, ("HTTP",), replay_cache=tmp_path / "replays")
+    # Each write to it ends with ENOSPC, as on a full disk.
+    (tmp_path / "replays").symlink_to("/dev/full")
+
+    with pytest.raises(BackendUnavailable, match=r"replay cache.*No space left"):
+        acceptor.accept(tickets.token("alice"))
+    (tmp_path / "replays").unlink()
+
+    assert acceptor.accept(tickets.token("alice")).principal == f"alice@{REALM}"
+
+
 def test_nothing_in_the_environment_lets_a_token_be_used_twice(
     keytab: Path, tickets: Tickets, monkeypatch: pytest.MonkeyPatch, kdc: Kdc
 ) -> None:

@@ -52,9 +52,10 @@ def gateway_command(
     cache_ttl_s: float = 600,
     workers: int = 1,
     auth_backends: Sequence[str] = ("session", "basic_auth"),
+    serve: str = "",
     more: str = "",
 ) -> tuple[list[str], int]:
-    """Write the configuration of a gateway, with `more` lines of it at the end; return its command line and port."""
+    """Write the configuration of a gateway, with more keys of `[serve]` and `more` lines; return its command line and port."""
     port = free_port()
     database = folder / "airflow.db"
     url = f"sqlite:///{database}" if database.exists() else make_airflow_database(folder)
@@ -68,7 +69,7 @@ def gateway_command(
         f'token = {{ strategy = "shared_secret", secret = "{os.urandom(64).hex()}", ttl_s = 3600 }}\n'
         f'basic_auth = {{ directories = ["airflow_db"], cache_ttl_s = {cache_ttl_s} }}\n'
         f'airflow_db = {{ url = "{url}" }}\n'
-        f'serve = {{ bind = "127.0.0.1:{port}", workers = {workers} }}\n'
+        f'serve = {{ bind = "127.0.0.1:{port}", workers = {workers}{f", {serve}" if serve else ""} }}\n'
         f"{more}"
     )
     return [find_program("compat-auth", "run: pip install -e ."), "serve", "--config", str(config)], port
@@ -83,6 +84,7 @@ def gateway(
     cache_ttl_s: float = 600,
     workers: int = 1,
     auth_backends: Sequence[str] = ("session", "basic_auth"),
+    serve: str = "",
     more: str = "",
     env: dict[str, str] | None = None,
 ) -> Generator[Program, None, None]:
@@ -94,6 +96,7 @@ def gateway(
         cache_ttl_s=cache_ttl_s,
         workers=workers,
         auth_backends=auth_backends,
+        serve=serve,
         more=more,
     )
     applications = {"PYTHONPATH": str(APPLICATIONS)}

@@ -38,7 +38,10 @@ class Replica:
     Attributes:
         port: Where it listens, on loopback.
         process: The parent.
+        start_s: For how long a start may take.
     """
+
+    start_s: float = START_S
 
     def __init__(self, folder: Path, number: int, settings: Mapping[str, Any], environ: Mapping[str, str]) -> None:
         self.port = free_port()
@@ -55,7 +58,7 @@ class Replica:
             [COMMAND, "serve", "--config", str(self._config)],
             env={**clean_environment(), **self._environ},
             is_ready=lambda: answers_http(f"http://127.0.0.1:{self.port}/compat-auth/live"),
-            timeout_s=START_S,
+            timeout_s=self.start_s,
         )
 
     def restart(self) -> None:

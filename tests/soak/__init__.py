@@ -1,0 +1,1 @@
+"""A soak: mixed credentials through nginx with the lane at three replicas, under random faults. See `run.py`."""
