@@ -20,7 +20,8 @@ from compat_auth.composition.tokens import build_issuer, build_logout, build_rea
 from compat_auth.config import Settings, load_settings
 from compat_auth.gateway.authorization import Authorization
 from compat_auth.gateway.fast.fast_paths import FastPaths
-from compat_auth.gateway.forward_auth.access import access_of, port_of
+from compat_auth.gateway.forward_auth.access import Access, access_of, port_of
+from compat_auth.gateway.forward_auth.lane import LANE_PAGE
 from compat_auth.gateway.forward_auth.pages import FORWARD_AUTH_PAGES, not_here, nothing_else
 from compat_auth.gateway.forward_auth.tokens import ForwardAuthTokens
 from compat_auth.gateway.health import JWKS_PATH, jwks_page, live, ready_page
@@ -42,12 +43,13 @@ class Gateway:
 
     Args:
         settings: What to build.
+        lane_secret: What our own front proxy sends with its questions about credentials; "": there is none.
 
     Raises:
         ConfigError: The settings do not fit together; says what to change.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, lane_secret: str = "") -> None:
         set_up_logs(settings)
         trusted = TrustedProxies(settings.trusted_proxies)
         self._proxy = ReverseProxy(settings.upstream, trusted)
@@ -87,8 +89,14 @@ class Gateway:
             )
             return GateParts.build(place, core.decider, revoked, metadata_url=metadata.metadata_url, browsers=browsers)
 
-        def forward_auth(parts: GateParts) -> dict[str, Page]:
+        def forward_auth(parts: GateParts, access: Access | None = access) -> dict[str, Page]:
             return {} if access is None else forward_auth_of(parts, access, forward_auth_tokens.bearer_for).pages()
+
+        def own_lane(parts: GateParts) -> dict[str, Page]:
+            if not lane_secret:
+                return {}
+            own = Access(lane_secret.encode("ascii"))
+            return {LANE_PAGE: own.hide(forward_auth(parts, own)[LANE_PAGE], not_here, trusted)}
 
         health: dict[str, Page] = {
             "live": live,
@@ -106,7 +114,7 @@ class Gateway:
             **(
                 forward_auth(parts)
                 if access is not None and access.secret
-                else dict.fromkeys(FORWARD_AUTH_PAGES, not_here)
+                else {**dict.fromkeys(FORWARD_AUTH_PAGES, not_here), **own_lane(parts)}
             ),
             **(v1_public_pages(parts.forwarding, site) if translates else {}),
             **own_pages(settings, parts, core.issued, metadata, site),

@@ -16,9 +16,11 @@ import click
 import uvicorn
 from uvicorn.supervisors import ChangeReload
 
-from compat_auth.app import create_app
+from compat_auth.app import Gateway
 from compat_auth.cli.context import config_option, shape_log, start_logging
 from compat_auth.cli.diagnosis.simplest_setup import find_setup
+from compat_auth.cli.front.nginx import Front, prepare_nginx
+from compat_auth.cli.proxy_config.nginx import LaneKind
 from compat_auth.composition.telemetry import Metrics
 from compat_auth.config import DEFAULT_FILE, ENV_PREFIX, Settings, load_settings
 from compat_auth.config.loading import find_file
@@ -46,6 +48,17 @@ logger = logging.getLogger(__name__)
 @click.option("--workers", type=click.IntRange(1, 64), help="Processes; default [serve] workers.")
 @click.option("--tls-cert", metavar="FILE", help="PEM file with the server's certificate; default [serve] tls_cert.")
 @click.option("--tls-key", metavar="FILE", help="PEM file with its key; default [serve] tls_key.")
+@click.option(
+    "--front",
+    type=click.Choice(["nginx"]),
+    help="Start this front proxy, too: it listens on --bind, and the gateway behind it where only it can connect.",
+)
+@click.option("--server-name", metavar="NAME", default="", help="--front: host name of the site; default any.")
+@click.option(
+    "--lane",
+    type=click.Choice(["auto", "lua", "ask", "off"]),
+    help="--front: how requests go straight to the upstream, as for proxy-config; default auto.",
+)
 @click.option("--reload", is_flag=True, help="Restart when the configuration changes (for development).")
 def serve(
     config_path: str | None,
@@ -54,10 +67,14 @@ def serve(
     workers: int | None,
     tls_cert: str | None,
     tls_key: str | None,
+    front: str | None,
+    server_name: str,
+    lane: LaneKind | None,
     *,
     reload: bool,
 ) -> None:
     """Serve the gateway in front of the upstream."""
+    _require_front(front, reload=reload, server_name=server_name, lane=lane)
     start_logging()
     for number in UNUSED_SIGNALS:
         # The default action of these signals would end the service.
@@ -69,29 +86,54 @@ def serve(
             settings = _simplest(airflow_url, config_path, stack, reload=reload)
         shape_log(settings.log.format)
         said = {"bind": bind, "workers": workers, "tls_cert": tls_cert, "tls_key": tls_key}
-        _serve(_adjusted(settings, said), config_path, stack, reload=reload, shows_curl=airflow_url is not None)
+        settings = _adjusted(settings, said)
+        shows_curl = airflow_url is not None
+        nginx = None
+        if front is not None:
+            nginx = prepare_nginx(settings, stack, server_name=server_name, lane=lane or "auto")
+        _serve(settings, config_path, stack, nginx, reload=reload, shows_curl=shows_curl)
+
+
+def _require_front(front: str | None, *, reload: bool, **options: str | None) -> None:
+    """Raise where an option has no meaning with, or without, a front proxy."""
+    if front is not None and reload:
+        raise click.UsageError("--reload serves without a front proxy; remove --front")
+    for name, value in options.items():
+        if front is None and value:
+            raise click.UsageError(f"--{name.replace('_', '-')} is for --front; add --front nginx, or remove it")
 
 
 def _serve(
-    settings: Settings, config_path: str | None, stack: contextlib.ExitStack, *, reload: bool, shows_curl: bool
+    settings: Settings,
+    config_path: str | None,
+    stack: contextlib.ExitStack,
+    nginx: Front | None,
+    *,
+    reload: bool,
+    shows_curl: bool,
 ) -> None:
     if reload and settings.serve.workers > 1:
         raise click.UsageError("--reload serves with one process; remove --workers")
-    tls = ServerTls.from_settings(settings)
+    tls = ServerTls.from_settings(settings) if nginx is None else None
     if reload and tls is not None:
         raise click.UsageError("--reload serves plain HTTP; remove [serve] tls_cert and tls_key")
     settings, front = _with_front_listener(settings, stack)
-    app = create_app(settings)
+    app = Gateway(settings, lane_secret="" if nginx is None else nginx.lane_secret)
     _require_known_tables(settings)
-    listener = stack.enter_context(bind_socket(settings.serve.bind))
+    if nginx is None:
+        listener = stack.enter_context(bind_socket(settings.serve.bind))
+        host, port = listener.getsockname()[:2]
+    else:
+        listener, (host, port) = nginx.listener, nginx.address
     listeners = [listener, *front]
-    host, port = listener.getsockname()[:2]
-    chain, scheme = ", ".join(settings.auth_backends), "http" if tls is None else "https"
+    chain, scheme = ", ".join(settings.auth_backends), "https" if settings.serve.tls_cert else "http"
     # A log that cannot be written does not stop the start: lost entries are counted.
     with contextlib.suppress(OSError):
         if front:
             click.echo(f"compat-auth: forward-auth at {scheme}://{settings.forward_auth.bind}", err=True)
         click.echo(f"compat-auth: {scheme}://{host}:{port} -> {settings.upstream.url} ({chain})", err=True)
+        if nginx is not None:
+            click.echo(f"compat-auth: nginx in front, its files in {nginx.command.folder}; {nginx.way}", err=True)
         if shows_curl:
             click.echo(f"compat-auth: try: curl -u USER {scheme}://{_callable(host)}:{port}/api/v2/dags", err=True)
     if reload:
@@ -100,9 +142,17 @@ def _serve(
         metrics = _served_metrics(app.metrics, settings, stack)
         is_proxy = TrustedProxies(settings.trusted_proxies).covers
         protocol = protocol_for(app.fast_paths)
+        command = None if nginx is None else nginx.command
         sys.exit(
             serve_workers(
-                app, listeners, settings.serve, is_proxy=is_proxy, tls=tls, protocol=protocol, metrics=metrics
+                app,
+                listeners,
+                settings.serve,
+                is_proxy=is_proxy,
+                tls=tls,
+                protocol=protocol,
+                metrics=metrics,
+                front=command,
             )
         )
 

@@ -9,9 +9,12 @@ from typing import Any, cast
 
 from compat_auth.peer import FROM_SOCKET, Peer, certificates_of, is_within, names_address
 
+PRIVATE_SOCKET = "unix:"
+"""The address of the other end of our Unix socket: the front proxy that we start, which alone may open it."""
+
 
 class TrustedProxies:
-    """The networks of trusted proxies.
+    """The networks of trusted proxies, and our own front proxy at a Unix socket.
 
     Args:
         networks: CIDR notation; bits beyond the prefix are ignored; the configuration refuses /0.
@@ -25,7 +28,7 @@ class TrustedProxies:
 
     def covers(self, address: str) -> bool:
         """Return whether this peer is a trusted proxy."""
-        return bool(self._networks) and is_within(address, self._networks)
+        return address == PRIVATE_SOCKET or (bool(self._networks) and is_within(address, self._networks))
 
     def peer(self, scope: Mapping[str, Any]) -> str:
         """Return the address of the connection's other end, from the socket alone."""

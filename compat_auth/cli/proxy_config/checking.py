@@ -56,7 +56,7 @@ def require_valid(proxy: str, file: Path, program: str) -> None:
     check = CHECKS.get(proxy)
     if check is None:
         raise ConfigError(f"--check: {proxy} has no check of its own; start it, and read its log")
-    command = [_find(check, program), *(argument.replace("{file}", str(file)) for argument in check.arguments)]
+    command = [_require(check, program), *(argument.replace("{file}", str(file)) for argument in check.arguments)]
     try:
         # The operator names the program, or it is the one in PATH.
         done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False)  # noqa: S603
@@ -67,12 +67,16 @@ def require_valid(proxy: str, file: Path, program: str) -> None:
         raise ConfigError(f"--check: {command[0]} refuses {file}:\n{said}")
 
 
-def _find(check: Check, program: str) -> str:
+def find_program(*names: str) -> str | None:
+    """Return the path of the first of these programs that is in PATH, or where only root looks; None if none is."""
     path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_PLACES))
-    for name in (program,) if program else check.programs:
-        found = shutil.which(name, path=path)
-        if found is not None:
-            return found
+    return next((found for name in names if (found := shutil.which(name, path=path)) is not None), None)
+
+
+def _require(check: Check, program: str) -> str:
+    found = find_program(*((program,) if program else check.programs))
+    if found is not None:
+        return found
     name = program or check.programs[0]
     how = f"install it (Debian: apt-get install {check.package})" if check.package else "install it"
     raise BackendUnavailable(f"--check: the program {name} is missing; {how}, or pass its path with --program")

@@ -30,7 +30,7 @@ _SECRET = re.compile(r"[A-Za-z0-9_.~+/=-]*\Z")
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A host, with brackets around IPv6, and a port."""
+    """A host, with brackets around IPv6, and a port; or a Unix socket, "unix:/path", whose port is 0."""
 
     host: str
     port: int
@@ -47,8 +47,18 @@ class Address:
             raise ConfigError(f"{where}: {text!r} is not HOST:PORT; write one, such as 127.0.0.1:8080")
         return cls(found["host"], int(found["port"]))
 
+    @classmethod
+    def of_socket(cls, path: str) -> Address:
+        """Return the address of a Unix socket."""
+        return cls(f"unix:{path}", 0)
+
     def __str__(self) -> str:
-        return f"{self.host}:{self.port}"
+        return f"{self.host}:{self.port}" if self.port else self.host
+
+    @property
+    def is_socket(self) -> bool:
+        """Whether it is a Unix socket."""
+        return not self.port
 
     @property
     def reachable(self) -> Address:
@@ -61,7 +71,9 @@ class Address:
 
     @property
     def is_number(self) -> bool:
-        """Whether the host is an address, and not a name."""
+        """Whether the host is an address, and not a name; a Unix socket has no name to look up."""
+        if self.is_socket:
+            return True
         try:
             ipaddress.ip_address(self.host.strip("[]"))
         except ValueError:
@@ -71,7 +83,7 @@ class Address:
     @property
     def is_loopback(self) -> bool:
         """Whether only this machine reaches it."""
-        if self.host == "localhost":
+        if self.host == "localhost" or self.is_socket:
             return True
         try:
             return ipaddress.ip_address(self.host.strip("[]")).is_loopback
@@ -98,10 +110,11 @@ class LanePlan:
 
 def why_no_lane(settings: Settings, root: str, gateways: Sequence[Address], *, has_upstreams: bool) -> str:
     """Return why no request may go straight to the upstream, and what would change that; "" if some may."""
-    bind = settings.forward_auth.bind
+    is_ours = gateways[0].is_socket
+    bind = "" if is_ours else settings.forward_auth.bind
     is_far = bool(bind) and not gateways[0].is_loopback and Address.parse(bind, "forward_auth.bind").is_loopback
     reasons = (
-        (access_of(settings) is None, "forward-auth is off; set [forward_auth] bind to turn it on"),
+        (not is_ours and access_of(settings) is None, "forward-auth is off; set [forward_auth] bind to turn it on"),
         (
             is_far,
             f"[forward_auth] bind {bind} cannot be reached from another machine; bind it elsewhere, with a secret",
@@ -121,21 +134,27 @@ def _open_prefixes(settings: Settings) -> list[str]:
     return [_API] if Prefixes(settings.upstream.protect).cover(_API.encode()) else []
 
 
-def plan_lane(settings: Settings, root: str, gateways: Sequence[Address]) -> LanePlan:
+def plan_lane(settings: Settings, root: str, gateways: Sequence[Address], secret: str = "") -> LanePlan:
     """Return the requests that may go straight to the upstream.
+
+    Args:
+        settings: The settings.
+        root: Path of the site's URL; "": none.
+        gateways: Addresses of the gateway.
+        secret: To send with questions; "": that of forward-auth, if it has one.
 
     Raises:
         ConfigError: The secret of forward-auth cannot stand in a configuration.
     """
     section = settings.forward_auth
-    secret = section.secret.get_secret_value()
+    secret = secret or section.secret.get_secret_value()
     if not _SECRET.match(secret):
         raise ConfigError(
             "forward_auth.secret: has characters with a meaning in configurations of proxies; "
             "make one with: openssl rand -hex 32"
         )
     asked = gateways[0]
-    if section.bind:
+    if section.bind and not asked.is_socket:
         bind = Address.parse(section.bind, "forward_auth.bind").reachable
         asked = Address(asked.host, bind.port) if bind.is_loopback and not asked.is_loopback else bind
     return LanePlan(

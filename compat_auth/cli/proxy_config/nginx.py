@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from compat_auth.cli.proxy_config import nginx_lane
+from compat_auth.cli.proxy_config.nginx_parts.private import private_values
 from compat_auth.cli.proxy_config.removal import single_names
 from compat_auth.cli.proxy_config.site import Site
 from compat_auth.errors import ConfigError
@@ -73,7 +74,7 @@ http {
         "~ $" 1;
         "~*^(\\S+) \\1\\.?(?::[0-9]+)?$" 1;
     }
-@LANE_HTTP@
+@PRIVATE_HTTP@@LANE_HTTP@
     upstream compat_auth_gateway {
 @GATEWAYS@
         keepalive 64;
@@ -84,7 +85,7 @@ http {
         if ($compat_auth_one_host = 0) {
             return 400;
         }
-        proxy_http_version 1.1;
+@PRIVATE_SERVER@        proxy_http_version 1.1;
         proxy_redirect off;
         proxy_connect_timeout 5s;
         # Log streams and long answers; the gateway ends those that stand still.
@@ -112,7 +113,7 @@ http {
         # The gateway answers in full: refusals with all challenges, its own pages, and what it forwards itself.
         location @WHERE@ {
 @THROUGH@        }
-@UNREACHABLE@    }
+@UNREACHABLE@@PRIVATE_LOCATION@    }
 }
 """
 
@@ -148,6 +149,7 @@ def nginx_config(site: Site, lane: LaneKind, modules: str) -> str:
         "LISTEN": _listen(site),
         "REMOVED": removed,
         "UNREACHABLE": "" if kind == "off" else _UNREACHABLE,
+        **private_values(site),
         "THROUGH": _THROUGH,
         "WHERE": "/" if kind == "off" else "@gateway",
         "LOCATION": location.strip("\n"),
@@ -204,7 +206,8 @@ def _note(site: Site, kind: str) -> str:
 def _process(site: Site) -> str:
     lines = [f"user {site.user};"] if site.user else []
     if site.folder:
-        lines += [f"pid {site.folder}/nginx.pid;", f"error_log {site.folder}/error.log warn;"]
+        log = f"{site.folder}/error.log" if site.private is None else "stderr"
+        lines += [f"pid {site.folder}/nginx.pid;", f"error_log {log} warn;"]
     return "\n".join(lines) + "\n" if lines else ""
 
 
@@ -213,7 +216,9 @@ def _temporary(site: Site) -> str:
         return ""
     kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     lines = [f"    {kind}_temp_path {site.folder}/{kind};" for kind in kinds]
-    return "\n".join([f"    access_log {site.folder}/access.log;", *lines]) + "\n"
+    # The gateway's audit log says who asked; it has no log of requests either.
+    log = f"{site.folder}/access.log" if site.private is None else "off"
+    return "\n".join([f"    access_log {log};", *lines]) + "\n"
 
 
 def _gateways(site: Site) -> str:
@@ -247,7 +252,9 @@ def _where(site: Site) -> str:
 
 
 def _listen(site: Site) -> str:
-    where = _where(site)
+    # As the gateway itself: every address of this machine, of either family.
+    family = " ipv6only=off" if site.private is not None and site.listen.host == "[::]" else ""
+    where = f"{_where(site)}{family}"
     name = f"        server_name {site.server_name};\n" if site.server_name else ""
     if not site.tls_cert:
         return (

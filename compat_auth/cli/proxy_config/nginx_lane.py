@@ -92,7 +92,7 @@ _LUA = """
             if cookie then lines[#lines + 1] = "Cookie: " .. cookie end
             local socket = ngx.socket.tcp()
             socket:settimeout(1000)
-            if not socket:connect("@ASKED_HOST@", @ASKED_PORT@) then return nil end
+            if not socket:connect(@ASKED@) then return nil end
             if not socket:send(table.concat(lines, "\\r\\n") .. "\\r\\n\\r\\n") then return nil end
             local status = socket:receive("*l")
             local answer, lasts_ms, length = {}, 0, 0
@@ -289,8 +289,7 @@ def _filled(text: str, site: Site, lane: LanePlan) -> str:
         "MAX_BODY": str(MAX_BODY_BYTES),
         "PAGE": lane.page,
         "SECRET": secret,
-        "ASKED_HOST": lane.asked.host,
-        "ASKED_PORT": str(lane.asked.port),
+        "ASKED": f'"{lane.asked}"' if lane.asked.is_socket else f'"{lane.asked.host}", {lane.asked.port}',
         "PASSING": "\n".join(
             f"            proxy_set_header {name} $http_{name.lower().replace('-', '_')};" for name in _PASSING.split()
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from compat_auth.cli.proxy_config.lane_plan import Address, LanePlan, plan_lane, why_no_lane
 from compat_auth.composition.rules import identity_headers
@@ -48,6 +48,21 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Private:
+    """The way from a front proxy that `serve` starts to its gateway.
+
+    Attributes:
+        socket: Path of the Unix socket on which the gateway listens.
+        secret: To send with questions about credentials.
+        behind: Networks of other proxies in front of it, from `trusted_proxies`; the gateway decides what it believes of their headers.
+    """
+
+    socket: str
+    secret: str = field(repr=False)
+    behind: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """The parts of a site that a front proxy has to know.
 
@@ -67,6 +82,7 @@ class Site:
         idle_s: Seconds for which a connection to the upstream is kept.
         lane: The requests that may go straight to the upstream; None: none may.
         no_lane: Why none may.
+        private: See `Private`; None: the proxy is started by others.
     """
 
     listen: Address
@@ -84,6 +100,7 @@ class Site:
     idle_s: float
     lane: LanePlan | None
     no_lane: str
+    private: Private | None = None
 
     @property
     def health(self) -> str:
@@ -100,15 +117,20 @@ class Site:
         return "https" if self.tls_cert else "http"
 
     @classmethod
-    def read(cls, settings: Settings, options: Options) -> Site:
+    def read(cls, settings: Settings, options: Options, private: Private | None = None) -> Site:
         """Return the site.
+
+        Args:
+            settings: The settings.
+            options: See `Options`.
+            private: See `Private`.
 
         Raises:
             ConfigError: No safe configuration can be written for it; says what to change.
         """
         _require_plain(options)
         listen = Address.parse(options.listen or (":443" if options.tls_cert else ":80"), "--listen")
-        gateways = _gateways(settings, options.gateways)
+        gateways = _gateways(settings, options.gateways) if private is None else (Address.of_socket(private.socket),)
         if listen.port in [gateway.port for gateway in gateways if gateway.is_loopback] and not options.gateways:
             raise ConfigError(f"--listen: port {listen.port} is the gateway's own, [serve] bind; choose another")
         url = read_address(settings.upstream.url)
@@ -132,8 +154,9 @@ class Site:
             believed=frozenset(name.decode("ascii") for name in identity_headers(settings)),
             api_key=api_key_name(settings.personal_tokens.header).decode("ascii"),
             idle_s=settings.upstream.keepalive_s,
-            lane=None if no_lane else plan_lane(settings, root, gateways),
+            lane=None if no_lane else plan_lane(settings, root, gateways, "" if private is None else private.secret),
             no_lane=no_lane,
+            private=private,
         )
 
 

@@ -13,6 +13,7 @@ from uvicorn.server import ServerState
 from compat_auth.gateway.connections import bounds, clocks
 from compat_auth.gateway.connections.bounds import ConnectionBounds
 from compat_auth.gateway.connections.clocks import BodyClock, WriteClock
+from compat_auth.gateway.connections.far_end import far_end
 from compat_auth.gateway.connections.joined_writes import JoinedWrites
 from compat_auth.gateway.connections.last_answer import last_answer
 from compat_auth.http.asgi import ASGIApp, Message, Receive, Scope, Send
@@ -71,6 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._write_clock = WriteClock(self.loop, transport)
         joined = JoinedWrites(transport, self.loop, at_close=self._write_clock.start)
         super().connection_made(cast("asyncio.Transport", joined))
+        self.client = self.client or far_end(transport)
         self._refused = not self._bounds.admit(self, self.client[0] if self.client else "")
         if self._refused:
             self._refuse()

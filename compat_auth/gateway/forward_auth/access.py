@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 
 from compat_auth.config import Settings
 from compat_auth.errors import ConfigError, NotPermitted
+from compat_auth.gateway.middleware import Page
+from compat_auth.http.asgi import Receive, Send
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.request import GateRequest
 
@@ -49,6 +51,16 @@ class Access:
         if reason:
             hint(f"forward-auth: refused: {reason}")
             raise NotPermitted("forward-auth: only for the front proxy; the log says what to do")
+
+    def hide(self, page: Page, instead: Page, trusted: TrustedProxies) -> Page:
+        """Return a page that only the front proxy itself reaches; all others get another one."""
+
+        async def answer(request: GateRequest, receive: Receive, send: Send) -> None:
+            peer = trusted.peer(request.scope)
+            is_hidden = self.find_fault(trusted, peer, request.scope["headers"], request.intake.forward)
+            await (instead if is_hidden else page)(request, receive, send)
+
+        return answer
 
     def find_fault(
         self,

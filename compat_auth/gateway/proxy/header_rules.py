@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from compat_auth.http.asgi import RawHeaders
+from compat_auth.http.forwarded import PRIVATE_SOCKET
 from compat_auth.http.headers import Intake
 
 HOP_BY_HOP = frozenset(
@@ -40,7 +41,9 @@ def forwarded_headers(peer: str, scheme: str, intake: Intake, *, is_trusted: boo
         is_trusted: Whether the peer is a trusted proxy.
     """
     forward = intake.forward if is_trusted else {}
-    hops = b", ".join((*forward.get(b"x-forwarded-for", ()), peer.encode("ascii")))
+    # Our own front proxy is a part of the gateway: the upstream learns of the client, as it does without it.
+    own_hop = () if peer == PRIVATE_SOCKET else (peer.encode("ascii"),)
+    hops = b", ".join((*forward.get(b"x-forwarded-for", ()), *own_hop))
     headers: RawHeaders = [(b"X-Forwarded-For", hops)]
     for name, key, own in (
         (b"X-Forwarded-Proto", b"x-forwarded-proto", scheme.encode("ascii")),

@@ -10,6 +10,7 @@ import errno
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Literal
 
 from compat_auth.config.gateway import ServeSettings
@@ -17,6 +18,8 @@ from compat_auth.errors import AddressTaken, ConfigError
 from compat_auth.gateway.connections.bounded_protocol import ServerConfig
 from compat_auth.gateway.connections.bounds import ConnectionBounds
 from compat_auth.gateway.connections.uvicorn_protocol import StrictProtocol
+from compat_auth.gateway.server.front_process import FrontCommand, FrontProcess
+from compat_auth.gateway.server.front_watch import FRONT_END_S
 from compat_auth.gateway.server.open_files import connections_within, raise_limit
 from compat_auth.gateway.server.supervisor import Supervisor
 from compat_auth.gateway.server.tls import ServerTls
@@ -74,6 +77,26 @@ def bind_socket(bind: str, setting: str = "serve.bind") -> socket.socket:
     return listener
 
 
+def bind_private(path: Path) -> socket.socket:
+    """Return a socket that listens at a path, for our own front proxy.
+
+    Args:
+        path: In a folder that no other account may enter: who connects there is believed.
+
+    Raises:
+        ConfigError: The path is too long for a socket.
+    """
+    listener = socket.socket(socket.AF_UNIX)
+    try:
+        listener.bind(str(path))
+        path.chmod(0o600)
+        listener.listen(2048)
+    except OSError as exc:
+        listener.close()
+        raise ConfigError(f"--front: {path}: no socket can be made there ({exc}); set TMPDIR to a short path") from None
+    return listener
+
+
 def uvicorn_config(
     app: ASGIApp | str,
     lifespan: Literal["on", "auto", "off"] = "on",
@@ -110,6 +133,7 @@ def serve_workers(
     tls: ServerTls | None = None,
     protocol: type[StrictProtocol] = StrictProtocol,
     metrics: ServedMetrics | None = None,
+    front: FrontCommand | None = None,
 ) -> int:
     """Serve until SIGINT or SIGTERM and return the exit status.
 
@@ -121,6 +145,7 @@ def serve_workers(
         tls: The TLS of all listeners; None: plain HTTP.
         protocol: The class of the clients' connections.
         metrics: The metrics of all workers; None: there are none.
+        front: The front proxy that takes the clients' connections; None: the listeners do.
     """
     open_files = raise_limit()
     limit = settings.max_connections or connections_within(open_files)
@@ -132,16 +157,22 @@ def serve_workers(
     def run_worker(worker: int) -> int:
         config = uvicorn_config(app, bounds=bounds, protocol=protocol)
         config.tls = None if tls is None else tls.context
-        refresh = (lambda: None) if tls is None else tls.refresh
+        drain_s = settings.drain_s if front is None else settings.drain_s + FRONT_END_S
         own = None
         if metrics is not None and shared is not None:
             process = replace(metrics.process, parts=(*metrics.process.parts, _connections(bounds)))
             own = WorkerMetrics(process, metrics.surroundings, shared, worker, states.phases), metrics.listener
-        server = WorkerServer(config, states, worker, drain_s=settings.drain_s, at_beat=refresh, metrics=own)
+        server = WorkerServer(config, states, worker, drain_s=drain_s, tls=tls, metrics=own)
         server.run(sockets=listeners)
         return 0 if server.started else 1
 
-    return Supervisor(run_worker, listeners, states, drain_s=settings.drain_s).run()
+    running = None if front is None else FrontProcess(front)
+    reloads = tls is not None
+    try:
+        return Supervisor(run_worker, listeners, states, drain_s=settings.drain_s, front=running, reloads=reloads).run()
+    finally:
+        if running is not None:
+            running.end()
 
 
 def _connections(bounds: ConnectionBounds) -> Part:

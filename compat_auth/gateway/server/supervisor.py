@@ -20,6 +20,8 @@ import time
 from collections.abc import Callable
 from types import FrameType
 
+from compat_auth.gateway.server.front_process import FrontProcess
+from compat_auth.gateway.server.front_watch import end_front, watch_front
 from compat_auth.gateway.server.systemd_notify import SystemdNotifier
 from compat_auth.gateway.server.worker import GRACE_S, HANDSHAKE_S, UNUSED_SIGNALS
 from compat_auth.gateway.server.worker_states import MAX_SILENCE_S, Phase, Stop, WorkerStates
@@ -42,7 +44,9 @@ class Supervisor:
         run_worker: Serves as the worker with this number, and returns the exit status.
         listeners: Shared by all workers.
         states: The states of the workers, in shared memory.
-        drain_s: How long the workers still accept connections after a request to stop.
+        drain_s: How long clients' connections are still accepted after a request to stop.
+        front: The front proxy, which takes the clients' connections; None: the workers do.
+        reloads: Whether the workers have files that they can replace while they serve.
     """
 
     def __init__(
@@ -52,7 +56,11 @@ class Supervisor:
         states: WorkerStates,
         *,
         drain_s: float,
+        front: FrontProcess | None = None,
+        reloads: bool = False,
     ) -> None:
+        self._front = front
+        self._reloads = reloads
         self._run_worker = run_worker
         self._listeners = listeners
         self._states = states
@@ -87,12 +95,16 @@ class Supervisor:
                 self._excuse_silence()
             looked_at = time.monotonic()
             self._replace_hung()
+            if self._front is not None and self._states.stop is Stop.NOT:
+                self._status = watch_front(self._front, self._states)
             self._say_ready()
             every_s = self._notifier.watchdog_every_s
             if every_s is not None and looked_at - watched_at >= min(every_s, _LOOK_S):
                 self._notifier.send("WATCHDOG=1")
                 watched_at = looked_at
         self._notifier.send("STOPPING=1")
+        if self._front is not None:
+            end_front(self._front, self._states, self._wait, drain_s=self._drain_s)
         self._end_all()
         return self._status
 
@@ -101,13 +113,16 @@ class Supervisor:
 
     def _wait(self) -> None:
         """Wait for a signal or the next check; then obey signals, and reap workers that have exited."""
+        front = [self._front.ends] if self._front is not None and self._front.lives else []
         with contextlib.suppress(InterruptedError):
-            select.select([self._wakes], [], [], _LOOK_S)
+            select.select([self._wakes, *front], [], [], _LOOK_S)
         with contextlib.suppress(BlockingIOError):
             os.read(self._wakes, 4096)
         while self._caught:
             number = self._caught.pop(0)
-            if number in UNUSED_SIGNALS:
+            if number == signal.SIGHUP and (self._reloads or self._front is not None):
+                self._reload()
+            elif number in UNUSED_SIGNALS:
                 logger.info("%s ignored", signal.Signals(number).name)
             elif number != signal.SIGCHLD:
                 self._stop(number)
@@ -118,10 +133,18 @@ class Supervisor:
         if level is Stop.NOT:
             # Nobody sends new requests to a program at a terminal.
             level = Stop.SOON if number == signal.SIGINT else Stop.DRAINED
+            if self._front is not None and level is Stop.SOON:
+                # The workers go on until the front proxy has ended.
+                level, self._drain_s = Stop.DRAINED, 0.0
             logger.info("stopping; the next signal ends pending requests")
         else:
             level = Stop.NOW
         self._states.stop = level
+
+    def _reload(self) -> None:
+        self._states.ask_reload()
+        if self._front is not None:
+            self._front.reload()
 
     def _fork_missing(self) -> None:
         for worker, at in list(self._fork_at.items()):
@@ -146,6 +169,8 @@ class Supervisor:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
             for end in (self._parent_lives, self._wakes, self._wake):
                 os.close(end)
+            if self._front is not None:
+                self._front.forget()
             # The default action would write a core dump, with every secret in it.
             faulthandler.register(signal.SIGQUIT, all_threads=True, chain=False)
             threading.Thread(target=self._end_with_parent, daemon=True).start()
@@ -158,17 +183,21 @@ class Supervisor:
 
     def _end_with_parent(self) -> None:
         os.read(self._parent_gone, 1)
+        if self._front is not None:
+            # It has ended, too, so no connection is to be expected.
+            self._states.stop = max(self._states.stop, Stop.SOON)
         # A killed parent must not leave workers behind that hold the port.
         os.kill(os.getpid(), signal.SIGTERM)
 
     def _reap(self) -> None:
-        while self._children:
-            child, status = os.waitpid(-1, os.WNOHANG)
-            if not child:
-                return
-            worker = self._children.pop(child, None)
+        for child, worker in list(self._children.items()):
+            # Only the workers: the front proxy's process group is signalled before its leader is waited for.
+            ended, status = os.waitpid(child, os.WNOHANG)
+            if not ended:
+                continue
+            del self._children[child]
             self._ending.pop(child, None)
-            if worker is None or self._states.stop is not Stop.NOT:
+            if self._states.stop is not Stop.NOT:
                 continue
             code = os.waitstatus_to_exitcode(status)
             if not self._has_served and self._states.phase(worker) is Phase.STARTING and code:
@@ -200,7 +229,8 @@ class Supervisor:
 
     def _say_ready(self) -> None:
         phases = [self._states.phase(worker) for worker in range(self._states.workers)]
-        if not self._has_served and Phase.STARTING not in phases:
+        is_open = self._front is None or self._front.is_ready
+        if not self._has_served and Phase.STARTING not in phases and is_open:
             self._has_served = True
             self._notifier.send(f"READY=1\nSTATUS={len(phases)} workers")
 

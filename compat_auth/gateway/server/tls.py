@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+from collections.abc import Iterable
 from pathlib import Path
 
 from compat_auth.client_certificates import reads_certificates
@@ -32,9 +33,8 @@ class ServerTls:
     def __init__(self, cert: str, key: str, client_ca: str = "") -> None:
         self._files = (Path(cert), Path(key))
         self.context = _make_context()
-        for path in self._files:
-            refuse_writable_at(path)
         self._seen = self._state()
+        require_usable(*self._files)
         self._load()
         if client_ca:
             # A client without a certificate may have another credential; a bad certificate ends the handshake.
@@ -64,15 +64,14 @@ class ServerTls:
 
     def refresh(self) -> None:
         """Read certificate and key again where the files have changed; what is wrong with them is logged once."""
-        state = self._state()
-        if state == self._seen:
-            return
-        self._seen = state
+        if self._state() != self._seen:
+            self.reload()
+
+    def reload(self) -> None:
+        """Read certificate and key again; where they cannot be used, the pair before stays in use, and the log says why."""
+        self._seen = self._state()
         try:
-            for path in self._files:
-                refuse_writable_at(path)
-            # A mismatch must not leave the context with half of the new pair.
-            _make_context().load_cert_chain(*self._files, password=_no_passphrase)
+            require_usable(*self._files)
             self._load()
         except (ConfigError, OSError) as error:
             logger.error("%s; the certificate before it stays in use", error)  # noqa: TRY400  # nothing more to say
@@ -80,20 +79,40 @@ class ServerTls:
             logger.info("serve.tls_cert: %s: read again", self._files[0])
 
     def _load(self) -> None:
-        cert, key = self._files
-        try:
-            self.context.load_cert_chain(cert, key, password=_no_passphrase)
-        except FileNotFoundError:
-            missing = [str(path) for path in self._files if not path.exists()]
-            raise ConfigError(f"serve.tls_cert, serve.tls_key: no such file: {', '.join(missing)}") from None
-        except (OSError, ssl.SSLError, ValueError) as exc:
-            raise ConfigError(
-                f"serve.tls_cert, serve.tls_key: {cert}, {key}: cannot be used ({_reason(exc)}); name a certificate in PEM "
-                "and its own key without a passphrase"
-            ) from None
+        _load_into(self.context, *self._files)
 
     def _state(self) -> tuple[tuple[int, int] | None, ...]:
-        return tuple(map(_state_of, self._files))
+        return state_of(self._files)
+
+
+def require_usable(cert: Path, key: Path) -> None:
+    """Raise unless a server can use the certificate with the key.
+
+    Raises:
+        ConfigError: A file cannot be read, others may write to it, or certificate and key do not belong together.
+    """
+    for path in (cert, key):
+        refuse_writable_at(path)
+    # In a context of its own: a mismatch would leave the one in use with half of the new pair.
+    _load_into(_make_context(), cert, key)
+
+
+def state_of(files: Iterable[Path]) -> tuple[tuple[int, int] | None, ...]:
+    """Return a value that changes when one of the files is written or replaced."""
+    return tuple(map(_state_of, files))
+
+
+def _load_into(context: ssl.SSLContext, cert: Path, key: Path) -> None:
+    try:
+        context.load_cert_chain(cert, key, password=_no_passphrase)
+    except FileNotFoundError:
+        missing = [str(path) for path in (cert, key) if not path.exists()]
+        raise ConfigError(f"serve.tls_cert, serve.tls_key: no such file: {', '.join(missing)}") from None
+    except (OSError, ssl.SSLError, ValueError) as exc:
+        raise ConfigError(
+            f"serve.tls_cert, serve.tls_key: {cert}, {key}: cannot be used ({_reason(exc)}); name a certificate in PEM "
+            "and its own key without a passphrase"
+        ) from None
 
 
 def _make_context() -> ssl.SSLContext:

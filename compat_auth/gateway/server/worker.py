@@ -10,7 +10,6 @@ import signal
 import socket
 import struct
 import sys
-from collections.abc import Callable
 from types import FrameType
 from typing import cast
 
@@ -19,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from compat_auth.gateway.connections.bounded_protocol import ServerConfig
 from compat_auth.gateway.connections.uvicorn_protocol import StrictProtocol
+from compat_auth.gateway.server.tls import ServerTls
 from compat_auth.gateway.server.worker_states import REPLICA, Phase, Stop, WorkerStates
 from compat_auth.gateway.telemetry.worker_metrics import WorkerMetrics
 
@@ -68,8 +68,8 @@ class WorkerServer(uvicorn.Server):
         worker: This worker's number.
         drain_s: How long it still accepts connections after `ready` reports that the replica stops.
         is_alone: Whether it runs without a parent.
-        at_beat: Called with each sign of life; must be quick.
         metrics: The metrics of this worker, and their listener; None: there are none.
+        tls: Its certificate, read again when its files change or the parent asks; None: plain HTTP.
     """
 
     def __init__(
@@ -80,11 +80,12 @@ class WorkerServer(uvicorn.Server):
         *,
         drain_s: float,
         is_alone: bool = False,
-        at_beat: Callable[[], None] = lambda: None,
         metrics: tuple[WorkerMetrics, socket.socket] | None = None,
+        tls: ServerTls | None = None,
     ) -> None:
         super().__init__(config)
-        self._at_beat = at_beat
+        self._certificate = tls
+        self._reloads = states.reloads
         self._metrics = metrics
         self._tls = config.tls
         self._bounds = config.bounds
@@ -99,7 +100,8 @@ class WorkerServer(uvicorn.Server):
         """Start, and send a heartbeat from then on."""
         loop = asyncio.get_running_loop()
         for number in UNUSED_SIGNALS:
-            loop.add_signal_handler(number, _ignore, number)
+            if number != signal.SIGHUP or self._certificate is None:
+                loop.add_signal_handler(number, _ignore, number)
         await super().startup(sockets)
         self.lifespan.state[REPLICA] = self._states
         self._phase = Phase.SERVING
@@ -205,10 +207,20 @@ class WorkerServer(uvicorn.Server):
     def _beat(self) -> None:
         self._states.beat(self._worker, self._phase)
         self._check_open_files()
-        self._at_beat()
+        self._refresh_certificate()
         if self._metrics is not None:
             self._metrics[0].publish()
         asyncio.get_running_loop().call_later(BEAT_S, self._beat)
+
+    def _refresh_certificate(self) -> None:
+        reloads = self._states.reloads
+        if self._certificate is None:
+            return
+        if reloads == self._reloads:
+            self._certificate.refresh()
+        else:
+            self._reloads = reloads
+            self._certificate.reload()
 
     def _check_open_files(self) -> None:
         """Log that no file can be opened: the event loop closes what it accepts then, without a message."""

@@ -19,6 +19,8 @@ MAX_SILENCE_S = 5.0
 
 _SLOT = struct.Struct("=di")
 _STOP = struct.Struct("=i")
+_RELOADS = struct.Struct("=I")
+_RELOADS_AT = 8
 _FIRST_SLOT = 16
 _SLOT_BYTES = 16
 
@@ -68,6 +70,15 @@ class WorkerStates:
     @stop.setter
     def stop(self, level: Stop) -> None:
         _STOP.pack_into(self._page, 0, level)
+
+    @property
+    def reloads(self) -> int:
+        """How often the workers were asked to read their files again."""
+        return int(_RELOADS.unpack_from(self._page, _RELOADS_AT)[0])
+
+    def ask_reload(self) -> None:
+        """Ask all workers to read again the files that they can replace while they serve."""
+        _RELOADS.pack_into(self._page, _RELOADS_AT, (self.reloads + 1) % 2**32)
 
     def beat(self, worker: int, phase: Phase) -> None:
         """Record the heartbeat of a worker: its event loop runs."""

@@ -13,6 +13,7 @@ from typing import Any, cast
 import pytest
 import requests
 
+from support.front import front_options
 from support.peers.process import Process, answers_http, free_port, is_listening, stop_together
 
 START_S = 60
@@ -114,7 +115,7 @@ class Gateways:
         url = f"{'https' if serve.get('tls_cert') else 'http'}://{serve['bind']}"
         gateway = Gateway(url, Process("compat-auth serve", folder / "log"))
         gateway.process.start(
-            [COMMAND, "serve", "--config", str(config)],
+            [COMMAND, "serve", "--config", str(config), *front_options()],
             env={**clean_environment(), **(environ or {})},
             is_ready=lambda: is_listening(url) if url.startswith("https") else answers_http(f"{url}/compat-auth/live"),
             timeout_s=START_S,

@@ -73,6 +73,11 @@ class Process:
         """The process id, or None when it is not running."""
         return self._popen.pid if self._popen is not None and self._popen.poll() is None else None
 
+    @property
+    def returncode(self) -> int | None:
+        """The exit status of the program; None while it runs, or before it was started."""
+        return None if self._popen is None else self._popen.poll()
+
     def start(
         self, command: Sequence[str], *, env: Mapping[str, str], is_ready: Callable[[], bool], timeout_s: float
     ) -> None:

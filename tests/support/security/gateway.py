@@ -24,6 +24,7 @@ import jwt
 import psutil
 
 from compat_auth.tokens.keys.keys import create_keys
+from support.front import front_options
 from support.security.upstream import Arrived, Recorder
 
 USERS = {"alice": "wonder:land", "zoë": "pässword", **{f"user{number}": f"secret{number}" for number in range(40)}}
@@ -170,7 +171,7 @@ def running_gateway(
     # To the end of the file, whatever its length has become: as a service's log is written.
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [*command, "--bind", f"127.0.0.1:{port}"],
+            [*command, "--bind", f"127.0.0.1:{port}", *front_options()],
             stdout=output,
             stderr=subprocess.STDOUT,
             env=env,
