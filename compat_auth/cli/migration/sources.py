@@ -29,8 +29,8 @@ class OldWorld:
     """
 
     options: dict[tuple[str, str], Found] = field(default_factory=dict[tuple[str, str], Found])
-    python: tuple[str, str] = ("", "")
-    environ: dict[str, str] = field(default_factory=dict[str, str])
+    python: tuple[str, str] = field(default=("", ""), repr=False)
+    environ: dict[str, str] = field(default_factory=dict[str, str], repr=False)
 
     def add(self, section: str, key: str, place: str, value: object) -> None:
         """Add an option; what is added later counts."""

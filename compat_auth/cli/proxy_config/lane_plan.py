@@ -71,7 +71,9 @@ class Address:
 
     @property
     def is_number(self) -> bool:
-        """Whether the host is an address, and not a name."""
+        """Whether the host is an address, and not a name; a Unix socket has no name to look up."""
+        if self.is_socket:
+            return True
         try:
             ipaddress.ip_address(self.host.strip("[]"))
         except ValueError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from compat_auth.cli.settings.toml_text import quoted
 
@@ -31,8 +31,8 @@ class Choices:
     profile: str
     airflow_cfg: str
     old_backends: str
-    jwt_secret: str
-    airflow_database_url: str
+    jwt_secret: str = field(repr=False)
+    airflow_database_url: str = field(repr=False)
     keytab: str
     bind: str
 
