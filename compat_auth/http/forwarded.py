@@ -28,7 +28,11 @@ class TrustedProxies:
 
     def covers(self, address: str) -> bool:
         """Return whether this peer is a trusted proxy."""
-        return address == PRIVATE_SOCKET or (bool(self._networks) and is_within(address, self._networks))
+        return address == PRIVATE_SOCKET or self._names_trusted(address)
+
+    def _names_trusted(self, address: str) -> bool:
+        """Return whether a text is the address of a trusted proxy; no text in a header names our Unix socket."""
+        return bool(self._networks) and is_within(address, self._networks)
 
     def peer(self, scope: Mapping[str, Any]) -> str:
         """Return the address of the connection's other end, from the socket alone."""
@@ -56,7 +60,7 @@ class TrustedProxies:
         if b"x-forwarded-for" not in forward:
             return False
         hops = b",".join(forward[b"x-forwarded-for"]).decode("latin-1").split(",")
-        trusted = [self.covers(hop.strip()) for hop in hops]
+        trusted = [self._names_trusted(hop.strip()) for hop in hops]
         while trusted and trusted[-1]:
             trusted.pop()
         return len(trusted) > 1

@@ -50,8 +50,7 @@ def test_an_input_that_breaks_a_promise_is_kept_and_stops_the_growth(
     with pytest.raises(ValueError, match="a brace"):
         fuzz.grow("broken", seconds=20, seed=1)
 
-    (found,) = fuzz.kept("broken")
-    assert b"{" in found
+    assert [b"{" in found for found in fuzz.kept("broken")].count(True) == 1
 
 
 def test_the_same_seed_makes_the_same_changes() -> None:

@@ -13,7 +13,7 @@ TOKEN = make_text().value.encode()
 BEARER = b"Bearer " + TOKEN
 
 
-@pytest.mark.parametrize("value", [TOKEN, b" " + TOKEN + b"\t"])
+@pytest.mark.parametrize("value", [TOKEN, b" " + TOKEN + b"\t"], ids=["plain", "with-blanks"])
 def test_the_token_becomes_the_credential_and_its_header_does_not_go_on(value: bytes) -> None:
     intake = take_in([HOST, (b"x-a", b"1"), (b"x-api-key", value)], api_key=b"x-api-key")
 

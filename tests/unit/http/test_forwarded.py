@@ -57,9 +57,18 @@ def test_an_ipv4_peer_on_an_ipv6_socket_is_the_same_peer() -> None:
     assert TrustedProxies(["10.0.0.0/8"]).covers("::ffff:10.0.0.1")
 
 
-@pytest.mark.parametrize("address", ["", "unix:", "localhost", "192.0.2.1"])
+@pytest.mark.parametrize("address", ["", "unix", "localhost", "192.0.2.1"])
 def test_what_is_no_address_of_a_proxy_is_not_covered(address: str) -> None:
     assert not TrustedProxies(["10.0.0.0/8"]).covers(address)
+
+
+@pytest.mark.parametrize("networks", [[], ["10.0.0.0/8"]])
+def test_no_header_names_our_own_socket(networks: list[str]) -> None:
+    trusted = TrustedProxies(networks)
+    named = {b"x-forwarded-for": [b"192.0.2.1, unix:"]}
+
+    assert trusted.client(scope("unix:"), named) == "unix:"
+    assert trusted.names_hop_beyond_client(named)
 
 
 def test_a_connection_without_an_address_has_none() -> None:
