@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+VARIABLE = "AIRFLOW_TOKEN"
+NEEDS_TOKEN = f"needs a personal token in the variable {VARIABLE}"
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """One place, and the text that replaces it, or the reason why a person must look.
 
     Attributes:
-        begin: Where it begins in the line.
+        begin: Where it begins in the text.
         end: Where it ends.
         text: The text in its place; None if a person must change it.
         note: Why a person must, or what to look at beside the patch; empty for neither.
@@ -22,12 +25,12 @@ class Change:
     note: str = ""
 
 
-def apply(line: str, changes: list[Change]) -> str:
-    """Return a line with all changes that have a text; the first of two that overlap counts."""
+def apply(text: str, changes: list[Change]) -> str:
+    """Return a text with all changes that have a text; the first of two that overlap counts."""
     parts: list[str] = []
     position = 0
-    for change in sorted(changes, key=lambda one: one.begin):
+    for change in sorted(changes, key=lambda one: (one.begin, one.end)):
         if change.text is not None and change.begin >= position:
-            parts += [line[position : change.begin], change.text]
+            parts += [text[position : change.begin], change.text]
             position = change.end
-    return "".join([*parts, line[position:]])
+    return "".join([*parts, text[position:]])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import sys
+import tempfile
 from pathlib import Path
 
 import click
@@ -55,7 +57,7 @@ def _sum_up(found: list[Script], *, write: bool) -> None:
 
 
 def _write(script: Script) -> None:
-    """Replace the file at once, with its mode.
+    """Replace the file at once, with its owner, group and mode; until then its new text is for the caller alone.
 
     Raises:
         ConfigError: It cannot be written.
@@ -63,14 +65,27 @@ def _write(script: Script) -> None:
     if script.patched == script.text:
         return
     path = script.path.resolve()
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        beside.write_bytes(script.patched.encode("utf-8"))
-        beside.chmod(path.stat().st_mode & 0o7777)
-        beside.replace(path)
+        old = status_of(path)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(script.patched.encode("utf-8"))
+                file.flush()
+                new = os.fstat(file.fileno())
+                if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
+                    os.fchown(file.fileno(), old.st_uid, old.st_gid)
+                os.fchmod(file.fileno(), stat.S_IMODE(old.st_mode))
+            Path(name).replace(path)
+        finally:
+            Path(name).unlink(missing_ok=True)
     except OSError as exc:
-        beside.unlink(missing_ok=True)
         raise ConfigError(f"{script.path}: cannot be written ({exc.strerror}); it is unchanged") from None
+
+
+def status_of(path: Path) -> os.stat_result:
+    """Return the owner, group and mode of a file."""
+    return path.stat()
 
 
 def _for_programs(script: Script) -> list[dict[str, object]]:
