@@ -142,7 +142,7 @@ def _is_whole(file: PythonFile, url: ast.expr, address: Address) -> bool:
     begin, end = file.span(url)
     text = file.text_of(begin, end)
     before, after = text[: address.change.begin - begin], text[address.change.end - begin :]
-    if any(mark in before for mark in "?#@\\\n") or "://" in after or "api/v1" in after:
+    if any(mark in before for mark in "?#@\\\n") or before.count("://") > 1 or "://" in after or "api/v1" in after:
         return False
     while isinstance(url, ast.Call) and isinstance(url.func, ast.Attribute) and url.func.attr == "format":
         url = url.func.value

@@ -166,7 +166,7 @@ def _goes_to_airflow(text: str, call: _Call, addresses: list[Address]) -> bool:
     if len(inside) != 1 or not inside[0].is_airflow or "://" in text[inside[0].change.end : end]:
         return False
     before = text[begin : inside[0].change.begin]
-    return before in ("", '"', "'") or _HOST.fullmatch(before) is not None
+    return before.count("://") < 2 and (before in ("", '"', "'") or _HOST.fullmatch(before) is not None)
 
 
 def _read(text: str, words: list[tuple[int, int]]) -> _Call:
@@ -213,7 +213,7 @@ def _long(text: str, call: _Call, name: str, word: tuple[int, int], value: tuple
 
 
 def _short(text: str, call: _Call, word: tuple[int, int], value: tuple[int, int] | None) -> int:
-    """Read a word of short options, and return how many words their value takes."""
+    """Read short options that share their hyphen, and return how many words their value takes."""
     begin, end = word
     for position in range(begin + 1, end):
         letter = text[position]

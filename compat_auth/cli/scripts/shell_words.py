@@ -68,7 +68,10 @@ class _Reader:
                 self.position += 1
                 self.commands_until(")", depth + 1)
             else:
-                command.words.append(self._word(depth, in_substitution=bool(closer)))
+                begin, end = self._word(depth, in_substitution=bool(closer))
+                # The 2 of `2>&1` belongs to the redirection.
+                if not (text[begin:end].isdigit() and text[end : end + 1] in ("<", ">")):
+                    command.words.append((begin, end))
         if closer or self.heredocs:
             raise NotUnderstoodError
         self._finish(command)

