@@ -13,6 +13,12 @@ PRIVATE_SOCKET = "unix:"
 """The address of the other end of our Unix socket: the front proxy that we start, which alone may open it."""
 
 
+def _is_from_socket(scope: Mapping[str, Any]) -> bool:
+    """Return whether `client` of a scope is the socket's own address, as our server says it."""
+    extensions = cast("Mapping[str, Any]", scope.get("extensions") or {})
+    return bool(extensions.get(FROM_SOCKET))
+
+
 class TrustedProxies:
     """The networks of trusted proxies, and our own front proxy at a Unix socket.
 
@@ -28,16 +34,18 @@ class TrustedProxies:
 
     def covers(self, address: str) -> bool:
         """Return whether this peer is a trusted proxy."""
-        return address == PRIVATE_SOCKET or self._names_trusted(address)
+        return address == PRIVATE_SOCKET or self.names_trusted(address)
 
-    def _names_trusted(self, address: str) -> bool:
+    def names_trusted(self, address: str) -> bool:
         """Return whether a text is the address of a trusted proxy; no text in a header names our Unix socket."""
         return bool(self._networks) and is_within(address, self._networks)
 
     def peer(self, scope: Mapping[str, Any]) -> str:
-        """Return the address of the connection's other end, from the socket alone."""
+        """Return the address of the connection's other end, from the socket alone; "" where it is not known for sure."""
         client = scope.get("client")
-        return str(client[0]) if client else ""
+        address = str(client[0]) if client else ""
+        # Only our own server knows our socket. uvicorn's `--proxy-headers` copies the text from X-Forwarded-For.
+        return "" if address == PRIVATE_SOCKET and not _is_from_socket(scope) else address
 
     def client(self, scope: Mapping[str, Any], forward: Mapping[bytes, Sequence[bytes]]) -> str:
         """Return the client's address: the last one in X-Forwarded-For that is not itself a trusted proxy."""
@@ -60,7 +68,7 @@ class TrustedProxies:
         if b"x-forwarded-for" not in forward:
             return False
         hops = b",".join(forward[b"x-forwarded-for"]).decode("latin-1").split(",")
-        trusted = [self._names_trusted(hop.strip()) for hop in hops]
+        trusted = [self.names_trusted(hop.strip()) for hop in hops]
         while trusted and trusted[-1]:
             trusted.pop()
         return len(trusted) > 1
@@ -120,8 +128,7 @@ class Peers:
             forward: Forward headers of the request.
         """
         address = self._trusted.peer(scope)
-        extensions = cast("Mapping[str, Any]", scope.get("extensions") or {})
-        if not extensions.get(FROM_SOCKET) and names_address(_named_clients(forward), address):
+        if not _is_from_socket(scope) and names_address(_named_clients(forward), address):
             # Another server than ours may have taken the address from there, as uvicorn does with `--proxy-headers`, and
             # a client can choose what stands there.
             return Peer()

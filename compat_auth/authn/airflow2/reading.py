@@ -55,7 +55,7 @@ class RemoteUser:
             return
         environ.pop("REMOTE_USER", None)
         user = environ.get(self.variable) if self.variable else None
-        if user and self.proxies.covers(str(environ[MODULE_PEER])):
+        if user and self.proxies.names_trusted(str(environ[MODULE_PEER])):
             environ["REMOTE_USER"] = user
 
 

@@ -312,6 +312,8 @@ NAMED_PROXY = {"remote_user_header": "X-Remote-User", "remote_user_proxies": ["1
     [
         (NAMED_PROXY, {MODULE_PEER: "10.0.0.1", "HTTP_X_REMOTE_USER": "alice"}, True),
         (NAMED_PROXY, {MODULE_PEER: "10.0.0.2", "HTTP_X_REMOTE_USER": "alice"}, False),
+        (NAMED_PROXY, {MODULE_PEER: "unix:", "HTTP_X_REMOTE_USER": "alice"}, False),
+        (NAMED_PROXY, {MODULE_PEER: "", "HTTP_X_REMOTE_USER": "alice"}, False),
         (NAMED_PROXY, {MODULE_PEER: "10.0.0.1", "HTTP_X_REMOTE_USER": "disabled"}, False),
         (NAMED_PROXY, {MODULE_PEER: "10.0.0.1", "HTTP_REMOTE_USER": "alice"}, False),
         (NAMED_PROXY, {MODULE_PEER: "10.0.0.1", "REMOTE_USER": "alice"}, False),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from flask import Flask
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from compat_auth.authn.users.lookup import UserLookup
@@ -18,7 +19,7 @@ from compat_auth.credentials import Absent
 from compat_auth.errors import ConfigError
 from compat_auth.extension import CompatAuth, current_identity, requires_authentication
 from compat_auth.gateway.middleware import Gate
-from compat_auth.http.asgi import RawHeaders
+from compat_auth.http.asgi import ASGIApp, RawHeaders
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept
 from compat_auth.peer import FROM_SOCKET, request_peer, tls_extension
@@ -253,6 +254,28 @@ async def test_under_another_server_the_proxy_may_name_itself_as_the_proxy(behin
     sent = await call(gate_of(behind), http_scope(headers=[ALICE, (b"forwarded", hops.encode())], client=NAMED))
 
     assert sent.status == 200
+
+
+@pytest.mark.parametrize("trusted", [[], ["10.0.0.0/8"]])
+@pytest.mark.parametrize("hops", ["unix:", "unix:, 192.0.2.9", "unix:, 10.0.0.5"])
+async def test_under_another_server_no_header_makes_a_client_our_own_proxy(
+    behind: Behind, hops: str, trusted: list[str]
+) -> None:
+    gate = make_gate(behind, make_decider(accepting()), trusted=trusted)
+    # As uvicorn does with FORWARDED_ALLOW_IPS=*.
+    server = cast("ASGIApp", ProxyHeadersMiddleware(cast("Any", gate), trusted_hosts="*"))
+    headers = [
+        (b"x-forwarded-for", hops.encode()),
+        (b"x-request-id", b"chosen-by-the-client"),
+        (b"x-original-method", b"GET"),
+        (b"x-original-url", b"http://gateway.example/api/x"),
+    ]
+
+    asked = await call(server, http_scope(b"/compat-auth/forward-auth/nginx", headers))
+    sent = await call(server, http_scope(headers=[(b"authorization", GOOD.encode()), *headers]))
+
+    assert (asked.status, sent.status) == (403, 200)
+    assert dict(sent.headers)[b"x-request-id"] != b"chosen-by-the-client"
 
 
 async def test_the_certificate_of_a_proxy_itself_is_not_its_callers(behind: Behind) -> None:

@@ -8,6 +8,7 @@ from compat_auth.http.forwarded import Peers, TrustedProxies
 from compat_auth.peer import FROM_SOCKET, Peer
 
 FORGED = {b"x-forwarded-for": [b"203.0.113.9"]}
+OUR_SOCKET = {"client": ("unix:", 0), "extensions": {FROM_SOCKET: True}}
 
 
 def scope(address: str | None) -> dict[str, object]:
@@ -67,8 +68,30 @@ def test_no_header_names_our_own_socket(networks: list[str]) -> None:
     trusted = TrustedProxies(networks)
     named = {b"x-forwarded-for": [b"192.0.2.1, unix:"]}
 
-    assert trusted.client(scope("unix:"), named) == "unix:"
+    assert trusted.client(OUR_SOCKET, named) == "unix:"
     assert trusted.names_hop_beyond_client(named)
+
+
+@pytest.mark.parametrize("networks", [[], ["10.0.0.0/8"]])
+@pytest.mark.parametrize("extensions", [{}, {"extensions": None}, {"extensions": {FROM_SOCKET: False}}])
+def test_only_our_own_server_knows_our_own_socket(networks: list[str], extensions: dict[str, object]) -> None:
+    trusted = TrustedProxies(networks)
+    claimed = {**scope("unix:"), **extensions}
+    forward = {b"x-forwarded-for": [b"unix:, 203.0.113.9"], b"x-forwarded-proto": [b"https"]}
+
+    assert (trusted.peer(claimed), trusted.client(claimed, forward), trusted.scheme(claimed, forward)) == (
+        "",
+        "",
+        "http",
+    )
+    assert Peers(trusted, NAMED).of(claimed, IDENTITY, forward) == Peer()
+    assert Peers(trusted, NAMED).of(claimed, IDENTITY, {}) == Peer()
+    assert (trusted.peer(OUR_SOCKET), trusted.client(OUR_SOCKET, forward)) == ("unix:", "203.0.113.9")
+
+
+def test_our_own_socket_is_in_no_network() -> None:
+    assert TrustedProxies(["10.0.0.0/8"]).names_trusted("10.0.0.1")
+    assert not TrustedProxies(["0.0.0.0/1"]).names_trusted("unix:")
 
 
 def test_a_connection_without_an_address_has_none() -> None:
