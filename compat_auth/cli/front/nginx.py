@@ -101,10 +101,15 @@ def _refuse_what_needs_connections(settings: Settings) -> None:
     Raises:
         ConfigError: One does.
     """
+    proxy = "the address of the proxy that names the caller"
     if any("remote_user" in name for name in settings.auth_backends):
-        name, what = "remote_user", "the address of the proxy that names the caller"
+        name, what = "[remote_user]", proxy
+    elif settings.airflow2_modules.remote_user_header:
+        name, what = "[airflow2_modules] remote_user_header", proxy
+    elif any(table.header for table in settings.oidc.issuers):
+        name, what = "[[oidc.issuers]] header", proxy
     elif can_see_certificates(settings):
-        name, what = "client_certificate", "the certificate that a client shows"
+        name, what = "[client_certificate]", "the certificate that a client shows"
     elif settings.forward_auth.bind and settings.serve.tls_cert:
         raise ConfigError(
             "--front nginx: [forward_auth] bind would speak plain HTTP, and TLS without --front; remove it, since this nginx "
@@ -113,7 +118,7 @@ def _refuse_what_needs_connections(settings: Settings) -> None:
     else:
         return
     raise ConfigError(
-        f"--front nginx: [{name}] needs {what}, and nginx would stand in between; omit --front, and put your own proxy in "
+        f"--front nginx: {name} needs {what}, and nginx would stand in between; omit --front, and put your own proxy in "
         "front with compat-auth proxy-config"
     )
 
