@@ -207,8 +207,10 @@ def _note(site: Site, kind: str) -> str:
 def _process(site: Site) -> str:
     lines = [f"user {site.user};"] if site.user else []
     if site.folder:
-        log = f"{site.folder}/error.log" if site.private is None else "stderr"
-        lines += [f"pid {site.folder}/nginx.pid;", f"error_log {log} warn;"]
+        # An error or a warning names the request with its query and Referer, where the code of a login may be. This log is
+        # read beside that of the gateway, which names neither.
+        log = f"{site.folder}/error.log warn" if site.private is None else "stderr crit"
+        lines += [f"pid {site.folder}/nginx.pid;", f"error_log {log};"]
     return "\n".join(lines) + "\n" if lines else ""
 
 

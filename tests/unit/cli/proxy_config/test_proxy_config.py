@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from compat_auth.cli import commands
 from compat_auth.cli.proxy_config import nginx
 from compat_auth.cli.proxy_config.removal import pattern, single_names
-from compat_auth.cli.proxy_config.site import Options, Site
+from compat_auth.cli.proxy_config.site import Options, Private, Site
 from compat_auth.config import parse_settings
 from compat_auth.errors import ConfigError
 from compat_auth.http.headers import removed_names
@@ -392,3 +392,13 @@ def test_with_lua_no_answer_can_be_kept_for_ever(write: Write, tmp_path: Path) -
     # 0 is for ever, and so is less than a millisecond.
     assert re.findall(r"lane:set\(.*, (\S+)\)$", text, re.MULTILINE) == ["1"]
     assert "now_s < tonumber(ends_s)" in text
+
+
+def test_an_nginx_that_serve_starts_writes_no_request_into_the_log() -> None:
+    settings = parse_settings(tomllib.loads(BASE), origin="test")
+    site = Site.read(settings, Options(folder="/run/x"), Private("/run/x/gateway.sock", SECRET))
+
+    text = nginx.nginx_config(site, "off", "")
+
+    # From "error" down nginx names the line of a request, and its Referer.
+    assert re.findall(r"^\s*(?:error|access)_log (.*);$", text, re.MULTILINE) == ["stderr crit", "off"]
