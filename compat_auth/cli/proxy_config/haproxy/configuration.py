@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from compat_auth.cli.proxy_config.haproxy import lane
-from compat_auth.cli.proxy_config.removal import families, single_names
+from compat_auth.cli.proxy_config.removal import SAID_BY_PROXY, families, kept_names, single_names
 from compat_auth.cli.proxy_config.site import Site
 from compat_auth.errors import ConfigError
 
@@ -139,13 +139,37 @@ def _accepted(site: Site) -> str:
 
 def _removed(site: Site) -> list[str]:
     names = [name.lower() for name in (*single_names(site.believed), "X-Forwarded-For", "X-Forwarded-Host")]
+    kept = frozenset(kept_names(site.believed)) - {*SAID_BY_PROXY}
     # Names of families are in `families`, all but those with no end.
-    ends = {"*": "", "?": "(-|$)"}
-    stems = [family.rstrip("*?") + ends.get(family[-1], "$") for family in families()]
     exact = [f"{name}$" for name in names]
-    words = list(dict.fromkeys([*exact, *stems]))
+    words = list(dict.fromkeys([*exact, *(_of_family(family, kept) for family in families())]))
     lines: list[str] = []
     for start in range(0, len(words), _PER_LINE):
-        piece = "|".join(words[start : start + _PER_LINE]).replace(".", r"\.")
+        piece = "|".join(words[start : start + _PER_LINE])
         lines.append(f"    http-request del-header ^({piece}) -m reg")
     return lines
+
+
+def _of_family(family: str, kept: frozenset[str]) -> str:
+    """Return an expression for the names of a family, except those that stay."""
+    stem = family.rstrip("*?")
+    word = stem.replace(".", r"\.")
+    if family[-1] not in "*?":
+        return f"{word}$"
+    begin = stem if family[-1] == "*" else f"{stem}-"
+    rests = _all_but({name.removeprefix(begin) for name in kept if name.startswith(begin)})
+    if family[-1] == "*":
+        return f"{word}{rests}"
+    return f"{word}($|-{rests})" if rests else f"{word}(-|$)"
+
+
+def _all_but(words: set[str]) -> str:
+    """Return an expression for the rest of a name that is none of the words; not every HAProxy's expressions can look ahead."""
+    if not words:
+        return ""
+    letters = sorted({word[0] for word in words if word})
+    ways = [] if "" in words else ["$"]
+    # A "-" sorts before the letters, so that it is no range.
+    ways.append(f"[^{''.join(letters)}]" if letters else ".")
+    ways += [letter + _all_but({word[1:] for word in words if word.startswith(letter)}) for letter in letters]
+    return f"({'|'.join(ways)})"

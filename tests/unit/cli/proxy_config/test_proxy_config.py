@@ -221,6 +221,29 @@ def test_a_lane_that_haproxy_cannot_have_is_refused_with_the_next_step(
     assert [word for word in words if word not in str(done.exception)] == []
 
 
+@pytest.mark.parametrize("believed", ["", "X-Login-Hint"])
+def test_haproxy_removes_what_the_gate_removes_and_keeps_what_the_gate_keeps(
+    write: Write, tmp_path: Path, believed: str
+) -> None:
+    believing = BASE.replace('["basic_auth"]', '["remote_user"]', 1)
+    believing += f'[remote_user]\nproxies = ["127.0.0.1/32"]\nheader = "{believed}"\n'
+    of_gate = re.compile(pattern(frozenset((believed.lower(),)) if believed else frozenset()))
+    likely = [*names_of_applications(), *removed_names(), *(name.lower() for name in single_names())]
+    cut = [name[:end] for name in names_of_applications() for end in range(5, len(name) + 1)]
+    names = {*likely, *cut, *(f"{name}{end}" for name in cut for end in ("-", "s", "-x"))}
+    names |= {"x-user-group-by", "x-request-id", "host", "x-remoteuser", "x-userdnx", "x-amount"}
+
+    text = text_of(write, "haproxy", tmp_path, config=believing if believed else BASE)
+
+    lines = [re.compile(line) for line in re.findall(r"del-header (\S+) -m reg$", text, re.MULTILINE)]
+    removed = {name for name in names if any(line.search(name) for line in lines)}
+    # HAProxy sets them itself afterwards.
+    said = {"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
+    assert removed - said == {name for name in names if of_gate.match(name)} - said
+    assert ("x-login-hint" in removed) == bool(believed)
+    assert "x-user-agent" not in removed
+
+
 def test_without_being_asked_for_haproxy_has_no_lane_and_one_file(write: Write) -> None:
     done = write("haproxy")
 
