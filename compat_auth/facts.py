@@ -142,7 +142,7 @@ class GateFacts:
         return self._request.cookies.getlist(name)
 
 
-_READ_BY_GATES = frozenset(("authorization", "content-length", "cookie", "host", "transfer-encoding"))
+_READ_BY_GATES = frozenset(("authorization", "content-length", "cookie", "host", "transfer-encoding", "x-request-id"))
 _OF_FLASK = _FactsOfFlask()
 _asked_about: ContextVar[RequestFacts | None] = ContextVar("compat_auth_request_facts", default=None)
 

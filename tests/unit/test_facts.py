@@ -30,6 +30,7 @@ NAMES = (
         "transfer-encoding",
         "host",
     ),
+    *("x-request-id", "x-forwarded-for", "x-forwarded-user"),
     *("cookie", "authorization", "x-compat-auth-csrf", "x_compat_auth_csrf", "x-a", "x.a", "accept", "referer"),
 )
 VALUES = some.text(some.characters(min_codepoint=32, max_codepoint=255), max_size=12).map(
@@ -52,7 +53,9 @@ HOSTS = some.sampled_from(
 
 def gate_request(headers: RawHeaders, host: bytes, method: str = "GET", scheme: str = "http") -> GateRequest:
     intake = take_in([(b"host", host), *headers])
-    return GateRequest({"type": "http"}, intake, method, b"/api/x", b"", "192.0.2.7", scheme)
+    request = GateRequest({"type": "http"}, intake, method, b"/api/x", b"", "192.0.2.7", scheme)
+    request.request_id = b"made-by-the-gate"
+    return request
 
 
 def said_by(facts: RequestFacts) -> tuple[object, ...]:
@@ -101,6 +104,13 @@ def test_cookies_are_left_out_beside_another_credential() -> None:
     facts = request.facts(APP, with_cookies=False)
 
     assert (facts.cookies("session"), facts.header("Cookie")) == ([], None)
+
+
+@pytest.mark.parametrize("sent", [[], [(b"x-request-id", b"of-the-caller")]], ids=["none", "the-caller-has-one"])
+def test_the_id_of_the_request_is_the_one_that_the_gate_gave_it(sent: RawHeaders) -> None:
+    facts = gate_request(sent, b"gateway.example").facts(APP, with_cookies=True)
+
+    assert facts.header("X-Request-Id") == facts.header("x_request_id") == "made-by-the-gate"
 
 
 def test_no_flask_request_is_made_for_the_common_facts(monkeypatch: pytest.MonkeyPatch) -> None:
