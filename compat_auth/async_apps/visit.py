@@ -17,7 +17,7 @@ from flask import Flask
 
 from compat_auth import sessions
 from compat_auth.async_apps.facts import client_of, environ_of, path_of
-from compat_auth.concurrency.lanes import Lanes
+from compat_auth.concurrency.lanes import Lanes, retrieve_error
 from compat_auth.errors import BackendUnavailable
 from compat_auth.guard import PREFLIGHT
 from compat_auth.http.asgi import ASGIApp, Message, RawHeaders, Scope, Send
@@ -117,6 +117,7 @@ class Visit:
     def begin(self, work: Callable[[], T]) -> Awaitable[T]:
         """Begin blocking work; the answer waits for it, whether the app does so or not."""
         task = self._loop.create_task(self.run(work))
+        task.add_done_callback(retrieve_error)
         self._pending.append(task)
         return _Begun(task, self._pending)
 

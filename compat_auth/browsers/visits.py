@@ -18,6 +18,7 @@ from flask import Flask
 
 from compat_auth.authn.session_cookie import SessionCookie
 from compat_auth.browsers.request import asked_for, comes_from_own_pages, has_ended, shows_page, target_of
+from compat_auth.concurrency.lanes import retrieve_error
 from compat_auth.config import Settings
 from compat_auth.credentials import Absent
 from compat_auth.errors import BackendUnavailable, CompatAuthError, ConfigError
@@ -237,6 +238,7 @@ class BrowserVisits:
             turn = asyncio.ensure_future(self._make_token(request, identity))
             self._turns[key] = turn
             turn.add_done_callback(lambda _done: self._turns.pop(key, None))
+            turn.add_done_callback(retrieve_error)
         return await asyncio.shield(turn)
 
     async def _make_token(self, request: GateRequest, identity: Identity) -> Token | None:

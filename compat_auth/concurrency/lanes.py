@@ -7,7 +7,7 @@ import contextvars
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from compat_auth.concurrency.current_request import REQUEST_ID
 from compat_auth.concurrency.fair_queue import FairQueue
@@ -16,6 +16,15 @@ from compat_auth.errors import BackendUnavailable
 
 T = TypeVar("T")
 LaneName = Literal["chain", "aside", "outward"]
+
+
+def retrieve_error(task: asyncio.Future[Any]) -> None:
+    """Take the error of work that has ended, for work whose caller may leave before (a callback of the task).
+
+    Who waits gets it all the same. Without anybody, asyncio would log it, and its text may be about a credential.
+    """
+    if not task.cancelled():
+        task.exception()
 
 
 class Lane:
@@ -90,9 +99,11 @@ class Lanes:
             async with place.turn(client):
                 return await place.work(work)
 
+        task = asyncio.ensure_future(wait())
+        task.add_done_callback(retrieve_error)
         try:
             # Shielded: the turn is over when the work is, not when its caller has gone.
-            return await asyncio.wait_for(asyncio.shield(asyncio.ensure_future(wait())), self.timeout_s)
+            return await asyncio.wait_for(asyncio.shield(task), self.timeout_s)
         except TimeoutError:
             raise BackendUnavailable(f"no answer within {self.timeout_s:g} s") from None
 

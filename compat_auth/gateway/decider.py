@@ -24,7 +24,7 @@ from compat_auth.authn.revocation_events import UNHEARD_S, Check, revocation_eve
 from compat_auth.authn.users.acting import Acting
 from compat_auth.backend import CredentialKind
 from compat_auth.concurrency.brief_work import Job
-from compat_auth.concurrency.lanes import Lanes
+from compat_auth.concurrency.lanes import Lanes, retrieve_error
 from compat_auth.credentials import ANY_SPELLING, Absent, Basic, Bearer, Credential, Negotiate, Unrecognised
 from compat_auth.crypto.personal_token_format import looks_like_one
 from compat_auth.errors import BackendUnavailable, CompatAuthError, NotPermitted, TooManyRequests
@@ -335,7 +335,8 @@ class Decider:
                 )
                 if job.is_done:
                     concluded = job.result()
-        except Exception as error:
+        except BaseException as error:
+            # The helper thread catches everything, such as SystemExit, and the job raises it here.
             self._note_end(check, began)
             if is_shared:
                 self._settle(digest, error)
@@ -394,6 +395,7 @@ class Decider:
             remembered.refreshing = False
 
     async def _wait(self, flight: asyncio.Task[Decision]) -> Decision:
+        flight.add_done_callback(retrieve_error)
         # Shielded: the check belongs to everybody who waits, not to the caller who happened to start it.
         try:
             return await asyncio.wait_for(asyncio.shield(flight), self.lanes.timeout_s)

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from compat_auth.concurrency.lanes import retrieve_error
 from compat_auth.errors import CompatAuthError
 from compat_auth.http.asgi import RawHeaders
 
@@ -72,6 +73,7 @@ class OriginHeaders:
             task = self._asking.get(question)
             if task is None and len(self._asking) < MAX_QUESTIONS:
                 task = self._asking[question] = asyncio.create_task(self._learn(question, ask))
+                task.add_done_callback(retrieve_error)
             if task is not None:
                 # Other callers need the answer even if this client disconnects.
                 await asyncio.shield(task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -286,3 +287,63 @@ def test_kinds_that_several_backends_share_are_short_only_if_all_are() -> None:
     found = {kind.__name__: chain.answers_without_flask(kind) for kind in (Basic, Bearer, Absent)}
 
     assert found == {"Basic": True, "Bearer": False, "Absent": False}
+
+
+class Late:
+    """Waits until the test lets it go, and fails."""
+
+    def __init__(self, error: BaseException) -> None:
+        self.error = error
+        self.started, self.go = threading.Event(), threading.Event()
+
+    def __call__(self, _credential: Credential) -> Outcome:
+        self.started.set()
+        assert self.go.wait(FAR_S)
+        raise self.error
+
+
+@pytest.mark.parametrize("is_brief", [True, False], ids=["the-event-loop-waited", "on-the-pool"])
+@pytest.mark.parametrize("alike", [True, False], ids=["shared", "for-one-request"])
+@pytest.mark.parametrize("leaves", [True, False], ids=["the-caller-leaves", "it-takes-too-long"])
+async def test_a_check_that_fails_after_its_caller_has_gone_reaches_no_log(
+    is_brief: bool, alike: bool, leaves: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    late, backend = Late(ValueError("password hunter2")), native(GOOD, alike=alike)
+    decider = decider_of(backend, timeout_s=FAR_S if leaves else 0.05)
+    if is_brief:
+        for pace in decider._briefs._paces.values():
+            pace.note(0.0)
+    backend.says = late
+    asking = asyncio.ensure_future(decider.decide(presented()))
+    assert await asyncio.to_thread(late.started.wait, FAR_S)
+
+    if leaves:
+        asking.cancel()
+    with pytest.raises((BackendUnavailable, asyncio.CancelledError)):
+        await asking
+    late.go.set()
+    while decider._verified.under_way:  # noqa: ASYNC110  # it has no event
+        await asyncio.sleep(0.001)
+    # asyncio tells of an error that nobody took when its task is forgotten.
+    await asyncio.sleep(0.01)
+    gc.collect()
+
+    assert [record.getMessage() for record in caplog.records if record.name == "asyncio"] == []
+    assert "hunter2" not in caplog.text
+    decider.close()
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("error", [SystemExit("of a module"), BackendUnavailable("of a module")], ids=["exit", "error"])
+async def test_a_check_that_ends_in_any_error_is_not_under_way_any_more(error: BaseException) -> None:
+    backend = native(GOOD)
+    decider = await warmed(decider_of(backend))
+    late = Late(error)
+    late.go.set()
+    backend.says = late
+
+    with pytest.raises(type(error)):
+        await decider.decide(presented())
+
+    assert not decider._verified.under_way
+    decider.close()
