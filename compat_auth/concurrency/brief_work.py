@@ -23,8 +23,10 @@ SHORT_S = 0.0025
 """Work that typically takes longer is not waited for."""
 DEADLINE_S = 0.005
 """The longest wait."""
-FREE_S = 0.001
+FREE_S = 0.0001
 """A wait up to this long costs the others no more than the way over a thread."""
+COMPUTED_S = 0.0009
+"""So much of what the helper thread computes is free besides: the event loop could hardly do anything meanwhile."""
 # The rest of a wait is a loss for all others: a tenth of the time at most, half a second's share at once.
 ALLOWED_SHARE = 0.1
 ALLOWED_AT_ONCE_S = 0.05
@@ -71,10 +73,13 @@ class Job(Generic[T]):
 
     Attributes:
         is_done: It has ended, so that `result` may be called.
+        computed_s: Processor time that it took, once it has ended.
     """
 
-    def __init__(self, work: Callable[[], T]) -> None:
+    def __init__(self, work: Callable[[], T], processor: Callable[[], float] = time.thread_time) -> None:
         self.is_done = False
+        self.computed_s = 0.0
+        self._processor = processor
         self._work = work
         self._context = contextvars.Context()
         self._context.run(REQUEST_ID.set, REQUEST_ID.get())
@@ -86,10 +91,12 @@ class Job(Generic[T]):
 
     def run(self) -> None:
         """Do the work; on the helper thread."""
+        began = self._processor()
         try:
             self._outcome = (self._context.run(self._work),)
         except BaseException as error:  # noqa: BLE001  # it belongs to the one who waits
             self._outcome = error
+        self.computed_s = self._processor() - began
         with self._lock:
             self.is_done = True
             wake = self._wake
@@ -134,11 +141,18 @@ class BriefWork:
     Args:
         name: Name of the helper thread.
         monotonic: Clock, in seconds.
+        processor: Processor time of the thread that calls it, in seconds.
     """
 
-    def __init__(self, name: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        name: str,
+        monotonic: Callable[[], float] = time.monotonic,
+        processor: Callable[[], float] = time.thread_time,
+    ) -> None:
         self._name = name
         self._monotonic = monotonic
+        self._processor = processor
         self._jobs: SimpleQueue[Job[object] | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._last: Job[object] | None = None
@@ -161,7 +175,7 @@ class BriefWork:
         Returns:
             The work, done or still under way.
         """
-        job = Job(pace.measured(work))
+        job = Job(pace.measured(work), self._processor)
         self._last = job  # type: ignore[assignment]  # only whether it is done matters
         if self._thread is None:
             # A daemon: what hangs must not keep the process from ending.
@@ -169,8 +183,9 @@ class BriefWork:
             self._thread.start()
         began = self._monotonic()
         self._jobs.put(job)  # type: ignore[arg-type]  # the same
-        job.wait(DEADLINE_S)
-        self._allowed_s -= max(0.0, self._monotonic() - began - FREE_S)
+        has_ended = job.wait(DEADLINE_S)
+        waited_s, computed_s = self._monotonic() - began, job.computed_s if has_ended else 0.0
+        self._allowed_s -= max(0.0, waited_s - FREE_S - min(computed_s, COMPUTED_S))
         return job
 
     def close(self) -> None:

@@ -21,7 +21,7 @@ LaneName = Literal["chain", "aside", "outward"]
 def retrieve_error(task: asyncio.Future[Any]) -> None:
     """Take the error of work that has ended, for work whose caller may leave before (a callback of the task).
 
-    Who waits gets it all the same. Without anybody, asyncio would log it, and its text may be about a credential.
+    A caller that waits gets the error anyway. Without one, asyncio would log it, and its text may be about a credential.
     """
     if not task.cancelled():
         task.exception()

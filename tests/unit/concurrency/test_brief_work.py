@@ -234,6 +234,61 @@ def test_short_waits_are_free() -> None:
     brief.close()
 
 
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize("wait_s", [0.0005, 0.001, 0.0024, 0.005])
+def test_work_that_waits_for_others_has_a_tenth_of_the_time(wait_s: float) -> None:
+    clock, processor = Clock(), Clock()
+    brief = BriefWork("brief-test", clock, processor)
+    pace, waited_s = short(), 0.0
+
+    def wait() -> None:
+        clock.time += wait_s
+
+    began = clock.time
+    while clock.time < began + 10:
+        if brief.takes(pace):
+            brief.start(wait, short()).wait(FAR_S)
+            waited_s += wait_s
+        else:
+            clock.time += 0.001
+    brief.close()
+
+    assert waited_s <= 10 * 0.15
+
+
+@pytest.mark.usefixtures("patient")
+@pytest.mark.parametrize(("computed_s", "is_free"), [(0.0009, True), (0.0024, False)])
+def test_work_that_computes_is_free_for_up_to_a_millisecond(computed_s: float, is_free: bool) -> None:
+    clock, processor = Clock(), Clock()
+    brief = BriefWork("brief-test", clock, processor)
+
+    def compute() -> None:
+        clock.time += computed_s
+        processor.time += computed_s
+
+    taken = 0
+    while taken < 1000 and brief.takes(short()):
+        brief.start(compute, short()).wait(FAR_S)
+        taken += 1
+    brief.close()
+
+    assert (taken == 1000) is is_free
+
+
+@pytest.mark.usefixtures("patient")
+def test_the_time_of_the_processor_is_that_of_the_work_alone(brief: BriefWork) -> None:
+    def compute() -> None:
+        until = time.thread_time() + 0.002
+        while time.thread_time() < until:
+            pass
+
+    computing = brief.start(compute, short())
+    waiting = brief.start(lambda: threading.Event().wait(0.05), short())
+
+    assert computing.computed_s >= 0.002
+    assert waiting.computed_s < 0.05
+
+
 def test_nothing_is_taken_after_the_end(brief: BriefWork) -> None:
     job = brief.start(lambda: 1, short())
 
