@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
+from compat_auth.cli.migration.difference import difference
 from compat_auth.cli.migration.fab_options import translate_python
 from compat_auth.cli.migration.found import Fate, Found, Treatment
 from compat_auth.cli.migration.options import translate_options
@@ -23,8 +21,6 @@ from compat_auth.config import DEFAULT_FILE
 MUST_ACT = 3
 _MIN_SECRET_BYTES = 64  # RFC 7518 section 3.2, for HS512
 _PASSWORDS_ONLY = frozenset(("basic_auth", "session", "default", "deny_all"))
-# A URL may have a password in it.
-_HIDDEN = re.compile(r"^(\s*)((?:\w*secret\w*|\w*password|\w*url|\w*_key)\s*=\s*).+$", re.MULTILINE)
 
 
 @click.command("import")
@@ -67,7 +63,7 @@ def import_command(
         click.echo(f"{'ACT ' if treatment.must_act else 'ok  '} {treatment.line}")
     text = text_of(translation)
     if diff:
-        click.echo("".join(_difference(path, text)), nl=False)
+        click.echo(difference(read_text(path) if path.exists() else "", text, str(path)), nl=False)
     else:
         write_new(path, text, replaces=force)
         introduce(path)
@@ -96,17 +92,3 @@ def _finish(translation: Translation) -> None:
         return
     reason = f"{why}, and {', '.join(sorted(names - _PASSWORDS_ONLY))} needs it: set token.strategy and token.secret"
     translation.treatments.append(Treatment(old, Fate.IMPOSSIBLE, reason, must_act=True))
-
-
-def _difference(path: Path, text: str) -> Iterator[str]:
-    before = read_text(path) if path.exists() else ""
-    return difflib.unified_diff(
-        _without_secrets(before).splitlines(keepends=True),
-        _without_secrets(text).splitlines(keepends=True),
-        str(path),
-        f"{path} (new)",
-    )
-
-
-def _without_secrets(text: str) -> str:
-    return _HIDDEN.sub(r'\1\2"..."', text)
