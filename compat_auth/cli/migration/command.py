@@ -8,18 +8,17 @@ from pathlib import Path
 
 import click
 
-from compat_auth.cli.migration.difference import difference
 from compat_auth.cli.migration.fab_options import translate_python
-from compat_auth.cli.migration.found import Fate, Found, Treatment
-from compat_auth.cli.migration.options import translate_options
+from compat_auth.cli.migration.found import Fate, Found, OldWorld, Treatment
+from compat_auth.cli.migration.options import MIN_SECRET_BYTES, translate_options
 from compat_auth.cli.migration.sources import read_sources, read_text
 from compat_auth.cli.migration.translation import Translation
 from compat_auth.cli.migration.writing import text_of
+from compat_auth.cli.settings.difference import difference
 from compat_auth.cli.settings.new_file import introduce, require_free, write_new
 from compat_auth.config import DEFAULT_FILE
 
 MUST_ACT = 3
-_MIN_SECRET_BYTES = 64  # RFC 7518 section 3.2, for HS512
 _PASSWORDS_ONLY = frozenset(("basic_auth", "session", "default", "deny_all"))
 
 
@@ -51,14 +50,12 @@ def import_command(
     path = Path(output)
     if not diff:
         require_free(path, replaces=force)
-    world = read_sources([Path(file) for file in files])
-    if environment:
-        world.add_variables(os.environ, "this shell")
+    world = read_sources([Path(file) for file in files], os.environ if environment else {})
     translation = Translation()
     _put_upstream(translation, airflow_url, profile)
     translate_options(world, translation)
     translate_python(world, translation)
-    _finish(translation)
+    _finish(world, translation)
     for treatment in translation.treatments:
         click.echo(f"{'ACT ' if treatment.must_act else 'ok  '} {treatment.line}")
     text = text_of(translation)
@@ -75,17 +72,15 @@ def _put_upstream(translation: Translation, airflow_url: str, profile: str) -> N
     translation.put("upstream.profile", profile, "its auth manager: FabAuthManager, or SimpleAuthManager")
 
 
-def _finish(translation: Translation) -> None:
+def _finish(world: OldWorld, translation: Translation) -> None:
     """Choose who makes the tokens for the new Airflow, by what the old list needs."""
     backends = translation.get("auth_backends")
     names = {str(name) for name in backends} if isinstance(backends, list) else set[str]()  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
-    secret = str(translation.get("token.secret") or "")
-    if len(secret.encode("utf-8", "surrogatepass")) >= _MIN_SECRET_BYTES:
+    if translation.get("token.secret"):
         translation.put("token.strategy", "shared_secret", "the gateway signs with Airflow's own secret")
         return
-    translation.sections.pop("token", None)
-    old = Found("[api_auth] jwt_secret", "the new Airflow", secret)
-    why = f"shorter than {_MIN_SECRET_BYTES} bytes" if secret else "not known here"
+    old = world.options.get(("api_auth", "jwt_secret")) or Found("[api_auth] jwt_secret", "the new Airflow", "")
+    why = f"shorter than {MIN_SECRET_BYTES} bytes" if old.text and not old.problem else "not known here"
     translation.put("token.strategy", "exchange", "Airflow checks each password, and makes the token")
     if names <= _PASSWORDS_ONLY:
         translation.put("basic_auth.directories", ["upstream"], "with exchange the new Airflow checks passwords itself")

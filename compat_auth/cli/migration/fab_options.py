@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Final, cast
 
-from compat_auth.cli.migration.found import Found
-from compat_auth.cli.migration.sources import OldWorld
+from compat_auth.cli.migration.found import Found, OldWorld
 from compat_auth.cli.migration.translation import Translation
-from compat_auth.cli.migration.webserver_config import Assignment, read_assignments
+from compat_auth.cli.migration.webserver_config import WAYS, Assignment, read_assignments
 
-_TYPES: Final = {0: "AUTH_OID", 1: "AUTH_DB", 2: "AUTH_LDAP", 3: "AUTH_REMOTE_USER", 4: "AUTH_OAUTH"}
+_TYPES: Final = dict(enumerate(WAYS))
 _IN_LDAP: Final[Mapping[str, str]] = {
     "AUTH_LDAP_USE_TLS": "ldap.start_tls",
     "AUTH_LDAP_BIND_USER": "ldap.bind_dn",
@@ -51,6 +50,7 @@ _UNNEEDED: Final[Mapping[str, str]] = {
     "RATELIMIT_STORAGE_URI": "compat_auth counts attempts by itself",
     "RATELIMIT_ENABLED": "compat_auth limits attempts by itself",
 }
+_ABOUT_LOGINS: Final = ("AUTH_", "OAUTH_", "SECURITY_")
 Rule = Callable[[Found, Translation], None]
 
 
@@ -62,13 +62,30 @@ def translate_python(world: OldWorld, into: Translation) -> None:
     for name, one in found.items():
         old = Found(name, f"{file}:{one.line}", one.value)
         if one.problem:
-            if name.startswith(("AUTH_", "OAUTH_", "SECURITY_")):
+            if name in _UNNEEDED:
+                into.drop(old, _UNNEEDED[name])
+            elif name in _OWN or name in _IMPOSSIBLE or not name.isupper() or name.startswith(_ABOUT_LOGINS):
                 into.give_up(old, f"{one.problem}; look at it, and set what it stands for yourself")
         else:
             _translate(old, way, into)
     if way == "AUTH_LDAP":
-        _finish_ldap(found, into)
-    into.put("basic_auth.directories", [_directory(way, into)], _because(way, into))
+        _finish_ldap(found, file, into)
+    into.put("basic_auth.directories", _directories(way, into), _because(way, into))
+    signs_itself, lists = bool(into.get("token.secret")), into.get("auth_backends")
+    # With exchange the new Airflow checks passwords itself.
+    if (
+        way == "AUTH_LDAP"
+        and signs_itself
+        and isinstance(lists, list)
+        and "basic_auth" in lists
+        and not _database(into)
+    ):
+        old = Found("AUTH_TYPE", f"{file}:{found['AUTH_TYPE'].line}", way)
+        into.give_up(
+            old,
+            "Airflow 2 asked its own database, too, for users that LDAP refused; set airflow_db.url, and add airflow_db to "
+            "basic_auth.directories",
+        )
 
 
 def _translate(found: Found, way: str, into: Translation) -> None:
@@ -78,6 +95,8 @@ def _translate(found: Found, way: str, into: Translation) -> None:
     elif name.startswith("AUTH_LDAP_") and way != "AUTH_LDAP":
         into.drop(found, "AUTH_TYPE is another one")
     elif name in _IN_LDAP:
+        if name == "AUTH_LDAP_USE_TLS" and not value:
+            return  # it depends on the URL
         if value not in (None, ""):
             into.take(found, _IN_LDAP[name], value)
     elif name in _IMPOSSIBLE and value in (None, "", False):
@@ -97,33 +116,48 @@ def _auth_type(one: Assignment | None) -> str:
     return _TYPES.get(value, "AUTH_DB") if isinstance(value, int) else str(value)
 
 
-def _directory(way: str, into: Translation) -> str:
+def _database(into: Translation) -> bool:
+    return bool(into.get("airflow_db.url"))
+
+
+def _directories(way: str, into: Translation) -> list[str]:
     if way == "AUTH_LDAP":
-        return "ldap"
-    return "airflow_db" if into.get("airflow_db.url") else "upstream"
+        return ["ldap", *(["airflow_db"] if _database(into) else [])]
+    return ["airflow_db" if _database(into) else "upstream"]
 
 
 def _because(way: str, into: Translation) -> str:
     if way == "AUTH_LDAP":
-        return "AUTH_TYPE = AUTH_LDAP"
-    if into.get("airflow_db.url"):
+        return "AUTH_TYPE = AUTH_LDAP" + (", and Airflow 2 asked its database after that" if _database(into) else "")
+    if _database(into):
         return f"{way}: Airflow 2 checked passwords of the API in its own database"
     return "Airflow 3 itself checks the passwords: its database is not known here"
 
 
-def _finish_ldap(found: Mapping[str, Assignment], into: Translation) -> None:
+def _finish_ldap(found: Mapping[str, Assignment], file: str, into: Translation) -> None:
     uid = into.get("ldap.username_attribute") or "uid"
     narrower = found.get("AUTH_LDAP_SEARCH_FILTER")
     extra = narrower.value if narrower is not None and not narrower.problem else ""
     text = f"(&{extra}({uid}={{username}}))" if isinstance(extra, str) and extra else f"({uid}={{username}})"
     into.put("ldap.user_filter", text, "AUTH_LDAP_UID_FIELD and AUTH_LDAP_SEARCH_FILTER in one")
-    url = str(into.get("ldap.url") or "")
-    if "ldaps://" not in url and not into.get("ldap.start_tls"):
-        into.put("ldap.start_tls", value=True, comment="Airflow 2 sent passwords in clear; ask for StartTLS")
+    is_encrypted = "ldaps://" in str(into.get("ldap.url") or "")
+    tls = found.get("AUTH_LDAP_USE_TLS")
+    why = "Airflow 2 sent passwords in clear; ask for StartTLS"
+    if tls is not None and not tls.problem and not tls.value:
+        old = Found("AUTH_LDAP_USE_TLS", f"{file}:{tls.line}", tls.value)
+        if is_encrypted:
+            into.drop(old, "ldaps:// is encrypted from the start")
+        else:
+            into.change(old, "ldap.start_tls", value=True, why=why)
+    elif not is_encrypted and not into.get("ldap.start_tls"):
+        into.put("ldap.start_tls", value=True, comment=why)
 
 
 def _server(found: Found, into: Translation) -> None:
-    into.take(found, "ldap.url", found.text.split())
+    if found.value in (None, ""):
+        into.drop(found, "it is empty")
+    else:
+        into.take(found, "ldap.url", found.text.split())
 
 
 def _roles(found: Found, into: Translation) -> None:

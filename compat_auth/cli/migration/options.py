@@ -4,33 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
-from compat_auth.airflow2_config.settings import LISTS
-from compat_auth.cli.migration.found import Found
-from compat_auth.cli.migration.sources import INDIRECT, OldWorld
+from compat_auth.cli.migration.backend_list import drop_passed_over, translate_list
+from compat_auth.cli.migration.found import INDIRECT, Found, OldWorld
 from compat_auth.cli.migration.translation import Translation
 
 Rule = Callable[[Found, OldWorld, Translation], None]
 
 _TRUE: Final = frozenset(("t", "true", "1", "yes", "on"))
 _NOTHING: Final = frozenset(("", "none", "false", "f", "0"))
-# The modules that Airflow brought itself, by what we call them.
-_OWN: Final = {
-    "basic_auth": "basic_auth",
-    "kerberos_auth": "kerberos",
-    "session": "session",
-    "default": "default",
-    "deny_all": "deny_all",
-    "google_openid": "google_openid",
-}
-_OWN_PACKAGES: Final = (
-    "airflow.api.auth.backend.",
-    "airflow.contrib.auth.backends.",
-    "airflow.providers.fab.auth_manager.api.auth.backend.",
-    "airflow.auth.managers.fab.api.auth.backend.",
-    "airflow.providers.google.common.auth_backend.",
-)
-_PASSWORD_OF_1_10: Final = "airflow.contrib.auth.backends.password_auth"  # noqa: S105  # the name of a module
+MIN_SECRET_BYTES: Final = 64
+"""RFC 7518 section 3.2, for HS512."""
 
 
 def is_true(text: str) -> bool:
@@ -40,8 +25,11 @@ def is_true(text: str) -> bool:
 
 def translate_options(world: OldWorld, into: Translation) -> None:
     """Translate every option that is about logins; all others have nothing to do with us."""
-    _list(world, into)
+    translate_list(world, into)
+    passed_over = drop_passed_over(world, into, RULES)
     for name, found in world.options.items():
+        if name in passed_over:
+            continue
         if name in RULES:
             RULES[name](found, world, into)
             continue
@@ -50,41 +38,8 @@ def translate_options(world: OldWorld, into: Translation) -> None:
             if key.endswith(end) and (section, key.removesuffix(end)) in RULES:
                 plain = key.removesuffix(end)
                 into.give_up(found, f"its value comes from {how}, which is not asked here; set {plain} itself")
-
-
-_LIST_OPTIONS: Final = frozenset(option for options in LISTS for option in options)
-
-
-def _list(world: OldWorld, into: Translation) -> None:
-    """Translate the first list of backends that is set."""
-    listed = [world.options[option] for options in LISTS for option in options if option in world.options]
-    chosen = next((found for found in listed if found.text), None)
-    for found in listed:
-        if found is not chosen:
-            into.drop(found, "another list takes precedence" if chosen else "it is empty")
-    if chosen is None:
-        into.put("auth_backends", ["session"], "Airflow 2's own default: only its web pages may call the API")
-        return
-    names = [backend_of(name.strip()) for name in chosen.text.split(",") if name.strip()]
-    foreign = [name for name in names if "." in name]
-    if foreign:
-        into.change(
-            chosen,
-            "auth_backends",
-            names,
-            f"the module {', '.join(foreign)} runs as it did; it must be importable where the gateway runs",
-            must_act=True,
-        )
-    else:
-        into.take(chosen, "auth_backends", names)
-
-
-def backend_of(name: str) -> str:
-    """Return our name of a backend: short where it was Airflow's own, unchanged otherwise."""
-    if name == _PASSWORD_OF_1_10:
-        return "basic_auth"
-    package, _, last = name.rpartition(".")
-    return _OWN.get(last, name) if f"{package}." in _OWN_PACKAGES or not package else name
+    for found in world.unread:
+        into.give_up(found, found.problem)
 
 
 def _to(name: str) -> Rule:
@@ -147,6 +102,9 @@ def _principal(found: Found, _world: OldWorld, into: Translation) -> None:
     if "kerberos" not in _backends(into):
         into.drop(found, "the list has no kerberos_auth")
         return
+    if found.problem:
+        into.give_up(found, f"{found.problem}; set kerberos.service_if_keyed yourself")
+        return
     names = list(dict.fromkeys(["HTTP", "airflow", *([service] if slash and service else [])]))
     into.put("kerberos.service", [], "each of the services below is accepted once the keytab has a key for it")
     into.change(found, "kerberos.service_if_keyed", names, "browsers ask for HTTP, Airflow 2's client for airflow")
@@ -161,7 +119,7 @@ def _database(found: Found, _world: OldWorld, into: Translation) -> None:
 
 
 def _proxy_fix(found: Found, _world: OldWorld, into: Translation) -> None:
-    if is_true(found.text):
+    if is_true(found.text) or found.problem:
         into.give_up(found, "Airflow 2 believed every proxy; name the addresses of your proxies in trusted_proxies")
     else:
         into.drop(found, "it was off")
@@ -171,13 +129,60 @@ def _base_url(found: Found, _world: OldWorld, into: Translation) -> None:
     into.drop(found, "the address of the old web server; [upstream] url is that of the new one")
 
 
+def _host(found: Found, world: OldWorld, into: Translation) -> None:
+    if ("webserver", "web_server_port") not in world.options:
+        into.give_up(found, "it has no port; set serve.bind yourself")
+
+
 def _port(found: Found, world: OldWorld, into: Translation) -> None:
     host = world.options.get(("webserver", "web_server_host"))
-    if not found.text.isdigit():
-        into.give_up(found, "not a port; set serve.bind yourself")
+    if not found.text.isdigit() or (host is not None and host.problem):
+        into.give_up(found, "not an address and a port; set serve.bind yourself")
         return
-    address = f"{host.text if host and host.text else '127.0.0.1'}:{found.text}"
-    into.change(found, "serve.bind", address, "clients keep their address; give the new Airflow another port")
+    name = host.text if host and host.text else "127.0.0.1"
+    address = f"[{name}]:{found.text}" if ":" in name else f"{name}:{found.text}"
+    if int(found.text) == _port_of(str(into.get("upstream.url"))):
+        why = "[upstream] url has the same port; give the new Airflow another port, and --airflow-url or this one"
+        into.change(found, "serve.bind", address, why, must_act=True)
+    else:
+        into.change(found, "serve.bind", address, "clients keep their address; give the new Airflow another port")
+
+
+def _port_of(url: str) -> int | None:
+    try:
+        parts = urlsplit(url)
+        return parts.port or {"http": 80, "https": 443}.get(parts.scheme)
+    except ValueError:
+        return None
+
+
+def _jwt_secret(found: Found, _world: OldWorld, into: Translation) -> None:
+    size = len(found.text.encode("utf-8", "surrogatepass"))
+    if found.problem or size >= MIN_SECRET_BYTES:
+        into.take(found, "token.secret", found.text)
+    else:
+        into.drop(found, f"shorter than {MIN_SECRET_BYTES} bytes, so that the new Airflow makes the tokens")
+
+
+def _ldap_uri(found: Found, _world: OldWorld, into: Translation) -> None:
+    if found.text:
+        into.take(found, "ldap.url", found.text.split())
+
+
+def _ldap_filter(found: Found, _world: OldWorld, into: Translation) -> None:
+    if found.text.lower() in ("", "none", "objectclass=*", "(objectclass=*)"):
+        into.drop(found, "it takes every entry")
+    else:
+        into.give_up(found, "put it and the search for {username} in one into ldap.user_filter, in parentheses")
+
+
+def _ldap_scope(found: Found, _world: OldWorld, into: Translation) -> None:
+    if found.text.upper() in ("", "SUBTREE"):
+        into.drop(found, "everything below ldap.base is searched")
+    else:
+        into.give_up(
+            found, "everything below ldap.base is searched, not one level; name a base with no other users below it"
+        )
 
 
 def _backends(into: Translation) -> list[str]:
@@ -200,13 +205,14 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ),
     ("api", "access_control_allow_headers"): _unneeded(_CORS),
     ("api", "access_control_allow_methods"): _unneeded(_CORS),
-    ("api_auth", "jwt_secret"): lambda found, _world, into: into.take(found, "token.secret", found.text),
+    ("api_auth", "jwt_secret"): _jwt_secret,
     ("webserver", "secret_key"): _secret_key,
     ("webserver", "session_lifetime_minutes"): _whole_number("airflow_session.lifetime_s", 60),
     ("webserver", "session_backend"): _unneeded("both kinds of session cookie are read"),
     ("webserver", "cookie_secure"): _unneeded("our cookies are Secure on HTTPS"),
     ("webserver", "cookie_samesite"): _unneeded("our cookies are SameSite=Lax"),
     ("webserver", "base_url"): _base_url,
+    ("webserver", "web_server_host"): _host,
     ("webserver", "web_server_port"): _port,
     ("webserver", "workers"): _whole_number("serve.workers"),
     ("webserver", "web_server_ssl_cert"): _to("serve.tls_cert"),
@@ -229,7 +235,9 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("core", "security"): _unneeded(_NO_TICKETS),
     ("database", "sql_alchemy_conn"): _database,
     ("core", "sql_alchemy_conn"): _database,
-    ("ldap", "uri"): lambda found, _world, into: into.take(found, "ldap.url", [found.text]),
+    ("ldap", "uri"): _ldap_uri,
+    ("ldap", "user_filter"): _ldap_filter,
+    ("ldap", "search_scope"): _ldap_scope,
     ("ldap", "basedn"): _to("ldap.base"),
     ("ldap", "bind_user"): _to("ldap.bind_dn"),
     ("ldap", "bind_password"): _to("ldap.bind_password"),

@@ -44,12 +44,18 @@ class Translation:
         return None if found is None else found.value
 
     def take(self, found: Found, name: str, value: object) -> None:
-        """Take a setting over as it is."""
+        """Take a setting over as it is; give it up where its value cannot be known."""
+        if found.problem:
+            self.give_up(found, f"{found.problem}; set {name} yourself")
+            return
         self.put(name, value, f"{found.name} of {found.place}")
         self.treatments.append(Treatment(found, Fate.TAKEN, f"{name} here"))
 
     def change(self, found: Found, name: str, value: object, why: str, *, must_act: bool = False) -> None:
-        """Take a setting over with another value or another meaning."""
+        """Take a setting over with another value or another meaning; give it up where its value cannot be known."""
+        if found.problem:
+            self.give_up(found, f"{found.problem}; set {name} yourself")
+            return
         self.put(name, value, f"{found.name} of {found.place}: {why}")
         self.treatments.append(Treatment(found, Fate.CHANGED, f"{name} here: {why}", must_act))
 

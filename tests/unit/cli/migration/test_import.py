@@ -57,7 +57,6 @@ def content() -> dict[str, Any]:
             ["session", "basic_auth"],
         ),
         ("airflow.auth.managers.fab.api.auth.backend.basic_auth", ["basic_auth"]),
-        ("airflow.contrib.auth.backends.password_auth", ["basic_auth"]),
         ("airflow.api.auth.backend.deny_all", ["deny_all"]),
     ],
 )
@@ -134,11 +133,12 @@ def test_tickets_without_airflow_s_secret_need_a_person() -> None:
 
 def test_fab_s_ldap_is_ours() -> None:
     cfg = f"[api]\nauth_backends = airflow.api.auth.backend.basic_auth\n[api_auth]\njwt_secret = {SECRET}\n"
+    cfg += "[database]\nsql_alchemy_conn = postgresql://reader@db/airflow\n"
 
     result = run({"airflow.cfg": cfg, "webserver_config.py": LDAP})
 
     assert result.exit_code == 0, result.output
-    assert content()["basic_auth"] == {"directories": ["ldap"]}
+    assert content()["basic_auth"] == {"directories": ["ldap", "airflow_db"]}
     assert content()["session"] == {"idle_s": 3600}
     assert content()["ldap"] == {
         "url": ["ldap://ldap.example.org"],
@@ -207,6 +207,8 @@ config:
     auth_backends: airflow.api.auth.backend.basic_auth
   api_auth:
     jwt_secret: {SECRET}
+data:
+  metadataConnection: {{user: reader, pass: "p@ss", host: db, sslmode: require}}
 env:
   - name: AIRFLOW__WEBSERVER__WORKERS
     value: "3"
@@ -220,6 +222,7 @@ webserver:
 
     assert result.exit_code == 0, result.output
     assert content()["serve"] == {"workers": 3}
+    assert content()["airflow_db"] == {"url": "postgresql://reader:p%40ss@db:5432/postgres?sslmode=require"}
     assert content()["ldap"]["url"] == ["ldaps://ldap.example.org"]
 
 

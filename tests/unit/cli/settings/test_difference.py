@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compat_auth.cli.migration.difference import difference
+from compat_auth.cli.settings.difference import difference
 
 
 @pytest.mark.parametrize(
