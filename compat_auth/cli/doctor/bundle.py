@@ -16,7 +16,8 @@ from typing import Any
 from compat_auth.cli.doctor.airflow_settings import find_airflow_cfg
 from compat_auth.cli.doctor.examination import Examination
 from compat_auth.cli.doctor.files import files_of
-from compat_auth.cli.doctor.redaction import Redaction, masked, masked_strictly, secrets_of
+from compat_auth.cli.doctor.known_secrets import secrets_of
+from compat_auth.cli.doctor.redaction import Redaction, masked, masked_strictly
 from compat_auth.cli.doctor.result import Result
 from compat_auth.cli.doctor.versions import versions
 from compat_auth.config import find_file
@@ -26,6 +27,8 @@ from compat_auth.errors import InvalidValue
 _LOG_LINES = 500
 _LOG_BYTES = 256 * 1024
 _PREFIXES = ("COMPAT_AUTH_", "AIRFLOW_", "KRB5", "SSL_CERT", "LDAP")
+# The same on every machine but for names and versions, so that a password which is a common word may be in them.
+_FIXED = frozenset(("README.txt", "environment.txt", "versions.json"))
 _README = """`compat-auth doctor --bundle` has collected this, to send to a helper.
 
 The results of doctor are in findings.json.
@@ -68,7 +71,7 @@ def write_bundle(path: Path, examination: Examination, results: Sequence[Result]
     if log is not None:
         texts["log.txt"] = redaction.clean_log(_last_lines(log))
     for name, text in texts.items():
-        if redaction.remains_in(text.encode("utf-8", "surrogatepass")):
+        if name not in _FIXED and redaction.remains_in(text.encode("utf-8", "surrogatepass")):
             raise InvalidValue(f"--bundle: {name} would contain a secret, so nothing was written; report this mistake")
     archive = _archive(texts)
     with written_aside(path, archive) as temporary:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import base64
-import configparser
 import json
 import re
-from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import Any, cast
-from urllib.parse import quote, unquote
+from collections.abc import Iterator
+from typing import cast
+from urllib.parse import quote
 
 from pydantic import BaseModel, SecretStr
-
-from compat_auth.config import Settings
 
 HIDDEN = "(hidden)"
 _SHORTEST = 4  # a shorter one would be found in every text
@@ -37,7 +33,11 @@ _TEXT_PATTERNS = (
         re.compile(r"\b(Basic|Bearer|Negotiate|Digest|NTLM|Token|DPoP)\s+[A-Za-z0-9+/=._~-]{6,}", re.IGNORECASE),
         rf"\1 {HIDDEN}",
     ),
-    (re.compile(r"\b([a-z][a-z0-9+.-]*://)[^/\s\"'@]*@", re.IGNORECASE), rf"\1{HIDDEN}@"),
+    # To the last @: a password that is not encoded may have @ and / in it.
+    (
+        re.compile(r"\b([a-z][a-z0-9+.-]*://)(?:[^/\s\"'@:]*:[^\s\"']{0,1024}|[^/\s\"']{0,1024})@", re.IGNORECASE),
+        rf"\1{HIDDEN}@",
+    ),
     (
         re.compile(
             r"(?P<name>[\w-]*(?:secret|passw(?:or)?d|passphrase|pwd|token|api[_-]?key|access[_-]?key|credential|signature|assertion)"
@@ -67,11 +67,12 @@ class Redaction:
     def __init__(self, secrets: Iterator[str]) -> None:
         known = {form for secret in secrets if len(secret) >= _SHORTEST for form in _forms(secret)}
         self._known = sorted(known, key=len, reverse=True)
+        # In one pass, so that nothing is found in a replacement.
+        self._pattern = re.compile("|".join(re.escape(secret) for secret in self._known))
 
     def clean(self, text: str) -> str:
         """Return the text without known secrets, credentials, and passwords in URLs."""
-        for secret in self._known:
-            text = text.replace(secret, HIDDEN)
+        text = self._pattern.sub(HIDDEN, text) if self._known else text
         for pattern, replacement in _TEXT_PATTERNS:
             text = pattern.sub(replacement, text)
         return text
@@ -83,6 +84,9 @@ class Redaction:
             return {self.clean(key): self.clean_data(one) for key, one in inner.items()}
         if isinstance(value, list):
             return [self.clean_data(one) for one in cast("list[object]", value)]
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            # A number may be somebody's password.
+            return HIDDEN if self.remains_in(str(value).encode()) else value
         return self.clean(value) if isinstance(value, str) else value
 
     def clean_log(self, text: str) -> str:
@@ -90,38 +94,9 @@ class Redaction:
         return _OPAQUE.sub(HIDDEN, self.clean(text))
 
     def remains_in(self, content: bytes) -> bool:
-        """Return whether a known secret is still there."""
-        return any(secret.encode("utf-8", "surrogatepass") in content for secret in self._known)
-
-
-def secrets_of(
-    settings: Settings | None, content: Mapping[str, Any], environ: Mapping[str, str], airflow_cfg: str
-) -> Iterator[str]:
-    """Yield every known secret, and the passwords in those that are URLs.
-
-    Args:
-        settings: None if they are wrong.
-        content: The TOML file.
-        environ: The environment.
-        airflow_cfg: A file, or "".
-    """
-    found = [text for name, text in environ.items() if is_secretly_named(name)]
-    found += [text for keys, text in _leaves(content) if keys[:1] == ("backends",) or is_secretly_named(keys[-1])]
-    if settings is not None:
-        found += _secrets_in(settings)
-        found += [text for _, text in _leaves(settings.backends)]
-        files = [one.client_secret_file for one in settings.oidc.issuers] + [
-            one.token_file for one in settings.workloads
-        ]
-        found += [_content_of(file) for file in files if file]
-    found += [
-        _content_of(text) for name, text in environ.items() if name.endswith("_FILE") and is_secretly_named(name[:-5])
-    ]
-    found += _in_airflow_cfg(airflow_cfg)
-    for text in found:
-        yield text
-        yield text.strip()
-        yield from _passwords_in(text)
+        """Return whether a known secret is still there, outside the text `HIDDEN`."""
+        left = content.replace(HIDDEN.encode(), b"\0")
+        return any(secret.encode("utf-8", "surrogatepass") in left for secret in self._known)
 
 
 def is_secretly_named(name: str) -> bool:
@@ -155,58 +130,6 @@ def masked_strictly(value: object) -> object:
     if isinstance(value, list | tuple):
         return [masked_strictly(one) for one in cast("list[object]", value)]
     return value if isinstance(value, bool) else HIDDEN
-
-
-def _secrets_in(model: BaseModel) -> Iterator[str]:
-    for name in type(model).model_fields:
-        value: object = getattr(model, name)
-        for one in cast("list[object]", value) if isinstance(value, list) else [value]:
-            if isinstance(one, SecretStr):
-                yield one.get_secret_value()
-            elif isinstance(one, BaseModel):
-                yield from _secrets_in(one)
-
-
-def _leaves(value: object, keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:
-    if isinstance(value, Mapping):
-        for key, one in cast("Mapping[object, object]", value).items():
-            yield from _leaves(one, (*keys, str(key)))
-    elif isinstance(value, list | tuple):
-        for one in cast("list[object]", value):
-            yield from _leaves(one, keys)
-    elif isinstance(value, str) and keys:
-        yield keys, value
-
-
-def _in_airflow_cfg(path: str) -> Iterator[str]:
-    parser = configparser.RawConfigParser(strict=False)
-    try:
-        parser.read_string(Path(path).read_text(encoding="utf-8-sig") if path else "")
-    except (OSError, UnicodeDecodeError, configparser.Error):
-        return
-    for section in parser.sections():
-        yield from (text for key, text in parser.items(section) if is_secretly_named(key))
-
-
-def _content_of(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError, ValueError):
-        return ""
-
-
-def _passwords_in(text: str) -> Iterator[str]:
-    """Yield the password in a URL, and the values in its query, however badly it is written."""
-    _, mark, rest = text.partition("://")
-    user, _, place = rest.rpartition("@")
-    query = place.partition("?")[2].split("&")
-    for found in (
-        user.partition(":")[2],
-        *(one.partition("=")[2] for one in query if is_secretly_named(one.partition("=")[0])),
-    ):
-        if mark and found:
-            yield found
-            yield unquote(found)
 
 
 def _without_secrets(url: str) -> str:

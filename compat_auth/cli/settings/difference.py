@@ -16,7 +16,7 @@ _MARK = "  # changed"
 
 
 def difference(before: str, after: str, file: str) -> str:
-    """Return what changes, a line for each setting; empty if nothing does.
+    """Return a line for each setting that changes; empty if none does.
 
     A secret is shown as `(hidden)`, and a new value of it is marked as changed.
 

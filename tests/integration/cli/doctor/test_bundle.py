@@ -150,3 +150,25 @@ def test_a_log_without_a_bundle_is_wrong_usage(place: Path) -> None:
 
     assert result.exit_code == 2
     assert "--log needs --bundle" in result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        pytest.param("COMPAT_AUTH_PERSONAL_TOKENS__ENABLED", "true", id="true"),
+        pytest.param("COMPAT_AUTH_TOKEN__TTL_S", "3600", id="number"),
+        pytest.param("TOKENIZERS_PARALLELISM", "false", id="false"),
+        pytest.param("AIRFLOW_PASSWORD", "secret", id="common-word"),
+        pytest.param("AIRFLOW_PASSWORD", "8088", id="port"),
+        pytest.param("COMPAT_AUTH_DATABASE_URL", "postgresql+psycopg://gate:secret@127.0.0.1:1/gate", id="url"),
+        pytest.param("PWD", "/tmp", id="folder"),
+    ],
+)
+def test_an_ordinary_environment_is_no_reason_to_write_nothing(
+    place: Path, monkeypatch: pytest.MonkeyPatch, name: str, text: str
+) -> None:
+    monkeypatch.setenv(name, text)
+
+    run("--config", "c.toml", "--bundle", "b.tgz", "--log", "gate.log")
+
+    assert content_of(place / "b.tgz")["README.txt"].startswith("`compat-auth doctor")

@@ -7,7 +7,8 @@ from urllib.parse import quote
 
 import pytest
 
-from compat_auth.cli.doctor.redaction import HIDDEN, Redaction, masked, masked_strictly, secrets_of
+from compat_auth.cli.doctor.known_secrets import secrets_of
+from compat_auth.cli.doctor.redaction import HIDDEN, Redaction, masked, masked_strictly
 from compat_auth.config import parse_settings
 
 SECRET = 'canary "secret"/pässwörd+9'
@@ -113,3 +114,63 @@ def test_data_of_unknown_meaning_keeps_its_shape_and_no_text() -> None:
     shown = masked_strictly({"upstrem": {"url": "canary", "on": True, "list": ["canary", 7]}})
 
     assert shown == {"upstrem": {"url": HIDDEN, "on": True, "list": [HIDDEN, HIDDEN]}}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        pytest.param("COMPAT_AUTH_PERSONAL_TOKENS__ENABLED", "enabled", id="section"),
+        pytest.param("COMPAT_AUTH_TOKEN__TTL_S", "3600", id="seconds"),
+        pytest.param("TOKENIZERS_PARALLELISM", "false", id="false"),
+        pytest.param("AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_RECYCLE", "1800", id="number"),
+        pytest.param("PWD", "/work/place", id="folder"),
+        pytest.param("OLDPWD", "/work/place", id="old-folder"),
+    ],
+)
+def test_an_ordinary_variable_is_no_secret(name: str, text: str) -> None:
+    assert set(secrets_of(None, {}, {name: text}, "")) == set()
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "secret"),
+    [
+        pytest.param("COMPAT_AUTH_TOKEN__SECRET", "canary", "canary", id="setting"),
+        pytest.param("COMPAT_AUTH_REDIS_SECRET", "canary", "canary", id="no-section"),
+        pytest.param("COMPAT_AUTH_BACKENDS__ACME__SHARED", "canary", "canary", id="backend"),
+        pytest.param("COMPAT_AUTH_SESSION__SECRETS", "one,canary", "canary", id="list"),
+        pytest.param("COMPAT_AUTH_OIDC__ISSUERS", '[{"client_secret": "canary"}]', "canary", id="json"),
+        pytest.param("AIRFLOW_CONN_MY__DB", "canary", "canary", id="connection"),
+        pytest.param("AIRFLOW__SECRETS__BACKEND_KWARGS", "canary", "canary", id="section-of-airflow"),
+        pytest.param("MY_PASSWORD", "12345678", "12345678", id="digits"),
+        pytest.param("COMPAT_AUTH_DATABASE_URL", "postgresql://u:p@ss/w0rd@pg/d", "p@ss/w0rd", id="url"),
+        pytest.param("BROKER", "redis://:one@a,redis://:canary@b", "canary", id="second-url"),
+        pytest.param("HTTP_PROXY", "http://u:can%40ary@proxy:3128", "can@ary", id="encoded"),
+    ],
+)
+def test_a_secret_of_the_environment_is_known(name: str, text: str, secret: str) -> None:
+    assert secret in set(secrets_of(None, {}, {name: text}, ""))
+
+
+def test_a_url_in_a_wrong_file_is_known() -> None:
+    assert "p@ss/w0rd" in set(secrets_of(None, {"database_url": "postgresql://u:p@ss/w0rd@pg/d"}, {}, ""))
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["postgresql://u:p@ss/w0rd@pg/d", "redis://:w0rd/@x@pg", "amqp://u:w0rd:@@pg", "https://w0rd@pg/", "a://x@w0rd@pg"],
+)
+def test_a_password_in_a_url_is_removed_to_the_last_at(url: str) -> None:
+    cleaned = Redaction(iter([])).clean_log(f"cannot ask {url} at noon\n")
+
+    assert "w0rd" not in cleaned
+    assert "@pg" in cleaned
+    assert cleaned.endswith(" at noon\n")
+
+
+@pytest.mark.parametrize("secret", ["hidden", "(hid", "idde", "8080"])
+def test_a_secret_that_is_a_common_text_is_removed_and_is_no_mistake(secret: str) -> None:
+    redaction = Redaction(iter([secret, "another"]))
+
+    cleaned = str(redaction.clean_data({"what": f"{secret} another", "port": 8080, "ok": True}))
+
+    assert not redaction.remains_in(cleaned.encode())
