@@ -17,6 +17,7 @@ _OWN: Final = {
     "default": "default",
     "deny_all": "deny_all",
     "google_openid": "google_openid",
+    "composer_auth": "google_openid",
 }
 _OWN_PACKAGES: Final = (
     "airflow.api.auth.backend.",
@@ -24,6 +25,7 @@ _OWN_PACKAGES: Final = (
     "airflow.providers.fab.auth_manager.api.auth.backend.",
     "airflow.auth.managers.fab.api.auth.backend.",
     "airflow.providers.google.common.auth_backend.",
+    "airflow.composer.api.backend.",
 )
 _PASSWORD_OF_1_10: Final = "airflow.contrib.auth.backends.password_auth"  # noqa: S105  # the name of a module
 

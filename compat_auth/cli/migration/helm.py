@@ -146,7 +146,7 @@ def _pairs(variables: object) -> Iterator[tuple[str, str, str]]:
     if isinstance(variables, dict):
         for name, value in cast("dict[str, object]", variables).items():
             yield str(name), "" if value is None else str(value), ""
-    for one in _list(variables):
+    for one in _list(cast("object", variables)):
         pair = _table(one)
         name = str(pair.get("name", ""))
         if not name:

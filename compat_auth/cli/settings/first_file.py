@@ -7,9 +7,24 @@ import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from compat_auth.authn.registry import AIRFLOW_NAMES
 from compat_auth.cli.settings.toml_text import quoted
 
 _MIN_SECRET_BYTES = 64  # RFC 7518 section 3.2, for HS512
+# Our backends that `check` refuses with strategy exchange.
+_WITHOUT_PASSWORDS = frozenset(
+    (
+        "airflow_task",
+        "client_certificate",
+        "google_openid",
+        "kerberos",
+        "oidc",
+        "personal_token",
+        "remote_user",
+        "token_handler",
+        "workload",
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +71,23 @@ class Choices:
         return "airflow_db" if self.airflow_database_url else "upstream"
 
 
+def _passwordless(choices: Choices) -> list[str]:
+    """Return where something without passwords is chosen."""
+    where = f"{choices.airflow_cfg or 'this environment'}: auth_backends"
+    names = [name.strip() for name in choices.old_backends.split(",")]
+    # A module of the site's own is imported only when it serves, and may take passwords.
+    found = [f"{where}: {name}" for name in names if AIRFLOW_NAMES.get(name, name) in _WITHOUT_PASSWORDS]
+    return [*(["--keytab"] if choices.keytab else []), *found]
+
+
 def problem_of(choices: Choices) -> str:
     """Return why the choices do not fit together, with the next step; empty where they do."""
     size = len(choices.jwt_secret.encode("utf-8", "surrogatepass"))
-    if (choices.keytab or "kerberos" in choices.old_backends) and not choices.jwt_secret:
-        where = "--keytab" if choices.keytab else f"{choices.airflow_cfg}: auth_backends: kerberos"
+    passwordless = [] if choices.jwt_secret else _passwordless(choices)
+    if passwordless:
         return (
-            f"{where}: a ticket cannot be exchanged at Airflow for a token, so that the gateway must sign tokens itself; "
-            "give --jwt-secret-file with Airflow's [api_auth] jwt_secret, or leave tickets out"
+            f"{passwordless[0]}: it brings no password that can be exchanged at Airflow for a token, so that the gateway must "
+            "sign tokens itself; give --jwt-secret-file with Airflow's [api_auth] jwt_secret, or leave it out"
         )
     if choices.jwt_secret and size < _MIN_SECRET_BYTES:
         return (

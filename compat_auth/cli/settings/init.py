@@ -62,6 +62,8 @@ def init(
     asks = not yes and sys.stdin.isatty()
     cfg = _answer(asks, airflow_cfg, "airflow.cfg with the old auth_backends", suggested_cfg(os.environ))
     old = read_old(cfg, os.environ)
+    # The gateway may start in another folder.
+    cfg = _absolute(cfg)
     url = _answer(asks, airflow_url, "URL of Airflow 3", suggested_url(old)).rstrip("/")
     choices = Choices(url, _profile(url), cfg if old.backends else "", old.backends, "", "", "", bind)
     if cfg and not old.backends:
@@ -91,7 +93,7 @@ def _completed(
         question = "File with Airflow's [api_auth] jwt_secret (for tickets, tokens and sessions; none: passwords only)"
         secret = _read_secret(_answer(asks, jwt_secret_file, question, ""))
     if not secret:
-        return replace(choices, keytab=_given(keytab))
+        return replace(choices, keytab=_absolute(_given(keytab)))
     database = _answer(
         asks,
         airflow_database_url,
@@ -100,7 +102,12 @@ def _completed(
         is_secret=True,
     )
     tickets = _answer(asks, keytab, "Keytab for tickets", suggested_keytab(old))
-    return replace(choices, jwt_secret=secret, airflow_database_url=database, keytab=tickets)
+    return replace(choices, jwt_secret=secret, airflow_database_url=database, keytab=_absolute(tickets))
+
+
+def _absolute(path: str) -> str:
+    # A keytab may be in another kind of place, such as KEYRING:name.
+    return path if not path or ":" in path else str(Path(path).expanduser().absolute())
 
 
 def _given(value: str | None) -> str:

@@ -71,6 +71,15 @@ def test_the_old_list_is_found_where_airflow_has_it() -> None:
     assert content()["upstream"] == {"url": "http://127.0.0.1:9/x", "profile": "airflow-fab"}
 
 
+def test_a_file_named_from_this_folder_is_found_from_every_folder() -> None:
+    path = write_cfg("[api]\nauth_backends = airflow.api.auth.backend.basic_auth\n")
+
+    result = run("--yes", "--airflow-cfg", "airflow/airflow.cfg", "--airflow-url", "http://127.0.0.1:9")
+
+    assert result.exit_code == 0
+    assert content()["airflow_cfg"] == str(path)
+
+
 def test_what_airflow_3_has_generated_is_no_list() -> None:
     write_cfg("[fab]\nauth_backends = airflow.providers.fab.auth_manager.api.auth.backend.session\n")
 

@@ -58,6 +58,7 @@ def content() -> dict[str, Any]:
         ),
         ("airflow.auth.managers.fab.api.auth.backend.basic_auth", ["basic_auth"]),
         ("airflow.api.auth.backend.deny_all", ["deny_all"]),
+        ("airflow.api.auth.backend.basic_auth,basic_auth", ["basic_auth"]),
     ],
 )
 def test_the_old_list_is_taken_over(listed: str, names: list[str]) -> None:

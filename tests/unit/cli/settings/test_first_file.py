@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from compat_auth.authn.registry import installed_backends
 from compat_auth.cli.settings.first_file import Choices, problem_of, text_of
 from compat_auth.config import parse_settings
+from compat_auth.credentials import Bearer, Negotiate
 
 SECRET = "s" * 64
 EXCHANGE = Choices("http://127.0.0.1:8080", "airflow-fab", "", "", "", "", "", "127.0.0.1:8088")
@@ -64,6 +66,21 @@ def test_an_old_list_with_sessions_gets_a_secret_for_them() -> None:
             "/a.cfg: auth_backends",
             id="old-list",
         ),
+        *(
+            pytest.param(
+                replace(EXCHANGE, airflow_cfg="/a.cfg", old_backends=f"airflow.api.auth.backend.basic_auth,{name}"),
+                f"/a.cfg: auth_backends: {name}",
+                id=name,
+            )
+            for name in (
+                "airflow.providers.google.common.auth_backend.google_openid",
+                "airflow.composer.api.backend.composer_auth",
+                "oidc",
+                "personal_token",
+                "remote_user",
+                "workload",
+            )
+        ),
         pytest.param(replace(SIGNED, jwt_secret="short"), "--jwt-secret-file: 5 bytes", id="short-secret"),
         pytest.param(replace(SIGNED, airflow_database_url=""), "--airflow-database-url", id="no-database"),
     ],
@@ -77,3 +94,13 @@ def test_choices_that_do_not_fit_together_are_named(choices: Choices, option: st
 )
 def test_choices_that_fit_together_have_no_problem(choices: Choices) -> None:
     assert problem_of(choices) == ""
+
+
+def test_each_backend_that_takes_tokens_and_tickets_alone_needs_airflow_s_secret() -> None:
+    classes = {name: point.load() for name, point in installed_backends().items()}
+    names = [name for name, found in classes.items() if found.kinds <= {Bearer, Negotiate}]
+
+    problems = [problem_of(replace(EXCHANGE, old_backends=name)) for name in names]
+
+    assert len(names) >= 5
+    assert all(problems), names
