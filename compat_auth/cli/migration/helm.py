@@ -109,7 +109,11 @@ def _add_variables(prefix: str, values: _Values, file: str, world: OldWorld) -> 
             else:
                 world.add_unread(f"{prefix}{key}", file, problem)
     for one in _list(values.get("secret")):
-        world.add_variable(str(_table(one).get("envName", "")), "", f"{file}, {prefix}secret", _IN_SECRET)
+        name = str(_table(one).get("envName", ""))
+        if name:
+            world.add_variable(name, "", f"{file}, {prefix}secret", _IN_SECRET)
+        else:
+            world.add_unread(f"{prefix}secret", file, _NOT_READ)
     if values.get("extraEnvFrom"):
         world.add_unread(f"{prefix}extraEnvFrom", file, _NOT_READ)
 
@@ -133,20 +137,20 @@ def _list(value: object) -> list[object]:
 
 def _pairs(variables: object) -> Iterator[tuple[str, str, str]]:
     """Yield names, values and problems of variables, as a table, a list, or a text of YAML; no name where none is known."""
+    entries = variables
     if isinstance(variables, str) and variables.strip():
         import yaml  # noqa: PLC0415  # the reader of these values has it already
 
         try:
-            variables = yaml.safe_load(variables)
+            entries = cast("object", yaml.safe_load(variables))
         except (yaml.YAMLError, RecursionError):
-            variables = None
-        if not isinstance(variables, dict | list):
+            entries = None
+        if not (_table(entries) or _list(entries)):
             yield "", "", _NOT_READ
             return
-    if isinstance(variables, dict):
-        for name, value in cast("dict[str, object]", variables).items():
-            yield str(name), "" if value is None else str(value), ""
-    for one in _list(cast("object", variables)):
+    for name, value in _table(entries).items():
+        yield str(name), "" if value is None else str(value), ""
+    for one in _list(entries):
         pair = _table(one)
         name = str(pair.get("name", ""))
         if not name:

@@ -113,6 +113,7 @@ def test_a_value_that_is_not_known_needs_a_person(name: str, text: str) -> None:
     [
         pytest.param("v.yaml", "extraEnv: '{{ tpl }}: {'", "extraEnv", id="extra-env"),
         pytest.param("v.yaml", "extraEnv: |\n  {{- if x }}\n  - a\n", "extraEnv", id="extra-env-template"),
+        pytest.param("v.yaml", "secret: [a]", "secret", id="secret"),
         pytest.param("v.yaml", "extraEnvFrom: x", "extraEnvFrom", id="extra-env-from"),
         pytest.param("v.yaml", "data: {metadataSecretName: a}", "[database] sql_alchemy_conn", id="metadata-secret"),
         pytest.param("v.yaml", "data: {metadataConnection: {user: a}}", "[database] sql_alchemy_conn", id="no-host"),
