@@ -10,7 +10,7 @@ from typing import TextIO
 
 from compat_auth.audit import log
 from compat_auth.audit.chain import OPTIONS, EventFormat
-from compat_auth.audit.losses import LogHandler, refuse_without_log
+from compat_auth.audit.losses import LOSSES, AuditLosses, LogHandler, refuse_without_log
 from compat_auth.errors import ConfigError
 
 MIN_KEY_CHARACTERS = 32
@@ -30,7 +30,8 @@ class AuditFile(LogHandler):
 
     def __init__(self, path: str) -> None:
         _require_writable(Path(path))
-        super().__init__(sys.stderr)
+        super().__init__(sys.stderr, AuditLosses())
+        LOSSES.add(self._losses)
         self._path = path
         self._is_open = False
         self.setFormatter(logging.Formatter("%(message)s"))
@@ -38,6 +39,7 @@ class AuditFile(LogHandler):
     def close(self) -> None:
         """Close the file."""
         super().close()
+        LOSSES.remove(self._losses)
         if self._is_open:
             self._is_open = False
             self.stream.close()

@@ -24,16 +24,14 @@ _RETRY_S = 1.0
 
 
 class AuditLosses:
-    """Counters for this process. Any thread may use it.
+    """Counters for one stream of this process. Any thread may use it.
 
     Attributes:
-        may_refuse: Whether requests are refused while the log cannot be written.
         lost: Lost lines since the process started.
         is_failing: Whether the last attempt to write failed.
     """
 
     def __init__(self, now: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.may_refuse = False
         self.lost = 0
         self.is_failing = False
         self._unreported = 0
@@ -81,17 +79,6 @@ class AuditLosses:
         except (OSError, ValueError):
             return
 
-    def require_log(self) -> None:
-        """Raise unless requests may be answered.
-
-        Raises:
-            BackendUnavailable: The log cannot be written, and the operator wants requests refused then.
-        """
-        if self.may_refuse and self.is_failing:
-            self.try_again()
-            if self.is_failing:
-                raise BackendUnavailable("the audit log cannot be written; free its disk, or see [audit] when_full")
-
     def _message(self) -> str:
         first, last = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)) for at in (self._first, self._last))
         lines = "1 audit line was" if self._unreported == 1 else f"{self._unreported} audit lines were"
@@ -104,7 +91,66 @@ class AuditLosses:
         return json.dumps(event)
 
 
-LOSSES = AuditLosses()
+class ProcessLosses:
+    """The counters of all streams to which this process writes its audit log. Any thread may use it.
+
+    Each stream has its own: a line that standard error accepts must not hide that the file does not.
+
+    Args:
+        standard_error: Counters for standard error.
+
+    Attributes:
+        may_refuse: Whether requests are refused while one of the streams cannot be written.
+        standard_error: See above.
+    """
+
+    def __init__(self, standard_error: AuditLosses) -> None:
+        self.may_refuse = False
+        self.standard_error = standard_error
+        self._all = (standard_error,)
+        self._lost_before = 0
+        self._lock = threading.Lock()
+
+    @property
+    def lost(self) -> int:
+        """Lost lines since the process started, those of closed streams too."""
+        return self._lost_before + sum(each.lost for each in self._all)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last attempt to write to one of the streams failed."""
+        return any(each.is_failing for each in self._all)
+
+    def add(self, losses: AuditLosses) -> None:
+        """Count the losses of one more stream from now on."""
+        with self._lock:
+            self._all = (*self._all, losses)
+
+    def remove(self, losses: AuditLosses) -> None:
+        """Forget a stream that is closed, but not what it has lost."""
+        with self._lock:
+            if losses in self._all:
+                self._all = tuple(each for each in self._all if each is not losses)
+                self._lost_before += losses.lost
+
+    def try_again(self) -> None:
+        """Test whether the streams that fail work again, unless that was tested a moment ago."""
+        for each in self._all:
+            each.try_again()
+
+    def require_log(self) -> None:
+        """Raise unless requests may be answered.
+
+        Raises:
+            BackendUnavailable: The log cannot be written, and the operator wants requests refused then.
+        """
+        if self.may_refuse and self.is_failing:
+            self.try_again()
+            if self.is_failing:
+                raise BackendUnavailable("the audit log cannot be written; free its disk, or see [audit] when_full")
+
+
+LOSSES = ProcessLosses(AuditLosses())
 """The counters of this process."""
 
 
@@ -113,10 +159,10 @@ class LogHandler(logging.StreamHandler[TextIO]):
 
     Args:
         stream: Where to write; standard error.
-        losses: The counters.
+        losses: Counters of the stream.
     """
 
-    def __init__(self, stream: TextIO, losses: AuditLosses = LOSSES) -> None:
+    def __init__(self, stream: TextIO, losses: AuditLosses = LOSSES.standard_error) -> None:
         super().__init__(stream)
         self._losses = losses
         self._torn = False

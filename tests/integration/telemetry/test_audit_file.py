@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 from collections.abc import Generator
@@ -11,8 +12,8 @@ import pytest
 
 from compat_auth import audit
 from compat_auth.audit.file import AuditFile, set_up_audit
-from compat_auth.audit.losses import AuditLosses
-from compat_auth.errors import ConfigError
+from compat_auth.audit.losses import LOSSES, LogHandler
+from compat_auth.errors import BackendUnavailable, ConfigError
 
 
 @pytest.fixture(autouse=True)
@@ -64,10 +65,10 @@ def test_a_new_file_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
 
 
 def test_an_event_that_cannot_be_written_is_counted_and_reported_later(tmp_path: Path) -> None:
-    folder, losses = tmp_path / "folder", AuditLosses()
+    folder = tmp_path / "folder"
     folder.mkdir()
     handler = AuditFile(str(folder / "audit.log"))
-    handler._losses = losses
+    losses = handler._losses
     event = logging.LogRecord(audit.logger.name, logging.INFO, "", 0, "%s", ('{"event": "verdict"}',), None)
     folder.rename(tmp_path / "away")
 
@@ -79,6 +80,22 @@ def test_an_event_that_cannot_be_written_is_counted_and_reported_later(tmp_path:
     lines = (folder / "audit.log").read_text().splitlines()
     assert losses.lost == 1
     assert [json.loads(line)["event"] for line in lines] == ["lost", "verdict"]
+
+
+def test_requests_are_refused_while_the_file_fails_although_standard_error_works() -> None:
+    root, standard_error = logging.getLogger(), LogHandler(io.StringIO())
+    root.addHandler(standard_error)
+    set_up_audit(file="/dev/full", event_format="json", chain_key="", may_refuse=True)
+
+    try:
+        for _ in range(2):
+            with pytest.raises(BackendUnavailable, match="when_full"):
+                record("alice")
+            logging.getLogger("compat_auth.server").error("another line")
+
+        assert LOSSES.is_failing
+    finally:
+        root.removeHandler(standard_error)
 
 
 @pytest.mark.parametrize("name", ["", "missing/audit.log"], ids=["a-folder", "no-folder"])
