@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -165,7 +166,8 @@ class LogHandler(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO, losses: AuditLosses = LOSSES.standard_error) -> None:
         super().__init__(stream)
         self._losses = losses
-        self._torn = False
+        # None: nothing has been written to this stream yet.
+        self._torn: bool | None = None
         self._chain = Chain()
         self._linking = threading.Lock()
 
@@ -210,11 +212,30 @@ class LogHandler(logging.StreamHandler[TextIO]):
             self.stream.write(line + self.terminator)
             self.stream.flush()
             return
+        if self._torn is None:
+            self._torn = _ends_within_line(descriptor)
         left = f"{self.terminator if self._torn else ''}{line}{self.terminator}".encode(errors="backslashreplace")
         while left:
             written = os.write(descriptor, left)
             left = left[written:]
             self._torn = bool(left)
+
+
+def _ends_within_line(descriptor: int) -> bool:
+    """Return whether a file has text whose last line is not complete: a process was killed, or the disk was full."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or not status.st_size:
+        return False
+    try:
+        # The descriptor itself may be for writing alone.
+        reader = os.open(f"/dev/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        # An empty line does no harm.
+        return True
+    try:
+        return os.pread(reader, 1, status.st_size - 1) != b"\n"
+    finally:
+        os.close(reader)
 
 
 def refuse_without_log(may_refuse: bool) -> None:

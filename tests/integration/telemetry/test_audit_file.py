@@ -104,6 +104,55 @@ def test_a_file_that_cannot_be_written_stops_the_start(tmp_path: Path, name: str
         set_up(tmp_path / name)
 
 
+@pytest.mark.parametrize(("before", "after"), [(0o644, 0o600), (0o606, 0o600), (0o640, 0o640), (0o600, 0o600)], ids=oct)
+def test_a_file_that_everybody_could_read_is_for_its_owner_afterwards(tmp_path: Path, before: int, after: int) -> None:
+    file = tmp_path / "audit.log"
+    file.touch()
+    file.chmod(before)
+
+    set_up(file)
+    record("alice")
+
+    assert file.stat().st_mode & 0o777 == after
+
+
+def test_a_file_of_another_user_that_everybody_can_read_stops_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "audit.log"
+    file.touch()
+    file.chmod(0o646)
+    monkeypatch.setattr("os.geteuid", lambda: 12345)
+
+    with pytest.raises(ConfigError, match=r"everybody can read it.*; run chmod o= on it, or name another file"):
+        set_up(file)
+
+
+def test_a_folder_that_cannot_be_searched_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def stat(_path: Path) -> None:
+        raise PermissionError
+
+    # Root may search every folder.
+    monkeypatch.setattr(Path, "stat", stat)
+
+    with pytest.raises(ConfigError, match=r"audit\.file: .*: cannot be written; name a file in a folder"):
+        set_up(tmp_path / "audit.log")
+
+
+@pytest.mark.parametrize("half", ['{"time": "2026-11', ""], ids=["torn", "empty"])
+def test_a_new_process_does_not_write_behind_half_a_line(tmp_path: Path, half: str) -> None:
+    file = tmp_path / "audit.log"
+    file.write_text(half)
+
+    set_up(file)
+    record("alice")
+    record("bob")
+
+    *before, alice, bob = file.read_text().splitlines()
+    assert before == ([half] if half else [])
+    assert [json.loads(line)["username"] for line in (alice, bob)] == ["alice", "bob"]
+
+
 def test_a_short_key_stops_the_start(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"audit\.chain_key: 5 characters; needs at least 32: make one with"):
         set_up(tmp_path / "audit.log", "short")
