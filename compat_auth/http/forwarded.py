@@ -118,7 +118,7 @@ def forward_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[
 def sure_peer(scope: Mapping[str, Any], forward: Mapping[bytes, Sequence[bytes]]) -> str:
     """Return the address of the connection's other end; "" where a header may have chosen it.
 
-    Another server than ours may take the address from a header, as uvicorn does with `--proxy-headers`, and a client can
+    A server that is not ours may take the address from a header, as uvicorn does with `--proxy-headers`, and a client can
     choose what stands there.
 
     Args:
