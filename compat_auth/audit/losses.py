@@ -108,7 +108,7 @@ class ProcessLosses:
     def __init__(self, standard_error: AuditLosses) -> None:
         self.may_refuse = False
         self.standard_error = standard_error
-        self._all = (standard_error,)
+        self._all: tuple[AuditLosses, ...] = (standard_error,)
         self._lost_before = 0
         self._lock = threading.Lock()
 
