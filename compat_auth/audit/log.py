@@ -17,6 +17,7 @@ from compat_auth.audit.names import masked, shown_name
 from compat_auth.concurrency.current_request import REQUEST_ID
 from compat_auth.crypto.personal_token_format import without_secrets
 from compat_auth.telemetry import counts
+from compat_auth.telemetry.access_log import without_tokens
 
 logger = logging.getLogger("compat_auth.audit")
 checks: list[Callable[[], None]] = []
@@ -76,7 +77,7 @@ def record(event: AuditEvent) -> None:
         "username": username,
         "reason": without_secrets(event.reason)[:_MAX_TEXT],
         "method": event.method,
-        "path": without_secrets(event.path)[:_MAX_TEXT],
+        "path": without_tokens(event.path)[:_MAX_TEXT],
         "client": event.client,
     }
     if request_id := REQUEST_ID.get():

@@ -10,6 +10,7 @@ import io
 import json
 import logging
 import os
+import stat
 import threading
 import time
 from collections.abc import Callable
@@ -24,16 +25,14 @@ _RETRY_S = 1.0
 
 
 class AuditLosses:
-    """Counters for this process. Any thread may use it.
+    """Counters for one stream of this process. Any thread may use it.
 
     Attributes:
-        may_refuse: Whether requests are refused while the log cannot be written.
         lost: Lost lines since the process started.
         is_failing: Whether the last attempt to write failed.
     """
 
     def __init__(self, now: Callable[[], float] = time.time, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self.may_refuse = False
         self.lost = 0
         self.is_failing = False
         self._unreported = 0
@@ -81,17 +80,6 @@ class AuditLosses:
         except (OSError, ValueError):
             return
 
-    def require_log(self) -> None:
-        """Raise unless requests may be answered.
-
-        Raises:
-            BackendUnavailable: The log cannot be written, and the operator wants requests refused then.
-        """
-        if self.may_refuse and self.is_failing:
-            self.try_again()
-            if self.is_failing:
-                raise BackendUnavailable("the audit log cannot be written; free its disk, or see [audit] when_full")
-
     def _message(self) -> str:
         first, last = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(at)) for at in (self._first, self._last))
         lines = "1 audit line was" if self._unreported == 1 else f"{self._unreported} audit lines were"
@@ -104,7 +92,66 @@ class AuditLosses:
         return json.dumps(event)
 
 
-LOSSES = AuditLosses()
+class ProcessLosses:
+    """The counters of all streams to which this process writes its audit log. Any thread may use it.
+
+    Each stream has its own: a line that standard error accepts must not hide that the file does not.
+
+    Args:
+        standard_error: Counters for standard error.
+
+    Attributes:
+        may_refuse: Whether requests are refused while one of the streams cannot be written.
+        standard_error: See above.
+    """
+
+    def __init__(self, standard_error: AuditLosses) -> None:
+        self.may_refuse = False
+        self.standard_error = standard_error
+        self._all: tuple[AuditLosses, ...] = (standard_error,)
+        self._lost_before = 0
+        self._lock = threading.Lock()
+
+    @property
+    def lost(self) -> int:
+        """Lost lines since the process started, those of closed streams too."""
+        return self._lost_before + sum(each.lost for each in self._all)
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the last attempt to write to one of the streams failed."""
+        return any(each.is_failing for each in self._all)
+
+    def add(self, losses: AuditLosses) -> None:
+        """Count the losses of one more stream from now on."""
+        with self._lock:
+            self._all = (*self._all, losses)
+
+    def remove(self, losses: AuditLosses) -> None:
+        """Forget a stream that is closed, but not what it has lost."""
+        with self._lock:
+            if losses in self._all:
+                self._all = tuple(each for each in self._all if each is not losses)
+                self._lost_before += losses.lost
+
+    def try_again(self) -> None:
+        """Test whether the streams that fail work again, unless that was tested a moment ago."""
+        for each in self._all:
+            each.try_again()
+
+    def require_log(self) -> None:
+        """Raise unless requests may be answered.
+
+        Raises:
+            BackendUnavailable: The log cannot be written, and the operator wants requests refused then.
+        """
+        if self.may_refuse and self.is_failing:
+            self.try_again()
+            if self.is_failing:
+                raise BackendUnavailable("the audit log cannot be written; free its disk, or see [audit] when_full")
+
+
+LOSSES = ProcessLosses(AuditLosses())
 """The counters of this process."""
 
 
@@ -113,13 +160,14 @@ class LogHandler(logging.StreamHandler[TextIO]):
 
     Args:
         stream: Where to write; standard error.
-        losses: The counters.
+        losses: Counters of the stream.
     """
 
-    def __init__(self, stream: TextIO, losses: AuditLosses = LOSSES) -> None:
+    def __init__(self, stream: TextIO, losses: AuditLosses = LOSSES.standard_error) -> None:
         super().__init__(stream)
         self._losses = losses
-        self._torn = False
+        # None: nothing has been written to this stream yet.
+        self._torn: bool | None = None
         self._chain = Chain()
         self._linking = threading.Lock()
 
@@ -164,11 +212,30 @@ class LogHandler(logging.StreamHandler[TextIO]):
             self.stream.write(line + self.terminator)
             self.stream.flush()
             return
+        if self._torn is None:
+            self._torn = _ends_within_line(descriptor)
         left = f"{self.terminator if self._torn else ''}{line}{self.terminator}".encode(errors="backslashreplace")
         while left:
             written = os.write(descriptor, left)
             left = left[written:]
             self._torn = bool(left)
+
+
+def _ends_within_line(descriptor: int) -> bool:
+    """Return whether a file has text whose last line is not complete: a process was killed, or the disk was full."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or not status.st_size:
+        return False
+    try:
+        # The descriptor itself may be for writing alone.
+        reader = os.open(f"/dev/fd/{descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        # An empty line does no harm.
+        return True
+    try:
+        return os.pread(reader, 1, status.st_size - 1) != b"\n"
+    finally:
+        os.close(reader)
 
 
 def refuse_without_log(may_refuse: bool) -> None:

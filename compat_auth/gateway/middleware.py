@@ -19,7 +19,7 @@ from compat_auth.gateway.telemetry.observation import Observation
 from compat_auth.http.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.http.body import BodyBudget, HeldBody
 from compat_auth.http.browser.preflight import is_preflight
-from compat_auth.http.forwarded import Peers, TrustedProxies
+from compat_auth.http.forwarded import Peers, TrustedProxies, forward_headers
 from compat_auth.http.headers import may_have_body, take_in
 from compat_auth.http.paths import MergedPath, canonical_query, read_path
 from compat_auth.http.request import GateRequest
@@ -93,7 +93,7 @@ class Gate:
         """Answer or forward one ASGI connection."""
         if scope["type"] == "http":
             request: GateRequest | None = None
-            observation = Observation(scope, send, is_trusted=self._trusted.covers(self._trusted.peer(scope)))
+            observation = Observation(scope, send, is_trusted=self._may_name_ids(scope))
             send = observation.send
             try:
                 request = self._take_in(scope)
@@ -118,6 +118,11 @@ class Gate:
         else:
             await self._app(scope, receive, send)
 
+    def _may_name_ids(self, scope: Scope) -> bool:
+        # Most requests are from no trusted proxy, and need no search.
+        trusted = self._trusted
+        return trusted.covers(trusted.peer(scope)) and trusted.is_peer(scope, forward_headers(scope["headers"]))
+
     def _take_in(self, scope: Scope) -> GateRequest:
         try:
             path = self._root.strip(read_path(scope["raw_path"], self.rules.rests))
@@ -139,7 +144,7 @@ class Gate:
         query = canonical_query(scope["query_string"]) if scope["query_string"] else b""
         client, scheme = self._trusted.client(scope, intake.forward), self._trusted.scheme(scope, intake.forward)
         request = GateRequest(scope, intake, scope["method"], path, query, client, scheme)
-        if intake.identity and self._trusted.covers(self._trusted.peer(scope)):
+        if intake.identity and self._trusted.is_peer(scope, intake.forward):
             request.identity_headers = intake.identity
         if self._peers is not None:
             request.peer = self._peers.of(scope, intake.identity, intake.forward)

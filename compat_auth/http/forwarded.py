@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 from compat_auth.peer import FROM_SOCKET, Peer, certificates_of, is_within, names_address
 
 PRIVATE_SOCKET = "unix:"
 """The address of the other end of our Unix socket: the front proxy that we start, which alone may open it."""
-
-
-def _is_from_socket(scope: Mapping[str, Any]) -> bool:
-    """Return whether `client` of a scope is the socket's own address, as our server says it."""
-    extensions = cast("Mapping[str, Any]", scope.get("extensions") or {})
-    return bool(extensions.get(FROM_SOCKET))
 
 
 class TrustedProxies:
@@ -41,15 +35,19 @@ class TrustedProxies:
         return bool(self._networks) and is_within(address, self._networks)
 
     def peer(self, scope: Mapping[str, Any]) -> str:
-        """Return the address of the connection's other end, from the socket alone; "" where it is not known for sure."""
-        client = scope.get("client")
-        address = str(client[0]) if client else ""
-        # Only our own server knows our socket. uvicorn's `--proxy-headers` copies the text from X-Forwarded-For.
-        return "" if address == PRIVATE_SOCKET and not _is_from_socket(scope) else address
+        """Return the address of the connection's other end, as the server says it; see `sure_peer`."""
+        return _end_of(scope)
+
+    def is_peer(self, scope: Mapping[str, Any], forward: Mapping[bytes, Sequence[bytes]]) -> bool:
+        """Return whether a trusted proxy is at the other end of the connection, and no header may say so falsely."""
+        return self.covers(self.peer(scope)) and bool(sure_peer(scope, forward))
 
     def client(self, scope: Mapping[str, Any], forward: Mapping[bytes, Sequence[bytes]]) -> str:
         """Return the client's address: the last one in X-Forwarded-For that is not itself a trusted proxy."""
-        address = self.peer(scope)
+        return self.client_behind(self.peer(scope), forward)
+
+    def client_behind(self, address: str, forward: Mapping[bytes, Sequence[bytes]]) -> str:
+        """Return the client's address; the same for the address of a connection's other end."""
         if b"x-forwarded-for" not in forward or not self.covers(address):
             return address
         hops = b",".join(forward.get(b"x-forwarded-for", ())).decode("latin-1").split(",")
@@ -91,6 +89,7 @@ _CLIENTS = (
     b"true-client-ip",
     b"cf-connecting-ip",
 )
+_FOLD = bytes.maketrans(b"_.", b"--")
 _FOR = re.compile(rb"(?:^|[;,])[ \t]*for=([^;,]*)", re.IGNORECASE)
 
 
@@ -100,6 +99,46 @@ def _named_clients(forward: Mapping[bytes, Sequence[bytes]]) -> str:
     # RFC 7239 section 4
     found += [element for value in forward.get(b"forwarded", ()) for element in _FOR.findall(value)]
     return b",".join(found).decode("latin-1")
+
+
+def forward_headers(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, list[bytes]]:
+    """Return the headers that name a client, in any spelling that servers fold into theirs.
+
+    Args:
+        headers: Lower-case names.
+    """
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in headers:
+        folded = name.translate(_FOLD)
+        if folded in _CLIENTS or folded == b"forwarded":
+            found.setdefault(folded, []).append(value)
+    return found
+
+
+def sure_peer(scope: Mapping[str, Any], forward: Mapping[bytes, Sequence[bytes]]) -> str:
+    """Return the address of the connection's other end; "" where a header may have chosen it.
+
+    A server that is not ours may take the address from a header, as uvicorn does with `--proxy-headers`, and a client can
+    choose what stands there.
+
+    Args:
+        scope: Of ASGI.
+        forward: Forward headers of the request.
+    """
+    address = _end_of(scope)
+    return "" if not _is_from_socket(scope) and names_address(_named_clients(forward), address) else address
+
+
+def _end_of(scope: Mapping[str, Any]) -> str:
+    client = scope.get("client")
+    address = str(client[0]) if client else ""
+    # Only our own server knows our socket. uvicorn's `--proxy-headers` copies the text from X-Forwarded-For.
+    return "" if address == PRIVATE_SOCKET and not _is_from_socket(scope) else address
+
+
+def _is_from_socket(scope: Mapping[str, Any]) -> bool:
+    extensions = cast("Mapping[str, Any]", scope.get("extensions") or {})
+    return bool(extensions.get(FROM_SOCKET))
 
 
 class Peers:
@@ -127,10 +166,8 @@ class Peers:
             identity: Identity headers of the request.
             forward: Forward headers of the request.
         """
-        address = self._trusted.peer(scope)
-        if not _is_from_socket(scope) and names_address(_named_clients(forward), address):
-            # Another server than ours may have taken the address from there, as uvicorn does with `--proxy-headers`, and
-            # a client can choose what stands there.
+        address = sure_peer(scope, forward)
+        if not address:
             return Peer()
         if not self._trusted.covers(address):
             return Peer(address, (), certificates_of(scope))

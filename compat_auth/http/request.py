@@ -16,6 +16,7 @@ from compat_auth.errors import CompatAuthError, MalformedCredentials
 from compat_auth.facts import GateFacts, RequestFacts
 from compat_auth.http.asgi import RawHeaders, Scope
 from compat_auth.http.body import HeldBody
+from compat_auth.http.forwarded import sure_peer
 from compat_auth.http.header_values import cookie_header, one_blank
 from compat_auth.http.headers import Intake
 from compat_auth.identity import Identity
@@ -145,7 +146,7 @@ class GateRequest:
         """Return the WSGI environment that a module of Airflow 2 sees: with the body and the proxy's word on the caller."""
         environ = self.environ(with_cookies)
         del environ[MODULE_ENVIRON], environ[PEER]
-        environ[MODULE_PEER] = str((self.scope.get("client") or ("",))[0])
+        environ[MODULE_PEER] = sure_peer(self.scope, self.intake.forward)
         if self.body is not None:
             environ["wsgi.input"] = BytesIO(self.body)
             if self.body or any(name in _BODY_HEADERS for name, _ in self.intake.kept):

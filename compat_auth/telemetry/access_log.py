@@ -18,6 +18,8 @@ logger = logging.getLogger("compat_auth.access")
 _MAX_TEXT = 1024
 # Whoever puts a token into a path must not find it in the log.
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*")
+# RFC 3986 section 2.3: encoded or not, an unreserved character is the same one.
+_ENCODED = re.compile("%(2[DEde]|3[0-9]|4[1-9A-Fa-f]|5[0-9AFaf]|6[1-9A-Fa-f]|7[0-9AEae])")
 
 
 @dataclass(slots=True)
@@ -64,8 +66,13 @@ class AccessEntry:
 
 def shown_path(path: bytes) -> str:
     """Return a path as logs and traces show it: without the query, without tokens, at most 1,024 characters."""
-    text = path.partition(b"?")[0].decode("latin-1")
-    return without_secrets(_JWT.sub("eyJ…", text))[:_MAX_TEXT]
+    return without_tokens(path.partition(b"?")[0].decode("latin-1"))[:_MAX_TEXT]
+
+
+def without_tokens(path: str) -> str:
+    """Return a path with every JWT and personal token in it cut, in any spelling."""
+    plain = _ENCODED.sub(lambda found: chr(int(found[1], 16)), path)
+    return without_secrets(_JWT.sub("eyJ…", plain))
 
 
 def write_access(access: AccessEntry) -> None:

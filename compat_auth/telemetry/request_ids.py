@@ -15,10 +15,15 @@ from compat_auth.crypto.personal_token_format import holds_one
 
 HEADER = b"x-request-id"
 """Name of the header, in lower case."""
-# What common proxies make (UUIDs, hexadecimal, base64). No blank, quote, bracket or comma: the id goes into log lines.
-_WELL_FORMED = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._:~@+/=-]{0,127}\Z")
+# What common proxies make (UUIDs, hexadecimal, base64). No blank, quote, bracket or comma: the id goes into log lines. No
+# colon: `alice:secret` is no id.
+_WELL_FORMED = re.compile(rb"[A-Za-z0-9][A-Za-z0-9._~@+/=-]{0,127}\Z")
 # Some proxies forward what a client has sent: a JWT is no id, and must not reach the log.
 _JWT = re.compile(rb"eyJ[A-Za-z0-9_-]+\.")
+# No credential has a base64 of hexadecimal digits alone, but some such ids can be read as one.
+_HEXADECIMAL = re.compile(rb"[0-9A-Fa-f-]{16,}\Z")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]{8,}")
+_OTHER_ALPHABET = bytes.maketrans(b"-_", b"+/")
 _RANDOM = random.Random()  # noqa: S311  # an id is no secret; it must only be unique
 
 
@@ -51,12 +56,35 @@ def request_id_of(headers: Iterable[tuple[bytes, bytes]], *, is_trusted: bool) -
 
 
 def is_well_formed(value: bytes) -> bool:
-    """Return whether a text can be an id: 1 to 128 letters, digits and `._:~@+/=-`, and neither a JWT nor our token."""
-    if _WELL_FORMED.match(value) is None or holds_one(value) or _JWT.search(value):
+    """Return whether a text can be an id.
+
+    It has 1 to 128 letters, digits and `._~@+/=-`, and neither it nor what it says in base64 is a JWT, one of our tokens or a
+    user with a password.
+    """
+    if _WELL_FORMED.match(value) is None or _is_secret(value):
         return False
-    try:
-        # `user:password`, as in HTTP Basic.
-        text = base64.b64decode(value, validate=True).decode("ascii")
-    except ValueError:
+    if _HEXADECIMAL.match(value):
         return True
-    return ":" not in text or not text.isprintable()
+    return not any(_is_secret(_decoded(text)) for text in (value, *_BASE64.findall(value)))
+
+
+def _decoded(text: bytes) -> bytes:
+    """Return the bytes that a text says in base64, of either alphabet, with or without its end; b"" for nothing."""
+    try:
+        return base64.b64decode(text.translate(_OTHER_ALPHABET).rstrip(b"=") + b"==")
+    except ValueError:
+        return b""
+
+
+def _is_secret(text: bytes) -> bool:
+    if holds_one(text) or _JWT.search(text):
+        return True
+    # `user:password`, as in HTTP Basic; browsers send latin-1 or UTF-8.
+    return b":" in text and any(_is_printable(text, encoding) for encoding in ("utf-8", "latin-1"))
+
+
+def _is_printable(text: bytes, encoding: str) -> bool:
+    try:
+        return text.decode(encoding).isprintable()
+    except ValueError:
+        return False

@@ -113,7 +113,9 @@ class Tracer:
             set_status_on_exception=False,
         ) as span:
             for name in self._propagate.get_global_textmap().fields:
-                headers.pop(name, None)
+                # `pop` of a mapping with several values a name removes the first one alone.
+                while name in headers:
+                    del headers[name]
             self._propagate.inject(headers)
             try:
                 yield span

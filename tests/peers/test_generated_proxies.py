@@ -198,6 +198,19 @@ def test_the_callers_own_word_about_where_it_comes_from_does_not_arrive(front: F
     assert (seen["x-forwarded-proto"], seen["x-forwarded-host"]) == ("http", HOST)
 
 
+def test_the_caller_chooses_neither_the_id_of_a_request_nor_its_trace(front: Front) -> None:
+    trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+    forged = [("X-Request-Id", "of-the-caller"), ("Traceparent", f"00-{trace}-00f067aa0ba902b7-01")]
+    ask(front.url, "/api/x", ALICE)
+
+    answer = ask(front.url, "/api/x", ALICE, *forged, ("Tracestate", "caller=1"), ("Baggage", "caller=1"))
+
+    seen = seen_headers(answer.seen)
+    assert answer.status == 200
+    assert "of-the-caller" not in seen.get("x-request-id", "")
+    assert {"traceparent", "tracestate", "baggage"}.isdisjoint(seen)
+
+
 def test_what_airflows_api_needs_arrives_as_it_was_sent(front: Front) -> None:
     wanted = {
         "accept": "application/json",
@@ -206,8 +219,7 @@ def test_what_airflows_api_needs_arrives_as_it_was_sent(front: Front) -> None:
         "range": "bytes=0-",
         "referer": "http://other.example/page",
         "user-agent": "script/1",
-        "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        "x-request-id": "an-id",
+        "x-correlation-id": "an-id",
     }
     ask(front.url, "/api/x", ALICE)
 

@@ -14,7 +14,7 @@ from compat_auth.config import load_settings
 from compat_auth.errors import InvalidValue
 
 BROKEN = 1
-"""Exit code where a line breaks a chain."""
+"""Exit code where a line breaks a chain, or where there is no event."""
 
 
 def _opened(file: str, argument: str) -> TextIO:
@@ -42,7 +42,7 @@ def verify(files: tuple[str, ...], config_path: str | None, key_file: str | None
     """Check that no event of an audit log was changed, removed or inserted.
 
     FILE is a log of `serve` or an audit file; give rotated files in order, the oldest first. The command prints how many
-    events hold, or names the first line that does not and exits with 1. It cannot see that the last events of a
+    events hold, or names the first line that does not and exits with 1, as it does if it finds no event. It cannot see that the last events of a
     process were removed, or all events of one. Without a key, it cannot see that somebody computed all hashes again.
     """
     if key_file is not None:
@@ -52,12 +52,22 @@ def verify(files: tuple[str, ...], config_path: str | None, key_file: str | None
         key = load_settings(config_path).audit.chain_key.get_secret_value()
     verifier = ChainVerifier(key.encode())
     for file in files:
+        before = verifier.events
         with _opened(file, "FILE") as lines:
             fault = verifier.find_fault(lines)
         if fault is not None:
             number, reason = fault
             click.echo(f"{file}:{number}: {reason}", err=True)
             sys.exit(BROKEN)
+        if verifier.events == before:
+            click.echo(f"warning: {file}: has no audit event; unpack a compressed file first", err=True)
+    for place, number in verifier.torn:
+        click.echo(
+            f"warning: {files[place - 1]}:{number}: a torn line: the disk was full, or a process was killed", err=True
+        )
+    if not verifier.events:
+        click.echo("no audit event was found; name a log of serve or a file of audit.file", err=True)
+        sys.exit(BROKEN)
     for chain, first in verifier.late.items():
         click.echo(
             f"warning: chain {chain} begins with event {first}: give the file with the events before it, too", err=True

@@ -31,6 +31,9 @@ MODULES = "/usr/lib/nginx/modules"
 """Where Debian, Ubuntu and Alpine put dynamic modules."""
 _ALL = "Everything goes through the gateway, which answers in full."
 _REST = "Everything else goes through the gateway, which answers in full."
+_NOTHING = '""'
+# What nginx says itself, in place of the caller's own.
+_OWN = {"X-Request-Id": "$request_id"}
 _LUA_MODULES = ("ndk_http_module.so", "ngx_http_lua_module.so")
 
 _TEXT = """# nginx in front of the compat_auth gateway.
@@ -136,7 +139,9 @@ def nginx_config(site: Site, lane: LaneKind, modules: str) -> str:
         http, location = nginx_lane.lua_http(site, plan), nginx_lane.lua_location()
     elif plan is not None and kind == "ask":
         http, location = nginx_lane.asking_http(site, plan), nginx_lane.asking_location(site, plan)
-    removed = "\n".join(f'        proxy_set_header {name} "";' for name in single_names(site.believed))
+    removed = "\n".join(
+        f"        proxy_set_header {name} {_OWN.get(name, _NOTHING)};" for name in single_names(site.believed)
+    )
     values = {
         "LANE_NOTE": _note(site, kind),
         "MODULES": "".join(f"load_module {modules}/{name};\n" for name in _LUA_MODULES) if kind == "lua" else "",

@@ -12,8 +12,8 @@ SHARED_MIB = 16
 _PASSING = """
     Accept Accept-Charset Accept-Encoding Accept-Language Cache-Control Content-Encoding Content-Language Content-Type
     If-Match If-Modified-Since If-None-Match If-Range If-Unmodified-Since Range Origin Referer User-Agent Prefer
-    Idempotency-Key Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site X-CSRFToken X-Requested-With X-Request-Id Traceparent
-    Tracestate Baggage Airflow-API-Version Correlation-Id X-Correlation-Id
+    Idempotency-Key Sec-Fetch-Dest Sec-Fetch-Mode Sec-Fetch-Site X-CSRFToken X-Requested-With Airflow-API-Version
+    Correlation-Id X-Correlation-Id
 """
 _PIECE = 100
 MAX_BODY_BYTES = 1024 * 1024
@@ -211,6 +211,7 @@ _ASKING_LOCATION = """
             proxy_set_header X-Forwarded-For $remote_addr;
             proxy_set_header X-Forwarded-Host $http_host;
             proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Request-Id $request_id;
 @PASSING@
             proxy_pass http://compat_auth_upstream;
         }

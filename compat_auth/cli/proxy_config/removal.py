@@ -1,6 +1,7 @@
 """The headers that a front proxy removes from callers' requests: those that the gate itself removes, from the gate's own lists.
 
-The gate removes them, too. But it believes some of them from a trusted proxy, and the front proxy is one.
+The gate removes them, too. But it believes some of them from a trusted proxy, and the front proxy is one. The names of a
+request and of its trace also go: the gate believes them from a trusted proxy.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from compat_auth.http.identity_headers import identity_families, names_of_applic
 _OURS = "x-compat-auth-*"
 # What the front proxy says itself, after it has removed the caller's own.
 SAID_BY_PROXY = ("x-forwarded-for", "x-forwarded-host", "x-forwarded-proto")
+OF_REQUESTS = ("x-request-id", "traceparent", "tracestate", "baggage")
+"""Which request and which trace it is: the gateway believes a trusted proxy, so the proxy may not repeat a caller's word."""
 
 
 def families() -> tuple[str, ...]:
@@ -37,7 +40,7 @@ def single_names(believed: frozenset[str] = frozenset()) -> tuple[str, ...]:
     """
     of_families = [family.rstrip("*?") for family in families() if not family.endswith("-*")]
     ours = ("x-compat-auth-cookie", "x-compat-auth-lasts-ms", "x-compat-auth-proxy-secret")
-    found = {*removed_names(), *believed, *of_families, *ours} - {*kept_names(believed)}
+    found = {*removed_names(), *OF_REQUESTS, *believed, *of_families, *ours} - {*kept_names(believed)}
     return tuple(sorted(map(spelled, found)))
 
 
@@ -48,7 +51,7 @@ def pattern(believed: frozenset[str] = frozenset()) -> str:
         believed: See `single_names`.
     """
     kept = "|".join(map(re.escape, kept_names(believed)))
-    names = sorted({*removed_names(), *believed})
+    names = sorted({*removed_names(), *OF_REQUESTS, *believed})
     words = [*map(re.escape, names), *map(_of_family, families())]
     return f"^(?!(?:{kept})$)(?:{'|'.join(dict.fromkeys(words))})$".replace(r"\-", "-")
 

@@ -13,7 +13,6 @@ from compat_auth.gateway.fast.warm_grants import WarmGrants
 from compat_auth.gateway.proxy.header_rules import HOP_BY_HOP, forwarded_headers
 from compat_auth.http.asgi import RawHeaders
 from compat_auth.http.forwarded import TrustedProxies
-from compat_auth.peer import FROM_SOCKET
 from compat_auth.telemetry.access_log import OPTIONS
 from compat_auth.telemetry.request_ids import request_id_of
 
@@ -82,8 +81,7 @@ class Errands:
         out += asked.body
         errand = Errand(b"".join(out), asked.method, granted, request_id=request_id, path=path)
         if OPTIONS.is_on:
-            end = {"client": (ends.peer, 0), "extensions": {FROM_SOCKET: True}}
-            errand.caller = self._trusted.client(end, intake.forward)
+            errand.caller = self._trusted.client_behind(ends.peer, intake.forward)
         return errand
 
     def send(self, client: Client, errand: Errand) -> UpstreamConnection:

@@ -123,6 +123,9 @@ class FastProtocol(DeferringProtocol):
         """Count a request whose answer has ended, or never will."""
         duration_s = perf_counter() - errand.began
         counts.REQUEST.observe(duration_s)
+        if errand.sent_bytes < 0:
+            # The client has left before the head was sent.
+            errand.status = errand.sent_bytes = 0
         counts.FAST.count(errand.status)
         if errand.granted is None:
             return

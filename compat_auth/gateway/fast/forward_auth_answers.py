@@ -85,7 +85,8 @@ class ForwardAuthAnswers:
             count_cached(backend)
         request_id = request_id_of(asked.headers, is_trusted=ends.is_trusted)
         if OPTIONS.is_on:
-            write_access(AccessEntry(request_id, "GET", asked.url, ends.peer, 200, 0.0, 0, backend, username))
+            client = self._trusted.client_behind(ends.peer, forward)
+            write_access(AccessEntry(request_id, "GET", asked.url, client, 200, 0.0, 0, backend, username))
         if intake.cookies:
             cookies = b"; ".join(intake.cookies)
             return _YES_WITH_COOKIES % (bearer, COOKIE_HEADER, cookies, request_id)

@@ -1,7 +1,7 @@
 """Which headers pass between client and upstream: one place for both ways to the upstream. No I/O.
 
 Hop-by-hop headers are not forwarded (RFC 9110 section 7.6.1), and neither are those that `Connection` nominates, except
-the ones that say who the caller is or what the body is.
+the ones that say who the caller is, which request it is, or what the body is.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ HOP_BY_HOP = frozenset(
     b"connection keep-alive proxy-authenticate proxy-authorization proxy-connection te trailer transfer-encoding "
     b"upgrade expect http2-settings".split()
 )
-# A Connection header may not nominate these away: they carry the identity, or say what the body is.
-_NOT_NOMINABLE = frozenset(b"authorization cookie host content-length content-type".split())
+# A Connection header may not nominate these away: they carry the identity or our request id, or say what the body is.
+_NOT_NOMINABLE = frozenset(b"authorization cookie host content-length content-type x-request-id".split())
 BODILESS = frozenset((204, 304))
 """Statuses without a body. The length of what is not sent is allowed (RFC 9110 8.6), but servers take it for a promise."""
 REPLAYABLE_BYTES = 64 * 1024

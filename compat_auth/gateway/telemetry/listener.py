@@ -55,12 +55,11 @@ class MetricsListener:
         try:
             with contextlib.suppress(ConnectionError, TimeoutError):
                 writer.write(await self._answer(reader))
-                await asyncio.wait_for(writer.drain(), _HEAD_S)
         except Exception:  # noqa: BLE001  # one scrape must not end the server; its text could hold what was sent
             logger.error("metrics: a scrape failed")  # noqa: TRY400  # no traceback: see above
         finally:
+            await _close(writer)
             self._open -= 1
-            writer.close()
 
     async def _answer(self, reader: asyncio.StreamReader) -> bytes:
         if self._open > _MAX_CONNECTIONS:
@@ -82,6 +81,15 @@ class MetricsListener:
         numbers = merge([self._numbers(), await self._surroundings.numbers()])
         body, media_type = expose(numbers, headers.get("accept", ""))
         return _response(200, body, media_type=media_type, sends_body=method == "GET")
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """Close a connection once its answer is sent; a client that does not read loses the rest of it."""
+    writer.close()
+    try:
+        await asyncio.wait_for(writer.wait_closed(), _HEAD_S)
+    except (OSError, TimeoutError):
+        writer.transport.abort()
 
 
 def _response(

@@ -20,18 +20,20 @@ logger = logging.getLogger("compat_auth.metrics")
 
 PROBE_S = 3.0
 """Seconds after which a scrape no longer waits for a value."""
+# What does not answer within this time is not up: the metric must be 0 then, and not be missing.
+_UP_S = PROBE_S - 0.5
 _KEPT_S = 5.0
 Value = Callable[[], Awaitable[float | None]]
 """Returns a value; None: there is none. Raises where it cannot be found out."""
 
 
 def is_up(require: Callable[[], Awaitable[None]]) -> Value:
-    """Return a value that is 1 unless the requirement raises CompatAuthError."""
+    """Return a value that is 1 unless the requirement raises CompatAuthError or an error of the network, or hangs."""
 
     async def value() -> float:
         try:
-            await require()
-        except CompatAuthError:
+            await asyncio.wait_for(require(), _UP_S)
+        except (CompatAuthError, OSError):
             return 0.0
         return 1.0
 

@@ -288,6 +288,13 @@ async def test_what_carries_the_identity_cannot_be_nominated_away(
     assert len(upstream.call.values(nominated.lower())) == 1
 
 
+async def test_our_request_id_cannot_be_nominated_away(connect: Connect, upstream: Upstream) -> None:
+    answer = await (await connect()).get("/api/x", "Connection: X-Request-Id")
+
+    assert upstream.call.values("x-request-id") == answer.values("x-request-id")
+    assert len(answer.values("x-request-id")) == 1
+
+
 async def test_forward_headers_tell_the_truth_whatever_a_stranger_says(connect: Connect, upstream: Upstream) -> None:
     await (await connect()).get(
         "/api/x", "X-Forwarded-For: 10.9.9.9", "X-Forwarded-Proto: https", "X-Forwarded-Host: evil"

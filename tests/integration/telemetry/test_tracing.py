@@ -132,6 +132,16 @@ async def test_the_trace_of_anybody_else_ends_here(world: World) -> None:
     assert arrived.values(b"tracestate") == []
 
 
+async def test_of_two_traces_of_anybody_else_none_reaches_the_upstream(world: World) -> None:
+    twice = [("traceparent", TRACEPARENT), ("tracestate", "a=b"), ("baggage", "a=b")] * 2
+
+    await world.client.get("/api/x", headers=[*AUTHORIZATION.items(), *twice])
+
+    (arrived,) = world.upstream.take()
+    assert TRACE.encode() not in arrived.head
+    assert [len(arrived.values(name)) for name in (b"traceparent", b"tracestate", b"baggage")] == [1, 0, 0]
+
+
 @pytest.mark.parametrize("world", [True], indirect=True)
 @pytest.mark.parametrize("value", ["00-zz", "", "00-" + "0" * 32 + "-00f067aa0ba902b7-01"])
 async def test_a_malformed_trace_begins_a_new_one(value: str, world: World) -> None:

@@ -69,7 +69,7 @@ def without_hash(lines: list[str]) -> list[str]:
 
 
 def with_second_key(lines: list[str]) -> list[str]:
-    return [lines[0], lines[1].replace('{"time"', '{"username": "eve", "time"'), *lines[2:]]
+    return [lines[0], lines[1].replace('{"time"', '{"username": "eve", "time"')]
 
 
 def torn(lines: list[str]) -> list[str]:
@@ -88,6 +88,66 @@ def test_the_first_line_that_was_tampered_with_is_named(tamper: Callable[[list[s
 
     assert fault is not None
     assert fault[0] in (2, 3)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"event":"verdict","result":"accept","username":"eve","logger":"x"}',
+        '{"event": "lost", "logger": "compat_auth.access"}',
+        'Nov 22 08:40:11 host compat-auth[7]: {"level": "INFO", "logger": "x", "event": "verdict"}',
+        '{"specversion": "1.0", "type": "compat_auth.verdict", "logger": "x"}',
+    ],
+)
+def test_an_inserted_event_needs_a_hash_whatever_logger_it_names(line: str) -> None:
+    lines = written()
+
+    assert fault_in([lines[0], line, *lines[1:]]) == (
+        2,
+        "an audit event without a hash: it was inserted, or written by an older version",
+    )
+
+
+@pytest.mark.parametrize("formatter", [TextLines(), JsonLines(), None], ids=["text", "json", "file"])
+def test_a_prefix_of_a_collector_hides_no_event(formatter: logging.Formatter | None) -> None:
+    lines = [f"Nov 22 08:40:11 host compat-auth[7]: {line}" for line in written(KEY, formatter)]
+    verifier = ChainVerifier(KEY)
+
+    faults = verifier.find_fault(lines), fault_in(changed(lines))
+
+    assert faults[0] is None
+    assert verifier.events == 4
+    assert faults[1] is not None
+
+
+@pytest.mark.parametrize("formatter", [TextLines(), JsonLines(), None], ids=["text", "json", "file"])
+def test_a_torn_line_is_named_and_what_follows_is_checked(formatter: logging.Formatter | None) -> None:
+    lines = written(KEY, formatter)
+    again = written(KEY, formatter)
+    cut = -20
+    verifier = ChainVerifier(KEY)
+
+    fault = verifier.find_fault([*lines[:2], lines[2][:cut], *lines[2:], *again])
+    broken = fault_in([lines[0], lines[1][:cut], *lines[2:]])
+
+    assert fault is None
+    assert (verifier.torn, verifier.events) == ([(1, 3)], 8)
+    assert broken is not None
+    assert broken[0] == 3
+
+
+@pytest.mark.parametrize("formatter", [TextLines(), JsonLines(), None], ids=["text", "json", "file"])
+def test_an_event_that_was_glued_to_half_a_line_is_checked(formatter: logging.Formatter | None) -> None:
+    lines, again = written(KEY, formatter), written(KEY, formatter)
+    glued = lines[3][:-20] + again[0]
+    verifier = ChainVerifier(KEY)
+
+    fault = verifier.find_fault([*lines[:3], glued, *again[1:]])
+    broken = fault_in([*lines[:3], glued.replace("alice", "eve"), *again[1:]])
+
+    assert fault is None
+    assert (verifier.torn, verifier.events, verifier.late) == ([(1, 4)], 7, {})
+    assert broken == (4, "its hash is wrong: the event was changed, or audit.chain_key is another one")
 
 
 def test_another_key_does_not_hold() -> None:
@@ -133,6 +193,9 @@ def test_a_chain_whose_beginning_is_elsewhere_is_named() -> None:
         '{"level": "INFO", "logger": "compat_auth.access", "event": "request"}',
         "",
         "Traceback (most recent call last):",
+        "2026-11-22 08:40:11,000 WARNING compat_auth.proxy no template {name}",
+        '2026-11-22 08:40:11,000 INFO compat_auth.access {"event": "request", "path": "/a"}',
+        '{"level": "INFO", "logger": "compat_auth.server", "message": "compat_auth.audit is on"}',
     ],
 )
 def test_other_lines_of_the_log_are_passed_over(line: str) -> None:

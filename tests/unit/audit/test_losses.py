@@ -12,7 +12,7 @@ from typing import TextIO
 import pytest
 
 from compat_auth import audit
-from compat_auth.audit.losses import AuditLosses, LogHandler
+from compat_auth.audit.losses import AuditLosses, LogHandler, ProcessLosses
 from compat_auth.errors import BackendUnavailable
 from support.stand_ins import Clock
 
@@ -94,8 +94,8 @@ def test_a_line_of_another_logger_brings_the_news_too(tmp_path: Path, full: Text
 
 def test_requests_are_refused_only_where_that_is_wanted(full: TextIO) -> None:
     clock = Clock()
-    losses = AuditLosses(monotonic=clock)
-    handler_on(full, losses).emit(line("lost"))
+    losses = ProcessLosses(AuditLosses(monotonic=clock))
+    handler_on(full, losses.standard_error).emit(line("lost"))
 
     losses.require_log()
     losses.may_refuse = True
@@ -104,9 +104,36 @@ def test_requests_are_refused_only_where_that_is_wanted(full: TextIO) -> None:
         losses.require_log()
 
 
+def test_a_stream_that_works_does_not_hide_one_that_fails(full: TextIO) -> None:
+    works, fails = AuditLosses(), AuditLosses()
+    losses = ProcessLosses(works)
+    losses.may_refuse = True
+    losses.add(fails)
+
+    handler_on(full, fails).emit(line("lost"))
+    handler_on(io.StringIO(), works).emit(line("written"))
+    handler_on(io.StringIO(), works).emit(line("started", "compat_auth.server"))
+
+    assert (losses.is_failing, losses.lost) == (True, 1)
+    with pytest.raises(BackendUnavailable, match="when_full"):
+        losses.require_log()
+
+
+def test_the_losses_of_a_closed_stream_still_count(full: TextIO, losses: AuditLosses) -> None:
+    together = ProcessLosses(AuditLosses())
+    together.add(losses)
+    handler_on(full, losses).emit(line("lost"))
+
+    together.remove(losses)
+    together.remove(losses)
+
+    assert (together.is_failing, together.lost) == (False, 1)
+
+
 def test_whether_the_log_works_again_is_found_out_once_a_second() -> None:
     clock, tried = Clock(), list[str]()
-    losses = AuditLosses(monotonic=clock)
+    counters = AuditLosses(monotonic=clock)
+    losses = ProcessLosses(counters)
     losses.may_refuse = True
 
     def write(event: str) -> None:
@@ -114,7 +141,7 @@ def test_whether_the_log_works_again_is_found_out_once_a_second() -> None:
         if clock.time < 1002:
             raise OSError
 
-    losses.count(write)
+    counters.count(write)
     for _ in range(30):
         clock.time += 0.1
         if clock.time < 1001.9:

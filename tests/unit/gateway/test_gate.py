@@ -19,7 +19,7 @@ from compat_auth.http.error_responses import ErrorStyle
 from compat_auth.http.forwarded import Peers, TrustedProxies
 from compat_auth.http.request import GateRequest
 from compat_auth.http.root_path import RootPath
-from compat_auth.peer import Peer
+from compat_auth.peer import FROM_SOCKET, Peer
 from support.stand_ins import Behind, basic, call, http_scope, rules
 
 HOST = (b"host", b"gateway.example")
@@ -131,6 +131,24 @@ async def test_what_others_than_a_trusted_proxy_say_is_not_believed() -> None:
     await call(world.gate, http_scope(headers=headers))
 
     assert (world.seen.client, world.seen.scheme, world.seen.identity_headers) == ("192.0.2.1", "http", [])
+
+
+@pytest.mark.parametrize(
+    ("client", "spelling"),
+    [("10.0.0.1", b"x-forwarded-for"), ("10.0.0.1", b"x-real-ip"), ("unix:", b"x-forwarded-for")],
+)
+@pytest.mark.parametrize("from_socket", [False, True])
+async def test_a_proxy_whose_address_a_header_may_have_chosen_says_nothing(
+    client: str, spelling: bytes, from_socket: bool
+) -> None:
+    world = World()
+    headers = [(spelling, client.encode()), (b"x-auth-user", b"alice"), (b"x-request-id", b"of-the-caller")]
+    scope = {**http_scope(headers=headers, client=client), "extensions": {FROM_SOCKET: from_socket}}
+
+    await call(world.gate, scope)
+
+    assert bool(world.seen.identity_headers) == from_socket
+    assert (world.seen.request_id == b"of-the-caller") == from_socket
 
 
 async def test_the_other_end_of_the_connection_is_read_where_a_backend_wants_to_know() -> None:

@@ -19,7 +19,7 @@ from compat_auth.http.body import BodyBudget, HeldBody
 from compat_auth.http.headers import take_in
 from compat_auth.http.request import GateRequest, Shown
 from compat_auth.outcome import MODULE_ENVIRON, MODULE_PEER, ONLY_ASKED_ABOUT
-from compat_auth.peer import PEER, Peer
+from compat_auth.peer import FROM_SOCKET, PEER, Peer
 
 HOST = (b"host", b"gateway.example")
 LENGTH = (b"content-length", b"4")
@@ -62,6 +62,17 @@ def test_a_module_sees_what_a_proxy_says_once_about_the_caller() -> None:
     assert environ["HTTP_X_AUTH_USER"] == "alice"
     assert "HTTP_X_AUTH_GROUPS" not in environ
     assert "HTTP_X_AUTH_MAIL" not in environ
+
+
+@pytest.mark.parametrize("name", [b"x-forwarded-for", b"x-real-ip"])
+def test_a_module_sees_no_connection_where_a_header_may_have_chosen_it(name: bytes) -> None:
+    asked = request((name, b"192.0.2.9, 10.0.0.1"))
+    from_socket = request((name, b"192.0.2.9, 10.0.0.1"))
+    from_socket.scope = {**from_socket.scope, "extensions": {FROM_SOCKET: True}}
+
+    found = [each.module_environ(with_cookies=True)[MODULE_PEER] for each in (asked, from_socket)]
+
+    assert found == ["", "10.0.0.1"]
 
 
 def test_a_module_sees_no_connection_where_the_server_tells_none() -> None:

@@ -41,11 +41,25 @@ def test_a_line_says_who_asked_for_what_and_how_long_it_took(caplog: pytest.LogC
     [
         (b"/x?token=secret", "/x"),
         (b"/x/" + TOKEN.encode(), "/x/eyJ…"),
+        (b"/x/%65%79%4a" + TOKEN[3:].replace(".", "%2e").encode(), "/x/eyJ…"),
+        (b"/x/" + TOKEN.replace("a", "%61").encode(), "/x/eyJ…"),
+        (b"/x/cat%5Fpat%5f" + b"a" * 50, "/x/cat_pat_aaaaaaaaaaaa…"),
+        (b"/%41%2F%40%5B%7f%zz", "/A%2F%40%5B%7f%zz"),
         (b'/x"\n{"event": "forged"}', '/x"\n{"event": "forged"}'),
         (b"/\xff", "/\xff"),
         (b"/" + b"x" * 5000, "/" + "x" * 1023),
     ],
-    ids=["query", "jwt", "line-break", "bytes", "long"],
+    ids=[
+        "query",
+        "jwt",
+        "jwt-begins-encoded",
+        "jwt-encoded",
+        "token-encoded",
+        "others-stay",
+        "line-break",
+        "bytes",
+        "long",
+    ],
 )
 def test_a_path_brings_no_secret_and_no_second_line(path: bytes, shown: str, caplog: pytest.LogCaptureFixture) -> None:
     content = line(caplog, path)

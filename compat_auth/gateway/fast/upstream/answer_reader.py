@@ -135,6 +135,7 @@ class AnswerReader:
             last := answer_head(403, self._headers, errand.method, closes=True, request_id=errand.request_id)
         ):
             self._out[0] = last.data
+            errand.sent_bytes = -len(last.data)
         return AnswerState.PASSES
 
     # Events of the parser

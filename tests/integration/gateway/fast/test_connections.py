@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 import time
 from collections.abc import Callable
@@ -12,6 +13,7 @@ import psutil
 import pytest
 
 from compat_auth.gateway.connections import bounds, clocks
+from compat_auth.telemetry import access_log
 from support.fast_world import OK, SECRET, Call, Script, World, get, post, say
 
 MIB = 1024 * 1024
@@ -278,6 +280,46 @@ async def test_a_client_that_leaves_before_the_answer_ends_the_request_at_the_up
     await asyncio.wait_for(ended.wait(), 5)
 
     assert world.fast.pool().is_idle
+
+
+async def test_the_line_of_a_client_that_leaves_while_a_403_is_held_back_counts_no_bytes(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = asyncio.Event()
+
+    async def wait(call: Call) -> None:
+        await call.write(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nForb")
+        await call.reader.read()
+        ended.set()
+
+    monkeypatch.setattr(access_log.OPTIONS, "is_on", True)
+    caplog.set_level("INFO", "compat_auth.access")
+    world.upstream.script = wait
+    async with world.fast.connected() as client:
+        await client.send(get())
+        await asyncio.sleep(0.1)
+    await asyncio.wait_for(ended.wait(), 5)
+
+    (line,) = [json.loads(record.getMessage()) for record in caplog.records if record.name == "compat_auth.access"]
+    assert (line["status"], line["bytes"]) == (0, 0)
+
+
+@pytest.mark.parametrize(("hops", "client"), [("192.0.2.9", "192.0.2.9"), ("", "127.0.0.1")], ids=["named", "unnamed"])
+async def test_the_line_of_an_answer_to_a_front_proxy_names_the_client_whichever_way_it_takes(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, hops: str, client: str
+) -> None:
+    named = b"X-Forwarded-For: " + hops.encode() + b"\r\n\r\n" if hops else b"\r\n"
+    asked = YES[:-2] + named
+    await world.warm()
+    monkeypatch.setattr(access_log.OPTIONS, "is_on", True)
+    caplog.set_level("INFO", "compat_auth.access")
+
+    for gateway in (world.fast, world.ordinary):
+        assert (await gateway.ask(asked)).status == 200
+        assert (await gateway.ask(asked)).status == 200
+
+    lines = [json.loads(record.getMessage()) for record in caplog.records if record.name == "compat_auth.access"]
+    assert [line["client"] for line in lines] == [client] * 4
 
 
 async def test_a_client_that_resets_within_a_flood_of_answers_harms_no_other(world: World) -> None:

@@ -61,7 +61,7 @@ async def test_a_stopped_gateway_keeps_no_connection_to_its_upstream(tmp_path: P
 async def test_an_audit_log_that_cannot_be_written_sends_requests_the_ordinary_way(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("compat_auth.gateway.fast.fast_paths.LOSSES.is_failing", True)
+    monkeypatch.setattr("compat_auth.gateway.fast.fast_paths.LOSSES.standard_error.is_failing", True)
 
     answer = await world.fast.ask(get())
 

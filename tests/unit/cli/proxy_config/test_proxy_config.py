@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 
 from compat_auth.cli import commands
 from compat_auth.cli.proxy_config import nginx
-from compat_auth.cli.proxy_config.removal import pattern, single_names
+from compat_auth.cli.proxy_config.removal import OF_REQUESTS, pattern, single_names
 from compat_auth.cli.proxy_config.site import Options, Private, Site
 from compat_auth.config import parse_settings
 from compat_auth.errors import ConfigError
@@ -103,11 +103,22 @@ def test_a_header_that_a_backend_of_the_site_believes_is_removed(
     assert re.match(pattern(believed), header.lower())
 
 
+@pytest.mark.parametrize("name", OF_REQUESTS)
+@pytest.mark.parametrize("proxy", PROXIES)
+def test_the_callers_own_name_of_a_request_or_trace_is_removed(
+    write: Write, tmp_path: Path, proxy: str, name: str
+) -> None:
+    removed, _, _ = text_of(write, proxy, tmp_path).lower().partition("local kept")
+
+    assert is_named(name, removed, proxy)
+    assert f"$http_{name.replace('-', '_')}" not in removed
+
+
 def test_the_expression_matches_what_the_gate_removes_and_nothing_else() -> None:
     expression = re.compile(pattern())
     words = [name.lower() for name in single_names()]
-    removed = [*removed_names(), *words, "x-compat-auth-anything", "x-user-id", "remote-anything"]
-    kept = [*names_of_applications(), "accept", "x-users", "x-request-id", "host", "cookie", "authorization"]
+    removed = [*removed_names(), *words, *OF_REQUESTS, "x-compat-auth-anything", "x-user-id", "remote-anything"]
+    kept = [*names_of_applications(), "accept", "x-users", "x-correlation-id", "host", "cookie", "authorization"]
     kept += ["x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "xremote-user"]
 
     assert [name for name in removed if not expression.match(name)] == [
@@ -115,9 +126,13 @@ def test_the_expression_matches_what_the_gate_removes_and_nothing_else() -> None
     ]
     assert [name for name in kept if expression.match(name)] == []
     assert [name for name in words if not tells_identity(name.encode()) and name not in removed_names()] == [
+        "baggage",
+        "traceparent",
+        "tracestate",
         "x-compat-auth-cookie",
         "x-compat-auth-lasts-ms",
         "x-compat-auth-proxy-secret",
+        "x-request-id",
     ]
 
 
