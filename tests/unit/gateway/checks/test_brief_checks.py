@@ -258,6 +258,7 @@ async def test_a_backend_that_needs_flask_has_the_pool(make: Callable[[Says], tu
 
 
 @pytest.mark.usefixtures("patient")
+@pytest.mark.usefixtures("patient")
 async def test_a_module_that_is_never_reached_changes_nothing() -> None:
     threads = Threads()
     decider = await warmed(decider_of(native(threads), scripted("module", GOOD, takes=EVERY_KIND)))
