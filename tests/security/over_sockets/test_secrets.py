@@ -155,6 +155,9 @@ _HARMLESS = {
     ("NewToken", "token"),  # what is stored of it
     ("TokenRow", "token"),  # the same
     ("LastUse", "token_id"),  # its public part
+    ("NamedFile", "is_secret"),  # whether it is one
+    ("Site", "private"),  # a Private, which hides its secret
+    ("Described", "environment"),  # how a variable is named
     ("ChallengeContext", "is_bearer"),  # whether it was one
 }
 

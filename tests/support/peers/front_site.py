@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
 import signal
 import ssl
+import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
@@ -200,19 +202,29 @@ def serving(
     command = [COMMAND, "serve", "--config", str(config), *(("--front", front) if front else ()), *options]
     url = f"{'https' if serve.get('tls_cert') else 'http'}://{serve['bind']}"
     process = Process("compat-auth serve", folder / "log")
-    process.start(command, env=environment_of(folder), is_ready=lambda: _is_serving(url, host), timeout_s=START_S)
-    site = FrontSite(folder, url, process)
     try:
-        yield site
+        process.start(command, env=environment_of(folder), is_ready=lambda: _is_serving(url, host), timeout_s=START_S)
+        yield FrontSite(folder, url, process)
     finally:
         process.stop()
+        _short_name(folder).unlink(missing_ok=True)
 
 
 def environment_of(folder: Path) -> Mapping[str, str]:
-    """Return the environment of a command, with a folder of its own for what is temporary."""
+    """Return the environment of a command, with a folder of its own for what is temporary.
+
+    The folder is named by a short link: the path of a Unix socket has at most 107 bytes (unix(7)).
+    """
     temporary = folder / "tmp"
     temporary.mkdir(exist_ok=True)
-    return {**clean_environment(), "TMPDIR": str(temporary)}
+    short = _short_name(folder)
+    short.unlink(missing_ok=True)
+    short.symlink_to(temporary)
+    return {**clean_environment(), "TMPDIR": str(short)}
+
+
+def _short_name(folder: Path) -> Path:
+    return Path(tempfile.gettempdir()) / f"front-{hashlib.sha256(str(folder).encode()).hexdigest()[:12]}"
 
 
 def _is_serving(url: str, host: str) -> bool:
