@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,6 +61,19 @@ def test_the_same_seed_makes_the_same_changes() -> None:
     ]
 
     assert made[0] == made[1] != made[2]
+
+
+def test_whoever_traces_the_tests_goes_on_afterwards() -> None:
+    def trace(*_arguments: object) -> None:
+        return None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    fuzz.steps_of(TARGETS["path"], b"/a")
+    after = sys.gettrace()
+    sys.settrace(before)
+
+    assert after is trace
 
 
 def test_a_step_of_our_own_code_is_seen() -> None:
