@@ -97,8 +97,9 @@ def test_choices_that_fit_together_have_no_problem(choices: Choices) -> None:
 
 
 def test_each_backend_that_takes_tokens_and_tickets_alone_needs_airflow_s_secret() -> None:
-    classes = {name: point.load() for name, point in installed_backends().items()}
-    names = [name for name, found in classes.items() if found.kinds <= {Bearer, Negotiate}]
+    # Not every environment has gssapi, which the module of `kerberos` imports.
+    classes = {name: point.load() for name, point in installed_backends().items() if name != "kerberos"}
+    names = ["kerberos", *(name for name, found in classes.items() if found.kinds <= {Bearer, Negotiate})]
 
     problems = [problem_of(replace(EXCHANGE, old_backends=name)) for name in names]
 
