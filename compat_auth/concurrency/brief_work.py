@@ -132,7 +132,7 @@ def _wake(loop: asyncio.AbstractEventLoop, ended: asyncio.Event) -> None:
     try:
         loop.call_soon_threadsafe(ended.set)
     except RuntimeError:
-        return  # the loop has ended, and with it whoever waited
+        return  # the loop has ended, so no task waits for the result
 
 
 class BriefWork:

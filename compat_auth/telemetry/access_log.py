@@ -16,7 +16,7 @@ from compat_auth.crypto.personal_token_format import without_secrets
 logger = logging.getLogger("compat_auth.access")
 
 _MAX_TEXT = 1024
-# Whoever puts a token into a path must not find it in the log.
+# A client may put a token into a path; the log does not repeat it.
 _JWT = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)*")
 # RFC 3986 section 2.3: encoded or not, an unreserved character is the same one.
 _ENCODED = re.compile("%(2[DEde]|3[0-9]|4[1-9A-Fa-f]|5[0-9AFaf]|6[1-9A-Fa-f]|7[0-9AEae])")

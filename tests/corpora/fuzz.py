@@ -72,7 +72,7 @@ def steps_of(target: Target, data: bytes) -> Steps:
             last[name] = frame.f_lineno
         return trace
 
-    # Whoever measures the coverage of the tests traces, too, and goes on afterwards.
+    # coverage.py traces the tests with the same function: its tracer is put back.
     before = sys.gettrace()
     sys.settrace(trace)
     try:

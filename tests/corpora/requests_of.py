@@ -53,7 +53,7 @@ class Settings:
     def raw(self, target: str, *headers: tuple[bytes, bytes], method: str = "GET") -> bytes:
         """Return a request that is plain but for its target and these headers, and that ends its connection."""
         lines = b"".join(b"%b: %b\r\n" % header for header in headers)
-        # A server that is told of nothing to read waits for nothing.
+        # Without a body to read, the server does not wait for one.
         length = b"Content-Length: 0\r\n" if method in ("POST", "PUT", "PATCH") else b""
         # `Connection` is what some cases are about; they end by themselves.
         close = b"" if any(name.lower() == b"connection" for name, _ in headers) else b"Connection: close\r\n"

@@ -110,7 +110,7 @@ class Lane:
         if glance is None:
             return self._own(intake, found, good_s)
         granted, holds_s = glance
-        # The front proxy uses the answer for whoever shows the credential, with the certificate or without it.
+        # The front proxy uses the answer for every request with this credential, whether the client shows a certificate or not.
         if granted.headers or granted.identity.certificate or not _is_unlimited(granted):
             return None
         if granted.used is not None:

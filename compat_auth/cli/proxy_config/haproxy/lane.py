@@ -91,7 +91,7 @@ backend compat_auth_upstream_writes
 @SERVERS@
 frontend compat_auth_again
     bind abns@@SOCKET@ accept-proxy
-    # Whoever has not been here before does not know the digest.
+    # A request that HAProxy has not sent here itself does not have the digest.
     http-request lua.compat_auth_restore
     http-request return status 503 hdr Retry-After 1 content-type text/plain string "The upstream has refused the token of this request; send the request again.\\n" unless { var(txn.compat_auth_restored) -m bool }
     default_backend compat_auth_gateway

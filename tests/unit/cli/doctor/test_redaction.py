@@ -123,8 +123,8 @@ def test_data_of_unknown_meaning_keeps_its_shape_and_no_text() -> None:
         pytest.param("COMPAT_AUTH_TOKEN__TTL_S", "3600", id="seconds"),
         pytest.param("TOKENIZERS_PARALLELISM", "false", id="false"),
         pytest.param("AIRFLOW__DATABASE__SQL_ALCHEMY_POOL_RECYCLE", "1800", id="number"),
-        pytest.param("PWD", "/work/place", id="folder"),
-        pytest.param("OLDPWD", "/work/place", id="old-folder"),
+        pytest.param("PWD", "/srv/compat-auth", id="folder"),
+        pytest.param("OLDPWD", "/srv/compat-auth", id="old-folder"),
     ],
 )
 def test_an_ordinary_variable_is_no_secret(name: str, text: str) -> None:

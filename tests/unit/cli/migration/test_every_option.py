@@ -15,11 +15,6 @@ LIST = "[api]\nauth_backends = airflow.api.auth.backend.kerberos_auth, airflow.a
 NAMES = sorted({*fab_options._IN_LDAP, *fab_options._IMPOSSIBLE, *fab_options._UNNEEDED, *fab_options._OWN})  # pyright: ignore[reportPrivateUsage]  # all that it knows
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
 def imported(**files: str) -> str:
     for name, text in files.items():
         Path(name.replace("__", ".")).write_text(text, encoding="utf-8")

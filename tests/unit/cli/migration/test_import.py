@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import stat
-import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import CliRunner
 
 from compat_auth.cli import commands
 from compat_auth.cli.migration.command import MUST_ACT
 from compat_auth.errors import ConfigError
+from support.old_airflow_files import imported_content, run_import
 
 SECRET = "s" * 64
 LDAP = """
@@ -33,21 +32,6 @@ PERMANENT_SESSION_LIFETIME = 60 * 60
 """
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def run(files: dict[str, str], *options: str) -> Result:
-    for name, text in files.items():
-        Path(name).write_text(text, encoding="utf-8")
-    return CliRunner().invoke(commands, ["import", *files, *options])
-
-
-def content() -> dict[str, Any]:
-    return tomllib.loads(Path("compat_auth.toml").read_text(encoding="utf-8"))
-
-
 @pytest.mark.parametrize(
     ("listed", "names"),
     [
@@ -62,31 +46,31 @@ def content() -> dict[str, Any]:
     ],
 )
 def test_the_old_list_is_taken_over(listed: str, names: list[str]) -> None:
-    result = run({"airflow.cfg": f"[api]\nauth_backends = {listed}\n"})
+    result = run_import({"airflow.cfg": f"[api]\nauth_backends = {listed}\n"})
 
     assert result.exit_code == 0, result.output
-    assert content()["auth_backends"] == names
-    assert content()["token"] == {"strategy": "exchange"}
-    assert content()["basic_auth"] == {"directories": ["upstream"]}
+    assert imported_content()["auth_backends"] == names
+    assert imported_content()["token"] == {"strategy": "exchange"}
+    assert imported_content()["basic_auth"] == {"directories": ["upstream"]}
 
 
 def test_the_singular_of_old_counts_where_the_plural_is_not_set() -> None:
-    run({"airflow.cfg": "[api]\nauth_backend = airflow.api.auth.backend.deny_all\n"})
+    run_import({"airflow.cfg": "[api]\nauth_backend = airflow.api.auth.backend.deny_all\n"})
 
-    assert content()["auth_backends"] == ["deny_all"]
+    assert imported_content()["auth_backends"] == ["deny_all"]
 
 
 def test_without_a_list_airflow_2_s_own_default_counts() -> None:
-    run({"airflow.cfg": "[core]\n"})
+    run_import({"airflow.cfg": "[core]\n"})
 
-    assert content()["auth_backends"] == ["session"]
+    assert imported_content()["auth_backends"] == ["session"]
 
 
 def test_a_module_of_the_site_s_own_keeps_its_name_and_needs_a_person() -> None:
-    result = run({"airflow.cfg": "[api]\nauth_backends = acme.auth\n"})
+    result = run_import({"airflow.cfg": "[api]\nauth_backends = acme.auth\n"})
 
     assert result.exit_code == MUST_ACT
-    assert content()["auth_backends"] == ["acme.auth"]
+    assert imported_content()["auth_backends"] == ["acme.auth"]
     assert "ACT  changed: [api] auth_backends" in result.output
 
 
@@ -96,9 +80,9 @@ def test_a_variable_counts_more_than_the_file() -> None:
         "airflow.cfg": "[api]\nauth_backends = airflow.api.auth.backend.basic_auth\n",
     }
 
-    run(files)
+    run_import(files)
 
-    assert content()["auth_backends"] == ["deny_all"]
+    assert imported_content()["auth_backends"] == ["deny_all"]
 
 
 def test_kerberos_is_taken_over_with_airflow_s_secret() -> None:
@@ -115,18 +99,18 @@ jwt_secret = {SECRET}
 sql_alchemy_conn = postgresql://reader:pa%%ss@db/airflow
 """
 
-    result = run({"airflow.cfg": text})
+    result = run_import({"airflow.cfg": text})
 
     assert result.exit_code == 0, result.output
-    assert content()["kerberos"]["keytab"] == "/etc/airflow.keytab"
-    assert content()["kerberos"]["service_if_keyed"] == ["HTTP", "airflow"]
-    assert content()["token"] == {"strategy": "shared_secret", "secret": SECRET}
-    assert content()["airflow_db"] == {"url": "postgresql://reader:pa%ss@db/airflow"}
+    assert imported_content()["kerberos"]["keytab"] == "/etc/airflow.keytab"
+    assert imported_content()["kerberos"]["service_if_keyed"] == ["HTTP", "airflow"]
+    assert imported_content()["token"] == {"strategy": "shared_secret", "secret": SECRET}
+    assert imported_content()["airflow_db"] == {"url": "postgresql://reader:pa%ss@db/airflow"}
     assert SECRET not in result.output
 
 
 def test_tickets_without_airflow_s_secret_need_a_person() -> None:
-    result = run({"airflow.cfg": "[api]\nauth_backends = airflow.api.auth.backend.kerberos_auth\n"})
+    result = run_import({"airflow.cfg": "[api]\nauth_backends = airflow.api.auth.backend.kerberos_auth\n"})
 
     assert result.exit_code == MUST_ACT
     assert "set token.strategy and token.secret" in result.output
@@ -136,12 +120,12 @@ def test_fab_s_ldap_is_ours() -> None:
     cfg = f"[api]\nauth_backends = airflow.api.auth.backend.basic_auth\n[api_auth]\njwt_secret = {SECRET}\n"
     cfg += "[database]\nsql_alchemy_conn = postgresql://reader@db/airflow\n"
 
-    result = run({"airflow.cfg": cfg, "webserver_config.py": LDAP})
+    result = run_import({"airflow.cfg": cfg, "webserver_config.py": LDAP})
 
     assert result.exit_code == 0, result.output
-    assert content()["basic_auth"] == {"directories": ["ldap", "airflow_db"]}
-    assert content()["session"] == {"idle_s": 3600}
-    assert content()["ldap"] == {
+    assert imported_content()["basic_auth"] == {"directories": ["ldap", "airflow_db"]}
+    assert imported_content()["session"] == {"idle_s": 3600}
+    assert imported_content()["ldap"] == {
         "url": ["ldap://ldap.example.org"],
         "start_tls": True,
         "base": "ou=people,dc=example,dc=org",
@@ -156,9 +140,9 @@ def test_fab_s_ldap_is_ours() -> None:
 
 
 def test_a_variable_that_the_python_reads_is_taken_from_the_file_of_variables() -> None:
-    run({"x.env": "LDAP_PASSWORD=from-there\n", "webserver_config.py": LDAP})
+    run_import({"x.env": "LDAP_PASSWORD=from-there\n", "webserver_config.py": LDAP})
 
-    assert content()["ldap"]["bind_password"] == "from-there"
+    assert imported_content()["ldap"]["bind_password"] == "from-there"
 
 
 @pytest.mark.parametrize(
@@ -176,7 +160,7 @@ def test_a_variable_that_the_python_reads_is_taken_from_the_file_of_variables() 
     ],
 )
 def test_what_only_a_person_can_take_over_is_named(line: str) -> None:
-    result = run({"webserver_config.py": f"import os\nAUTH_TYPE = 2\n{line}\n"})
+    result = run_import({"webserver_config.py": f"import os\nAUTH_TYPE = 2\n{line}\n"})
 
     assert result.exit_code == MUST_ACT, result.output
     assert f"ACT  cannot be taken over: {line.partition('=')[0].split()[-1].strip('+ ')}" in result.output
@@ -185,7 +169,9 @@ def test_what_only_a_person_can_take_over_is_named(line: str) -> None:
 def test_the_python_is_never_run(tmp_path: Path) -> None:
     witness = tmp_path / "ran"
 
-    run({"webserver_config.py": f"open({str(witness)!r}, 'w')\nAUTH_TYPE = __import__('os').mkdir({str(witness)!r})\n"})
+    run_import(
+        {"webserver_config.py": f"open({str(witness)!r}, 'w')\nAUTH_TYPE = __import__('os').mkdir({str(witness)!r})\n"}
+    )
 
     assert not witness.exists()
 
@@ -194,7 +180,7 @@ def test_the_python_is_never_run(tmp_path: Path) -> None:
 def test_a_command_is_named_and_never_run(end: str, tmp_path: Path) -> None:
     witness = tmp_path / "ran"
 
-    result = run({"airflow.cfg": f"[kerberos]\nkeytab{end} = touch {witness}\n"})
+    result = run_import({"airflow.cfg": f"[kerberos]\nkeytab{end} = touch {witness}\n"})
 
     assert result.exit_code == MUST_ACT
     assert f"[kerberos] keytab{end}" in result.output
@@ -219,12 +205,12 @@ webserver:
     AUTH_LDAP_SERVER = "ldaps://ldap.example.org"
 """
 
-    result = run({"values.yaml": values})
+    result = run_import({"values.yaml": values})
 
     assert result.exit_code == 0, result.output
-    assert content()["serve"] == {"workers": 3}
-    assert content()["airflow_db"] == {"url": "postgresql://reader:p%40ss@db:5432/postgres?sslmode=require"}
-    assert content()["ldap"]["url"] == ["ldaps://ldap.example.org"]
+    assert imported_content()["serve"] == {"workers": 3}
+    assert imported_content()["airflow_db"] == {"url": "postgresql://reader:p%40ss@db:5432/postgres?sslmode=require"}
+    assert imported_content()["ldap"]["url"] == ["ldaps://ldap.example.org"]
 
 
 @pytest.mark.parametrize(
@@ -232,15 +218,15 @@ webserver:
     ["{AIRFLOW__API__AUTH_BACKENDS: airflow.api.auth.backend.deny_all}", "[AIRFLOW__API__AUTH_BACKENDS=deny_all]"],
 )
 def test_a_compose_file_is_read_in_both_spellings(environment: str) -> None:
-    run({"compose.yaml": f"services:\n  web:\n    environment: {environment}\n"})
+    run_import({"compose.yaml": f"services:\n  web:\n    environment: {environment}\n"})
 
-    assert content()["auth_backends"] == ["deny_all"]
+    assert imported_content()["auth_backends"] == ["deny_all"]
 
 
 def test_the_file_is_for_its_owner_alone_and_replaces_none() -> None:
-    run({"airflow.cfg": "[core]\n"})
+    run_import({"airflow.cfg": "[core]\n"})
 
-    again = run({"airflow.cfg": "[core]\n"})
+    again = run_import({"airflow.cfg": "[core]\n"})
 
     assert stat.S_IMODE(Path("compat_auth.toml").stat().st_mode) == 0o600
     assert isinstance(again.exception, ConfigError)
@@ -250,7 +236,7 @@ def test_the_file_is_for_its_owner_alone_and_replaces_none() -> None:
 def test_a_difference_is_shown_without_secrets_and_nothing_is_written() -> None:
     Path("compat_auth.toml").write_text('[ldap]\nbind_password = "old-one"\n', encoding="utf-8")
 
-    result = run({"webserver_config.py": LDAP, "airflow.cfg": "[core]\n"}, "--diff")
+    result = run_import({"webserver_config.py": LDAP, "airflow.cfg": "[core]\n"}, "--diff")
 
     assert "+auth_backends" in result.output
     assert "bind-pässword" not in result.output
@@ -262,11 +248,11 @@ def test_a_difference_is_shown_without_secrets_and_nothing_is_written() -> None:
 def test_no_old_value_can_write_a_setting_of_its_own(text: str) -> None:
     source = f"AUTH_TYPE = 2\nAUTH_LDAP_SEARCH = {text!r}\nAUTH_ROLES_MAPPING = {{{text!r}: [{text!r}]}}\n"
 
-    run({"webserver_config.py": source})
+    run_import({"webserver_config.py": source})
 
-    assert content()["ldap"]["base"] == text
-    assert content()["ldap"]["roles"] == {text: [text]}
-    assert content()["auth_backends"] == ["session"]
+    assert imported_content()["ldap"]["base"] == text
+    assert imported_content()["ldap"]["roles"] == {text: [text]}
+    assert imported_content()["auth_backends"] == ["session"]
 
 
 @pytest.mark.parametrize(

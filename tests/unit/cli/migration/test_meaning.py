@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-import tomllib
-from pathlib import Path
-from typing import Any
-
 import pytest
-from click.testing import CliRunner, Result
 
-from compat_auth.cli import commands
 from compat_auth.cli.migration.command import MUST_ACT
+from support.old_airflow_files import imported_content, run_import
 
 SECRET = "s" * 64
 BASIC = "airflow.api.auth.backend.basic_auth"
 SESSION = "airflow.api.auth.backend.session"
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def run(files: dict[str, str], *options: str) -> Result:
-    for name, text in files.items():
-        Path(name).write_text(text, encoding="utf-8")
-    return CliRunner().invoke(commands, ["import", *files, *options])
-
-
-def content() -> dict[str, Any]:
-    return tomllib.loads(Path("compat_auth.toml").read_text(encoding="utf-8"))
 
 
 @pytest.mark.parametrize(
@@ -48,9 +28,9 @@ def content() -> dict[str, Any]:
 def test_the_list_that_counted_counts(variables: dict[str, str], cfg: str, names: list[str]) -> None:
     text = "".join(f"AIRFLOW__{name}={value}\n" for name, value in variables.items())
 
-    run({"x.env": text, "airflow.cfg": cfg})
+    run_import({"x.env": text, "airflow.cfg": cfg})
 
-    assert content()["auth_backends"] == names
+    assert imported_content()["auth_backends"] == names
 
 
 @pytest.mark.parametrize(
@@ -67,9 +47,9 @@ def test_the_list_that_counted_counts(variables: dict[str, str], cfg: str, names
     ],
 )
 def test_a_setting_with_two_names_is_that_which_counted(variable: str, cfg: str) -> None:
-    result = run({"x.env": variable, "airflow.cfg": cfg})
+    result = run_import({"x.env": variable, "airflow.cfg": cfg})
 
-    assert content()["airflow_db"]["url"] == "postgresql://right/a"
+    assert imported_content()["airflow_db"]["url"] == "postgresql://right/a"
     assert "takes precedence" in result.output
 
 
@@ -83,15 +63,15 @@ def test_a_setting_with_two_names_is_that_which_counted(variable: str, cfg: str)
     ],
 )
 def test_the_gateway_and_airflow_do_not_share_a_port(address: str, url: str, acts: bool) -> None:
-    result = run({"airflow.cfg": f"[webserver]\n{address}\n"}, "--airflow-url", url)
+    result = run_import({"airflow.cfg": f"[webserver]\n{address}\n"}, "--airflow-url", url)
 
     assert (result.exit_code == MUST_ACT) is acts, result.output
 
 
 def test_an_address_of_version_6_is_put_in_brackets() -> None:
-    run({"airflow.cfg": "[webserver]\nweb_server_host = ::1\nweb_server_port = 9\n"})
+    run_import({"airflow.cfg": "[webserver]\nweb_server_host = ::1\nweb_server_port = 9\n"})
 
-    assert content()["serve"]["bind"] == "[::1]:9"
+    assert imported_content()["serve"]["bind"] == "[::1]:9"
 
 
 @pytest.mark.parametrize(
@@ -103,36 +83,36 @@ def test_an_address_of_version_6_is_put_in_brackets() -> None:
     ],
 )
 def test_an_empty_server_is_no_server(files: dict[str, str]) -> None:
-    run(files)
+    run_import(files)
 
-    assert "url" not in content().get("ldap", {})
+    assert "url" not in imported_content().get("ldap", {})
 
 
 def test_passwords_of_1_10_are_elsewhere() -> None:
-    result = run({"airflow.cfg": "[api]\nauth_backend = airflow.contrib.auth.backends.password_auth\n"})
+    result = run_import({"airflow.cfg": "[api]\nauth_backend = airflow.contrib.auth.backends.password_auth\n"})
 
     assert result.exit_code == MUST_ACT
     assert "table users" in result.output
-    assert content()["auth_backends"] == ["basic_auth"]
+    assert imported_content()["auth_backends"] == ["basic_auth"]
 
 
 def test_ldap_without_the_database_behind_it_needs_a_person() -> None:
     cfg = f"[api]\nauth_backends = {BASIC}\n[api_auth]\njwt_secret = {SECRET}\n"
 
-    result = run({"airflow.cfg": cfg, "webserver_config.py": "AUTH_TYPE = 2\nAUTH_LDAP_SERVER = 'ldap://x'\n"})
+    result = run_import({"airflow.cfg": cfg, "webserver_config.py": "AUTH_TYPE = 2\nAUTH_LDAP_SERVER = 'ldap://x'\n"})
 
     assert result.exit_code == MUST_ACT
     assert "add airflow_db to basic_auth.directories" in result.output
-    assert content()["basic_auth"] == {"directories": ["ldap"]}
+    assert imported_content()["basic_auth"] == {"directories": ["ldap"]}
 
 
 def test_plain_ldap_is_changed_and_not_taken_over() -> None:
     source = "AUTH_TYPE = 2\nAUTH_LDAP_SERVER = 'ldap://x'\nAUTH_LDAP_USE_TLS = False\n"
 
-    result = run({"webserver_config.py": source})
+    result = run_import({"webserver_config.py": source})
 
     assert "changed: AUTH_LDAP_USE_TLS" in result.output
-    assert content()["ldap"]["start_tls"] is True
+    assert imported_content()["ldap"]["start_tls"] is True
 
 
 @pytest.mark.parametrize(
@@ -152,16 +132,16 @@ def test_plain_ldap_is_changed_and_not_taken_over() -> None:
     ],
 )
 def test_python_that_only_a_program_can_know_is_named(line: str, name: str) -> None:
-    result = run({"webserver_config.py": f"AUTH_TYPE = 2\n{line}\n"})
+    result = run_import({"webserver_config.py": f"AUTH_TYPE = 2\n{line}\n"})
 
     assert result.exit_code == MUST_ACT
     assert f"ACT  cannot be taken over: {name} (" in result.output
 
 
 def test_several_names_in_one_assignment_are_read() -> None:
-    run({"webserver_config.py": "AUTH_TYPE, AUTH_LDAP_SERVER = 2, 'ldaps://x'\n"})
+    run_import({"webserver_config.py": "AUTH_TYPE, AUTH_LDAP_SERVER = 2, 'ldaps://x'\n"})
 
-    assert content()["ldap"]["url"] == ["ldaps://x"]
+    assert imported_content()["ldap"]["url"] == ["ldaps://x"]
 
 
 def test_the_constants_of_flask_appbuilder_are_no_settings() -> None:
@@ -169,6 +149,6 @@ def test_the_constants_of_flask_appbuilder_are_no_settings() -> None:
         "from flask_appbuilder.security.manager import *\nfrom a.security.manager import AUTH_DB\nAUTH_TYPE = AUTH_DB\n"
     )
 
-    result = run({"webserver_config.py": source})
+    result = run_import({"webserver_config.py": source})
 
     assert result.exit_code == 0, result.output

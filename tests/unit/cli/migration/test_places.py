@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 
-from compat_auth.cli import commands
 from compat_auth.cli.migration.command import MUST_ACT
 from compat_auth.errors import ConfigError
+from support.old_airflow_files import imported_content, run_import
 
 SECRET = "s" * 64
 BASIC = "airflow.api.auth.backend.basic_auth"
@@ -19,21 +16,6 @@ ALL = "${JWT:-" + SECRET + "}"
 LIST = "AIRFLOW__API__AUTH_BACKENDS"
 JWT = "AIRFLOW__API_AUTH__JWT_SECRET"
 DATABASE = "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def run(files: dict[str, str], *options: str, beside: dict[str, str] | None = None) -> Result:
-    for name, text in {**files, **(beside or {})}.items():
-        Path(name).write_text(text, encoding="utf-8")
-    return CliRunner().invoke(commands, ["import", *files, *options])
-
-
-def content() -> dict[str, Any]:
-    return tomllib.loads(Path("compat_auth.toml").read_text(encoding="utf-8"))
 
 
 def compose(*lines: str) -> str:
@@ -55,22 +37,22 @@ def compose(*lines: str) -> str:
     ],
 )
 def test_compose_values_are_expanded_as_compose_does(written: str, variables: str, expected: str) -> None:
-    result = run({"x.env": variables, "compose.yaml": compose(f"{JWT}: '{written}'", f"{LIST}: {BASIC}")})
+    result = run_import({"x.env": variables, "compose.yaml": compose(f"{JWT}: '{written}'", f"{LIST}: {BASIC}")})
 
     assert result.exit_code == 0, result.output
-    assert content()["token"]["secret"] == expected
+    assert imported_content()["token"]["secret"] == expected
 
 
 def test_compose_reads_the_file_of_variables_beside_it() -> None:
-    run({"compose.yaml": compose(f"{JWT}: '{ALL}'")}, beside={".env": f"JWT={'t' * 64}\n"})
+    run_import({"compose.yaml": compose(f"{JWT}: '{ALL}'")}, beside={".env": f"JWT={'t' * 64}\n"})
 
-    assert content()["token"]["secret"] == "t" * 64
+    assert imported_content()["token"]["secret"] == "t" * 64
 
 
 def test_a_default_is_expanded_before_the_list_is_split() -> None:
-    run({"compose.yaml": compose(f"{LIST}: '${{B:-{BASIC},airflow.api.auth.backend.session}}'")})
+    run_import({"compose.yaml": compose(f"{LIST}: '${{B:-{BASIC},airflow.api.auth.backend.session}}'")})
 
-    assert content()["auth_backends"] == ["basic_auth", "session"]
+    assert imported_content()["auth_backends"] == ["basic_auth", "session"]
 
 
 @pytest.mark.parametrize(
@@ -101,11 +83,11 @@ def test_a_default_is_expanded_before_the_list_is_split() -> None:
     ],
 )
 def test_a_value_that_is_not_known_needs_a_person(name: str, text: str) -> None:
-    result = run({name: text})
+    result = run_import({name: text})
 
     assert result.exit_code == MUST_ACT, result.output
     assert "ACT  cannot be taken over: [api_auth] jwt_secret" in result.output
-    assert content()["token"] == {"strategy": "exchange"}
+    assert imported_content()["token"] == {"strategy": "exchange"}
 
 
 @pytest.mark.parametrize(
@@ -135,7 +117,7 @@ def test_a_value_that_is_not_known_needs_a_person(name: str, text: str) -> None:
     ],
 )
 def test_what_is_not_read_is_named(name: str, text: str, said: str) -> None:
-    result = run({name: text})
+    result = run_import({name: text})
 
     assert result.exit_code == MUST_ACT, result.output
     assert any(line.startswith("ACT ") and said in line for line in result.output.splitlines()), result.output
@@ -150,7 +132,7 @@ def test_what_is_not_read_is_named(name: str, text: str, said: str) -> None:
     ],
 )
 def test_yaml_without_a_known_setting_is_refused(name: str, text: str) -> None:
-    result = run({name: text})
+    result = run_import({name: text})
 
     assert isinstance(result.exception, ConfigError)
     assert str(result.exception).startswith(f"{name}: no ")
@@ -176,29 +158,29 @@ services:
       _AIRFLOW_DB_MIGRATE: 'true'
 """
 
-    result = run({"docker-compose.yaml": text})
+    result = run_import({"docker-compose.yaml": text})
 
     assert result.exit_code == 0, result.output
-    assert content()["auth_backends"] == ["basic_auth", "session"]
-    assert content()["airflow_db"]["url"] == "postgresql+psycopg2://airflow:airflow@postgres/airflow"
+    assert imported_content()["auth_backends"] == ["basic_auth", "session"]
+    assert imported_content()["airflow_db"]["url"] == "postgresql+psycopg2://airflow:airflow@postgres/airflow"
 
 
 def test_compose_takes_files_of_variables_and_its_own_count_more() -> None:
     text = f"services: {{web: {{env_file: [a.env], environment: [{DATABASE}=postgresql://b/x]}}}}"
 
-    run({"c.yaml": text}, beside={"a.env": f"{LIST}={BASIC}\n{DATABASE}=postgresql://a/x\n"})
+    run_import({"c.yaml": text}, beside={"a.env": f"{LIST}={BASIC}\n{DATABASE}=postgresql://a/x\n"})
 
-    assert content()["auth_backends"] == ["basic_auth"]
-    assert content()["airflow_db"]["url"] == "postgresql://b/x"
+    assert imported_content()["auth_backends"] == ["basic_auth"]
+    assert imported_content()["airflow_db"]["url"] == "postgresql://b/x"
 
 
 def test_services_that_differ_need_a_person() -> None:
     text = f"services: {{a: {{environment: {{{LIST}: {BASIC}}}}}, b: {{environment: {{{LIST}: acme}}}}}}"
 
-    result = run({"c.yaml": text})
+    result = run_import({"c.yaml": text})
 
     assert result.exit_code == MUST_ACT
-    assert content()["auth_backends"] == ["deny_all"]
+    assert imported_content()["auth_backends"] == ["deny_all"]
 
 
 def test_the_chart_s_other_places_are_read() -> None:
@@ -211,19 +193,19 @@ extraEnv: |
 data: {{metadataConnection: {{user: u, pass: p, host: db, port: 1, db: a}}}}
 """
 
-    result = run({"values.yaml": text})
+    result = run_import({"values.yaml": text})
 
     assert result.exit_code == 0, result.output
-    assert content()["token"] == {"strategy": "shared_secret", "secret": SECRET}
-    assert content()["airflow_session"]["secret_key"] == "key-of-the-cookies"
-    assert content()["airflow_db"]["url"] == "postgresql://u:p@db:1/a"
+    assert imported_content()["token"] == {"strategy": "shared_secret", "secret": SECRET}
+    assert imported_content()["airflow_session"]["secret_key"] == "key-of-the-cookies"
+    assert imported_content()["airflow_db"]["url"] == "postgresql://u:p@db:1/a"
 
 
 @pytest.mark.parametrize("options", [(), ("--environment",)])
 def test_bytes_that_are_no_text_need_a_person(options: tuple[str, ...], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(DATABASE, "postgresql://\udcff@db/a")
 
-    result = run({"webserver_config.py": "AUTH_ROLE_PUBLIC = '\\udcff'\n"}, *options)
+    result = run_import({"webserver_config.py": "AUTH_ROLE_PUBLIC = '\\udcff'\n"}, *options)
 
     assert result.exit_code == MUST_ACT, result.output
     assert ("[database] sql_alchemy_conn" in result.output) is bool(options)
