@@ -1,4 +1,4 @@
-"""Checks of credentials that the event loop waits for, because they are short.
+"""Checks of credentials that are under way; for those that are short the event loop waits.
 
 Imports: what `gateway` may import.
 """
