@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from pathlib import Path
+from unittest.mock import patch
 
 from flask import Flask
 
@@ -20,6 +21,7 @@ from compat_auth.identity import Identity
 from compat_auth.peer import Peer
 from compat_auth.personal_tokens.request import PersonalTokenRequest
 from compat_auth.personal_tokens.service import personal_tokens_of
+from compat_auth_backends.directories import htpasswd
 from support.stand_ins import basic
 
 # Of the password "secret".
@@ -65,6 +67,9 @@ class World:
     """A gateway's chain with users, sessions and tokens."""
 
     def __init__(self, folder: Path, mode: Mode = "strict") -> None:
+        # Else a user can log in for half a second after the file said no.
+        self._reads_at_once = patch.object(htpasswd, "CHECK_INTERVAL_S", 0)
+        self._reads_at_once.start()
         users = folder / "users"
         for name in ("alice", "zoë", "disabled"):
             add_user(users, name, SECRET)
@@ -152,6 +157,7 @@ class World:
 
     def close(self) -> None:
         """Close the store."""
+        self._reads_at_once.stop()
         self.tokens.rows.database.close()
         self.sessions._rows._database.close()
 

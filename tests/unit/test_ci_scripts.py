@@ -106,17 +106,17 @@ def test_a_vulnerability_is_named_with_its_remedy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("vulnerable", "unknown", "hosted", "status"),
+    ("vulnerable", "unknown", "required", "status"),
     [
         pytest.param([], [], True, 0, id="safe"),
         pytest.param([], ["a"], False, 0, id="unknown-on-a-developers-machine"),
-        pytest.param([], ["a"], True, 69, id="unknown-in-hosted-ci"),
+        pytest.param([], ["a"], True, 69, id="unknown-where-it-is-required"),
         pytest.param(["b"], [], False, 1, id="vulnerable"),
         pytest.param(["b"], ["a"], False, 1, id="vulnerable-and-unknown"),
     ],
 )
-def test_the_audit_ends_with(vulnerable: list[str], unknown: list[str], hosted: bool, status: int) -> None:
-    code = audit.exit_status(vulnerable, unknown, hosted=hosted)
+def test_the_audit_ends_with(vulnerable: list[str], unknown: list[str], required: bool, status: int) -> None:
+    code = audit.exit_status(vulnerable, unknown, required=required)
 
     assert code == status
 

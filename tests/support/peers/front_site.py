@@ -119,16 +119,17 @@ class FrontSite:
         master = next(
             one for one in self.command.children(recursive=True) if "master process" in " ".join(one.cmdline())
         )
-        return master, master.children()
+        return master, [one for one in master.children() if _lives(one)]
 
     def keeper(self) -> psutil.Process:
         """Return the process that keeps nginx."""
-        return next(one for one in self.command.children() if any("keeper.py" in part for part in one.cmdline()))
+        living = filter(_lives, self.command.children())
+        return next(one for one in living if any("keeper.py" in part for part in one.cmdline()))
 
     def workers(self) -> list[psutil.Process]:
-        """Return the gateway's own workers."""
+        """Return the gateway's own workers that live."""
         keeper = self.keeper()
-        return [one for one in self.command.children() if one.pid != keeper.pid]
+        return [one for one in self.command.children() if one.pid != keeper.pid and _lives(one)]
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the command alone."""
