@@ -1,4 +1,6 @@
 """The Airflow 3 plugin: our middleware inside Airflow's own API server.
 
-Imports: `composition` and all below; never `app`.
+`v1` translates Airflow 2's `/api/v1`, for the gateway, too.
+
+Imports: `composition`, `tasks` and below; never `app`.
 """

@@ -1,4 +1,4 @@
 """Asynchronous apps: each of their requests asks the same chain, in our own Flask app, on our own threads.
 
-Imports: `guard`, `sessions`, `http`, `concurrency` and below.
+Imports: `guard`, `sessions` and below.
 """

@@ -1,6 +1,6 @@
 """The audit log: one line for each decision, and a count of the lines that could not be written.
 
-Imports: `compat_auth.errors` and the tools.
+Imports: `telemetry`, `compat_auth.errors` and the tools.
 """
 
 from __future__ import annotations

@@ -3,5 +3,5 @@
 `strategies` chooses whose JWT it is; `jose.jwt` signs and verifies; `keys` holds the signing keys; `denylist` knows what
 was revoked.
 
-Imports: `authn`, `store`, `http`, the vocabulary and the tools; never `personal_tokens`, `gateway`, `web` or `api`.
+Imports: `authn`, `backend` and below; never `personal_tokens`, `gateway`, `web` or `api`.
 """

@@ -3,5 +3,5 @@
 `translation` receives a request, `router` and `catalog` find its operation, `operation` describes it, `driver` runs its
 steps; `resources` has the operations, `mappers` the objects, `validation` what 2.11 accepts.
 
-Imports: `http`, `crypto`, `net`, `audit`, `airflow_api`, `gateway` and the vocabulary.
+Imports: `api`, `gateway` and below.
 """

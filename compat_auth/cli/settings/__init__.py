@@ -2,5 +2,5 @@
 
 `described` says everything about a setting; the reference in the documentation is made from it, too.
 
-Imports: `compat_auth.config`, `airflow2_config`, `airflow`, `authn`, `gateway.server`, and the rest of `cli`.
+Imports: `airflow` and below, and the rest of `cli`.
 """

@@ -2,5 +2,5 @@
 
 `bounds` limits how many there are, `clocks` cuts off slow ones, `uvicorn_protocol` rejects malformed requests.
 
-Imports: `http`, the vocabulary and the tools.
+Imports: `http` and below.
 """

@@ -4,5 +4,5 @@ A request whose decision is in memory is answered or forwarded here; every other
 unchanged, and so does a request whose answer from the upstream is unusual. `fast_protocol` reads requests, `fast_paths`
 decides what happens, `upstream` talks to the upstream.
 
-Imports: everything that `gateway` may import, and its modules.
+Imports: what `gateway` may import, and its modules.
 """

@@ -1,4 +1,4 @@
 """Forward-auth: pages where a front proxy asks for a decision, who may ask, and the tokens that it gets.
 
-Imports: everything that `gateway` may import, and its modules.
+Imports: what `gateway` may import, and its modules.
 """

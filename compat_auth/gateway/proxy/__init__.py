@@ -1,4 +1,4 @@
 """The reverse proxy to the upstream, and its connections.
 
-Imports: everything that `gateway` may import, and its modules except `middleware`.
+Imports: what `gateway` may import, and its modules except `middleware`.
 """

@@ -1,4 +1,4 @@
 """The processes of `compat-auth serve`: the supervisor, its workers, and their states.
 
-Imports: `gateway.connections`, `http`, `config` and the tools.
+Imports: `gateway.connections`, `http`, `client_certificates`, `config`, `telemetry` and the tools.
 """

@@ -1,4 +1,4 @@
 """Request ids, durations, and the listener of the metrics: for the operator.
 
-Imports: `telemetry`, `gateway.decision`, `http`, `config` and the tools.
+Imports: `gateway.decision`, `http` and below.
 """

@@ -1,4 +1,4 @@
 """Requests of browsers: origins, CSRF, CORS preflights, redirects. No Flask, no I/O.
 
-Imports: `http` and what it may import.
+Imports: what `http` may import.
 """

@@ -1,4 +1,4 @@
 """One module for each table of the store: reads and writes its rows, without any rules.
 
-Imports: `store` and what it may import.
+Imports: what `store` may import.
 """

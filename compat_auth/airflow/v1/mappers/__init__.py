@@ -1,4 +1,4 @@
 """Converts objects of Airflow 3 to the format of Airflow 2.
 
-Imports: none of our modules above `airflow.v1`'s vocabulary.
+Imports: the terms of `airflow.v1`, and `crypto`.
 """

@@ -3,5 +3,5 @@
 `answer_reader` and `answer_head` decide what an answer is and where it ends, without I/O; `connection` sends and receives,
 `pool` keeps connections.
 
-Imports: everything that `gateway` may import, and its modules.
+Imports: what `gateway` may import, and its modules.
 """
