@@ -1,6 +1,7 @@
 """The command `compat-auth`: arguments, output and exit codes; lower rooms do the work.
 
-A new command is a module here and a line in `_COMMANDS`.
+A new command is a module here, or a package if it is large, and a line in `_COMMANDS` below. `import` is in `migration`,
+`migrate` in `scripts`.
 
 Imports: everything; nothing imports it.
 """

@@ -1,6 +1,7 @@
 """The settings: one TOML file; each key also as an environment variable, secrets also as files.
 
-A module for each group of sections; `settings` lists the sections, `loading` reads them.
+A module for each group of sections has their keys (`backends` those of `[kerberos]`, for one); `settings` lists the sections,
+`loading` reads them.
 
 Imports: the vocabulary, `crypto`, `airflow2_config` and `compat_auth.errors`.
 """

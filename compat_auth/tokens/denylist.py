@@ -1,7 +1,8 @@
 """In-memory denylist of revoked JWTs, at most one second old.
 
 An upstream verifies its own JWTs and accepts each until it expires. The gateway therefore checks this list first, so
-that a revoked JWT never reaches the upstream. The entries come from the store; a background read keeps them up to date.
+that a revoked JWT never reaches the upstream. The entries come from the store; before an answer
+it is read again if it was read too long ago.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""One module for each table of the store: reads and writes its rows, without any rules.
+"""Reads and writes rows: a module for each group of tables that belong together. The tables are in `store.schema`.
 
 Imports: what `store` may import.
 """
