@@ -9,7 +9,7 @@ import pytest
 
 from compat_auth.errors import BackendUnavailable, BadRequest, BodyTooLarge, BodyTooSlow, Overloaded
 from compat_auth.http.asgi import Message
-from compat_auth.http.body import BodyBudget, HeldBody
+from compat_auth.http.body import MAX_HELD_BYTES, BodyBudget, HeldBody
 
 
 def part(body: bytes, more: bool = True) -> Message:
@@ -113,3 +113,75 @@ async def test_one_network_of_ipv6_fills_no_more_than_one_address_does() -> None
 
     budget.release("2001:db8::1", 10)
     budget.take("2001:db8::2", 10)
+
+
+async def test_a_process_holds_64_mebibytes_and_a_quarter_of_them_for_one_client() -> None:
+    quarter = 16 * 1024 * 1024
+    budget = BodyBudget(1)
+    budget.take("192.0.2.1", quarter)
+
+    with pytest.raises(Overloaded):
+        budget.take("192.0.2.1", 1)
+    for number in range(2, 5):
+        budget.take(f"192.0.2.{number}", quarter)
+
+    assert sum(budget._held.values()) == MAX_HELD_BYTES == 4 * quarter
+    with pytest.raises(Overloaded):
+        budget.take("192.0.2.9", 1)
+
+
+@pytest.mark.parametrize("size", [64 * 1024, 64 * 1024 + 1])
+async def test_a_body_that_a_page_has_read_is_remembered_up_to_64_kibibytes(size: int) -> None:
+    body = held([part(b"x" * size, more=False)], budget=BodyBudget(100_000))
+    await body()
+
+    if size > 64 * 1024:
+        with pytest.raises(BackendUnavailable):
+            await body.hold()
+    else:
+        assert await body.hold() == b"x" * size
+
+
+@pytest.mark.parametrize("last", [part(b"b", more=False), {"type": "http.request", "body": b"b"}])
+async def test_a_page_may_read_empty_chunks_and_the_body_is_still_whole(last: Message) -> None:
+    body = held([{"type": "http.request", "more_body": True}, part(b"a"), last])
+    for _ in range(3):
+        await body()
+
+    assert await body.hold() == b"ab"
+
+
+async def test_a_client_that_disconnects_does_not_end_a_body_for_a_page() -> None:
+    body = held([part(b"a"), GONE])
+    await body()
+
+    assert await body() == GONE
+    with pytest.raises(BackendUnavailable, match="read already"):
+        await body.hold()
+
+
+async def test_a_body_of_exactly_the_limit_is_held_with_chunks_that_say_little() -> None:
+    body = held([{"type": "http.request", "more_body": True}, {"type": "http.request", "body": b"x" * 100}])
+
+    assert await body.hold() == b"x" * 100
+
+
+async def test_what_is_being_held_cannot_be_held_twice() -> None:
+    body = held([part(b"a")], timeout_s=0.01)
+    with pytest.raises(BodyTooSlow):
+        await body.hold()
+
+    with pytest.raises(BackendUnavailable, match="read already"):
+        await body.hold()
+
+
+async def test_the_bytes_of_a_request_that_is_over_are_released_once() -> None:
+    budget = BodyBudget(100)
+    first, second = (held([part(b"abc", more=False)], budget=budget) for _ in range(2))
+    await first.hold()
+    await second.hold()
+
+    first.release()
+    first.release()
+
+    assert budget._held == {"192.0.2.1": 3}

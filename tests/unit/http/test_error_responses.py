@@ -6,7 +6,16 @@ import json
 
 import pytest
 
-from compat_auth.errors import BackendUnavailable, BadRequest, MalformedCredentials, NoSuchUser, NotPermitted
+from compat_auth.errors import (
+    BackendUnavailable,
+    BadRequest,
+    CompatAuthError,
+    InsufficientScope,
+    MalformedCredentials,
+    NoSuchUser,
+    NotPermitted,
+)
+from compat_auth.http.challenges import ChallengeContext
 from compat_auth.http.error_responses import ErrorStyle
 
 CHALLENGES = ("Negotiate", 'Basic realm="Airflow"')
@@ -90,3 +99,56 @@ def test_a_malformed_credential_is_a_401_with_challenges_in_both_modes(mode: str
 
     assert wording.status == 401
     assert [value for name, value in wording.headers if name == "WWW-Authenticate"] == list(CHALLENGES)
+
+
+WRONG_TOKEN = ChallengeContext(is_bearer=True, metadata_url="https://gate.example/meta")
+
+
+def test_a_scope_that_is_missing_is_named_with_the_place_to_get_it() -> None:
+    rendered = ErrorStyle().render_error(InsufficientScope("no", "GET:/x"), context=WRONG_TOKEN)
+
+    assert rendered.status == 403
+    assert rendered.headers == (
+        ("Cache-Control", "no-store"),
+        (
+            "WWW-Authenticate",
+            'Bearer error="insufficient_scope", scope="GET:/x", resource_metadata="https://gate.example/meta"',
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("mode", "shown"),
+    [
+        ("strict", 'Bearer error="invalid_token", resource_metadata="https://gate.example/meta"'),
+        ("airflow2", "Bearer"),
+    ],
+)
+@pytest.mark.parametrize("error", [MalformedCredentials("Authorization: no scheme"), None])
+def test_a_401_speaks_of_the_wrong_token_except_in_airflow_2_s_words(
+    mode: str, shown: str, error: CompatAuthError | None
+) -> None:
+    style = ErrorStyle("airflow2" if mode == "airflow2" else "strict")
+
+    if error is None:
+        rendered = style.render(401, ("Bearer",), context=WRONG_TOKEN)
+    else:
+        rendered = style.render_error(error, ("Bearer",), context=WRONG_TOKEN)
+
+    assert rendered.headers == (("Cache-Control", "no-store"), ("WWW-Authenticate", shown))
+
+
+@pytest.mark.parametrize(
+    ("error", "mode", "kind"),
+    [
+        (NotPermitted(), "airflow2", "PermissionDenied"),
+        (NotPermitted(), "strict", "about:blank"),
+        (BackendUnavailable("down"), "airflow2", "about:blank"),
+    ],
+)
+def test_of_errors_only_a_403_is_in_airflow_2_s_words(error: CompatAuthError, mode: str, kind: str) -> None:
+    rendered = ErrorStyle("airflow2" if mode == "airflow2" else "strict").render_error(error)
+
+    assert rendered.status == error.status
+    assert json.loads(rendered.body)["type"].endswith(kind)
+    assert dict(rendered.headers)["Cache-Control"] == "no-store"

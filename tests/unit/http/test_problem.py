@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from compat_auth.http.problem import airflow2_body, problem_body
 
 
@@ -27,3 +29,32 @@ def test_airflow_2_has_a_body_of_its_own() -> None:
         '#section/Errors/Unauthenticated"\n'
         "}\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, "BadRequest"),
+        (401, "Unauthenticated"),
+        (403, "PermissionDenied"),
+        (404, "NotFound"),
+        (405, "MethodNotAllowed"),
+        (409, "AlreadyExists"),
+        (500, "Unknown"),
+    ],
+)
+def test_an_operation_of_airflow_2_gives_its_error_a_type(status: int, kind: str) -> None:
+    body = json.loads(airflow2_body(status))
+
+    assert body["type"].endswith(f"/stable-rest-api-ref.html#section/Errors/{kind}")
+
+
+@pytest.mark.parametrize(("status", "routed"), [(404, False), (418, True)])
+def test_an_error_of_airflow_2_without_a_type_is_about_nothing(status: int, routed: bool) -> None:
+    assert json.loads(airflow2_body(status, routed=routed))["type"] == "about:blank"
+
+
+def test_an_error_of_airflow_2_says_the_title_and_detail_that_it_has() -> None:
+    body = json.loads(airflow2_body(404, title=None, detail="no DAG"))
+
+    assert (body["title"], body["detail"]) == (None, "no DAG")

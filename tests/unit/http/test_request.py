@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from flask import Flask
 from werkzeug.wrappers import Request
 
 from compat_auth.errors import MalformedCredentials
 from compat_auth.http.asgi import RawHeaders
 from compat_auth.http.headers import take_in
 from compat_auth.http.request import GateRequest
+from compat_auth.outcome import ONLY_ASKED_ABOUT
+from compat_auth.peer import PEER
 from support.stand_ins import http_scope
 
 
@@ -127,3 +130,40 @@ def test_a_backend_sees_one_blank_for_a_run_of_them() -> None:
     seen = seen_by_flask(gate_request([(b"accept", b"a/b \t ;  q=0.1"), (b"authorization", b"Bearer \t abc")]))
 
     assert (seen.headers["Accept"], seen.headers["Authorization"]) == ("a/b ; q=0.1", "Bearer abc")
+
+
+@pytest.mark.parametrize("name", [b"content-length", b"transfer-encoding"])
+def test_no_header_about_the_body_reaches_a_backend(name: bytes) -> None:
+    environ = gate_request([(name, b"chunked" if name == b"transfer-encoding" else b"5")]).presented().environ(True)
+
+    assert "HTTP_TRANSFER_ENCODING" not in environ
+    assert "HTTP_CONTENT_LENGTH" not in environ
+    assert "CONTENT_LENGTH" not in environ
+
+
+@pytest.mark.parametrize(
+    ("host", "name", "port"),
+    [(b"[::1]:8080", "::1", "8080"), (b"[::1]", "::1", "80"), (b"a.example:81", "a.example", "81"), (b"a", "a", "80")],
+)
+def test_name_and_port_of_the_server_are_those_of_the_host(host: bytes, name: str, port: str) -> None:
+    environ = gate_request([], host=host).presented().environ(True)
+
+    assert (environ["SERVER_NAME"], environ["SERVER_PORT"]) == (name, port)
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_the_facts_of_a_request_say_what_its_environment_says(asked: bool) -> None:
+    request = gate_request([(b"x-a", b"1  2"), (b"x-a", b"3"), (b"cookie", b"a=1")])
+    request.only_asked_about = asked
+    presented = request.presented()
+    assert presented.facts is not None
+
+    facts = presented.facts(Flask("facts"), True)
+    environ = presented.environ(True)
+
+    assert facts.header("x-a") == "1 2,3" == environ["HTTP_X_A"]
+    assert facts.header("x-b") is None
+    assert facts.cookies("a") == ["1"]
+    assert facts.host == "gateway.example:8443"
+    assert facts.environ == {name: environ[name] for name in (PEER, ONLY_ASKED_ABOUT) if name in environ}
+    assert (ONLY_ASKED_ABOUT in facts.environ) == asked
