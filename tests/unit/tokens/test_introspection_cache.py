@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, cast
 
 import pytest
 
 from compat_auth.concurrency.single_flight import MAX_WAITING
+from compat_auth.config import Settings
+from compat_auth.crypto.aead import SealedBoxes
 from compat_auth.errors import BackendUnavailable, Overloaded
-from compat_auth.tokens.introspection_cache import IntrospectionCache, IntrospectionResult, MemoryIntrospections
+from compat_auth.store.redis.client import RedisConnection
+from compat_auth.tokens.introspection_cache import (
+    IntrospectionCache,
+    IntrospectionResult,
+    MemoryIntrospections,
+    SharedIntrospections,
+    open_introspections,
+)
 from support.stand_ins import Clock
 
 
@@ -208,3 +219,159 @@ def test_a_caller_with_many_tokens_leaves_room_for_others_at_a_slow_source(clock
 
         assert answer.claims == {"sub": "alice"}
         assert [guess.result().claims for guess in guesses] == [None] * each
+
+
+def test_why_a_token_is_refused_is_known_without_asking(clock: Clock) -> None:
+    verdicts = cache(clock)
+    verdicts.introspect("good", Source(clock))
+    verdicts.introspect("bad", Source(clock, says=None))
+
+    assert [verdicts.why_refused(token) for token in ("good", "bad", "new")] == ["", "no", ""]
+    assert [verdicts.has_accepted(token) for token in ("good", "bad", "new")] == [True, False, False]
+    clock.time += 600
+    assert [verdicts.why_refused("bad"), verdicts.has_accepted("good")] == ["", True]
+
+
+@pytest.mark.parametrize(("ahead_s", "asked"), [(30, 1), (31, 2)])
+def test_a_result_may_last_half_a_minute_longer_than_the_longest(clock: Clock, ahead_s: int, asked: int) -> None:
+    verdicts = IntrospectionCache("issuer", MemoryIntrospections(10), longest_s=600, now=clock)
+    source = Source(clock, for_s=600 + ahead_s)
+
+    verdicts.introspect("token", source)
+    verdicts.introspect("token", source)
+
+    assert source.asked == asked
+
+
+def test_a_result_that_another_has_just_brought_is_used(clock: Clock) -> None:
+    class Late(MemoryIntrospections):
+        """Finds nothing at the first look."""
+
+        looks = 0
+
+        def load(self, digest: bytes) -> IntrospectionResult | None:
+            self.looks += 1
+            return super().load(digest) if self.looks > 1 else None
+
+    store, source = Late(10), Source(clock)
+    store.save(IntrospectionCache("issuer", store, now=clock)._digest("token"), IntrospectionResult(2000, {"sub": "b"}))
+
+    result = IntrospectionCache("issuer", store, now=clock).introspect("token", source)
+
+    assert (result.claims, source.asked) == ({"sub": "b"}, 0)
+
+
+class Shelf:
+    """What Redis keeps, with its time to live; away where a test says so."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, bytes] = {}
+        self.px: dict[str, int] = {}
+        self.away = False
+
+    def ask(self, question: Callable[[Any], Any]) -> Any:
+        if self.away:
+            raise BackendUnavailable("redis is away")
+        return question(self)
+
+    def mget(self, keys: tuple[str, ...]) -> list[bytes | None]:
+        return [self.kept.get(key) for key in keys]
+
+    def set(self, key: str, box: bytes, *, px: int) -> None:
+        self.kept[key], self.px[key] = box, px
+
+
+def replica(shelf: Shelf, clock: Clock, secret: str = "s" * 32) -> SharedIntrospections:
+    boxes = SealedBoxes((secret,), "verdicts")
+    return SharedIntrospections(cast("RedisConnection", shelf), boxes, 10, now=clock)
+
+
+YES, NO = IntrospectionResult(1600, {"sub": "alice"}), IntrospectionResult(1600, None, "logged out")
+DIGEST = b"d" * 32
+
+
+@pytest.mark.parametrize("result", [YES, NO])
+def test_replicas_share_a_result_until_it_ends(clock: Clock, result: IntrospectionResult) -> None:
+    shelf = Shelf()
+    one, other = replica(shelf, clock), replica(shelf, clock)
+
+    one.save(DIGEST, result)
+
+    assert one.digest_key == other.digest_key
+    assert other.load(DIGEST) == result
+    assert list(shelf.px.values()) == [600_000]
+    clock.time = 1600
+    assert replica(shelf, clock).load(DIGEST) is None
+
+
+def test_a_result_that_is_over_is_not_shared(clock: Clock) -> None:
+    shelf = Shelf()
+    clock.time = 1600
+
+    replica(shelf, clock).save(DIGEST, YES)
+
+    assert shelf.kept == {}
+
+
+@pytest.mark.parametrize("first", [YES, NO])
+def test_a_refusal_comes_before_an_active_result_in_whatever_order(clock: Clock, first: IntrospectionResult) -> None:
+    shelf = Shelf()
+    one, other = replica(shelf, clock), replica(shelf, clock)
+
+    one.save(DIGEST, first)
+    other.save(DIGEST, NO if first is YES else YES)
+
+    assert replica(shelf, clock).load(DIGEST) == NO
+
+
+def test_a_refusal_here_is_used_without_asking_until_it_ends(clock: Clock) -> None:
+    shelf = Shelf()
+    here = replica(shelf, clock)
+    here.save(DIGEST, NO)
+    shelf.kept.clear()
+    replica(shelf, clock).save(DIGEST, IntrospectionResult(9000, {"sub": "alice"}))
+
+    assert here.load(DIGEST) == NO
+    clock.time = 1600
+    later = here.load(DIGEST)
+    assert later is not None
+    assert later.claims == {"sub": "alice"}
+
+
+def test_without_redis_a_replica_uses_what_it_knows(clock: Clock, caplog: pytest.LogCaptureFixture) -> None:
+    shelf = Shelf()
+    one, other = replica(shelf, clock), replica(shelf, clock)
+    one.save(DIGEST, YES)
+    assert other.load(DIGEST) == YES
+    shelf.away = True
+
+    with caplog.at_level("INFO", logger="compat_auth.redis"):
+        one.save(b"e" * 32, NO)
+
+    assert other.load(DIGEST) == YES
+    assert one.load(b"e" * 32) == NO
+    assert other.load(b"e" * 32) is None
+    assert "an introspection result is not shared" in caplog.text
+
+
+def test_what_somebody_without_the_secret_has_written_counts_for_nothing(clock: Clock) -> None:
+    shelf = Shelf()
+    replica(shelf, clock, "x" * 32).save(DIGEST, YES)
+    [(key, box)] = shelf.kept.items()
+    replica(shelf, clock).save(b"e" * 32, YES)
+    foreign = next(value for name, value in shelf.kept.items() if name != key)
+
+    assert replica(shelf, clock).load(DIGEST) is None
+    shelf.kept[key] = foreign
+    assert replica(shelf, clock).load(DIGEST) is None
+    assert box != foreign
+
+
+@pytest.mark.parametrize(("url", "kind"), [("", MemoryIntrospections), ("redis://127.0.0.1:1/0", SharedIntrospections)])
+def test_results_are_shared_where_redis_is_set(url: str, kind: type[object]) -> None:
+    settings = Settings.model_validate({"redis_url": url, "session": {"secret": "s" * 32}})
+
+    opened = open_introspections(settings, 5)
+
+    assert type(opened) is kind
+    assert len(opened.digest_key) == 32
