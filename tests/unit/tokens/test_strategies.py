@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,16 +9,28 @@ from typing import Any, cast
 
 import pytest
 
+from compat_auth.backend import Backend
 from compat_auth.config import Settings
-from compat_auth.credentials import Absent, Basic, Bearer
+from compat_auth.credentials import Absent, Basic, Bearer, Unrecognised
 from compat_auth.errors import BackendUnavailable, ConfigError, KeyFileError, NotAuthenticated, NotPermitted
 from compat_auth.identity import Identity, Token
 from compat_auth.tokens.cache import TokenCache
 from compat_auth.tokens.claims import ClaimProfile
 from compat_auth.tokens.jose.jwk import SigningKey
 from compat_auth.tokens.jose.jwt import shared_secret, shared_secret_verifier, verify
+from compat_auth.tokens.jose.unverified_claims import read_payload
 from compat_auth.tokens.keys.keys import KeyRing, create_keys
-from compat_auth.tokens.strategies import Exchange, Kind, Minted, build_strategy, open_key_ring
+from compat_auth.tokens.strategies import (
+    Exchange,
+    Kind,
+    Minted,
+    Strategy,
+    brings_no_password,
+    build_strategy,
+    open_key_ring,
+    public_keys,
+    require_unbound,
+)
 from compat_auth.tokens.upstream_login import UpstreamLogin
 
 NOW = 1_800_000_000
@@ -390,3 +403,89 @@ def test_an_exposed_key_file_is_a_configuration_error(tmp_path: Path) -> None:
 
     with pytest.raises(KeyFileError, match="chmod 600"):
         build_strategy(settings(strategy="key_pair", key_file=str(file)))
+
+
+@pytest.mark.parametrize(("issuer", "named"), [("us", {"iss": "us"}), ("", dict[str, str]())])
+def test_a_copy_of_a_token_has_its_name_its_user_and_its_end(clock: Clock, issuer: str, named: dict[str, str]) -> None:
+    strategy = build_strategy(settings(strategy="shared_secret", secret=SECRET, issuer=issuer), now=clock)
+
+    copy = strategy.copy("7", "a" * 32, NOW + 60)
+
+    assert copy is not None
+    assert read_payload(copy) == {
+        "sub": "7",
+        "jti": "a" * 32,
+        "exp": NOW + 60,
+        "iat": NOW,
+        "nbf": NOW,
+        "aud": "apache-airflow",
+        **named,
+    }
+
+
+def test_the_upstreams_own_token_cannot_be_copied(exchange: Exchange) -> None:
+    strategy: Strategy = exchange
+
+    assert strategy.copy("7", "a", NOW) is None
+
+
+def test_a_token_of_the_upstream_is_not_given_for_one_that_is_bound_to_a_certificate() -> None:
+    require_unbound(ANNA)
+
+    with pytest.raises(NotPermitted, match="bound to a client certificate"):
+        require_unbound(replace(ANNA, certificate="x" * 43))
+
+
+class Taking:
+    """A backend by what it accepts and believes."""
+
+    def __init__(self, *kinds: type[object], decides_alone: bool = False, reads_peer: bool = False) -> None:
+        self.kinds = frozenset(kinds)
+        self.decides_alone = decides_alone
+        self.reads_peer = reads_peer
+
+
+@pytest.mark.parametrize(
+    ("backend", "without"),
+    [
+        (Taking(Basic), False),
+        (Taking(Basic, Bearer), False),
+        (Taking(Absent), False),
+        (Taking(Unrecognised), False),
+        (Taking(Bearer), True),
+        (Taking(), True),
+        (Taking(Basic, decides_alone=True), True),
+        (Taking(Absent, reads_peer=True), True),
+    ],
+)
+def test_a_backend_that_takes_no_password_is_known(backend: Taking, without: bool) -> None:
+    assert brings_no_password(cast("Backend", backend)) == without
+
+
+def test_the_strategy_in_process_is_for_airflow_alone() -> None:
+    with pytest.raises(ConfigError, match="in_process works inside Airflow only"):
+        build_strategy(settings(strategy="in_process"))
+
+
+def test_the_keys_of_a_key_pair_are_published_beside_those_that_are_trusted(tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours.json", tmp_path / "theirs.json"
+    for file in (ours, theirs):
+        create_keys(file, algorithm="EdDSA", now=NOW - 10**8)  # before today: the keys that are published are today's
+    trusted = tmp_path / "jwks.json"
+    trusted.write_bytes(json.dumps({"keys": KeyRing(str(theirs)).public_jwks()}).encode())
+
+    of_pair = settings(strategy="key_pair", key_file=str(ours), trusted_jwks=[str(trusted)])
+    published = json.loads(public_keys(of_pair)())
+    alone = json.loads(public_keys(settings(trusted_jwks=[str(trusted)]))())
+
+    kids = [KeyRing(str(file)).signing_key().kid for file in (ours, theirs)]
+    assert sorted(key["kid"] for key in published["keys"]) == sorted(kids)
+    assert [key["kid"] for key in alone["keys"]] == kids[1:]
+    assert not any("d" in key for key in published["keys"])
+
+
+def test_keys_that_cannot_be_trusted_are_an_error_before_the_first_question(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such key file"):
+        public_keys(settings(strategy="key_pair", key_file=str(tmp_path / "none.json")))
+    with pytest.raises(ConfigError, match="jwks"):
+        public_keys(settings(trusted_jwks=[str(tmp_path / "none.json")]))
