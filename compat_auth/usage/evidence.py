@@ -67,12 +67,13 @@ def used_by(
     if principal is not None:
         where.append(USAGE.c.principal == principal)
     if operation is not None:
-        where.append(_is_operation(operation))
+        where.append(is_operation(operation))
     found = rows.sums("principal", "backend", "client", "operation", where=where, limit=MAX_USES)
     return [Use(**{name: row[name] for name in Use.__slots__}) for row in found]
 
 
-def _is_operation(operation: str) -> ColumnElement[bool]:
+def is_operation(operation: str) -> ColumnElement[bool]:
+    """Return the condition that a row is of an operation, or of any whose path begins so."""
     if operation.startswith("/"):
         # The method stands before the path. Escaped: a path may hold a wildcard of LIKE.
         return USAGE.c.operation.contains(f" {operation}", autoescape=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from compat_auth.config.fields import Section, read_truth
+from compat_auth.config.fields import Section, Values, read_truth
 
 
 class MetricsSettings(Section):
@@ -72,5 +72,10 @@ class UsageSettings(Section):
     )
     retention_days: int = Field(
         default=730, ge=1, le=3660, description="Days after which the counts of a day are deleted."
+    )
+    admins: Values = Field(
+        default=[],
+        description="Who may read the report in a browser: role:NAME, group:NAME, user:NAME, …; any one of them; empty:"
+        " personal_tokens.admins.",
     )
     flush_s: int = Field(default=10, ge=1, le=600, description="Seconds between two writes of a process to the store.")
