@@ -62,7 +62,7 @@ class Identification:
         if request.method not in SAFE_METHODS:
             await self._origins.require_own(decision, request)
         if isinstance(decision, Granted):
-            request.identity = request.verdict.identity = decision.identity
+            request.identity = request.outcome.identity = decision.identity
             if decision.used is not None and not request.only_asked_about:
                 decision.used()
         return decision
@@ -107,7 +107,7 @@ class Identification:
 
 def _noted(request: GateRequest, decision: Decision) -> Decision:
     if isinstance(decision, Granted) and not request.only_asked_about:
-        request.verdict.identity = decision.identity
+        request.outcome.identity = decision.identity
     return decision
 
 

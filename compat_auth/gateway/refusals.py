@@ -52,7 +52,7 @@ class Refusals:
         """
         counts.refusals.add(_reason_of(refusal))
         if request is not None and _is_refusal(refusal):
-            request.verdict.is_refused = True
+            request.outcome.is_refused = True
         context = self.context(request)
         if isinstance(refusal, CompatAuthError):
             # What stands behind takes Bearers, whether or not a backend of ours does.

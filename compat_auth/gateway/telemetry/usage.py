@@ -39,8 +39,8 @@ class RequestUsage:
         if asked is request and request.path.startswith(self._front_pages):
             # The lane counts by itself; any other question could not be read.
             return
-        identity = asked.verdict.identity
-        is_refused, is_error = request.verdict.is_refused, status >= _ERROR or not status
+        identity = asked.outcome.identity
+        is_refused, is_error = request.outcome.is_refused, status >= _ERROR or not status
         path, agent = asked.path.decode("ascii"), agent_of(asked.intake.kept)
         if identity is None and not is_refused:
             if self._goes_to_upstream(asked):

@@ -5,7 +5,7 @@ Writers add to the sums that are there, so any number of processes and replicas 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -53,13 +53,13 @@ class UsageSums(NamedTuple):
     """The sums of some requests.
 
     Attributes:
-        count: Requests.
+        requests: How many there are.
         errors: Those among them with a status of 400 or above, or without an answer.
         first_seen: Seconds since the epoch.
         last_seen: Seconds since the epoch.
     """
 
-    count: int
+    requests: int
     errors: int
     first_seen: int
     last_seen: int
@@ -98,29 +98,17 @@ class UsageRows:
     def add(self, rows: Sequence[UsageRow]) -> None:
         """Add to the sums, in one transaction."""
         # Always in the same order, so that two writers cannot deadlock.
-        values = [{**key._asdict(), **sums._asdict()} for key, sums in sorted(rows)]
+        values = [_values(key, sums) for key, sums in sorted(rows)]
+        days = {key.day for key, _ in rows}
+        months = {month for day in days for month in (month_of(day), month_of(month_of(day)[2]))}
+        # Forgotten where the transaction fails: nobody knows then what is there.
+        known, self._months = self._months, set()
         with self.database.write() as connection:
             if connection.dialect.name == "postgresql":
-                self._make_partitions(connection, {key.day for key, _ in rows})
+                _make_partitions(connection, months, known)
             statement = _ADD_POSTGRESQL if connection.dialect.name == "postgresql" else _ADD_SQLITE
             for start in range(0, len(values), _BATCH):
                 connection.execute(statement, values[start : start + _BATCH])
-
-    def _make_partitions(self, connection: Connection, days: Iterable[int]) -> None:
-        # A month ahead: nobody waits for the lock at its first request.
-        months = {month for day in days for month in (month_of(day), month_of(month_of(day)[2]))}
-        missing = sorted(month for month in months if month[0] not in self._months)
-        if not missing:
-            return
-        connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
-        for name, first, after in missing:
-            connection.execute(
-                text(
-                    f"CREATE TABLE IF NOT EXISTS {USAGE.name}_{name} PARTITION OF {USAGE.name} "
-                    f"FOR VALUES FROM ({first}) TO ({after})"
-                )
-            )
-        # Forgotten where the transaction fails, or where the table is pruned: IF NOT EXISTS costs little.
         self._months = {month[0] for month in months}
 
     def delete_before(self, day: int) -> int:
@@ -172,6 +160,27 @@ class UsageRows:
         self.database.close()
 
 
+def _make_partitions(connection: Connection, months: Iterable[tuple[str, int, int]], known: Collection[str]) -> None:
+    """Make the partitions that are missing; the caller asks a month ahead, so that no request's day waits for one."""
+    missing = sorted(month for month in months if month[0] not in known)
+    if not missing:
+        return
+    connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
+    for name, first, after in missing:
+        connection.execute(
+            text(
+                f"CREATE TABLE IF NOT EXISTS {USAGE.name}_{name} PARTITION OF {USAGE.name} "
+                f"FOR VALUES FROM ({first}) TO ({after})"
+            )
+        )
+
+
+def _values(key: UsageKey, sums: UsageSums) -> dict[str, Any]:
+    values = {**key._asdict(), **sums._asdict()}
+    values["count"] = values.pop("requests")
+    return values
+
+
 def _whole(row: Any) -> dict[str, int]:
     # PostgreSQL's sum of a bigint is a numeric.
     return {name: int(row[name] or 0) for name in ("count", "errors")}
@@ -198,7 +207,7 @@ def _statements() -> Iterator[Any]:
         (sqlite, func.min, func.max),
         (postgresql, func.least, func.greatest),
     ):
-        insert: Any = dialect.insert(USAGE)  # type: ignore[attr-defined]  # both have it
+        insert: Any = dialect.insert(USAGE)
         yield insert.on_conflict_do_update(
             index_elements=list(_KEY), set_=_added(USAGE, insert.excluded, least, greatest)
         )

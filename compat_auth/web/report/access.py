@@ -1,4 +1,4 @@
-"""Who may read the report: a person with a session who meets `[usage] admins`, and no program."""
+"""Access to the report: for a person with a session who meets `[usage] admins`, and for no program."""
 
 from __future__ import annotations
 
