@@ -3,5 +3,5 @@
 `recorder` counts one request, with the names that `clients`, `networks` and `operations` make; `evidence` reads what is
 stored, `report` and `forecast` summarise it, `suggestion` finds the scopes that cover it.
 
-Imports: `authn`, `airflow_api`, `store`, the vocabulary, `config` and the tools.
+Imports: `airflow_api`, `store`, `http`, `telemetry`, the vocabulary and the tools.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from urllib.parse import urlencode
 
 import flask
@@ -116,8 +117,7 @@ def _query(filters: Filters) -> str:
 
 def _link(filters: Filters, **changed: str) -> str:
     """Return the query of the same report with other filters: a drill-down."""
-    values = {name: changed.get(name, getattr(filters, name)) for name in _TEXTS}
-    return _query(Filters(filters.days, **values))
+    return _query(replace(filters, **changed))
 
 
 def _download(text: str, media_type: str, name: str) -> Response:
