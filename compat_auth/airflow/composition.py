@@ -128,6 +128,8 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
     )
     tokens = core.personal_tokens
     lasting: list[Lasting] = [core.decider, manager, core.denylist, *([tokens] if tokens is not None else [])]
+    if core.usage is not None:
+        lasting.append(core.usage)
     metrics = Metrics.from_settings(settings, core)
     if metrics is not None:
         bind = partial(bind_socket, settings.metrics.bind, "metrics.bind")

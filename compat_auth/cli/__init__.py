@@ -33,6 +33,7 @@ _COMMANDS = {
     "logout": "compat_auth.cli.login:logout",
     "migrate": "compat_auth.cli.scripts.command:migrate",
     "proxy-config": "compat_auth.cli.proxy_config.command:proxy_config",
+    "report": "compat_auth.cli.usage.command:report",
     "serve": "compat_auth.cli.serve:serve",
     "settings": "compat_auth.cli.settings.command:settings_command",
     "token": "compat_auth.cli.login:token",

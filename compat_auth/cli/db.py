@@ -15,10 +15,12 @@ from compat_auth.personal_tokens.peppers import pepper_file
 from compat_auth.store.backup import backup_sqlite
 from compat_auth.store.database import Database
 from compat_auth.store.migration import downgrade as downgrade_tables
-from compat_auth.store.migration import is_current, revisions, undone_by
+from compat_auth.store.migration import is_current, open_store, revisions, undone_by
 from compat_auth.store.migration import upgrade as upgrade_tables
 from compat_auth.store.restore import restore_sqlite, revoke_everything
+from compat_auth.store.tables.usage import DAY_S, UsageRows
 from compat_auth.tokens.issued import MAX_LIFETIME_S
+from compat_auth.usage.recorder import prune_usage
 
 _EVERYTHING_ENDED = "every earlier session and JWT is revoked"
 
@@ -131,6 +133,21 @@ def accept(config_path: str | None, keep_logins: bool) -> None:
     database.close()
     context.record("store accepted", database.label, command="db accept")
     click.echo(f"{database.label}: accepted" + ("" if keep_logins else f"; {_EVERYTHING_ENDED}"))
+
+
+@db.command()
+@config_option
+@click.option("--keep-days", type=click.IntRange(1), help="Days to keep; default [usage] retention_days.")
+def prune(config_path: str | None, keep_days: int | None) -> None:
+    """Delete the usage of days that are too old; a gateway does the same once a day."""
+    start_logging("WARNING")
+    settings = load_settings(config_path)
+    rows = UsageRows(open_store(settings.database_url.get_secret_value()))
+    kept = settings.usage.retention_days if keep_days is None else keep_days
+    deleted = prune_usage(rows, unix_now() // DAY_S, retention_days=kept) if rows.is_there else 0
+    rows.close()
+    context.record("usage pruned", f"{kept} days kept", command="db prune")
+    click.echo(f"usage of the last {kept} days kept; {deleted} older rows or months deleted")
 
 
 @db.command()

@@ -10,6 +10,7 @@ import click
 
 from compat_auth.cli import context
 from compat_auth.cli.context import config_option, opened_tokens, read_certificate
+from compat_auth.cli.usage.suggest import suggest
 from compat_auth.client_certificates import can_see_certificates, thumbprint_of
 from compat_auth.config import load_settings
 from compat_auth.errors import InvalidValue
@@ -27,6 +28,7 @@ def tokens() -> None:
     """Manage the personal tokens of all users."""
 
 
+tokens.add_command(suggest)
 _id = click.argument("token_id", metavar="ID")
 _days = click.option("--days", type=int, help="The last day, counted from today (UTC); default [personal_tokens].")
 

@@ -25,6 +25,7 @@ from compat_auth.tokens.denylist import Denylist
 from compat_auth.tokens.issued import IssuedTokens, Logout, ReadToken
 from compat_auth.tokens.issuer import TokenIssuer
 from compat_auth.tokens.strategies import Strategy, brings_no_password
+from compat_auth.usage.recorder import UsageRecorder, set_usage
 from compat_auth.web.login_completion import set_cookie_token_issuer
 from compat_auth.web.site import link_docs
 
@@ -40,12 +41,14 @@ class Core:
         denylist: Tokens that have been revoked.
         issued: The upstream's tokens that callers get.
         personal_tokens: The personal tokens; None: there are none.
+        usage: Counts who uses what; None: nobody does.
     """
 
     decider: Decider
     denylist: Denylist
     issued: IssuedTokens
     personal_tokens: PersonalTokens | None
+    usage: UsageRecorder | None = None
 
     def open(self) -> None:
         """Start to listen to revocations and to check the store; called on the event loop."""
@@ -53,11 +56,15 @@ class Core:
         self.denylist.open()
         if self.personal_tokens is not None:
             self.personal_tokens.open()
+        if self.usage is not None:
+            self.usage.open()
 
     def flush(self) -> None:
-        """Store the uses of tokens that are still in memory; may be slow."""
+        """Store the usage that is still in memory; may be slow."""
         if self.personal_tokens is not None:
             self.personal_tokens.close()
+        if self.usage is not None:
+            self.usage.close()
 
 
 def build_core(settings: Settings, app: Flask, strategy: Strategy, *, read: ReadToken, logout: Logout | None) -> Core:
@@ -86,7 +93,9 @@ def build_core(settings: Settings, app: Flask, strategy: Strategy, *, read: Read
     CompatAuth(app, settings, is_behind_gate=True)
     acting = Acting.from_settings(settings, lookup, more_roles_of(settings, lookup))
     decider = build_decider(settings, app, TokenIssuer(lookup, strategy), acting)
-    return Core(decider, denylist, issued, personal_tokens_of(app))
+    usage = UsageRecorder.from_settings(settings)
+    set_usage(app, usage)
+    return Core(decider, denylist, issued, personal_tokens_of(app), usage)
 
 
 def new_flask_app() -> Flask:

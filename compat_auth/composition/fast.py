@@ -13,6 +13,7 @@ from compat_auth.gateway.fast.lane_answers import LaneAnswers
 from compat_auth.gateway.fast.warm_grants import WarmGrants
 from compat_auth.gateway.forward_auth.access import Access
 from compat_auth.gateway.forward_auth.tokens import ForwardAuthTokens
+from compat_auth.usage.recorder import usage_of
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -45,8 +46,9 @@ class FastParts:
         place, rules = self.parts.place, self.parts.rules
         warm = WarmGrants(rules, place.root, self.parts.decider, self.parts.revoked, reads_peer=self.parts.asks_peer)
         answers = lane = None
+        usage = usage_of(self.parts.decider.app)
         if self.access is not None:
-            answers = ForwardAuthAnswers(warm, self.access, place.trusted, self.tokens, rules.prefix, place.root)
+            answers = ForwardAuthAnswers(warm, self.access, place.trusted, self.tokens, rules.prefix, place.root, usage)
             lane = LaneAnswers(lane_of(self.parts, self.access), self.access, place.trusted, rules, place.root)
         return FastPaths(place.trusted, answers, self._errands(warm, pages), self.front_port, lane)
 
@@ -58,4 +60,12 @@ class FastParts:
         # The paths of the old API are translated, and Airflow's pages are for browsers.
         below = b"/" if upstream.profile == "generic" else b"/api/v2/"
         own = frozenset(page.encode("ascii") for page in pages)
-        return Errands(warm, upstream, self.parts.place.trusted, below=below, prefix=self.parts.rules.prefix, pages=own)
+        return Errands(
+            warm,
+            upstream,
+            self.parts.place.trusted,
+            below=below,
+            prefix=self.parts.rules.prefix,
+            pages=own,
+            usage=usage_of(self.parts.decider.app),
+        )

@@ -17,12 +17,14 @@ from compat_auth.gateway.identification import Identification
 from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.gateway.origins import UpstreamOrigins
 from compat_auth.gateway.refusals import Refusals
+from compat_auth.gateway.telemetry.usage import RequestUsage
 from compat_auth.http.asgi import ASGIApp
 from compat_auth.http.body import BodyBudget
 from compat_auth.http.forwarded import Peers, TrustedProxies
 from compat_auth.http.request import GateRequest
 from compat_auth.http.root_path import RootPath
 from compat_auth.tokens.revoked import RevokedTokens
+from compat_auth.usage.recorder import usage_of
 
 MAX_JUDGED_BODY_BYTES = 1024 * 1024
 """Limit of a body that a backend has to see before the request is forwarded, unless the settings say otherwise."""
@@ -135,6 +137,7 @@ class GateParts:
             max_judged_body: Bytes of a body that a backend must see before the request is forwarded; beyond: 413.
         """
         trusted, names = self.place.trusted, self.rules.identity_headers
+        recorder = usage_of(self.decider.app)
         return Gate(
             self.place.app,
             self.rules,
@@ -148,6 +151,7 @@ class GateParts:
             browsers=self.browsers,
             root=self.place.root,
             peers=Peers(trusted, names) if self.asks_peer else None,
+            usage=None if recorder is None else RequestUsage(recorder, self.rules),
         )
 
 
@@ -180,4 +184,11 @@ def lane_of(parts: GateParts, access: Access) -> Lane:
         parts: Of the gate.
         access: Who may ask.
     """
-    return Lane(access, parts.decider, parts.rules, parts.revoked, trusted=parts.place.trusted)
+    return Lane(
+        access,
+        parts.decider,
+        parts.rules,
+        parts.revoked,
+        trusted=parts.place.trusted,
+        usage=usage_of(parts.decider.app),
+    )

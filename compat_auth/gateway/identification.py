@@ -62,7 +62,7 @@ class Identification:
         if request.method not in SAFE_METHODS:
             await self._origins.require_own(decision, request)
         if isinstance(decision, Granted):
-            request.identity = decision.identity
+            request.identity = request.outcome.identity = decision.identity
             if decision.used is not None and not request.only_asked_about:
                 decision.used()
         return decision
@@ -75,7 +75,7 @@ class Identification:
         """
         if request.intake.authorization is not None:
             return await self.decide(request)
-        return await self._decider.decide(request.presented())
+        return _noted(request, await self._decider.decide(request.presented()))
 
     async def identify(self, request: GateRequest) -> Decision:
         """Return who sent the Authorization value, for one of our pages that needs no token for the upstream.
@@ -85,7 +85,7 @@ class Identification:
             TokenEnded: The Bearer is revoked.
         """
         await self._revoked.require_bearer(request)
-        return await self._decider.identify(request.presented())
+        return _noted(request, await self._decider.identify(request.presented()))
 
     def recall(self, request: GateRequest) -> Granted | None:
         """Return the grant for a credential that was checked a moment ago; None for any other, and for none at all."""
@@ -103,6 +103,12 @@ class Identification:
     def _has_upstream_cookie(self, request: GateRequest) -> bool:
         cookies = request.intake.cookies
         return bool(cookies and self._upstream_cookie and has_cookie(cookies, self._upstream_cookie))
+
+
+def _noted(request: GateRequest, decision: Decision) -> Decision:
+    if isinstance(decision, Granted) and not request.only_asked_about:
+        request.outcome.identity = decision.identity
+    return decision
 
 
 def _deciding_cookies(request: GateRequest) -> tuple[bytes, ...]:

@@ -16,6 +16,7 @@ from compat_auth.gateway.authorization import GateRules
 from compat_auth.gateway.origins import UpstreamOrigins
 from compat_auth.gateway.refusals import Refusals, refuse_websocket, respond_moved
 from compat_auth.gateway.telemetry.observation import Observation
+from compat_auth.gateway.telemetry.usage import RequestUsage
 from compat_auth.http.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.http.body import BodyBudget, HeldBody
 from compat_auth.http.browser.preflight import is_preflight
@@ -49,6 +50,7 @@ class Gate:
         browsers: The treatment of browsers; None: they are treated as programs.
         root: The path in front of all paths, which neither the decisions nor the application see.
         peers: Reads what the other end of the connection says about the caller; None: no backend reads it.
+        usage: Counts who uses what; None: nobody does.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Gate:
         browsers: Browsers | None,
         root: RootPath,
         peers: Peers | None = None,
+        usage: RequestUsage | None = None,
     ) -> None:
         self._app = app
         self.rules = rules
@@ -88,6 +91,7 @@ class Gate:
         self._browsers = browsers
         self._root = root
         self._peers = peers
+        self._usage = usage
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or forward one ASGI connection."""
@@ -113,6 +117,8 @@ class Gate:
                 if request is not None and request.held is not None:
                     request.held.release()
                 observation.end(request, sys.exception())
+                if self._usage is not None and request is not None:
+                    self._usage.count(request, observation.status)
         elif scope["type"] == "websocket":
             await refuse_websocket(scope, receive, send)
         else:

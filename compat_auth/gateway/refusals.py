@@ -51,6 +51,8 @@ class Refusals:
             request: As it came; None if it could not be read.
         """
         counts.refusals.add(_reason_of(refusal))
+        if request is not None and _is_refusal(refusal):
+            request.outcome.is_refused = True
         context = self.context(request)
         if isinstance(refusal, CompatAuthError):
             # What stands behind takes Bearers, whether or not a backend of ours does.
@@ -75,6 +77,11 @@ class Refusals:
             "" if self._metadata_url is None else self._metadata_url(request),
             caller_of(request.intake.kept),
         )
+
+
+def _is_refusal(refusal: CompatAuthError | Refused | Unclaimed) -> bool:
+    """Return whether it is the caller's doing: an unavailable server refuses nobody."""
+    return not isinstance(refusal, CompatAuthError) or refusal.status < 500
 
 
 def _reason_of(refusal: CompatAuthError | Refused | Unclaimed) -> str:

@@ -28,6 +28,19 @@ _BODY_HEADERS = frozenset((b"content-length", b"transfer-encoding"))
 
 
 @dataclass(slots=True)
+class RequestOutcome:
+    """The decision about a request, as far as it is known; all copies of the request share it.
+
+    Attributes:
+        identity: The caller, once a decision has accepted it.
+        is_refused: The answer is a refusal by compat_auth.
+    """
+
+    identity: Identity | None = None
+    is_refused: bool = False
+
+
+@dataclass(slots=True)
 class GateRequest:
     """A request, taken in strictly.
 
@@ -48,6 +61,7 @@ class GateRequest:
         inspected: The whole body, where a limit hangs on what it names; None: nobody has looked.
         request_id: Its id; b"" where none was made.
         identity: The caller, once a decision has accepted it.
+        outcome: The decision about the request.
     """
 
     scope: Scope = field(repr=False)
@@ -66,6 +80,7 @@ class GateRequest:
     identity: Identity | None = field(default=None, repr=False)
     original: GateRequest | None = field(default=None, repr=False)
     peer: Peer = field(default=Peer(), repr=False)  # nothing changes in it
+    outcome: RequestOutcome = field(default_factory=RequestOutcome, repr=False, compare=False)
     _shown: Shown | None = field(default=None, init=False, repr=False, compare=False)
     _shown_in: tuple[Intake, Peer, bool] | None = field(default=None, init=False, repr=False, compare=False)
 

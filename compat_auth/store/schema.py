@@ -165,3 +165,26 @@ denylist_version = Table(
     Column("id", BigInteger, primary_key=True, autoincrement=False),
     Column("version", BigInteger, nullable=False),
 )
+
+# Sums by day (days since the epoch, UTC): no request has a row of its own. The day comes first: PostgreSQL parts the table
+# by month, and SQLite keeps its rows in this order.
+usage = Table(
+    "compat_auth_usage",
+    metadata,
+    Column("day", Integer, primary_key=True, autoincrement=False),
+    Column("principal", String(NAME_LENGTH), primary_key=True),
+    Column("backend", String(64), primary_key=True),
+    Column("client", String(32), primary_key=True),
+    Column("network", String(ADDRESS_LENGTH), primary_key=True),
+    Column("operation", String(256), primary_key=True),
+    Column(
+        "outcome", String(8), CheckConstraint("outcome in ('granted', 'refused')", name="outcome"), primary_key=True
+    ),
+    Column("count", BigInteger, nullable=False),
+    Column("errors", BigInteger, nullable=False),
+    Column("first_seen", BigInteger, nullable=False),
+    Column("last_seen", BigInteger, nullable=False),
+    Index(None, "principal", "day"),
+    sqlite_with_rowid=False,
+    postgresql_partition_by="RANGE (day)",
+)

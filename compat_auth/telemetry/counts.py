@@ -111,6 +111,7 @@ cache_lookups = Counter(families.CACHE_LOOKUPS)
 lane_answers = Counter(families.LANE_ANSWERS)
 upstream_responses = Counter(families.UPSTREAM_RESPONSES)
 upstream_failures = Counter(families.UPSTREAM_FAILURES)
+usage_folded = Counter(families.USAGE_FOLDED)
 stages = Histogram(families.STAGE_SECONDS, ("decision", "upstream", "request"))
 
 _ALL: tuple[Counter | Histogram, ...] = (
@@ -121,6 +122,7 @@ _ALL: tuple[Counter | Histogram, ...] = (
     lane_answers,
     upstream_responses,
     upstream_failures,
+    usage_folded,
     stages,
 )
 _CLASSES = ("none", "2xx", "3xx", "4xx", "5xx")

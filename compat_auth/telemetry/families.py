@@ -57,6 +57,9 @@ UPSTREAM_FAILURES = Family(
     "upstream_failures", "counter", "Calls to the upstream without a whole answer, by reason.", ("reason",)
 )
 AUDIT_LINES_LOST = Family("audit_lines_lost", "counter", "Lines of the audit log that could not be written.")
+USAGE_FOLDED = Family(
+    "usage_folded", "counter", "Requests counted in the usage without user and operation, since memory was full."
+)
 STAGE_SECONDS = Family(
     "stage_seconds",
     "histogram",
@@ -96,6 +99,7 @@ FAMILIES: tuple[Family, ...] = (
     UPSTREAM_RESPONSES,
     UPSTREAM_FAILURES,
     AUDIT_LINES_LOST,
+    USAGE_FOLDED,
     STAGE_SECONDS,
     LANE_THREADS,
     LANE_BUSY,

@@ -23,6 +23,8 @@ from compat_auth.web.login import LoginPage
 from compat_auth.web.login_completion import LoginCompletion, UpstreamCookie
 from compat_auth.web.logout import LogoutPage, show_session
 from compat_auth.web.page import COPY_SCRIPT, COPY_SCRIPT_FILE, STYLE, STYLE_FILE, Account, here, protect, record
+from compat_auth.web.report.access import ReportAccess
+from compat_auth.web.report.page import ReportPage
 from compat_auth.web.session_page import SessionPage
 from compat_auth.web.sign_in import SignInPages
 from compat_auth.web.sign_in_state import AttemptCookie
@@ -42,8 +44,8 @@ def register_pages(app: Flask, settings: Settings, chain: Chain) -> None:
     """Serve the pages in the app if `[session]` has a secret; a second call changes nothing.
 
     Raises:
-        ConfigError: Two ways to log in have the same name, or a name is invalid; `[personal_tokens] admins` has an
-            unknown requirement.
+        ConfigError: Two ways to log in have the same name, or a name is invalid; `[personal_tokens] admins` or `[usage]
+            admins` has an unknown requirement.
     """
     live = live_sessions_of(app)
     if live is None or BLUEPRINT in app.blueprints:
@@ -79,6 +81,7 @@ class _Site:
         self._login = LoginPage(chain, form_token, completion, buttons, workers=settings.serve.workers)
         logout = LogoutPage(f"{settings.prefix}logout", upstream_cookie)
         account = Account(settings.prefix)
+        report_access = ReportAccess.from_settings(chain, settings)
         session_page = SessionPage(live, account, settings.prefix)
         token_routes = () if tokens is None else _token_pages(tokens, account, settings).routes()
         self.blueprint = Blueprint(BLUEPRINT, __name__, template_folder="templates", static_folder=None)
@@ -92,6 +95,7 @@ class _Site:
             (COPY_SCRIPT, "GET", _static(COPY_SCRIPT_FILE, "text/javascript")),
             *StartPage(account, settings.prefix).routes(),
             *session_page.routes(),
+            *ReportPage(account, report_access).routes(),
             *token_routes,
             *(route for way in ways for route in way.routes()),
         )
@@ -103,6 +107,7 @@ class _Site:
         shared = {
             "has_tokens": tokens is not None,
             "has_docs": _has_docs,
+            "may_report": report_access.may_read,
             "shown_day": shown_day,
             "shown_time": shown_time,
         }

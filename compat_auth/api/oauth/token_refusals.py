@@ -43,6 +43,7 @@ class TokenRefusals:
 
     async def send_error(self, send: Send, error: CompatAuthError, request: GateRequest) -> None:
         """Answer with an error."""
+        request.outcome.is_refused = error.status < 500
         if isinstance(error, IncompleteLogin):
             await self._send(send, self.incomplete_status, str(error), [])
         elif isinstance(error, InsufficientScope):
@@ -59,6 +60,7 @@ class TokenRefusals:
         self, send: Send, status: int, detail: str, challenges: tuple[str, ...], request: GateRequest
     ) -> None:
         """Answer with a status; a 401 has challenges."""
+        request.outcome.is_refused = True
         sent = self.gates.www_authenticate(challenges, request) if status == 401 else ()
         headers = [(b"www-authenticate", challenge.encode("latin-1")) for challenge in sent]
         await self._send(send, status, detail, headers)

@@ -1,4 +1,4 @@
-"""Settings of metrics, the log, the audit log and traces."""
+"""Settings of metrics, the log, the audit log, traces and the usage."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, SecretStr
 
-from compat_auth.config.fields import Section, read_truth
+from compat_auth.config.fields import Section, Values, read_truth
 
 
 class MetricsSettings(Section):
@@ -62,3 +62,20 @@ class TracingSettings(Section):
         description="Make spans with OpenTelemetry, whose exporter the environment configures; every request then takes"
         " the ordinary way.",
     )
+
+
+class UsageSettings(Section):
+    """Counts of requests by day, user, backend, client and operation; for the report."""
+
+    enabled: Annotated[bool, BeforeValidator(read_truth)] = Field(
+        default=True, description="Count requests by user, backend, client, address range and operation in the store."
+    )
+    retention_days: int = Field(
+        default=730, ge=1, le=3660, description="Days after which the counts of a day are deleted."
+    )
+    admins: Values = Field(
+        default=[],
+        description="Who may read the report in a browser: role:NAME, group:NAME, user:NAME, …; any one of them; empty:"
+        " personal_tokens.admins.",
+    )
+    flush_s: int = Field(default=10, ge=1, le=600, description="Seconds between two writes of a process to the store.")

@@ -11,10 +11,12 @@ from compat_auth.gateway.fast.upstream.errand import Client, Errand
 from compat_auth.gateway.fast.upstream.pool import UpstreamPool
 from compat_auth.gateway.fast.warm_grants import WarmGrants
 from compat_auth.gateway.proxy.header_rules import HOP_BY_HOP, forwarded_headers
+from compat_auth.gateway.telemetry.usage import agent_of
 from compat_auth.http.asgi import RawHeaders
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.telemetry.access_log import OPTIONS
 from compat_auth.telemetry.request_ids import request_id_of
+from compat_auth.usage.recorder import UsageRecorder
 
 _BODILESS = frozenset((b"GET", b"HEAD"))
 # Requests with these go the ordinary way, which knows what they mean.
@@ -31,6 +33,7 @@ class Errands:
         below: Prefix of the paths whose requests are forwarded unchanged.
         prefix: Where our own pages live, with both slashes.
         pages: Whole paths of our own pages elsewhere; one that ends with a slash stands for all below it.
+        usage: Counts who uses what; None: nobody does.
     """
 
     def __init__(
@@ -42,6 +45,7 @@ class Errands:
         below: bytes,
         prefix: bytes,
         pages: frozenset[bytes],
+        usage: UsageRecorder | None = None,
     ) -> None:
         self._warm = warm
         self._trusted = trusted
@@ -50,6 +54,7 @@ class Errands:
         self._base = urlsplit(settings.url).path.rstrip("/").encode("ascii")
         self._trees = (prefix, *(page for page in pages if page.endswith(b"/")))
         self._pages = pages
+        self._usage = usage
 
     def errand(self, asked: Candidate, ends: Ends) -> Errand:
         """Return the errand for a request.
@@ -80,9 +85,24 @@ class Errands:
         out.append(b"\r\n\r\n")
         out += asked.body
         errand = Errand(b"".join(out), asked.method, granted, request_id=request_id, path=path)
-        if OPTIONS.is_on:
+        if OPTIONS.is_on or self._usage is not None:
             errand.caller = self._trusted.client_behind(ends.peer, intake.forward)
+            errand.agent = agent_of(intake.kept)
         return errand
+
+    def count(self, errand: Errand) -> None:
+        """Count a request whose answer has ended, or never will."""
+        usage, granted = self._usage, errand.granted
+        if usage is None or granted is None:
+            return
+        usage.count(
+            errand.method.decode("ascii"),
+            errand.path.decode("ascii"),
+            identity=granted.identity,
+            agent=errand.agent,
+            address=errand.caller,
+            is_error=errand.status >= 400 or not errand.status,
+        )
 
     def send(self, client: Client, errand: Errand) -> UpstreamConnection:
         """Send a request to the upstream; its answer goes to the client."""

@@ -82,6 +82,11 @@ class FastPaths:
         assert self.errands is not None  # noqa: S101  # it has made the errand
         return self.errands.send(client, errand)
 
+    def count(self, errand: Errand) -> None:
+        """Count a request whose answer has ended, or never will."""
+        if self.errands is not None:
+            self.errands.count(errand)
+
     def close(self) -> None:
         """Close the connections to the upstream."""
         if self.errands is not None:

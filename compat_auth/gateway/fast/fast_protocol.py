@@ -131,6 +131,7 @@ class FastProtocol(DeferringProtocol):
             return
         identity = errand.granted.identity
         counts.count_cached(identity.backend)
+        self.paths.count(errand)
         if OPTIONS.is_on:
             write_access(
                 AccessEntry(

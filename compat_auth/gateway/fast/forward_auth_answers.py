@@ -11,13 +11,16 @@ from compat_auth.gateway.forward_auth.dialects import DIALECTS, Dialect
 from compat_auth.gateway.forward_auth.lane import COOKIE_HEADER
 from compat_auth.gateway.forward_auth.tokens import ForwardAuthTokens
 from compat_auth.gateway.middleware import REFUSED_METHODS
+from compat_auth.gateway.telemetry.usage import agent_of
 from compat_auth.http.forwarded import TrustedProxies
-from compat_auth.http.headers import is_host
+from compat_auth.http.headers import Intake, is_host
 from compat_auth.http.root_path import RootPath
+from compat_auth.identity import Identity
 from compat_auth.scopes import METHOD_OVERRIDES
 from compat_auth.telemetry.access_log import OPTIONS, AccessEntry, write_access
 from compat_auth.telemetry.counts import count_cached
 from compat_auth.telemetry.request_ids import request_id_of
+from compat_auth.usage.recorder import UsageRecorder
 
 _HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\ncache-control: no-store\r\nauthorization: %b\r\n"
 _YES = _HEAD + b"x-request-id: %b\r\n\r\n"
@@ -35,6 +38,7 @@ class ForwardAuthAnswers:
         tokens: Makes the Authorization values that front proxies get.
         prefix: Where our own pages live, with both slashes.
         root: The path in front of all paths.
+        usage: Counts who uses what; None: nobody does.
     """
 
     def __init__(
@@ -45,11 +49,13 @@ class ForwardAuthAnswers:
         tokens: ForwardAuthTokens,
         prefix: bytes,
         root: RootPath,
+        usage: UsageRecorder | None = None,
     ) -> None:
         self._warm = warm
         self._access = access
         self._trusted = trusted
         self._tokens = tokens
+        self._usage = usage
         pages = {prefix + b"forward-auth/" + name.encode("ascii"): dialect for name, dialect in DIALECTS.items()}
         self.pages: Mapping[bytes, Dialect] = {
             path: dialect for path, dialect in pages.items() if root.strip(path) == path
@@ -73,6 +79,7 @@ class ForwardAuthAnswers:
         target, method = _original(dialect, forward)
         path, _ = self._warm.read_target(target)
         backend = username = ""
+        identity: Identity | None = None
         bearer = self._warm.upstreams_bearer(intake, method, path)
         if bearer is None:
             granted = self._warm.find(intake, method, path)
@@ -81,16 +88,28 @@ class ForwardAuthAnswers:
                 raise TakesOrdinaryWay
             if granted.used is not None:
                 granted.used()
-            backend, username = granted.identity.backend, granted.identity.username
+            identity = granted.identity
+            backend, username = identity.backend, identity.username
             count_cached(backend)
         request_id = request_id_of(asked.headers, is_trusted=ends.is_trusted)
         if OPTIONS.is_on:
             client = self._trusted.client_behind(ends.peer, forward)
             write_access(AccessEntry(request_id, "GET", asked.url, client, 200, 0.0, 0, backend, username))
+        self._count(method, path, identity, intake, ends)
         if intake.cookies:
             cookies = b"; ".join(intake.cookies)
             return _YES_WITH_COOKIES % (bearer, COOKIE_HEADER, cookies, request_id)
         return _YES % (bearer, request_id)
+
+    def _count(self, method: str, path: bytes, identity: Identity | None, intake: Intake, ends: Ends) -> None:
+        usage, agent = self._usage, agent_of(intake.kept)
+        if usage is None:
+            return
+        if identity is None:
+            usage.count_upstreams(method, path.decode("ascii"), agent=agent)
+            return
+        address = self._trusted.client_behind(ends.peer, intake.forward)
+        usage.count(method, path.decode("ascii"), identity=identity, agent=agent, address=address)
 
 
 def _original(dialect: Dialect, forward: Mapping[bytes, Sequence[bytes]]) -> tuple[bytes, str]:

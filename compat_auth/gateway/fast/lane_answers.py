@@ -81,7 +81,8 @@ class LaneAnswers:
         if self._access.find_fault(self._trusted, ends.peer, headers, intake.forward):
             raise TakesOrdinaryWay
         shown = Shown(authorization.decode("ascii"), acts_for=intake.acts_for)
-        found = self._lane.headers_of(intake, lambda: shown)
+        client = self._trusted.client_behind(ends.peer, intake.forward)
+        found = self._lane.headers_of(intake, lambda: shown, client)
         end = _END % request_id_of(headers, is_trusted=ends.is_trusted)
         return _NO + end if found is None else b"".join((_YES, _lines(found), end))
 

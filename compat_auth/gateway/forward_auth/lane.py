@@ -25,6 +25,7 @@ from compat_auth.http.request import GateRequest, Shown
 from compat_auth.scopes import ALL, Scope
 from compat_auth.telemetry import counts
 from compat_auth.tokens.revoked import RevokedTokens
+from compat_auth.usage.recorder import UsageRecorder
 
 LANE_PAGE = "forward-auth/lane"
 """Path of the page, below the prefix."""
@@ -47,6 +48,7 @@ class Lane:
         revoked: The upstream's revoked tokens.
         trusted: Proxies whose headers about the caller are believed.
         now: Seconds since the epoch.
+        usage: Counts the seconds in which a credential is used; None: nobody does.
     """
 
     def __init__(
@@ -58,12 +60,14 @@ class Lane:
         *,
         trusted: TrustedProxies,
         now: Callable[[], float] = time.time,
+        usage: UsageRecorder | None = None,
     ) -> None:
         self._access = access
         self._decider = decider
         self._revoked = revoked
         self._trusted = trusted
         self._now = now
+        self._usage = usage
         # These depend on the request: on its path and method, or on a parameter that names another user.
         self._is_closed = bool(rules.requirements) or rules.do_as
         self._dropped = rules.dropped_cookies
@@ -76,24 +80,27 @@ class Lane:
         """
         self._access.require(self._trusted, request)
         # The front proxy uses the answer for every request with this credential, whatever is said about its caller.
-        headers = self.headers_of(None if request.peer.speaks else request.intake, lambda: request.shown)
+        headers = self.headers_of(
+            None if request.peer.speaks else request.intake, lambda: request.shown, request.client
+        )
         await respond(send, 401 if headers is None else 200, headers=[_NO_STORE, *(headers or ())])
 
-    def headers_of(self, intake: Intake | None, shown: Callable[[], Shown]) -> RawHeaders | None:
+    def headers_of(self, intake: Intake | None, shown: Callable[[], Shown], client: str) -> RawHeaders | None:
         """Return the headers of a yes, without those that every answer has; None for a no.
 
         Args:
             intake: The header section of the question; None: it says itself who the caller is.
             shown: Returns the Authorization value; raises `CompatAuthError` where it is malformed.
+            client: Address of the caller.
         """
-        found = None if self._is_closed or intake is None else self._find(intake, shown)
+        found = None if self._is_closed or intake is None else self._find(intake, shown, client)
         if found is None:
             counts.LANE_NO.value += 1
             return None
         counts.LANE_YES.value += 1
         return [*found[0], *self._lasts(found[1])]
 
-    def _find(self, intake: Intake, shown: Callable[[], Shown]) -> tuple[RawHeaders, float] | None:
+    def _find(self, intake: Intake, shown: Callable[[], Shown], client: str) -> tuple[RawHeaders, float] | None:
         """Return the headers of a yes, and for how many seconds the memory behind it holds; None for a no."""
         authorization = intake.authorization
         if authorization is None or intake.acts_for:
@@ -116,6 +123,8 @@ class Lane:
         if granted.used is not None:
             granted.used()
         counts.count_cached(granted.identity.backend)
+        if self._usage is not None:
+            self._usage.count_lane(granted.identity, client)
         return [(b"authorization", granted.bearer), *_cookie(intake, self._dropped)], min(good_s, holds_s)
 
     def _own(self, intake: Intake, shown: Shown, good_s: float) -> tuple[RawHeaders, float] | None:
@@ -128,6 +137,8 @@ class Lane:
             return None
         if not self._decider.leaves_to_upstream(shown):
             return None
+        if self._usage is not None:
+            self._usage.count_lane(None, "")
         return [(b"authorization", authorization), *_cookie(intake, frozenset())], good_s
 
     def _lasts(self, lasts_s: float) -> Iterable[tuple[bytes, bytes]]:

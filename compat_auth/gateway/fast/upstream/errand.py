@@ -22,7 +22,8 @@ class Errand:
         closes: Whether the client's connection ends with the answer.
         request_id: Its id.
         path: Its canonical path.
-        caller: Address of the caller, where the access log needs it; else "".
+        caller: Address of the caller, where the access log or the usage needs it; else "".
+        agent: Value of its User-Agent, where the usage needs it; else b"".
         began: When it began, by `perf_counter`.
         status: Status of the answer; 0 before it begins.
         sent_bytes: Bytes of the body so far, as the client gets them.
@@ -35,6 +36,7 @@ class Errand:
     request_id: bytes = b""
     path: bytes = b""
     caller: str = ""
+    agent: bytes = b""
     began: float = 0.0
     status: int = 0
     sent_bytes: int = 0
