@@ -35,6 +35,7 @@ _COMMANDS = {
     "proxy-config": "compat_auth.cli.proxy_config.command:proxy_config",
     "serve": "compat_auth.cli.serve:serve",
     "settings": "compat_auth.cli.settings.command:settings_command",
+    "stages": "compat_auth.cli.stages.commands:stages",
     "token": "compat_auth.cli.login:token",
     "tokens": "compat_auth.cli.tokens:tokens",
     "users": "compat_auth.cli.users.commands:users",

@@ -8,7 +8,7 @@ from compat_auth.authn.users.acting import require_nobody_in
 from compat_auth.errors import InvalidPath, NoSuchPage
 from compat_auth.gateway.admission import Browsers
 from compat_auth.gateway.authorization import Authorization
-from compat_auth.gateway.decision import Granted, Unclaimed
+from compat_auth.gateway.decision import Granted, Unclaimed, notices_of
 from compat_auth.gateway.forward_auth.access import Access, hint
 from compat_auth.gateway.forward_auth.dialects import DIALECTS, Dialect, origin_of, original_of, overridden
 from compat_auth.gateway.forward_auth.lane import COOKIE_HEADER, LANE_PAGE, Lane
@@ -105,6 +105,7 @@ class ForwardAuth:
             dropped = self._rules.dropped_cookies
         elif not self._rules.guards(original.path):
             dropped = self._rules.dropped_unprotected(await self._revoked.require_bearer(original))
+            await self._identification.require_open(original)
             authorization = authorization_without_ours(original)
         else:
             decision = await self._identification.decide(original)
@@ -118,6 +119,7 @@ class ForwardAuth:
             elif not (isinstance(decision, Unclaimed) and self._authorization.is_for_upstream(decision, original)):
                 await self._refusals.send(send, decision, request)
                 return None
+            extra = (*extra, *notices_of(decision))
         headers: RawHeaders = [*extra]
         if authorization is not None:
             headers.append((b"authorization", authorization))
