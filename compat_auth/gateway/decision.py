@@ -11,7 +11,7 @@ from compat_auth.identity import Identity
 
 @dataclass(frozen=True, slots=True)
 class Staged:
-    """What the stage of a login adds to a decision that it allows.
+    """An addition to a decision that the stage of the login allows.
 
     Attributes:
         notices: Response headers that announce its end, names in lower case.

@@ -1,8 +1,8 @@
 """Chooses the rule for a use. No I/O, no Flask.
 
-Of the rules that cover a use, the most specific one applies: one that names the principal before one that does not, then
-one with an operation (a whole path before a prefix, a longer path before a shorter one, one with a method before one
-without), then one that names the backend itself, then one that names the backend from which the credential was made.
+Several rules can cover a use, and the most specific one applies. One that names the principal comes first. Then comes one
+with an operation: a whole path before a prefix, a longer path before a shorter one, one with a method before one without.
+Then comes one that names the backend itself, then one that names the backend from which the credential was made.
 Between two that are equally specific the stricter one applies. A request that can be read in several ways (a method
 override, an encoded slash) gets the strictest of what its readings get.
 """
@@ -81,7 +81,7 @@ class RuleSet:
         return max(found, key=lambda rule: rule.severity(now), default=None)
 
     def may_concern(self, backend: str, principal: str, origins: tuple[str, ...], now: float) -> bool:
-        """Return whether any use of a login by a user has, or could have, another stage than `on` from now on."""
+        """Return whether any use of a login by a user has, or could have, any stage except `on` from now on."""
         if not self.stages_anything:
             return False
         return any(

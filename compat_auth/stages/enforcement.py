@@ -85,7 +85,7 @@ class Stages:
         return rules.find(use, self._now())
 
     def may_concern(self, rules: RuleSet, backend: str, principal: str, origins: tuple[str, ...] = ()) -> bool:
-        """Return whether any use of a login has, or could have, another stage than `on` from now on."""
+        """Return whether any use of a login has, or could have, any stage except `on` from now on."""
         return rules.may_concern(backend, principal, origins, self._now())
 
     def judge(self, rules: RuleSet, use: Use, *, counted: StageRule | None = None) -> Headers:

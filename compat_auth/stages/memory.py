@@ -1,4 +1,4 @@
-"""The rules of the store, in memory: at most a second old, and the last known ones while the store is away."""
+"""The rules of the store, in memory: at most a second old, and the last known ones while the store is unavailable."""
 
 from __future__ import annotations
 

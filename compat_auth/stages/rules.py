@@ -115,7 +115,7 @@ class Window:
         return begun + self.length_s if second < begun + self.length_s else None
 
     def next_start(self, now: float) -> int | None:
-        """Return when the next window begins; None: none is left."""
+        """Return the start of the next window; None: none is left."""
         if now < self.start:
             return self.start
         if not self.every_s:
@@ -172,11 +172,11 @@ class StageRule:
         return self.until is None or now < self.until
 
     def window_end(self, now: float) -> int | None:
-        """Return when the window ends in which a moment is; None: it is in none."""
+        """Return the end of the window in which a moment is; None: it is in none."""
         return max((end for window in self.windows if (end := window.end_at(now)) is not None), default=None)
 
     def next_window(self, now: float) -> int | None:
-        """Return when the next window begins; None: none is left."""
+        """Return the start of the next window; None: none is left."""
         starts = (start for window in self.windows if (start := window.next_start(now)) is not None)
         return min(starts, default=None)
 

@@ -25,6 +25,7 @@ from compat_auth.store.tables.personal_tokens import PersonalToken, PersonalToke
 from compat_auth.store.tables.sessions import SessionRow, SessionRows
 
 END = 2_000_000_000
+NEWEST = "0004_from_0003"
 
 
 @pytest.fixture
@@ -136,7 +137,7 @@ def test_a_downgrade_says_first_what_it_would_delete(config: str) -> None:
 
     assert refused.exit_code == 2
     assert re.search(r"0003: Issued tokens and the denylist(.|\n)*add --yes", refused.output)
-    assert "revision 0003, up to date" in invoke("check", "--config", config)
+    assert f"revision {NEWEST}, up to date" in invoke("check", "--config", config)
 
 
 def test_tables_go_back_to_an_older_revision_and_forth_again(config: str) -> None:
@@ -144,30 +145,30 @@ def test_tables_go_back_to_an_older_revision_and_forth_again(config: str) -> Non
 
     back = invoke("downgrade", "0001", "--yes", "--config", config)
     again = invoke("downgrade", "0001", "--config", config)
-    with pytest.raises(ConfigError, match="revision 0001, and this version needs 0003"):
+    with pytest.raises(ConfigError, match=f"revision 0001, and this version needs {NEWEST}"):
         invoke("check", "--config", config)
     forth = invoke("upgrade", "--config", config)
 
     assert ("revision 0001, now" in back, "revision 0001, as before" in again) == (True, True)
-    assert "revision 0003, now up to date" in forth
+    assert f"revision {NEWEST}, now up to date" in forth
 
 
-@pytest.mark.parametrize("revision", ["0004", "9999", "", "base", "head"])
+@pytest.mark.parametrize("revision", ["0008", "9999", "", "base", "head"])
 def test_a_revision_that_the_tables_never_had_is_refused(revision: str, config: str) -> None:
     invoke("upgrade", "--config", config)
 
-    with pytest.raises(ConfigError, match="never had it; they had: 0003, 0002, 0001"):
+    with pytest.raises(ConfigError, match="never had it; they had: 0004, 0003, 0002, 0001"):
         invoke("downgrade", revision, "--yes", "--config", config)
 
 
 def test_tables_of_a_newer_version_that_tolerates_this_one_are_as_good(config: str, tmp_path: Path) -> None:
     invoke("upgrade", "--config", config)
-    make_newer(tmp_path, "0007_from_0003")
+    make_newer(tmp_path, "0007_from_0004")
 
     upgraded, checked = invoke("upgrade", "--config", config), invoke("check", "--config", config)
 
-    assert "revision 0007_from_0003, as before" in upgraded
-    assert "revision 0007_from_0003, newer than this version's 0003, which can also use it" in checked
+    assert "revision 0007_from_0004, as before" in upgraded
+    assert f"revision 0007_from_0004, newer than this version's {NEWEST}, which can also use it" in checked
 
 
 @pytest.mark.parametrize("command", [["upgrade"], ["check"], ["downgrade", "0002", "--yes"]])
@@ -175,15 +176,15 @@ def test_tables_of_a_newer_version_that_does_not_name_the_next_step(
     command: list[str], config: str, tmp_path: Path
 ) -> None:
     invoke("upgrade", "--config", config)
-    make_newer(tmp_path, "0007_from_0004")
+    make_newer(tmp_path, "0007_from_0006")
 
-    with pytest.raises(ConfigError, match=r"0007_from_0004.*newest here: 0003.*db downgrade 0003"):
+    with pytest.raises(ConfigError, match=rf"0007_from_0006.*newest here: {NEWEST}.*db downgrade {NEWEST[:4]}"):
         invoke(*command, "--config", config)
 
 
 def test_only_the_newer_version_can_take_its_own_tables_back(config: str, tmp_path: Path) -> None:
     invoke("upgrade", "--config", config)
-    make_newer(tmp_path, "0007_from_0003")
+    make_newer(tmp_path, "0007_from_0004")
 
     with pytest.raises(ConfigError, match="the version of compat_auth that made them"):
         invoke("downgrade", "0002", "--yes", "--config", config)

@@ -116,7 +116,7 @@ def test_tables_of_a_newer_version_that_tolerates_this_one_are_used(
     url: str, database: Database, tmp_path: Path
 ) -> None:
     SessionRows(database).add("id", SessionRow("alice", "", "session", 1, 1))
-    set_revision(tmp_path, "0009_from_0003")
+    set_revision(tmp_path, "0009_from_0004")
 
     found = SessionRows(again := open_store(url)).find_live("id")
 
@@ -124,7 +124,7 @@ def test_tables_of_a_newer_version_that_tolerates_this_one_are_used(
     assert found == SessionRow("alice", "", "session", 1, 1)
 
 
-@pytest.mark.parametrize("revision", ["0009", "0009_from_0004", "0009_from_0003_", "x0009_from_0003", "0009_from_3"])
+@pytest.mark.parametrize("revision", ["0009", "0009_from_0006", "0009_from_0003_", "x0009_from_0003", "0009_from_3"])
 def test_tables_of_a_newer_version_that_does_not_tolerate_this_one_are_not(
     revision: str, url: str, database: Database, tmp_path: Path
 ) -> None:
@@ -149,7 +149,7 @@ def test_a_program_that_runs_notices_that_another_has_changed_the_tables_and_hea
     set_revision(tmp_path, revision)
     with pytest.raises(BackendUnavailable, match="database_url: its tables"):
         rows.find_live("id")
-    set_revision(tmp_path, "0003")
+    set_revision(tmp_path, "0004_from_0003")
 
     assert rows.find_live("id") is not None
 
