@@ -1,4 +1,4 @@
 """`compat-auth stages`: lists and changes the stages of logins.
 
-Imports: everything that `cli` may import.
+Imports: what `cli` may import.
 """
