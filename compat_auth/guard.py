@@ -268,6 +268,16 @@ def _routed() -> tuple[str, tuple[str, ...]]:
     return path, (request.method, *(value.strip().upper() for value in overrides if value is not None))
 
 
+def require_stage(identity: Identity) -> None:
+    """Check that the stage of the identity's login allows Flask's current request.
+
+    Raises:
+        StageRefusal: The login is not to be used any more, or not now.
+        BackendUnavailable: The stages were never read, and cannot be.
+    """
+    _stage_headers(identity)
+
+
 def _stage_headers(identity: Identity) -> tuple[tuple[str, str], ...]:
     """Return the headers that announce the end of the caller's login; the gate has added its own already.
 

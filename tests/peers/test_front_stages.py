@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,7 +49,7 @@ def front(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Front]:
 
 
 @contextmanager
-def stages_of(front: Front) -> Iterator[StageRuleRows]:
+def stages_of(front: Front) -> Generator[StageRuleRows]:
     rows = StageRuleRows(open_store(f"sqlite:///{front.site.folder / 'store.db'}"))
     try:
         yield rows
