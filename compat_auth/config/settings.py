@@ -36,6 +36,7 @@ from compat_auth.config.gateway import (
 )
 from compat_auth.config.openid import GoogleOpenIdSettings, OidcSettings, WorkloadSettings
 from compat_auth.config.personal_tokens import PersonalTokenSettings
+from compat_auth.config.stages.settings import StagesSettings
 from compat_auth.config.tasks import AirflowTaskSettings
 from compat_auth.config.telemetry.settings import (
     AuditSettings,
@@ -124,6 +125,7 @@ class Settings(Section):
     tracing: TracingSettings = Field(default_factory=TracingSettings, description="See [tracing].")
     metrics: MetricsSettings = Field(default_factory=MetricsSettings, description="See [metrics].")
     audit: AuditSettings = Field(default_factory=AuditSettings, description="See [audit].")
+    stages: StagesSettings = Field(default_factory=StagesSettings, description="See [stages].")
     usage: UsageSettings = Field(default_factory=UsageSettings, description="See [usage].")
     serve: ServeSettings = Field(default_factory=ServeSettings, description="See [serve].")
     backends: dict[str, dict[str, Any]] = Field(default={}, description="Settings of third-party backends, by name.")

@@ -1,4 +1,4 @@
 """HTML pages: login, logout, sessions, tokens. A Flask blueprint.
 
-Imports: `personal_tokens`, `tokens` and every layer below; never `gateway` or `api`.
+Imports: `personal_tokens`, `tokens`, `usage` and every layer below; never `gateway` or `api`.
 """

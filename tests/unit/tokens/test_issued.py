@@ -146,7 +146,7 @@ def test_a_token_is_made_for_the_complete_identity_and_stored(make: Make) -> Non
 
     assert world.signing.asked == [(COMPLETE, BASIC, "cli")]
     assert token.expires_at == NOW + 600
-    assert world.rows.find("t1") == IssuedToken("t1", digest_of(token.value), "anna", "7", "c1", NOW, NOW + 600)
+    assert world.rows.find("t1") == IssuedToken("t1", digest_of(token.value), "anna", "7", "c1", NOW, NOW + 600, "basic_auth")
 
 
 def test_a_token_that_is_revoked_already_is_made_again_a_second_later(
@@ -178,7 +178,7 @@ def test_a_token_that_another_made_is_stored_once(make: Make, claims: dict[str, 
     world.now += 5
     world.tokens.record(Identity("bob", "basic_auth"), token)
 
-    assert stored == IssuedToken("theirs", digest_of(token), "anna", "7", "c1", NOW, expires)
+    assert stored == IssuedToken("theirs", digest_of(token), "anna", "7", "c1", NOW, expires, "basic_auth")
     assert world.rows.find("theirs") == stored
 
 
@@ -412,7 +412,7 @@ def test_a_token_belongs_to_the_user_whom_it_names(make: Make, username: str, su
 def test_the_upstream_revokes_a_copy_of_a_token_that_was_not_kept() -> None:
     signing, upstream = Signing(), Upstream()
     logout = UpstreamLogout(cast("UpstreamLogin", upstream), cast("Strategy", signing))
-    issued = IssuedToken("t1", b"", "anna", "7", "c1", NOW, NOW + 600)
+    issued = IssuedToken("t1", b"", "anna", "7", "c1", NOW, NOW + 600, "basic_auth")
 
     logout.revoke_issued(issued)
     logout.revoke_issued(IssuedToken("unknown", b"", "anna", "7", "c1", NOW, NOW + 600))
