@@ -146,7 +146,9 @@ def test_a_token_is_made_for_the_complete_identity_and_stored(make: Make) -> Non
 
     assert world.signing.asked == [(COMPLETE, BASIC, "cli")]
     assert token.expires_at == NOW + 600
-    assert world.rows.find("t1") == IssuedToken("t1", digest_of(token.value), "anna", "7", "c1", NOW, NOW + 600, "basic_auth")
+    assert world.rows.find("t1") == IssuedToken(
+        "t1", digest_of(token.value), "anna", "7", "c1", NOW, NOW + 600, "basic_auth"
+    )
 
 
 def test_a_token_that_is_revoked_already_is_made_again_a_second_later(
