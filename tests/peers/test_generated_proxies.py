@@ -104,6 +104,8 @@ def refusals(site: Site) -> dict[str, tuple[str, str, list[tuple[str, str]]]]:
         "scoped": ("GET", "/api/y", [("Authorization", limited)]),
         "scoped, method": ("DELETE", "/api/x", [("Authorization", limited)]),
         "malformed": ("GET", "/api/x", [("Authorization", "Basic ???")]),
+        "empty": ("GET", "/api/x", [("Authorization", "")]),
+        "empty, beside a cookie": ("GET", "/api/x", [("Authorization", ""), ("Cookie", "_token=evil")]),
         "unavailable": ("GET", "/api/x", [("Authorization", f"Bearer {UNAVAILABLE}")]),
         "encoded twice": ("GET", "/api/%252e%252e/x", [ALICE]),
         "encoded backslash": ("GET", "/api/a%5Cb", [ALICE]),
@@ -350,6 +352,47 @@ def test_a_websocket_gets_the_gateways_answer(front: Front) -> None:
     answer, own = (ask(url, "/api/x", ALICE, *upgrade, key) for url in (front.url, front.site.url))
 
     assert (answer.status, answer.body) == (own.status, own.body)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        pytest.param("Transfer-Encoding: identity, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", id="two-codings"),
+        pytest.param("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", id="two-lines"),
+        pytest.param("Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", id="unknown-coding"),
+        pytest.param(
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\nhello", id="websocket-with-a-body"
+        ),
+        pytest.param(
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            id="websocket-with-chunks",
+        ),
+    ],
+)
+def test_a_body_that_a_caller_frames_oddly_is_answered_and_no_failure_of_ours(front: Front, rest: str) -> None:
+    status = status_of_post(front.url, rest)
+
+    assert status in (200, 400, 422, 501)
+
+
+@pytest.mark.parametrize("chunk", ["5x\r\nhello\r\n", "fffffffffffffffff\r\nhello\r\n", "4\r\nhello\r\n"])
+def test_a_body_that_is_cut_wrongly_is_no_failure_of_the_gateway(site: Site, tmp_path: Path, chunk: str) -> None:
+    running = start("caddy", site, tmp_path)
+    try:
+        status = status_of_post(running.url, f"Transfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n")
+    finally:
+        running.process.stop()
+
+    assert status == 400
+
+
+def status_of_post(url: str, rest: str) -> int:
+    """Send a POST of the user alice whose last header lines and body are given; return the status of the first answer."""
+    place = urlsplit(url)
+    raw = f"POST /api/x HTTP/1.1\r\nHost: {HOST}\r\n{ALICE[0]}: {ALICE[1]}\r\n{rest}"
+    with socket.create_connection((place.hostname, place.port), timeout=20) as connection:
+        connection.sendall(raw.encode())
+        return int(connection.recv(65536).split(b" ", 2)[1])
 
 
 def test_a_second_request_in_the_same_packet_is_answered_as_its_own_caller(front: Front) -> None:

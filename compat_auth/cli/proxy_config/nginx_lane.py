@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from compat_auth.cli.proxy_config.lane_plan import HOST, SCHEME, LanePlan
 from compat_auth.cli.proxy_config.removal import pattern
 from compat_auth.cli.proxy_config.site import Site
@@ -152,6 +154,10 @@ _LUA_LOCATION = """
             proxy_intercept_errors on;
             error_page 401 403 = @gateway;
             error_page 502 504 = @unreachable;
+            # nginx takes the list of the server only where a location has none.
+            proxy_set_header Authorization $compat_auth_authorization;
+            proxy_set_header Cookie $compat_auth_cookie;
+@HEADERS@
             proxy_pass http://compat_auth_upstream;
         }
 """
@@ -256,9 +262,13 @@ def lua_http(site: Site, lane: LanePlan) -> str:
     return _filled(_LUA, site, lane) + _AGAIN
 
 
-def lua_location() -> str:
-    """Return the location of all requests, with Lua."""
-    return _LUA_LOCATION
+def lua_location(headers: str) -> str:
+    """Return the location of all requests, with Lua.
+
+    Args:
+        headers: What to say and to remove, as lines of the server's block.
+    """
+    return _LUA_LOCATION.replace("@HEADERS@", textwrap.indent(headers, "    "))
 
 
 def asking_http(site: Site, lane: LanePlan) -> str:
