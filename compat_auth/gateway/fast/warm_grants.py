@@ -54,7 +54,7 @@ class WarmGrants:
     def take_in(self, headers: RawHeaders, raw_query: bytes) -> Intake:
         """Return the header section of a request that has an Authorization value, and no cookie for us or an identity.
 
-        It may also have no Authorization value, and cookies of ours alone.
+        It may also have no Authorization value, and cookies, but none of the upstream that names a user.
 
         Raises:
             TakesOrdinaryWay: It is another kind of request, or malformed.
