@@ -606,6 +606,25 @@ def test_a_token_that_only_the_upstream_checks_goes_straight_until_it_is_revoked
     assert (revoke.status, revoked.status, beside.status) == (200, 401, 401)
 
 
+@pytest.mark.parametrize("name", WITH_LANE)
+def test_where_a_replica_is_away_another_is_asked(tmp_path: Path, name: str) -> None:
+    with running_site(tmp_path, secret="a-secret-of-the-front-proxy-0123456789") as site:
+        alive = urlsplit(site.url).netloc
+        away = [f"127.0.0.1:{free_port()}" for _ in range(3)]
+        options = [word for address in (*away, alive) for word in ("--gateway", address)]
+        with started(name, site, tmp_path, *options) as front:
+            for user in ("alice", "bob"):
+                ask(front.url, "/api/x", ("Authorization", basic(user)))
+            site.seen.clear()
+
+            answers = [
+                ask(front.url, "/api/x", ("Authorization", basic(user))) for _ in range(10) for user in ("alice", "bob")
+            ]
+
+            assert [subject(answer) for answer in answers] == ["alice", "bob"] * 10
+            assert len(site.seen) <= 4
+
+
 @pytest.mark.parametrize("name", ["nginx-lua", "haproxy-lua"])
 def test_with_lua_a_credential_is_asked_about_more_than_once_a_second_and_not_each_time(
     front_of: Callable[[str], Front], name: str

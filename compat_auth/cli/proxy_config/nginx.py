@@ -172,7 +172,7 @@ def _kind_of(site: Site, lane: LaneKind, modules: str) -> Literal["lua", "ask", 
         return "off"
     if site.lane is None:
         raise ConfigError(f"--lane {lane}: {site.no_lane}; or pass --lane off")
-    can_connect = site.lane.asked.is_number or site.lane.asked.is_socket
+    can_connect = not site.lane.name
     if lane == "lua" and not has_lua:
         raise ConfigError(
             f"--lane lua: {modules} does not have {' and '.join(_LUA_MODULES)}; install nginx's Lua module (Debian: "
@@ -183,7 +183,7 @@ def _kind_of(site: Site, lane: LaneKind, modules: str) -> Literal["lua", "ask", 
         return "lua" if has_lua and can_connect else "off"
     if lane == "lua" and not can_connect:
         raise ConfigError(
-            f"--lane lua: {site.lane.asked.host} is a name, and Lua connects to addresses; write the address into "
+            f"--lane lua: {site.lane.name} is a name, and Lua connects to addresses; write the address into "
             "[forward_auth] bind, or pass --lane ask"
         )
     return lane
