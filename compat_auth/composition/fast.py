@@ -71,4 +71,5 @@ class FastParts:
             prefix=self.parts.rules.prefix,
             pages=own,
             usage=usage_of(self.parts.decider.app),
+            renews_cookies=self.settings.session.login == "ours",
         )

@@ -15,6 +15,7 @@ from compat_auth.tokens.issued import MAX_LIFETIME_S, IssuedTokens, Logout, Read
 from compat_auth.tokens.issuer import TokenIssuer
 from compat_auth.tokens.jose.jwk import VerifyingKey, verifying_key
 from compat_auth.tokens.jose.jwt import SHARED_SECRET_KID, shared_secret_verifier, verify
+from compat_auth.tokens.jose.signed_text import is_signed_by_one_of
 from compat_auth.tokens.keys.jwks_merge import merge_jwks
 from compat_auth.tokens.strategies import Strategy, open_key_ring
 from compat_auth.tokens.upstream_login import UpstreamLogin
@@ -59,10 +60,22 @@ def issued_tokens(
         denylist: The revoked tokens.
         read: Reads the upstream's tokens.
         logout: The upstream's own list of revoked tokens; None: it has none.
+
+    Raises:
+        ConfigError: A secret or a key file is missing or cannot be trusted.
     """
     profile = settings.upstream.profile
     sub_is_username = profile == "airflow-simple" or (profile == "generic" and "sub" not in settings.token.claims)
-    return IssuedTokens(strategy, lookup, denylist, read, sub_is_username, logout)
+    keys, is_blind = upstream_keys(settings), settings.token.strategy == "exchange"
+    return IssuedTokens(
+        strategy,
+        lookup,
+        denylist,
+        read,
+        sub_is_username,
+        logout,
+        is_signed=None if is_blind else lambda token: is_signed_by_one_of(keys().values(), token),
+    )
 
 
 def build_logout(settings: Settings, strategy: Strategy) -> Logout | None:

@@ -133,6 +133,11 @@ class Decider:
             return None
         return None if glanced is None else glanced[0]
 
+    def recall_settled_cookies(self, cookies: tuple[bytes, ...]) -> Granted | None:
+        """Return the grant of `recall_cookies`, but None where `recall_cookies` would start a check of the session."""
+        remembered = self._settled(self._verified.digest(_COOKIES, *cookies))
+        return None if remembered is None else remembered.grant
+
     async def decide(self, presented: Presented, cookies: tuple[bytes, ...] = ()) -> Decision:
         """Return the decision for a request.
 
@@ -259,10 +264,14 @@ class Decider:
         Raises:
             CompatAuthError: The credential is malformed.
         """
-        remembered = self._verified.find(self._verified.digest(shown.key()))
+        remembered = self._settled(self._verified.digest(shown.key()))
+        return None if remembered is None else (remembered.grant, remembered.ends_at - self._monotonic())
+
+    def _settled(self, digest: bytes) -> Remembered[Granted] | None:
+        remembered = self._verified.find(digest)
         if remembered is None or remembered.grant.bearer in self._refused or self._verified.is_stale(remembered):
             return None
-        return remembered.grant, remembered.ends_at - self._monotonic()
+        return remembered
 
     def leaves_to_upstream(self, shown: Shown) -> bool:
         """Return whether a Bearer is for the upstream to check, as far as that is known without a check.
@@ -273,7 +282,16 @@ class Decider:
         credential = shown.credential()
         if not isinstance(credential, Bearer) or looks_like_one(credential.token):
             return False
-        return not self._takes[Bearer] or not self._claimants.could_be(credential)
+        if not self._takes[Bearer]:
+            return True
+        # The claims of a JWT are read once, and not for each request.
+        digest = self._verified.digest(shown.key())
+        if self._claimants.knows_nobody(digest):
+            return True
+        if self._claimants.could_be(credential):
+            return False
+        self._claimants.remember(digest)
+        return True
 
     def open(self) -> None:
         """Listen to revocations in this process from now on, not only from its first check."""

@@ -73,11 +73,23 @@ class TrustedProxies:
 
     def scheme(self, scope: Mapping[str, Any], forward: Mapping[bytes, Sequence[bytes]]) -> str:
         """Return "https" or "http": the client's scheme, as far as a trusted proxy reports it."""
-        values = forward.get(b"x-forwarded-proto", ())
-        if values and self.covers(self.peer(scope)):
-            # With several values, one of them is not from the proxy.
-            return "https" if [value.strip().lower() for value in values] == [b"https"] else "http"
-        return "https" if scope.get("scheme") == "https" else "http"
+        is_trusted = bool(forward.get(b"x-forwarded-proto")) and self.covers(self.peer(scope))
+        return scheme_behind(str(scope.get("scheme")), forward, is_trusted=is_trusted)
+
+
+def scheme_behind(scheme: str, forward: Mapping[bytes, Sequence[bytes]], *, is_trusted: bool) -> str:
+    """Return "https" or "http": the client's scheme.
+
+    Args:
+        scheme: That of the connection.
+        forward: Forward headers of the request.
+        is_trusted: Whether the other end is a trusted proxy.
+    """
+    values = forward.get(b"x-forwarded-proto", ())
+    if values and is_trusted:
+        # With several values, one of them is not from the proxy.
+        return "https" if [value.strip().lower() for value in values] == [b"https"] else "http"
+    return "https" if scheme == "https" else "http"
 
 
 # Where proxies write the address of a client, and servers and middlewares read it.

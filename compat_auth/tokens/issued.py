@@ -52,6 +52,14 @@ class Logout(Protocol):
         """
         ...
 
+    def accepts(self, token: str) -> bool:
+        """Return whether the upstream accepts a token.
+
+        Raises:
+            BackendUnavailable: The upstream gave no usable answer.
+        """
+        ...
+
     def revoke_issued(self, issued: IssuedToken) -> None:
         """Revoke, at the upstream, a token that was issued here and not kept, where its `jti` is enough to do so.
 
@@ -103,6 +111,8 @@ class IssuedTokens:
         read: Reads the upstream's tokens.
         sub_is_username: Whether the upstream's `sub` is the user name.
         login: The upstream's own list of revoked tokens; None where it has none.
+        is_signed: Whether a key of the upstream's has signed a token, which need not be valid; None where no such key is
+            known here.
         now: Seconds since the epoch.
     """
 
@@ -112,6 +122,7 @@ class IssuedTokens:
     read: ReadToken
     sub_is_username: bool
     login: Logout | None
+    is_signed: Callable[[str], bool] | None
     now: Callable[[], int] = unix_now
 
     def issue(self, identity: Identity, credential: Credential, kind: Kind) -> Token:
@@ -180,19 +191,37 @@ class IssuedTokens:
         return None if issued is None else TokenOrigin(issued.username, tuple((issued.backend or "").split()))
 
     def revoke(self, token: str) -> bool:
-        """Revoke a JWT that is known here, and return whether it was valid."""
+        """Revoke a JWT that is known here or that the upstream may accept, and return whether it was either."""
         known = self.find(token)
         claims = claimed_in(known.claims) if known is not None else read_claimed(token)
+        # An upstream accepts tokens that `read` refuses, such as one without `kid`. Only a key of its own made them.
+        is_signed = claims is not None and known is None and self.is_signed is not None and self.is_signed(token)
         # A token of ours that seems expired is revoked too, because the clock may be wrong.
-        if claims is None or (known is None and self._find_issued(token) is None):
+        if claims is None or not (known is not None or is_signed or self._find_issued(token) is not None):
             return False
         self.denylist.revoke(_entry_of(claims, token))
-        return known is not None
+        return known is not None or is_signed
 
-    def revoke_upstream(self, token: str) -> None:
-        """Revoke a JWT in Airflow, even one that is not known here: Airflow knows its own."""
-        if self.login is not None:
-            self.login.log_out(token)
+    def revoke_upstream(self, token: str) -> bool:
+        """Revoke a JWT in Airflow, even one that is not known here: Airflow knows its own.
+
+        Where only Airflow can verify its tokens, it is asked first, and a token that it accepts is refused here, too.
+
+        Returns:
+            Whether Airflow has said that it accepts the token.
+        """
+        if self.login is None:
+            return False
+        claims = read_claimed(token) if self.is_signed is None else None
+        accepted = claims is not None and not self._is_revoked(token) and self.login.accepts(token)
+        if claims is not None and accepted:
+            self.denylist.revoke(_entry_of(claims, token))
+        self.login.log_out(token)
+        return accepted
+
+    def may_be_valid(self, token: str) -> bool:
+        """Return whether a token that is unknown here may be one that the upstream accepts: nobody can say."""
+        return self.login is None and self.is_signed is None and read_claimed(token) is not None
 
     def revoke_text(self, token: str, *, until: int | None) -> None:
         """Revoke a credential that is not a JWT of the upstream: its text is refused from now on.
@@ -307,6 +336,10 @@ class UpstreamLogout:
     def log_out(self, token: str) -> None:
         """Revoke a token; see `Logout`."""
         self.login.log_out(token)
+
+    def accepts(self, token: str) -> bool:
+        """Return whether the upstream accepts a token; see `Logout`."""
+        return self.login.accepts(token)
 
     def revoke_issued(self, issued: IssuedToken) -> None:
         """Revoke a token that was issued here and not kept; see `Logout`."""

@@ -34,6 +34,8 @@ NO_PASSWORDS = (
     "set [token] strategy to shared_secret or key_pair"
 )
 _LOGOUT_PATH = "/api/v2/auth/logout"
+# Every user of Airflow 3 may see it, and nobody else.
+_USERS_PATH = "/ui/auth/menus"
 # Airflow: 401 wrong password; 400 (FAB) and 422 (simple) a pair it cannot even consider.
 _REFUSALS = frozenset({400, 401, 422})
 # Nothing answers POST there.
@@ -118,6 +120,19 @@ class UpstreamLogin:
         # A redirect to its login page; and what it does not take for a token need not be revoked.
         if not 200 <= status < 400 and status not in _REFUSALS and status != _FORBIDDEN:
             raise self._unavailable(f"answered {status} to a logout")
+
+    def accepts(self, token: str) -> bool:
+        """Return whether Airflow answers a request with this token.
+
+        Raises:
+            BackendUnavailable: Airflow gave no usable answer.
+        """
+        if len(token) > MAX_UPSTREAM_TOKEN_BYTES or not _JWT.match(token):
+            return False
+        status, _ = self.get(_USERS_PATH, token)
+        if status >= 500:
+            raise self._unavailable(f"answered {status} to a question about a token")
+        return 200 <= status < 300
 
     def get(self, path: str, token: str) -> tuple[int, bytes]:
         """Return the status and the body of the upstream's answer to a request with a token.

@@ -104,6 +104,8 @@ def refusals(site: Site) -> dict[str, tuple[str, str, list[tuple[str, str]]]]:
         "scoped": ("GET", "/api/y", [("Authorization", limited)]),
         "scoped, method": ("DELETE", "/api/x", [("Authorization", limited)]),
         "malformed": ("GET", "/api/x", [("Authorization", "Basic ???")]),
+        "empty": ("GET", "/api/x", [("Authorization", "")]),
+        "empty, beside a cookie": ("GET", "/api/x", [("Authorization", ""), ("Cookie", "_token=evil")]),
         "unavailable": ("GET", "/api/x", [("Authorization", f"Bearer {UNAVAILABLE}")]),
         "encoded twice": ("GET", "/api/%252e%252e/x", [ALICE]),
         "encoded backslash": ("GET", "/api/a%5Cb", [ALICE]),
@@ -352,6 +354,47 @@ def test_a_websocket_gets_the_gateways_answer(front: Front) -> None:
     assert (answer.status, answer.body) == (own.status, own.body)
 
 
+@pytest.mark.parametrize(
+    "rest",
+    [
+        pytest.param("Transfer-Encoding: identity, chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", id="two-codings"),
+        pytest.param("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", id="two-lines"),
+        pytest.param("Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n", id="unknown-coding"),
+        pytest.param(
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nContent-Length: 5\r\n\r\nhello", id="websocket-with-a-body"
+        ),
+        pytest.param(
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            id="websocket-with-chunks",
+        ),
+    ],
+)
+def test_a_body_that_a_caller_frames_oddly_is_answered_and_no_failure_of_ours(front: Front, rest: str) -> None:
+    status = status_of_post(front.url, rest)
+
+    assert status in (200, 400, 422, 501)
+
+
+@pytest.mark.parametrize("chunk", ["5x\r\nhello\r\n", "fffffffffffffffff\r\nhello\r\n", "4\r\nhello\r\n"])
+def test_a_body_that_is_cut_wrongly_is_no_failure_of_the_gateway(site: Site, tmp_path: Path, chunk: str) -> None:
+    running = start("caddy", site, tmp_path)
+    try:
+        status = status_of_post(running.url, f"Transfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n")
+    finally:
+        running.process.stop()
+
+    assert status == 400
+
+
+def status_of_post(url: str, rest: str) -> int:
+    """Send a POST of the user alice whose last header lines and body are given; return the status of the first answer."""
+    place = urlsplit(url)
+    raw = f"POST /api/x HTTP/1.1\r\nHost: {HOST}\r\n{ALICE[0]}: {ALICE[1]}\r\n{rest}"
+    with socket.create_connection((place.hostname, place.port), timeout=20) as connection:
+        connection.sendall(raw.encode())
+        return int(connection.recv(65536).split(b" ", 2)[1])
+
+
 def test_a_second_request_in_the_same_packet_is_answered_as_its_own_caller(front: Front) -> None:
     ask(front.url, "/api/x", ALICE)
     ask(front.url, "/api/x", ("Authorization", basic("bob")))
@@ -561,6 +604,25 @@ def test_a_token_that_only_the_upstream_checks_goes_straight_until_it_is_revoked
     assert {seen_headers(answer.seen)["authorization"] for answer in answers} == {own[1]}
     assert straight >= 8
     assert (revoke.status, revoked.status, beside.status) == (200, 401, 401)
+
+
+@pytest.mark.parametrize("name", WITH_LANE)
+def test_where_a_replica_is_away_another_is_asked(tmp_path: Path, name: str) -> None:
+    with running_site(tmp_path, secret="a-secret-of-the-front-proxy-0123456789") as site:
+        alive = urlsplit(site.url).netloc
+        away = [f"127.0.0.1:{free_port()}" for _ in range(3)]
+        options = [word for address in (*away, alive) for word in ("--gateway", address)]
+        with started(name, site, tmp_path, *options) as front:
+            for user in ("alice", "bob"):
+                ask(front.url, "/api/x", ("Authorization", basic(user)))
+            site.seen.clear()
+
+            answers = [
+                ask(front.url, "/api/x", ("Authorization", basic(user))) for _ in range(10) for user in ("alice", "bob")
+            ]
+
+            assert [subject(answer) for answer in answers] == ["alice", "bob"] * 10
+            assert len(site.seen) <= 4
 
 
 @pytest.mark.parametrize("name", ["nginx-lua", "haproxy-lua"])

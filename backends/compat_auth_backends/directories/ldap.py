@@ -4,8 +4,8 @@ Searches and binds never share a connection, because a bind changes the connecti
 spelled as in the entry. If the search yields two entries, neither can log in. An entry with several names is one user,
 with the name in its DN: people may be able to add a name to their entry, but not to change the DN.
 
-An unknown user costs a bind to an entry that does not exist, about as much as a wrong password. The server then
-computes no hash; also list a hash directory if that difference matters.
+An unknown user costs a bind to an entry that does not exist. The server answers that sooner than a wrong password, so the
+refusal asks some more, see `compat_auth_backends.ldap.refusal_times`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from compat_auth_backends.ldap.bind import LOST, lost, try_bind, why
 from compat_auth_backends.ldap.connection_pool import ConnectionPool, Lost, Servers
 from compat_auth_backends.ldap.diagnosis import Sampler, certificates, diagnose
 from compat_auth_backends.ldap.probe import ProbeFailed, probe
+from compat_auth_backends.ldap.refusal_times import RefusalTimes
 from compat_auth_backends.ldap.settings import (
     ca_file_of,
     dn_key,
@@ -65,6 +66,7 @@ class LdapDirectory:
     def __init__(self, settings: LdapSettings) -> None:
         self._settings = settings
         self._ca_file = ca_file_of(settings)
+        self._refusals = RefusalTimes()
         self._roles = {dn_key(dn): tuple(roles) for dn, roles in settings.roles.items()}
         servers = Servers.of(tuple(settings.url))
         self._searches: ConnectionPool[Any] = ConnectionPool(
@@ -127,6 +129,7 @@ class LdapDirectory:
         # RFC 4513 section 5.1.2: a bind without a password succeeds as nobody, so it must never be sent.
         if not password or "\0" in password or not _is_name(username):
             return None
+        began = self._refusals.now()
         found = self._searches.run(lambda connection: self._search(connection, username))
         # Asked about every name, so that an unknown one costs as much.
         is_disabled = bool(self._settings.disabled_filter) and self._searches.run(
@@ -134,17 +137,28 @@ class LdapDirectory:
         )
         if len(found) != 1:
             self._bind(f"cn=compat-auth-nobody,{self._settings.base}".rstrip(","), password)
+            self._refusals.fill(began, self._ask_for_nothing)
             return None
         try:
             is_right = self._bind(found[0].dn, password)
         except _MayNotLogIn as exc:
             return UserRefused(str(exc))
+        if not is_right:
+            self._refusals.note_wrong(began)
         if is_disabled:
             return UserRefused("user is disabled")
         if not is_right:
             return None
         user = self._searches.run(lambda connection: self._describe(connection, found[0]))
         return PasswordAccepted(user) if user.active else UserRefused("user is disabled")
+
+    def _ask_for_nothing(self) -> None:
+        base = self._settings.base
+        self._searches.run(
+            lambda connection: self._query(
+                connection, base, "(objectClass=*)", [_NO_ATTRIBUTES], limit=0, scope=_api.SCOPE_BASE
+            )
+        )
 
     def problems(self) -> list[str]:
         """Return the problems of the servers: where, why, and the remedy."""

@@ -106,6 +106,14 @@ class AuthManager(ABC):
         if revoke is not None:
             revoke(token)
 
+    def accepts(self, token: str) -> bool:
+        """Return whether Airflow accepts a token; see `Logout`."""
+        try:
+            self.read(token)
+        except InvalidToken:
+            return False
+        return True
+
     def revoke_issued(self, issued: IssuedToken) -> None:
         """Revoke a token by its `jti`, without its text; see `log_out`.
 

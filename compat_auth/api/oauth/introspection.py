@@ -33,6 +33,11 @@ from compat_auth.tokens.issued import IssuedTokens, KnownToken
 from compat_auth.web.throttling import TokenAttempts
 
 _INACTIVE: Mapping[str, Any] = {"active": False}
+# RFC 7009 2.2.1
+_ONLY_UPSTREAM_KNOWS = (
+    "token: only the upstream can verify it, and it has no revocation that is known here; revoke it at the upstream, or set "
+    "[token] strategy to shared_secret or key_pair"
+)
 _CLAIMS = ("exp", "iat", "nbf", "sub", "aud", "iss", "jti", "cnf")
 
 
@@ -90,7 +95,7 @@ class TokenPages:
         await send_json(send, 200, found, caller.headers)
 
     async def revoke(self, request: GateRequest, receive: Receive, send: Send) -> None:
-        """Revoke a token (RFC 7009); the answer is the same whether there was one or not."""
+        """Revoke a token (RFC 7009); the answer is the same whether there was one or not, if that can be known."""
         if not await _is_post(request, send):
             return
         try:
@@ -101,8 +106,13 @@ class TokenPages:
         async with self._attempts.one(request.client) as tried:
             is_known = await self._decider.lanes.run(request.client, lambda: self._issued.revoke(token), lane="aside")
             # Last, and apart: a slow upstream must not hold what is denied here.
-            await self._decider.lanes.run(request.client, lambda: self._issued.revoke_upstream(token), lane="outward")
-            tried.failed = not is_known and not await self._revoke_credential(request, token)
+            is_upstreams = await self._decider.lanes.run(
+                request.client, lambda: self._issued.revoke_upstream(token), lane="outward"
+            )
+            tried.failed = not (is_known or is_upstreams) and not await self._revoke_credential(request, token)
+        if tried.failed and self._issued.may_be_valid(token):
+            await send_json(send, 400, {"error": "unsupported_token_type", "error_description": _ONLY_UPSTREAM_KNOWS})
+            return
         await respond(send, 200, headers=NO_STORE)
 
     async def _decide(self, request: GateRequest) -> Decision:

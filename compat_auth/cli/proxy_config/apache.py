@@ -10,7 +10,9 @@ from compat_auth.cli.proxy_config.site import Site
 
 MODULES = "/usr/lib/apache2/modules"
 """Where Debian and Ubuntu put them."""
-_LOADED = "mpm_event authn_core authz_core headers proxy proxy_http proxy_balancer slotmem_shm lbmethod_byrequests"
+_LOADED = (
+    "mpm_event authn_core authz_core headers rewrite proxy proxy_http proxy_balancer slotmem_shm lbmethod_byrequests"
+)
 _TEXT = """# Apache httpd in front of the compat_auth gateway; start it with: apache2 -f FILE
 # Written by `compat-auth proxy-config apache`; write it again after a change of the gateway's settings.
 #
@@ -34,6 +36,10 @@ Timeout 3600
 ProxyRequests Off
 ProxyPreserveHost On
 ProxyVia Off
+# Apache itself would answer 500 to a transfer coding that it does not know, and the gateway takes no other (RFC 9112 section 6.1).
+RewriteEngine On
+RewriteCond "%{HTTP:Transfer-Encoding}" "!^(?:chunked)?$" [NC]
+RewriteRule "^" "-" [R=400,L]
 @TLS@
 <Location "/">
     @REQUIRED@

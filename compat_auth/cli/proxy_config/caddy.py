@@ -38,6 +38,11 @@ _TEXT = """# Caddy in front of the compat_auth gateway.
 			compression off
 		}
 	}
+	# A body that is cut into chunks wrongly is the caller's mistake, and no failure of the gateway.
+	handle_errors 502 {
+		@chunks expression `{err.message}.contains("chunk")`
+		respond @chunks 400
+	}
 }
 """
 

@@ -117,11 +117,19 @@ local function is_removed(name)
   return false
 end
 function envoy_on_request(handle)
-  local found = {}
-  for name in pairs(handle:headers()) do
+  local headers, found = handle:headers(), {}
+  -- Envoy keeps such a body back until the protocol has changed, and the gateway waits for the body.
+  if headers:get("upgrade") then
+    local length = headers:get("content-length") or ""
+    if headers:get("transfer-encoding") or not length:match("^0*$") then
+      handle:respond({ [":status"] = "400" }, "A WebSocket begins without a body.")
+      return
+    end
+  end
+  for name in pairs(headers) do
     if is_removed(name) then found[#found + 1] = name end
   end
-  for _, name in ipairs(found) do handle:headers():remove(name) end
+  for _, name in ipairs(found) do headers:remove(name) end
 end
 """
 _INDENT = 26

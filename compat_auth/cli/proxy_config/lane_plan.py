@@ -96,16 +96,21 @@ class LanePlan:
     """The requests that may go straight to the upstream once the gateway has said so about their credential.
 
     Attributes:
-        asked: Where to ask.
+        replicas: Where to ask; any of them knows the answer, or sends the request through a gateway.
         page: What to ask there.
         secret: To send along; "": none.
         target: Regular expression (PCRE) of the request targets; all others go through the gateway.
     """
 
-    asked: Address
+    replicas: tuple[Address, ...]
     page: str
     secret: str = field(repr=False)
     target: str = field()
+
+    @property
+    def name(self) -> str:
+        """The host of a replica that is a name, which Lua cannot look up; "" where all are addresses."""
+        return next((address.host for address in self.replicas if not address.is_number), "")
 
 
 def why_no_lane(settings: Settings, root: str, gateways: Sequence[Address], *, has_upstreams: bool) -> str:
@@ -153,16 +158,24 @@ def plan_lane(settings: Settings, root: str, gateways: Sequence[Address], secret
             "forward_auth.secret: has characters with a meaning in configurations of proxies; "
             "make one with: openssl rand -hex 32"
         )
-    asked = gateways[0]
-    if section.bind and not asked.is_socket:
-        bind = Address.parse(section.bind, "forward_auth.bind").reachable
-        asked = Address(asked.host, bind.port) if bind.is_loopback and not asked.is_loopback else bind
+    bind = Address.parse(section.bind, "forward_auth.bind").reachable if section.bind else None
     return LanePlan(
-        asked=asked,
+        replicas=tuple(dict.fromkeys(_asked(gateway, bind, gateways) for gateway in gateways)),
         page=f"{settings.prefix}{LANE_PAGE}",
         secret=secret,
         target=_target(_open_prefixes(settings), _closed_paths(settings), root),
     )
+
+
+def _asked(gateway: Address, bind: Address | None, gateways: Sequence[Address]) -> Address:
+    """Return where a gateway is asked: on its own address, or on that of forward-auth, which has one port everywhere."""
+    if bind is None or gateway.is_socket:
+        return gateway
+    # The setting names the address of one replica. The others have the same port.
+    is_one_of_several = gateway.host != bind.host and any(bind.host == other.host for other in gateways)
+    if not gateway.is_loopback and (bind.is_loopback or is_one_of_several):
+        return Address(gateway.host, bind.port)
+    return bind
 
 
 def _closed_paths(settings: Settings) -> Iterable[str]:

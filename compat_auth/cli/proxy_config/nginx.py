@@ -12,10 +12,7 @@ from compat_auth.cli.proxy_config.removal import single_names
 from compat_auth.cli.proxy_config.site import Site
 from compat_auth.errors import ConfigError
 
-_THROUGH = """            # Again the caller's own, where the upstream has refused what replaced them.
-            set $compat_auth_authorization $http_authorization;
-            set $compat_auth_cookie $http_cookie;
-            proxy_request_buffering off;
+_THROUGH = """            proxy_request_buffering off;
             proxy_buffering off;
             proxy_pass http://compat_auth_gateway;
 """
@@ -99,11 +96,16 @@ http {
         proxy_busy_buffers_size 128k;
         proxy_ignore_headers X-Accel-Redirect X-Accel-Limit-Rate X-Accel-Charset;
 
-        set $compat_auth_authorization $http_authorization;
-        set $compat_auth_cookie $http_cookie;
-        proxy_set_header Host $http_host;
-        proxy_set_header Authorization $compat_auth_authorization;
-        proxy_set_header Cookie $compat_auth_cookie;
+        # Authorization and Cookie go to the gateway as they came, however many and even if empty: it judges them.
+@HEADERS@
+@VARIABLES@@LOCATION@
+        # The gateway answers in full: refusals with all challenges, its own pages, and what it forwards itself.
+        location @WHERE@ {
+@THROUGH@        }
+@UNREACHABLE@@PRIVATE_LOCATION@    }
+}
+"""
+_HEADERS = """        proxy_set_header Host $http_host;
         proxy_set_header Connection $compat_auth_connection;
         proxy_set_header Upgrade $compat_auth_upgrade;
         # What this proxy itself says about the caller. If another proxy is in front, it needs the realip module.
@@ -111,13 +113,10 @@ http {
         proxy_set_header X-Forwarded-Host $http_host;
         proxy_set_header X-Forwarded-Proto $scheme;
         # Headers by which a caller could pretend to be somebody, a proxy, or another request.
-@REMOVED@
-@LOCATION@
-        # The gateway answers in full: refusals with all challenges, its own pages, and what it forwards itself.
-        location @WHERE@ {
-@THROUGH@        }
-@UNREACHABLE@@PRIVATE_LOCATION@    }
-}
+@REMOVED@"""
+# What the gateway says about a credential; nginx wants them to be there before.
+_VARIABLES = """        set $compat_auth_authorization "";
+        set $compat_auth_cookie "";
 """
 
 
@@ -134,14 +133,15 @@ def nginx_config(site: Site, lane: LaneKind, modules: str) -> str:
     """
     kind = _kind_of(site, lane, modules)
     plan = site.lane
-    http, location = "", ""
-    if plan is not None and kind == "lua":
-        http, location = nginx_lane.lua_http(site, plan), nginx_lane.lua_location()
-    elif plan is not None and kind == "ask":
-        http, location = nginx_lane.asking_http(site, plan), nginx_lane.asking_location(site, plan)
     removed = "\n".join(
         f"        proxy_set_header {name} {_OWN.get(name, _NOTHING)};" for name in single_names(site.believed)
     )
+    headers = _HEADERS.replace("@REMOVED@", removed)
+    http, location = "", ""
+    if plan is not None and kind == "lua":
+        http, location = nginx_lane.lua_http(site, plan), nginx_lane.lua_location(headers)
+    elif plan is not None and kind == "ask":
+        http, location = nginx_lane.asking_http(site, plan), nginx_lane.asking_location(site, plan)
     values = {
         "LANE_NOTE": _note(site, kind),
         "MODULES": "".join(f"load_module {modules}/{name};\n" for name in _LUA_MODULES) if kind == "lua" else "",
@@ -152,7 +152,8 @@ def nginx_config(site: Site, lane: LaneKind, modules: str) -> str:
         "UPSTREAM": _upstream(site) if kind != "off" else "",
         "OTHERS": _others(site),
         "LISTEN": _listen(site),
-        "REMOVED": removed,
+        "HEADERS": headers,
+        "VARIABLES": "" if kind == "off" else _VARIABLES,
         "UNREACHABLE": "" if kind == "off" else _UNREACHABLE,
         **private_values(site),
         "THROUGH": _THROUGH,
@@ -171,7 +172,7 @@ def _kind_of(site: Site, lane: LaneKind, modules: str) -> Literal["lua", "ask", 
         return "off"
     if site.lane is None:
         raise ConfigError(f"--lane {lane}: {site.no_lane}; or pass --lane off")
-    can_connect = site.lane.asked.is_number or site.lane.asked.is_socket
+    can_connect = not site.lane.name
     if lane == "lua" and not has_lua:
         raise ConfigError(
             f"--lane lua: {modules} does not have {' and '.join(_LUA_MODULES)}; install nginx's Lua module (Debian: "
@@ -182,7 +183,7 @@ def _kind_of(site: Site, lane: LaneKind, modules: str) -> Literal["lua", "ask", 
         return "lua" if has_lua and can_connect else "off"
     if lane == "lua" and not can_connect:
         raise ConfigError(
-            f"--lane lua: {site.lane.asked.host} is a name, and Lua connects to addresses; write the address into "
+            f"--lane lua: {site.lane.name} is a name, and Lua connects to addresses; write the address into "
             "[forward_auth] bind, or pass --lane ask"
         )
     return lane

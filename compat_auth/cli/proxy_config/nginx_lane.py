@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+
 from compat_auth.cli.proxy_config.lane_plan import HOST, SCHEME, LanePlan
 from compat_auth.cli.proxy_config.removal import pattern
 from compat_auth.cli.proxy_config.site import Site
@@ -81,8 +83,11 @@ _LUA = """
                 and ngx.re.find(host, HOST, "jo") ~= nil
         end
 
-        -- Asks the gateway, which answers from memory. A failure costs a detour through the gateway, and nothing else.
-        local function ask(headers)
+        -- The replicas of the gateway, and until when each is left alone because it did not answer.
+        local REPLICAS, away_until_s = { @REPLICAS@ }, {}
+
+        -- Asks one replica, which answers from memory; returns false where it does not answer.
+        local function ask_one(replica, headers)
             local cookie = headers.cookie
             if type(cookie) == "table" then cookie = table.concat(cookie, "; ") end
             local lines = {
@@ -91,14 +96,14 @@ _LUA = """
             }
             if cookie then lines[#lines + 1] = "Cookie: " .. cookie end
             local socket = ngx.socket.tcp()
-            socket:settimeout(1000)
-            if not socket:connect(@ASKED@) then return nil end
-            if not socket:send(table.concat(lines, "\\r\\n") .. "\\r\\n\\r\\n") then return nil end
+            socket:settimeouts(#REPLICAS > 1 and 250 or 1000, 1000, 1000)
+            if not socket:connect(unpack(replica)) then return false end
+            if not socket:send(table.concat(lines, "\\r\\n") .. "\\r\\n\\r\\n") then return false end
             local status = socket:receive("*l")
             local answer, lasts_ms, length = {}, 0, 0
             while true do
                 local line = socket:receive("*l")
-                if not line then return nil end
+                if not line then return false end
                 if line == "" then break end
                 local name, value = line:match("^([^:]+):%s*(.-)%s*$")
                 name = name and name:lower()
@@ -111,6 +116,21 @@ _LUA = """
             if length == 0 then socket:setkeepalive(30000, 64) else socket:close() end
             if not status or not status:find("^HTTP/1%.1 200") or not answer.authorization then return nil end
             return answer.authorization .. "\\n" .. (answer.cookie or ""), lasts_ms / 1000
+        end
+
+        -- A failure costs a detour through the gateway, and nothing else. The digest of a credential chooses its replica, so
+        -- that the questions are spread; where that one is away, the next is asked, and it is left alone for two seconds.
+        local function ask(headers, key, now_s)
+            local count = #REPLICAS
+            local first = key:byte(1)
+            for number = 0, count - 1 do
+                local index = (first + number) % count + 1
+                if count == 1 or now_s >= (away_until_s[index] or 0) then
+                    local found, lasts_s = ask_one(REPLICAS[index], headers)
+                    if found ~= false then return found, lasts_s end
+                    away_until_s[index] = now_s + 2
+                end
+            end
         end
 
         compat_auth = {}
@@ -133,7 +153,7 @@ _LUA = """
             end
             if not found then
                 local lasts_s
-                found, lasts_s = ask(headers)
+                found, lasts_s = ask(headers, key, now_s)
                 if not found then return ngx.exec("@gateway") end
                 -- An answer counts from the moment of the question. The second only clears the memory: it must never be
                 -- the time that is left, since less than a millisecond would be 0, which is for ever.
@@ -152,6 +172,10 @@ _LUA_LOCATION = """
             proxy_intercept_errors on;
             error_page 401 403 = @gateway;
             error_page 502 504 = @unreachable;
+            # nginx takes the list of the server only where a location has none.
+            proxy_set_header Authorization $compat_auth_authorization;
+            proxy_set_header Cookie $compat_auth_cookie;
+@HEADERS@
             proxy_pass http://compat_auth_upstream;
         }
 """
@@ -256,14 +280,20 @@ def lua_http(site: Site, lane: LanePlan) -> str:
     return _filled(_LUA, site, lane) + _AGAIN
 
 
-def lua_location() -> str:
-    """Return the location of all requests, with Lua."""
-    return _LUA_LOCATION
+def lua_location(headers: str) -> str:
+    """Return the location of all requests, with Lua.
+
+    Args:
+        headers: What to say and to remove, as lines of the server's block.
+    """
+    return _LUA_LOCATION.replace("@HEADERS@", textwrap.indent(headers, "    "))
 
 
 def asking_http(site: Site, lane: LanePlan) -> str:
     """Return the lines of the `http` block, without Lua."""
-    asked = f"    upstream compat_auth_asked {{\n        server {lane.asked};\n        keepalive 64;\n    }}\n"
+    end = " fail_timeout=2s" if len(lane.replicas) > 1 else ""
+    servers = "\n".join(f"        server {address}{end};" for address in lane.replicas)
+    asked = f"    upstream compat_auth_asked {{\n{servers}\n        keepalive 64;\n    }}\n"
     return _filled(_MAPS, site, lane) + _AGAIN + asked
 
 
@@ -290,7 +320,10 @@ def _filled(text: str, site: Site, lane: LanePlan) -> str:
         "MAX_BODY": str(MAX_BODY_BYTES),
         "PAGE": lane.page,
         "SECRET": secret,
-        "ASKED": f'"{lane.asked}"' if lane.asked.is_socket else f'"{lane.asked.host}", {lane.asked.port}',
+        "REPLICAS": ", ".join(
+            f'{{ "{address}" }}' if address.is_socket else f'{{ "{address.host}", {address.port} }}'
+            for address in lane.replicas
+        ),
         "PASSING": "\n".join(
             f"            proxy_set_header {name} $http_{name.lower().replace('-', '_')};" for name in _PASSING.split()
         ),

@@ -34,6 +34,7 @@ class Errands:
         prefix: Where our own pages live, with both slashes.
         pages: Whole paths of our own pages elsewhere; one that ends with a slash stands for all below it.
         usage: Counts who uses what; None: nobody does.
+        renews_cookies: A browser with a session gets the upstream's cookie with any answer.
     """
 
     def __init__(
@@ -45,9 +46,11 @@ class Errands:
         below: bytes,
         prefix: bytes,
         pages: frozenset[bytes],
+        renews_cookies: bool,
         usage: UsageRecorder | None = None,
     ) -> None:
         self._warm = warm
+        self._renews_cookies = renews_cookies
         self._trusted = trusted
         self.pool = UpstreamPool(settings)
         self._below = below
@@ -69,14 +72,21 @@ class Errands:
         path, query = self._warm.read_target(target)
         if not path.startswith(self._below) or path in self._pages or path.startswith(self._trees):
             raise TakesOrdinaryWay
-        granted = self._warm.find(intake, asked.method.decode("ascii"), path)
+        method = asked.method.decode("ascii")
+        if intake.authorization is None and self._renews_cookies:
+            raise TakesOrdinaryWay
+        granted = None
+        bearer = self._warm.upstreams_bearer(intake, method, path)
+        if bearer is None:
+            granted = self._warm.find(intake, method, path, ends)
+            bearer = granted.bearer
         out = [
             b"%b %b%b%b HTTP/1.1\r\nhost: %b"
             % (asked.method, self._base, path, b"?" + query if query else b"", intake.host)
         ]
         out += _kept(intake.kept)
         request_id = request_id_of(asked.headers, is_trusted=ends.is_trusted)
-        out.append(b"\r\nx-request-id: %b\r\nauthorization: %b" % (request_id, granted.bearer))
+        out.append(b"\r\nx-request-id: %b\r\nauthorization: %b" % (request_id, bearer))
         out += [b"\r\ncookie: " + value for value in intake.cookies]
         for name, value in forwarded_headers(ends.peer, ends.scheme, intake, is_trusted=ends.is_trusted):
             out += (b"\r\n", name, b": ", value)
@@ -93,15 +103,15 @@ class Errands:
     def count(self, errand: Errand) -> None:
         """Count a request whose answer has ended, or never will."""
         usage, granted = self._usage, errand.granted
-        if usage is None or granted is None:
+        if usage is None:
+            return
+        method, path = errand.method.decode("ascii"), errand.path.decode("ascii")
+        is_error = errand.status >= 400 or not errand.status
+        if granted is None:
+            usage.count_upstreams(method, path, agent=errand.agent, is_error=is_error)
             return
         usage.count(
-            errand.method.decode("ascii"),
-            errand.path.decode("ascii"),
-            identity=granted.identity,
-            agent=errand.agent,
-            address=errand.caller,
-            is_error=errand.status >= 400 or not errand.status,
+            method, path, identity=granted.identity, agent=errand.agent, address=errand.caller, is_error=is_error
         )
 
     def send(self, client: Client, errand: Errand) -> UpstreamConnection:

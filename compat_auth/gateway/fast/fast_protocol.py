@@ -127,10 +127,10 @@ class FastProtocol(DeferringProtocol):
             # The client has left before the head was sent.
             errand.status = errand.sent_bytes = 0
         counts.FAST.count(errand.status)
-        if errand.granted is None:
-            return
-        identity = errand.granted.identity
-        counts.count_cached(identity.backend)
+        backend = username = ""
+        if errand.granted is not None:
+            backend, username = errand.granted.identity.backend, errand.granted.identity.username
+            counts.count_cached(backend)
         self.paths.count(errand)
         if OPTIONS.is_on:
             write_access(
@@ -142,8 +142,8 @@ class FastProtocol(DeferringProtocol):
                     errand.status,
                     duration_s,
                     errand.sent_bytes,
-                    identity.backend,
-                    identity.username,
+                    backend,
+                    username,
                 )
             )
 

@@ -73,7 +73,7 @@ class ForwardAuthAnswers:
         if asked.method != b"GET" or asked.length or not (ends.is_front or self._anywhere):
             raise TakesOrdinaryWay
         intake = self._warm.take_in(asked.headers, b"")
-        forward = intake.forward
+        forward, has_cookies = intake.forward, bool(intake.cookies)
         if self._access.find_fault(self._trusted, ends.peer, asked.headers, forward):
             raise TakesOrdinaryWay
         target, method = _original(dialect, forward)
@@ -82,7 +82,7 @@ class ForwardAuthAnswers:
         identity: Identity | None = None
         bearer = self._warm.upstreams_bearer(intake, method, path)
         if bearer is None:
-            granted = self._warm.find(intake, method, path)
+            granted = self._warm.find(intake, method, path, ends)
             bearer = self._tokens.recorded_bearer(granted)
             if bearer is None:
                 raise TakesOrdinaryWay
@@ -96,7 +96,7 @@ class ForwardAuthAnswers:
             client = self._trusted.client_behind(ends.peer, forward)
             write_access(AccessEntry(request_id, "GET", asked.url, client, 200, 0.0, 0, backend, username))
         self._count(method, path, identity, intake, ends)
-        if intake.cookies:
+        if has_cookies:
             cookies = b"; ".join(intake.cookies)
             return _YES_WITH_COOKIES % (bearer, COOKIE_HEADER, cookies, request_id)
         return _YES % (bearer, request_id)

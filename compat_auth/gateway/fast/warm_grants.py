@@ -11,16 +11,19 @@ from compat_auth.errors import CompatAuthError
 from compat_auth.gateway.authorization import GateRules
 from compat_auth.gateway.decider import Decider
 from compat_auth.gateway.decision import Granted
-from compat_auth.gateway.fast.candidate import TakesOrdinaryWay
+from compat_auth.gateway.fast.candidate import Ends, TakesOrdinaryWay
 from compat_auth.gateway.stages.gate_stages import GateStages
 from compat_auth.http.asgi import RawHeaders
 from compat_auth.http.browser.csrf import SAFE_METHODS
+from compat_auth.http.browser.navigation import is_navigation
+from compat_auth.http.forwarded import scheme_behind
 from compat_auth.http.headers import Intake, take_in, without_cookies
 from compat_auth.http.paths import canonical_query, read_path
 from compat_auth.http.request import Shown
 from compat_auth.http.root_path import RootPath
 from compat_auth.tokens.revoked import RevokedTokens
 
+_READING = frozenset(("GET", "HEAD"))
 # What a browser says about the page behind a request that changes something.
 _ABOUT_PAGE = frozenset((b"origin", b"sec-fetch-site"))
 # No value of ours may end a header line.
@@ -56,9 +59,12 @@ class WarmGrants:
         self._reads_peer = reads_peer
         self._stages = stages
         self._dropped = rules.dropped_cookies
+        self._identities = frozenset(rules.identity_cookies)
 
     def take_in(self, headers: RawHeaders, raw_query: bytes) -> Intake:
         """Return the header section of a request that has an Authorization value, and no cookie for us or an identity.
+
+        It may also have no Authorization value, and cookies, but none of the upstream that names a user.
 
         Raises:
             TakesOrdinaryWay: It is another kind of request, or malformed.
@@ -70,9 +76,13 @@ class WarmGrants:
                 take_acts_for(intake, raw_query)
         except CompatAuthError:
             raise TakesOrdinaryWay from None
-        if intake.authorization is None or intake.acts_for or (self._reads_peer and intake.identity):
+        if intake.acts_for or (self._reads_peer and intake.identity):
             raise TakesOrdinaryWay
-        if intake.cookies and without_cookies(intake.cookies, self._dropped) != intake.cookies:
+        if intake.authorization is None:
+            # Beside the upstream's own cookie, the session does not count.
+            if not intake.cookies or without_cookies(intake.cookies, self._identities) != intake.cookies:
+                raise TakesOrdinaryWay
+        elif intake.cookies and without_cookies(intake.cookies, self._dropped) != intake.cookies:
             raise TakesOrdinaryWay
         return intake
 
@@ -91,19 +101,22 @@ class WarmGrants:
         except CompatAuthError:
             raise TakesOrdinaryWay from None
 
-    def find(self, intake: Intake, method: str, path: bytes) -> Granted:
-        """Return the remembered grant with which a request may be forwarded as it is.
+    def find(self, intake: Intake, method: str, path: bytes, ends: Ends) -> Granted:
+        """Return the remembered grant with which a request may be forwarded as it is, but for our cookies, which it loses.
 
         Args:
             intake: Its header section, as `take_in` returns it.
             method: Its method, upper case.
             path: Its canonical path.
+            ends: Of the connection.
 
         Raises:
             TakesOrdinaryWay: There is none, or the request is limited by scopes or requirements.
         """
-        shown = self._ordinary(intake, method, path)
-        granted = self._decider.recall_settled(shown)
+        if intake.authorization is None:
+            granted = self._of_session(intake, method, path, ends)
+        else:
+            granted = self._decider.recall_settled(self._ordinary(intake, method, path))
         if granted is None or granted.identity.scopes is not None or granted.headers:
             raise TakesOrdinaryWay
         if granted.bearer.translate(None, _PRINTABLE):
@@ -138,19 +151,52 @@ class WarmGrants:
             raise TakesOrdinaryWay
         return authorization
 
+    def _of_session(self, intake: Intake, method: str, path: bytes, ends: Ends) -> Granted | None:
+        """Return the remembered grant of a request's cookies, which the intake loses where they are ours.
+
+        Raises:
+            TakesOrdinaryWay: It may change something, or a browser may show the answer as a page.
+        """
+        # The upstream shows a public page to everybody, and then without anybody's identity.
+        if method not in _READING or path in self._rules.public:
+            raise TakesOrdinaryWay
+        self._require_ordinary(method, path)
+        if is_navigation(method, _value(intake, b"sec-fetch-mode"), _value(intake, b"accept")):
+            raise TakesOrdinaryWay
+        scheme = scheme_behind(ends.scheme, intake.forward, is_trusted=ends.is_trusted)
+        granted = self._decider.recall_settled_cookies((scheme.encode("ascii"), *intake.cookies))
+        intake.cookies = without_cookies(intake.cookies, self._dropped)
+        return granted
+
+    def _require_ordinary(self, method: str, path: bytes) -> None:
+        """Raise unless only the caller of a request has to be decided.
+
+        Raises:
+            TakesOrdinaryWay: The path is not guarded, never gets an identity, or has requirements.
+        """
+        rules = self._rules
+        if not rules.guards(path) or rules.task_api.cover(path):
+            raise TakesOrdinaryWay
+        if rules.requirements and any(rule.objects or rule.covers(method, path) for rule in rules.requirements):
+            raise TakesOrdinaryWay
+
     def _ordinary(self, intake: Intake, method: str, path: bytes) -> Shown:
         """Return the Authorization value of a request about which only its credential has to be decided.
 
         Raises:
             TakesOrdinaryWay: It is another kind of request, or its token may be revoked.
         """
-        rules, authorization = self._rules, intake.authorization
-        if authorization is None or not rules.guards(path) or rules.task_api.cover(path):
+        authorization = intake.authorization
+        if authorization is None:
             raise TakesOrdinaryWay
-        if rules.requirements and any(rule.objects or rule.covers(method, path) for rule in rules.requirements):
-            raise TakesOrdinaryWay
+        self._require_ordinary(method, path)
         if method not in SAFE_METHODS and not _ABOUT_PAGE.isdisjoint([name for name, _ in intake.kept]):
             raise TakesOrdinaryWay
         if not authorization.isascii() or self._revoked.good_s(authorization) <= 0:
             raise TakesOrdinaryWay
         return Shown(authorization.decode("ascii"))
+
+
+def _value(intake: Intake, name: bytes) -> str | None:
+    values = [value.decode("latin-1") for found, value in intake.kept if found == name]
+    return ", ".join(values) if values else None

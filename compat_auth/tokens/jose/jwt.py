@@ -1,4 +1,4 @@
-"""The only module that signs and verifies JWTs: PyJWT, and a token decides nothing about how it is verified.
+"""The only module that signs JWTs, and that says whether one is valid: PyJWT, and a token decides nothing about how it is verified.
 
 PyJWT alone accepts duplicate JSON members, an `exp` in a string, an empty `sub`, a padded signature and any `typ`; each
 of these has been half of an attack.

@@ -67,7 +67,7 @@ def cookie(value: str) -> tuple[bytes, bytes]:
 
 
 @asynccontextmanager
-async def open_instance(tmp_path: Path, upstream: Recorder, **changed: Any) -> AsyncGenerator[GatewayUnderTest]:
+async def open_instance(tmp_path: Path, upstream: Recorder, /, **changed: Any) -> AsyncGenerator[GatewayUnderTest]:
     """Give a gateway with its store, keys and users in a folder; `changed` are settings of another value."""
     lines = [f"{name}:{bcrypt.hashpw(secret.encode(), bcrypt.gensalt(4)).decode()}" for name, secret in USERS.items()]
     (tmp_path / "htpasswd").write_text("\n".join(lines))

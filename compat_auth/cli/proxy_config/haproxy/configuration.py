@@ -115,9 +115,9 @@ def _require_possible(site: Site, kind: HaproxyLane) -> None:
         return
     if site.lane is None:
         raise ConfigError(f"--lane lua: {site.no_lane}; or pass --lane off")
-    if not site.lane.asked.is_number:
+    if site.lane.name:
         raise ConfigError(
-            f"--lane lua: {site.lane.asked.host} is a name, and Lua connects to addresses; write the address into "
+            f"--lane lua: {site.lane.name} is a name, and Lua connects to addresses; write the address into "
             "[forward_auth] bind, or pass --lane off"
         )
 

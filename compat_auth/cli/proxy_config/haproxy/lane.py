@@ -166,16 +166,20 @@ core.register_task(function()
     end
 end)
 
--- Asks the gateway, which answers from memory. A failure costs a detour through the gateway, and nothing else.
-local function ask(authorization, host, client)
+-- The replicas of the gateway, and until when each is left alone because it did not answer.
+local REPLICAS, away_until_ms = { @REPLICAS@ }, {}
+
+-- Asks one replica, which answers from memory; returns false where it does not answer.
+local function ask_one(replica, authorization, host, client)
     local socket = core.tcp()
     socket:settimeout(1)
-    if not socket:connect("@HOST@", @PORT@) then return nil end
+    if not socket:connect(replica[1], replica[2]) then socket:close() return false end
     local lines = {
         "GET @PAGE@ HTTP/1.1", "Host: " .. host, "Authorization: " .. authorization, "X-Forwarded-For: " .. client,@SECRET@
     }
-    if not socket:send(table.concat(lines, "\\r\\n") .. "\\r\\n\\r\\n") then socket:close() return nil end
+    if not socket:send(table.concat(lines, "\\r\\n") .. "\\r\\n\\r\\n") then socket:close() return false end
     local status = socket:receive("*l")
+    if not status then socket:close() return false end
     local answer, lasts_ms
     while status do
         local line = socket:receive("*l")
@@ -194,13 +198,27 @@ local function ask(authorization, host, client)
     return answer, math.min(math.floor(lasts_ms), LONGEST_MS)
 end
 
+-- A failure costs a detour through the gateway, and nothing else. The digest of a credential chooses its replica, so that
+-- the questions are spread; where that one is away, the next is asked, and it is left alone for two seconds.
+local function ask(key, authorization, host, client)
+    local count, first = #REPLICAS, key:byte(1) + key:byte(2)
+    for number = 0, count - 1 do
+        local index = (first + number) % count + 1
+        if count == 1 or now_ms() >= (away_until_ms[index] or 0) then
+            local answer, lasts_ms = ask_one(REPLICAS[index], authorization, host, client)
+            if answer ~= false then return answer, lasts_ms end
+            away_until_ms[index] = now_ms() + 2000
+        end
+    end
+end
+
 core.register_action("compat_auth_ask", { "http-req" }, function(txn)
     local key = txn:get_var("txn.compat_auth_key")
     -- Nobody waits for another's question.
     if questions[key] or question_count >= MAX_QUESTIONS or answer_count >= MAX_ANSWERS then return end
     local authorization, began_ms = txn.f:req_fhdr("authorization"), now_ms()
     questions[key], question_count = began_ms, question_count + 1
-    local is_done, answer, lasts_ms = pcall(ask, authorization, txn.f:req_fhdr("host"), txn.f:src())
+    local is_done, answer, lasts_ms = pcall(ask, key, authorization, txn.f:req_fhdr("host"), txn.f:src())
     -- The answer counts from the moment of the question.
     local left_ms = is_done and answer and lasts_ms - (now_ms() - began_ms) or 0
     end_question(key)
@@ -256,8 +274,7 @@ def lane_files(lane: LanePlan) -> dict[str, str]:
     values = {
         "MAP": MAP_FILE,
         "LONGEST": str(_LONGEST_MS),
-        "HOST": lane.asked.host.strip("[]"),
-        "PORT": str(lane.asked.port),
+        "REPLICAS": ", ".join(f'{{ "{address.host.strip("[]")}", {address.port} }}' for address in lane.replicas),
         "PAGE": lane.page,
         "SECRET": secret,
     }

@@ -160,8 +160,10 @@ class AnswerReader:
         head = None
         if len(self._headers) <= MAX_HEADERS:
             head = answer_head(status, self._headers, errand.method, closes=errand.closes, request_id=errand.request_id)
-        if head is None or status == 401:
-            self._is_refusal, self._is_unusual = status == 401, True
+        # A token that is not ours cannot be renewed.
+        is_refusal = status == 401 and errand.granted is not None
+        if head is None or is_refusal:
+            self._is_refusal, self._is_unusual = is_refusal, True
             return
         self._head = head
         errand.status = status

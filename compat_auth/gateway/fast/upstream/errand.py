@@ -18,7 +18,7 @@ class Errand:
     Attributes:
         data: The request as the upstream gets it.
         method: Its method.
-        granted: The grant of the caller; None: nobody has asked.
+        granted: The grant of the caller; None: the upstream checks the token itself.
         closes: Whether the client's connection ends with the answer.
         request_id: Its id.
         path: Its canonical path.

@@ -35,8 +35,12 @@ async def compare(world: World, raw: bytes) -> tuple[Answer, list[bytes]]:
     return fast, at_fast
 
 
+THEIRS = b"Authorization: Bearer aaa.bbb.ccc"
 FAST = {
     "get": get(),
+    "upstreams-token": get(authorization=THEIRS),
+    "post-with-the-upstreams-token": get(b"/api/v2/x", b"Content-Length: 2", method=b"POST", authorization=THEIRS)
+    + b"hi",
     "query": get(b"/api/v2/x?a=1&b=%41|\"'"),
     "empty-query": get(b"/api/v2/x?"),
     "escapes": get(b"/api/v2/dags/a/dagRuns/manual__2024-01-01T00%3a00%3A00%2B00%3A00"),
@@ -79,6 +83,22 @@ async def test_a_common_request_is_the_same_to_client_and_upstream(world: World,
 
     assert (answer.status, len(arrived)) == (200, 1)
     assert (world.fast.asked, world.ordinary.asked) == (0, 1)
+
+
+@pytest.mark.parametrize("status", [b"401 Unauthorized", b"403 Forbidden", b"500 Oops"])
+async def test_what_the_upstream_says_about_its_own_token_is_asked_once_and_passed_on(
+    world: World, status: bytes
+) -> None:
+    said = b'{"detail": "Invalid JWT token"}'
+    world.upstream.script = say(
+        b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nWWW-Authenticate: Bearer\r\nContent-Length: %d\r\n\r\n%b"
+        % (status, len(said), said)
+    )
+
+    answer, arrived = await compare(world, get(authorization=THEIRS))
+
+    assert (answer.status, answer.body, len(arrived)) == (int(status[:3]), said, 1)
+    assert world.fast.asked == 0
 
 
 @pytest.mark.parametrize("name", ["forwarded", "forwarded-twice", "get"])
@@ -220,7 +240,6 @@ async def test_a_front_proxy_gets_the_same_yes(world: World, raw: bytes) -> None
     assert dict(answer.headers)[b"authorization"].startswith(b"Bearer ey")
 
 
-THEIRS = b"Authorization: Bearer aaa.bbb.ccc"
 ABOUT = (b"X-Original-URI: /api/v2/x", b"X-Original-Method: GET")
 UPSTREAMS = {
     "get": asked_by_proxy(authorization=THEIRS),
