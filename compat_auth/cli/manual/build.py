@@ -47,7 +47,7 @@ def _asked(checkout: Path) -> str:
 
 
 def version_line() -> str:
-    """Return what `--version` prints."""
+    """Return the line that `--version` prints."""
     build = revision()
     about = f"build {build}, " if build else ""
     return f"compat-auth, version {__version__} ({about}Python {platform.python_version()})"

@@ -118,6 +118,6 @@ def _name_of(path: Path, folder: Path) -> str:
 
 
 def _hashes(page: bytes) -> str:
-    """Return the sources of Content-Security-Policy for the scripts that a page of ours holds (CSP 3, section 2.3.1)."""
+    """Return the sources of Content-Security-Policy for the scripts in one of our pages (CSP 3, section 2.3.1)."""
     found = {base64.b64encode(hashlib.sha256(script).digest()).decode() for script in _INLINE_SCRIPT.findall(page)}
     return "".join(f" 'sha256-{digest}'" for digest in sorted(found))

@@ -2,5 +2,5 @@
 
 A program that reads the output gets neither: `table` prints plain lines there, and `progress` nothing.
 
-Imports: nothing of ours.
+Imports: no other room.
 """
