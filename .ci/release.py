@@ -94,7 +94,8 @@ def build_pages(source: Path) -> None:
     # The modules of this tree come before those of the checkout; a fixed seed gives two builds the same order of sets.
     paths = os.pathsep.join((str(source), str(source / "backends")))
     sphinx: list[str | Path] = [sys.executable, "-m", "sphinx", "-nWq", "--keep-going", "-b", "html"]
-    run(*sphinx, "-d", source / "doctrees", source / "docs", pages, PYTHONPATH=paths, PYTHONHASHSEED="0")
+    build_one = (*sphinx, "-d", source / "doctrees", source / "docs", pages)
+    run(*build_one, folder=source, PYTHONPATH=paths, PYTHONHASHSEED="0")
     shutil.rmtree(source / "doctrees")
     for left in (".buildinfo", "objects.inv"):
         (pages / left).unlink(missing_ok=True)
