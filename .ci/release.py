@@ -1,6 +1,6 @@
 """Makes a release in `dist/` from the commit HEAD and tries it; publishes nothing.
 
-Builds sdist and wheel twice, in two folders, and compares every byte; checks the metadata with twine; checks that version,
+Builds sdist and wheel, with the documentation in it, twice, in two folders, and compares every byte; checks the metadata with twine; checks that version,
 changelog and tag agree; installs the wheel into an empty environment with the locked versions, runs its demo and asks
 what the demo says to ask; writes an SBOM (CycloneDX) of that environment and the SHA-256 sums beside the wheel.
 """
@@ -14,6 +14,7 @@ import io
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 DEMO_S = 120
 TAG_PREFIX = "v"
+# Where `compat-auth docs` looks for its pages.
+PAGES = Path("compat_auth", "cli", "manual", "pages")
 
 
 def say(text: str) -> None:
@@ -79,9 +82,23 @@ def build(folder: Path, epoch: int) -> list[Path]:
     with tarfile.open(sdist) as archive:
         archive.extractall(unpacked, filter="data")
     [inside] = unpacked.iterdir()
+    build_pages(inside)
     run(*build_one, "--wheel", inside, SOURCE_DATE_EPOCH=str(epoch))
     [wheel] = dist.glob("*.whl")
     return [sdist, wheel]
+
+
+def build_pages(source: Path) -> None:
+    """Build the documentation into the package of a source tree, for `compat-auth docs` of the wheel."""
+    pages = source / PAGES
+    # The modules of this tree come before those of the checkout; a fixed seed gives two builds the same order of sets.
+    paths = os.pathsep.join((str(source), str(source / "backends")))
+    sphinx: list[str | Path] = [sys.executable, "-m", "sphinx", "-nWq", "--keep-going", "-b", "html"]
+    build_one = (*sphinx, "-d", source / "doctrees", source / "docs", pages)
+    run(*build_one, folder=source, PYTHONPATH=paths, PYTHONHASHSEED="0")
+    shutil.rmtree(source / "doctrees")
+    for left in (".buildinfo", "objects.inv"):
+        (pages / left).unlink(missing_ok=True)
 
 
 def _archive_of_head() -> bytes:
@@ -121,6 +138,11 @@ def try_wheel(wheel: Path, folder: Path, version: str) -> Path:
     found = run(command, "--version", folder=folder)
     if version not in found.split():
         fail(f"the installed command says {found.strip()!r}, not {version}")
+    if (revision := run("git", "rev-parse", "HEAD").strip()[:12]) not in found:
+        fail(f"the installed command says {found.strip()!r}, without its revision {revision}")
+    pages = run(python, "-c", "from compat_auth.cli.manual.docs import find_pages; print(find_pages())", folder=folder)
+    if "site-packages" not in pages:
+        fail(f"the wheel has no built documentation: {pages.strip()}")
     with running_demo(command, folder) as lines:
         for line in lines:
             status = run("sh", "-c", f"{line} -sS -o /dev/null -w '%{{http_code}}'", folder=folder)

@@ -14,16 +14,18 @@ from typing import cast
 
 import click
 
-from compat_auth import __version__
+from compat_auth.cli.manual.build import print_version
 from compat_auth.errors import CompatAuthError
 
 _COMMANDS = {
     "audit": "compat_auth.cli.audit.commands:audit",
     "backends": "compat_auth.cli.backends:backends",
     "check": "compat_auth.cli.check:check",
+    "completion": "compat_auth.cli.manual.completion:completion",
     "curl": "compat_auth.cli.curl:curl",
     "db": "compat_auth.cli.db:db",
     "demo": "compat_auth.cli.demo.command:demo",
+    "docs": "compat_auth.cli.manual.docs:docs",
     "doctor": "compat_auth.cli.doctor.command:doctor",
     "explain": "compat_auth.cli.explain:explain_command",
     "import": "compat_auth.cli.migration.command:import_command",
@@ -31,6 +33,7 @@ _COMMANDS = {
     "keys": "compat_auth.cli.keys:keys",
     "login": "compat_auth.cli.login:login",
     "logout": "compat_auth.cli.login:logout",
+    "man": "compat_auth.cli.manual.man:man",
     "migrate": "compat_auth.cli.scripts.command:migrate",
     "proxy-config": "compat_auth.cli.proxy_config.command:proxy_config",
     "report": "compat_auth.cli.usage.command:report",
@@ -62,7 +65,14 @@ class LazyGroup(click.Group):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(__version__, prog_name="compat-auth")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=print_version,
+    help="Print the version and the git revision of the build.",
+)
 def commands() -> None:
     """Old clients keep their login; the new API gets the JWT that it needs."""
 

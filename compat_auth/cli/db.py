@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import click
@@ -152,7 +154,8 @@ def prune(config_path: str | None, keep_days: int | None) -> None:
 
 @db.command()
 @config_option
-def check(config_path: str | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For programs: database, revision, newest, usable.")
+def check(config_path: str | None, *, as_json: bool) -> None:
     """Exit 0 if this version can use the tables, 78 if it cannot, 69 if the database is not available."""
     start_logging("WARNING")
     database = Database(load_settings(config_path).database_url.get_secret_value())
@@ -160,6 +163,10 @@ def check(config_path: str | None) -> None:
         found, newest = revisions(connection)
         is_fit = is_current(connection)
     database.close()
+    if as_json:
+        about = {"database": database.label, "revision": found or None, "newest": newest, "usable": is_fit}
+        click.echo(json.dumps(about, ensure_ascii=False, indent=2))
+        sys.exit(0 if is_fit else ConfigError.exit_code)
     if not is_fit:
         raise ConfigError(
             f"{database.label}: revision {found or 'none'}, and this version needs {newest}; run: compat-auth db upgrade"

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from compat_auth.cli import context
+from compat_auth.cli.terminal.table import print_table
 from compat_auth.concurrency.clock import unix_now
 from compat_auth.tokens.jose.jwk import KeyAlgorithm
 from compat_auth.tokens.keys.key_file import StoredKey, read_key_file
@@ -54,10 +55,21 @@ def list_keys(path: Path, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([_describe(key, stored, now) for key in stored], indent=2))
         return
-    for key in stored:
-        ends = "-" if key.retires is None else _utc(key.retires)
-        state = key_state(key, stored, now)
-        click.echo(f"{key.kid}  {key.algorithm:<6} {state:<8} signs from {_utc(key.signs_from)}  retires {ends}")
+    rows = [
+        (
+            key.kid,
+            key.algorithm,
+            key_state(key, stored, now),
+            _utc(key.signs_from),
+            "-" if key.retires is None else _utc(key.retires),
+        )
+        for key in stored
+    ]
+    print_table(
+        ("KEY", "ALGORITHM", "STATE", "SIGNS FROM", "RETIRES"),
+        rows,
+        plain="{0}  {1:<6} {2:<8} signs from {3}  retires {4}",
+    )
 
 
 @keys.command("rotate")

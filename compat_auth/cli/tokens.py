@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from pathlib import Path
@@ -10,12 +11,14 @@ import click
 
 from compat_auth.cli import context
 from compat_auth.cli.context import config_option, opened_tokens, read_certificate
+from compat_auth.cli.terminal.progress import progress
+from compat_auth.cli.terminal.table import print_table
 from compat_auth.cli.usage.suggest import suggest
 from compat_auth.client_certificates import can_see_certificates, thumbprint_of
 from compat_auth.config import load_settings
 from compat_auth.errors import InvalidValue
 from compat_auth.personal_tokens.pruning import prune as prune_tokens
-from compat_auth.personal_tokens.request import NO_CERTIFICATES, PersonalTokenRequest, is_thumbprint
+from compat_auth.personal_tokens.request import NO_CERTIFICATES, NewToken, PersonalTokenRequest, is_thumbprint
 from compat_auth.scopes import ALL
 from compat_auth.store.tables.personal_tokens import PersonalToken
 from compat_auth.store.tables.role_accounts import RoleAccountRows
@@ -30,6 +33,7 @@ def tokens() -> None:
 
 tokens.add_command(suggest)
 _id = click.argument("token_id", metavar="ID")
+_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
 _days = click.option("--days", type=int, help="The last day, counted from today (UTC); default [personal_tokens].")
 
 
@@ -46,8 +50,16 @@ _days = click.option("--days", type=int, help="The last day, counted from today 
     metavar="FILE",
     help="PEM file of a client certificate, or its x5t#S256: the token works beside this certificate alone.",
 )
+@_json
 def create(
-    config_path: str | None, user: str, name: str, days: int | None, scopes: tuple[str, ...], certificate: str | None
+    config_path: str | None,
+    user: str,
+    name: str,
+    days: int | None,
+    scopes: tuple[str, ...],
+    certificate: str | None,
+    *,
+    as_json: bool,
 ) -> None:
     """Create a token and print it: it is shown only once."""
     thumbprint = "" if certificate is None else _thumbprint(certificate)
@@ -59,13 +71,13 @@ def create(
         request = PersonalTokenRequest(name, scopes or (ALL,), days, thumbprint)
         made = service.create(owner, request, by=_BY, is_role=is_role)
     context.record("token created", f"{made.token.id} of {owner}", command="tokens create")
-    click.echo(made.text)
+    _print_secret(made, as_json=as_json)
 
 
 @tokens.command("list")
 @config_option
 @click.option("--user", metavar="NAME", help="Only this user's.")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@_json
 def list_tokens(config_path: str | None, user: str | None, as_json: bool) -> None:
     """List the tokens that are not revoked: user, name, last day, last use."""
     with opened_tokens(config_path) as service:
@@ -73,9 +85,17 @@ def list_tokens(config_path: str | None, user: str | None, as_json: bool) -> Non
     if as_json:
         click.echo(json.dumps([describe(token) for token in found], ensure_ascii=False, indent=2))
         return
-    for token in found:
-        used = "never" if token.last_used is None else _utc(token.last_used)
-        click.echo(f"{token.id}  {token.username}  {token.name}  until {_utc(token.expires)}  last used {used}")
+    rows = [
+        (
+            token.id,
+            token.username,
+            token.name,
+            _utc(token.expires),
+            "never" if token.last_used is None else _utc(token.last_used),
+        )
+        for token in found
+    ]
+    print_table(("ID", "USER", "NAME", "UNTIL", "LAST USED"), rows, plain="{0}  {1}  {2}  until {3}  last used {4}")
 
 
 @tokens.command()
@@ -83,12 +103,13 @@ def list_tokens(config_path: str | None, user: str | None, as_json: bool) -> Non
 @_id
 @click.option("--days", type=int, help="The last day, counted from today (UTC); default: as many days as it had.")
 @click.option("--overlap", "overlap_s", type=int, default=0, help="Seconds for which the old secret still works.")
-def refresh(config_path: str | None, token_id: str, days: int | None, overlap_s: int) -> None:
+@_json
+def refresh(config_path: str | None, token_id: str, days: int | None, overlap_s: int, *, as_json: bool) -> None:
     """Give the token ID a new secret and a new last day, and print it."""
     with opened_tokens(config_path) as service:
         made = service.refresh(service.get(token_id), days=days, overlap_s=overlap_s)
     context.record("token refreshed", f"{token_id} of {made.token.username}", command="tokens refresh")
-    click.echo(made.text)
+    _print_secret(made, as_json=as_json)
 
 
 @tokens.command()
@@ -121,17 +142,26 @@ def revoke(config_path: str | None, token_id: str | None, user: str | None) -> N
     show_default=True,
     help="How long to keep revoked and expired tokens.",
 )
-def prune(config_path: str | None, keep_days: int) -> None:
+@_json
+def prune(config_path: str | None, keep_days: int, *, as_json: bool) -> None:
     """Revoke the tokens of deleted users, and delete those that were revoked or expired long ago; for a daily timer."""
-    with opened_tokens(config_path) as service:
+    with opened_tokens(config_path) as service, progress("owners asked") as step:
         service.owners.require_some()
-        done = prune_tokens(service, keep_days=keep_days)
+        done = prune_tokens(service, keep_days=keep_days, step=step)
     about = f"{done.revoked} of deleted users revoked, {done.deleted} dead ones deleted"
     context.record("tokens pruned", about, command="tokens prune")
+    if as_json:
+        click.echo(json.dumps(dataclasses.asdict(done)))
+        return
     click.echo(
         f"{done.revoked} of deleted users revoked, {done.waiting} of disabled or missing users rejected, "
         f"{done.deleted} old ones deleted"
     )
+
+
+def _print_secret(made: NewToken, *, as_json: bool) -> None:
+    """Print a token that is shown only once; for programs with what is known about it."""
+    click.echo(json.dumps({"token": made.text, **describe(made.token)}, ensure_ascii=False) if as_json else made.text)
 
 
 def describe(token: PersonalToken) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from compat_auth.errors import NotAuthenticated
@@ -34,8 +35,15 @@ def _has_owner(tokens: PersonalTokens, token: PersonalToken, now: int) -> bool:
     return True
 
 
-def prune(tokens: PersonalTokens, *, keep_days: int) -> Pruned:
+def prune(
+    tokens: PersonalTokens, *, keep_days: int, step: Callable[[int, int], None] = lambda _done, _of: None
+) -> Pruned:
     """Look up every owner once, prune, and send the notices that are due.
+
+    Args:
+        tokens: The service.
+        keep_days: Days for which revoked and expired tokens are kept.
+        step: Called after each owner with how many were asked, and how many there are.
 
     Raises:
         BackendUnavailable: The store or a directory could not be asked.
@@ -43,7 +51,11 @@ def prune(tokens: PersonalTokens, *, keep_days: int) -> Pruned:
     now = int(tokens.now())
     alive = tokens.rows.list(alive_at=now)
     one_of_each = {token.username: token for token in alive}
-    refused = {username for username, token in one_of_each.items() if not _has_owner(tokens, token, now)}
+    refused: set[str] = set()
+    for asked, (username, token) in enumerate(one_of_each.items(), start=1):
+        if not _has_owner(tokens, token, now):
+            refused.add(username)
+        step(asked, len(one_of_each))
     left = {token.id for token in tokens.rows.list(alive_at=now)}
     revoked = sum(token.id not in left for token in alive)
     waiting = sum(token.id in left and token.username in refused for token in alive)

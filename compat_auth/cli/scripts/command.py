@@ -7,11 +7,13 @@ import os
 import stat
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from compat_auth.cli.scripts.scan import Script, files_below, look_into
+from compat_auth.cli.terminal.progress import Step, progress
 from compat_auth.errors import ConfigError
 
 MUST_ACT = 3
@@ -27,7 +29,8 @@ def migrate(paths: tuple[str, ...], *, write: bool, as_json: bool) -> None:
     PATH is a file or a folder: Python, shell, YAML, Terraform or any other text. Lines that begin with ACT say what a
     person must change. Exits 0 if nothing is left to do, 3 if a person must act. The gateway's /api/v1 serves what stays.
     """
-    found = [script for path in paths for file in files_below(Path(path)) if (script := look_into(file)) is not None]
+    with progress("files read") as step:
+        found = list(_scripts(paths, step))
     if as_json:
         click.echo(json.dumps([entry for script in found for entry in _for_programs(script)], indent=2))
     else:
@@ -38,6 +41,15 @@ def migrate(paths: tuple[str, ...], *, write: bool, as_json: bool) -> None:
         for script in found:
             _write(script)
     sys.exit(MUST_ACT if any(place.must_act for script in found for place in script.places) else 0)
+
+
+def _scripts(paths: tuple[str, ...], step: Step) -> Iterator[Script]:
+    files = [file for path in paths for file in files_below(Path(path))]
+    for number, file in enumerate(files, start=1):
+        script = look_into(file)
+        step(number, len(files))
+        if script is not None:
+            yield script
 
 
 def _show(script: Script) -> None:

@@ -13,6 +13,7 @@ from compat_auth.authn.passwords import htpasswd
 from compat_auth.authn.passwords.hashes import MAX_PASSWORD_BYTES, new_hasher
 from compat_auth.cli import context
 from compat_auth.cli.context import config_option
+from compat_auth.cli.terminal.table import print_table
 from compat_auth.cli.users.departures import (
     required_config,
     revoke_all_of_deleted_user,
@@ -175,8 +176,8 @@ def list_users(config_path: str | None, path: Path | None, *, role_accounts: boo
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(entry) for entry in entries], ensure_ascii=False, indent=2))
         return
-    for entry in entries:
-        click.echo(f"{entry.name}\t{entry.state}\t{entry.scheme or '-'}")
+    rows = [(entry.name, entry.state, entry.scheme or "-") for entry in entries]
+    print_table(("NAME", "STATE", "SCHEME"), rows, plain="{0}\t{1}\t{2}")
 
 
 def _required(path: Path | None) -> Path:

@@ -11,6 +11,7 @@ import click
 from compat_auth.authn.revocation_events import RevocationEvent, RevocationEvents
 from compat_auth.cli import context
 from compat_auth.cli.context import config_option, start_logging
+from compat_auth.cli.terminal.table import print_table
 from compat_auth.config import load_settings
 from compat_auth.errors import NoSuchUser
 from compat_auth.store.migration import open_store
@@ -30,9 +31,11 @@ def pins(config_path: str | None, username: str, *, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(pin) for pin in found], ensure_ascii=False, indent=2))
         return
-    for pin in found:
-        since = datetime.fromtimestamp(pin.pinned, UTC)
-        click.echo(f"{pin.username}\t{pin.issuer}\t{pin.subject}\t{since:%Y-%m-%d %H:%M}Z")
+    rows = [
+        (pin.username, pin.issuer, pin.subject, f"{datetime.fromtimestamp(pin.pinned, UTC):%Y-%m-%d %H:%M}Z")
+        for pin in found
+    ]
+    print_table(("USER", "ISSUER", "SUBJECT", "SINCE"), rows, plain="{0}\t{1}\t{2}\t{3}")
 
 
 @click.command()

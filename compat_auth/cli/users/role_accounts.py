@@ -11,6 +11,7 @@ import click
 from compat_auth.authn.users.directories import load_directories
 from compat_auth.cli import context
 from compat_auth.cli.context import opened_tokens
+from compat_auth.cli.terminal.table import print_table
 from compat_auth.config import Settings, load_settings
 from compat_auth.directory import HashDirectory, UserDirectory
 from compat_auth.errors import InvalidValue, NoSuchUser
@@ -72,8 +73,7 @@ def list_role_accounts(config_path: str | None, *, as_json: bool) -> None:
         found = [{"name": one.username, "owners": one.owners, "created_at": _utc(one.created)} for one in accounts]
         click.echo(json.dumps(found, ensure_ascii=False, indent=2))
         return
-    for account in accounts:
-        click.echo(f"{account.username}\t{account.owners}")
+    print_table(("NAME", "OWNERS"), [(one.username, one.owners) for one in accounts], plain="{0}\t{1}")
 
 
 def _rules_for(settings: Settings, name: str) -> Iterator[str]:

@@ -232,6 +232,15 @@ def test_backends_lists_what_is_installed_and_what_it_needs() -> None:
     assert "airflow.api.auth.backend.basic_auth -> basic_auth" in result.output
 
 
+def test_backends_for_programs_say_what_is_usable() -> None:
+    result = run("backends", "--json")
+
+    found = json.loads(result.stdout)
+    (basic,) = [one for one in found["backends"] if one["name"] == "basic_auth"]
+    assert (basic["usable"], "Needs: [basic_auth] directories." in basic["summary"]) == (True, True)
+    assert found["airflow_names"]["airflow.api.auth.backend.basic_auth"] == "basic_auth"
+
+
 def test_serve_refuses_to_start_without_an_upstream(tmp_path: Path) -> None:
     (tmp_path / "empty.toml").write_text("")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 import stat
@@ -49,6 +50,16 @@ def test_upgrade_creates_the_tables_and_check_finds_them(config: str) -> None:
 def test_check_says_what_to_run_when_there_are_no_tables(config: str) -> None:
     with pytest.raises(ConfigError, match="run: compat-auth db upgrade"):
         CliRunner().invoke(commands, ["db", "check", "--config", config], catch_exceptions=False)
+
+
+def test_check_tells_programs_the_revision_with_the_same_exit_status(config: str) -> None:
+    before = CliRunner().invoke(commands, ["db", "check", "--json", "--config", config])
+    invoke("upgrade", "--config", config)
+    after = CliRunner().invoke(commands, ["db", "check", "--json", "--config", config])
+
+    first, second = json.loads(before.stdout), json.loads(after.stdout)
+    assert (before.exit_code, first["usable"], first["revision"]) == (78, False, None)
+    assert (after.exit_code, second["usable"], second["revision"]) == (0, True, second["newest"])
 
 
 def invoke(*arguments: str) -> str:

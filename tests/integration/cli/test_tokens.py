@@ -46,6 +46,23 @@ def test_create_prints_the_token_alone(config: str) -> None:
     assert result.stdout.strip() not in result.stderr
 
 
+def test_create_and_refresh_print_the_token_and_what_is_known_of_it_for_programs(config: str) -> None:
+    made = json.loads(run(config, "create", "--user", "alice", "--name", "etl", "--json").stdout)
+    again = json.loads(run(config, "refresh", made["id"], "--json").stdout)
+
+    assert re.fullmatch(PATTERN, made["token"])
+    assert (made["username"], made["name"], again["id"]) == ("alice", "etl", made["id"])
+    assert again["token"] != made["token"]
+
+
+def test_prune_counts_for_programs(config: str) -> None:
+    create(config)
+
+    result = run(config, "prune", "--json")
+
+    assert json.loads(result.stdout) == {"revoked": 0, "waiting": 0, "deleted": 0}
+
+
 def test_list_tells_all_but_the_secret(config: str) -> None:
     text = create(config, "etl", "--scope", "read", "--scope", "POST /api/v2/x")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,13 @@ def log_of(*names: str, file: Path) -> Path:
 
 
 def run(*files: Path) -> Result:
-    key = files[0].parent / "key"
+    return CliRunner().invoke(verify, ["--key-file", str(key_of(files[0].parent)), *map(str, files)])
+
+
+def key_of(folder: Path) -> Path:
+    key = folder / "key"
     key.write_text(KEY)
-    return CliRunner().invoke(verify, ["--key-file", str(key), *map(str, files)])
+    return key
 
 
 def test_a_log_that_holds_is_counted(tmp_path: Path) -> None:
@@ -60,6 +65,17 @@ def test_a_file_without_events_beside_others_is_named(tmp_path: Path) -> None:
 
     assert result.exit_code == 0
     assert f"warning: {empty}: has no audit event" in result.output
+
+
+def test_programs_get_the_counts_and_the_fault(tmp_path: Path) -> None:
+    file = log_of("alice", "bob", file=tmp_path / "audit.log")
+    before = CliRunner().invoke(verify, ["--json", "--key-file", str(key_of(tmp_path)), str(file)])
+    file.write_text(file.read_text().replace("bob", "eve"))
+    after = CliRunner().invoke(verify, ["--json", "--key-file", str(key_of(tmp_path)), str(file)])
+
+    first, second = json.loads(before.stdout), json.loads(after.stdout)
+    assert (before.exit_code, first["holds"], first["events"], first["keyed"]) == (0, True, 2, True)
+    assert (after.exit_code, second["holds"], second["fault"]["line"]) == (BROKEN, False, 2)
 
 
 def test_a_torn_line_is_named_and_the_rest_holds(tmp_path: Path) -> None:
