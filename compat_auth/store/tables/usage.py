@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import date
 from typing import Any, NamedTuple
 
-from sqlalchemy import delete, func, select, text
+from sqlalchemy import delete, func, literal_column, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 from sqlalchemy.sql import ColumnElement
@@ -24,6 +24,8 @@ _BATCH = 500
 _EPOCH = date(1970, 1, 1).toordinal()
 # An arbitrary number beside that of the migrations.
 _ADVISORY_LOCK = 0x636F6D71
+# Not the plain column: SQLite would follow the index of users through all days, and not read the days that are asked for.
+_PRINCIPALS = USAGE.c.principal.concat(literal_column("''")).label("principal")
 _KEY = ("day", "principal", "backend", "client", "network", "operation", "outcome")
 
 
@@ -148,7 +150,7 @@ class UsageRows:
             func.min(USAGE.c.first_seen).label("first_seen"),
             func.max(USAGE.c.last_seen).label("last_seen"),
         )
-        columns = [USAGE.c[name] for name in by]
+        columns = [_PRINCIPALS if name == "principal" else USAGE.c[name] for name in by]
         first = totals[0].desc() if order == "count" else USAGE.c[order]
         query = select(*columns, *totals).where(*where).group_by(*columns).order_by(first, *columns)
         with self.database.read() as connection:
