@@ -20,6 +20,7 @@ The tree, and who must act on each::
     │   │   ├── UnsupportedMediaType   ... its media type                           415
     │   │   ├── IncompleteLogin        ... sends user name and password             400
     │   │   └── TokenRequestRefused    ... its parameters (RFC 6749 section 5.2)    400
+    │   ├── StageRefusal               ... uses another login: this one ends        410
     │   ├── TooManyRequests            nobody: wait, then try again                 429
     │   ├── MalformedCredentials       ... the form of the credential               401
     │   ├── NotAuthenticated           ... the credential                           401
@@ -109,6 +110,7 @@ __all__ = [
     "Overloaded",
     "RequestRefused",
     "SessionTooLarge",
+    "StageRefusal",
     "TokenEnded",
     "TokenRequestRefused",
     "TooManyRequests",
@@ -260,6 +262,41 @@ class TokenRequestRefused(BadRequest):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+class StageRefusal(RequestRefused):
+    """The login that was used is going to end, and is refused now: for a while, or for good (`compat-auth stages`).
+
+    Args:
+        message: Which login, and what to do; the caller sees it.
+        status: 401, 410 (RFC 9110 section 15.5.11) or 429.
+        retry_after_s: When the login works again; None: nobody knows.
+        headers: Further headers of the response.
+        challenges: Of a 401: those of the logins that still work.
+
+    Attributes:
+        headers: As given.
+        challenges: As given.
+    """
+
+    status = 410
+    title = "Gone"
+
+    def __init__(
+        self,
+        message: str,
+        status: int = 410,
+        *,
+        retry_after_s: int | None = None,
+        headers: tuple[tuple[str, str], ...] = (),
+        challenges: tuple[str, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.title = {401: "Unauthorized", 410: "Gone", 429: "Too many requests"}[status]
+        self.retry_after_s = retry_after_s
+        self.headers = headers
+        self.challenges = challenges
 
 
 class TooManyRequests(RequestRefused):

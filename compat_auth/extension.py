@@ -40,6 +40,8 @@ from compat_auth.http.headers import api_key_name
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Outcome
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements
+from compat_auth.stages.enforcement import Stages
+from compat_auth.stages.of_app import set_stages
 from compat_auth.web.page import lead_to_login
 from compat_auth.web.site import BLUEPRINT, register_pages
 
@@ -108,6 +110,7 @@ class CompatAuth:
         self.chain = Chain(
             load_chain(settings), settings.mode, reserves=RoleAccountNames.from_settings(settings).reserves
         )
+        set_stages(app, Stages.from_settings(settings, self.chain.backends))
         for backend in self.chain.backends:
             backend.init_app(app)
         sessions.init_app(app, settings)

@@ -39,6 +39,7 @@ from compat_auth.errors import (
     NotAuthenticated,
     NotPermitted,
     RequestRefused,
+    StageRefusal,
 )
 from compat_auth.facts import request_facts
 from compat_auth.http.browser.cross_origin import (
@@ -56,6 +57,8 @@ from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements, listed, requirements_of
 from compat_auth.scopes import METHOD_OVERRIDES, Scope, allow, needed_scopes
+from compat_auth.stages.choice import Use
+from compat_auth.stages.of_app import SINGLE, stages_of
 
 __all__ = ["IdentityUser", "View", "current_identity", "guard_view", "request_credential", "sign_in"]
 
@@ -248,6 +251,13 @@ def require_permission(identity: Identity, requirements: Requirements) -> None:
 
 
 def _require_covered(scopes: tuple[Scope, ...]) -> None:
+    path, methods = _routed()
+    if not all(allow(scopes, method, path) for method in methods):
+        raise InsufficientScope("the credential's scopes do not cover this request", needed_scopes(methods, path))
+
+
+def _routed() -> tuple[str, tuple[str, ...]]:
+    """Return the path of Flask's current request as scopes spell it, and every method that the request may count as."""
     request = flask.request
     # Flask has routed by the decoded path below the mount point: that very path, spelled as scopes spell it.
     path = quote(request.root_path.rstrip("/") + request.path, safe="/!$&'()*+,;=:@~")
@@ -255,9 +265,40 @@ def _require_covered(scopes: tuple[Scope, ...]) -> None:
         # To a rule that ends with <path:…>, the last slash is a part of what the path names.
         path = f"{path[:-1]}%2F"
     overrides = (request.headers.get(name.decode("ascii")) for name in METHOD_OVERRIDES)
-    methods = (request.method, *(value.strip().upper() for value in overrides if value is not None))
-    if not all(allow(scopes, method, path) for method in methods):
-        raise InsufficientScope("the credential's scopes do not cover this request", needed_scopes(methods, path))
+    return path, (request.method, *(value.strip().upper() for value in overrides if value is not None))
+
+
+def require_stage(identity: Identity) -> None:
+    """Check that the stage of the identity's login allows Flask's current request.
+
+    Raises:
+        StageRefusal: The login is not to be used any more, or not now.
+        BackendUnavailable: The stages were never read, and cannot be.
+    """
+    _stage_headers(identity)
+
+
+def _stage_headers(identity: Identity) -> tuple[tuple[str, str], ...]:
+    """Return the headers that announce the end of the caller's login; the gate has added its own already.
+
+    Raises:
+        StageRefusal: The login is not to be used any more, or not now.
+        BackendUnavailable: The stages were never read, and cannot be.
+    """
+    stages = stages_of(flask.current_app)
+    if stages is None or JUDGED in flask.request.environ:
+        return ()
+    rules = stages.memory.current()
+    if not rules.stages_anything:
+        return ()
+    path, methods = _routed()
+    origins = (identity.login,) if identity.login else ()
+    use = Use(identity.backend, identity.actor or identity.username, methods, path, origins)
+    try:
+        return stages.judge(rules, use)
+    except StageRefusal as refusal:
+        _record_decision("reject", use.backend, use.principal, f"stage: {refusal}")
+        raise
 
 
 def _require_own_origin() -> None:
@@ -370,12 +411,13 @@ def admit(
             try:
                 _require_own_origin()
                 require_permission(_unlimited(identity, for_every_scope), requirements)
-            except NotPermitted as error:
+                notices = _stage_headers(identity)
+            except (NotPermitted, StageRefusal, BackendUnavailable) as error:
                 return send_rendered(style().render_error(error, context=_challenge_context()))
             if used is not None:
                 used()
             sign_in(identity)
-            return outcome
+            return replace(outcome, headers=(*outcome.headers, *notices)) if notices else outcome
         case Challenge(header):
             return send_rendered(style().render(401, (header,), context=_challenge_context()))
         case Reject(_, status, learnt):
@@ -445,7 +487,10 @@ def guard_view(
             return admitted
         response = flask.make_response(flask.current_app.ensure_sync(view)(*args, **kwargs))
         for name, value in admitted.headers:
-            response.headers.add(name, value)
+            if name in SINGLE:
+                response.headers.set(name, value)
+            else:
+                response.headers.add(name, value)
         return response
 
     return guarded

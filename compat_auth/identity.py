@@ -33,6 +33,8 @@ class Identity:
         actor: Name of the caller who acts for this user, and whose credential it is (`[[do_as]]`); "" where nobody does.
         app_scopes: Scopes of the credential that are words of the application's own, which its views require; they limit
             no path.
+        login: Name of the backend that accepted the login, where the backend itself vouches for what came of that login: a
+            session. "" where it has none.
         claims: What a token handler has said of the caller, member by member; nobody may change it.
     """
 
@@ -52,6 +54,7 @@ class Identity:
     certificate: str = ""
     actor: str = ""
     app_scopes: tuple[str, ...] = ()
+    login: str = field(default="", compare=False)
     claims: Mapping[str, Any] = field(default_factory=dict[str, Any], repr=False, compare=False)
 
 

@@ -64,7 +64,7 @@ class Scope:
             return True
         if self.method != method and not (method == "HEAD" and self.method == "GET"):
             return False
-        return _covers(self.path, path) and ("%" not in path or _covers(unquote(self.path), unquote(path)))
+        return path_covers(self.path, path) and ("%" not in path or path_covers(unquote(self.path), unquote(path)))
 
     def includes(self, other: Scope) -> bool:
         """Return whether the scope covers every request that the other one covers."""
@@ -79,7 +79,8 @@ class Scope:
         return f"{self.method} {self.path}" if self.method else ALL
 
 
-def _covers(pattern: str, path: str) -> bool:
+def path_covers(pattern: str, path: str) -> bool:
+    """Return whether the path of a scope covers a path, in this one reading of it."""
     if "{" not in pattern:
         return path.startswith(pattern) if pattern.endswith("/") else path == pattern
     wanted, found = pattern.split("/"), path.split("/")

@@ -154,6 +154,7 @@ class SessionBackend(Backend):
 
     def _still_known(self, session: Session) -> Accept | Reject:
         """Return the user with the directory's current data; a Reject for one who may not log in."""
+        login = "" if session.backend == BY_APPLICATION else session.backend
         identity = Identity(
             session.username,
             self.name,
@@ -161,6 +162,7 @@ class SessionBackend(Backend):
             email=session.email,
             mfa=session.mfa,
             expires_at=session.expires_at,
+            login=login,
         )
         directory = self._directories.get(session.directory)
         if session.backend == BY_APPLICATION:
@@ -196,6 +198,7 @@ class SessionBackend(Backend):
             upstream_id=user.upstream_id,
             mfa=session.mfa,
             expires_at=session.expires_at,
+            login=login,
         )
         return self._lookup.accept(Accept(known))
 

@@ -135,10 +135,10 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
         bind = partial(bind_socket, settings.metrics.bind, "metrics.bind")
         lasting.append(PluginMetrics(metrics.process, metrics.surroundings, bind))
     if all(backend.name != TASKS for backend in core.decider.chain.backends):
-        return AirflowMiddleware(app, gate, guarded, parts.refusals, revoked, lasting)
+        return AirflowMiddleware(app, gate, guarded, parts.refusals, revoked, lasting, parts.stages)
     tasks = InProcessTasks(conf, settings.airflow_task.ttl_s)
     set_task_source(core.decider.app, tasks)
-    middleware = AirflowMiddleware(app, gate, guarded, parts.refusals, revoked, [*lasting, tasks])
+    middleware = AirflowMiddleware(app, gate, guarded, parts.refusals, revoked, [*lasting, tasks], parts.stages)
     return TaskConnection(middleware, tasks, settings.airflow_task, TaskRules.from_settings(settings), revoked)
 
 

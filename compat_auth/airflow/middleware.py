@@ -16,10 +16,11 @@ from compat_auth.credentials import Absent
 from compat_auth.errors import BadRequest, CompatAuthError, InvalidPath
 from compat_auth.gateway.authorization import Authorization
 from compat_auth.gateway.decider import Decider
-from compat_auth.gateway.decision import Granted, Unclaimed
-from compat_auth.gateway.forwarding import AUTHORIZE, Forwarding
+from compat_auth.gateway.decision import Granted, Unclaimed, notices_of
+from compat_auth.gateway.forwarding import AUTHORIZE, Forwarding, announcing
 from compat_auth.gateway.middleware import Gate
 from compat_auth.gateway.refusals import Refusals
+from compat_auth.gateway.stages.gate_stages import GateStages
 from compat_auth.http.asgi import ASGIApp, Receive, Scope, Send
 from compat_auth.http.paths import Prefixes, canonical_path
 from compat_auth.http.request import GateRequest
@@ -65,6 +66,7 @@ class AirflowForwarding(Forwarding):
         self, unclaimed: Unclaimed, request: GateRequest, receive: Receive, send: Send
     ) -> None:
         """Let Airflow answer what it was sent; a refusal for want of a credential says which ones we take."""
+        send = announcing(notices_of(unclaimed), send)
         alone = isinstance(unclaimed.credential, Absent) and not self._has_upstream_credential(unclaimed, request)
         # What a page loads is Airflow's own business: its page leads to the login.
         if alone and self._refusals.context(request).caller != "script":
@@ -152,6 +154,7 @@ class AirflowMiddleware:
         refusals: Refuses what the gate cannot see.
         revoked: Tokens of Airflow's that are no longer good.
         lasting: What begins and ends with the process.
+        stages: The stages of logins; None: there are none.
     """
 
     def __init__(
@@ -162,6 +165,7 @@ class AirflowMiddleware:
         refusals: Refusals,
         revoked: RevokedTokens,
         lasting: Iterable[Lasting],
+        stages: GateStages | None = None,
     ) -> None:
         self._app = app
         self._gate = gate
@@ -170,6 +174,7 @@ class AirflowMiddleware:
         self._revoked = revoked
         self._stripped = StrippedHeaders(gate.rules)
         self._lasting = tuple(lasting)
+        self._stages = stages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or forward one ASGI connection."""
@@ -202,7 +207,21 @@ class AirflowMiddleware:
         if self._guarded.cover(scope):
             return True
         # A task's token is Airflow's alone. Everything else takes a user's, which may have been revoked here.
-        return not route_path(scope).startswith(_TASK_API) and await self._shows_revoked(scope)
+        if route_path(scope).startswith(_TASK_API):
+            return False
+        return await self._shows_revoked(scope) or await self._is_staged(scope)
+
+    async def _is_staged(self, scope: Scope) -> bool:
+        """Return whether the gate must see a request that it does not check for its token, whose login may be staged.
+
+        Raises:
+            BackendUnavailable: Whether it is could not be asked.
+        """
+        if self._stages is None:
+            return False
+        authorizations = [value for name, value in scope["headers"] if name == b"authorization"]
+        cookies = [value for name, value in scope["headers"] if name == b"cookie"]
+        return await self._stages.sees(authorizations, cookies)
 
     async def _shows_revoked(self, scope: Scope) -> bool:
         """Return whether a request that we do not check has a revoked token.

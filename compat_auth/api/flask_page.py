@@ -10,7 +10,7 @@ from werkzeug.test import run_wsgi_app
 
 from compat_auth.concurrency.lanes import LaneName, Lanes
 from compat_auth.errors import CompatAuthError
-from compat_auth.gateway.decision import Granted, Refused, Unclaimed
+from compat_auth.gateway.decision import Granted, Refused, Unclaimed, notices_of
 from compat_auth.gateway.identification import Identification
 from compat_auth.gateway.middleware import Page
 from compat_auth.gateway.refusals import Refusals
@@ -66,6 +66,8 @@ async def _judged(identification: Identification, request: GateRequest) -> Outco
     match decision:
         case Granted(identity, _, raw_headers, used=used):
             headers = tuple((name.decode("ascii"), value.decode("latin-1")) for name, value in raw_headers)
+            notices = ((name.decode("ascii").title(), value.decode("ascii")) for name, value in notices_of(decision))
+            headers = (*headers, *notices)
             return Accept(identity, headers, used=used)
         case Refused(status, challenges):
             return Reject("", status, challenges)

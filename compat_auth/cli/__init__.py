@@ -36,6 +36,7 @@ _COMMANDS = {
     "report": "compat_auth.cli.usage.command:report",
     "serve": "compat_auth.cli.serve:serve",
     "settings": "compat_auth.cli.settings.command:settings_command",
+    "stages": "compat_auth.cli.stages.commands:stages",
     "token": "compat_auth.cli.login:token",
     "tokens": "compat_auth.cli.tokens:tokens",
     "users": "compat_auth.cli.users.commands:users",

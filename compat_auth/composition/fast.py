@@ -44,7 +44,10 @@ class FastParts:
         if not self.settings.serve.fast_protocol or self.settings.tracing.enabled:
             return None
         place, rules = self.parts.place, self.parts.rules
-        warm = WarmGrants(rules, place.root, self.parts.decider, self.parts.revoked, reads_peer=self.parts.asks_peer)
+        parts = self.parts
+        warm = WarmGrants(
+            rules, place.root, parts.decider, parts.revoked, reads_peer=parts.asks_peer, stages=parts.stages
+        )
         answers = lane = None
         usage = usage_of(self.parts.decider.app)
         if self.access is not None:

@@ -17,6 +17,7 @@ from compat_auth.gateway.identification import Identification
 from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.gateway.origins import UpstreamOrigins
 from compat_auth.gateway.refusals import Refusals
+from compat_auth.gateway.stages.gate_stages import GateStages
 from compat_auth.gateway.telemetry.usage import RequestUsage
 from compat_auth.http.asgi import ASGIApp
 from compat_auth.http.body import BodyBudget
@@ -69,6 +70,7 @@ class GateParts:
         identification: Decides about callers.
         admission: Admits requests to the application behind the gate.
         browsers: The treatment of browsers; None: they are treated as programs.
+        stages: The stages of logins; None: there are none.
     """
 
     place: Place
@@ -80,6 +82,7 @@ class GateParts:
     identification: Identification
     admission: Admission
     browsers: Browsers | None
+    stages: GateStages | None = None
 
     @classmethod
     def build(
@@ -104,9 +107,10 @@ class GateParts:
         refusals = Refusals(rules.style, decider.chain.challenges(), metadata_url)
         forwarding = place.forwarding(place, decider, refusals)
         origins = UpstreamOrigins(forwarding, rules.prefix, tells=place.tells_origins)
-        identification = Identification(decider, revoked, origins, rules.upstream_cookie)
+        stages = GateStages.of(decider.app, rules.upstream_cookie, rules.logouts | rules.to_login)
+        identification = Identification(decider, revoked, origins, rules.upstream_cookie, stages)
         admission = Admission(identification, authorization, forwarding, refusals, revoked, browsers)
-        return cls(place, decider, revoked, refusals, forwarding, origins, identification, admission, browsers)
+        return cls(place, decider, revoked, refusals, forwarding, origins, identification, admission, browsers, stages)
 
     @property
     def authorization(self) -> Authorization:
@@ -191,4 +195,5 @@ def lane_of(parts: GateParts, access: Access) -> Lane:
         parts.revoked,
         trusted=parts.place.trusted,
         usage=usage_of(parts.decider.app),
+        stages=parts.stages,
     )

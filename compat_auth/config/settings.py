@@ -36,6 +36,7 @@ from compat_auth.config.gateway import (
 )
 from compat_auth.config.openid import GoogleOpenIdSettings, OidcSettings, WorkloadSettings
 from compat_auth.config.personal_tokens import PersonalTokenSettings
+from compat_auth.config.stages.settings import StagesSettings
 from compat_auth.config.tasks import AirflowTaskSettings
 from compat_auth.config.telemetry.settings import (
     AuditSettings,
@@ -125,6 +126,7 @@ class Settings(Section):
     metrics: MetricsSettings = Field(default_factory=MetricsSettings, description="See [metrics].")
     audit: AuditSettings = Field(default_factory=AuditSettings, description="See [audit].")
     usage: UsageSettings = Field(default_factory=UsageSettings, description="See [usage].")
+    stages: StagesSettings = Field(default_factory=StagesSettings, description="See [stages].")
     serve: ServeSettings = Field(default_factory=ServeSettings, description="See [serve].")
     backends: dict[str, dict[str, Any]] = Field(default={}, description="Settings of third-party backends, by name.")
 

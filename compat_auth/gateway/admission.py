@@ -81,6 +81,7 @@ class Admission:
             await self._admit_caller(request, receive, send)
         else:
             is_revoked = await self._revoked.require_bearer(request)
+            await self._identification.require_open(request)
             await self._forwarding.unprotected(request, receive, send, is_cookie_revoked=is_revoked)
 
     async def _admit_caller(self, request: GateRequest, receive: Receive, send: Send) -> None:

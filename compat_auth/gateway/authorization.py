@@ -233,9 +233,14 @@ class Authorization:
 
     def authorize(self, decision: Decision, request: GateRequest) -> Authorize:
         """Return a function that raises unless the same caller may also send another request to the upstream."""
-        return lambda method, path, body: self.require_met(
-            decision, replace(request, method=method, path=path, inspected=body)
-        )
+
+        def require(method: str, path: bytes, body: bytes) -> None:
+            self.require_met(decision, replace(request, method=method, path=path, inspected=body))
+            if isinstance(decision, (Granted, Unclaimed)) and decision.staged is not None:
+                # The old path must not bypass a stage of the new one.
+                decision.staged.require(method, path)
+
+        return require
 
     def is_for_upstream(self, unclaimed: Unclaimed, request: GateRequest) -> bool:
         """Return whether the upstream checks a credential that no backend accepts: its JWT, or its cookie."""

@@ -10,6 +10,19 @@ from compat_auth.identity import Identity
 
 
 @dataclass(frozen=True, slots=True)
+class Staged:
+    """An addition to a decision that the stage of the login allows.
+
+    Attributes:
+        notices: Response headers that announce its end, names in lower case.
+        require: Raises StageRefusal unless the same caller may also send this to the upstream: a method and a path.
+    """
+
+    notices: tuple[tuple[bytes, bytes], ...]
+    require: Callable[[str, bytes], None]
+
+
+@dataclass(frozen=True, slots=True)
 class Granted:
     """The caller is known, and the request is forwarded with this token.
 
@@ -19,6 +32,7 @@ class Granted:
         headers: Response headers for the success.
         digest: Key of the remembered grant; b"" if it is not remembered.
         used: Called for each request that is forwarded by this grant, or None.
+        staged: What the stage of the login adds; None: nothing.
     """
 
     identity: Identity
@@ -26,6 +40,7 @@ class Granted:
     headers: tuple[tuple[bytes, bytes], ...] = ()
     digest: bytes = b""
     used: Callable[[], None] | None = field(default=None, repr=False, compare=False)
+    staged: Staged | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +50,12 @@ class Unclaimed:
     Attributes:
         credential: The request's credential; the upstream checks a Bearer.
         challenges: For a 401.
+        staged: See `Granted`.
     """
 
     credential: Credential
     challenges: tuple[str, ...]
+    staged: Staged | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +72,9 @@ class Refused:
 
 
 Decision = Granted | Unclaimed | Refused
+
+
+def notices_of(decision: Decision) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the response headers that announce the end of a login."""
+    staged = None if isinstance(decision, Refused) else decision.staged
+    return () if staged is None else staged.notices

@@ -11,11 +11,12 @@ from urllib.parse import unquote_to_bytes
 from compat_auth.crypto.personal_token_format import holds_one
 from compat_auth.gateway.authorization import Authorization, Authorize
 from compat_auth.gateway.decider import Decider
-from compat_auth.gateway.decision import Granted, Unclaimed
+from compat_auth.gateway.decision import Granted, Unclaimed, notices_of
 from compat_auth.http.asgi import ASGIApp, RawHeaders, Receive, Send
 from compat_auth.http.browser.preflight import NoBody, PreflightAnswer
 from compat_auth.http.headers import without_cookies
 from compat_auth.http.request import GateRequest
+from compat_auth.stages.of_app import SINGLE
 from compat_auth.telemetry.request_ids import HEADER as REQUEST_ID
 from compat_auth.tokens.upstream_refusals import watch_for_refusal
 
@@ -30,6 +31,7 @@ FAILED = "compat_auth.failed"
 FROM_UPSTREAM = "compat_auth.from_upstream"
 """Key in the message that starts an answer: true if its headers are those of the upstream."""
 
+_SINGLE = frozenset(name.lower().encode("ascii") for name in SINGLE)
 # At the start, or behind the comma with which servers join two headers.
 _OUR_SCHEME = re.compile(rb"(?:^|[ \t,])(?:basic|negotiate)(?![^ \t,])", re.IGNORECASE)
 
@@ -63,6 +65,7 @@ class Forwarding:
 
         if granted.headers:
             send = adding(granted.headers, send)
+        send = announcing(notices_of(granted), send)
         bearer = self._rules.bearer_for(request.path, granted)
         authorize = self.authorization.authorize(granted, request)
         if bearer is None:
@@ -77,6 +80,7 @@ class Forwarding:
         """Forward a request with its own credential, which the upstream checks."""
         authorize = self.authorization.authorize(unclaimed, request)
         own = request.intake.authorization
+        send = announcing(notices_of(unclaimed), send)
         await self._forward(request, receive, send, own, self._rules.own_cookies, authorize=authorize)
 
     async def without_credentials(self, request: GateRequest, receive: Receive, send: Send) -> None:
@@ -147,6 +151,22 @@ def authorization_without_ours(request: GateRequest) -> bytes | None:
     if authorization is None:
         return None
     return None if _OUR_SCHEME.search(authorization) or holds_one(authorization) else authorization
+
+
+def announcing(notices: tuple[tuple[bytes, bytes], ...], send: Send) -> Send:
+    """Return a `send` that adds the announcement of a login's end; it replaces another announcement of the answer."""
+    if not notices:
+        return send
+    # RFC 9745 and RFC 8594: each of them is one value. Links add up.
+    replaced = frozenset(name for name, _ in notices) & _SINGLE
+
+    async def send_with_notices(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            kept = [header for header in message["headers"] if header[0].lower() not in replaced]
+            message = {**message, "headers": [*kept, *notices]}
+        await send(message)
+
+    return send_with_notices
 
 
 def adding(extra: tuple[tuple[bytes, bytes], ...], send: Send) -> Send:

@@ -7,6 +7,7 @@ from compat_auth.errors import CompatAuthError, NotAuthenticated
 from compat_auth.gateway.decider import Decider
 from compat_auth.gateway.decision import Decision, Granted, Unclaimed
 from compat_auth.gateway.origins import UpstreamOrigins
+from compat_auth.gateway.stages.gate_stages import GateStages
 from compat_auth.http.browser.csrf import SAFE_METHODS
 from compat_auth.http.headers import has_cookie
 from compat_auth.http.request import GateRequest
@@ -22,15 +23,22 @@ class Identification:
         revoked: The upstream's tokens that we have revoked and that the upstream would accept.
         origins: The origins that the upstream allows.
         upstream_cookie: The cookie that alone authenticates a user to the upstream; b"" if there is none.
+        stages: The stages of logins; None: there are none.
     """
 
     def __init__(
-        self, decider: Decider, revoked: RevokedTokens, origins: UpstreamOrigins, upstream_cookie: bytes
+        self,
+        decider: Decider,
+        revoked: RevokedTokens,
+        origins: UpstreamOrigins,
+        upstream_cookie: bytes,
+        stages: GateStages | None = None,
     ) -> None:
         self._decider = decider
         self._revoked = revoked
         self._origins = origins
         self._upstream_cookie = upstream_cookie
+        self._stages = stages
         self._challenges = decider.chain.challenges()
 
     async def decide(self, request: GateRequest) -> Decision:
@@ -39,6 +47,7 @@ class Identification:
         Raises:
             CompatAuthError: See `Decider.decide`.
             TokenEnded: The Bearer is revoked.
+            StageRefusal: The login is not to be used any more, or not now.
             NotPermitted: Another origin's page could have made a browser send it; see
                 `compat_auth.http.browser.cross_origin`.
         """
@@ -48,7 +57,7 @@ class Identification:
         if request.intake.authorization is not None:
             decision = self._known(request)
         elif not is_cookie_revoked and self._has_upstream_cookie(request) and not request.peer.speaks:
-            return Unclaimed(Absent(), self._challenges)
+            return await self._staged(Unclaimed(Absent(), self._challenges), request)
         elif cookies := _deciding_cookies(request):
             decision = self._decider.recall_cookies(cookies, request.presented)
         if isinstance(decision, Granted):
@@ -61,6 +70,7 @@ class Identification:
             raise NotAuthenticated("the token in the cookie is no longer good")
         if request.method not in SAFE_METHODS:
             await self._origins.require_own(decision, request)
+        decision = await self._staged(decision, request)
         if isinstance(decision, Granted):
             request.identity = request.outcome.identity = decision.identity
             if decision.used is not None and not request.only_asked_about:
@@ -75,7 +85,7 @@ class Identification:
         """
         if request.intake.authorization is not None:
             return await self.decide(request)
-        return _noted(request, await self._decider.decide(request.presented()))
+        return await self._staged(_noted(request, await self._decider.decide(request.presented())), request)
 
     async def identify(self, request: GateRequest) -> Decision:
         """Return who sent the Authorization value, for one of our pages that needs no token for the upstream.
@@ -85,7 +95,19 @@ class Identification:
             TokenEnded: The Bearer is revoked.
         """
         await self._revoked.require_bearer(request)
-        return _noted(request, await self._decider.identify(request.presented()))
+        return await self._staged(_noted(request, await self._decider.identify(request.presented())), request)
+
+    async def require_open(self, request: GateRequest) -> None:
+        """Raise where a request that needs no decision has a token of the upstream whose login is refused now.
+
+        Raises:
+            StageRefusal: It has.
+        """
+        if self._stages is not None:
+            await self._stages.require_open(request)
+
+    async def _staged(self, decision: Decision, request: GateRequest) -> Decision:
+        return decision if self._stages is None else await self._stages.apply(decision, request)
 
     def recall(self, request: GateRequest) -> Granted | None:
         """Return the grant for a credential that was checked a moment ago; None for any other, and for none at all."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from compat_auth.errors import CompatAuthError, InsufficientScope, RequestRefused
+from compat_auth.errors import CompatAuthError, InsufficientScope, RequestRefused, StageRefusal
 from compat_auth.http.challenges import ChallengeContext, ask_for_scope, challenges_for, www_authenticate
 from compat_auth.http.problem import airflow2_body, problem_body
 
@@ -73,6 +73,8 @@ class ErrorStyle:
         self, error: CompatAuthError, challenges: tuple[str, ...] = (), *, context: ChallengeContext = _NO_CONTEXT
     ) -> RenderedError:
         """Return the response for an error; only errors about the request's form include details."""
+        if isinstance(error, StageRefusal):
+            return self._render_stage(error, context)
         detail = str(error) if isinstance(error, RequestRefused) and str(error) else None
         if error.status == _UNAUTHORIZED:
             return self.render(error.status, challenges, detail, context=context)
@@ -84,3 +86,16 @@ class ErrorStyle:
         if error.status == _FORBIDDEN and self.mode == "airflow2":
             return RenderedError(error.status, tuple(headers), airflow2_body(error.status))
         return RenderedError(error.status, tuple(headers), problem_body(error.status, title=error.title, detail=detail))
+
+    def _render_stage(self, error: StageRefusal, context: ChallengeContext) -> RenderedError:
+        """Return the response to the use of a login that ends: with its explanation, in every style."""
+        headers = [("Cache-Control", "no-store"), *error.headers]
+        if error.retry_after_s is not None:
+            headers.append(("Retry-After", str(error.retry_after_s)))
+        if error.status == _UNAUTHORIZED:
+            offered = self.www_authenticate(error.challenges, context)
+            headers.extend(("WWW-Authenticate", challenge) for challenge in offered)
+        # Airflow 2 had no such answer, but its clients show title and detail of this form.
+        return RenderedError(
+            error.status, tuple(headers), problem_body(error.status, title=error.title, detail=str(error))
+        )

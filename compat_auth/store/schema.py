@@ -140,6 +140,8 @@ issued_tokens = Table(
     Column("credential_id", String(NAME_LENGTH), nullable=False),
     Column("issued", BigInteger, nullable=False),
     Column("expires", BigInteger, nullable=False),
+    # The backends that accepted the credential, separated by blanks; null: stored by a version that did not know.
+    Column("backend", String(NAME_LENGTH), nullable=True),
     Index(None, "username"),
     Index(None, "credential_id"),
     Index(None, "expires"),
@@ -187,4 +189,27 @@ usage = Table(
     Index(None, "principal", "day"),
     sqlite_with_rowid=False,
     postgresql_partition_by="RANGE (day)",
+)
+
+BACKEND_LENGTH = 128
+
+stage_rules = Table(
+    "compat_auth_stages",
+    metadata,
+    # "": any.
+    Column("backend", String(BACKEND_LENGTH), primary_key=True),
+    Column("operation", String(NAME_LENGTH), primary_key=True),
+    Column("principal", String(NAME_LENGTH), primary_key=True),
+    Column("stage", String(16), CheckConstraint("stage <> ''", name="stage"), nullable=False),
+    Column("until", BigInteger, nullable=True),
+    Column("deprecated", BigInteger, nullable=True),
+    Column("sunset", BigInteger, nullable=True),
+    # JSON: a list of [start, length, period] in seconds.
+    Column("windows", Text, nullable=False),
+    Column("status", Integer, nullable=False),
+    Column("per_minute", Integer, nullable=False),
+    Column("changed", BigInteger, nullable=False),
+    Column("changed_by", String(NAME_LENGTH), nullable=False),
+    # A random number for each change: by count and sum of them a reader knows whether anything has changed.
+    Column("mark", BigInteger, nullable=False),
 )

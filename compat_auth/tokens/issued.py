@@ -62,6 +62,19 @@ class Logout(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class TokenOrigin:
+    """The origin of a token that was issued here.
+
+    Attributes:
+        username: Its user.
+        backends: Those that accepted the credential from which it was made; () where nobody knows.
+    """
+
+    username: str
+    backends: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class KnownToken:
     """A JWT that the upstream accepts and that is known here.
 
@@ -134,6 +147,7 @@ class IssuedTokens:
                 complete.credential_id,
                 self.now(),
                 expires_at,
+                " ".join(filter(None, (complete.backend, complete.login))),
             )
         )
 
@@ -150,6 +164,20 @@ class IssuedTokens:
             return None
         username = claimed_in(claims).sub if self.sub_is_username else ""
         return KnownToken(claims, issued.username if issued is not None else username)
+
+    def origin_of(self, token: str) -> TokenOrigin | None:
+        """Return who got a JWT, and by which backends; None for one that was not issued here.
+
+        Neither signature nor end are checked: only the upstream believes the token, and it checks both.
+        """
+        if not self.denylist.rows.is_there:
+            return None
+        claims = read_claimed(token)
+        if claims is None:
+            return None
+        # By its name alone: another spelling of the signature makes another text of the same token.
+        issued = self.denylist.rows.find(_name_of(claims, token))
+        return None if issued is None else TokenOrigin(issued.username, tuple((issued.backend or "").split()))
 
     def revoke(self, token: str) -> bool:
         """Revoke a JWT that is known here, and return whether it was valid."""

@@ -6,7 +6,7 @@ from flask import Response, request
 
 from compat_auth.authn.chain import Chain
 from compat_auth.credentials import Basic
-from compat_auth.errors import CompatAuthError
+from compat_auth.errors import CompatAuthError, StageRefusal
 from compat_auth.http.browser.redirects import safe_next
 from compat_auth.outcome import Accept, Outcome
 from compat_auth.web.forms import FormToken
@@ -62,7 +62,11 @@ class LoginPage:
             answer = self.render(429, target, "Too many attempts. Please wait a minute.", username)
             answer.headers["Retry-After"] = str(wait_s)
             return answer
-        completed = self._log_in_user(username, password, target)
+        try:
+            completed = self._log_in_user(username, password, target)
+        except StageRefusal as refusal:
+            record("reject", username, str(refusal))
+            return self.render(403, target, str(refusal), username)
         if completed is None:
             return self.render(403, target, "User name or password is wrong.", username)
         self._attempts.remember(request.remote_addr or "", username)
@@ -94,7 +98,7 @@ class LoginPage:
         try:
             return self._conclude(self._chain.ask(credential).outcome, credential, target)
         except CompatAuthError as error:
-            if error.status >= 500:
+            if error.status >= 500 or isinstance(error, StageRefusal):
                 raise
             record("reject", username, str(error))
             return None

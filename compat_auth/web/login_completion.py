@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import flask
 from flask import Flask, Response
@@ -16,11 +17,14 @@ from compat_auth.authn.chain import Chain
 from compat_auth.config import Settings
 from compat_auth.credentials import Credential
 from compat_auth.errors import NotPermitted
+from compat_auth.guard import require_stage
 from compat_auth.identity import Identity, Token
 from compat_auth.outcome import Accept
 from compat_auth.web.page import here, record, redirect, set_cookie
 
 _EXTENSION = "compat_auth_cookie_token_issuer"
+# The name of the backend that accepts a session.
+_SESSION = "session"
 # The browser must drop the cookie before its token expires.
 _TOKEN_MARGIN_S = 10
 _TOKEN_MAX_AGE_S = 2592000
@@ -98,12 +102,15 @@ class LoginCompletion:
         """Begin a session and return the redirect; the session always gets a new id (session fixation).
 
         Raises:
+            StageRefusal: The login is not to be used any more, or not now.
             CompatAuthError: The upstream does not accept this user, no token is available now, or the name is a role
                 account's.
         """
         identity = accepted.identity
         if not self._chain.may_verify(identity):
             raise NotPermitted(f"{identity.username!r} is a role account")
+        # As the session that would begin: a site may switch a backend off, and leave its sessions on.
+        require_stage(replace(identity, backend=_SESSION, login=identity.backend))
         # First: a user that the upstream does not know gets no session either.
         token = self._upstream_cookie.obtain(identity, credential, accepted.token)
         sessions.log_in(identity)

@@ -8,7 +8,7 @@ from flask import Response, request
 
 from compat_auth.authn.chain import OfferedSignIn, contained
 from compat_auth.credentials import Absent
-from compat_auth.errors import CompatAuthError, RequestRefused
+from compat_auth.errors import CompatAuthError, RequestRefused, StageRefusal
 from compat_auth.guard import request_credential
 from compat_auth.http.browser.redirects import safe_next
 from compat_auth.outcome import Accept, Outcome
@@ -111,7 +111,8 @@ class SignInPages:
             if error.status >= 500:
                 raise
             record("reject", outcome.identity.username, str(error), way=self.name)
-            return self._refuse(403, f"{self.label} did not work, or you have no access here.", target)
+            message = str(error) if isinstance(error, StageRefusal) else ""
+            return self._refuse(403, message or f"{self.label} did not work, or you have no access here.", target)
         for name, value in outcome.headers:
             answer.headers.add(name, value)
         return answer

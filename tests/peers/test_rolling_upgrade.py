@@ -28,7 +28,7 @@ PATH = "/api/v2/x"
 ZOE = ("zoë".encode(), b"secret")
 NOTICED_S = 8
 STORES = ("sqlite", "postgresql")
-NEWEST = "0004_from_0003"
+NEWEST = "0005_from_0003"
 
 
 @dataclass(frozen=True, slots=True)

@@ -228,7 +228,7 @@ def make_airflow(
     )
     parts = GateParts.build(place, decider, revoked)
     gate = parts.gate(pages(parts))
-    return AirflowMiddleware(app, gate, Guarded(guarded, gate.paths), parts.refusals, revoked, [decider])
+    return AirflowMiddleware(app, gate, Guarded(guarded, gate.paths), parts.refusals, revoked, [decider], parts.stages)
 
 
 def http_scope(

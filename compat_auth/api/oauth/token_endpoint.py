@@ -36,6 +36,7 @@ from compat_auth.errors import (
     InsufficientScope,
     MalformedCredentials,
     NotPermitted,
+    StageRefusal,
     TokenRequestRefused,
     TooManyRequests,
     UnsupportedMediaType,
@@ -43,7 +44,7 @@ from compat_auth.errors import (
 from compat_auth.gateway.admission import Admission
 from compat_auth.gateway.authorization import Authorization
 from compat_auth.gateway.decider import Decider
-from compat_auth.gateway.decision import Decision, Granted
+from compat_auth.gateway.decision import Decision, Granted, notices_of
 from compat_auth.gateway.identification import Identification
 from compat_auth.gateway.origins import UpstreamOrigins
 from compat_auth.gateway.refusals import Refusals
@@ -147,7 +148,8 @@ class TokenEndpoint:
                 else:
                     await self._answer(request, wanted, send)
             except CompatAuthError as error:
-                refused = isinstance(error, TokenRequestRefused)
+                # What is refused for its stage alone says so itself.
+                refused = isinstance(error, (StageRefusal, TokenRequestRefused))
                 if isinstance(wanted, Exchange) and not refused and error.status in _SUBJECT_AT_FAULT:
                     raise TokenRequestRefused("invalid_request", "subject_token: no token for it") from error
                 if isinstance(wanted, ClientGrant) and not refused and error.status in _SUBJECT_AT_FAULT:
@@ -256,7 +258,7 @@ class TokenEndpoint:
         if isinstance(wanted, (Exchange, ClientGrant)):
             require_fitting(wanted, decision.identity, self.audience)
         token = await self._token_for(shown, wanted, decision)
-        headers = [*NO_STORE, *decision.headers]
+        headers = [*NO_STORE, *decision.headers, *notices_of(decision)]
         if isinstance(wanted, (Exchange, ClientGrant)):
             content, status = oauth_content(wanted, token, decision.identity), 200
         else:
@@ -292,7 +294,7 @@ class TokenEndpoint:
                 decision = await self.at.identification.decide_here(shown)
             except CompatAuthError as error:
                 # Who has to wait was not looked at.
-                tried.failed = error.status < 500 and not isinstance(error, TooManyRequests)
+                tried.failed = error.status < 500 and not isinstance(error, (StageRefusal, TooManyRequests))
                 raise
             if otherwise is not None and not isinstance(decision, Granted):
                 tried.failed = await otherwise()

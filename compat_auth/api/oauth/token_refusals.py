@@ -11,6 +11,7 @@ from compat_auth.errors import (
     IncompleteLogin,
     InsufficientScope,
     MalformedCredentials,
+    StageRefusal,
     TokenRequestRefused,
 )
 from compat_auth.gateway.refusals import Refusals
@@ -50,7 +51,7 @@ class TokenRefusals:
             challenge = ask_for_scope(error.needed, self.gates.context(request)).encode("ascii")
             detail = str(error) or _DETAILS[403]
             await self._send(send, error.status, detail, [(b"www-authenticate", challenge)])
-        elif error.status in _DETAILS:
+        elif error.status in _DETAILS and not isinstance(error, StageRefusal):
             detail = str(error) if isinstance(error, MalformedCredentials) else ""
             await self.send(send, error.status, detail or _DETAILS[error.status], self.challenges(), request)
         else:

@@ -129,6 +129,7 @@ class Acting:
             credential_id=caller.credential_id,
             certificate=caller.certificate,
             actor=caller.username,
+            login=caller.login,
         )
 
     def _has_only_roles_of(self, rule: DoAsSettings, user: Identity) -> bool:

@@ -12,6 +12,7 @@ from compat_auth.gateway.authorization import GateRules
 from compat_auth.gateway.decider import Decider
 from compat_auth.gateway.decision import Granted
 from compat_auth.gateway.fast.candidate import TakesOrdinaryWay
+from compat_auth.gateway.stages.gate_stages import GateStages
 from compat_auth.http.asgi import RawHeaders
 from compat_auth.http.browser.csrf import SAFE_METHODS
 from compat_auth.http.headers import Intake, take_in, without_cookies
@@ -35,16 +36,25 @@ class WarmGrants:
         decider: Remembers credentials.
         revoked: The upstream's revoked tokens.
         reads_peer: Whether a decision may depend on what a proxy says about the caller in identity headers.
+        stages: The stages of logins; None: there are none.
     """
 
     def __init__(
-        self, rules: GateRules, root: RootPath, decider: Decider, revoked: RevokedTokens, *, reads_peer: bool
+        self,
+        rules: GateRules,
+        root: RootPath,
+        decider: Decider,
+        revoked: RevokedTokens,
+        *,
+        reads_peer: bool,
+        stages: GateStages | None = None,
     ) -> None:
         self._rules = rules
         self._root = root
         self._decider = decider
         self._revoked = revoked
         self._reads_peer = reads_peer
+        self._stages = stages
         self._dropped = rules.dropped_cookies
 
     def take_in(self, headers: RawHeaders, raw_query: bytes) -> Intake:
@@ -98,6 +108,8 @@ class WarmGrants:
             raise TakesOrdinaryWay
         if granted.bearer.translate(None, _PRINTABLE):
             raise TakesOrdinaryWay
+        if self._stages is not None and not self._stages.leaves(granted.identity, method, path):
+            raise TakesOrdinaryWay
         return granted
 
     def upstreams_bearer(self, intake: Intake, method: str, path: bytes) -> bytes | None:
@@ -118,9 +130,13 @@ class WarmGrants:
         if authorization.translate(None, _PRINTABLE) or holds_one(authorization):
             return None
         try:
-            return authorization if self._decider.leaves_to_upstream(shown) else None
+            if not self._decider.leaves_to_upstream(shown):
+                return None
         except CompatAuthError:
             return None
+        if self._stages is not None and not self._stages.leaves_bearer(shown):
+            raise TakesOrdinaryWay
+        return authorization
 
     def _ordinary(self, intake: Intake, method: str, path: bytes) -> Shown:
         """Return the Authorization value of a request about which only its credential has to be decided.

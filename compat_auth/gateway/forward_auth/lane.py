@@ -18,6 +18,7 @@ from compat_auth.gateway.authorization import GateRules
 from compat_auth.gateway.decider import Decider
 from compat_auth.gateway.decision import Granted
 from compat_auth.gateway.forward_auth.access import Access
+from compat_auth.gateway.stages.gate_stages import GateStages
 from compat_auth.http.asgi import RawHeaders, Receive, Send, respond
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.http.headers import Intake, cookie_values, without_cookies
@@ -49,6 +50,7 @@ class Lane:
         trusted: Proxies whose headers about the caller are believed.
         now: Seconds since the epoch.
         usage: Counts the seconds in which a credential is used; None: nobody does.
+        stages: The stages of logins; None: there are none.
     """
 
     def __init__(
@@ -61,7 +63,9 @@ class Lane:
         trusted: TrustedProxies,
         now: Callable[[], float] = time.time,
         usage: UsageRecorder | None = None,
+        stages: GateStages | None = None,
     ) -> None:
+        self._stages = stages
         self._access = access
         self._decider = decider
         self._revoked = revoked
@@ -118,7 +122,7 @@ class Lane:
             return self._own(intake, found, good_s)
         granted, holds_s = glance
         # The front proxy uses the answer for every request with this credential, whether the client shows a certificate or not.
-        if granted.headers or granted.identity.certificate or not _is_unlimited(granted):
+        if granted.headers or granted.identity.certificate or not _is_unlimited(granted) or self._is_staged(granted):
             return None
         if granted.used is not None:
             granted.used()
@@ -126,6 +130,10 @@ class Lane:
         if self._usage is not None:
             self._usage.count_lane(granted.identity, client)
         return [(b"authorization", granted.bearer), *_cookie(intake, self._dropped)], min(good_s, holds_s)
+
+    def _is_staged(self, granted: Granted) -> bool:
+        # A stage may add headers to each answer, or begin within the second for which this one is used.
+        return self._stages is not None and not self._stages.leaves_all(granted.identity)
 
     def _own(self, intake: Intake, shown: Shown, good_s: float) -> tuple[RawHeaders, float] | None:
         """Return the headers for a token that only the upstream checks."""
@@ -136,6 +144,8 @@ class Lane:
         if holds_one(authorization) or not isinstance(shown.credential(), Bearer):
             return None
         if not self._decider.leaves_to_upstream(shown):
+            return None
+        if self._stages is not None and not self._stages.leaves_bearer(shown):
             return None
         if self._usage is not None:
             self._usage.count_lane(None, "")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 from compat_auth.authn.users.acting import require_nobody_in
-from compat_auth.errors import InvalidPath, NoSuchPage
+from compat_auth.errors import CompatAuthError, InvalidPath, NoSuchPage, NotPermitted, StageRefusal
 from compat_auth.gateway.admission import Browsers
 from compat_auth.gateway.authorization import Authorization
-from compat_auth.gateway.decision import Granted, Unclaimed
+from compat_auth.gateway.decision import Granted, Unclaimed, notices_of
 from compat_auth.gateway.forward_auth.access import Access, hint
 from compat_auth.gateway.forward_auth.dialects import DIALECTS, Dialect, origin_of, original_of, overridden
 from compat_auth.gateway.forward_auth.lane import COOKIE_HEADER, LANE_PAGE, Lane
@@ -88,7 +89,10 @@ class ForwardAuth:
                 return
             if self._rules.do_as:
                 require_nobody_in(original.query)
-            headers = await self._headers_of(request, original, send)
+            try:
+                headers = await self._headers_of(request, original, send)
+            except StageRefusal as refusal:
+                raise _passed_on(dialect, refusal) from None
             if headers is not None:
                 await respond(send, 200, headers=[(b"cache-control", b"no-store"), *headers])
 
@@ -105,6 +109,7 @@ class ForwardAuth:
             dropped = self._rules.dropped_cookies
         elif not self._rules.guards(original.path):
             dropped = self._rules.dropped_unprotected(await self._revoked.require_bearer(original))
+            await self._identification.require_open(original)
             authorization = authorization_without_ours(original)
         else:
             decision = await self._identification.decide(original)
@@ -118,6 +123,7 @@ class ForwardAuth:
             elif not (isinstance(decision, Unclaimed) and self._authorization.is_for_upstream(decision, original)):
                 await self._refusals.send(send, decision, request)
                 return None
+            extra = (*extra, *notices_of(decision))
         headers: RawHeaders = [*extra]
         if authorization is not None:
             headers.append((b"authorization", authorization))
@@ -150,6 +156,21 @@ async def nothing_else(request: GateRequest, _receive: Receive, _send: Send) -> 
         NoSuchPage: Always.
     """
     raise NoSuchPage(f"{shown_path(request.path)}: no such page on the listener of forward-auth")
+
+
+def _passed_on(dialect: Dialect, refusal: StageRefusal) -> CompatAuthError:
+    """Return the refusal with a status that the front proxy passes on: nginx turns every status except 401 and 403 into 500."""
+    if dialect.moved != "nothing" or refusal.status == HTTPStatus.UNAUTHORIZED:
+        return refusal
+    if refusal.status == HTTPStatus.GONE:
+        return StageRefusal(
+            str(refusal),
+            HTTPStatus.UNAUTHORIZED,
+            retry_after_s=refusal.retry_after_s,
+            headers=refusal.headers,
+            challenges=refusal.challenges,
+        )
+    return NotPermitted(str(refusal))
 
 
 async def _send_elsewhere(dialect: Dialect, request: GateRequest, merged: MergedPath, send: Send) -> None:

@@ -44,6 +44,7 @@ class IssuedToken:
         credential_id: `Identity.credential_id` of what it was made from, or "".
         issued: `iat`.
         expires: `exp`.
+        backend: The backends that accepted the credential, separated by blanks; None: a version that did not know stored it.
     """
 
     jti: str
@@ -53,6 +54,7 @@ class IssuedToken:
     credential_id: str
     issued: int
     expires: int
+    backend: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,7 @@ class DenylistRows:
         Raises:
             ValueError: A name is empty or longer than the table allows.
         """
-        names = (token.username, token.subject, token.credential_id)
+        names = (token.username, token.subject, token.credential_id, token.backend or "")
         if not token.jti or not token.username or len(token.jti) > JTI_LENGTH or "\0" in token.jti + "".join(names):
             raise ValueError("jti or username: empty, too long, or with NUL")
         if any(len(name) > NAME_LENGTH for name in names):

@@ -25,7 +25,7 @@ from compat_auth.store.tables.personal_tokens import PersonalToken, PersonalToke
 from compat_auth.store.tables.sessions import SessionRow, SessionRows
 
 END = 2_000_000_000
-NEWEST = "0004_from_0003"
+NEWEST = "0005_from_0003"
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_tables_go_back_to_an_older_revision_and_forth_again(config: str) -> Non
 def test_a_revision_that_the_tables_never_had_is_refused(revision: str, config: str) -> None:
     invoke("upgrade", "--config", config)
 
-    with pytest.raises(ConfigError, match="never had it; they had: 0004, 0003, 0002, 0001"):
+    with pytest.raises(ConfigError, match="never had it; they had: 0005, 0004, 0003, 0002, 0001"):
         invoke("downgrade", revision, "--yes", "--config", config)
 
 

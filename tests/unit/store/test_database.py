@@ -149,7 +149,7 @@ def test_a_program_that_runs_notices_that_another_has_changed_the_tables_and_hea
     set_revision(tmp_path, revision)
     with pytest.raises(BackendUnavailable, match="database_url: its tables"):
         rows.find_live("id")
-    set_revision(tmp_path, "0004_from_0003")
+    set_revision(tmp_path, "0005_from_0003")
 
     assert rows.find_live("id") is not None
 

@@ -1,0 +1,4 @@
+"""The settings of stages.
+
+Imports: `config.fields`.
+"""
