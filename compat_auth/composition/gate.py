@@ -196,4 +196,5 @@ def lane_of(parts: GateParts, access: Access) -> Lane:
         trusted=parts.place.trusted,
         stages=parts.stages,
         usage=usage_of(parts.decider.app),
+        stages=parts.stages,
     )

@@ -127,6 +127,7 @@ class Settings(Section):
     audit: AuditSettings = Field(default_factory=AuditSettings, description="See [audit].")
     stages: StagesSettings = Field(default_factory=StagesSettings, description="See [stages].")
     usage: UsageSettings = Field(default_factory=UsageSettings, description="See [usage].")
+    stages: StagesSettings = Field(default_factory=StagesSettings, description="See [stages].")
     serve: ServeSettings = Field(default_factory=ServeSettings, description="See [serve].")
     backends: dict[str, dict[str, Any]] = Field(default={}, description="Settings of third-party backends, by name.")
 

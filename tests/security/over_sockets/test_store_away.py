@@ -9,11 +9,14 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from compat_auth.app import Gateway
 from compat_auth.crypto.personal_token_format import make_text
+from compat_auth.stages.choice import RuleSet
+from compat_auth.stages.of_app import stages_of
 from compat_auth.store.database import CONNECT_TIMEOUT_S
 from compat_auth.store.tables.role_accounts import RoleAccountRows
 from support.security.token_gateway import make_token, opened, settings_with_tokens
@@ -50,7 +53,10 @@ async def ask(gateway: Gateway, *headers: tuple[bytes, bytes]) -> Sent:
 
 
 async def know_names(gateway: Gateway) -> None:
-    """Let the process read the names of role accounts once, of which there are none: as long as it has not, nobody gets in."""
+    """Let the process read the names of role accounts and the stages once, of which there are none: before, nobody gets in."""
+    stages = stages_of(gateway._core.decider.app)  # pyright: ignore[reportPrivateUsage]  # another process has a store
+    assert stages is not None
+    cast("Any", stages.memory)._known = RuleSet()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RoleAccountRows, "list", lambda _rows: ())
         assert (await ask(gateway, ALICE)).status == 200
