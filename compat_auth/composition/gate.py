@@ -196,5 +196,4 @@ def lane_of(parts: GateParts, access: Access) -> Lane:
         trusted=parts.place.trusted,
         stages=parts.stages,
         usage=usage_of(parts.decider.app),
-        stages=parts.stages,
     )

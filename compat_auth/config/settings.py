@@ -125,7 +125,6 @@ class Settings(Section):
     tracing: TracingSettings = Field(default_factory=TracingSettings, description="See [tracing].")
     metrics: MetricsSettings = Field(default_factory=MetricsSettings, description="See [metrics].")
     audit: AuditSettings = Field(default_factory=AuditSettings, description="See [audit].")
-    stages: StagesSettings = Field(default_factory=StagesSettings, description="See [stages].")
     usage: UsageSettings = Field(default_factory=UsageSettings, description="See [usage].")
     stages: StagesSettings = Field(default_factory=StagesSettings, description="See [stages].")
     serve: ServeSettings = Field(default_factory=ServeSettings, description="See [serve].")

@@ -51,7 +51,6 @@ class Lane:
         now: Seconds since the epoch.
         stages: The stages of logins; None: there are none.
         usage: Counts the seconds in which a credential is used; None: nobody does.
-        stages: The stages of logins; None: there are none.
     """
 
     def __init__(
@@ -65,7 +64,6 @@ class Lane:
         now: Callable[[], float] = time.time,
         stages: GateStages | None = None,
         usage: UsageRecorder | None = None,
-        stages: GateStages | None = None,
     ) -> None:
         self._stages = stages
         self._access = access
