@@ -71,6 +71,10 @@ class Upstream:
     def __init__(self) -> None:
         self.told: list[str] = []
         self.away = False
+        self.accepted: set[str] = set()
+
+    def accepts(self, token: str) -> bool:
+        return token in self.accepted
 
     def log_out(self, token: str) -> None:
         self.told.append(token)
@@ -89,7 +93,9 @@ class World:
         heard: The revocations that other processes hear of.
     """
 
-    def __init__(self, folder: Path, *, sub_is_username: bool = False, with_upstream: bool = True) -> None:
+    def __init__(
+        self, folder: Path, *, sub_is_username: bool = False, with_upstream: bool = True, has_keys: bool = True
+    ) -> None:
         self.heard: list[RevocationEvent | None] = []
         events = RevocationEvents()
         events.listen(self.heard.append)
@@ -99,6 +105,7 @@ class World:
         self.denylist = Denylist(self.rows, events, now=lambda: NOW, monotonic=self.clock)
         self.signing, self.completing, self.upstream = Signing(), Completing(), Upstream()
         self.accepted: dict[str, Mapping[str, Any] | None] = {}
+        self.signed: set[str] = set()
         self.now = NOW
         self.tokens = IssuedTokens(
             cast("Strategy", self.signing),
@@ -107,6 +114,7 @@ class World:
             self.read,
             sub_is_username,
             self.upstream if with_upstream else None,
+            is_signed=self.signed.__contains__ if has_keys else None,
             now=lambda: self.now,
         )
 
@@ -285,10 +293,49 @@ def test_what_nobody_knows_is_not_revoked(make: Make, token: str) -> None:
 def test_a_token_is_revoked_at_the_upstream_if_it_has_a_list(make: Make) -> None:
     world, without = make(), make(with_upstream=False)
 
-    world.tokens.revoke_upstream("token")
-    without.tokens.revoke_upstream("token")
+    answers = [world.tokens.revoke_upstream("token"), without.tokens.revoke_upstream("token")]
 
+    assert answers == [False, False]
     assert (world.upstream.told, without.upstream.told) == (["token"], [])
+
+
+def test_a_token_that_a_key_of_the_upstreams_has_signed_is_revoked_though_it_is_unknown(make: Make) -> None:
+    world = make()
+    token = signed()
+    world.signed.add(token)
+
+    assert world.tokens.revoke(token) is True
+
+    assert world.is_revoked(token)
+
+
+def test_a_token_that_only_the_upstream_can_verify_is_revoked_here_if_it_accepts_it(make: Make) -> None:
+    world = make(has_keys=False)
+    accepted, refused = signed(jti="accepted"), signed(jti="refused")
+    world.upstream.accepted.add(accepted)
+
+    answers = [world.tokens.revoke_upstream(token) for token in (accepted, accepted, refused, "opaque")]
+
+    assert answers == [True, False, False, False]
+    assert [world.is_revoked(token) for token in (accepted, refused)] == [True, False]
+    assert world.upstream.told == [accepted, accepted, refused, "opaque"]
+
+
+@pytest.mark.parametrize(
+    ("with_upstream", "has_keys", "token", "may_be"),
+    [
+        (False, False, signed(), True),
+        (True, False, signed(), False),
+        (False, True, signed(), False),
+        (False, False, "opaque", False),
+    ],
+)
+def test_only_where_nobody_can_say_a_token_may_be_valid(
+    make: Make, with_upstream: bool, has_keys: bool, token: str, may_be: bool
+) -> None:
+    world = make(with_upstream=with_upstream, has_keys=has_keys)
+
+    assert world.tokens.may_be_valid(token) == may_be
 
 
 def test_an_upstream_that_cannot_be_asked_is_named(make: Make) -> None:
