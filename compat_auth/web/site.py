@@ -18,11 +18,25 @@ from compat_auth.errors import BackendUnavailable, CompatAuthError, ConfigError
 from compat_auth.personal_tokens.permissions import TokenPermissions
 from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 from compat_auth.sign_in import NAME_PATTERN
+from compat_auth.web.appearance.error_page import waiting_step, words_for
+from compat_auth.web.appearance.logo import Logo
+from compat_auth.web.appearance.look import LOGO, Look
+from compat_auth.web.appearance.navigation import Entry, entries_for
 from compat_auth.web.forms import FormToken
 from compat_auth.web.login import LoginPage
 from compat_auth.web.login_completion import LoginCompletion, UpstreamCookie
 from compat_auth.web.logout import LogoutPage, show_session
-from compat_auth.web.page import COPY_SCRIPT, COPY_SCRIPT_FILE, STYLE, STYLE_FILE, Account, here, protect, record
+from compat_auth.web.page import (
+    COPY_SCRIPT,
+    COPY_SCRIPT_FILE,
+    STYLE,
+    STYLE_FILE,
+    Account,
+    here,
+    protect,
+    record,
+    render_page,
+)
 from compat_auth.web.report.access import ReportAccess
 from compat_auth.web.report.page import ReportPage
 from compat_auth.web.session_page import SessionPage
@@ -34,6 +48,7 @@ from compat_auth.web.token_pages import TokenPages, shown_day, shown_time
 BLUEPRINT = "compat_auth_web"
 _PATHS = "compat_auth_web_paths"
 _DOCS = "compat_auth_web_docs"
+_OF_LOGIN = (f"{BLUEPRINT}.login", f"{BLUEPRINT}.sign-in")
 _FORM = "_form"
 _ATTEMPT = "_attempt"
 COOKIE_ENDS = (_FORM, _ATTEMPT)
@@ -78,10 +93,11 @@ class _Site:
         _require_own_names(ways)
         buttons = tuple((way.path, way.label) for way in ways)
         form_token = FormToken(f"{cookie}{_FORM}")
+        self._look = look = Look.from_settings(settings)
         self._login = LoginPage(chain, form_token, completion, buttons, workers=settings.serve.workers)
         logout = LogoutPage(f"{settings.prefix}logout", upstream_cookie)
         account = Account(settings.prefix)
-        report_access = ReportAccess.from_settings(chain, settings)
+        self._report_access = report_access = ReportAccess.from_settings(chain, settings)
         session_page = SessionPage(live, account, settings.prefix)
         token_routes = () if tokens is None else _token_pages(tokens, account, settings).routes()
         self.blueprint = Blueprint(BLUEPRINT, __name__, template_folder="templates", static_folder=None)
@@ -93,6 +109,7 @@ class _Site:
             ("session", "GET", show_session),
             (STYLE, "GET", _static(STYLE_FILE, "text/css")),
             (COPY_SCRIPT, "GET", _static(COPY_SCRIPT_FILE, "text/javascript")),
+            *([(LOGO, "GET", _logo(look.logo))] if look.logo is not None else []),
             *StartPage(account, settings.prefix).routes(),
             *session_page.routes(),
             *ReportPage(account, report_access).routes(),
@@ -107,22 +124,56 @@ class _Site:
         shared = {
             "has_tokens": tokens is not None,
             "has_docs": _has_docs,
-            "may_report": report_access.may_read,
+            "navigation": self._navigation,
+            **look.values(),
             "shown_day": shown_day,
             "shown_time": shown_time,
         }
-        self.blueprint.context_processor(lambda: {**shared, "prefix": here(settings.prefix)})
-        self.blueprint.after_request(protect)
+        self.blueprint.context_processor(lambda: {**shared, "prefix": here(settings.prefix), "home": here("/")})
+        self.blueprint.after_request(self._protect)
         self.blueprint.register_error_handler(CompatAuthError, cast("Any", self._show_error))
+
+    def _navigation(self) -> tuple[Entry, ...]:
+        served = {*self.paths, *(("docs",) if _has_docs() else ())}
+        if not self._may_report():
+            served.discard("report")
+        return entries_for(served, is_admin=False)
+
+    def _may_report(self) -> bool:
+        try:
+            return self._report_access.may_read()
+        except BackendUnavailable:
+            # Only the link is missing: the page itself says what is wrong.
+            return False
+
+    def _protect(self, response: Response) -> Response:
+        protect(response)
+        if self._look.logo is not None:
+            response.headers["Content-Security-Policy"] += "; img-src 'self'"
+        return response
 
     def _show_error(self, error: CompatAuthError) -> Response:
         if isinstance(error, ConfigError):
             raise error
-        answer = self._login.render(error.status, here("/"), "You cannot log in at the moment. Please try again later.")
+        answer = self._answer(error)
         if isinstance(error, BackendUnavailable):
             answer.headers["Retry-After"] = str(error.retry_after_s)
         record("unavailable", "", str(error))
         return answer
+
+    def _answer(self, error: CompatAuthError) -> Response:
+        if (flask.request.endpoint or "").startswith(_OF_LOGIN):
+            message = "You cannot log in at the moment. Please try again later."
+            return self._login.render(error.status, here("/"), message)
+        words = words_for(error.status)
+        return render_page(
+            "error.html",
+            error.status,
+            heading=words.heading,
+            why=words.why,
+            step=words.step or waiting_step(error.retry_after_s),
+            links=[(here("/"), f"Back to {self._look.upstream}")],
+        )
 
 
 def _has_docs() -> bool:
@@ -132,6 +183,11 @@ def _has_docs() -> bool:
 def _static(file: Path, media_type: str) -> Callable[[], Response]:
     content = file.read_text(encoding="utf-8")
     return lambda: flask.make_response(content, {"Content-Type": f"{media_type}; charset=utf-8"})
+
+
+def _logo(logo: Logo) -> Callable[[], Response]:
+    headers = {"Content-Type": logo.media_type, "Cache-Control": "private, max-age=3600"}
+    return lambda: flask.make_response(logo.content, headers)
 
 
 def _token_pages(tokens: PersonalTokens, account: Account, settings: Settings) -> TokenPages:

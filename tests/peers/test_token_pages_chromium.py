@@ -163,7 +163,7 @@ def test_making_copying_and_revoking_need_no_mouse(page: Page, chromium: Browser
     page.reload()
 
     assert tabbed(page, "Create token") == [
-        *("Start", "Tokens", "Sessions", "API", "Log out"),
+        *("Start", "Tokens", "Sessions", "API", "Log out", "Back to Airflow"),
         *("name", "until", "limit", "scopes", "Create token"),
     ]
     tab_back_to(page, "name")
