@@ -10,6 +10,7 @@ from typing import Any, cast
 import flask
 from flask import Blueprint, Flask, Response
 
+from compat_auth import sessions
 from compat_auth.authn.chain import Chain
 from compat_auth.authn.session_cookie import SessionCookie
 from compat_auth.authn.session_registry import LiveSessions, live_sessions_of
@@ -18,6 +19,8 @@ from compat_auth.errors import BackendUnavailable, CompatAuthError, ConfigError
 from compat_auth.personal_tokens.permissions import TokenPermissions
 from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 from compat_auth.sign_in import NAME_PATTERN
+from compat_auth.web.admin.administrators import Administrators
+from compat_auth.web.admin.token_admin import TokenAdminPages
 from compat_auth.web.appearance.error_page import waiting_step, words_for
 from compat_auth.web.appearance.logo import Logo
 from compat_auth.web.appearance.look import LOGO, Look
@@ -85,6 +88,10 @@ def own_cookie_names(cookie: SessionCookie) -> tuple[str, ...]:
     return tuple(f"{name}{end}" for name in cookie.names for end in ("", *COOKIE_ENDS))
 
 
+Route = tuple[str, str, Callable[[], Response]]
+"""Path below the prefix, method, and view of a page."""
+
+
 class _Site:
     def __init__(self, settings: Settings, chain: Chain, live: LiveSessions, tokens: PersonalTokens | None) -> None:
         upstream_cookie, cookie = UpstreamCookie(settings), settings.session.cookie_name
@@ -99,7 +106,13 @@ class _Site:
         account = Account(settings.prefix)
         self._report_access = report_access = ReportAccess.from_settings(chain, settings)
         session_page = SessionPage(live, account, settings.prefix)
-        token_routes = () if tokens is None else _token_pages(tokens, account, settings).routes()
+        access = None if tokens is None else TokenPermissions.from_settings(tokens, settings)
+        self._admins = Administrators(chain, access)
+        token_routes: tuple[Route, ...] = ()
+        if tokens is not None and access is not None:
+            token_routes = _token_pages(tokens, access, account, settings).routes()
+            if access.has_admins:
+                token_routes += TokenAdminPages(tokens, access, self._admins, account, settings.prefix).routes()
         self.blueprint = Blueprint(BLUEPRINT, __name__, template_folder="templates", static_folder=None)
         routes = (
             ("login", "GET", self._login.show),
@@ -137,7 +150,8 @@ class _Site:
         served = {*self.paths, *(("docs",) if _has_docs() else ())}
         if not self._may_report():
             served.discard("report")
-        return entries_for(served, is_admin=False)
+        session = sessions.current_session()
+        return entries_for(served, is_admin=session is not None and self._admins.includes(session))
 
     def _may_report(self) -> bool:
         try:
@@ -190,9 +204,9 @@ def _logo(logo: Logo) -> Callable[[], Response]:
     return lambda: flask.make_response(logo.content, headers)
 
 
-def _token_pages(tokens: PersonalTokens, account: Account, settings: Settings) -> TokenPages:
+def _token_pages(tokens: PersonalTokens, access: TokenPermissions, account: Account, settings: Settings) -> TokenPages:
     tried = f"{settings.prefix}whoami" if settings.upstream.profile == "generic" else "/api/v2/dags?limit=1"
-    return TokenPages(tokens, TokenPermissions.from_settings(tokens, settings), account, settings.prefix, tried)
+    return TokenPages(tokens, access, account, settings.prefix, tried)
 
 
 def _require_own_names(ways: list[SignInPages]) -> None:

@@ -164,7 +164,7 @@ def test_making_copying_and_revoking_need_no_mouse(page: Page, chromium: Browser
 
     assert tabbed(page, "Create token") == [
         *("Start", "Tokens", "Sessions", "API", "Log out", "Back to Airflow"),
-        *("name", "until", "limit", "scopes", "Create token"),
+        *("name", "until", "limit", "scope", "dags", "scopes", "Create token"),
     ]
     tab_back_to(page, "name")
     page.keyboard.type("by keyboard")
