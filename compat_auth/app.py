@@ -34,6 +34,8 @@ from compat_auth.store.readiness import StoreReadiness
 from compat_auth.tokens.bound import BoundTokens
 from compat_auth.tokens.revoked import RevokedTokens
 from compat_auth.tokens.strategies import build_strategy, public_keys
+from compat_auth.web.appearance.error_page import ErrorPages
+from compat_auth.web.site import page_paths
 
 __all__ = ["create_app"]
 
@@ -78,6 +80,8 @@ class Gateway:
         )
         browsers = BrowserVisits.from_settings(settings, authorization.rules, core.decider, revoked)
 
+        error_pages = ErrorPages.from_settings(settings, page_paths(core.decider.app))
+
         def parts_before(app: ASGIApp) -> GateParts:
             place = Place(
                 app,
@@ -87,7 +91,14 @@ class Gateway:
                 root=RootPath.from_settings(settings),
                 tells_origins=settings.upstream.profile != "generic",
             )
-            return GateParts.build(place, core.decider, revoked, metadata_url=metadata.metadata_url, browsers=browsers)
+            return GateParts.build(
+                place,
+                core.decider,
+                revoked,
+                metadata_url=metadata.metadata_url,
+                browsers=browsers,
+                show_error=error_pages.show,
+            )
 
         def forward_auth(parts: GateParts, access: Access | None = access) -> dict[str, Page]:
             return {} if access is None else forward_auth_of(parts, access, forward_auth_tokens.bearer_for).pages()

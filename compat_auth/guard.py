@@ -52,7 +52,6 @@ from compat_auth.http.browser.cross_origin import (
 from compat_auth.http.browser.csrf import HANDSHAKE
 from compat_auth.http.challenges import ChallengeContext, caller_of, is_bearer
 from compat_auth.http.error_responses import ErrorStyle, RenderedError
-from compat_auth.http.problem import PROBLEM_JSON
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements, listed, requirements_of
@@ -231,7 +230,7 @@ def describe(outcome: Outcome) -> tuple[str, str]:
 
 def send_rendered(wording: RenderedError) -> flask.Response:
     """Return a refusal as a Flask response."""
-    response = flask.Response(wording.body, wording.status, content_type=PROBLEM_JSON)
+    response = flask.Response(wording.body, wording.status, content_type=wording.content_type)
     for name, value in wording.headers:
         response.headers.add(name, value)
     return response

@@ -8,8 +8,12 @@ own default for it does not, nor does the line that Airflow 3 writes into an air
 from __future__ import annotations
 
 import configparser
+import re
+import tomllib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import Any, cast
+from urllib.parse import urlsplit
 
 from compat_auth.airflow2_config.settings import OldSettings
 
@@ -17,6 +21,8 @@ SECTION = "compat_auth"
 PREFIX = "AIRFLOW__COMPAT_AUTH__"
 ENABLED = f"{PREFIX}ENABLED"
 CONFIG = f"{PREFIX}CONFIG"
+_PREFIX_PATH = "/compat-auth/"
+_PATH = re.compile(r"(?:/[A-Za-z0-9_.~-]+)*/?\Z")
 _TRUTHS = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False}
 
 
@@ -51,6 +57,39 @@ def is_switched_on(conf: Any, environ: Mapping[str, str]) -> bool:
     if enabled is not None:
         return _TRUTHS.get(enabled.strip().lower(), True)
     return bool(variables) or old_list(conf, environ) is not None
+
+
+def user_menu(conf: Any, environ: Mapping[str, str]) -> list[dict[str, str]]:
+    """Return the entries for Airflow's user menu that lead to our pages, as `external_views` (Airflow 3.1 and later).
+
+    There are none without our login page. An unreadable setting is an error elsewhere, where the gate is built.
+    """
+    if not is_switched_on(conf, environ):
+        return []
+    variables = own_variables(conf, environ)
+    content = _read_file(variables.get(CONFIG, ""))
+    session, names = content.get("session"), content.get("auth_backends")
+    of_file: set[str] = set(cast("dict[str, object]", session)) if isinstance(session, dict) else set()
+    of_variables = {name.removeprefix(f"{PREFIX}SESSION__").lower() for name in variables}
+    if not (of_file | of_variables) & {"secret", "secrets", "secret_file", "secrets_file"}:
+        return []
+    chain = variables.get(f"{PREFIX}AUTH_BACKENDS") or names or old_list(conf, environ)
+    prefix = variables.get(f"{PREFIX}PREFIX") or content.get("prefix") or _PREFIX_PATH
+    start = urlsplit(str(conf.get("api", "base_url", fallback="") or "")).path.rstrip("/")
+    if not _PATH.match(start) or not isinstance(prefix, str) or not _PATH.match(prefix):
+        return []
+    pages = [("Personal tokens", "tokens")] if "personal_token" in str(chain) else []
+    return [
+        {"name": name, "href": f"{start}{prefix}{path}", "destination": "nav", "category": "user"}
+        for name, path in (*pages, ("Login sessions", "sessions"))
+    ]
+
+
+def _read_file(path: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(Path(path).read_text("utf-8")) if path else {}
+    except (OSError, ValueError):
+        return {}
 
 
 def is_truth(text: str) -> bool:

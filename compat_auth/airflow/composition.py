@@ -56,7 +56,8 @@ from compat_auth.tokens.bound import BoundTokens
 from compat_auth.tokens.cache import TokenCache
 from compat_auth.tokens.revoked import RevokedTokens
 from compat_auth.tokens.strategies import Kind
-from compat_auth.web.site import BLUEPRINT
+from compat_auth.web.appearance.error_page import ErrorPages
+from compat_auth.web.site import BLUEPRINT, page_paths
 
 STRATEGY = "in_process"
 # An empty list, in each of its spellings.
@@ -108,6 +109,7 @@ def compose(app: ASGIApp, conf: Any, environ: Mapping[str, str]) -> ASGIApp:
         revoked,
         metadata_url=metadata.metadata_url,
         browsers=BrowserVisits.from_settings(settings, rules, core.decider, revoked),
+        show_error=ErrorPages.from_settings(settings, page_paths(core.decider.app)).show,
     )
     pages: dict[str, Page] = {}
     site = Site(settings.prefix, pages)

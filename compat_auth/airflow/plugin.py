@@ -13,7 +13,7 @@ from typing import Any, cast
 from airflow.configuration import conf  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
 from airflow.plugins_manager import AirflowPlugin  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
 
-from compat_auth.airflow.activation import is_switched_on
+from compat_auth.airflow.activation import is_switched_on, user_menu
 from compat_auth.airflow.closed_gate import ClosedMiddleware
 
 logger = logging.getLogger(__name__)
@@ -36,11 +36,19 @@ def _middlewares() -> list[dict[str, Any]]:
     return [{"middleware": stand_before, "args": [], "kwargs": {}, "name": "compat_auth"}] if switched_on else []
 
 
+def _external_views() -> list[dict[str, str]]:
+    try:
+        return user_menu(conf, os.environ)
+    except Exception:  # noqa: BLE001  # a menu without our entries is no reason to lose the gate
+        return []
+
+
 class CompatAuthPlugin(AirflowPlugin):  # type: ignore[misc]  # Airflow is not installed where types are checked
     """The gate around Airflow's application."""
 
     name = "compat_auth"
     fastapi_root_middlewares = _middlewares()
+    external_views = _external_views()
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Say where a site makes this a plugin of one team: from 3.4 on, Airflow then leaves our middleware out."""

@@ -16,7 +16,7 @@ from compat_auth.gateway.forwarding import Forwarding
 from compat_auth.gateway.identification import Identification
 from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.gateway.origins import UpstreamOrigins
-from compat_auth.gateway.refusals import Refusals
+from compat_auth.gateway.refusals import Refusals, ShowError
 from compat_auth.gateway.stages.gate_stages import GateStages
 from compat_auth.gateway.telemetry.usage import RequestUsage
 from compat_auth.http.asgi import ASGIApp
@@ -93,6 +93,7 @@ class GateParts:
         *,
         metadata_url: Callable[[GateRequest], str] | None = None,
         browsers: Browsers | None = None,
+        show_error: ShowError | None = None,
     ) -> GateParts:
         """Return the parts of a gate.
 
@@ -102,9 +103,10 @@ class GateParts:
             revoked: The upstream's revoked tokens.
             metadata_url: See `Refusals`.
             browsers: The treatment of browsers; None: they are treated as programs.
+            show_error: See `Refusals`.
         """
         authorization, rules = place.authorization, place.authorization.rules
-        refusals = Refusals(rules.style, decider.chain.challenges(), metadata_url)
+        refusals = Refusals(rules.style, decider.chain.challenges(), metadata_url, show_error)
         forwarding = place.forwarding(place, decider, refusals)
         origins = UpstreamOrigins(forwarding, rules.prefix, tells=place.tells_origins)
         stages = GateStages.of(decider.app, rules.upstream_cookie, rules.logouts | rules.to_login)

@@ -35,6 +35,7 @@ from compat_auth.config.gateway import (
     UpstreamSettings,
 )
 from compat_auth.config.openid import GoogleOpenIdSettings, OidcSettings, WorkloadSettings
+from compat_auth.config.pages.settings import PageSettings
 from compat_auth.config.personal_tokens import PersonalTokenSettings
 from compat_auth.config.stages.settings import StagesSettings
 from compat_auth.config.tasks import AirflowTaskSettings
@@ -105,6 +106,7 @@ class Settings(Section):
     google_openid: GoogleOpenIdSettings = Field(
         default_factory=GoogleOpenIdSettings, description="See [google_openid]."
     )
+    pages: PageSettings = Field(default_factory=PageSettings, description="See [pages].")
     personal_tokens: PersonalTokenSettings = Field(
         default_factory=PersonalTokenSettings, description="See [personal_tokens]."
     )

@@ -8,11 +8,14 @@ from compat_auth.errors import CompatAuthError, InvalidPath, TokenEnded
 from compat_auth.gateway.decision import Refused, Unclaimed
 from compat_auth.http.asgi import Receive, Scope, Send, respond, respond_rendered
 from compat_auth.http.challenges import ChallengeContext, caller_of, is_bearer, with_bearer
-from compat_auth.http.error_responses import ErrorStyle
+from compat_auth.http.error_responses import ErrorStyle, RenderedError
 from compat_auth.http.paths import canonical_query
 from compat_auth.http.problem import PROBLEM_JSON, problem_body
 from compat_auth.http.request import GateRequest
 from compat_auth.telemetry import counts
+
+ShowError = Callable[[GateRequest, RenderedError], RenderedError]
+"""Returns a page in place of a problem document if a person will see it; the document otherwise."""
 
 
 class Refusals:
@@ -23,6 +26,7 @@ class Refusals:
         challenges: Those of the chain.
         metadata_url: The URL that says which server issues tokens for the upstream, "" if it is unknown; None:
             there is none.
+        show_error: See `ShowError`; None: everybody gets the document.
 
     Attributes:
         style: As given.
@@ -34,11 +38,13 @@ class Refusals:
         style: ErrorStyle,
         challenges: tuple[str, ...],
         metadata_url: Callable[[GateRequest], str] | None = None,
+        show_error: ShowError | None = None,
     ) -> None:
         self.style = style
         self.challenges = challenges
         self._to_bearers = with_bearer(challenges) if style.mode == "strict" else challenges
         self._metadata_url = metadata_url
+        self._show_error = show_error
 
     async def send(
         self, send: Send, refusal: CompatAuthError | Refused | Unclaimed, request: GateRequest | None
@@ -61,6 +67,8 @@ class Refusals:
         else:
             status = refusal.status if isinstance(refusal, Refused) else 401
             rendered = self.style.render(status, refusal.challenges, context=context)
+        if self._show_error is not None and request is not None:
+            rendered = self._show_error(request, rendered)
         await respond_rendered(send, rendered)
 
     def www_authenticate(self, challenges: tuple[str, ...], request: GateRequest) -> tuple[str, ...]:

@@ -8,7 +8,6 @@ from typing import Any
 
 from compat_auth.errors import BadRequest, BodyTooLarge
 from compat_auth.http.error_responses import RenderedError
-from compat_auth.http.problem import PROBLEM_JSON
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -67,7 +66,7 @@ async def respond(
 async def respond_rendered(send: Send, error: RenderedError) -> None:
     """Send an error response."""
     headers = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in error.headers]
-    await respond(send, error.status, error.body, content_type=PROBLEM_JSON.encode(), headers=headers)
+    await respond(send, error.status, error.body, content_type=error.content_type.encode("ascii"), headers=headers)
 
 
 # Starting a task costs more than most requests: look for a disconnected client only when an answer is slow.

@@ -7,7 +7,7 @@ from typing import Literal
 
 from compat_auth.errors import CompatAuthError, InsufficientScope, RequestRefused, StageRefusal
 from compat_auth.http.challenges import ChallengeContext, ask_for_scope, challenges_for, www_authenticate
-from compat_auth.http.problem import airflow2_body, problem_body
+from compat_auth.http.problem import PROBLEM_JSON, airflow2_body, problem_body
 
 _UNAUTHORIZED = 401
 _FORBIDDEN = 403
@@ -16,17 +16,19 @@ _NO_CONTEXT = ChallengeContext()
 
 @dataclass(frozen=True, slots=True)
 class RenderedError:
-    """An error response, ready to send as `application/problem+json`.
+    """An error response, ready to send.
 
     Attributes:
         status: HTTP status.
         headers: Without Content-Type and Content-Length.
-        body: JSON.
+        body: JSON, unless the type is another one.
+        content_type: Type of the body.
     """
 
     status: int
     headers: tuple[tuple[str, str], ...]
     body: bytes
+    content_type: str = PROBLEM_JSON
 
 
 @dataclass(frozen=True, slots=True)

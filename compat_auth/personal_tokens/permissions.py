@@ -39,6 +39,11 @@ class TokenPermissions:
         """
         return cls(tokens, tuple(settings.personal_tokens.admins))
 
+    @property
+    def has_admins(self) -> bool:
+        """Whether anybody can be an administrator."""
+        return self._admins is not None
+
     def require_manager(self, identity: Identity) -> None:
         """Raise unless the caller manages tokens in person.
 

@@ -26,18 +26,25 @@ class TokenForm:
         until: Its last day (UTC), in the format of a browser's date field.
         limit: "all", "read", or "listed".
         scopes: With "listed": one scope per line.
+        chosen: With "listed": the scopes whose boxes are checked.
+        dags: With "listed": ids of DAGs, separated by blanks or commas.
     """
 
     name: str = ""
     until: str = ""
     limit: str = "read"
     scopes: str = ""
+    chosen: tuple[str, ...] = ()
+    dags: str = ""
 
     @classmethod
     def from_request(cls) -> TokenForm:
         """Return the fields of Flask's current request."""
         form = request.form
-        return cls(form.get("name", ""), form.get("until", ""), form.get("limit", ""), form.get("scopes", ""))
+        name, until, limit, scopes, dags = (
+            form.get(field, "") for field in ("name", "until", "limit", "scopes", "dags")
+        )
+        return cls(name, until, limit, scopes, tuple(form.getlist("scope")), dags)
 
     def token_request(self, now: float) -> PersonalTokenRequest:
         """Return the requested token.
@@ -49,8 +56,12 @@ class TokenForm:
 
     def _scopes(self) -> tuple[str, ...]:
         if self.limit == _LISTED:
-            return tuple(line for line in map(str.strip, self.scopes.splitlines()) if line)
+            of_dags = (f"dags:{dag}" for dag in self.dags.replace(",", " ").split())
+            lines = (line for line in map(str.strip, self.scopes.splitlines()) if line)
+            return (*self.chosen, *of_dags, *lines)
         if self.limit in (ALL, "read"):
+            if self.chosen or self.dags.strip():
+                raise InvalidValue("scopes: for these boxes and DAGs choose 'Only these'; otherwise clear them")
             return (self.limit,)
         raise InvalidValue("scopes: choose what the token may do")
 

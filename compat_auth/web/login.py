@@ -15,6 +15,7 @@ from compat_auth.web.page import MAX_NAME, here, is_too_large, record, render_pa
 from compat_auth.web.throttling import LoginAttempts
 
 _MAX_PASSWORD = 4096
+_WRONG = 403
 
 
 class LoginPage:
@@ -68,7 +69,7 @@ class LoginPage:
             record("reject", username, str(refusal))
             return self.render(403, target, str(refusal), username)
         if completed is None:
-            return self.render(403, target, "User name or password is wrong.", username)
+            return self.render(_WRONG, target, "User name or password is wrong.", username)
         self._attempts.remember(request.remote_addr or "", username)
         self._form_token.clear(completed)
         return completed
@@ -83,6 +84,8 @@ class LoginPage:
             token=token,
             message=message,
             username=username[:MAX_NAME],
+            # The same for every wrong pair: the page must not tell which half of it was wrong.
+            to_password=bool(message) and (status == _WRONG or username != ""),
             ways=self._ways,
             takes_passwords=self._chain.takes(Basic),
         )

@@ -36,9 +36,15 @@ _HEADERS = {
 
 
 def protect(response: Response) -> Response:
-    """Return the response with headers that forbid framing, caching, and loading of foreign content."""
+    """Return the response with headers that forbid framing, caching, and loading of foreign content.
+
+    A response that says itself how long it may be cached keeps that.
+    """
+    kept = response.headers.get("Cache-Control")
     for name, value in _HEADERS.items():
         response.headers[name] = value
+    if kept is not None:
+        response.headers["Cache-Control"] = kept
     nonce: str | None = flask.g.get(_NONCE)
     if nonce is not None:
         response.headers["Content-Security-Policy"] += f"; script-src 'nonce-{nonce}'"

@@ -10,6 +10,7 @@ from typing import Any, cast
 import flask
 from flask import Blueprint, Flask, Response
 
+from compat_auth import sessions
 from compat_auth.authn.chain import Chain
 from compat_auth.authn.session_cookie import SessionCookie
 from compat_auth.authn.session_registry import LiveSessions, live_sessions_of
@@ -18,11 +19,27 @@ from compat_auth.errors import BackendUnavailable, CompatAuthError, ConfigError
 from compat_auth.personal_tokens.permissions import TokenPermissions
 from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
 from compat_auth.sign_in import NAME_PATTERN
+from compat_auth.web.admin.administrators import Administrators
+from compat_auth.web.admin.token_admin import TokenAdminPages
+from compat_auth.web.appearance.error_page import waiting_step, words_for
+from compat_auth.web.appearance.logo import Logo
+from compat_auth.web.appearance.look import LOGO, Look
+from compat_auth.web.appearance.navigation import Entry, entries_for
 from compat_auth.web.forms import FormToken
 from compat_auth.web.login import LoginPage
 from compat_auth.web.login_completion import LoginCompletion, UpstreamCookie
 from compat_auth.web.logout import LogoutPage, show_session
-from compat_auth.web.page import COPY_SCRIPT, COPY_SCRIPT_FILE, STYLE, STYLE_FILE, Account, here, protect, record
+from compat_auth.web.page import (
+    COPY_SCRIPT,
+    COPY_SCRIPT_FILE,
+    STYLE,
+    STYLE_FILE,
+    Account,
+    here,
+    protect,
+    record,
+    render_page,
+)
 from compat_auth.web.report.access import ReportAccess
 from compat_auth.web.report.page import ReportPage
 from compat_auth.web.session_page import SessionPage
@@ -34,6 +51,7 @@ from compat_auth.web.token_pages import TokenPages, shown_day, shown_time
 BLUEPRINT = "compat_auth_web"
 _PATHS = "compat_auth_web_paths"
 _DOCS = "compat_auth_web_docs"
+_OF_LOGIN = (f"{BLUEPRINT}.login", f"{BLUEPRINT}.sign-in")
 _FORM = "_form"
 _ATTEMPT = "_attempt"
 COOKIE_ENDS = (_FORM, _ATTEMPT)
@@ -70,6 +88,10 @@ def own_cookie_names(cookie: SessionCookie) -> tuple[str, ...]:
     return tuple(f"{name}{end}" for name in cookie.names for end in ("", *COOKIE_ENDS))
 
 
+Route = tuple[str, str, Callable[[], Response]]
+"""Path below the prefix, method, and view of a page."""
+
+
 class _Site:
     def __init__(self, settings: Settings, chain: Chain, live: LiveSessions, tokens: PersonalTokens | None) -> None:
         upstream_cookie, cookie = UpstreamCookie(settings), settings.session.cookie_name
@@ -78,12 +100,19 @@ class _Site:
         _require_own_names(ways)
         buttons = tuple((way.path, way.label) for way in ways)
         form_token = FormToken(f"{cookie}{_FORM}")
+        self._look = look = Look.from_settings(settings)
         self._login = LoginPage(chain, form_token, completion, buttons, workers=settings.serve.workers)
         logout = LogoutPage(f"{settings.prefix}logout", upstream_cookie)
         account = Account(settings.prefix)
-        report_access = ReportAccess.from_settings(chain, settings)
+        self._report_access = report_access = ReportAccess.from_settings(chain, settings)
         session_page = SessionPage(live, account, settings.prefix)
-        token_routes = () if tokens is None else _token_pages(tokens, account, settings).routes()
+        access = None if tokens is None else TokenPermissions.from_settings(tokens, settings)
+        self._admins = Administrators(chain, access)
+        token_routes: tuple[Route, ...] = ()
+        if tokens is not None and access is not None:
+            token_routes = _token_pages(tokens, access, account, settings).routes()
+            if access.has_admins:
+                token_routes += TokenAdminPages(tokens, access, self._admins, account, settings.prefix).routes()
         self.blueprint = Blueprint(BLUEPRINT, __name__, template_folder="templates", static_folder=None)
         routes = (
             ("login", "GET", self._login.show),
@@ -93,6 +122,7 @@ class _Site:
             ("session", "GET", show_session),
             (STYLE, "GET", _static(STYLE_FILE, "text/css")),
             (COPY_SCRIPT, "GET", _static(COPY_SCRIPT_FILE, "text/javascript")),
+            *([(LOGO, "GET", _logo(look.logo))] if look.logo is not None else []),
             *StartPage(account, settings.prefix).routes(),
             *session_page.routes(),
             *ReportPage(account, report_access).routes(),
@@ -107,22 +137,57 @@ class _Site:
         shared = {
             "has_tokens": tokens is not None,
             "has_docs": _has_docs,
-            "may_report": report_access.may_read,
+            "navigation": self._navigation,
+            **look.values(),
             "shown_day": shown_day,
             "shown_time": shown_time,
         }
-        self.blueprint.context_processor(lambda: {**shared, "prefix": here(settings.prefix)})
-        self.blueprint.after_request(protect)
+        self.blueprint.context_processor(lambda: {**shared, "prefix": here(settings.prefix), "home": here("/")})
+        self.blueprint.after_request(self._protect)
         self.blueprint.register_error_handler(CompatAuthError, cast("Any", self._show_error))
+
+    def _navigation(self) -> tuple[Entry, ...]:
+        served = {*self.paths, *(("docs",) if _has_docs() else ())}
+        if not self._may_report():
+            served.discard("report")
+        session = sessions.current_session()
+        return entries_for(served, is_admin=session is not None and self._admins.includes(session))
+
+    def _may_report(self) -> bool:
+        try:
+            return self._report_access.may_read()
+        except BackendUnavailable:
+            # Only the link is missing: the page itself says what is wrong.
+            return False
+
+    def _protect(self, response: Response) -> Response:
+        protect(response)
+        if self._look.logo is not None:
+            response.headers["Content-Security-Policy"] += "; img-src 'self'"
+        return response
 
     def _show_error(self, error: CompatAuthError) -> Response:
         if isinstance(error, ConfigError):
             raise error
-        answer = self._login.render(error.status, here("/"), "You cannot log in at the moment. Please try again later.")
+        answer = self._answer(error)
         if isinstance(error, BackendUnavailable):
             answer.headers["Retry-After"] = str(error.retry_after_s)
         record("unavailable", "", str(error))
         return answer
+
+    def _answer(self, error: CompatAuthError) -> Response:
+        if (flask.request.endpoint or "").startswith(_OF_LOGIN):
+            message = "You cannot log in at the moment. Please try again later."
+            return self._login.render(error.status, here("/"), message)
+        words = words_for(error.status)
+        return render_page(
+            "error.html",
+            error.status,
+            heading=words.heading,
+            why=words.why,
+            step=words.step or waiting_step(error.retry_after_s),
+            links=[(here("/"), f"Back to {self._look.upstream}")],
+        )
 
 
 def _has_docs() -> bool:
@@ -134,9 +199,14 @@ def _static(file: Path, media_type: str) -> Callable[[], Response]:
     return lambda: flask.make_response(content, {"Content-Type": f"{media_type}; charset=utf-8"})
 
 
-def _token_pages(tokens: PersonalTokens, account: Account, settings: Settings) -> TokenPages:
+def _logo(logo: Logo) -> Callable[[], Response]:
+    headers = {"Content-Type": logo.media_type, "Cache-Control": "private, max-age=3600"}
+    return lambda: flask.make_response(logo.content, headers)
+
+
+def _token_pages(tokens: PersonalTokens, access: TokenPermissions, account: Account, settings: Settings) -> TokenPages:
     tried = f"{settings.prefix}whoami" if settings.upstream.profile == "generic" else "/api/v2/dags?limit=1"
-    return TokenPages(tokens, TokenPermissions.from_settings(tokens, settings), account, settings.prefix, tried)
+    return TokenPages(tokens, access, account, settings.prefix, tried)
 
 
 def _require_own_names(ways: list[SignInPages]) -> None:

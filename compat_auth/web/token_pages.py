@@ -4,43 +4,33 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from flask import Response, request
 
 from compat_auth.authn.session_sealing import Session
 from compat_auth.errors import CompatAuthError, NoSuchToken, NoSuchUser
 from compat_auth.identity import Identity
-from compat_auth.personal_tokens.expiry_notices import notice_stage
 from compat_auth.personal_tokens.permissions import TokenPermissions
 from compat_auth.personal_tokens.request import NewToken, granted_days
 from compat_auth.personal_tokens.service import MAX_OVERLAP_S, PersonalTokens
 from compat_auth.store.tables.personal_tokens import PersonalToken
+from compat_auth.store.tables.token_search import TokenSearch, TokenSearchRows
 from compat_auth.web.forms import TokenForm, day_ahead, days_until, field_of
+from compat_auth.web.lists.query import PAGE_SIZE, ListQuery, Pager
+from compat_auth.web.lists.token_row import row_of, version_of
 from compat_auth.web.page import Account, View, allow_script, here, record, redirect, render_account, show_message
 
 PATH = "tokens"
 _OVERLAPS = ((0, "at once"), (3600, "in an hour"), (86400, "in a day"), (MAX_OVERLAP_S, "in 7 days"))
-_DAY_S = 86400
 _PRESET_DAYS = (7, 30, 90)
+_SORTS = {"name": "Name", "created": "Newest first", "expires": "Last day", "used": "Last used"}
+# The scopes that most scripts need, in words. Each is a limit: Airflow's own permissions still apply.
+COMMON_SCOPES = (
+    ("read", "Read everything"),
+    ("trigger", "Start runs of all DAGs, and see these runs"),
+    ("PATCH /api/v2/dags/{dag_id}", "Pause and resume all DAGs"),
+)
 _DONE = {"revoked": "The token is revoked. It no longer works."}
-
-
-@dataclass(frozen=True, slots=True)
-class TokenRow:
-    """A row of the list of tokens.
-
-    Attributes:
-        token: The token.
-        state: "ok", "soon" (expires soon) or "expired".
-        days_left: Whole days until it expires; 0 on its last day.
-        version: Changes with each refresh.
-    """
-
-    token: PersonalToken
-    state: str
-    days_left: int
-    version: int
 
 
 class TokenPages:
@@ -61,6 +51,7 @@ class TokenPages:
         self._access = access
         self._account = account
         self._list_path = prefix + PATH
+        self._search = TokenSearchRows(tokens.rows.database)
         self._tried = tried
 
     def routes(self) -> tuple[tuple[str, str, Callable[[], Response]], ...]:
@@ -111,7 +102,7 @@ class TokenPages:
 
     def _refresh(self, session: Session) -> Response:
         token, until = self._find(session), request.form.get("until", "")
-        if request.form.get("version") != str(_version(token)):
+        if request.form.get("version") != str(version_of(token)):
             # A form that is sent twice would replace the secret that was just shown.
             return show_message(session, 409, "This token was refreshed a moment ago. Its newest secret works.")
         overlap = request.form.get("overlap", "0")
@@ -128,7 +119,9 @@ class TokenPages:
         return self._made(session, made, "refreshed")
 
     def _ask_revoke(self, session: Session) -> Response:
-        return render_account("token_revoke.html", session, found=self._row(self._find(session)))
+        return render_account(
+            "token_revoke.html", session, found=row_of(self._find(session), self._tokens.now()), here=PATH
+        )
 
     def _revoke(self, session: Session) -> Response:
         token = self._find(session)
@@ -145,13 +138,23 @@ class TokenPages:
     def _list(
         self, session: Session, status: int, form: TokenForm, *, error: str = "", field: str = "", done: str = ""
     ) -> Response:
-        rows = [self._row(token) for token in self._tokens.list(session.username) if not token.is_role]
+        query = ListQuery.from_args(request.args, _SORTS)
+        found = self._search.find(
+            TokenSearch(query.text, query.sort, PAGE_SIZE, query.offset, username=session.username)
+        )
+        now = self._tokens.now()
+        mine = [row_of(token, now) for token in self._tokens.list(session.username) if not token.is_role]
         return render_account(
             "tokens.html",
             session,
             status,
-            rows=rows,
-            ending=sum(row.state == "soon" for row in rows),
+            rows=[row_of(token, now) for token in found.tokens],
+            total=len(mine),
+            ending=sum(row.state == "soon" for row in mine),
+            query=query,
+            pager=Pager(query, found.total),
+            sorts=_SORTS.items(),
+            common_scopes=COMMON_SCOPES,
             form=form,
             error=error,
             field=field,
@@ -166,7 +169,7 @@ class TokenPages:
             "token_refresh.html",
             session,
             status,
-            found=self._row(token),
+            found=row_of(token, self._tokens.now()),
             until=until,
             overlaps=_OVERLAPS,
             error=str(error or ""),
@@ -177,7 +180,7 @@ class TokenPages:
     def _made(self, session: Session, made: NewToken, what: str) -> Response:
         record(f"token {what}", session.username, made.token.id, way="session")
         nonce = allow_script()
-        row = self._row(made.token)
+        row = row_of(made.token, self._tokens.now())
         url = f"{request.scheme}://{request.host}{here(self._tried)}"
         return render_account("token_made.html", session, found=row, text=made.text, what=what, nonce=nonce, url=url)
 
@@ -191,12 +194,6 @@ class TokenPages:
         presets = [(day_ahead(now, days), f"{days} days") for days in _PRESET_DAYS if days <= rules.max_days]
         return {"enabled": rules.enabled, "first_day": day_ahead(now, 1), "last_day": last, "presets": presets}
 
-    def _row(self, token: PersonalToken) -> TokenRow:
-        now = self._tokens.now()
-        ending = "ok" if notice_stage(token, now) is None else "soon"
-        state = "expired" if now >= token.expires else ending
-        return TokenRow(token, state, max(0, int(token.expires - now) // _DAY_S), _version(token))
-
 
 def shown_day(timestamp: int) -> str:
     """Return the date of a timestamp (UTC)."""
@@ -206,7 +203,3 @@ def shown_day(timestamp: int) -> str:
 def shown_time(timestamp: int) -> str:
     """Return the date and time of a timestamp, to the minute (UTC)."""
     return time.strftime("%Y-%m-%d %H:%M", time.gmtime(timestamp))
-
-
-def _version(token: PersonalToken) -> int:
-    return token.refreshed or token.created

@@ -163,8 +163,8 @@ def test_making_copying_and_revoking_need_no_mouse(page: Page, chromium: Browser
     page.reload()
 
     assert tabbed(page, "Create token") == [
-        *("Start", "Tokens", "Sessions", "API", "Log out"),
-        *("name", "until", "limit", "scopes", "Create token"),
+        *("Start", "Tokens", "Sessions", "API", "Log out", "Back to Airflow"),
+        *("name", "until", "limit", "scope", "dags", "scopes", "Create token"),
     ]
     tab_back_to(page, "name")
     page.keyboard.type("by keyboard")
@@ -313,7 +313,7 @@ def test_another_window_is_logged_out_from_here(page: Page, chromium: BrowserCon
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1200, 360])
+@pytest.mark.parametrize("width", [1200, 320])
 def test_every_page_is_for_everybody_and_fits_the_screen(
     page: Page, instance: Gateway, tokens: PersonalTokens, tmp_path: Path, width: int, scheme: str
 ) -> None:
@@ -346,6 +346,32 @@ def test_every_page_is_for_everybody_and_fits_the_screen(
     shot("login")
 
     assert [error for error in errors if "favicon" not in error and "40" not in error] == []
+
+
+@pytest.mark.parametrize("width", [1200, 320])
+def test_the_administrators_list_and_an_error_page_are_for_everybody_and_fit_the_screen(
+    chromium: BrowserContext, gateway: StartGateway, settings: dict[str, Any], tmp_path: Path, width: int
+) -> None:
+    branded = {"pages": {"site_name": "Data platform", "login_hint": "Use your LDAP password."}}
+    instance = gateway({**settings, **branded, "personal_tokens": {"admins": ["user:alice"]}})
+    page = logged_in(chromium, instance)
+    page.set_viewport_size({"width": width, "height": 1500})
+    shot = Shots(page, tmp_path, str(width))
+    create(page)
+
+    page.goto(f"{instance.url}/compat-auth/all-tokens")
+    expect(page.get_by_role("link", name="All tokens")).to_have_attribute("aria-current", "page")
+    shot("all-tokens")
+    page.get_by_role("link", name="Revoke nightly-etl of alice").click()
+    shot("all-tokens-revoke")
+    page.get_by_role("button", name="Revoke token").click()
+    expect(page.get_by_role("status")).to_contain_text("revoked")
+    page.goto(f"{instance.url}/compat-auth/nothing")
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is no such page")
+    assert page.evaluate("getComputedStyle(document.querySelector('main')).borderRadius") == "12px"
+    shot("error")
+    page.get_by_role("link", name="Back to Airflow").click()
+    page.wait_for_url(f"{instance.url}/")
 
 
 def fill(tokens: PersonalTokens) -> str:

@@ -92,17 +92,17 @@ class PersonalTokenRows:
         """Return the token with that id, revoked or expired ones too."""
         with self.database.read() as connection:
             found = connection.execute(_FIND, {"token_id": token_id}).mappings().first()
-        return None if found is None else _token(found)
+        return None if found is None else token_of(found)
 
     def list(self, username: str | None = None, *, alive_at: int | None = None) -> tuple[PersonalToken, ...]:
         """Return the tokens of a user, or of all users; with `alive_at` only those that are active at that time."""
-        query = _select().order_by(*_BY_NAME)
+        query = select_tokens().order_by(*_BY_NAME)
         if username is not None:
             query = query.where(_TABLE.c.username == username)
         if alive_at is not None:
             query = query.where(_TABLE.c.revoked.is_(None), _TABLE.c.expires > alive_at)
         with self.database.read() as connection:
-            return tuple(map(_token, connection.execute(query).mappings()))
+            return tuple(map(token_of, connection.execute(query).mappings()))
 
     def add(self, token: PersonalToken, *, limit: int) -> None:
         """Store a new token.
@@ -181,10 +181,10 @@ class PersonalTokenRows:
 
     def expiring(self, now: int, *, before: int) -> tuple[tuple[PersonalToken, int | None], ...]:
         """Return active tokens that expire before a time, each with the days of its last notice."""
-        query = _select().where(_TABLE.c.revoked.is_(None), _TABLE.c.expires > now, _TABLE.c.expires < before)
+        query = select_tokens().where(_TABLE.c.revoked.is_(None), _TABLE.c.expires > now, _TABLE.c.expires < before)
         with self.database.read() as connection:
             rows = connection.execute(query.order_by(_TABLE.c.expires)).mappings()
-            return tuple((_token(row), row["noticed_days"]) for row in rows)
+            return tuple((token_of(row), row["noticed_days"]) for row in rows)
 
     def count_expiring(self, now: int, *, before: int) -> int:
         """Return how many active tokens expire before a time."""
@@ -205,14 +205,15 @@ class PersonalTokenRows:
             connection.execute(given)
 
 
-def _select() -> Any:
+def select_tokens() -> Any:
+    """Return the query for all tokens, each with `is_role`."""
     is_role = role_accounts.c.username.is_not(None).label("is_role")
     joined = _TABLE.outerjoin(role_accounts, role_accounts.c.username == _TABLE.c.username)
     return select(_TABLE, is_role).select_from(joined)
 
 
 # Built once: to build it at each request costs more than to run it.
-_FIND = _select().where(_TABLE.c.id == bindparam("token_id", type_=String()))
+_FIND = select_tokens().where(_TABLE.c.id == bindparam("token_id", type_=String()))
 
 
 def _lock_user(connection: Connection, username: str) -> None:
@@ -233,7 +234,8 @@ def _values(token: PersonalToken) -> dict[str, Any]:
     return values
 
 
-def _token(row: Mapping[Any, Any]) -> PersonalToken:
+def token_of(row: Mapping[Any, Any]) -> PersonalToken:
+    """Return the token in a row of that query."""
     values = dict(row)
     for name in ("noticed_days", "notice_lease"):
         del values[name]

@@ -357,6 +357,78 @@ def test_an_error_stands_beside_its_field_and_what_was_typed_stays(
     assert len(service_of(browser).list("alice")) == 1
 
 
+def test_boxes_dags_and_lines_make_the_scopes_together(browser: Browser) -> None:
+    form = {
+        "limit": "listed",
+        "scope": "trigger",
+        "dags": "daily, weekly  hourly",
+        "scopes": "GET /api/v2/dags\n",
+    }
+
+    token, _ = service_of(browser).verification.verify(shown_text(create(browser, **form)))
+
+    assert token.scopes == ("trigger", "dags:daily", "dags:weekly", "dags:hourly", "GET /api/v2/dags")
+
+
+@pytest.mark.parametrize("more", [{"scope": "trigger"}, {"dags": "daily"}], ids=["box", "dag"])
+@pytest.mark.parametrize("limit", ["read", "all"])
+def test_a_box_that_would_not_count_is_an_error_and_stays_as_it_was(
+    browser: Browser, limit: str, more: dict[str, str]
+) -> None:
+    answer = create(browser, limit=limit, **more)
+
+    assert answer.status_code == 422
+    assert 'role="alert" id="scopes-error"' in answer.text
+    assert ('value="trigger" checked' in answer.text) is ("scope" in more)
+    assert ('name="dags" value="daily"' in answer.text) is ("dags" in more)
+    assert service_of(browser).list("alice") == ()
+
+
+@pytest.mark.parametrize("dags", ["~", "..", "a/b", "a?b", "x" * 300, "<b>"])
+def test_what_is_no_dag_makes_no_token(browser: Browser, dags: str) -> None:
+    answer = create(browser, limit="listed", dags=dags)
+
+    assert answer.status_code == 422
+    assert "<b>" not in answer.text
+    assert service_of(browser).list("alice") == ()
+
+
+def test_more_than_a_page_of_tokens_can_be_searched_and_ordered(
+    browser: Browser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = service_of(browser)
+    few = [made(browser, name=name) for name in ("a", "b")]
+    without_search = browser.open(TOKENS).text
+    monkeypatch.setattr(service, "rules", service.rules.model_copy(update={"per_user_limit": 100}))
+    for number in range(40):
+        made(browser, name=f"n{number:02}")
+    made(browser, "bob", "n-of-bob")
+
+    first, last = browser.open(TOKENS).text, browser.open(f"{TOKENS}?page=3&sort=name").text
+    found = browser.open(f"{TOKENS}?q=n07").text
+    none = browser.open(f"{TOKENS}?q=bob").text
+
+    assert 'role="search"' not in without_search
+    assert (first.count("<tr"), last.count("<tr"), found.count("<tr")) == (21, 3, 2)
+    assert "Page 1 of 3, 42 in all" in first
+    assert "No token matches." in none
+    assert "n-of-bob" not in first + last + found + none
+    assert len(few) == 2
+
+
+def test_the_last_use_shows_a_network_and_a_client_and_no_whole_address(browser: Browser) -> None:
+    token, service = made(browser), service_of(browser)
+    service.usage.see(token.token.id, None, address="192.0.2.77", agent="curl/8.5 (secret)")
+    service.usage.flush()
+
+    text = browser.open(TOKENS).text
+
+    assert "from 192.0.2.0/24 (IPv4)" in text
+    assert "by curl" in text
+    assert "192.0.2.77" not in text
+    assert "secret" not in text
+
+
 def test_too_many_tokens_are_told(browser: Browser) -> None:
     for name in "abc":
         made(browser, name=name)

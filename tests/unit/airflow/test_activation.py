@@ -1,8 +1,10 @@
 """What in Airflow's configuration switches us on."""
 
+from pathlib import Path
+
 import pytest
 
-from compat_auth.airflow.activation import is_switched_on, old_list, own_variables
+from compat_auth.airflow.activation import is_switched_on, old_list, own_variables, user_menu
 from compat_auth.airflow2_config.settings import GENERATED
 from support.airflow_stand_ins import Conf
 
@@ -72,3 +74,53 @@ def test_the_environment_goes_before_the_file() -> None:
         "AIRFLOW__COMPAT_AUTH__TOKEN__TTL_S": "60",
         "AIRFLOW__COMPAT_AUTH__BASIC_AUTH__REALM": "Here",
     }
+
+
+SESSION = "AIRFLOW__COMPAT_AUTH__SESSION__SECRET"
+LIST = "[compat_auth]\nauth_backends = session,basic_auth,personal_token\n"
+
+
+def menu(content: str = "[api]\n", **environ: str) -> list[tuple[str, str]]:
+    entries = user_menu(Conf(content, environ), environ)
+    assert all((entry["destination"], entry["category"]) == ("nav", "user") for entry in entries)
+    return [(entry["name"], entry["href"]) for entry in entries]
+
+
+@pytest.mark.parametrize("variable", [SESSION, f"{SESSION}_FILE", f"{SESSION}S"])
+def test_with_a_login_page_airflows_user_menu_leads_to_tokens_and_sessions(variable: str) -> None:
+    found = menu(f"[api]\n{LIST}", **{variable: "s" * 40})
+
+    assert found == [("Personal tokens", "/compat-auth/tokens"), ("Login sessions", "/compat-auth/sessions")]
+
+
+def test_a_menu_has_no_tokens_where_there_are_none() -> None:
+    assert menu("[api]\n[compat_auth]\nauth_backends = session\n", **{SESSION: "s" * 40}) == [
+        ("Login sessions", "/compat-auth/sessions")
+    ]
+
+
+def test_without_a_login_page_or_switched_off_there_are_no_entries() -> None:
+    assert menu(f"[api]\n{LIST}") == []
+    assert menu("[api]\n") == []
+    assert menu(f"[api]\n{LIST}enabled = False\n", **{SESSION: "s" * 40}) == []
+
+
+def test_the_entries_are_below_airflows_own_path_and_our_prefix() -> None:
+    content = f"[api]\nbase_url = https://host.example/team/air/\n{LIST}prefix = /gate/\n"
+
+    assert menu(content, **{SESSION: "s" * 40})[1][1] == "/team/air/gate/sessions"
+
+
+@pytest.mark.parametrize("prefix", ["javascript:alert(1)", "//evil.example/", "/a b/"])
+def test_a_prefix_that_is_no_path_makes_no_entries(prefix: str) -> None:
+    assert menu(f"[api]\n{LIST}prefix = {prefix}\n", **{SESSION: "s" * 40}) == []
+
+
+def test_the_file_of_our_settings_counts_and_one_that_cannot_be_read_makes_no_entries(tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
+    good.write_text('auth_backends = ["session", "personal_token"]\nprefix = "/x/"\n[session]\nsecret = "s"\n')
+    bad.write_text("[session\n")
+
+    found = [menu(AIRFLOW__COMPAT_AUTH__CONFIG=str(path)) for path in (good, bad, tmp_path / "none")]
+
+    assert found == [[("Personal tokens", "/x/tokens"), ("Login sessions", "/x/sessions")], [], []]

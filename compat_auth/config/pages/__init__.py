@@ -1,0 +1,4 @@
+"""The settings of our own pages.
+
+Imports: `config.fields`.
+"""
