@@ -12,6 +12,7 @@ import click
 
 from compat_auth.cli import context
 from compat_auth.cli.context import config_option, start_logging
+from compat_auth.cli.stages.dry_run import find_hit, show_hit
 from compat_auth.cli.stages.moments import parse_moment, parse_window, spell_moment, spell_window
 from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings, load_settings
@@ -20,6 +21,8 @@ from compat_auth.stages.rules import GONE, STAGES, UPSTREAM, Selector, StageRule
 from compat_auth.stages.stored import row_of, rule_of
 from compat_auth.store.migration import open_store
 from compat_auth.store.tables.stage_rules import StageRow, StageRuleRows
+from compat_auth.usage.evidence import Use as Recorded
+from compat_auth.usage.evidence import used_by
 
 _backend = click.option("--backend", default="", metavar="NAME", help="Uses of this backend, such as basic_auth.")
 _operation = click.option(
@@ -73,6 +76,11 @@ def list_stages(config_path: str | None, as_json: bool) -> None:
 @click.option(
     "--per-minute", type=click.IntRange(1, 1_000_000), help="How many requests a minute a throttle lets through."
 )
+@click.option("--dry-run", is_flag=True, help="Change nothing; list who used what the rule would not leave on.")
+@click.option(
+    "--days", type=click.IntRange(1, 3660), default=90, show_default=True, help="Days of usage for the dry run."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the dry run as a JSON array.")
 def set_stage(
     config_path: str | None,
     stage: str,
@@ -85,6 +93,9 @@ def set_stage(
     windows: tuple[str, ...],
     status: str,
     per_minute: int | None,
+    dry_run: bool,
+    days: int,
+    as_json: bool,
 ) -> None:
     """Set the STAGE of some uses; the rule replaces an earlier one for the same uses.
 
@@ -108,6 +119,9 @@ def set_stage(
         raise InvalidValue("--window: every window is in the past")
     start_logging("WARNING")
     settings = load_settings(config_path)
+    if dry_run:
+        show_hit(_hit_by(rule, settings, days=days, now=now), days, as_json=as_json)
+        return
     with _opened(settings) as rows:
         before = rows.set(row_of(rule, now=now, by=context.operator()))
     was = "on" if before is None else before.stage
@@ -182,6 +196,13 @@ def _selector(backend: str, operation: str, principal: str) -> Selector:
     if not (backend or operation or principal):
         raise click.UsageError("name at least one of --backend, --operation and --principal")
     return Selector(backend, spelled(operation), principal)
+
+
+def _hit_by(rule: StageRule, settings: Settings, *, days: int, now: int) -> list[Recorded]:
+    with _opened(settings) as rows:
+        rules = map(rule_of, rows.list())
+        recorded = used_by(rows.database, backend=rule.selector.backend or None, days=days, now=now)
+        return list(find_hit(rules, rule, recorded, now))
 
 
 def _warning(rule: StageRule, settings: Settings) -> str:

@@ -58,10 +58,14 @@ class StageRow:
 
 
 class StageRuleRows:
-    """The rules in the database. Any thread may use it; every method may raise BackendUnavailable."""
+    """The rules in the database. Any thread may use it; every method may raise BackendUnavailable.
+
+    Attributes:
+        database: The store.
+    """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = self._database = database
 
     @property
     def is_there(self) -> bool:

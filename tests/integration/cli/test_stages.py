@@ -12,10 +12,13 @@ from click.testing import CliRunner, Result
 from compat_auth.cli import commands
 from compat_auth.config import load_settings
 from compat_auth.errors import InvalidValue
+from compat_auth.identity import Identity
 from compat_auth.stages.choice import Use
 from compat_auth.stages.enforcement import Stages
 from compat_auth.store.migration import open_store
 from compat_auth.store.tables.stage_rules import StageRow, StageRuleRows
+from compat_auth.store.tables.usage import UsageRows
+from compat_auth.usage.recorder import UsageRecorder
 
 USE = Use("basic_auth", "alice", ("GET",), "/api/v2/dags")
 
@@ -180,3 +183,61 @@ def test_a_mark_tells_every_change_of_the_table(rows: StageRuleRows) -> None:
         assert rows.read(marks[-1]) is None
 
     assert len(set(marks)) == 4
+
+
+@pytest.fixture
+def used(tmp_path: Path) -> None:
+    """Alice and a cron job have used passwords, and somebody a ticket; one front proxy has the lane."""
+    database = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    with database.write():
+        pass
+    recorder = UsageRecorder(UsageRows(database))
+    for name, backend, path in (
+        ("alice", "basic_auth", "/api/v1/dags"),
+        ("alice", "basic_auth", "/api/v2/dags"),
+        ("cron\n\x1b[2J", "basic_auth", "/api/v1/dags/x"),
+        ("kim", "kerberos", "/api/v1/dags"),
+    ):
+        recorder.count(
+            "GET", path, identity=Identity(name, backend), agent=b"curl/8", address="192.0.2.1", is_refused=False
+        )
+    recorder.count_lane(Identity("bob", "basic_auth"), "192.0.2.2")
+    recorder.flush()
+    database.close()
+
+
+def hit(config: str, *arguments: str) -> list[tuple[object, object]]:
+    shown = run(config, "set", *arguments, "--dry-run", "--json")
+    return sorted((one["principal"], one["operation"]) for one in json.loads(shown.output))
+
+
+@pytest.mark.usefixtures("used")
+def test_a_dry_run_says_who_would_be_hit_and_changes_nothing(config: str) -> None:
+    found = hit(config, "off", "--backend", "basic_auth")
+
+    assert found == [
+        ("alice", "GET /api/v1/dags"),
+        ("alice", "GET /api/v2/dags"),
+        ("bob", "lane"),
+        ("cron\n\x1b[2J", "GET /api/v1/dags/{dag_id}"),
+    ]
+    assert listed(config) == []
+
+
+@pytest.mark.usefixtures("used")
+def test_a_dry_run_knows_operations_and_exceptions(config: str) -> None:
+    run(config, "set", "on", "--principal", "ALICE")
+
+    found = hit(config, "off", "--operation", "v1")
+
+    assert found == [("bob", "lane"), ("cron\n\x1b[2J", "GET /api/v1/dags/{dag_id}"), ("kim", "GET /api/v1/dags")]
+    assert hit(config, "on", "--backend", "basic_auth") == []
+
+
+@pytest.mark.usefixtures("used")
+def test_a_dry_run_writes_no_control_character_to_the_terminal(config: str) -> None:
+    shown = run(config, "set", "off", "--backend", "basic_auth", "--dry-run").output
+
+    assert "\x1b" not in shown
+    assert "3 user(s), 4 kind(s) of use" in shown
+    assert len(shown.splitlines()) == 5
