@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from urllib.parse import urlencode
 
 import flask
@@ -115,7 +116,7 @@ def _query(filters: Filters) -> str:
     return urlencode({name: value for name, value in values.items() if value}, errors="replace")
 
 
-def _link(filters: Filters, **changed: str) -> str:
+def _link(filters: Filters, **changed: Any) -> str:
     """Return the query of the same report with other filters: a drill-down."""
     return _query(replace(filters, **changed))
 

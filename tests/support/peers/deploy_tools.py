@@ -73,7 +73,7 @@ def hadolint(file: Path) -> str:
 def compose_fault(content: str) -> str:
     """Return what the Compose Specification says against a file whose variables are filled in; "" for nothing."""
     program = "import compose_spec, sys; compose_spec.PyCompose.from_yaml(sys.stdin.read())"
-    command = [environment(PEER) / "bin" / "python", "-c", program]
+    command = [str(environment(PEER) / "bin" / "python"), "-c", program]
     return subprocess.run(command, input=content, capture_output=True, text=True, check=False).stderr
 
 
