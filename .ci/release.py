@@ -1,7 +1,7 @@
 """Makes a release in `dist/` from the commit HEAD and tries it; publishes nothing.
 
-Builds sdist and wheel, with the documentation in it, twice, in two folders, and compares every byte; checks the metadata with twine; checks that version,
-changelog and tag agree; installs the wheel into an empty environment with the locked versions, runs its demo and asks
+Builds sdist and wheel twice, in two folders, and compares every byte; the documentation in the wheel is built once.
+Checks the metadata with twine; checks that version, changelog and tag agree; installs the wheel into an empty environment with the locked versions, runs its demo and asks
 what the demo says to ask; writes an SBOM (CycloneDX) of that environment and the SHA-256 sums beside the wheel.
 """
 
@@ -67,8 +67,14 @@ def pack_again(sdist: Path, epoch: int) -> None:
         packed.write(plain.getvalue())
 
 
-def build(folder: Path, epoch: int) -> list[Path]:
-    """Build the sdist of HEAD, and the wheel of the sdist; return both."""
+def build(folder: Path, epoch: int, pages: Path) -> list[Path]:
+    """Build the sdist of HEAD, and the wheel of the sdist; return both.
+
+    Args:
+        folder: An empty folder.
+        epoch: The time that the files get, in seconds.
+        pages: The built documentation; it is built here if it is not there yet.
+    """
     source, dist = folder / "source", folder / "dist"
     source.mkdir(parents=True)
     # What is committed, nothing that lies about in the checkout.
@@ -82,15 +88,17 @@ def build(folder: Path, epoch: int) -> list[Path]:
     with tarfile.open(sdist) as archive:
         archive.extractall(unpacked, filter="data")
     [inside] = unpacked.iterdir()
-    build_pages(inside)
+    if not pages.exists():
+        build_pages(inside, pages)
+    # Once for both wheels: it takes a minute.
+    shutil.copytree(pages, inside / PAGES)
     run(*build_one, "--wheel", inside, SOURCE_DATE_EPOCH=str(epoch))
     [wheel] = dist.glob("*.whl")
     return [sdist, wheel]
 
 
-def build_pages(source: Path) -> None:
-    """Build the documentation into the package of a source tree, for `compat-auth docs` of the wheel."""
-    pages = source / PAGES
+def build_pages(source: Path, pages: Path) -> None:
+    """Build the documentation of a source tree into a folder, for `compat-auth docs` of the wheel."""
     # The modules of this tree come before those of the checkout; a fixed seed gives two builds the same order of sets.
     paths = os.pathsep.join((str(source), str(source / "backends")))
     sphinx: list[str | Path] = [sys.executable, "-m", "sphinx", "-nWq", "--keep-going", "-b", "html"]
@@ -99,6 +107,9 @@ def build_pages(source: Path) -> None:
     shutil.rmtree(source / "doctrees")
     for left in (".buildinfo", "objects.inv"):
         (pages / left).unlink(missing_ok=True)
+    # A shown difference of two files names them with this machine's folder.
+    for page in pages.rglob("*.html"):
+        page.write_text(page.read_text("utf-8").replace(f"{source}/", ""), "utf-8")
 
 
 def _archive_of_head() -> bytes:
@@ -193,7 +204,8 @@ def main() -> None:
     say(f"{version}, {'tag ' + ' '.join(tags) if tags else 'no tag'}, SOURCE_DATE_EPOCH={epoch}")
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        first, second = build(folder / "one", epoch), build(folder / "two", epoch)
+        pages = folder / "pages"
+        first, second = build(folder / "one", epoch, pages), build(folder / "two", epoch, pages)
         for one, two in zip(first, second, strict=True):
             if digest_of(one) != digest_of(two):
                 fail(f"two builds of {one.name} differ")
