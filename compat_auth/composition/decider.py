@@ -21,7 +21,6 @@ from compat_auth.errors import ConfigError
 from compat_auth.extension import CompatAuth
 from compat_auth.gateway.decider import Decider
 from compat_auth.personal_tokens.service import PersonalTokens, personal_tokens_of
-from compat_auth.stages.of_app import stages_of
 from compat_auth.tokens.denylist import Denylist
 from compat_auth.tokens.issued import IssuedTokens, Logout, ReadToken
 from compat_auth.tokens.issuer import TokenIssuer
@@ -55,8 +54,6 @@ class Core:
         """Start to listen to revocations and to check the store; called on the event loop."""
         self.decider.open()
         self.denylist.open()
-        if (stages := stages_of(self.decider.app)) is not None:
-            stages.memory.open()
         if self.personal_tokens is not None:
             self.personal_tokens.open()
         if self.usage is not None:

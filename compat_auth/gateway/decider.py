@@ -30,6 +30,7 @@ from compat_auth.gateway.checks.credential_checks import CredentialChecks
 from compat_auth.gateway.decision import Decision, Granted, Unclaimed
 from compat_auth.gateway.revocable_grants import RevocableGrants
 from compat_auth.http.request import Presented, Shown
+from compat_auth.stages.of_app import stages_of
 from compat_auth.tokens.upstream_refusals import RENEWAL_PAUSE_S, UpstreamRefusals
 
 _COOKIES = b"cookies"
@@ -294,8 +295,10 @@ class Decider:
         return True
 
     def open(self) -> None:
-        """Listen to revocations in this process from now on, not only from its first check."""
+        """Listen to revocations and changes of stages in this process from now on, not only from its first check."""
         _ = self._revocations.hears_all
+        if (stages := stages_of(self.app)) is not None:
+            stages.memory.open()
 
     @property
     def remembered(self) -> int:
@@ -303,6 +306,8 @@ class Decider:
         return len(self._verified)
 
     def close(self) -> None:
-        """Start no more checks."""
+        """Start no more checks, and read no more changes of stages."""
+        if (stages := stages_of(self.app)) is not None:
+            stages.memory.close()
         self.lanes.close()
         self._briefs.close()

@@ -39,6 +39,7 @@ class StageMemory:
         self._mark: tuple[int, int] | None = None
         self._read_at = float("-inf")
         self._is_away = False
+        self._is_closed = False
         self._periodic = PeriodicTask(self.refresh, pause_s=PAUSE_S, name="compat-auth-stages")
 
     @classmethod
@@ -52,7 +53,12 @@ class StageMemory:
 
     def open(self) -> None:
         """Read the rules in the background from now on."""
+        self._is_closed = False
         self._periodic.hurry()
+
+    def close(self) -> None:
+        """Read nothing more in the background."""
+        self._is_closed = True
 
     def peek(self) -> RuleSet | None:
         """Return the rules, kept up to date in the background; None: they were never read. Never waits."""
@@ -80,6 +86,8 @@ class StageMemory:
 
     def refresh(self) -> None:
         """Read the store, if it can be asked."""
+        if self._is_closed:
+            return
         with self._lock, contextlib.suppress(BackendUnavailable):
             self._read()
 

@@ -101,3 +101,14 @@ def test_a_row_that_nobody_understands_is_not_skipped() -> None:
     clock.time += 1
 
     assert [rule.stage for rule in memory.current().rules] == ["off"]
+
+
+def test_a_closed_process_asks_the_store_no_more() -> None:
+    memory, rows, _ = world()
+    memory.current()
+    asked = rows.reads
+
+    memory.close()
+    memory.refresh()
+
+    assert rows.reads == asked
