@@ -1,12 +1,17 @@
-"""How a line of the log looks: as text, or as one JSON object."""
+"""How a line of the log looks: as text, or as one JSON object.
+
+An exception is shown without its message, see `compat_auth.audit.accidents`.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import time
+from types import TracebackType
 from typing import Literal
 
+from compat_auth.audit.accidents import traceback_without_messages
 from compat_auth.concurrency.current_request import REQUEST_ID
 from compat_auth.crypto.personal_token_format import without_secrets
 
@@ -22,7 +27,18 @@ def request_id_of_record(record: logging.LogRecord) -> str:
     return str(found)
 
 
-class TextLines(logging.Formatter):
+_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+
+
+class _SafeLines(logging.Formatter):
+    """Lines without the message of an exception."""
+
+    def formatException(self, ei: _ExcInfo) -> str:  # noqa: N802  # logging's name
+        """Return the traceback without the messages of its exceptions."""
+        return "" if ei[1] is None else traceback_without_messages(ei[1])
+
+
+class TextLines(_SafeLines):
     """Lines for people; the id of the request comes last."""
 
     def __init__(self) -> None:
@@ -36,7 +52,7 @@ class TextLines(logging.Formatter):
         return f"{line} request_id={request_id}" if request_id else line
 
 
-class JsonLines(logging.Formatter):
+class JsonLines(_SafeLines):
     """One JSON object a line, for a log collector."""
 
     def format(self, record: logging.LogRecord) -> str:

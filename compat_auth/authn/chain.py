@@ -311,7 +311,9 @@ def contained(backend: Backend, ask: Callable[[], T]) -> T:
     """
     try:
         return ask()
-    except Exception as exc:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as exc:  # also sys.exit(), which must not end a worker
         if isinstance(exc, CompatAuthError) and exc.status != _BROKEN:
             raise
         # A backend may be third-party code: its exception counts as an unavailable source, never as a 500.

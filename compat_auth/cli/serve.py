@@ -17,6 +17,7 @@ import uvicorn
 from uvicorn.supervisors import ChangeReload
 
 from compat_auth.app import Gateway
+from compat_auth.audit.accidents import log_accidents
 from compat_auth.cli.context import config_option, shape_log, start_logging
 from compat_auth.cli.diagnosis.simplest_setup import find_setup
 from compat_auth.cli.front.nginx import Front, prepare_nginx
@@ -28,6 +29,7 @@ from compat_auth.config.upstream_url import read_address
 from compat_auth.errors import BackendUnavailable
 from compat_auth.gateway.fast.protocol_choice import protocol_for
 from compat_auth.gateway.forward_auth.access import access_of
+from compat_auth.gateway.server.open_files import forbid_core_dumps
 from compat_auth.gateway.server.server import ServedMetrics, bind_socket, serve_workers, uvicorn_config
 from compat_auth.gateway.server.tls import ServerTls
 from compat_auth.gateway.server.worker import UNUSED_SIGNALS
@@ -136,6 +138,8 @@ def _serve(
             click.echo(f"compat-auth: nginx in front, its files in {nginx.command.folder}; {nginx.way}", err=True)
         if shows_curl:
             click.echo(f"compat-auth: try: curl -u USER {scheme}://{_callable(host)}:{port}/api/v2/dags", err=True)
+    log_accidents()
+    forbid_core_dumps()
     if reload:
         _serve_reloading(config_path, listeners)
     else:

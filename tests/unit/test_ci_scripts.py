@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import re
 import tarfile
 from email.message import Message
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+ROOT = Path(__file__).parents[2]
 
 CI = Path(__file__).parents[2] / ".ci"
 
@@ -162,3 +165,22 @@ def test_two_sdists_of_the_same_files_are_the_same_bytes(tmp_path: Path) -> None
             ("p/a.sh", 0o755, 1_700_000_000),
             ("p/b.txt", 0o644, 1_700_000_000),
         }
+
+
+def test_every_action_is_pinned_by_the_hash_of_a_commit() -> None:
+    workflows = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+
+    used = [line for path in workflows for line in path.read_text(encoding="utf-8").splitlines() if "uses:" in line]
+
+    assert len(used) > 10
+    assert [line for line in used if not re.search(r"uses: [\w./-]+@[0-9a-f]{40} # \S+", line)] == []
+
+
+def test_a_release_has_provenance_and_signatures() -> None:
+    release = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+
+    wanted = ("attest-build-provenance@", "id-token: write", "attestations: true", "dist/*.whl", "dist/*.tar.gz")
+
+    assert [part for part in wanted if part not in release] == []
+    # Trusted publishing has no stored token.
+    assert "secrets." not in release

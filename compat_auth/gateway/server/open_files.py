@@ -1,4 +1,4 @@
-"""Raises the limit of open files to the allowed maximum, and derives how many connections fit into it."""
+"""The limits of this process: of open files, from which the number of connections follows, and of core dumps."""
 
 from __future__ import annotations
 
@@ -31,6 +31,14 @@ def raise_limit() -> int:
             soft, connections_within(soft),
         )  # fmt: skip
     return soft
+
+
+def forbid_core_dumps() -> None:
+    """Make this process and its children write no core dump, which would have every secret in it."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    # 1 and not 0: Linux pipes dumps to a program such as systemd-coredump at any limit but 1 (fs/coredump.c).
+    most = 1 if hard == resource.RLIM_INFINITY else min(1, hard)
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 
 
 def connections_within(open_files: int) -> int:

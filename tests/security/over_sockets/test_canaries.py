@@ -1,17 +1,24 @@
-"""Canary secrets of each kind: sent in each place of a request, and found in no log, audit event, metric or answer."""
+"""Canary secrets of each kind: sent in each place of a request, and seen nowhere afterwards.
+
+Neither in the log, the audit log, the metrics, the spans, the support bundle, nor in an answer. See also
+`test_crash_canaries.py`.
+"""
 
 from __future__ import annotations
 
 import base64
 import http.client
 import json
+import tarfile
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from compat_auth.cli import commands
 from compat_auth.crypto.personal_token_format import make_text
 from support.security.gateway import USERS, Gateway, basic, free_port, running_gateway, write_config
 from support.security.upstream import recording_upstream
@@ -91,6 +98,45 @@ BODIES = {
     "revoke": ("/compat-auth/revoke", FORM, f"token={JWT}"),
     "personal-tokens": ("/compat-auth/api/personal-tokens", JSON, json.dumps({"name": OPAQUE, "days": "x"})),
 }
+# Writes each span at once: OpenTelemetry finds it by its entry point, as it finds an operator's own.
+_SPANS = """
+from pathlib import Path
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor, SpanExporter, SpanExportResult
+
+class ToFile(SpanExporter):
+    def export(self, spans):
+        with Path(__file__).with_name("spans").open("a") as file:
+            file.writelines(span.to_json() for span in spans)
+        return SpanExportResult.SUCCESS
+
+def make():
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(ToFile()))
+    return provider
+"""
+
+
+def write_span_exporter(folder: Path) -> dict[str, str]:
+    """Write a provider of spans, and return the variables by which OpenTelemetry finds it."""
+    (folder / "canary_spans.py").write_text(_SPANS)
+    (folder / "canary_spans-1.dist-info").mkdir()
+    (folder / "canary_spans-1.dist-info" / "METADATA").write_text("Name: canary-spans\nVersion: 1\n")
+    (folder / "canary_spans-1.dist-info" / "entry_points.txt").write_text(
+        "[opentelemetry_tracer_provider]\ncanary = canary_spans:make\n"
+    )
+    return {"PYTHONPATH": str(folder), "OTEL_PYTHON_TRACER_PROVIDER": "canary"}
+
+
+def bundle_of(folder: Path) -> str:
+    """Return everything in the support bundle of `doctor`, and what it prints."""
+    bundle, config, log = folder / "bundle.tgz", folder / "compat_auth.toml", folder / "log"
+    arguments = ["doctor", "--config", str(config), "--bundle", str(bundle), "--log", str(log)]
+    result = CliRunner().invoke(commands, arguments)
+    with tarfile.open(bundle) as archive:
+        files = [archive.extractfile(member) for member in archive.getmembers()]
+        texts = [file.read().decode() for file in files if file is not None]
+    return "\n".join((result.output, *texts))
 
 
 @dataclass
@@ -127,17 +173,21 @@ class Observed:
             "log": self.gateway.log.read_text(errors="replace"),
             "audit file": (folder / "audit.log").read_text(errors="replace"),
             "metrics": metrics,
+            "spans": (folder / "spans").read_text() if (folder / "spans").exists() else "",
+            "bundle": bundle_of(folder),
             "answers": "\n".join(self.answers),
         }
 
 
-def serving(folder: Path, log_format: str, event_format: str) -> Generator[Observed]:
+def serving(folder: Path, log_format: str, event_format: str, *, traces: bool) -> Generator[Observed]:
     port = free_port()
+    environ = {"COMPAT_AUTH_LOG_LEVEL": "DEBUG", **write_span_exporter(folder)}
     lines = (
         'trusted_proxies = ["127.0.0.1"]',
         f'database_url = "sqlite:///{folder}/store.db"',
         f'log = {{format = "{log_format}", access = true}}',
         f'audit = {{file = "{folder}/audit.log", chain_key = "{CHAIN_KEY}", format = "{event_format}"}}',
+        f"tracing = {{enabled = {str(traces).lower()}}}",
         f'metrics = {{bind = "127.0.0.1:{port}"}}',
         f'session = {{secret = "{SESSION_SECRET}"}}',
         f'forward_auth = {{secret = "{PROXY_SECRET}"}}',
@@ -146,13 +196,15 @@ def serving(folder: Path, log_format: str, event_format: str) -> Generator[Obser
     with recording_upstream() as upstream:
         backends = '["session", "basic_auth", "personal_token"]'
         config = write_config(folder, f"http://127.0.0.1:{upstream.port}", "\n".join(lines), backends)
-        with running_gateway(config, upstream, environ={"COMPAT_AUTH_LOG_LEVEL": "DEBUG"}) as gateway:
+        with running_gateway(config, upstream, environ=environ, start_s=120) as gateway:
             yield Observed(gateway, port, [])
 
 
 @pytest.fixture(scope="module", params=[("text", "json"), ("json", "cloudevents")], ids=["text", "json"])
 def observed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Observed]:
-    yield from serving(tmp_path_factory.mktemp("canaries"), *request.param)
+    log_format, event_format = request.param
+    # With spans, no request takes a fast path.
+    yield from serving(tmp_path_factory.mktemp("canaries"), log_format, event_format, traces=log_format == "json")
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +229,7 @@ def shown(observed: Observed) -> dict[str, str]:
     return observed.seen()
 
 
-@pytest.mark.parametrize("place", ["log", "audit file", "metrics", "answers"])
+@pytest.mark.parametrize("place", ["log", "audit file", "metrics", "spans", "bundle", "answers"])
 @pytest.mark.parametrize("name", SECRETS)
 def test_no_secret_is_seen(name: str, place: str, shown: dict[str, str]) -> None:
     lines = [line for line in shown[place].splitlines() if SECRETS[name] in line]
@@ -193,8 +245,11 @@ def test_the_token_for_the_upstream_is_seen_nowhere(observed: Observed, shown: d
     assert not any(token in text for token in ours for text in shown.values())
 
 
-def test_everything_was_observed(shown: dict[str, str]) -> None:
+def test_everything_was_observed(observed: Observed, shown: dict[str, str]) -> None:
     assert '"event": "request"' in shown["log"]
     assert '"result": "reject"' in shown["audit file"]
     assert "compat_auth_decisions_total" in shown["metrics"]
     assert "401" in shown["answers"]
+    assert "(hidden)" in shown["bundle"]
+    assert '"event": "request"' in shown["bundle"]
+    assert ("compat_auth.decision" in shown["spans"]) == ('"logger"' in observed.gateway.log.read_text())

@@ -70,10 +70,12 @@ def test_an_event_is_the_object_itself(name: str) -> None:
     assert TextLines().format(record(event, name)).endswith(event)
 
 
-def test_a_traceback_is_a_field() -> None:
-    error = ValueError("why")
+def test_a_traceback_is_a_field_and_has_no_message() -> None:
+    error = ValueError("canary")
     failed = record("failed", exc_info=(ValueError, error, None))
 
     content = json.loads(JsonLines().format(failed))
+    text = TextLines().format(failed)
 
-    assert content["exception"].endswith("ValueError: why")
+    assert content["exception"] == "ValueError (its message is not logged)"
+    assert text.endswith("failed\nValueError (its message is not logged)")

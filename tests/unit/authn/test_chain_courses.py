@@ -9,7 +9,7 @@ import pytest
 
 from compat_auth.authn.chain import BodyWanted, Chain, Course, Mode, OfferedSignIn, Step
 from compat_auth.backend import CredentialKind
-from compat_auth.credentials import Absent, Basic, Bearer, Negotiate, Unrecognised
+from compat_auth.credentials import Absent, Basic, Bearer, Credential, Negotiate, Unrecognised
 from compat_auth.errors import BackendUnavailable
 from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
@@ -361,6 +361,20 @@ def test_an_exception_of_a_backend_is_in_the_log_without_its_message(caplog: pyt
         Chain((broken,)).ask(BASIC)
 
     assert "backend broken raised" in caplog.text
+    assert "pässwörd" not in caplog.text
+
+
+@pytest.mark.parametrize("error", [SystemExit("pässwörd"), GeneratorExit("pässwörd")], ids=["exit", "generator"])
+def test_a_backend_cannot_end_the_worker(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
+    class Ending(ScriptedBackend):
+        kinds = BASIC_ONLY
+
+        def authenticate(self, credential: Credential) -> Outcome:
+            raise error
+
+    with pytest.raises(BackendUnavailable, match=f"backend ending: raised {type(error).__name__}"):
+        Chain((Ending("ending", Skip(), ()),)).ask(BASIC)
+
     assert "pässwörd" not in caplog.text
 
 
