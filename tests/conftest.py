@@ -2,18 +2,17 @@
 
 import gc
 import os
-import warnings
 from collections.abc import Generator
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Any
 
 import pytest
-from coverage import Coverage
 
 # First of ours: it replaces `time.sleep` before anything imports it by name.
 from support.outside_world import touched  # isort: split
 
+from support.measuring import Measuring
 from support.peers.chromium import chromium, chromium_process
 from support.peers.fixtures import (
     airflow2,
@@ -30,6 +29,7 @@ from support.peers.fixtures import (
     second_slapd,
     slapd,
 )
+from support.peers.groups import is_measured
 from support.peers.openid_provider import google, oidc_provider
 
 # Asking for one of these makes a test a peer test.
@@ -85,11 +85,16 @@ LONGEST_ID = 100
 # What `./test --fast` runs: no sockets, no processes, no sleeps.
 FAST = (TESTS / "unit", TESTS / "compat", TESTS / "security" / "in_process")
 
+measuring = Measuring()
 
-def pytest_configure() -> None:
+
+def pytest_configure(config: pytest.Config) -> None:
     """Stop before collection when the package is not installed: its backends are found by their entry points."""
     # Files that tests write are for us alone to change, whatever the umask of the developer's shell.
     os.umask(0o022)
+    # Each process of xdist imports all that is tested; to see that in one is enough.
+    if getattr(config, "workerinput", {}).get("workerid", "gw0") != "gw0":
+        measuring.pause()
     try:
         distribution("compat_auth")
     except PackageNotFoundError as exc:
@@ -115,16 +120,20 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> None:
+    """Measure coverage in this test, or pause it: with a tracer it takes up to five times as long."""
+    if is_measured(item.nodeid.partition("::")[0]) and item.get_closest_marker("unmeasured") is None:
+        measuring.resume()
+    else:
+        measuring.pause()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Write what was measured while the process is still waited for: a worker of xdist has 10 s for its exit."""
-    measured = Coverage.current() if hasattr(session.config, "workerinput") else None
-    if measured is not None:
-        measured.stop()
-        with warnings.catch_warnings():
-            # It also warns of what this process has not imported.
-            warnings.simplefilter("ignore")
-            measured.save()
+    if hasattr(session.config, "workerinput"):
+        measuring.save()
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:

@@ -10,6 +10,7 @@ import asyncio.base_events
 import asyncio.futures
 import contextvars
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -29,9 +30,12 @@ class Touched:
     def __init__(self) -> None:
         self.watching = False
         self._seen: dict[str, None] = {}
+        self._earlier: frozenset[int | None] = frozenset()
 
     def begin(self) -> None:
         self._seen.clear()
+        # A thread that outlives the test before may still pause, in the same process.
+        self._earlier = frozenset(thread.ident for thread in threading.enumerate()) - {threading.get_ident()}
         self.watching = True
 
     def end(self) -> list[str]:
@@ -41,6 +45,10 @@ class Touched:
     def note(self, what: str) -> None:
         if self.watching:
             self._seen[what] = None
+
+    def note_pause(self, what: str) -> None:
+        if threading.get_ident() not in self._earlier:
+            self.note(what)
 
 
 touched = Touched()
@@ -67,7 +75,7 @@ def _watch_time() -> None:
 
     def watched_sleep(seconds: float | SupportsIndex, /) -> None:
         if seconds:
-            touched.note(f"time.sleep({seconds})")
+            touched.note_pause(f"time.sleep({seconds})")
         sleep(seconds)
 
     def watched_call_later(

@@ -11,7 +11,7 @@ from typing import Final
 import pytest
 
 from support.peers.process import Process, answers_http, free_port
-from support.peers.seed import Kind, base_env, seeded_template
+from support.peers.seed import SITE, Kind, base_env, seeded_template
 
 BOOT_S = 300  # 11 to 17 s when the machine is quiet, four times that on two busy cores
 JWT_SECRET: Final = "peer-jwt-secret-that-is-long-enough-for-hs512-0123456789abcdef0123456789abcdef"
@@ -54,6 +54,8 @@ class Airflow(ABC):
                 env.pop(name, None)
             else:
                 env[name] = value
+        if "PYTHONPATH" in self._changes:
+            env["PYTHONPATH"] = os.pathsep.join(filter(None, (env.get("PYTHONPATH"), str(SITE))))
         return env
 
     def start(self) -> None:

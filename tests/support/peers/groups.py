@@ -41,6 +41,23 @@ LONGEST_FIRST: Final = (
 SHARED: Final = ("plugged_airflow", "airflow2_as", "airflow_fab", "airflow_simple", "kdc", "oidc_provider")
 # They use so much that they would make one group of several.
 ALONE: Final = frozenset(("test_fault_soak.py", "test_restarts.py"))
+# Coverage is not measured where a load or another server takes the time: what they reach of ours, others reach, too.
+UNMEASURED: Final = frozenset(
+    (
+        "test_docs_chromium.py",
+        "test_fault_soak.py",
+        "test_front_revocations.py",
+        "test_oldest_airflow.py",
+        "test_restarts.py",
+        "test_rolling_restarts.py",
+        "test_soak.py",
+        "test_token_pages_chromium.py",
+        "test_token_replicas.py",
+        "test_v1_against_airflow2.py",
+        "test_v1_faults.py",
+        "test_which_airflow.py",
+    )
+)
 
 
 @functools.cache
@@ -55,3 +72,8 @@ def group_of(path: str) -> str:
 def rank(group: str) -> int:
     """Return where a group comes in the run; those that take no time come last."""
     return LONGEST_FIRST.index(group) if group in LONGEST_FIRST else len(LONGEST_FIRST)
+
+
+def is_measured(path: str) -> bool:
+    """Tell whether coverage is measured in a test file, given by its path from the root."""
+    return not path.startswith("tests/performance/") and PurePath(path).name not in UNMEASURED

@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ SIMPLE_MANAGER: Final = "airflow.api_fastapi.auth.managers.simple.simple_auth_ma
 SIMPLE_USERS: Final = {"admin": "ADMIN", "viewer": "VIEWER", "user": "USER", "op": "OP"}
 SIMPLE_PASSWORDS_FILE: Final = "simple_passwords.json"
 FERNET_KEY: Final = "ZmDfcTF7_60GrrY167zsiPd67pEvs0aGOv2oasOM1Pg="
+SITE: Final = HERE / "python"  # read by every Python of an Airflow
 RECIPE: Final = HERE / "recipe"  # copied into a new home: its scripts and the DAGs
 RECIPE_V1: Final = (
     HERE / "recipe_v1"
@@ -76,6 +77,7 @@ def base_env(kind: Kind, home: Path) -> dict[str, str]:
         "NO_COLOR": "1",
         "NO_PROXY": "127.0.0.1,localhost",
         "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONPATH": str(SITE),
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__CORE__AUTH_MANAGER": kind.auth_manager,
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
@@ -120,7 +122,8 @@ def seeded_template(kind: Kind) -> Path:
 
 
 def _recipe_digest(kind: Kind) -> str:
-    digest = hashlib.sha256(repr(kind).encode())
+    # Not where the checkout lies: the next clone copies what this one has filled.
+    digest = hashlib.sha256(repr(replace(kind, recipes=())).encode())
     files = sorted(path for recipe in kind.recipes for path in recipe.rglob("*.py"))
     for part in (requirements(kind.environment), *files, Path(__file__)):
         digest.update(part.read_bytes())
