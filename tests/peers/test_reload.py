@@ -62,7 +62,7 @@ def test_no_request_is_lost_over_many_reloads(start: Start, front: str) -> None:
     requests = REQUESTS if not front else REQUESTS // 4
 
     with under_load(reloaded.site, ALICE[1]) as load:
-        applied = []
+        applied: list[bool] = []
         while len(applied) < RELOADS or load.count < requests:
             if len(applied) < RELOADS:
                 reloaded.change(serve={"cache_entries": 5000 + len(applied)})

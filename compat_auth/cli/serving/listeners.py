@@ -75,7 +75,8 @@ def open_listeners(
     _require_wanted(passed, settings, has_front=own_front is not None)
     front = _forward_auth(settings, stack, passed)
     if own_front is not None:
-        serve, address = (own_front[0],), own_front[1]
+        serve: tuple[socket.socket, ...] = (own_front[0],)
+        address = own_front[1]
     else:
         serve = passed.serve or (stack.enter_context(bind_socket(settings.serve.bind)),)
         address = serve[0].getsockname()[:2]

@@ -121,7 +121,7 @@ class WorkerServer(uvicorn.Server):
             return
         for listener in sockets or []:
             server = await loop.create_server(self._protocol, sock=listener, ssl=self._tls, backlog=self.config.backlog)
-            self.servers.append(cast("asyncio.base_events.Server", server))
+            self.servers.append(server)
         self._enter(Phase.SERVING)
         if self._metrics is not None:
             metrics, listener = self._metrics
