@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import signal
@@ -16,25 +17,19 @@ import click
 import uvicorn
 from uvicorn.supervisors import ChangeReload
 
-from compat_auth.app import Gateway
 from compat_auth.audit.accidents import log_accidents
 from compat_auth.cli.context import config_option, shape_log, start_logging
 from compat_auth.cli.diagnosis.simplest_setup import find_setup
 from compat_auth.cli.front.nginx import Front, prepare_nginx
 from compat_auth.cli.proxy_config.nginx import LaneKind
-from compat_auth.composition.telemetry import Metrics
+from compat_auth.cli.serving.configuration import Configuration
+from compat_auth.cli.serving.listeners import Listeners, open_listeners, passed_sockets
 from compat_auth.config import DEFAULT_FILE, ENV_PREFIX, Settings, load_settings
 from compat_auth.config.loading import find_file
 from compat_auth.config.upstream_url import read_address
-from compat_auth.errors import BackendUnavailable
-from compat_auth.gateway.fast.protocol_choice import protocol_for
-from compat_auth.gateway.forward_auth.access import access_of
 from compat_auth.gateway.server.open_files import forbid_core_dumps
-from compat_auth.gateway.server.server import ServedMetrics, bind_socket, serve_workers, uvicorn_config
-from compat_auth.gateway.server.tls import ServerTls
-from compat_auth.gateway.server.worker import UNUSED_SIGNALS
-from compat_auth.http.forwarded import TrustedProxies
-from compat_auth.store.migration import require_known_tables
+from compat_auth.gateway.server.server import serve_workers, uvicorn_config
+from compat_auth.gateway.service.forking import UNUSED_SIGNALS
 
 logger = logging.getLogger(__name__)
 
@@ -82,18 +77,28 @@ def serve(
         # The default action of these signals would end the service.
         signal.signal(number, _ignore)
     with contextlib.ExitStack() as stack:
+        file = find_file(config_path, os.environ)
         if airflow_url is None:
-            settings = load_settings(config_path)
+            # Always the file of the start, even if it has gone: the defaults are not what it said.
+            read = functools.partial(load_settings, file)
         else:
-            settings = _simplest(airflow_url, config_path, stack, reload=reload)
-        shape_log(settings.log.format)
+            read = functools.partial(_same, _simplest(airflow_url, config_path, stack, reload=reload))
         said = {"bind": bind, "workers": workers, "tls_cert": tls_cert, "tls_key": tls_key}
-        settings = _adjusted(settings, said)
-        shows_curl = airflow_url is not None
+        settings = _adjusted(read(), said)
+        shape_log(settings.log.format)
+        passed = passed_sockets()
         nginx = None
         if front is not None:
             nginx = prepare_nginx(settings, stack, server_name=server_name, lane=lane or "auto")
-        _serve(settings, config_path, stack, nginx, reload=reload, shows_curl=shows_curl)
+        listeners = open_listeners(settings, stack, passed, None if nginx is None else (nginx.listener, nginx.address))
+        configuration = Configuration(
+            lambda: _adjusted(read(), said), settings, listeners, config=file, nginx=nginx, warn=logger.warning
+        )
+        _serve(settings, configuration, listeners, nginx, file, reload=reload, shows_curl=airflow_url is not None)
+
+
+def _same(settings: Settings) -> Settings:
+    return settings
 
 
 def _require_front(front: str | None, *, reload: bool, **options: str | None) -> None:
@@ -107,58 +112,56 @@ def _require_front(front: str | None, *, reload: bool, **options: str | None) ->
 
 def _serve(
     settings: Settings,
-    config_path: str | None,
-    stack: contextlib.ExitStack,
+    configuration: Configuration,
+    listeners: Listeners,
     nginx: Front | None,
+    file: str | None,
     *,
     reload: bool,
     shows_curl: bool,
 ) -> None:
     if reload and settings.serve.workers > 1:
         raise click.UsageError("--reload serves with one process; remove --workers")
-    tls = ServerTls.from_settings(settings) if nginx is None else None
-    if reload and tls is not None:
+    if reload and settings.serve.tls_cert:
         raise click.UsageError("--reload serves plain HTTP; remove [serve] tls_cert and tls_key")
-    settings, front = _with_front_listener(settings, stack)
-    app = Gateway(settings, lane_secret="" if nginx is None else nginx.lane_secret)
-    _require_known_tables(settings)
-    if nginx is None:
-        listener = stack.enter_context(bind_socket(settings.serve.bind))
-        host, port = listener.getsockname()[:2]
-    else:
-        listener, (host, port) = nginx.listener, nginx.address
-    listeners = [listener, *front]
-    chain, scheme = ", ".join(settings.auth_backends), "https" if settings.serve.tls_cert else "http"
+    served = configuration.build_from(settings)
     # A log that cannot be written does not stop the start: lost entries are counted.
     with contextlib.suppress(OSError):
-        if front:
-            click.echo(f"compat-auth: forward-auth at {scheme}://{settings.forward_auth.bind}", err=True)
-        click.echo(f"compat-auth: {scheme}://{host}:{port} -> {settings.upstream.url} ({chain})", err=True)
-        if nginx is not None:
-            click.echo(f"compat-auth: nginx in front, its files in {nginx.command.folder}; {nginx.way}", err=True)
-        if shows_curl:
-            click.echo(f"compat-auth: try: curl -u USER {scheme}://{_callable(host)}:{port}/api/v2/dags", err=True)
+        _show(settings, listeners, nginx, shows_curl=shows_curl)
     log_accidents()
     forbid_core_dumps()
     if reload:
-        _serve_reloading(config_path, listeners)
+        _serve_reloading(file, listeners.of_workers)
     else:
-        metrics = _served_metrics(app.metrics, settings, stack)
-        is_proxy = TrustedProxies(settings.trusted_proxies).covers
-        protocol = protocol_for(app.fast_paths)
-        command = None if nginx is None else nginx.command
-        sys.exit(
-            serve_workers(
-                app,
-                listeners,
-                settings.serve,
-                is_proxy=is_proxy,
-                tls=tls,
-                protocol=protocol,
-                metrics=metrics,
-                front=command,
-            )
+        status = serve_workers(
+            served,
+            listeners.of_workers,
+            check=configuration.check,
+            build=configuration.build,
+            front=None if nginx is None else nginx.command,
+            keeps_listeners=listeners.are_passed,
         )
+        sys.exit(status)
+
+
+def _show(settings: Settings, listeners: Listeners, nginx: Front | None, *, shows_curl: bool) -> None:
+    """Say where it listens."""
+    (host, port), scheme = listeners.address, "https" if settings.serve.tls_cert else "http"
+    chain = ", ".join(settings.auth_backends)
+    if listeners.forward_auth is not None:
+        click.echo(f"compat-auth: forward-auth at {scheme}://{listeners.forward_auth[1]}", err=True)
+    click.echo(f"compat-auth: {scheme}://{host}:{port} -> {settings.upstream.url} ({chain})", err=True)
+    if listeners.are_passed:
+        click.echo(
+            f"compat-auth: {len(listeners.serve)} listener(s) from the service manager, not serve.bind", err=True
+        )
+    if nginx is not None:
+        click.echo(f"compat-auth: nginx in front, its files in {nginx.command.folder}; {nginx.way}", err=True)
+    if shows_curl:
+        click.echo(f"compat-auth: try: curl -u USER {scheme}://{_callable(host)}:{port}/api/v2/dags", err=True)
+    if listeners.metrics is not None:
+        metrics_host, metrics_port = listeners.metrics.getsockname()[:2]
+        click.echo(f"compat-auth: metrics at http://{_callable(metrics_host)}:{metrics_port}/metrics", err=True)
 
 
 def _simplest(url: str, config_path: str | None, stack: contextlib.ExitStack, *, reload: bool) -> Settings:
@@ -193,42 +196,8 @@ def _ignore(number: int, _frame: object) -> None:
     click.echo(f"compat-auth: {signal.Signals(number).name} ignored", err=True)
 
 
-def _require_known_tables(settings: Settings) -> None:
-    """Check that this version knows the tables; an unavailable database may come back while we serve.
-
-    Raises:
-        ConfigError: The tables belong to a newer version.
-    """
-    try:
-        require_known_tables(settings.database_url.get_secret_value())
-    except BackendUnavailable as error:
-        logger.warning("%s; until it is available, requests that need it get 503", error)
-
-
-def _with_front_listener(settings: Settings, stack: contextlib.ExitStack) -> tuple[Settings, list[socket.socket]]:
-    """Return the settings with forward-auth's real address, and its listener if it has its own."""
-    section = settings.forward_auth
-    if not section.bind:
-        return settings, []
-    access_of(settings)
-    listener = stack.enter_context(bind_socket(section.bind, "forward_auth.bind"))
-    bind = f"{section.bind.rpartition(':')[0]}:{listener.getsockname()[1]}"
-    return settings.model_copy(update={"forward_auth": section.model_copy(update={"bind": bind})}), [listener]
-
-
-def _served_metrics(metrics: Metrics | None, settings: Settings, stack: contextlib.ExitStack) -> ServedMetrics | None:
-    """Return the metrics of all workers with their listener; None where they are off."""
-    if metrics is None:
-        return None
-    listener = stack.enter_context(bind_socket(settings.metrics.bind, "metrics.bind"))
-    host, port = listener.getsockname()[:2]
-    with contextlib.suppress(OSError):
-        click.echo(f"compat-auth: metrics at http://{_callable(host)}:{port}/metrics", err=True)
-    return ServedMetrics(metrics.process, metrics.surroundings, listener)
-
-
-def _serve_reloading(config_path: str | None, listeners: list[socket.socket]) -> None:
-    path = Path(config_path or os.environ.get(f"{ENV_PREFIX}CONFIG") or DEFAULT_FILE)
+def _serve_reloading(file: str | None, listeners: list[socket.socket]) -> None:
+    path = Path(file or DEFAULT_FILE)
     # uvicorn restarts the worker in a process of its own, which loads the settings itself.
     os.environ[f"{ENV_PREFIX}CONFIG"] = str(path.resolve())
     config = uvicorn_config("compat_auth.app:create_app")

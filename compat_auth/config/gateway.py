@@ -221,3 +221,7 @@ class ServeSettings(Section):
         le=300,
         description="Seconds after SIGTERM in which `ready` answers 503 and new connections are still accepted.",
     )
+    watch: Annotated[bool, BeforeValidator(read_truth)] = Field(
+        default=False,
+        description="Reload the configuration when its file changes, or one that it names; false: only on SIGHUP.",
+    )

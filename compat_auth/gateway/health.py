@@ -53,18 +53,27 @@ def ready_page(*requirements: Callable[[], Awaitable[None]]) -> Page:
             body = json.dumps({"status": "not ready", "reason": reason}).encode()
             await respond(send, 503, body, content_type=_JSON, headers=_NO_STORE)
         else:
-            await _respond_about_log(send)
+            await _respond_about_log(send, has_old_configuration=_is_reload_missing(replica))
 
     return ready
 
 
-async def _respond_about_log(send: Send) -> None:
-    """Answer 200, with the number of lost audit lines if there are any; 503 if requests are refused because of that."""
+def _is_reload_missing(replica: WorkerStates | None) -> bool:
+    return replica is not None and replica.reload_status.read().has_failed
+
+
+async def _respond_about_log(send: Send, *, has_old_configuration: bool) -> None:
+    """Answer 200, with the number of lost audit lines if there are any; 503 if requests are refused because of that.
+
+    A reload that failed is no reason for 503: the configuration before serves, in this replica as in the others.
+    """
     LOSSES.try_again()
     refuses = LOSSES.is_failing and LOSSES.may_refuse
     content: dict[str, object] = {"status": "ready"}
+    if has_old_configuration:
+        content["last_reload"] = "failed"
     if refuses:
-        content = {"status": "not ready", "reason": "the audit log cannot be written"}
+        content |= {"status": "not ready", "reason": "the audit log cannot be written"}
     if LOSSES.lost:
         content["audit_lines_lost"] = LOSSES.lost
         content["audit_log"] = "failing" if LOSSES.is_failing else "written"

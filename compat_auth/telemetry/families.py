@@ -89,6 +89,17 @@ TOKENS_EXPIRING = Family(
 CERTIFICATE_LEFT = Family(
     "certificate_expires_seconds", "gauge", "Seconds until serve.tls_cert expires; missing without one."
 )
+CONFIG_RELOADED = Family(
+    "config_last_reload_successful", "gauge", "0 after a reload of the configuration that failed, else 1."
+)
+CONFIG_LOADED = Family(
+    "config_last_reload_success_timestamp_seconds",
+    "gauge",
+    "When the configuration that serves was loaded, in seconds since the epoch.",
+)
+CONFIG_GENERATION = Family(
+    "config_generation", "gauge", "Number of the configuration that serves: 1 since the start, 2 after one reload."
+)
 
 FAMILIES: tuple[Family, ...] = (
     DECISIONS,
@@ -117,5 +128,8 @@ FAMILIES: tuple[Family, ...] = (
     KEYTAB_AGE,
     TOKENS_EXPIRING,
     CERTIFICATE_LEFT,
+    CONFIG_RELOADED,
+    CONFIG_LOADED,
+    CONFIG_GENERATION,
 )
 """All metrics."""

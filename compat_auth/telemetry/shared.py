@@ -55,6 +55,12 @@ class SharedNumbers:
         self._page[at + _PART.size : at + _PART.size + len(data)] = data
         _HEAD.pack_into(self._page, start, half)
 
+    def keep_counts(self, worker: int) -> None:
+        """Forget the gauges of a worker that has ended; its counters stay, and a later worker continues with them."""
+        content = self._read(worker)
+        if content.get(_GAUGES):
+            self.write(worker, _typed(content[_COUNTS]), {})
+
     def counts(self, worker: int) -> Snapshot:
         """Return the counters that a worker has published last."""
         return _typed(self._read(worker).get(_COUNTS, {}))

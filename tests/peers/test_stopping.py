@@ -147,7 +147,7 @@ def start(gateway: StartGateway, upstream: str, tmp_path: Path) -> Iterator[Star
 
 
 @WORKERS
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2])
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGUSR2])
 def test_a_signal_that_is_not_used_ends_nothing_and_is_logged(
     start: Start, workers: int, number: signal.Signals
 ) -> None:

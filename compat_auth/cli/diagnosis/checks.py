@@ -36,6 +36,9 @@ from compat_auth.store.migration import require_known_tables
 from compat_auth.store.redis.client import RedisConnection
 from compat_auth.tokens.strategies import Minted, build_strategy, public_keys
 
+# Their probe reads files, and connects to nothing.
+_BACKENDS_OF_FILES = frozenset({"kerberos", "client_certificate"})
+_DIRECTORIES_OF_FILES = frozenset({"htpasswd", "mapping"})
 # No user has this name: the look-up only shows that the directory is available.
 _NOBODY = "compat-auth check"
 # Airflow's [api_auth] jwt_leeway: Airflow rejects a token from further in the future.
@@ -63,6 +66,26 @@ def examine(settings: Settings) -> Iterator[Finding]:
         elif finding.cause not in said:
             said.add(finding.cause)
             yield replace(finding, problem=_with_next_step(finding))
+
+
+def require_usable_files(settings: Settings) -> None:
+    """Check the content of the files that the settings name, without a connection.
+
+    Raises:
+        ConfigError: A file has an error; says which, and the next step.
+    """
+    for finding in (*_of_files(settings), _try("token", lambda: _token(settings))):
+        if finding.problem:
+            raise ConfigError(f"{finding.what}: {_with_next_step(finding)}")
+
+
+def _of_files(settings: Settings) -> Iterator[Finding]:
+    for backend in load_chain(settings):
+        if backend.name in _BACKENDS_OF_FILES:
+            yield _try(f"backend {backend.name}", backend.probe)
+    for name in directories_of(settings):
+        if name in _DIRECTORIES_OF_FILES:
+            yield from _directory(name, settings)
 
 
 def _with_next_step(finding: Finding) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import secrets
 import socket
 import tempfile
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from compat_auth.cli.proxy_config.checking import find_program, require_valid
@@ -20,6 +22,7 @@ from compat_auth.gateway.server.front_process import FrontCommand
 from compat_auth.gateway.server.server import bind_private, bind_socket
 from compat_auth.gateway.server.tls import require_usable
 
+_CONFIG = "nginx.conf"
 _INSTALL = (
     "--front nginx: the program nginx is neither in PATH nor in /usr/sbin; install it (Debian, Ubuntu: apt-get install "
     "nginx-light libnginx-mod-http-lua; Fedora: dnf install nginx; macOS: brew install nginx)"
@@ -36,6 +39,9 @@ class Front:
         address: Host and port for clients.
         lane_secret: What nginx sends with questions about credentials.
         way: Which way requests take, in a few words.
+        program: nginx.
+        server_name: Host name of the site; "": any.
+        lane: Which requests go straight to the upstream.
     """
 
     command: FrontCommand
@@ -43,6 +49,9 @@ class Front:
     address: tuple[str, int]
     lane_secret: str = field(repr=False)
     way: str = ""
+    program: str = ""
+    server_name: str = ""
+    lane: LaneKind = "auto"
 
 
 def prepare_nginx(
@@ -71,28 +80,50 @@ def prepare_nginx(
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="compat-auth-", ignore_cleanup_errors=True)))
     listener = stack.enter_context(bind_private(folder / "gateway.sock"))
     secret = settings.forward_auth.secret.get_secret_value() or secrets.token_hex(32)
-    # By their own names in the folder: nginx's configuration cannot hold every path.
-    links = tuple(_link(path, folder / name) for path, name in zip(certificate, ("cert.pem", "key.pem"), strict=False))
-    options = Options(
-        listen=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-        server_name=server_name,
-        tls_cert=str(links[0]) if links else "",
-        tls_key=str(links[1]) if links else "",
-        # Without it, workers of a nginx that root starts become an account that may not enter the folder.
-        user="root" if os.geteuid() == 0 else "",
-        folder=str(folder),
-    )
-    private = Private(str(folder / "gateway.sock"), secret, tuple(settings.trusted_proxies))
-    site = Site.read(settings, options, private)
-    text = nginx_config(site, lane, modules_folder())
-    config = folder / "nginx.conf"
-    config.touch(mode=0o600, exist_ok=False)
-    config.write_text(text, encoding="utf-8")
+    front = Front(
+        FrontCommand(
+            (program, "-e", "stderr", "-c", str(folder / _CONFIG), "-g", "daemon off;"), folder, folder / "nginx.pid"
+        ),
+        listener, (host, port), secret, "", program, server_name, lane,
+    )  # fmt: skip
+    text = _text(front, settings, certificate)
+    config = folder / _CONFIG
+    _write(config, text)
     require_valid("nginx", config, program)
-    arguments = (program, "-e", "stderr", "-c", str(config), "-g", "daemon off;")
-    command = FrontCommand(arguments, folder, folder / "nginx.pid", certificate)
+    front.command.renewed(certificate)
     way = "most requests go straight to the upstream" if "access_by_lua" in text else "every request passes the gateway"
-    return Front(command, listener, (host, port), secret, way)
+    return replace(front, way=way)
+
+
+def renew_nginx(front: Front, settings: Settings) -> Callable[[], None]:
+    """Have nginx check its configuration for other settings, and return what makes it use them.
+
+    Args:
+        front: As it was prepared; listener, address and secret stay.
+        settings: The other settings.
+
+    Raises:
+        ConfigError: The settings need clients' own connections, or nginx refuses the configuration.
+    """
+    _refuse_what_needs_connections(settings)
+    certificate = _certificate(settings.serve.tls_cert, settings.serve.tls_key)
+    text = _text(front, settings, certificate)
+    folder = front.command.folder
+    config, candidate = folder / _CONFIG, folder / f"{_CONFIG}.{os.getpid()}"
+    try:
+        _write(candidate, text)
+        require_valid("nginx", candidate, front.program)
+    finally:
+        candidate.unlink(missing_ok=True)
+
+    def use() -> None:
+        if config.read_text(encoding="utf-8") == text:
+            return
+        _write(candidate, text)
+        candidate.replace(config)
+        front.command.renewed(certificate)
+
+    return use
 
 
 def _refuse_what_needs_connections(settings: Settings) -> None:
@@ -135,9 +166,35 @@ def _certificate(cert: str, key: str) -> tuple[Path, ...]:
     return files
 
 
-def _link(path: Path, name: Path) -> Path:
-    name.symlink_to(path)
-    return name
+def _text(front: Front, settings: Settings, certificate: tuple[Path, ...]) -> str:
+    """Return nginx's configuration."""
+    folder, (host, port) = front.command.folder, front.address
+    # By their own names in the folder: nginx's configuration cannot hold every path.
+    links = tuple(_link(path, folder, kind) for path, kind in zip(certificate, ("cert", "key"), strict=False))
+    options = Options(
+        listen=f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
+        server_name=front.server_name,
+        tls_cert=str(links[0]) if links else "",
+        tls_key=str(links[1]) if links else "",
+        # Without it, workers of a nginx that root starts become an account that may not enter the folder.
+        user="root" if os.geteuid() == 0 else "",
+        folder=str(folder),
+    )
+    private = Private(str(folder / "gateway.sock"), front.lane_secret, tuple(settings.trusted_proxies))
+    return nginx_config(Site.read(settings, options, private), front.lane, modules_folder())
+
+
+def _write(config: Path, text: str) -> None:
+    config.touch(mode=0o600, exist_ok=False)
+    config.write_text(text, encoding="utf-8")
+
+
+def _link(path: Path, folder: Path, kind: str) -> Path:
+    """Return a link to a file; the same for the same file, and another one for another."""
+    link = folder / f"{kind}-{hashlib.sha256(os.fsencode(path)).hexdigest()[:16]}.pem"
+    if not link.is_symlink():
+        link.symlink_to(path)
+    return link
 
 
 def _free_address(bind: str) -> tuple[str, int]:

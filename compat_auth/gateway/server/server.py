@@ -18,13 +18,16 @@ from compat_auth.errors import AddressTaken, ConfigError
 from compat_auth.gateway.connections.bounded_protocol import ServerConfig
 from compat_auth.gateway.connections.bounds import ConnectionBounds
 from compat_auth.gateway.connections.uvicorn_protocol import StrictProtocol
-from compat_auth.gateway.server.front_process import FrontCommand, FrontProcess
-from compat_auth.gateway.server.front_watch import FRONT_END_S
+from compat_auth.gateway.server.front_process import FRONT_END_S, FrontCommand, FrontProcess
+from compat_auth.gateway.server.generation import Plan
 from compat_auth.gateway.server.open_files import connections_within, raise_limit
+from compat_auth.gateway.server.reloading import PLACES, Built, Reload
 from compat_auth.gateway.server.supervisor import Supervisor
 from compat_auth.gateway.server.tls import ServerTls
 from compat_auth.gateway.server.worker import GRACE_S, WorkerServer
 from compat_auth.gateway.server.worker_states import WorkerStates
+from compat_auth.gateway.service.file_watch import FileWatch
+from compat_auth.gateway.service.reload_status import ReloadStatus
 from compat_auth.gateway.telemetry.scrape import Part, ProcessNumbers, Surroundings
 from compat_auth.gateway.telemetry.worker_metrics import WorkerMetrics
 from compat_auth.http.asgi import ASGIApp
@@ -45,6 +48,33 @@ class ServedMetrics:
     process: ProcessNumbers
     surroundings: Surroundings
     listener: socket.socket
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """One configuration, built: what its workers serve.
+
+    Attributes:
+        app: Built before the fork, so that an error in it stops the start, or the reload, and not a worker.
+        settings: The number of workers and their limits.
+        is_proxy: Whether an address is a proxy's, which stands for many clients.
+        tls: The TLS of all listeners; None: plain HTTP.
+        protocol: The class of the clients' connections.
+        metrics: The metrics of all workers; None: there are none.
+        files: The files that it is made of, if they are to be watched.
+        take_over: Called before its workers accept connections; may raise, and then it does not serve.
+        restore: Called where a later configuration was built and does not serve: sets again what all share.
+    """
+
+    app: ASGIApp
+    settings: ServeSettings
+    is_proxy: Callable[[str], bool] = lambda _: False
+    tls: ServerTls | None = None
+    protocol: type[StrictProtocol] = StrictProtocol
+    metrics: ServedMetrics | None = None
+    files: tuple[Path, ...] = ()
+    take_over: Callable[[], None] = lambda: None
+    restore: Callable[[], None] = lambda: None
 
 
 def bind_socket(bind: str, setting: str = "serve.bind") -> socket.socket:
@@ -125,54 +155,101 @@ def uvicorn_config(
 
 
 def serve_workers(
-    app: ASGIApp,
+    served: Served,
     listeners: list[socket.socket],
-    settings: ServeSettings,
     *,
-    is_proxy: Callable[[str], bool] = lambda _: False,
-    tls: ServerTls | None = None,
-    protocol: type[StrictProtocol] = StrictProtocol,
-    metrics: ServedMetrics | None = None,
+    check: Callable[[], None],
+    build: Callable[[], Served],
     front: FrontCommand | None = None,
+    keeps_listeners: bool = False,
 ) -> int:
     """Serve until SIGINT or SIGTERM and return the exit status.
 
     Args:
-        app: Built before the fork, so that an error in it stops the start and not a worker.
+        served: The first configuration.
         listeners: Shared by all workers.
-        settings: The number of workers and their limits.
-        is_proxy: Whether an address is a proxy's, which stands for many clients.
-        tls: The TLS of all listeners; None: plain HTTP.
-        protocol: The class of the clients' connections.
-        metrics: The metrics of all workers; None: there are none.
+        check: Raises where the configuration, as it is now, must not be used; called in a process of its own.
+        build: Builds the configuration as it is now, for SIGHUP.
         front: The front proxy that takes the clients' connections; None: the listeners do.
+        keeps_listeners: Whether the listeners outlive us, because a service manager has opened them.
     """
-    open_files = raise_limit()
-    limit = settings.max_connections or connections_within(open_files)
-    per_address = settings.max_connections_per_address or max(1, limit // 2)
-    bounds = ConnectionBounds(limit, per_address, is_exempt=is_proxy)
-    states = WorkerStates(settings.workers, silence_s=settings.worker_timeout_s)
-    shared = None if metrics is None else SharedNumbers(settings.workers)
-
-    def run_worker(worker: int) -> int:
-        config = uvicorn_config(app, bounds=bounds, protocol=protocol)
-        config.tls = None if tls is None else tls.context
-        drain_s = settings.drain_s if front is None else settings.drain_s + FRONT_END_S
-        own = None
-        if metrics is not None and shared is not None:
-            process = replace(metrics.process, parts=(*metrics.process.parts, _connections(bounds)))
-            own = WorkerMetrics(process, metrics.surroundings, shared, worker, states.phases), metrics.listener
-        server = WorkerServer(config, states, worker, drain_s=drain_s, tls=tls, metrics=own)
-        server.run(sockets=listeners)
-        return 0 if server.started else 1
-
+    replica = _Replica(served, listeners, has_front=front is not None, keeps_listeners=keeps_listeners)
     running = None if front is None else FrontProcess(front)
-    reloads = tls is not None
+
+    def build_plan() -> Built:
+        after = build()
+        return Built(replica.plan(after), _watch(after), lambda: replica.take_over(after))
+
+    reload = Reload(check, build_plan, replica.restore, replica.status, _watch(served))
+    plan = replica.plan(served)
     try:
-        return Supervisor(run_worker, listeners, states, drain_s=settings.drain_s, front=running, reloads=reloads).run()
+        return Supervisor(plan, listeners, reload, front=running, keeps_listeners=keeps_listeners).run()
     finally:
         if running is not None:
             running.end()
+
+
+def _watch(served: Served) -> FileWatch | None:
+    return FileWatch(served.files) if served.files else None
+
+
+class _Replica:
+    """The objects that the workers of all configurations share."""
+
+    def __init__(
+        self, served: Served, listeners: list[socket.socket], *, has_front: bool, keeps_listeners: bool
+    ) -> None:
+        self.served = served
+        self.status = ReloadStatus()
+        self._listeners = listeners
+        self._front_s = FRONT_END_S if has_front else 0.0
+        self._keeps_listeners = keeps_listeners
+        self._numbers = None if served.metrics is None else SharedNumbers(PLACES)
+        self._open_files = raise_limit()
+
+    def take_over(self, served: Served) -> None:
+        """Note the configuration that serves from now on."""
+        served.take_over()
+        self.served = served
+
+    def restore(self) -> None:
+        """Set again what the configuration that serves shares with one that was built and does not serve."""
+        self.served.restore()
+
+    def plan(self, served: Served) -> Plan:
+        """Return the work of a configuration's workers."""
+        settings = served.settings
+        limit = settings.max_connections or connections_within(self._open_files)
+        per_address = settings.max_connections_per_address or max(1, limit // 2)
+        bounds = ConnectionBounds(limit, per_address, is_exempt=served.is_proxy)
+        states = WorkerStates(settings.workers, silence_s=settings.worker_timeout_s, reloads=self.status)
+
+        def run_worker(worker: int, place: int) -> int:
+            config = uvicorn_config(served.app, bounds=bounds, protocol=served.protocol)
+            config.tls = None if served.tls is None else served.tls.context
+            server = WorkerServer(
+                config,
+                states,
+                worker,
+                drain_s=settings.drain_s + self._front_s,
+                tls=served.tls,
+                metrics=self._metrics_of(served.metrics, bounds, states, place),
+                keeps_listeners=self._keeps_listeners,
+            )
+            server.run(sockets=self._listeners)
+            return 0 if server.started else 1
+
+        leave = (lambda _: None) if self._numbers is None else self._numbers.keep_counts
+        return Plan(run_worker, states, settings.drain_s, leave)
+
+    def _metrics_of(
+        self, metrics: ServedMetrics | None, bounds: ConnectionBounds, states: WorkerStates, place: int
+    ) -> tuple[WorkerMetrics, socket.socket] | None:
+        if metrics is None or self._numbers is None:
+            return None
+        process = replace(metrics.process, parts=(*metrics.process.parts, _connections(bounds)))
+        own = WorkerMetrics(process, metrics.surroundings, self._numbers, place, states.phases, self.status)
+        return own, metrics.listener
 
 
 def _connections(bounds: ConnectionBounds) -> Part:

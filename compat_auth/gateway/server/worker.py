@@ -20,6 +20,7 @@ from compat_auth.gateway.connections.bounded_protocol import ServerConfig
 from compat_auth.gateway.connections.uvicorn_protocol import StrictProtocol
 from compat_auth.gateway.server.tls import ServerTls
 from compat_auth.gateway.server.worker_states import REPLICA, Phase, Stop, WorkerStates
+from compat_auth.gateway.service.forking import UNUSED_SIGNALS
 from compat_auth.gateway.telemetry.worker_metrics import WorkerMetrics
 
 logger = logging.getLogger("compat_auth.server")
@@ -27,12 +28,15 @@ logger = logging.getLogger("compat_auth.server")
 BEAT_S = 0.5
 GRACE_S = 15.0
 """How long pending requests may take when a replica stops."""
+RETIRE_S = 300.0
+"""How long they may take after workers with another configuration have taken over."""
 HANDSHAKE_S = 0.2
 """How long a TCP handshake may take that began before we stopped accepting: a round trip."""
 # A client may already have sent its next request on an idle connection; closing would reset it.
 IDLE_LINGER_S = 1.0
-# By default, these signals end a process.
-UNUSED_SIGNALS = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+# A handshake of TLS may be under way that no connection stands for yet.
+_TLS_LINGER_S = 3.0
+_HELD_LOOK_S = 0.02
 
 _SO_ATTACH_FILTER = 26
 # ldb [13] (the flags of TCP); and SYN|ACK; jeq SYN: drop, else pass. See bpf(4) and socket(7).
@@ -70,6 +74,7 @@ class WorkerServer(uvicorn.Server):
         is_alone: Whether it runs without a parent.
         metrics: The metrics of this worker, and their listener; None: there are none.
         tls: Its certificate, read again when its files change or the parent asks; None: plain HTTP.
+        keeps_listeners: Whether the listeners outlive the replica, because a service manager has opened them.
     """
 
     def __init__(
@@ -82,8 +87,10 @@ class WorkerServer(uvicorn.Server):
         is_alone: bool = False,
         metrics: tuple[WorkerMetrics, socket.socket] | None = None,
         tls: ServerTls | None = None,
+        keeps_listeners: bool = False,
     ) -> None:
         super().__init__(config)
+        self._keeps_listeners = keeps_listeners
         self._certificate = tls
         self._reloads = states.reloads
         self._metrics = metrics
@@ -102,13 +109,26 @@ class WorkerServer(uvicorn.Server):
         for number in UNUSED_SIGNALS:
             if number != signal.SIGHUP or self._certificate is None:
                 loop.add_signal_handler(number, _ignore, number)
-        await super().startup(sockets)
+        # Without the listeners: uvicorn would accept connections at once.
+        await super().startup([])
         self.lifespan.state[REPLICA] = self._states
-        self._phase = Phase.SERVING
+        self._phase = Phase.PREPARED
+        self._beat()
+        while self._states.is_held and not self._must_exit():  # noqa: ASYNC110  # another process writes it
+            await asyncio.sleep(_HELD_LOOK_S)
+        if self._states.is_held:
+            self.should_exit = True
+            return
+        for listener in sockets or []:
+            server = await loop.create_server(self._protocol, sock=listener, ssl=self._tls, backlog=self.config.backlog)
+            self.servers.append(server)
+        self._enter(Phase.SERVING)
         if self._metrics is not None:
             metrics, listener = self._metrics
             await metrics.open(listener)
-        self._beat()
+
+    def _must_exit(self) -> bool:
+        return self.should_exit or self._states.stop is not Stop.NOT
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Stop; the parent, which gets the same signals, decides how quickly."""
@@ -119,7 +139,7 @@ class WorkerServer(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Return whether it is time to stop."""
-        return await super().on_tick(counter) or self._states.stop is not Stop.NOT
+        return await super().on_tick(counter) or self._must_exit() or self._states.is_replaced
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop after every connected client has got its answer."""
@@ -129,9 +149,13 @@ class WorkerServer(uvicorn.Server):
         self._bounds.stopping = True
         for connection in self._connections():
             connection.announce_close()
-        await self._wait(self._drain_s, unless=Stop.SOON)
-        await self._close_listeners(sockets or [])
-        deadline = loop.time() + GRACE_S
+        if self._states.is_replaced or self._states.is_held:
+            await self._leave_listeners(sockets or [])
+        else:
+            await self._wait(self._drain_s, unless=Stop.SOON)
+            await self._close_listeners(sockets or [])
+        # The parent decides how long requests may take that were under way when other workers took over.
+        deadline = loop.time() + (GRACE_S if not self._states.is_replaced else RETIRE_S)
         while self._is_busy() and loop.time() < deadline and self._states.stop is not Stop.NOW:
             self._end_idle(stopping_since=began)
             await asyncio.sleep(0.05)
@@ -140,7 +164,23 @@ class WorkerServer(uvicorn.Server):
             self._metrics[0].close()
         await self.lifespan.shutdown()
 
+    async def _leave_listeners(self, sockets: list[socket.socket]) -> None:
+        """Accept nothing more from listeners that others use: what the kernel has established waits for them."""
+        if self._metrics is not None:
+            self._metrics[0].stop_answering()
+        for server in self.servers:
+            server.close()
+        for listener in sockets:
+            listener.close()
+        self._enter(Phase.CLOSED)
+        if self.servers:
+            linger_s = IDLE_LINGER_S if self._tls is None else _TLS_LINGER_S
+            await self._wait(linger_s, unless=Stop.NOW)
+
     async def _close_listeners(self, sockets: list[socket.socket]) -> None:
+        if self._keeps_listeners:
+            await self._leave_listeners(sockets)
+            return
         for listener in sockets:
             stop_accepting(listener)
         await self._wait(HANDSHAKE_S, unless=Stop.NOW)

@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from enum import IntEnum
 
+from compat_auth.gateway.service.reload_status import ReloadStatus
+
 REPLICA = "compat_auth.replica"
 """Key in an ASGI scope's `state`: the replica's `WorkerStates`; missing if another server runs the application."""
 
@@ -20,7 +22,10 @@ MAX_SILENCE_S = 5.0
 _SLOT = struct.Struct("=di")
 _STOP = struct.Struct("=i")
 _RELOADS = struct.Struct("=I")
+_FLAG = struct.Struct("=i")
+_HELD_AT = 4
 _RELOADS_AT = 8
+_REPLACED_AT = 12
 _FIRST_SLOT = 16
 _SLOT_BYTES = 16
 
@@ -33,6 +38,8 @@ class Phase(IntEnum):
     STOPPING = 2
     CLOSED = 3
     """The worker accepts no more connections, and serves those that it has."""
+    PREPARED = 4
+    """The worker could serve, and waits until all others of its configuration could."""
 
 
 class Stop(IntEnum):
@@ -54,11 +61,23 @@ class WorkerStates:
         workers: The number of workers.
         silence_s: A worker without a heartbeat for this long does not respond.
         now: A clock that all processes share, in seconds.
+        reloads: How the reloads of the configuration went; None: nobody reloads it.
+
+    Attributes:
+        reload_status: How the reloads of the configuration went.
     """
 
-    def __init__(self, workers: int, *, silence_s: float, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        workers: int,
+        *,
+        silence_s: float,
+        now: Callable[[], float] = time.monotonic,
+        reloads: ReloadStatus | None = None,
+    ) -> None:
         self.workers = workers
         self.silence_s = silence_s
+        self.reload_status = reloads or ReloadStatus()
         self._now = now
         self._page = mmap.mmap(-1, _FIRST_SLOT + workers * _SLOT_BYTES)
 
@@ -70,6 +89,24 @@ class WorkerStates:
     @stop.setter
     def stop(self, level: Stop) -> None:
         _STOP.pack_into(self._page, 0, level)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether workers that could serve must wait: no worker accepts a connection before all of them could."""
+        return bool(_FLAG.unpack_from(self._page, _HELD_AT)[0])
+
+    @is_held.setter
+    def is_held(self, value: bool) -> None:
+        _FLAG.pack_into(self._page, _HELD_AT, value)
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether workers with a newer configuration accept the connections now."""
+        return bool(_FLAG.unpack_from(self._page, _REPLACED_AT)[0])
+
+    @is_replaced.setter
+    def is_replaced(self, value: bool) -> None:
+        _FLAG.pack_into(self._page, _REPLACED_AT, value)
 
     @property
     def reloads(self) -> int:
@@ -110,6 +147,9 @@ class WorkerStates:
 
     def why_not_ready(self) -> str:
         """Return why the replica should get no new requests; "" if it should get them."""
+        if self.is_replaced:
+            # Its own workers end one by one; new requests go to those that have replaced them.
+            return ""
         if self.stop is not Stop.NOT:
             return "the replica is stopping"
         hung = self.hung()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 
+from compat_auth.gateway.service.reload_status import ReloadStatus
 from compat_auth.gateway.telemetry.listener import MetricsListener
 from compat_auth.gateway.telemetry.scrape import ProcessNumbers, Surroundings
 from compat_auth.telemetry import families
@@ -21,6 +22,7 @@ class WorkerMetrics:
         shared: The memory of all workers.
         worker: Number of this worker.
         states: Returns how many workers there are, by state.
+        reloads: How the reloads of the configuration went; None: nobody reloads it.
     """
 
     def __init__(
@@ -30,7 +32,9 @@ class WorkerMetrics:
         shared: SharedNumbers,
         worker: int,
         states: Callable[[], dict[str, int]],
+        reloads: ReloadStatus | None = None,
     ) -> None:
+        self._reloads = reloads
         self._numbers = WorkerNumbers(shared, worker, process.counts, process.gauges)
         self._states = states
         self._listener = MetricsListener(surroundings, self.of_all)
@@ -40,7 +44,17 @@ class WorkerMetrics:
         workers: Snapshot = {
             families.WORKERS.name: {(state,): [float(number)] for state, number in self._states().items()}
         }
-        return merge([self._numbers.of_all(), workers])
+        return merge([self._numbers.of_all(), workers, self._of_reloads()])
+
+    def _of_reloads(self) -> Snapshot:
+        if self._reloads is None:
+            return {}
+        result = self._reloads.read()
+        return {
+            families.CONFIG_GENERATION.name: {(): [float(result.generation)]},
+            families.CONFIG_LOADED.name: {(): [result.loaded_at]},
+            families.CONFIG_RELOADED.name: {(): [float(not result.has_failed)]},
+        }
 
     def publish(self) -> None:
         """Write the numbers for the other workers."""
@@ -49,6 +63,10 @@ class WorkerMetrics:
     async def open(self, listener: socket.socket) -> None:
         """Answer scrapes from now on."""
         await self._listener.open(listener)
+
+    def stop_answering(self) -> None:
+        """Answer no more scrapes: others do, with the numbers that this worker goes on to publish."""
+        self._listener.close()
 
     def close(self) -> None:
         """Publish the last numbers, and answer no more scrapes."""

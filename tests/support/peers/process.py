@@ -79,7 +79,13 @@ class Process:
         return None if self._popen is None else self._popen.poll()
 
     def start(
-        self, command: Sequence[str], *, env: Mapping[str, str], is_ready: Callable[[], bool], timeout_s: float
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        is_ready: Callable[[], bool],
+        timeout_s: float,
+        pass_files: Sequence[int] = (),
     ) -> None:
         """Start the program and return once it is ready; a program that dies or dawdles fails the test.
 
@@ -88,6 +94,7 @@ class Process:
             env: The whole environment of the program.
             is_ready: Asked every 0.1 s.
             timeout_s: How long the program may take.
+            pass_files: File descriptors that the program gets, with the same numbers.
         """
         if self.pid is not None:
             raise RuntimeError(f"{self.name} is already running")
@@ -100,6 +107,7 @@ class Process:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                pass_fds=pass_files,
             )
         deadline = time.monotonic() + timeout_s
         while not is_ready():
