@@ -22,11 +22,12 @@ from compat_auth.cli.context import config_option, shape_log, start_logging
 from compat_auth.cli.diagnosis.simplest_setup import find_setup
 from compat_auth.cli.front.nginx import Front, prepare_nginx
 from compat_auth.cli.proxy_config.nginx import LaneKind
-from compat_auth.cli.serving.configuration import Configuration
+from compat_auth.cli.serving.configuration import Configuration, read_and_watch
 from compat_auth.cli.serving.listeners import Listeners, open_listeners, passed_sockets
 from compat_auth.config import DEFAULT_FILE, ENV_PREFIX, Settings, load_settings
 from compat_auth.config.loading import find_file
 from compat_auth.config.upstream_url import read_address
+from compat_auth.errors import ConfigError
 from compat_auth.gateway.server.open_files import forbid_core_dumps
 from compat_auth.gateway.server.server import serve_workers, uvicorn_config
 from compat_auth.gateway.service.forking import UNUSED_SIGNALS
@@ -79,12 +80,11 @@ def serve(
     with contextlib.ExitStack() as stack:
         file = find_file(config_path, os.environ)
         if airflow_url is None:
-            # Always the file of the start, even if it has gone: the defaults are not what it said.
-            read = functools.partial(load_settings, file)
+            read = functools.partial(_read, file)
         else:
             read = functools.partial(_same, _simplest(airflow_url, config_path, stack, reload=reload))
         said = {"bind": bind, "workers": workers, "tls_cert": tls_cert, "tls_key": tls_key}
-        settings = _adjusted(read(), said)
+        settings, watch = read_and_watch(lambda: _adjusted(read(), said), file)
         shape_log(settings.log.format)
         passed = passed_sockets()
         nginx = None
@@ -92,9 +92,20 @@ def serve(
             nginx = prepare_nginx(settings, stack, server_name=server_name, lane=lane or "auto")
         listeners = open_listeners(settings, stack, passed, None if nginx is None else (nginx.listener, nginx.address))
         configuration = Configuration(
-            lambda: _adjusted(read(), said), settings, listeners, config=file, nginx=nginx, warn=logger.warning
+            lambda: _adjusted(read(), said), settings, watch, listeners, config=file, nginx=nginx, warn=logger.warning
         )
         _serve(settings, configuration, listeners, nginx, file, reload=reload, shows_curl=airflow_url is not None)
+
+
+def _read(file: str | None) -> Settings:
+    """Return the settings in the file of the start, even if it has gone: the defaults are not what it said.
+
+    Raises:
+        ConfigError: They cannot be read, or there is a file that was not there at the start.
+    """
+    if file is None and Path(DEFAULT_FILE).exists():
+        raise ConfigError(f"{DEFAULT_FILE}: was not there when the service started; restart the service to use it")
+    return load_settings(file)
 
 
 def _same(settings: Settings) -> Settings:
@@ -124,7 +135,7 @@ def _serve(
         raise click.UsageError("--reload serves with one process; remove --workers")
     if reload and settings.serve.tls_cert:
         raise click.UsageError("--reload serves plain HTTP; remove [serve] tls_cert and tls_key")
-    served = configuration.build_from(settings)
+    served = configuration.build_first()
     # A log that cannot be written does not stop the start: lost entries are counted.
     with contextlib.suppress(OSError):
         _show(settings, listeners, nginx, shows_curl=shows_curl)
@@ -139,7 +150,7 @@ def _serve(
             check=configuration.check,
             build=configuration.build,
             front=None if nginx is None else nginx.command,
-            keeps_listeners=listeners.are_passed,
+            kept=listeners.passed,
         )
         sys.exit(status)
 
@@ -151,10 +162,8 @@ def _show(settings: Settings, listeners: Listeners, nginx: Front | None, *, show
     if listeners.forward_auth is not None:
         click.echo(f"compat-auth: forward-auth at {scheme}://{listeners.forward_auth[1]}", err=True)
     click.echo(f"compat-auth: {scheme}://{host}:{port} -> {settings.upstream.url} ({chain})", err=True)
-    if listeners.are_passed:
-        click.echo(
-            f"compat-auth: {len(listeners.serve)} listener(s) from the service manager, not serve.bind", err=True
-        )
+    if listeners.passed:
+        click.echo(f"compat-auth: {len(listeners.passed)} listener(s) from the service manager", err=True)
     if nginx is not None:
         click.echo(f"compat-auth: nginx in front, its files in {nginx.command.folder}; {nginx.way}", err=True)
     if shows_curl:

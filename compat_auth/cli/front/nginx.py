@@ -90,6 +90,8 @@ def prepare_nginx(
     config = folder / _CONFIG
     _write(config, text)
     require_valid("nginx", config, program)
+    # The check has made it, too, and it is to say that nginx accepts connections.
+    front.command.pid_file.unlink(missing_ok=True)
     front.command.renewed(certificate)
     way = "most requests go straight to the upstream" if "access_by_lua" in text else "every request passes the gateway"
     return replace(front, way=way)

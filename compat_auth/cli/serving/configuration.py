@@ -18,11 +18,14 @@ from compat_auth.errors import BackendUnavailable, ConfigError
 from compat_auth.gateway.fast.protocol_choice import protocol_for
 from compat_auth.gateway.server.server import Served, ServedMetrics
 from compat_auth.gateway.server.tls import ServerTls
+from compat_auth.gateway.service.file_watch import FileWatch
 from compat_auth.http.forwarded import TrustedProxies
 from compat_auth.store.migration import require_known_tables
 
 # What the listeners hang on, which stay open from the first configuration to the last.
 _FIXED = ("serve.bind", "forward_auth.bind", "metrics.bind")
+# Between two of them somebody may save a file that names other files.
+_MOST_READS = 5
 
 
 class Configuration:
@@ -31,6 +34,7 @@ class Configuration:
     Args:
         read: Reads the settings as they are now.
         first: The settings of the start.
+        watch: On their files; None: nobody watches them.
         listeners: The listeners, which all configurations share.
         config: The configuration file; None: there is none.
         nginx: Our own front proxy; None: there is none.
@@ -41,6 +45,7 @@ class Configuration:
         self,
         read: Callable[[], Settings],
         first: Settings,
+        watch: FileWatch | None,
         listeners: Listeners,
         *,
         config: str | None,
@@ -49,10 +54,19 @@ class Configuration:
     ) -> None:
         self._read = read
         self._first = first
+        self._watch = watch
         self._listeners = listeners
         self._config = config
         self._nginx = nginx
         self._warn = warn
+
+    def build_first(self) -> Served:
+        """Return the configuration of the start.
+
+        Raises:
+            CompatAuthError: It cannot be used; says what to change.
+        """
+        return self.build_from(self._first, self._watch)
 
     def build(self) -> Served:
         """Return the configuration as it is now.
@@ -60,9 +74,9 @@ class Configuration:
         Raises:
             CompatAuthError: It cannot be used; says what to change.
         """
-        settings = self._read()
+        settings, watch = read_and_watch(self._read, self._config)
         self._require_same_listeners(settings)
-        served = self.build_from(settings)
+        served = self.build_from(settings, watch)
         if self._nginx is not None:
             return replace(served, take_over=renew_nginx(self._nginx, settings))
         return served
@@ -78,8 +92,12 @@ class Configuration:
         self.build()
         require_usable_files(settings)
 
-    def build_from(self, settings: Settings) -> Served:
+    def build_from(self, settings: Settings, watch: FileWatch | None = None) -> Served:
         """Return the configuration that these settings are.
+
+        Args:
+            settings: The settings.
+            watch: On their files; None: nobody watches them.
 
         Raises:
             CompatAuthError: It cannot be used; says what to change.
@@ -101,7 +119,7 @@ class Configuration:
             tls=tls,
             protocol=protocol_for(app.fast_paths),
             metrics=self._metrics(app.metrics),
-            files=watched_files(settings, self._config, os.environ) if settings.serve.watch else (),
+            watch=watch,
             restore=restore,
         )
 
@@ -135,6 +153,26 @@ class Configuration:
             require_known_tables(settings.database_url.get_secret_value())
         except BackendUnavailable as error:
             self._warn(f"{error}; until it is available, requests that need it get 503")
+
+
+def read_and_watch(read: Callable[[], Settings], config: str | None) -> tuple[Settings, FileWatch | None]:
+    """Return the settings as they are now, and a watch on their files that began before they were read, if they want one.
+
+    Args:
+        read: Reads the settings.
+        config: The configuration file; None: there is none.
+
+    Raises:
+        ConfigError: They cannot be read.
+    """
+    settings, watch = read(), None
+    for _ in range(_MOST_READS if settings.serve.watch else 0):
+        files = watched_files(settings, config, os.environ)
+        watch = FileWatch(files)
+        settings = read()
+        if watched_files(settings, config, os.environ) == files:
+            break
+    return settings, watch if settings.serve.watch else None
 
 
 def _value(settings: Settings, name: str) -> str:

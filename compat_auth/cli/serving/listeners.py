@@ -23,14 +23,14 @@ class Listeners:
         address: Host and port for clients.
         forward_auth: Of `[forward_auth] bind`, with the address that it really has; None: it has no listener of its own.
         metrics: Of `[metrics] bind`; None: metrics are off.
-        are_passed: Whether a service manager has opened those for clients, so that they outlive us.
+        passed: File descriptors of those that a service manager has opened: they outlive us.
     """
 
     serve: tuple[socket.socket, ...]
     address: tuple[str, int]
     forward_auth: tuple[socket.socket, str] | None
     metrics: socket.socket | None
-    are_passed: bool
+    passed: frozenset[int]
 
     @property
     def of_workers(self) -> list[socket.socket]:
@@ -86,7 +86,8 @@ def open_listeners(
     if settings.metrics.bind:
         opened = passed.metrics or (bind_socket(settings.metrics.bind, "metrics.bind"),)
         metrics = stack.enter_context(opened[0])
-    return Listeners(serve, address, front, metrics, bool(passed.serve))
+    outliving = frozenset(each.fileno() for each in (*passed.serve, *passed.forward_auth, *passed.metrics))
+    return Listeners(serve, address, front, metrics, outliving)
 
 
 def _require_wanted(passed: PassedSockets, settings: Settings, *, has_front: bool) -> None:

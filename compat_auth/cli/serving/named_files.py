@@ -20,8 +20,10 @@ _NAMES = frozenset(
         "file",
         "key_file",
         "keytab",
+        "logo",
         "tls_cert",
         "tls_key",
+        "token_file",
         "trusted_jwks",
         "verify",
     }
@@ -61,7 +63,12 @@ def watched_files(settings: Settings, config: str | None, environ: Mapping[str, 
         for name, text in sorted(environ.items())
         if name.startswith(ENV_PREFIX) and name.endswith("_FILE") and text
     ]
-    found += [path for name, path in named_files(settings).items() if name not in _READ_AGAIN]
+    found += [
+        path
+        for name, path in named_files(settings).items()
+        # A pod's token is another every hour, and read each time that it is shown.
+        if name not in _READ_AGAIN and not name.endswith(".token_file")
+    ]
     return tuple(dict.fromkeys(found))
 
 
@@ -91,11 +98,12 @@ def _texts(where: str, value: object) -> Iterator[tuple[str, str]]:
         for index, each in enumerate(cast("list[object]", value)):
             if isinstance(each, BaseModel):
                 yield from _texts(f"{where}[{index}]", each)
-            elif isinstance(each, str) and _is_file(where):
+            elif isinstance(each, str) and _is_file(where, each):
                 yield f"{where}[{index}]", each
-    elif isinstance(value, str) and _is_file(where):
+    elif isinstance(value, str) and _is_file(where, value):
         yield where, value
 
 
-def _is_file(where: str) -> bool:
-    return where.rpartition(".")[2] in _NAMES
+def _is_file(where: str, value: str) -> bool:
+    name = where.rpartition(".")[2]
+    return name in _NAMES or (name == "jwks" and value.startswith("/"))

@@ -74,13 +74,23 @@ class Generation:
         self._ending: dict[int, float] = {}
         self._fork_at = dict.fromkeys(range(plan.states.workers), 0.0)
 
-    def fork_missing(self) -> None:
-        """Fork each worker that is missing, after its pause."""
+    def fork_missing(self) -> bool:
+        """Fork each worker that is missing, after its pause, and return whether that went well; if not, there is a pause again."""
         for worker, at in list(self._fork_at.items()):
-            if time.monotonic() >= at and self.states.stop is Stop.NOT:
-                del self._fork_at[worker]
-                self.states.beat(worker, Phase.STARTING)
-                self.children[fork(lambda worker=worker: self._work(worker))] = worker  # type: ignore[misc]
+            if time.monotonic() < at or self.states.stop is not Stop.NOT:
+                continue
+            self.states.beat(worker, Phase.STARTING)
+            try:
+                child = fork(lambda worker=worker: self._work(worker))  # type: ignore[misc]
+            except OSError as exc:
+                logger.error(  # noqa: TRY400  # a traceback adds nothing
+                    "worker %d cannot be started: %s; raise the limit (systemd: TasksMax)", worker, exc.strerror
+                )
+                self._fork_at[worker] = time.monotonic() + _RESPAWN_PAUSE_S
+                return False
+            del self._fork_at[worker]
+            self.children[child] = worker
+        return True
 
     def has_reached(self, phase: Phase) -> bool:
         """Return whether every worker is in this phase."""

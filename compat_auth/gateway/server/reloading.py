@@ -53,7 +53,7 @@ class Reload:
     Attributes:
         check: Raises where the configuration must not be used; called in a process of its own.
         build: Builds it. Raises CompatAuthError where it cannot be used.
-        restore: Called after `build` where the configuration is not used after all.
+        restore: Sets again what all configurations share, as the one that serves wants it.
         status: How the reloads went.
         watch: The files of the first configuration; None: nobody watches them.
     """
@@ -181,7 +181,10 @@ class Reloading:
         self._asked_at = time.monotonic()
         # systemd.service(5), Type=notify-reload: the time that it compares with its own.
         self.notifier.send(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")
-        self._trial = Trial(self._reload.check, self._prepare_trial)
+        try:
+            self._trial = Trial(self._reload.check, self._prepare_trial)
+        except OSError as error:
+            self._fail(f"no process can be started to check it: {error.strerror}")
 
     def _build(self) -> None:
         # What the configuration before leaves behind must not be kept for ever.
@@ -197,8 +200,14 @@ class Reloading:
             gc.freeze()
         built.plan.states.is_held = True
         generation = Generation(built.plan, self._free_places(built.plan.states.workers), self._prepare_worker)
-        generation.fork_missing()
-        self._next = generation, built, time.monotonic() + _START_S
+        all_forked = generation.fork_missing()
+        # A worker of the configuration before may have to be started again until the new one serves.
+        self._reload.restore()
+        if all_forked:
+            self._next = generation, built, time.monotonic() + _START_S
+        else:
+            self._give_up(generation)
+            self._fail("not every new worker can be started; the line above says why")
 
     def _free_places(self, count: int) -> list[int]:
         taken = {place for generation in (self.serving, *self.retired) for place in generation.places}
@@ -216,6 +225,7 @@ class Reloading:
             except Exception as error:  # noqa: BLE001  # as in `_build`
                 problem = problem_of(error)
             else:
+                self._reload.restore()
                 self._switch(generation, built)
                 return
         elif time.monotonic() > ends_at:
@@ -223,7 +233,6 @@ class Reloading:
         else:
             return
         self._give_up(generation)
-        self._reload.restore()
         self._fail(problem)
 
     def _switch(self, generation: Generation, built: Built) -> None:

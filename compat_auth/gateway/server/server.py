@@ -7,6 +7,7 @@ The parent loads everything once and forks, so that another worker costs only th
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 from compat_auth.config.gateway import ServeSettings
-from compat_auth.errors import AddressTaken, ConfigError
+from compat_auth.errors import AddressTaken, CompatAuthError, ConfigError
 from compat_auth.gateway.connections.bounded_protocol import ServerConfig
 from compat_auth.gateway.connections.bounds import ConnectionBounds
 from compat_auth.gateway.connections.uvicorn_protocol import StrictProtocol
@@ -33,6 +34,8 @@ from compat_auth.gateway.telemetry.worker_metrics import WorkerMetrics
 from compat_auth.http.asgi import ASGIApp
 from compat_auth.telemetry import families
 from compat_auth.telemetry.shared import SharedNumbers
+
+logger = logging.getLogger("compat_auth.server")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ class Served:
         tls: The TLS of all listeners; None: plain HTTP.
         protocol: The class of the clients' connections.
         metrics: The metrics of all workers; None: there are none.
-        files: The files that it is made of, if they are to be watched.
+        watch: The files that it is made of, watched since before they were read; None: nobody watches them.
         take_over: Called before its workers accept connections; may raise, and then it does not serve.
         restore: Called where a later configuration was built and does not serve: sets again what all share.
     """
@@ -72,7 +75,7 @@ class Served:
     tls: ServerTls | None = None
     protocol: type[StrictProtocol] = StrictProtocol
     metrics: ServedMetrics | None = None
-    files: tuple[Path, ...] = ()
+    watch: FileWatch | None = None
     take_over: Callable[[], None] = lambda: None
     restore: Callable[[], None] = lambda: None
 
@@ -161,7 +164,7 @@ def serve_workers(
     check: Callable[[], None],
     build: Callable[[], Served],
     front: FrontCommand | None = None,
-    keeps_listeners: bool = False,
+    kept: frozenset[int] = frozenset(),
 ) -> int:
     """Serve until SIGINT or SIGTERM and return the exit status.
 
@@ -171,39 +174,35 @@ def serve_workers(
         check: Raises where the configuration, as it is now, must not be used; called in a process of its own.
         build: Builds the configuration as it is now, for SIGHUP.
         front: The front proxy that takes the clients' connections; None: the listeners do.
-        keeps_listeners: Whether the listeners outlive us, because a service manager has opened them.
+        kept: File descriptors of listeners that outlive us, because a service manager has opened them.
     """
-    replica = _Replica(served, listeners, has_front=front is not None, keeps_listeners=keeps_listeners)
+    replica = _Replica(served, listeners, has_front=front is not None, kept=kept)
     running = None if front is None else FrontProcess(front)
 
     def build_plan() -> Built:
         after = build()
-        return Built(replica.plan(after), _watch(after), lambda: replica.take_over(after))
+        return Built(replica.plan(after), after.watch, lambda: replica.take_over(after))
 
-    reload = Reload(check, build_plan, replica.restore, replica.status, _watch(served))
+    reload = Reload(check, build_plan, replica.restore, replica.status, served.watch)
     plan = replica.plan(served)
     try:
-        return Supervisor(plan, listeners, reload, front=running, keeps_listeners=keeps_listeners).run()
+        return Supervisor(plan, listeners, reload, front=running, kept=kept).run()
     finally:
         if running is not None:
             running.end()
-
-
-def _watch(served: Served) -> FileWatch | None:
-    return FileWatch(served.files) if served.files else None
 
 
 class _Replica:
     """The objects that the workers of all configurations share."""
 
     def __init__(
-        self, served: Served, listeners: list[socket.socket], *, has_front: bool, keeps_listeners: bool
+        self, served: Served, listeners: list[socket.socket], *, has_front: bool, kept: frozenset[int]
     ) -> None:
         self.served = served
         self.status = ReloadStatus()
         self._listeners = listeners
         self._front_s = FRONT_END_S if has_front else 0.0
-        self._keeps_listeners = keeps_listeners
+        self._kept = kept
         self._numbers = None if served.metrics is None else SharedNumbers(PLACES)
         self._open_files = raise_limit()
 
@@ -214,7 +213,10 @@ class _Replica:
 
     def restore(self) -> None:
         """Set again what the configuration that serves shares with one that was built and does not serve."""
-        self.served.restore()
+        try:
+            self.served.restore()
+        except CompatAuthError as error:
+            logger.error("%s; the rest of the configuration before goes on", error)  # noqa: TRY400  # one's own text
 
     def plan(self, served: Served) -> Plan:
         """Return the work of a configuration's workers."""
@@ -234,7 +236,7 @@ class _Replica:
                 drain_s=settings.drain_s + self._front_s,
                 tls=served.tls,
                 metrics=self._metrics_of(served.metrics, bounds, states, place),
-                keeps_listeners=self._keeps_listeners,
+                kept=self._kept,
             )
             server.run(sockets=self._listeners)
             return 0 if server.started else 1

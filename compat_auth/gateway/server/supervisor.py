@@ -39,7 +39,7 @@ class Supervisor:
         listeners: Shared by all workers.
         reload: Makes the plan for another configuration.
         front: The front proxy, which takes the clients' connections; None: the workers do.
-        keeps_listeners: Whether the listeners outlive the replica, because a service manager has opened them.
+        kept: File descriptors of listeners that outlive the replica, because a service manager has opened them.
     """
 
     def __init__(
@@ -49,11 +49,11 @@ class Supervisor:
         reload: Reload,
         *,
         front: FrontProcess | None = None,
-        keeps_listeners: bool = False,
+        kept: frozenset[int] = frozenset(),
     ) -> None:
         self._front = front
         self._listeners = listeners
-        self._keeps_listeners = keeps_listeners
+        self._kept = kept
         self._reloading = Reloading(plan, reload, self._prepare_child, self._prepare_worker)
         self._notifier = self._reloading.notifier
         self._stopped_at = 0.0
@@ -130,6 +130,8 @@ class Supervisor:
         self._serving.reap(replaces=True)
 
     def _stop(self, number: int) -> None:
+        # Before the workers hear of it: those that wait for their turn must accept what the ones before leave.
+        self._reloading.stop()
         level, serving = self._stop_level, self._serving
         if level is Stop.NOT:
             # Nobody sends new requests to a program at a terminal.
@@ -180,9 +182,8 @@ class Supervisor:
 
     def _end_with_parent(self, states: WorkerStates) -> None:
         os.read(self._parent_gone, 1)
-        if self._front is not None:
-            # It has ended, too, so no connection is to be expected.
-            states.stop = max(states.stop, Stop.SOON)
+        # A front proxy has ended, too, so no connection is to be expected. A worker that waits for its turn obeys no signal.
+        states.stop = max(states.stop, Stop.SOON if self._front is not None else Stop.DRAINED)
         # A killed parent must not leave workers behind that hold the port.
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -211,7 +212,7 @@ class Supervisor:
     def _close_listeners(self) -> None:
         """Close them in all processes that still have them open: a hung worker must not keep clients waiting."""
         for listener in self._listeners:
-            if not self._keeps_listeners:
+            if listener.fileno() not in self._kept:
                 with contextlib.suppress(OSError):
                     listener.shutdown(socket.SHUT_RDWR)
             listener.close()

@@ -74,7 +74,7 @@ class WorkerServer(uvicorn.Server):
         is_alone: Whether it runs without a parent.
         metrics: The metrics of this worker, and their listener; None: there are none.
         tls: Its certificate, read again when its files change or the parent asks; None: plain HTTP.
-        keeps_listeners: Whether the listeners outlive the replica, because a service manager has opened them.
+        kept: File descriptors of listeners that outlive the replica, because a service manager has opened them.
     """
 
     def __init__(
@@ -87,10 +87,10 @@ class WorkerServer(uvicorn.Server):
         is_alone: bool = False,
         metrics: tuple[WorkerMetrics, socket.socket] | None = None,
         tls: ServerTls | None = None,
-        keeps_listeners: bool = False,
+        kept: frozenset[int] = frozenset(),
     ) -> None:
         super().__init__(config)
-        self._keeps_listeners = keeps_listeners
+        self._kept = kept
         self._certificate = tls
         self._reloads = states.reloads
         self._metrics = metrics
@@ -174,23 +174,27 @@ class WorkerServer(uvicorn.Server):
             listener.close()
         self._enter(Phase.CLOSED)
         if self.servers:
-            linger_s = IDLE_LINGER_S if self._tls is None else _TLS_LINGER_S
-            await self._wait(linger_s, unless=Stop.NOW)
+            await self._linger()
 
     async def _close_listeners(self, sockets: list[socket.socket]) -> None:
-        if self._keeps_listeners:
-            await self._leave_listeners(sockets)
-            return
-        for listener in sockets:
+        own = [listener for listener in sockets if listener.fileno() not in self._kept]
+        for listener in own:
             stop_accepting(listener)
-        await self._wait(HANDSHAKE_S, unless=Stop.NOW)
-        for listener in sockets:
+        if own:
+            await self._wait(HANDSHAKE_S, unless=Stop.NOW)
+        for listener in own:
             await self._accept_all(listener)
         for server in self.servers:
             server.close()
         for listener in sockets:
             listener.close()
         self._enter(Phase.CLOSED)
+        if len(own) < len(sockets):
+            await self._linger()
+
+    async def _linger(self) -> None:
+        linger_s = IDLE_LINGER_S if self._tls is None else _TLS_LINGER_S
+        await self._wait(linger_s, unless=Stop.NOW)
 
     async def _accept_all(self, listener: socket.socket) -> None:
         """Accept every connection that the kernel has established, even if this process is late."""

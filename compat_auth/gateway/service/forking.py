@@ -15,10 +15,18 @@ HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD, *UNUSED_SIGNALS)
 
 
 def fork(run: Callable[[], int]) -> int:
-    """Return the process id of a child that runs a function, and exits with the status that the function returns."""
+    """Return the process id of a child that runs a function, and exits with the status that the function returns.
+
+    Raises:
+        OSError: No process can be started.
+    """
     # A signal between the fork and the child's own handlers would run the parent's handlers.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        raise
     if child:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return child
@@ -29,6 +37,10 @@ def fork(run: Callable[[], int]) -> int:
             signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else _wait_for_the_loop)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
         status = run()
+    except SystemExit:
+        pass
+    except BaseException:  # noqa: BLE001  # the process ends here, so nobody above would say what it was
+        sys.excepthook(*sys.exc_info())
     finally:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()

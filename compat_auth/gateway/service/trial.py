@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import time
@@ -35,6 +36,9 @@ class Trial:
 
     Attributes:
         answers: Readable once the trial has ended.
+
+    Raises:
+        OSError: No process can be started.
     """
 
     def __init__(self, check: Callable[[], None], prepare: Callable[[], None]) -> None:
@@ -42,8 +46,13 @@ class Trial:
         os.set_blocking(self.answers, False)
         self._text = b""
         self._ends_at = time.monotonic() + TRIAL_S
-        self._child = fork(lambda: _run(check, prepare, answer))
-        os.close(answer)
+        try:
+            self._child = fork(lambda: _run(check, prepare, answer))
+        except OSError:
+            os.close(self.answers)
+            raise
+        finally:
+            os.close(answer)
 
     def outcome(self) -> str | None:
         """Return None while it runs, "" if the configuration can be used, else why not."""
@@ -77,6 +86,9 @@ class Trial:
 
 def _run(check: Callable[[], None], prepare: Callable[[], None], answer: int) -> int:
     prepare()
+    # Also where the parent was killed: nobody else would end a check that hangs.
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(math.ceil(TRIAL_S) + 5)
     # The parent says the same when it builds the configuration.
     logging.disable(logging.CRITICAL)
     try:

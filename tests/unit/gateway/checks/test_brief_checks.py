@@ -335,7 +335,9 @@ async def test_a_check_that_fails_after_its_caller_has_gone_reaches_no_log(
 
 
 @pytest.mark.usefixtures("patient")
-@pytest.mark.parametrize("error", [KeyboardInterrupt("of a module"), BackendUnavailable("of a module")], ids=["interrupt", "error"])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt("of a module"), BackendUnavailable("of a module")], ids=["interrupt", "error"]
+)
 async def test_a_check_that_ends_in_any_error_is_not_under_way_any_more(error: BaseException) -> None:
     backend = native(GOOD)
     decider = await warmed(decider_of(backend))
