@@ -3,7 +3,7 @@
 The journey of a request, and the room of each step:
 
 1. `http` checks the bytes, `credentials` parses `Authorization`: Basic, Bearer, Negotiate.
-2. `authn` asks the chain of backends (`compat_auth_backends`, found by entry points) and looks up the user.
+2. `authn` asks the chain of backends (`backends/compat_auth_backends`, found by entry points) and looks up the user.
 3. `identity` is the result: user, roles, scopes. `personal_tokens` are credentials of our own.
 4. `tokens` gets the JWT that the upstream accepts: signed in `tokens.jose.jwt`, or obtained from the upstream.
 5. `gateway` asks `gateway.authorization` for scopes and forwards the request, as a proxy or as forward-auth; `airflow` does

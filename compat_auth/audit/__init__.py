@@ -1,5 +1,7 @@
 """The audit log: one line for each decision, and a count of the lines that could not be written.
 
+`log.record` makes a line, `losses` writes it with its hash from `chain`, `file` opens the file.
+
 Imports: `telemetry`, `compat_auth.errors` and the tools.
 """
 

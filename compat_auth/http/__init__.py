@@ -3,7 +3,8 @@
 `paths` makes a request's path canonical, or refuses it. `problem` makes the JSON body of an error (RFC 9457),
 `error_responses` the whole answer with its challenges.
 
-The grammar of `Authorization` (Basic, Bearer, Negotiate) is in `compat_auth.credentials`.
+`challenges` completes and filters the challenges that each backend makes and `authn.chain` collects. The grammar of
+`Authorization` (Basic, Bearer, Negotiate) is in `compat_auth.credentials`.
 
 Imports: `config` and the rest of the vocabulary, `telemetry` and the tools.
 """
