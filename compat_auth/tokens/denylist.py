@@ -273,8 +273,7 @@ class Denylist:
         """Return whether a cookie's value is a revoked token, or is in a form that cannot be checked."""
         if not any(self._by_kind.values()):
             return False
-        # A quoted value can spell the same token in many ways (RFC 2109).
-        return _PLAIN.match(value) is None or self.is_revoked(value.decode("ascii"))
+        return not is_plain(value) or self.is_revoked(value.decode("ascii"))
 
     def _end_reading(self, reading: asyncio.Future[None]) -> None:
         self._reading = None
@@ -295,6 +294,11 @@ def _stronger(one: DenylistEntry, other: DenylistEntry) -> DenylistEntry:
 
 def _is_weaker(stored: DenylistEntry | None, known: DenylistEntry) -> bool:
     return stored is None or _stronger(stored, known) != stored
+
+
+def is_plain(value: bytes) -> bool:
+    """Return whether every parser reads a cookie's value alike: a quoted one can spell a token in many ways (RFC 2109)."""
+    return _PLAIN.match(value) is not None
 
 
 def signed_digest(token: str) -> str:
