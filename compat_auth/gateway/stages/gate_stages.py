@@ -169,7 +169,7 @@ class GateStages:
             tokens.extend(value.strip(b'"').decode("ascii") for value in values)
         uses: list[Use] = []
         for token in tokens:
-            origin = await self._origins.find(token)
+            origin = await self._origins.find(token, request.client)
             principal, origins = ("", ()) if origin is None else (origin.username, origin.backends)
             caller = self._origins.name_of(token).hex()
             uses.append(Use(UPSTREAM, principal, _methods(request), request.path.decode("ascii"), origins, caller))
