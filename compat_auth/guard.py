@@ -11,7 +11,7 @@ from functools import partial, wraps
 from http import HTTPStatus
 from io import BytesIO
 from types import MethodType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import quote
 
 import flask
@@ -56,8 +56,11 @@ from compat_auth.identity import Identity
 from compat_auth.outcome import Accept, Challenge, Outcome, Reject, Skip
 from compat_auth.requirements import NOTHING_REQUIRED, Requirements, listed, requirements_of
 from compat_auth.scopes import METHOD_OVERRIDES, Scope, allow, needed_scopes
-from compat_auth.stages.choice import Use
+from compat_auth.stages.choice import RuleSet, Use
 from compat_auth.stages.of_app import SINGLE, stages_of
+
+if TYPE_CHECKING:
+    from compat_auth.stages.enforcement import Stages
 
 __all__ = ["IdentityUser", "View", "current_identity", "guard_view", "request_credential", "sign_in"]
 
@@ -277,6 +280,28 @@ def require_stage(identity: Identity) -> None:
     _stage_headers(identity)
 
 
+def page_headers(identity: Identity, *, is_way_out: bool) -> tuple[tuple[str, str], ...]:
+    """Return the headers that announce the end of a session's login, on a page that asks for no other credential.
+
+    Args:
+        identity: As the session's backend knows the caller.
+        is_way_out: The page leads to another login, so that only rules count that name the user, and refuse.
+
+    Raises:
+        StageRefusal: The login is not to be used any more, or not now.
+        BackendUnavailable: The stages were never read, and cannot be.
+    """
+    stages = stages_of(flask.current_app)
+    if stages is None:
+        return ()
+    rules, use = stages.memory.current(), _use_of(identity)
+    if is_way_out:
+        rule = stages.find(rules, use)
+        if rule is None or not rule.selector.principal or rule.stage not in ("off", "brownout"):
+            return ()
+    return _judged(stages, rules, use)
+
+
 def _stage_headers(identity: Identity) -> tuple[tuple[str, str], ...]:
     """Return the headers that announce the end of the caller's login; the gate has added its own already.
 
@@ -290,9 +315,16 @@ def _stage_headers(identity: Identity) -> tuple[tuple[str, str], ...]:
     rules = stages.memory.current()
     if not rules.stages_anything:
         return ()
+    return _judged(stages, rules, _use_of(identity))
+
+
+def _use_of(identity: Identity) -> Use:
     path, methods = _routed()
     origins = (identity.login,) if identity.login else ()
-    use = Use(identity.backend, identity.actor or identity.username, methods, path, origins)
+    return Use(identity.backend, identity.actor or identity.username, methods, path, origins)
+
+
+def _judged(stages: Stages, rules: RuleSet, use: Use) -> tuple[tuple[str, str], ...]:
     try:
         return stages.judge(rules, use)
     except StageRefusal as refusal:

@@ -8,6 +8,7 @@ it is read again if it was read too long ago.
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import logging
 import re
@@ -22,8 +23,9 @@ from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import Settings
 from compat_auth.errors import BackendUnavailable, CompatAuthError
 from compat_auth.store.migration import open_store
+from compat_auth.store.schema import JTI_LENGTH
 from compat_auth.store.tables.denylist import ALL_UP_TO, DenylistEntry, DenylistRows, Reading
-from compat_auth.tokens.jose.unverified_claims import read_claimed
+from compat_auth.tokens.jose.unverified_claims import ClaimedToken, read_claimed
 
 # How often to read the store: seldom where every revocation event arrives, else often enough for one second.
 _HEARING_S = 30.0
@@ -262,7 +264,7 @@ class Denylist:
         claims = read_claimed(token)
         if claims is None:
             return False
-        if claims.jti in by_kind["jti"]:
+        if any(name in by_kind["jti"] for name in names_of(claims, token)):
             return True
         of_many = (by_kind["sub"].get(claims.sub), by_kind["digest"].get(ALL_UP_TO))
         return any(
@@ -273,8 +275,7 @@ class Denylist:
         """Return whether a cookie's value is a revoked token, or is in a form that cannot be checked."""
         if not any(self._by_kind.values()):
             return False
-        # A quoted value can spell the same token in many ways (RFC 2109).
-        return _PLAIN.match(value) is None or self.is_revoked(value.decode("ascii"))
+        return not is_plain(value) or self.is_revoked(value.decode("ascii"))
 
     def _end_reading(self, reading: asyncio.Future[None]) -> None:
         self._reading = None
@@ -297,9 +298,32 @@ def _is_weaker(stored: DenylistEntry | None, known: DenylistEntry) -> bool:
     return stored is None or _stronger(stored, known) != stored
 
 
+def is_plain(value: bytes) -> bool:
+    """Return whether every parser reads a cookie's value alike: a quoted one can spell a token in many ways (RFC 2109)."""
+    return _PLAIN.match(value) is not None
+
+
 def signed_digest(token: str) -> str:
     """Return the digest that revokes a token without `jti`; for a JWT, of its signed text: signatures have variants."""
     return digest_of(token.rpartition(".")[0] if token.count(".") == 2 else token).hex()
+
+
+def names_of(claims: ClaimedToken, token: str) -> tuple[str, ...]:
+    """Return the names by which the store may know a JWT: the `jti`, or digests that every spelling of it has.
+
+    Without a usable `jti` a new row has the first; rows of older versions have the second, the digest of the whole text.
+    """
+    if 0 < len(claims.jti) <= JTI_LENGTH:
+        return (claims.jti,)
+    head, _, spelling = token.rpartition(".")
+    try:
+        # At least as lenient as PyJWT is; superfluous padding is ignored.
+        signature = base64.urlsafe_b64decode(spelling.encode("utf-8", "surrogatepass") + b"==")
+    except ValueError:
+        usual = token
+    else:
+        usual = f"{head}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode('ascii')}"
+    return signed_digest(token), digest_of(usual).hex()
 
 
 def digest_of(token: str) -> bytes:

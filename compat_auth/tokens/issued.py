@@ -19,9 +19,8 @@ from compat_auth.concurrency.clock import unix_now
 from compat_auth.credentials import Credential
 from compat_auth.errors import BackendUnavailable, CompatAuthError, InvalidToken
 from compat_auth.identity import Identity, Token
-from compat_auth.store.schema import JTI_LENGTH
 from compat_auth.store.tables.denylist import DenylistEntry, IssuedToken
-from compat_auth.tokens.denylist import Denylist, digest_of, signed_digest
+from compat_auth.tokens.denylist import Denylist, digest_of, names_of, signed_digest
 from compat_auth.tokens.jose.registered_claims import CLOCK_SKEW_S
 from compat_auth.tokens.jose.unverified_claims import ClaimedToken, claimed_in, read_claimed, read_payload
 from compat_auth.tokens.strategies import Kind, Strategy
@@ -143,16 +142,23 @@ class IssuedTokens:
             token: The JWT.
         """
         claims = claimed_in(read_payload(token) or {})
-        if not self.denylist.rows.is_there or self.denylist.rows.find(_name_of(claims, token)) is None:
+        rows, name, *older = self.denylist.rows, *names_of(claims, token)
+        if not rows.is_there or rows.find(name) is None or (older and self._find_issued(token) is None):
             expires_at = self.now() + MAX_LIFETIME_S if claims.expires is None else claims.expires
             self._add(self.lookup.complete(identity), token, expires_at)
 
     def _add(self, complete: Identity, token: str, expires_at: int) -> None:
-        claims = claimed_in(read_payload(token) or {})
+        claims, digest = claimed_in(read_payload(token) or {}), digest_of(token)
+        name, *older = names_of(claims, token)
+        # Some algorithms sign one text differently each time: those tokens are one to a revocation, and two to a reader.
+        if older and self.denylist.rows.is_there:
+            known = self.denylist.rows.find(name)
+            if known is not None and known.digest != digest:
+                name = older[0]
         self.denylist.rows.add(
             IssuedToken(
-                _name_of(claims, token),
-                digest_of(token),
+                name,
+                digest,
                 complete.username,
                 claims.sub,
                 complete.credential_id,
@@ -186,8 +192,9 @@ class IssuedTokens:
         claims = read_claimed(token)
         if claims is None:
             return None
-        # By its name alone: another spelling of the signature makes another text of the same token.
-        issued = self.denylist.rows.find(_name_of(claims, token))
+        # By its names alone: another spelling of the signature makes another text of the same token.
+        found = (self.denylist.rows.find(name) for name in names_of(claims, token))
+        issued = next((row for row in found if row is not None), None)
         return None if issued is None else TokenOrigin(issued.username, tuple((issued.backend or "").split()))
 
     def revoke(self, token: str) -> bool:
@@ -283,11 +290,13 @@ class IssuedTokens:
         claims = read_claimed(token)
         if claims is None or not self.denylist.rows.is_there:
             return None
-        issued = self.denylist.rows.find(_name_of(claims, token))
-        # Anybody can write a jti into a token, but only its holder knows the whole token.
-        if issued is None or not hmac.compare_digest(issued.digest, digest_of(token)):
-            return None
-        return issued
+        digest = digest_of(token)
+        for name in names_of(claims, token):
+            issued = self.denylist.rows.find(name)
+            # Anybody can write a jti into a token, but only its holder knows the whole token.
+            if issued is not None and hmac.compare_digest(issued.digest, digest):
+                return issued
+        return None
 
     def _is_revoked(self, token: str) -> bool:
         if self.denylist.is_stale:
@@ -306,14 +315,10 @@ def _try_to_revoke(log_out: Callable[[T], None], token: T) -> bool:
     return True
 
 
-def _name_of(claims: ClaimedToken, token: str) -> str:
-    return claims.jti if 0 < len(claims.jti) <= JTI_LENGTH else digest_of(token).hex()
-
-
 def _entry_of(claims: ClaimedToken, token: str) -> DenylistEntry:
     # The upstream's clock may be slow.
     expires = (unix_now() + MAX_LIFETIME_S if claims.expires is None else claims.expires) + CLOCK_SKEW_S
-    name = _name_of(claims, token)
+    name = names_of(claims, token)[0]
     return (
         DenylistEntry("jti", name, expires)
         if name == claims.jti

@@ -67,7 +67,7 @@ class RevokedTokens:
         bound = self._bound
         if bound is None:
             return False, False
-        bearers = [bearer for value in authorizations if (bearer := _bearer_in(value)) is not None]
+        bearers = [bearer for value in authorizations if (bearer := bearer_in(value)) is not None]
         values = cookie_values(cookies, self._cookie) if self._cookie and cookies else []
         return (
             any(bound.refuse(bearer, peer) for bearer in bearers),
@@ -78,7 +78,7 @@ class RevokedTokens:
         denylist = self._denylist
         if denylist is None:
             return False, False
-        bearers = [bearer for value in authorizations if (bearer := _bearer_in(value)) is not None]
+        bearers = [bearer for value in authorizations if (bearer := bearer_in(value)) is not None]
         values = cookie_values(cookies, self._cookie) if self._cookie and cookies else []
         if not bearers and not values:
             return False, False
@@ -93,7 +93,7 @@ class RevokedTokens:
         tell.
         """
         denylist, bound = self._denylist, self._bound
-        bearer = None if denylist is None and bound is None else _bearer_in(authorization)
+        bearer = None if denylist is None and bound is None else bearer_in(authorization)
         if bearer is None:
             return math.inf
         if bound is not None and bound.refuse(bearer, Peer()):
@@ -104,12 +104,13 @@ class RevokedTokens:
         return 0.0 if reliable_s <= 0 or denylist.is_revoked(bearer) else reliable_s
 
 
-def _bearer_in(authorization: bytes) -> str | None:
+def bearer_in(authorization: bytes) -> str | None:
     """Return the Bearer of an Authorization value, or the JWT that is the password of HTTP Basic, as tasks may send it."""
     scheme, _, rest = authorization.strip(b" \t").partition(b" ")
     match scheme.lower():
         case b"bearer":
-            return rest.strip(b" \t").decode("latin-1")
+            # As a framework in Python strips it: of more than blanks.
+            return rest.decode("latin-1").strip()
         case b"basic":
             return _jwt_in(rest.strip(b" \t"))
         case _:

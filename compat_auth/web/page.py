@@ -12,9 +12,12 @@ from flask import Response, render_template, request
 from compat_auth import audit, sessions
 from compat_auth.authn.session_cookie import new_secret
 from compat_auth.authn.session_sealing import Session
+from compat_auth.errors import StageRefusal
+from compat_auth.guard import page_headers
 from compat_auth.http.browser.csrf import Source, find_forgery, is_same_token
 from compat_auth.http.browser.navigation import is_navigation
 from compat_auth.http.browser.redirects import safe_next
+from compat_auth.identity import Identity
 
 MAX_FORM_BYTES = 16384
 MAX_NAME = 512
@@ -154,7 +157,7 @@ class Account:
     def __init__(self, prefix: str) -> None:
         self._prefix = prefix
 
-    def guard(self, view: View, page: str) -> Callable[[], Response]:
+    def guard(self, view: View, page: str, *, is_way_out: bool = True) -> Callable[[], Response]:
         """Return the view with a check for a session; without one it redirects to the login page.
 
         An unsafe request must carry the session's CSRF token.
@@ -162,6 +165,8 @@ class Account:
         Args:
             view: The page, or the action of its form.
             page: The page to return to after a login, below the prefix.
+            is_way_out: The page stays open while the login of the session ends for everybody (`compat-auth stages`), since
+                here a user gets a token in its place. A stage for this very user counts on every page.
         """
 
         def answer() -> Response:
@@ -178,9 +183,29 @@ class Account:
                 if forgery or not is_same_token(token, session.csrf_token):
                     record("reject", session.username, forgery or "the form's token is not the session's")
                     return show_message(session, 400, "This page has expired. Please try again.")
-            return view(session)
+            try:
+                notices = page_headers(_identity_of(session), is_way_out=is_way_out)
+            except StageRefusal as refusal:
+                return _show_refusal(session, refusal)
+            response = view(session)
+            response.headers.extend(notices)
+            return response
 
         return answer
+
+
+def _identity_of(session: Session) -> Identity:
+    login = "" if session.backend == sessions.BY_APPLICATION else session.backend
+    return Identity(session.username, "session", login=login)
+
+
+def _show_refusal(session: Session, refusal: StageRefusal) -> Response:
+    # A 401 needs a challenge (RFC 9110 section 15.5.2), and a browser would ask for a password.
+    answer = show_message(session, 403 if refusal.status == 401 else refusal.status, str(refusal))
+    answer.headers.extend(refusal.headers)
+    if refusal.retry_after_s is not None:
+        answer.headers["Retry-After"] = str(refusal.retry_after_s)
+    return answer
 
 
 def render_account(template: str, session: Session, status: int = 200, **values: object) -> Response:

@@ -11,7 +11,7 @@ from flask import Flask
 from compat_auth import audit
 from compat_auth.authn.upstream_tokens import upstream_tokens_of
 from compat_auth.credentials import Bearer
-from compat_auth.errors import CompatAuthError, StageRefusal
+from compat_auth.errors import CompatAuthError, NotAuthenticated, StageRefusal
 from compat_auth.gateway.decision import Decision, Granted, Staged, Unclaimed
 from compat_auth.gateway.stages.token_origins import TokenOrigins
 from compat_auth.http.headers import cookie_values
@@ -22,7 +22,12 @@ from compat_auth.stages.choice import RuleSet, Use
 from compat_auth.stages.enforcement import Headers, Stages
 from compat_auth.stages.of_app import stages_of
 from compat_auth.stages.rules import UPSTREAM, StageRule
+from compat_auth.tokens.denylist import is_plain
 from compat_auth.tokens.issued import IssuedTokens, TokenOrigin
+from compat_auth.tokens.revoked import bearer_in
+
+_EMPTY = (b"", b'""')
+_Counted = tuple[StageRule, str]
 
 
 class GateStages:
@@ -59,6 +64,7 @@ class GateStages:
 
         Raises:
             StageRefusal: The stage refuses the request.
+            NotAuthenticated: The upstream's cookie can be read in several ways.
             BackendUnavailable: The store could not be asked, and never was before, or must say where a token came from.
         """
         rules = await self._rules()
@@ -70,9 +76,7 @@ class GateStages:
             uses = await self._uses_of_tokens(request)
         else:
             return decision
-        notices: Headers = ()
-        for use in uses:
-            notices = self._judge(rules, use, request) or notices
+        notices = self._judge(rules, uses, request, set())
         if not uses:
             return decision
         raw = tuple((name.lower().encode("ascii"), value.encode("ascii")) for name, value in notices)
@@ -85,13 +89,14 @@ class GateStages:
 
         Raises:
             StageRefusal: It has.
+            NotAuthenticated: See `apply`.
             BackendUnavailable: See `apply`.
         """
         rules = await self._rules()
         if not rules.stages_anything or request.path in self._open_paths:
             return
-        for use in await self._uses_of_tokens(request):
-            self._judge(rules, use, request, is_counted=True)
+        uses = await self._uses_of_tokens(request)
+        self._judge(rules, uses, request, self._counted(rules, uses))
 
     async def sees(self, authorizations: list[bytes], cookies: list[bytes]) -> bool:
         """Return whether a request that needs no decision has a token whose login may be staged.
@@ -147,20 +152,24 @@ class GateStages:
         return await asyncio.to_thread(self._stages.memory.current) if rules is None else rules
 
     async def _uses_of_tokens(self, request: GateRequest) -> list[Use]:
-        """Return one use for each token of the upstream in a request: it may believe either of them."""
-        tokens: list[str] = []
-        try:
-            credential = request.shown.credential()
-        except CompatAuthError:
-            return []
-        if isinstance(credential, Bearer):
-            tokens.append(credential.token)
+        """Return one use for each token of the upstream in a request: it may believe either of them.
+
+        Raises:
+            NotAuthenticated: A cookie can be read in several ways, so nobody can say which token it is.
+            BackendUnavailable: The store could not be asked.
+        """
+        authorization, tokens = request.intake.authorization, list[str]()
+        # From the raw text: what is malformed here may still be a token to the upstream, and never hides the cookie.
+        if authorization is not None and (bearer := bearer_in(authorization)) is not None:
+            tokens.append(bearer)
         if self._cookie and request.intake.cookies:
             values = cookie_values(request.intake.cookies, self._cookie)
-            tokens.extend(value.strip(b'"').decode("latin-1") for value in values)
+            if not all(map(_is_readable, values)):
+                raise NotAuthenticated("the cookie with the token is quoted, or has characters that no token has")
+            tokens.extend(value.strip(b'"').decode("ascii") for value in values)
         uses: list[Use] = []
         for token in tokens:
-            origin = await self._origins.find(token)
+            origin = await self._origins.find(token, request.client)
             principal, origins = ("", ()) if origin is None else (origin.username, origin.backends)
             caller = self._origins.name_of(token).hex()
             uses.append(Use(UPSTREAM, principal, _methods(request), request.path.decode("ascii"), origins, caller))
@@ -168,12 +177,25 @@ class GateStages:
 
     def _require(self, rules: RuleSet, uses: Iterable[Use], method: str, path: bytes, request: GateRequest) -> None:
         """Raise where the same caller may not send this to the upstream, either: the old API leads to the new one."""
-        for use in uses:
-            counted = self._stages.find(rules, use)
-            self._ask(rules, replace(use, methods=(method,), path=path.decode("ascii")), request, counted)
+        counted = self._counted(rules, uses)
+        self._judge(
+            rules, [replace(use, methods=(method,), path=path.decode("ascii")) for use in uses], request, counted
+        )
 
-    def _judge(self, rules: RuleSet, use: Use, request: GateRequest, *, is_counted: bool = False) -> Headers:
-        return self._ask(rules, use, request, self._stages.find(rules, use) if is_counted else None)
+    def _counted(self, rules: RuleSet, uses: Iterable[Use]) -> set[_Counted]:
+        found = ((self._stages.find(rules, use), use) for use in uses)
+        return {(rule, _who(use)) for rule, use in found if rule is not None}
+
+    def _judge(self, rules: RuleSet, uses: Iterable[Use], request: GateRequest, counted: set[_Counted]) -> Headers:
+        """Return the last announcement; a rule counts a request of one user once, however many tokens it has."""
+        notices: Headers = ()
+        for use in uses:
+            rule = self._stages.find(rules, use)
+            is_counted = rule is not None and (rule, _who(use)) in counted
+            notices = self._ask(rules, use, request, rule if is_counted else None) or notices
+            if rule is not None:
+                counted.add((rule, _who(use)))
+        return notices
 
     def _ask(self, rules: RuleSet, use: Use, request: GateRequest, counted: StageRule | None) -> Headers:
         try:
@@ -186,6 +208,10 @@ class GateStages:
             raise
 
 
+def _is_readable(value: bytes) -> bool:
+    return value in _EMPTY or is_plain(value)
+
+
 def _unknown(_token: str) -> None:
     return None
 
@@ -193,6 +219,10 @@ def _unknown(_token: str) -> None:
 def _principal(identity: Identity) -> str:
     # Whose credential it is: who acts for another user uses a login of its own.
     return identity.actor or identity.username
+
+
+def _who(use: Use) -> str:
+    return use.principal.casefold() or use.caller
 
 
 def _login(identity: Identity) -> tuple[str, ...]:

@@ -60,7 +60,8 @@ class TokenAdminPages:
         )
         guard = self._admins.guard
         return tuple(
-            (path, method, self._account.guard(guard(self._known(view)), PATH)) for path, method, view in views
+            (path, method, self._account.guard(guard(self._known(view)), PATH, is_way_out=False))
+            for path, method, view in views
         )
 
     def _known(self, view: Callable[[Session, Identity], Response]) -> Callable[[Session, Identity], Response]:

@@ -47,7 +47,7 @@ class ReportPage:
         )
 
     def _protected(self, form: str | None) -> Callable[[], Response]:
-        guarded = self._account.guard(lambda session: self._answer(session, form), PATH)
+        guarded = self._account.guard(lambda session: self._answer(session, form), PATH, is_way_out=False)
 
         def answer() -> Response:
             if "Authorization" in request.headers:

@@ -193,16 +193,80 @@ def test_a_token_that_another_made_is_stored_once(make: Make, claims: dict[str, 
 
 
 @pytest.mark.parametrize("jti", ["", "x" * 1000], ids=["none", "too-long"])
-def test_a_token_without_a_name_is_stored_by_its_digest(make: Make, jti: str) -> None:
+def test_a_token_without_a_name_is_stored_by_the_digest_of_its_signed_text(make: Make, jti: str) -> None:
     world = make()
     token = signed(jti=jti)
 
     world.tokens.record(ANNA, token)
     assert world.tokens.revoke(token) is False
 
-    assert world.rows.find(digest_of(token).hex()) is not None
+    assert world.rows.find(signed_digest(token)) is not None
     assert world.is_revoked(token)
     assert signed_digest(token) in world.denylist._by_kind["digest"]
+
+
+def respelled(token: str) -> list[str]:
+    """Return spellings of a token that PyJWT accepts, too."""
+    head, _, signature = token.rpartition(".")
+    return [
+        f"{token}==",
+        f"{token}!",
+        f"{head}.!{signature}",
+        f"{head}.{signature.replace('-', '+').replace('_', '/')}=",
+    ]
+
+
+@pytest.mark.parametrize("jti", ["", "x" * 1000, "named"], ids=["none", "too-long", "named"])
+def test_the_origin_of_a_token_is_known_in_every_spelling_of_its_signature(make: Make, jti: str) -> None:
+    world = make()
+    token = signed(jti=jti)
+    world.tokens.record(ANNA, token)
+
+    origins = [world.tokens.origin_of(spelling) for spelling in (token, *respelled(token))]
+
+    assert origins == [module.TokenOrigin("anna", ("basic_auth",))] * 5
+
+
+def test_the_row_of_a_token_that_an_older_version_stored_by_its_whole_text_is_found(make: Make) -> None:
+    world = make()
+    token = signed(jti="")
+    world.rows.add(
+        IssuedToken(digest_of(token).hex(), digest_of(token), "anna", "7", "c1", NOW, NOW + 600, "basic_auth")
+    )
+    world.accepted[token] = {"sub": "7"}
+
+    origins = [world.tokens.origin_of(spelling) for spelling in (token, *respelled(token))]
+    known = world.tokens.find(token)
+
+    assert origins == [module.TokenOrigin("anna", ("basic_auth",))] * 5
+    assert known is not None
+    assert known.username == "anna"
+
+
+def test_two_tokens_without_a_name_that_differ_in_the_signature_alone_are_both_known(make: Make) -> None:
+    world = make()
+    token = signed(jti="")
+    # An algorithm such as ES256 signs the same text differently each time.
+    other = f"{token.rpartition('.')[0]}.{'A' * 86}"
+    for each in (token, other):
+        world.tokens.record(ANNA, each)
+        world.accepted[each] = {"sub": "7"}
+
+    known = [world.tokens.find(each) for each in (token, other)]
+
+    assert [found and found.username for found in known] == ["anna", "anna"]
+    assert world.tokens.origin_of(other) == module.TokenOrigin("anna", ("basic_auth",))
+
+
+def test_a_token_without_a_name_ends_with_the_session_that_it_was_made_from(make: Make) -> None:
+    world = make()
+    token, other = signed(jti="", sub="7"), signed(jti="", sub="9")
+    world.tokens.record(ANNA, token)
+    world.tokens.record(Identity("bob", "basic_auth", credential_id="c2"), other)
+
+    world.tokens.revoke_session(tokens=(), credential_id="c1")
+
+    assert [world.is_revoked(each) for each in (token, f"{token}==", other)] == [True, True, False]
 
 
 def test_a_token_of_the_upstream_is_known_with_the_user_that_it_was_issued_to(make: Make) -> None:

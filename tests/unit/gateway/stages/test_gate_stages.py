@@ -238,6 +238,73 @@ async def test_a_token_that_a_staged_login_has_made_is_staged(credential: tuple[
     assert cast("Any", issued).asked == ["made-by-a-password"]
 
 
+@pytest.mark.parametrize("path", [b"/api/v2/dags", b"/ui/dags"], ids=["guarded", "unguarded"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param(rb'"made\055by-a-password"', id="octal-escapes"),
+        pytest.param(b'"made-by-a-password"', id="quoted"),
+        pytest.param(b"made by-a-password", id="blank"),
+        pytest.param(b"\xa0made-by-a-password", id="outside-ascii"),
+    ],
+)
+async def test_a_cookie_that_parsers_read_in_several_ways_is_refused_while_anything_is_staged(
+    value: bytes, path: bytes
+) -> None:
+    cookie = (b"cookie", b"_token=" + value)
+
+    staged = await send(gate_of(rule("off", "basic_auth")), cookie, path=path)
+    excepted = await send(gate_of(rule("on", "basic_auth")), cookie, path=path)
+
+    assert (staged.status, excepted.status) == (401, 200)
+
+
+@pytest.mark.parametrize("value", [b"", b'""'], ids=["empty", "quoted"])
+async def test_an_empty_cookie_is_no_login(value: bytes) -> None:
+    gate = gate_of(rule("off", "basic_auth"))
+
+    assert (await send(gate, (b"cookie", b"_token=" + value), path=b"/ui/dags")).status == 200
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [
+        pytest.param(b"Basic !", id="malformed-basic"),
+        pytest.param(b"Bearer !", id="malformed-bearer"),
+        pytest.param(b"Bearer \xff", id="outside-ascii"),
+        pytest.param(b"Negotiate YII!", id="malformed-negotiate"),
+    ],
+)
+async def test_a_malformed_header_hides_no_cookie(authorization: bytes) -> None:
+    issued = Issued(made_by_a_password=TokenOrigin("alice", ("basic_auth",)))
+    gate = gate_of(rule("off", "basic_auth"), issued=issued)
+    cookie = (b"cookie", b"_token=made-by-a-password")
+
+    sent = await send(gate, (b"authorization", authorization), cookie, path=b"/ui/dags")
+
+    assert sent.status == 401
+
+
+@pytest.mark.parametrize("spelling", ["made-by-a-password!", "made-by-a-password =", "\xa0made-by-a-password\xa0"])
+async def test_a_malformed_bearer_is_judged_as_the_upstream_may_read_it(spelling: str) -> None:
+    issued = Issued(**{spelling.strip().replace("-", "_"): TokenOrigin("alice", ("basic_auth",))})
+    gate = gate_of(rule("off", "basic_auth"), issued=issued)
+    bearer = (b"authorization", b"Bearer " + spelling.encode("latin-1"))
+
+    assert (await send(gate, bearer, path=b"/ui/dags")).status == 401
+
+
+async def test_a_throttle_counts_a_request_with_two_tokens_of_one_login_once() -> None:
+    alice = TokenOrigin("alice", ("basic_auth",))
+    issued = Issued(made_by_a_password=alice, in_the_cookie=alice)
+    gate = gate_of(rule("throttle", "basic_auth", per_minute=2), issued=issued)
+    cookie = (b"cookie", b"_token=in-the-cookie")
+
+    answers = [(await send(gate, BEARER, cookie)).status for _ in range(3)]
+
+    assert answers == [200, 200, 429]
+
+
 async def test_a_browser_may_still_log_out() -> None:
     issued = Issued(made_by_a_password=TokenOrigin("alice", ("basic_auth",)))
     decider = make_decider(backend(), app=app_of(rule("off", "basic_auth"), issued=issued))
