@@ -57,11 +57,11 @@ class Counter:
                 found = self._series.setdefault(labels, Count())
         return found
 
-    def add(self, *labels: str) -> None:
-        """Count one, on any thread."""
+    def add(self, *labels: str, by: int = 1) -> None:
+        """Count one, or as many as `by` says, on any thread."""
         count = self.series(*labels)
         with self._lock:
-            count.value += 1
+            count.value += by
 
     def snapshot(self) -> dict[Labels, list[float]]:
         """Return the numbers."""

@@ -11,7 +11,7 @@ from compat_auth.store.database import Database
 from compat_auth.store.tables.usage import DAY_S, USAGE, UsageRows
 
 MAX_USES = 100_000
-"""Most uses that one question returns."""
+"""Most uses that one question returns; ask for one more to see whether there are more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ def used_by(
     principal: str | None = None,
     days: int = 90,
     now: int | None = None,
+    limit: int = MAX_USES,
 ) -> list[Use]:
     """Return who used what within the last days and was let in, the most frequent use first.
 
@@ -53,6 +54,7 @@ def used_by(
         principal: Only this user.
         days: Days up to today.
         now: Seconds since the epoch; None: the clock's.
+        limit: Most uses.
 
     Raises:
         BackendUnavailable: The store could not be asked.
@@ -68,7 +70,7 @@ def used_by(
         where.append(USAGE.c.principal == principal)
     if operation is not None:
         where.append(is_operation(operation))
-    found = rows.sums("principal", "backend", "client", "operation", where=where, limit=MAX_USES)
+    found = rows.sums("principal", "backend", "client", "operation", where=where, limit=limit)
     return [Use(**{name: row[name] for name in Use.__slots__}) for row in found]
 
 

@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from itertools import islice
 from typing import Final
 
 from flask import Flask
@@ -30,13 +31,17 @@ logger = logging.getLogger("compat_auth.usage")
 
 UPSTREAM: Final = "upstream"
 """In place of a backend: a token that only the upstream checks."""
-MAX_PENDING: Final = 50_000
-"""Different sums that one process keeps until they are stored."""
+MAX_PENDING: Final = 20_000
+"""Different sums that one process keeps until they are stored; while the store is unavailable, up to twice as many."""
 _MAX_NAME_BYTES: Final = 512
 _CHUNK: Final = 2_000
 _EXTENSION = "compat_auth_usage"
 # Positions in a sum.
 _COUNT, _ERRORS, _FIRST, _LAST = range(4)
+_Sums = dict[UsageKey, list[int]]
+_API: Final = ("/api/v1/", "/api/v2/")
+_REFUSED: Final = (401, 403)
+_ERROR: Final = 400
 
 
 class UsageRecorder:
@@ -71,7 +76,9 @@ class UsageRecorder:
         self._flushing = PeriodicTask(self.flush, pause_s=flush_s, name="compat-auth-usage")
         self._lock = threading.Lock()
         self._writing = threading.Lock()
-        self._pending: dict[UsageKey, list[int]] = {}
+        self._pending: _Sums = {}
+        # Only the thread that writes changes these, so that no request waits while it does.
+        self._unstored: _Sums = {}
         self._names: dict[str, str] = {}
         self._clients = Clients()
         self._networks = Networks()
@@ -115,7 +122,7 @@ class UsageRecorder:
             self._add("", "", client, "", family_of(method, path), is_refused=is_refused, is_error=is_error)
             return
         self._add(
-            self._name_of(identity.username),
+            self._caller(identity),
             identity.backend,
             self._clients.name_of(agent, is_trusted=True),
             self._networks.name_of(address),
@@ -124,17 +131,31 @@ class UsageRecorder:
             is_error=is_error,
         )
 
-    def count_upstreams(self, method: str, path: str, *, agent: bytes = b"", is_error: bool = False) -> None:
-        """Count one request with a token that only the upstream checks: nobody here knows whose it is."""
-        client = self._clients.name_of(agent, is_trusted=False)
-        self._add("", UPSTREAM, client, "", operation_of(method, path), is_refused=False, is_error=is_error)
+    def count_upstreams(self, method: str, path: str, *, status: int | None, agent: bytes = b"") -> None:
+        """Count one request with a token that only the upstream checks: nobody here knows whose it is.
+
+        Anybody can make up such a token. So only a request to the API that the upstream has answered keeps its operation.
+
+        Args:
+            method: Upper case.
+            path: Canonical path.
+            status: Status of the upstream's answer; 0: there was none. None: a front proxy gets it.
+            agent: Value of its User-Agent.
+        """
+        is_refused = status in _REFUSED
+        client = OTHER if is_refused else self._clients.name_of(agent, is_trusted=False)
+        is_error = status is not None and (status >= _ERROR or not status)
+        operation = family_of(method, path)
+        if status is not None and not is_error and operation.endswith(_API):
+            operation = operation_of(method, path)
+        self._add("", UPSTREAM, client, "", operation, is_refused=is_refused, is_error=is_error)
 
     def count_lane(self, identity: Identity | None, address: str) -> None:
         """Count one second in which a front proxy uses a credential; identity None: one that only the upstream checks."""
         if identity is None:
             self._add("", UPSTREAM, UNKNOWN, "", LANE, is_refused=False, is_error=False)
             return
-        name, network = self._name_of(identity.username), self._networks.name_of(address)
+        name, network = self._caller(identity), self._networks.name_of(address)
         self._add(name, identity.backend, UNKNOWN, network, LANE, is_refused=False, is_error=False)
 
     def _add(
@@ -162,10 +183,14 @@ class UsageRecorder:
 
     def _new(self, key: UsageKey, now: int) -> list[int]:
         if len(self._pending) >= self._max_pending:
-            key = UsageKey(key.day, "", key.backend, OTHER, "", FOLDED, key.outcome)
+            key = _folded(key)
             self.folded += 1
             counts.usage_folded.add()
         return self._pending.setdefault(key, [0, 0, now, now])
+
+    def _caller(self, identity: Identity) -> str:
+        # As the stages do: who acts for another user uses a login of its own.
+        return self._name_of(identity.actor or identity.username)
 
     def _name_of(self, username: str) -> str:
         """Return a name that both databases can store, and that fits into an index."""
@@ -191,19 +216,20 @@ class UsageRecorder:
     def _store(self) -> None:
         with self._lock:
             taken, self._pending = self._pending, {}
-        rows: list[UsageRow] = [(key, UsageSums(*sums)) for key, sums in taken.items()]
-        rows.sort()
-        for start in range(0, len(rows), _CHUNK):
+        self._merge(taken)
+        is_failing = False
+        while self._unstored:
+            rows: list[UsageRow] = [(key, UsageSums(*sums)) for key, sums in islice(self._unstored.items(), _CHUNK)]
             try:
-                self.rows.add(rows[start : start + _CHUNK])
+                self.rows.add(rows)
             except CompatAuthError as error:
-                self._give_back(rows[start:])
                 if not self._is_failing:
                     logger.warning("usage: not stored yet: %s", error)
-                self._is_failing = True
+                is_failing = True
                 break
-        else:
-            self._is_failing = False
+            for key, _ in rows:
+                del self._unstored[key]
+        self._is_failing = is_failing
         if self.folded > self._said_folded:
             logger.warning(
                 "usage: %d requests are counted without user and operation, since memory for new ones is full",
@@ -211,20 +237,26 @@ class UsageRecorder:
             )
             self._said_folded = self.folded
 
-    def _give_back(self, rows: list[UsageRow]) -> None:
+    def _merge(self, taken: _Sums) -> None:
+        """Add sums to those that are not stored yet."""
+        for key, sums in taken.items():
+            into = self._unstored.get(key)
+            if into is None and len(self._unstored) >= self._max_pending and key.operation != FOLDED:
+                self._count_folded(sums[_COUNT])
+                key = _folded(key)  # noqa: PLW2901
+                into = self._unstored.get(key)
+            if into is None:
+                self._unstored[key] = sums
+                continue
+            into[_COUNT] += sums[_COUNT]
+            into[_ERRORS] += sums[_ERRORS]
+            into[_FIRST] = min(into[_FIRST], sums[_FIRST])
+            into[_LAST] = max(into[_LAST], sums[_LAST])
+
+    def _count_folded(self, requests: int) -> None:
         with self._lock:
-            newer, self._pending = self._pending, {key: list(sums) for key, sums in rows}
-            for key, sums in newer.items():
-                into = self._pending.get(key)
-                if into is None:
-                    if len(self._pending) >= self._max_pending:
-                        key = UsageKey(key.day, "", key.backend, OTHER, "", FOLDED, key.outcome)  # noqa: PLW2901
-                        self.folded += sums[_COUNT]
-                    into = self._pending.setdefault(key, [0, 0, sums[_FIRST], sums[_LAST]])
-                into[_COUNT] += sums[_COUNT]
-                into[_ERRORS] += sums[_ERRORS]
-                into[_FIRST] = min(into[_FIRST], sums[_FIRST])
-                into[_LAST] = max(into[_LAST], sums[_LAST])
+            self.folded += requests
+        counts.usage_folded.add(by=requests)
 
     def _prune(self) -> None:
         """Delete what is too old, once a day."""
@@ -241,10 +273,15 @@ class UsageRecorder:
     def close(self) -> None:
         """Store what is pending, unless the store was unavailable a moment ago, and close the connections."""
         if self._is_failing:
-            logger.warning("usage: %d sums are lost, since the store cannot be asked", len(self._pending))
+            lost = len(self._pending) + len(self._unstored)
+            logger.warning("usage: %d sums are lost, since the store cannot be asked", lost)
         else:
             self.flush()
         self.rows.close()
+
+
+def _folded(key: UsageKey) -> UsageKey:
+    return UsageKey(key.day, "", key.backend, OTHER, "", FOLDED, key.outcome)
 
 
 def storable_name(username: str) -> str:

@@ -98,7 +98,7 @@ class Report:
         filters: What it is about.
         first_day: The first day of the report, in days since the epoch.
         today: The last one.
-        recorded_since: The first day with any usage; None: there is none.
+        recorded_since: The first day with any usage, also with one that the filters leave out; None: there is none.
         backends: The backends, the most used first.
         scripts: Requests by user, backend, client and range of addresses.
         clients: Requests by client.
@@ -148,7 +148,7 @@ def make_report(rows: UsageRows, filters: Filters, now: int) -> Report:
         return tuple(found[:MAX_ROWS])
 
     scripts = table("scripts", "principal", "backend", "client", "network", where=granted)
-    backends, since = _backends(rows, filters, today)
+    backends = _backends(rows, filters, today)
     affected = {
         one.name: table(f"affected {one.name}", "principal", "client", where=[*granted, USAGE.c.backend == one.name])
         for one in backends
@@ -158,7 +158,7 @@ def make_report(rows: UsageRows, filters: Filters, now: int) -> Report:
         filters,
         today - filters.days + 1,
         today,
-        since,
+        rows.first_day(),
         backends,
         scripts,
         table("clients", "client", where=where),
@@ -169,16 +169,14 @@ def make_report(rows: UsageRows, filters: Filters, now: int) -> Report:
     )
 
 
-def _backends(rows: UsageRows, filters: Filters, today: int) -> tuple[tuple[BackendUse, ...], int | None]:
-    """Return the backends, and the first day with any usage."""
+def _backends(rows: UsageRows, filters: Filters, today: int) -> tuple[BackendUse, ...]:
     # From the start: progress and forecast need more than the days of the report.
     found = rows.sums("day", "backend", where=filters.conditions_of_any_day(), order="day")
     by_backend: dict[str, dict[int, dict[str, Any]]] = {}
     for row in found:
         by_backend.setdefault(row["backend"], {})[row["day"]] = row
     uses = [_use_of(name, days, filters, today) for name, days in by_backend.items()]
-    since = found[0]["day"] if found else None
-    return tuple(sorted(uses, key=lambda use: (-use.count, use.name))), since
+    return tuple(sorted(uses, key=lambda use: (-use.count, use.name)))
 
 
 def _use_of(name: str, days: dict[int, dict[str, Any]], filters: Filters, today: int) -> BackendUse:
@@ -206,15 +204,21 @@ def _mean(counts: list[int]) -> float:
     return round(sum(counts) / len(counts), 2) if counts else 0.0
 
 
-def export(rows: UsageRows, filters: Filters, now: int) -> list[dict[str, Any]]:
-    """Return the requests of the report by all that is known of them, for a download.
+def export(rows: UsageRows, filters: Filters, now: int, *, limit: int = MAX_EXPORTED) -> list[dict[str, Any]]:
+    """Return the requests of the report by all that is known of them, the most frequent first, for a download.
+
+    Args:
+        rows: The table.
+        filters: What the report is about.
+        now: Seconds since the epoch.
+        limit: Most rows.
 
     Raises:
         BackendUnavailable: The store could not be asked.
     """
     if not rows.is_there:
         return []
-    return rows.sums(*EXPORTED, where=filters.conditions(now // DAY_S), limit=MAX_EXPORTED)
+    return rows.sums(*EXPORTED, where=filters.conditions(now // DAY_S), limit=limit)
 
 
 def day_text(day: int) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from compat_auth.scopes import ALL, MAX_SCOPES, Scope, parse_scope
 from compat_auth.store.database import Database
-from compat_auth.usage.evidence import Use, used_by
+from compat_auth.usage.evidence import MAX_USES, Use, used_by
 from compat_auth.usage.operations import FOLDED, LANE
 
 
@@ -69,7 +69,9 @@ def suggest(database: Database, username: str, *, days: int = 90, now: int | Non
     Raises:
         BackendUnavailable: The store could not be asked.
     """
-    uses = used_by(database, principal=username, days=days, now=now)
+    uses = used_by(database, principal=username, days=days, now=now, limit=MAX_USES + 1)
+    is_cut = len(uses) > MAX_USES
+    del uses[MAX_USES:]
     scopes = suggest_scopes(use.operation for use in uses)
     notes: list[str] = []
     if any(use.operation == LANE for use in uses):
@@ -80,6 +82,8 @@ def suggest(database: Database, username: str, *, days: int = 90, now: int | Non
         notes.append(
             "some requests have a path or a method that no template describes: narrow the widest scope by hand"
         )
+    if is_cut:
+        notes.append(f"only the {MAX_USES} most frequent kinds of requests are considered: ask for fewer days")
     return Suggestion(username, days, scopes, tuple(uses), tuple(notes))
 
 

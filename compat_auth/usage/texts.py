@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -17,8 +18,8 @@ NOBODY: Final = "(unknown)"
 """In place of the user whom no backend knows."""
 _NO_BACKEND: Final = "(none)"
 _SUMS: Final = ("count", "errors", "first_seen", "last_seen")
-# A spreadsheet runs a cell that begins so.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+# A spreadsheet runs a cell that begins so; for some, a cell also begins after one of the separators, quotes or not.
+_FORMULA: Final = re.compile("(^|[;,|])(?=[ \"']*[-=+@\uff0d\uff1d\uff0b\uff20])")
 _MARKDOWN: Final = str.maketrans({char: f"\\{char}" for char in "\\`*_{}[]<>()#+!|~&"})
 
 
@@ -63,9 +64,9 @@ def forecast_text(found: Forecast) -> str:
 
 
 def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Return rows as CSV (RFC 4180); a text that a spreadsheet would run begins with an apostrophe."""
+    """Return rows as CSV (RFC 4180); what a spreadsheet would run has an apostrophe before it."""
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
+    writer = csv.writer(out, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
     writer.writerow((*EXPORTED, *_SUMS))
     for row in rows:
         names = (_csv_cell(row[name]) for name in EXPORTED)
@@ -76,8 +77,7 @@ def as_csv(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _csv_cell(text: str) -> str:
-    shown = one_line(text)
-    return f"'{shown}" if text.lstrip(" ").startswith(_FORMULA) else shown
+    return _FORMULA.sub(r"\1'", one_line(text))
 
 
 def as_content(report: Report) -> dict[str, Any]:
@@ -113,5 +113,5 @@ def as_content(report: Report) -> dict[str, Any]:
 
 
 def as_json(report: Report) -> str:
-    """Return the report as JSON."""
-    return json.dumps(as_content(report), ensure_ascii=False, indent=2)
+    """Return the report as JSON, in ASCII: a terminal may show it."""
+    return json.dumps(as_content(report), indent=2)

@@ -21,8 +21,8 @@ from compat_auth.stages.rules import GONE, STAGES, UPSTREAM, Selector, StageRule
 from compat_auth.stages.stored import row_of, rule_of
 from compat_auth.store.migration import open_store
 from compat_auth.store.tables.stage_rules import StageRow, StageRuleRows
+from compat_auth.usage.evidence import MAX_USES, used_by
 from compat_auth.usage.evidence import Use as Recorded
-from compat_auth.usage.evidence import used_by
 
 _backend = click.option("--backend", default="", metavar="NAME", help="Uses of this backend, such as basic_auth.")
 _operation = click.option(
@@ -48,7 +48,7 @@ def list_stages(config_path: str | None, as_json: bool) -> None:
     with _opened(load_settings(config_path)) as rows:
         found = rows.list()
     if as_json:
-        click.echo(json.dumps([describe(row) for row in found], ensure_ascii=False, indent=2))
+        click.echo(json.dumps([describe(row) for row in found], indent=2))
         return
     for row in found:
         click.echo(summarise(rule_of(row)))
@@ -201,7 +201,14 @@ def _selector(backend: str, operation: str, principal: str) -> Selector:
 def _hit_by(rule: StageRule, settings: Settings, *, days: int, now: int) -> list[Recorded]:
     with _opened(settings) as rows:
         rules = map(rule_of, rows.list())
-        recorded = used_by(rows.database, backend=rule.selector.backend or None, days=days, now=now)
+        recorded = used_by(rows.database, backend=rule.selector.backend or None, days=days, now=now, limit=MAX_USES + 1)
+        if len(recorded) > MAX_USES:
+            del recorded[MAX_USES:]
+            click.echo(
+                f"warning: incomplete: only the {MAX_USES} most frequent kinds of use are considered; "
+                "look back fewer days with --days",
+                err=True,
+            )
         return list(find_hit(rules, rule, recorded, now))
 
 

@@ -34,6 +34,9 @@ def find_hit(
             # A lane, or a summary: nobody knows which operations, so that the rule may concern some of them.
             if alone.may_concern(one.backend, one.principal, (), now):
                 yield one
+        elif _may_hold(one, method, path, rule):
+            if alone.may_concern(one.backend, one.principal, (), now):
+                yield one
         elif known.find(Use(one.backend, one.principal, (method,), _some_path(path)), now) == rule:
             yield one
 
@@ -52,7 +55,7 @@ def show_hit(found: list[Recorded], days: int, *, as_json: bool) -> None:
             }
             for one in found
         ]
-        click.echo(json.dumps(rows, ensure_ascii=False, indent=2))
+        click.echo(json.dumps(rows, indent=2))
         return
     principals = {one.principal for one in found}
     click.echo(f"nothing is changed; in the last {days} days: {len(principals)} user(s), {len(found)} kind(s) of use")
@@ -61,6 +64,18 @@ def show_hit(found: list[Recorded], days: int, *, as_json: bool) -> None:
         # A name may hold what moves the cursor of a terminal.
         name = name if name.isprintable() else ascii(name)
         click.echo(f"{name}\t{one.backend}\t{one.client}\t{one.operation}\t{one.count}\t{spell_moment(one.last_seen)}")
+
+
+def _may_hold(one: Recorded, method: str, path: str, rule: StageRule) -> bool:
+    """Return whether a use by nobody knows whom, recorded as the API alone, may hold the operation of a rule."""
+    operation = rule.operation
+    if one.principal or operation is None or not path.endswith("/"):
+        return False
+    if operation.method not in ("", method) and (operation.method, method) != ("GET", "HEAD"):
+        return False
+    # What is recorded as any other path is not the API.
+    is_below = operation.path != path and operation.path.startswith(path)
+    return is_below and (path != "/" or not operation.path.startswith("/api/"))
 
 
 def _some_path(path: str) -> str:

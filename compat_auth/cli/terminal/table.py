@@ -23,7 +23,7 @@ def print_table(headers: Sequence[str], rows: Iterable[Sequence[str]], *, plain:
             click.echo(line if number else click.style(line, bold=True))
         return
     for row in rows:
-        click.echo(plain.format(*row))
+        click.echo(plain.format(*map(_harmless, row)))
 
 
 def table_lines(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:

@@ -11,7 +11,7 @@ from compat_auth.concurrency.clock import unix_now
 from compat_auth.config import load_settings
 from compat_auth.store.migration import open_store
 from compat_auth.store.tables.usage import UsageRows
-from compat_auth.usage.report import Filters, export, make_report
+from compat_auth.usage.report import MAX_EXPORTED, Filters, export, make_report
 from compat_auth.usage.texts import as_csv, as_json
 
 MAX_DAYS = 3660
@@ -52,7 +52,14 @@ def report(
     now = unix_now()
     try:
         if form == "csv":
-            click.echo(as_csv(export(rows, filters, now)), nl=False)
+            found = export(rows, filters, now, limit=MAX_EXPORTED + 1)
+            click.echo(as_csv(found[:MAX_EXPORTED]), nl=False)
+            if len(found) > MAX_EXPORTED:
+                click.echo(
+                    f"warning: incomplete: only the {MAX_EXPORTED} most frequent kinds of request are listed; "
+                    "choose fewer with --days or a filter",
+                    err=True,
+                )
             return
         made = make_report(rows, filters, now)
     finally:

@@ -17,6 +17,8 @@ def as_markdown(report: Report) -> str:
     lines += [f"From {day_text(report.first_day)} to {day_text(report.today)} (UTC).", ""]
     if report.recorded_since is None:
         return "\n".join([*lines, "No usage is recorded.", ""])
+    if not report.backends:
+        return "\n".join([*lines, "No usage for this choice.", ""])
     backends = [
         (
             markdown_cell(backend_text(one.name)),

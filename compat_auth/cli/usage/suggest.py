@@ -29,7 +29,7 @@ def suggest(config_path: str | None, user: str, days: int, as_json: bool) -> Non
     finally:
         database.close()
     if as_json:
-        click.echo(json.dumps({**asdict(found), "command": found.command}, ensure_ascii=False, indent=2))
+        click.echo(json.dumps({**asdict(found), "command": found.command}, indent=2))
         return
     if not found.scopes:
         click.echo(f"{one_line(user)}: no requests in the last {days} days; nothing to suggest")

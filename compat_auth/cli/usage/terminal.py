@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from compat_auth.usage.report import MAX_ROWS, Report, day_text
+from compat_auth.usage.report import MAX_EXPORTED, MAX_ROWS, Report, day_text
 from compat_auth.usage.texts import backend_text, forecast_text, one_line, time_text, user_text
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -30,6 +30,9 @@ def as_lines(report: Report, *, is_on: bool = True) -> Iterator[str]:
         f"{day_text(report.recorded_since)}"
     )
     yield ""
+    if not report.backends:
+        yield "No usage for this choice."
+        return
     yield "Backends"
     yield from _table(
         ("backend", "requests", "errors", "by day", "a day at first", "a day now", "last day"),
@@ -60,7 +63,7 @@ def as_lines(report: Report, *, is_on: bool = True) -> Iterator[str]:
         yield from rows_of(rows)
     if report.truncated:
         yield ""
-        yield f"Some tables have more than {MAX_ROWS} rows; --csv has all of them."
+        yield f"Some tables have more than {MAX_ROWS} rows; --csv has up to {MAX_EXPORTED}."
 
 
 def rows_of(rows: Sequence[dict[str, Any]]) -> Iterator[str]:

@@ -106,10 +106,10 @@ class Errands:
         if usage is None:
             return
         method, path = errand.method.decode("ascii"), errand.path.decode("ascii")
-        is_error = errand.status >= 400 or not errand.status
         if granted is None:
-            usage.count_upstreams(method, path, agent=errand.agent, is_error=is_error)
+            usage.count_upstreams(method, path, status=errand.status, agent=errand.agent)
             return
+        is_error = errand.status >= 400 or not errand.status
         usage.count(
             method, path, identity=granted.identity, agent=errand.agent, address=errand.caller, is_error=is_error
         )

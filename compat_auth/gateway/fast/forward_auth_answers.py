@@ -106,7 +106,7 @@ class ForwardAuthAnswers:
         if usage is None:
             return
         if identity is None:
-            usage.count_upstreams(method, path.decode("ascii"), agent=agent)
+            usage.count_upstreams(method, path.decode("ascii"), status=None, agent=agent)
             return
         address = self._trusted.client_behind(ends.peer, intake.forward)
         usage.count(method, path.decode("ascii"), identity=identity, agent=agent, address=address)

@@ -44,7 +44,10 @@ class RequestUsage:
         path, agent = asked.path.decode("ascii"), agent_of(asked.intake.kept)
         if identity is None and not is_refused:
             if self._goes_to_upstream(asked):
-                self._recorder.count_upstreams(asked.method, path, agent=agent, is_error=is_error)
+                # The status of an answer to a front proxy is not the upstream's.
+                self._recorder.count_upstreams(
+                    asked.method, path, status=status if asked is request else None, agent=agent
+                )
             return
         methods = {asked.method}
         if asked is not request:

@@ -157,6 +157,11 @@ class UsageRows:
             found = connection.execute(query.limit(limit) if limit else query).mappings()
             return [{**row, **_whole(row)} for row in found]
 
+    def first_day(self) -> int | None:
+        """Return the first day with any usage, in days since the epoch; None: there is none."""
+        with self.database.read() as connection:
+            return connection.execute(select(func.min(USAGE.c.day))).scalar_one_or_none()
+
     def close(self) -> None:
         """Close the connections."""
         self.database.close()

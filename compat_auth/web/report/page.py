@@ -14,7 +14,7 @@ from compat_auth.authn.session_sealing import Session
 from compat_auth.concurrency.clock import unix_now
 from compat_auth.http.problem import PROBLEM_JSON, problem_body
 from compat_auth.usage.recorder import UsageRecorder, usage_of
-from compat_auth.usage.report import MAX_ROWS, Filters, day_text, export, make_report
+from compat_auth.usage.report import MAX_EXPORTED, MAX_ROWS, Filters, day_text, export, make_report
 from compat_auth.usage.texts import as_csv, as_json, backend_text, forecast_text, one_line, time_text, user_text
 from compat_auth.web.page import Account, record, render_account, show_message
 from compat_auth.web.report.access import ReportAccess
@@ -75,7 +75,10 @@ class ReportPage:
     def _render(self, session: Session, recorder: UsageRecorder, filters: Filters, form: str) -> Response:
         now = unix_now()
         if form == "csv":
-            return _download(as_csv(export(recorder.rows, filters, now)), "text/csv; charset=utf-8", "usage.csv")
+            found = export(recorder.rows, filters, now, limit=MAX_EXPORTED + 1)
+            # A row that says so would be one more request to a program.
+            name = "usage.csv" if len(found) <= MAX_EXPORTED else "usage-incomplete.csv"
+            return _download(as_csv(found[:MAX_EXPORTED]), "text/csv; charset=utf-8", name)
         report = make_report(recorder.rows, filters, now)
         if form == "json":
             return _download(as_json(report), "application/json", "usage.json")
@@ -89,6 +92,7 @@ class ReportPage:
             width=WIDTH,
             height=HEIGHT,
             most_rows=MAX_ROWS,
+            most_exported=MAX_EXPORTED,
             query=_query(filters),
             link=_link,
             day_text=day_text,

@@ -241,3 +241,49 @@ def test_a_dry_run_writes_no_control_character_to_the_terminal(config: str) -> N
     assert "\x1b" not in shown
     assert "3 user(s), 4 kind(s) of use" in shown
     assert len(shown.splitlines()) == 5
+
+
+@pytest.mark.usefixtures("used")
+@pytest.mark.parametrize("form", [(), ("--json",)], ids=["lines", "json"])
+def test_a_dry_run_that_has_not_seen_all_says_so(
+    form: tuple[str, ...], config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("set", "off", "--backend", "basic_auth", "--dry-run", *form)
+    whole = run(config, *command)
+    monkeypatch.setattr("compat_auth.cli.stages.commands.MAX_USES", 3)
+
+    cut = run(config, *command)
+
+    assert whole.stderr == ""
+    assert "incomplete: only the 3 most frequent" in cut.stderr
+    assert "incomplete" not in cut.stdout
+
+
+@pytest.mark.usefixtures("used")
+def test_json_has_nothing_that_moves_the_cursor_or_turns_the_text(config: str, tmp_path: Path) -> None:
+    database = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    recorder = UsageRecorder(UsageRows(database))
+    recorder.count("GET", "/api/v1/dags", identity=Identity("a\x9b2J\u202eb", "basic_auth"))
+    recorder.flush()
+    database.close()
+
+    shown = [run(config, "set", "off", "--backend", "basic_auth", "--dry-run", "--json").stdout]
+    run(config, "set", "warn", "--principal", "a\x9b2J\u202eb")
+    shown.append(run(config, "list", "--json").stdout)
+
+    assert [text.isascii() for text in shown] == [True, True]
+    assert all("202e" in text for text in shown)
+
+
+def test_a_dry_run_names_tokens_whose_operations_nobody_knows(config: str, tmp_path: Path) -> None:
+    database = open_store(f"sqlite:///{tmp_path / 'store.db'}")
+    with database.write():
+        pass
+    recorder = UsageRecorder(UsageRows(database))
+    recorder.count_upstreams("GET", "/api/v1/dags", status=None)
+    recorder.flush()
+    database.close()
+
+    found = [hit(config, "off", "--operation", one) for one in ("GET /api/v1/dags", "v1", "POST /api/v1/dags", "/ui/")]
+
+    assert found == [[(None, "GET /api/v1/")], [(None, "GET /api/v1/")], [], []]

@@ -13,6 +13,8 @@ from support.fast_world import SECRET, Gateway, World, get, say, worlds
 AGENT = b"User-Agent: curl/8.5.0"
 WRONG = b"Authorization: Basic YWxpY2U6d3Jvbmc="
 SECRET_LINE = b"X-Compat-Auth-Proxy-Secret: " + SECRET
+OWN = b"Authorization: Bearer the.upstreams.own"
+DENIED = b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n"
 MISSING = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"
 TRUSTED = 'trusted_proxies = ["127.0.0.1/32"]'
 
@@ -34,7 +36,7 @@ def counted(folder: Path) -> dict[tuple[str, ...], tuple[int, int]]:
     return found
 
 
-def question(target: bytes = b"/api/v2/dags/etl") -> bytes:
+def question(target: bytes = b"/api/v2/dags/etl", **more: bytes) -> bytes:
     lines = (
         SECRET_LINE,
         AGENT,
@@ -42,7 +44,7 @@ def question(target: bytes = b"/api/v2/dags/etl") -> bytes:
         b"X-Original-Method: DELETE",
         b"X-Forwarded-For: 10.1.2.3",
     )
-    return get(b"/compat-auth/forward-auth/nginx", *lines)
+    return get(b"/compat-auth/forward-auth/nginx", *lines, **more)
 
 
 async def use(world: World, gateway: Gateway) -> None:
@@ -54,7 +56,12 @@ async def use(world: World, gateway: Gateway) -> None:
     await gateway.ask(get(b"/api/v1/pools/x", AGENT, client))
     world.upstream.script = say(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     await gateway.ask(get(b"/api/v2/dags/etl", AGENT, client, authorization=WRONG))
-    await gateway.ask(get(b"/api/v2/dags/etl", AGENT, client, authorization=b"Authorization: Bearer the.upstreams.own"))
+    await gateway.ask(get(b"/api/v2/dags/etl", AGENT, client, authorization=OWN))
+    world.upstream.script = say(DENIED)
+    for target in (b"/api/v2/pools", b"/api/v2/dags/etl"):
+        await gateway.ask(get(target, AGENT, client, authorization=OWN))
+    world.upstream.script = say(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+    assert (await gateway.ask(question(authorization=OWN))).status == 200
     for _ in range(3):
         assert (await gateway.ask(question())).status == 200
     await gateway.ask(get(b"/compat-auth/forward-auth/lane", SECRET_LINE, b"X-Forwarded-For: 10.1.2.3"))
@@ -80,6 +87,8 @@ async def test_each_way_counts_once_and_the_fast_ways_like_the_ordinary_ones(tmp
         (*alice, "unknown", "10.1.2.0/24", "lane", "granted"): (1, 0),
         ("", "", "curl", "", "GET /api/v2/", "refused"): (1, 1),
         ("", "upstream", "curl", "", "GET /api/v2/dags/{dag_id}", "granted"): (1, 0),
+        ("", "upstream", "other", "", "GET /api/v2/", "refused"): (2, 2),
+        ("", "upstream", "curl", "", "DELETE /api/v2/", "granted"): (1, 0),
     }
 
 

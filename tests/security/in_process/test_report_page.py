@@ -179,3 +179,21 @@ def test_reading_and_a_refusal_are_audited(browser: Browser, caplog: pytest.LogC
     browser.open(f"{REPORT}?user=bob")
 
     assert "report read" in caplog.text
+
+
+def test_a_download_that_is_cut_is_named_so(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = browser.open(f"{REPORT}.csv")
+    monkeypatch.setattr("compat_auth.web.report.page.MAX_EXPORTED", 1)
+
+    cut = browser.open(f"{REPORT}.csv")
+
+    assert "usage.csv" in whole.headers["Content-Disposition"]
+    assert "usage-incomplete.csv" in cut.headers["Content-Disposition"]
+    assert len(cut.text.splitlines()) == 2
+
+
+def test_a_choice_that_finds_nothing_says_so(browser: Browser) -> None:
+    text = browser.open(f"{REPORT}?user=nobody").text
+
+    assert "No usage is recorded for this choice" in text
+    assert "recorded since" in text

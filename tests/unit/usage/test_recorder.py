@@ -12,7 +12,8 @@ from sqlalchemy import select
 from compat_auth.errors import BackendUnavailable
 from compat_auth.identity import Identity
 from compat_auth.store.migration import open_store
-from compat_auth.store.tables.usage import DAY_S, USAGE, UsageRow, UsageRows
+from compat_auth.store.tables.usage import DAY_S, USAGE, UsageKey, UsageRow, UsageRows
+from compat_auth.telemetry import counts
 from compat_auth.usage.evidence import Use, used_by
 from compat_auth.usage.recorder import UsageRecorder, prune_usage, storable_name
 
@@ -217,3 +218,124 @@ def test_used_by_says_who_used_what(rows: Away, clock: Clock) -> None:
     assert [(one.principal, one.operation) for one in kerberos] == [("bob", "GET /api/v2/dags/{dag_id}")]
     assert used_by(rows.database, days=1, now=NOW + DAY_S) == []
     assert used_by(rows.database, operation="/api/_1/", now=NOW) == []
+
+
+def counted(rows: UsageRows) -> dict[tuple[object, ...], object]:
+    """Return the requests by backend, client, operation and outcome."""
+    return {(row[1], row[2], row[4], row[5]): row[6] for row in stored(rows)}
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_a_token_that_the_upstream_refuses_leaves_one_row_whatever_it_asks_for(
+    status: int, rows: Away, clock: Clock
+) -> None:
+    recorder = UsageRecorder(rows, now=clock)
+
+    for agent in (b"curl/8", b"Wget/1", b"okhttp/4", b""):
+        for path in ("/api/v2/dags", "/api/v2/pools", "/api/v2/dags/x", "/api/v2/anything"):
+            recorder.count_upstreams("GET", path, status=status, agent=agent)
+    recorder.flush()
+
+    assert counted(rows) == {("upstream", "other", "GET /api/v2/", "refused"): 16}
+    assert used_by(rows.database, now=NOW) == []
+
+
+@pytest.mark.parametrize("status", [None, 0, 404, 405, 422, 500])
+def test_nobody_chooses_the_operation_of_a_token_that_the_upstream_has_not_accepted(
+    status: int | None, rows: Away, clock: Clock
+) -> None:
+    recorder = UsageRecorder(rows, now=clock)
+
+    for path in ("/api/v1/dags", "/api/v1/pools/x", "/api/v1/anything"):
+        recorder.count_upstreams("GET", path, status=status, agent=b"curl/8")
+    recorder.flush()
+
+    assert counted(rows) == {("upstream", "curl", "GET /api/v1/", "granted"): 3}
+
+
+def test_a_page_that_the_upstream_shows_anybody_names_no_operation(rows: Away, clock: Clock) -> None:
+    recorder = UsageRecorder(rows, now=clock)
+
+    for word in ("one", "two", "three"):
+        recorder.count_upstreams("GET", f"/{word}/x", status=200, agent=b"curl/8")
+    recorder.count_upstreams("GET", "/api/v2/dags/etl", status=200, agent=b"curl/8")
+    recorder.flush()
+
+    assert counted(rows) == {
+        ("upstream", "curl", "GET /", "granted"): 3,
+        ("upstream", "curl", "GET /api/v2/dags/{dag_id}", "granted"): 1,
+    }
+
+
+def test_who_acts_for_another_user_counts_as_the_one_whose_login_it_is(rows: Away, clock: Clock) -> None:
+    recorder = UsageRecorder(rows, now=clock)
+    acting = Identity("alice", backend="basic_auth", actor="robot")
+
+    ask(recorder, identity=acting)
+    recorder.count_lane(acting, "10.1.2.3")
+    recorder.flush()
+
+    assert [row[0] for row in stored(rows)] == ["robot", "robot"]
+
+
+class Holds:
+    """A lock that knows how many keys were looked up in each hold."""
+
+    def __init__(self) -> None:
+        self.is_held = False
+        self.keys: list[int] = []
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+        self.is_held = True
+        self.keys.append(0)
+
+    def __exit__(self, *_: object) -> None:
+        self.is_held = False
+        self._lock.release()
+
+
+def test_no_request_waits_for_more_than_one_sum_while_the_store_is_away(
+    rows: Away, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holds = Holds()
+
+    class Key(UsageKey):
+        def __hash__(self) -> int:
+            if holds.is_held:
+                holds.keys[-1] += 1
+            return super().__hash__()
+
+    monkeypatch.setattr("compat_auth.usage.recorder.UsageKey", Key)
+    recorder = UsageRecorder(rows, now=clock)
+    monkeypatch.setattr(recorder, "_lock", holds)
+    rows.is_away = True
+
+    for _ in range(3):
+        for number in range(200):
+            ask(recorder, identity=Identity(f"user{number}", backend="basic_auth"))
+        recorder.flush()
+    rows.is_away = False
+    recorder.flush()
+
+    assert max(holds.keys) <= 4
+    assert [row[-2] for row in stored(rows)] == [3] * 200
+
+
+def test_an_outage_keeps_no_more_different_sums_than_the_bound(rows: Away, clock: Clock) -> None:
+    recorder = UsageRecorder(rows, now=clock, max_pending=3)
+    rows.is_away = True
+    before = sum(value[0] for value in counts.usage_folded.snapshot().values())
+
+    for number in range(9):
+        ask(recorder, identity=Identity(f"user{number}", backend="basic_auth"))
+        recorder.flush()
+    ask(recorder, identity=Identity("user0", backend="basic_auth"))
+    recorder.flush()
+    rows.is_away = False
+    recorder.flush()
+
+    found = {str(row[0]): row[-2] for row in stored(rows)}
+    assert found == {"user0": 2, "user1": 1, "user2": 1, "": 6}
+    assert sum(value[0] for value in counts.usage_folded.snapshot().values()) - before == recorder.folded == 6

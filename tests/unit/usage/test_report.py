@@ -107,6 +107,53 @@ def test_a_store_that_was_never_made_has_an_empty_report(tmp_path: Path) -> None
     assert "No usage is recorded yet." in "\n".join(as_lines(report))
 
 
+def test_a_filter_that_finds_nothing_does_not_say_that_nothing_is_recorded(rows: UsageRows) -> None:
+    add(rows, ago=7)
+
+    report = make_report(rows, Filters(user="alcie"), NOW)
+
+    terminal, markdown = "\n".join(as_lines(report)), as_markdown(report)
+    assert report.recorded_since == TODAY - 7
+    assert [("No usage for this choice." in text, "db upgrade" in text) for text in (terminal, markdown)] == [
+        (True, False)
+    ] * 2
+
+
+def test_the_first_day_of_a_report_is_that_of_all_usage(rows: UsageRows) -> None:
+    add(rows, ago=50, user="bob")
+    add(rows, ago=7)
+
+    assert make_report(rows, Filters(user="alice"), NOW).recorded_since == TODAY - 50
+
+
+@pytest.mark.parametrize(
+    ("user", "shown"),
+    [
+        ("x;=1+1", "x;'=1+1"),
+        ("x; =1+1", "x;' =1+1"),
+        ('x;"=1+1', 'x;\'""=1+1'),
+        ("a,@b|+c", "a,'@b|'+c"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("alice", "alice"),
+        ("a-b", "a-b"),
+    ],
+    ids=["semicolon", "space", "quote", "comma", "wide", "name", "hyphen"],
+)
+def test_no_separator_begins_a_formula_in_a_csv(user: str, shown: str, rows: UsageRows) -> None:
+    add(rows, user=user)
+
+    line = as_csv(export(rows, Filters(), NOW)).split("\r\n")[1]
+
+    assert line.startswith(f'"{shown}","basic_auth",')
+    assert line.endswith('"')
+
+
+def test_json_is_ascii(rows: UsageRows) -> None:
+    add(rows, user="a\x9b2J\u202eb")
+
+    assert as_json(make_report(rows, Filters(), NOW)).isascii()
+
+
 def test_no_cell_of_a_csv_is_a_formula_and_no_row_has_a_second_line(rows: UsageRows) -> None:
     for user in (EVIL, "+1", "-1", "@x", "\t=1", "  =1", '"', "'", "a,b"):
         add(rows, user=user)

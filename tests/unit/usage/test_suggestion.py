@@ -114,3 +114,16 @@ def test_a_suggestion_warns_of_the_lane_and_of_wide_scopes(rows: UsageRows) -> N
 
     assert found.scopes == ("GET /",)
     assert ["lane" in note for note in found.notes] == [True, False]
+
+
+def test_a_suggestion_that_has_not_seen_all_says_so(rows: UsageRows, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = UsageRecorder(rows, now=lambda: NOW)
+    for path in ("/api/v1/dags", "/api/v1/pools", "/api/v1/pools"):
+        recorder.count("GET", path, identity=ALICE)
+    recorder.flush()
+    monkeypatch.setattr("compat_auth.usage.suggestion.MAX_USES", 1)
+
+    found = suggest(rows.database, "alice", now=NOW)
+
+    assert found.scopes == ("GET /api/v1/pools",)
+    assert "only the 1 most frequent" in found.notes[0]

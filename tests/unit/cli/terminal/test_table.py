@@ -36,6 +36,12 @@ def test_a_pipe_gets_plain_lines_without_a_header(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().out == "{alice}\ton\n"
 
 
+def test_a_name_cannot_begin_a_line_or_a_cell_of_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+    print_table(("NAME", "STATE"), [("a\nroot\ton\x1b[2J", "off")], plain="{0}\t{1}")
+
+    assert capsys.readouterr().out == "a\\nroot\\ton\\x1b[2J\toff\n"
+
+
 def test_a_terminal_gets_a_header(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
 
