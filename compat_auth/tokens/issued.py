@@ -31,6 +31,8 @@ logger = logging.getLogger("compat_auth.given_tokens")
 
 # An upstream's own token is revocable here only if it lives no longer than this.
 MAX_LIFETIME_S = 366 * 86400
+# The end of a revocation that nobody can name. A database stores it, also with some seconds more.
+_UNENDING = 2**62
 # "Issued up to now" compares whole seconds, so it would also revoke a token that is issued within the same second.
 _NEXT_SECOND_S = 1.1
 
@@ -238,7 +240,7 @@ class IssuedTokens:
             until: Its expiry in seconds since the epoch; None where it is not known.
         """
         end = until if until is not None else self.now() + MAX_LIFETIME_S
-        self.denylist.revoke(DenylistEntry("digest", signed_digest(token), end + CLOCK_SKEW_S))
+        self.denylist.revoke(DenylistEntry("digest", signed_digest(token), min(end, _UNENDING) + CLOCK_SKEW_S))
 
     def revoke_session(self, *, tokens: Iterable[str], credential_id: str) -> None:
         """Revoke what a session leaves behind: the JWTs in the browser, and those that were made from the session."""
@@ -316,8 +318,8 @@ def _try_to_revoke(log_out: Callable[[T], None], token: T) -> bool:
 
 
 def _entry_of(claims: ClaimedToken, token: str) -> DenylistEntry:
-    # The upstream's clock may be slow.
-    expires = (unix_now() + MAX_LIFETIME_S if claims.expires is None else claims.expires) + CLOCK_SKEW_S
+    # A verifier may read an `exp` that we cannot, or need none. The upstream's clock may be slow.
+    expires = (_UNENDING if claims.expires is None else min(claims.expires, _UNENDING)) + CLOCK_SKEW_S
     name = names_of(claims, token)[0]
     return (
         DenylistEntry("jti", name, expires)

@@ -23,6 +23,7 @@ FOLDER = ROOT / "deploy" / "compose"
 FILE = FOLDER / "compose.yaml"
 CONTENT = cast("dict[str, Any]", yaml.safe_load(FILE.read_text(encoding="utf-8")))
 SERVICES = cast("dict[str, dict[str, Any]]", CONTENT["services"])
+OWNER = os.getuid() or 1234
 
 
 @pytest.fixture(scope="module")
@@ -32,8 +33,17 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("make-secrets", ".env.example", "compat_auth.toml"):
         (folder / name).write_bytes((FOLDER / name).read_bytes())
     (folder / "make-secrets").chmod(0o755)
-    subprocess.run([folder / "make-secrets"], check=True, capture_output=True)
+    made = make_secrets(folder)
+    assert made.returncode == 0, made.stderr
     return folder
+
+
+def make_secrets(folder: Path, *, sudo_uid: int | None = OWNER) -> subprocess.CompletedProcess[str]:
+    """Run make-secrets; root runs it with sudo, on behalf of that user."""
+    environment = {name: value for name, value in os.environ.items() if name != "SUDO_UID"}
+    if sudo_uid is not None:
+        environment["SUDO_UID"] = str(sudo_uid)
+    return subprocess.run([folder / "make-secrets"], capture_output=True, check=False, text=True, env=environment)
 
 
 def secret(folder: Path, name: str) -> str:
@@ -135,16 +145,61 @@ def test_every_secret_is_made_for_its_owner_alone(prepared: Path) -> None:
     made = {path.name: stat.S_IMODE(path.stat().st_mode) for path in (prepared / "secrets").iterdir()}
 
     files = {Path(one["file"]).name for one in CONTENT["secrets"].values()}
-    assert made == dict.fromkeys(files, 0o600)
+    # The script of PostgreSQL's image reads this one as that image's own user; the folder keeps others away.
+    assert made == dict.fromkeys(files, 0o600) | {"compat_auth_database_password": 0o644}
     assert stat.S_IMODE((prepared / "secrets").stat().st_mode) == 0o700
-    assert f"RUN_AS={os.getuid()}\n" in (prepared / ".env").read_text()
+    assert {path.stat().st_uid for path in [prepared / "secrets", *(prepared / "secrets").iterdir()]} == {OWNER}
+    assert f"RUN_AS={OWNER}\n" in (prepared / ".env").read_text()
+
+
+@pytest.mark.parametrize("sudo_uid", [None, 0], ids=["no-sudo", "sudo-of-root"])
+def test_no_secrets_are_made_for_root(tmp_path: Path, sudo_uid: int | None) -> None:
+    # Any user may run this test: `id` says that it is root.
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "id").write_text("#!/bin/sh\necho 0\n")
+    (tmp_path / "bin" / "id").chmod(0o755)
+    script = tmp_path / "make-secrets"
+    path = f"PATH={tmp_path / 'bin'}:$PATH\n"
+    script.write_text((FOLDER / "make-secrets").read_text().replace("set -eu\n", f"set -eu\n{path}", 1))
+    script.chmod(0o755)
+
+    refused = make_secrets(tmp_path, sudo_uid=sudo_uid)
+
+    assert refused.returncode == 1
+    assert "run it as another user" in refused.stderr
+    assert not (tmp_path / "secrets").exists()
+
+
+@pytest.mark.parametrize(
+    ("password", "statements"),
+    [("p4ss", 1), ("", 0), (None, 0)],
+    ids=["there", "empty", "missing"],
+)
+def test_no_database_role_is_made_without_a_password(tmp_path: Path, password: str | None, statements: int) -> None:
+    (tmp_path / "psql").write_text(f"#!/bin/sh\ncat >>{tmp_path}/said\n")
+    (tmp_path / "psql").chmod(0o755)
+    if password is not None:
+        (tmp_path / "compat_auth_database_password").write_text(password)
+    script = (FOLDER / "postgres-init.sh").read_text().replace("/run/secrets", str(tmp_path))
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}"}
+
+    done = subprocess.run(["sh", "-c", script], capture_output=True, check=False, text=True, env=environment)
+
+    said = (tmp_path / "said").read_text() if (tmp_path / "said").exists() else ""
+    assert (done.returncode == 0) is bool(statements)
+    assert said.count("LOGIN PASSWORD 'p4ss'") == said.count("CREATE ROLE") == statements
+
+
+def test_postgresql_is_healthy_only_once_it_answers_by_tcp() -> None:
+    assert "--host=127.0.0.1" in SERVICES["postgres"]["healthcheck"]["test"]
 
 
 def test_secrets_that_are_there_stay(prepared: Path) -> None:
     before = {path.name: path.read_text() for path in (prepared / "secrets").iterdir()}
 
-    subprocess.run([prepared / "make-secrets"], check=True, capture_output=True)
+    made = make_secrets(prepared)
 
+    assert made.returncode == 0
     assert {path.name: path.read_text() for path in (prepared / "secrets").iterdir()} == before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -141,6 +142,21 @@ def knows(settings: object, variable: str) -> bool:
             return False
         found = getattr(found, part)
     return True
+
+
+@pytest.mark.parametrize("folder", ["deploy", "docs"])
+def test_nobody_is_trusted_before_the_reader_names_the_proxy(folder: str) -> None:
+    suffixes = {".toml", ".yaml"} if folder == "deploy" else {".md"}
+    files = [
+        path
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in suffixes and (folder == "deploy" or path.stem in ("kubernetes", "helm"))
+    ]
+
+    found = [one for path in files for one in re.findall(r"^ *trusted_proxies = (.*)$", path.read_text(), re.MULTILINE)]
+
+    # TEST-NET-1 (RFC 5737).
+    assert set(found) == {'["192.0.2.0/24"]'}
 
 
 def labels_of(manifest: Manifest) -> dict[str, str]:

@@ -130,7 +130,14 @@ class LdapDirectory:
         if not password or "\0" in password or not _is_name(username):
             return None
         began = self._refusals.now()
-        found = self._searches.run(lambda connection: self._search(connection, username))
+
+        def search(connection: Any) -> list[_Entry]:
+            nonlocal began
+            # The wait for a connection depends on other callers, and not on the name.
+            began = self._refusals.now()
+            return self._search(connection, username)
+
+        found = self._searches.run(search)
         # Asked about every name, so that an unknown one costs as much.
         is_disabled = bool(self._settings.disabled_filter) and self._searches.run(
             lambda connection: self._has_disabled(connection, username)

@@ -61,6 +61,8 @@ class RefusalTimes:
         lacks_s = self._lacks_s
         if lacks_s is None:
             lacks_s = max(0.0, usual_s - (self.now() - began))
+        # After a slow phase the small steps alone would need thousands of names to come down.
+        lacks_s = min(lacks_s, usual_s)
         if lacks_s > _SLEPT_S:
             self._sleep(lacks_s)
         elif lacks_s > 0:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,8 +25,8 @@ class ClaimedToken:
     Attributes:
         jti: Its `jti`, or "".
         sub: Its subject, or "". An integer becomes its digits, because some verifiers compare it so.
-        issued: `iat`, or None.
-        expires: `exp`, or None.
+        issued: `iat`, or None; a fraction of a second (RFC 7519 section 2) is rounded down.
+        expires: `exp`, or None; a fraction of a second is rounded up, so that a revoked token stays revoked to its end.
     """
 
     jti: str
@@ -76,8 +77,8 @@ def claimed_in(claims: Mapping[str, Any]) -> ClaimedToken:
     return ClaimedToken(
         _text(claims.get("jti")),
         str(sub) if type(sub) is int else _text(sub),
-        _whole(claims.get("iat")),
-        _whole(claims.get("exp")),
+        _whole(claims.get("iat"), math.floor),
+        _whole(claims.get("exp"), math.ceil),
     )
 
 
@@ -92,6 +93,8 @@ def _text(value: object) -> str:
     return value
 
 
-def _whole(value: object) -> int | None:
+def _whole(value: object, rounded: Callable[[float], int]) -> int | None:
+    if type(value) is float and math.isfinite(value):
+        value = rounded(value)
     # A bool is an int to Python, and no database stores an integer of more than 63 bits.
     return value if type(value) is int and abs(value) < 2**63 else None

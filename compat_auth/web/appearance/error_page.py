@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import json
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +16,7 @@ import jinja2
 from markupsafe import Markup
 
 from compat_auth.config import Settings
+from compat_auth.crypto.strict_json import parse_object
 from compat_auth.http.browser.redirects import safe_next
 from compat_auth.http.challenges import caller_of, is_bearer
 from compat_auth.http.error_responses import RenderedError
@@ -181,6 +181,9 @@ def _target_of(request: GateRequest) -> str:
 
 
 def _detail_of(error: RenderedError) -> str:
-    content = json.loads(error.body)
-    detail: object = content.get("detail")
+    try:
+        detail: object = parse_object(error.body).get("detail")
+    except ValueError:
+        # The page has its own reason then: a person must not get a 500 in place of a refusal.
+        return ""
     return detail if isinstance(detail, str) else ""

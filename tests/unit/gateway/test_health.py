@@ -6,8 +6,10 @@ import json
 
 import pytest
 
+from compat_auth.audit.losses import AuditLosses, ProcessLosses
 from compat_auth.composition.gate import GateParts
 from compat_auth.errors import BackendUnavailable, UpstreamUnreachable
+from compat_auth.gateway import health
 from compat_auth.gateway.health import JWKS_PATH, jwks_page, live, ready_page, whoami_page
 from compat_auth.gateway.middleware import Gate, Page
 from compat_auth.identity import Identity
@@ -24,6 +26,14 @@ ACCEPT = Accept(
 async def why_not() -> None:
     if REASON:
         raise UpstreamUnreachable(REASON[0])
+
+
+@pytest.fixture(autouse=True)
+def losses(monkeypatch: pytest.MonkeyPatch) -> ProcessLosses:
+    """No line of the audit log is lost yet, whatever other tests of this process have done."""
+    found = ProcessLosses(AuditLosses())
+    monkeypatch.setattr(health, "LOSSES", found)
+    return found
 
 
 @pytest.fixture
@@ -52,6 +62,14 @@ async def test_readiness_is_200_while_the_upstream_can_be_reached(gate: Gate) ->
     sent = await call(gate, http_scope(b"/compat-auth/ready"))
 
     assert (sent.status, json.loads(sent.body)) == (200, {"status": "ready"})
+
+
+async def test_readiness_names_the_lines_that_the_audit_log_has_lost(gate: Gate, losses: ProcessLosses) -> None:
+    losses.standard_error.count(lambda _line: None)
+
+    sent = await call(gate, http_scope(b"/compat-auth/ready"))
+
+    assert json.loads(sent.body) == {"status": "ready", "audit_lines_lost": 1, "audit_log": "failing"}
 
 
 async def test_readiness_is_503_with_the_reason_otherwise(gate: Gate) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -35,6 +37,12 @@ COMPLETE = Identity("anna", "basic_auth", credential_id="c1", upstream_id="7")
 
 def signed(**claims: Any) -> str:
     return jwt.encode({"sub": "7", "iat": NOW, "exp": NOW + 600, **claims}, SECRET, algorithm="HS512")
+
+
+def with_claims(**claims: Any) -> str:
+    """Return a JWT with any claims; its signature is text."""
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"e30.{payload}.signature"
 
 
 class Signing:
@@ -371,6 +379,48 @@ def test_a_token_that_a_key_of_the_upstreams_has_signed_is_revoked_though_it_is_
     assert world.tokens.revoke(token) is True
 
     assert world.is_revoked(token)
+
+
+@pytest.mark.parametrize(
+    "expires",
+    [None, NOW + 400 * 86400 + 0.5, 2**63 - 1, 2**63, 1e300, str(NOW + 400 * 86400)],
+    ids=["never", "fraction", "largest-of-the-store", "too-large", "huge-float", "text"],
+)
+@pytest.mark.parametrize("name", ["a" * 32, ""], ids=["jti", "no-jti"])
+def test_a_revoked_token_stays_revoked_for_as_long_as_a_verifier_may_accept_it(
+    make: Make, expires: object, name: str
+) -> None:
+    world = make()
+    token = with_claims(sub="7", iat=NOW, exp=expires, jti=name)
+    world.signed.add(token)
+
+    revoked = world.tokens.revoke(token)
+
+    kind, key = ("jti", name) if name else ("digest", signed_digest(token))
+    world.denylist.read()
+    assert revoked
+    assert world.is_revoked(token)
+    assert NOW + 400 * 86400 < world.denylist._by_kind[kind][key].expires < 2**63
+
+
+@pytest.mark.parametrize("until", [2**63 - 1, 2**70], ids=["largest-of-the-store", "too-large"])
+def test_a_credential_with_an_end_that_no_store_holds_is_revoked_by_its_text(make: Make, until: int) -> None:
+    world = make()
+
+    world.tokens.revoke_text("opaque", until=until)
+
+    assert world.is_revoked("opaque")
+
+
+def test_after_a_logout_everywhere_a_new_token_with_a_fraction_of_a_second_is_valid(make: Make) -> None:
+    world = make()
+    before, after = (
+        with_claims(sub="7", iat=NOW + offset, exp=NOW + 600.5, jti=f"t{offset}") for offset in (-0.5, 1.5)
+    )
+
+    world.tokens.revoke_all(ANNA)
+
+    assert (world.is_revoked(before), world.is_revoked(after)) == (True, False)
 
 
 def test_a_token_that_only_the_upstream_can_verify_is_revoked_here_if_it_accepts_it(make: Make) -> None:

@@ -40,6 +40,24 @@ def refusals(server: Server, times: RefusalTimes, count: int, *, wrong_s: float,
     return took
 
 
+def wrong_passwords(server: Server, times: RefusalTimes, count: int, *, wrong_s: float) -> None:
+    for _ in range(count):
+        began = server.now
+        server.now += wrong_s
+        times.note_wrong(began)
+
+
+def unknown_names(server: Server, times: RefusalTimes, count: int, *, unknown_s: float) -> list[float]:
+    """Refuse unknown names; return how long they took."""
+    took: list[float] = []
+    for _ in range(count):
+        began = server.now
+        server.now += unknown_s
+        times.fill(began, server.ask)
+        took.append(server.now - began)
+    return took
+
+
 def test_before_the_first_wrong_password_an_unknown_name_takes_as_long_as_it_does() -> None:
     server = Server()
     times = RefusalTimes(server.clock, server.sleep)
@@ -85,6 +103,21 @@ def test_a_server_that_hung_holds_up_nobody_for_longer_than_a_second() -> None:
     refusals(server, times, 20, wrong_s=30, unknown_s=0.001)
 
     assert max(server.slept) <= 1
+
+
+def test_after_a_slow_phase_the_next_unknown_names_take_no_longer_than_wrong_passwords() -> None:
+    server = Server()
+    times = RefusalTimes(server.clock, server.sleep)
+    wrong_passwords(server, times, 64, wrong_s=0.8)
+    unknown_names(server, times, 1, unknown_s=0.001)
+    wrong_passwords(server, times, 127, wrong_s=0.003)
+    server.slept.clear()
+
+    took = unknown_names(server, times, 200, unknown_s=0.001)
+
+    assert server.slept == []
+    assert max(took) < 0.003 + 0.0015
+    assert abs(median(took[100:]) - 0.003) < 0.0004
 
 
 def test_a_server_that_has_become_faster_is_followed() -> None:

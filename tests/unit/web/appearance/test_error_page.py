@@ -160,3 +160,27 @@ def test_the_policy_allows_the_pages_own_style_and_nothing_else() -> None:
     )
     assert len(style) == 1
     assert dict(shown.headers)["X-Frame-Options"] == "DENY"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no JSON",
+        b"[]",
+        b'"text"',
+        b"null",
+        b"7",
+        b'{"detail": 7}',
+        b'{"detail": "\\ud800"}',
+        b"\xff\xfe",
+        b"[" * 100_000,
+    ],
+    ids=["empty", "text", "list", "string", "null", "number", "detail-is-a-number", "surrogate", "no-utf-8", "deep"],
+)
+def test_a_refusal_whose_body_has_no_detail_gets_the_page_with_its_general_reason(body: bytes) -> None:
+    error = replace(STYLE.render(403), body=body)
+
+    text = pages().show(asked(NAVIGATES), error).body.decode()
+
+    assert "Your account may not open this page." in text
