@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # First of ours: it replaces `time.sleep` before anything imports it by name.
 from support.outside_world import touched  # isort: split
@@ -31,6 +32,10 @@ from support.peers.fixtures import (
 )
 from support.peers.groups import is_measured
 from support.peers.openid_provider import google, oidc_provider
+
+# No test may depend on how fast the machine is.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 # Asking for one of these makes a test a peer test.
 PEERS = frozenset(
