@@ -13,7 +13,7 @@ import threading
 import traceback
 from collections.abc import Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from compat_auth.errors import CompatAuthError
 
@@ -49,7 +49,7 @@ def _parts(error: BaseException, seen: set[int]) -> Iterator[str]:
         yield from traceback.format_tb(error.__traceback__)
     yield f"{_shown(error)}\n"
     if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
+        for inner in cast("BaseExceptionGroup[BaseException]", error).exceptions:
             yield from _parts(inner, seen)
 
 

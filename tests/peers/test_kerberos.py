@@ -404,7 +404,8 @@ def test_apache_names_the_same_principal(apache: Apache, flask_app: str, tickets
     ours = get(flask_app, header)
 
     assert theirs.headers["X-Remote-User"] == ours.json()["subject"] == f"alice@{REALM}"
-    assert len(reply_of(theirs)) == len(reply_of(ours))
+    # DER writes a number that begins with a zero byte in fewer bytes.
+    assert abs(len(reply_of(theirs)) - len(reply_of(ours))) < 8
 
 
 @pytest.mark.parametrize("row", TOKENS)

@@ -167,7 +167,8 @@ def test_slow_refusals_hold_one_process_each_and_nobody_else(make: Make) -> None
         refused = [refusal.result(30) for refusal in refusals]
 
     assert meanwhile == "alice"
-    assert took < 1.5
+    # Well before the second round of refusals.
+    assert took < 3
     assert refused == ["refused"] * 4
     # Two at once, so two rounds; pam_faildelay takes 1 to 3 s.
     assert time.monotonic() - began > 2

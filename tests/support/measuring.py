@@ -7,10 +7,41 @@ runs the same lines again and again; the lines that it reaches are reached by th
 from __future__ import annotations
 
 import os
+import sys
+import threading
 import warnings
 from dataclasses import dataclass, field
+from typing import Any
 
 from coverage import Coverage
+
+_SETTING = threading.Lock()
+
+
+class _OneAtATime:
+    """`sys` for the module `threading`, whose threads set their tracer one after the other.
+
+    CPython 3.11 gives up a tracer that is set while another thread sets one (`sys.settrace`), and the thread ends before it
+    begins.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(sys, name)
+
+    @staticmethod
+    def settrace(tracer: Any) -> None:
+        with _SETTING:
+            for _ in range(_ATTEMPTS):
+                try:
+                    sys.settrace(tracer)
+                except RuntimeError:
+                    # The thread that measures again, or stops to, does not wait for us.
+                    continue
+                return
+
+
+_ATTEMPTS = 100
+threading._sys = _OneAtATime()  # type: ignore[attr-defined]  # there is no other place between a thread and its tracer
 
 # What tells coverage.py in a started program to measure (`patch = subprocess` in setup.cfg).
 _VARIABLES = ("COVERAGE_PROCESS_CONFIG", "COVERAGE_PROCESS_START")

@@ -241,8 +241,9 @@ class _Replica:
             server.run(sockets=self._listeners)
             return 0 if server.started else 1
 
-        leave = (lambda _: None) if self._numbers is None else self._numbers.keep_counts
-        return Plan(run_worker, states, settings.drain_s, leave)
+        if self._numbers is None:
+            return Plan(run_worker, states, settings.drain_s)
+        return Plan(run_worker, states, settings.drain_s, self._numbers.keep_counts)
 
     def _metrics_of(
         self, metrics: ServedMetrics | None, bounds: ConnectionBounds, states: WorkerStates, place: int

@@ -39,8 +39,8 @@ def fork(run: Callable[[], int]) -> int:
         status = run()
     except SystemExit:
         pass
-    except BaseException:  # noqa: BLE001  # the process ends here, so nobody above would say what it was
-        sys.excepthook(*sys.exc_info())
+    except BaseException as error:  # noqa: BLE001  # the process ends here, so nobody above would say what it was
+        sys.excepthook(type(error), error, error.__traceback__)
     finally:
         with contextlib.suppress(OSError, ValueError):
             sys.stdout.flush()

@@ -32,12 +32,19 @@ def peer_that(talk: Talk) -> Generator[HttpPeer]:
         with connection, contextlib.suppress(OSError):
             connection.recv(65536)
             talk(connection)
+            # To close with bytes that nobody has read resets the connection, and the answer with it.
+            connection.shutdown(socket.SHUT_WR)
+            connection.settimeout(5)
+            while connection.recv(65536):
+                pass
 
     thread = threading.Thread(target=serve)
     thread.start()
-    yield HttpPeer("127.0.0.1", listener.getsockname()[1], None, 1, 0.5, max_body_bytes=100)
-    thread.join()
-    listener.close()
+    try:
+        yield HttpPeer("127.0.0.1", listener.getsockname()[1], None, 1, 0.5, max_body_bytes=100)
+    finally:
+        thread.join()
+        listener.close()
 
 
 def saying(answer: bytes) -> Talk:

@@ -63,9 +63,13 @@ class Given:
     def find(self, _token: str) -> None:
         return None
 
-    def revoke_upstream(self, _token: str) -> None:
+    def revoke_upstream(self, _token: str) -> bool:
         self.told += 1
         assert self.go.wait(10)
+        return False
+
+    def may_be_valid(self, _token: str) -> bool:
+        return False
 
 
 @pytest.fixture

@@ -152,6 +152,7 @@ _HARMLESS = {
     ("TaskToken", "token_id"),  # its public part
     ("KeyPlace", "token_file"),  # where it is
     ("_GuardedEndpoint", "token_file"),  # the same
+    ("FoundTokens", "tokens"),  # what is stored of them
     ("NewToken", "token"),  # what is stored of it
     ("TokenRow", "token"),  # the same
     ("LastUse", "token_id"),  # its public part

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1
 from cryptography.hazmat.primitives.asymmetric.ec import generate_private_key as generate_ec_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from jwt.algorithms import HMACAlgorithm, RSAAlgorithm
 
 from compat_auth.tokens.jose.jwk import VerifyingKey
 from compat_auth.tokens.jose.jwt import shared_secret_verifier
@@ -83,10 +84,10 @@ def test_no_key_has_signed_any_other_text(token: str) -> None:
 
 
 def test_a_public_key_is_no_secret() -> None:
-    public = jwt.algorithms.RSAAlgorithm.to_jwk(RSA.public_key())
+    public = RSAAlgorithm.to_jwk(RSA.public_key())
     header = base64.urlsafe_b64encode(json.dumps({"alg": "HS256"}).encode()).decode().rstrip("=")
     text = f"{header}.e30"
-    forged = jwt.algorithms.HMACAlgorithm(jwt.algorithms.HMACAlgorithm.SHA256).sign(text.encode(), public.encode())
+    forged = HMACAlgorithm(HMACAlgorithm.SHA256).sign(text.encode(), public.encode())
     token = f"{text}.{base64.urlsafe_b64encode(forged).decode().rstrip('=')}"
 
     assert not is_signed_by_one_of(PUBLIC, token)
