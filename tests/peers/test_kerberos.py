@@ -134,6 +134,13 @@ def get(url: str, headers: dict[str, str]) -> requests.Response:
     return call("GET", url, headers=headers)
 
 
+# RFC 4178 section 4.2.2: the tag of negTokenResp, its negState, and its supportedMech, Kerberos 5.
+NEG_TOKEN_RESP = b"\xa1"
+ACCEPT_COMPLETED = b"\xa0\x03\x0a\x01\x00\xa1\x0b\x06\x09\x2a\x86\x48\x86\xf7\x12\x01\x02\x02"
+# RFC 4121 section 4.1: the id of KRB_AP_REP, and its tag.
+AP_REP = b"\x02\x00\x6f"
+
+
 def reply_of(answer: requests.Response) -> bytes:
     scheme, _, token = answer.headers["WWW-Authenticate"].partition(" ")
     assert scheme == "Negotiate"
@@ -404,8 +411,12 @@ def test_apache_names_the_same_principal(apache: Apache, flask_app: str, tickets
     ours = get(flask_app, header)
 
     assert theirs.headers["X-Remote-User"] == ours.json()["subject"] == f"alice@{REALM}"
-    # DER writes a number that begins with a zero byte in fewer bytes.
-    assert abs(len(reply_of(theirs)) - len(reply_of(ours))) < 8
+    for reply in (reply_of(theirs), reply_of(ours)):
+        assert reply[:1] == NEG_TOKEN_RESP
+        assert ACCEPT_COMPLETED in reply
+        assert AP_REP in reply
+    # DER writes a number without its leading zero bytes: `cusec` has up to three, `seq-number` up to four (RFC 4120 5.5.2).
+    assert abs(len(reply_of(theirs)) - len(reply_of(ours))) <= 7
 
 
 @pytest.mark.parametrize("row", TOKENS)

@@ -163,12 +163,11 @@ def test_slow_refusals_hold_one_process_each_and_nobody_else(make: Make) -> None
         refusals = [pool.submit(answer, slow, f"user{number}", "wrong") for number in range(4)]
         time.sleep(0.2)
         meanwhile = answer(quick, "alice", WHO)
-        took = time.monotonic() - began
+        waiting = [refusal for refusal in refusals if not refusal.done()]
         refused = [refusal.result(30) for refusal in refusals]
 
     assert meanwhile == "alice"
-    # Well before the second round of refusals.
-    assert took < 3
+    assert waiting
     assert refused == ["refused"] * 4
     # Two at once, so two rounds; pam_faildelay takes 1 to 3 s.
     assert time.monotonic() - began > 2

@@ -1,4 +1,4 @@
-"""`compat-auth serve` under a service manager: what it is told, sockets that it passes, and the units for systemd."""
+"""`compat-auth serve` under a service manager: notifications, passed sockets, and the units for systemd."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class RequestUsage:
     def count(self, request: GateRequest, status: int) -> None:
         """Count a request whose answer has ended.
 
-        A request of which nobody decided, such as one for a public page, does not count.
+        A request without a decision, such as one for a public page, does not count.
 
         Args:
             request: As it was taken in.

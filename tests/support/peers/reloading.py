@@ -19,7 +19,7 @@ from support.peers.gateway import toml
 
 RELOAD_S: Final = 90.0
 _CLIENTS: Final = 8
-# Each client opens another connection after so many requests, besides when it is told to.
+# A client opens another connection after this many requests, and after `Connection: close`.
 _PER_CONNECTION: Final = 40
 
 

@@ -46,7 +46,7 @@ def with_claims(**claims: Any) -> str:
 
 
 class Signing:
-    """Makes tokens `t1`, `t2`, … for whoever is complete, and notes for whom."""
+    """Makes tokens `t1`, `t2`, …, and records the identities that it gets."""
 
     def __init__(self) -> None:
         self.asked: list[tuple[Identity, Credential, Kind]] = []
